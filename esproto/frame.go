@@ -1,0 +1,136 @@
+package esproto
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Sizes of a frame's parts, in bytes.
+const (
+	LengthSize = 4 // the length prefix, little-endian; it does not count itself
+	HeaderSize = 18
+	// MaxFrameSize is the largest package, header included, that a server takes or sends.
+	MaxFrameSize = 64 << 20
+)
+
+// MaxCredentialLength is the longest login or password, in bytes, that every server version reads correctly.
+const MaxCredentialLength = 127
+
+// IdentifyVersion is the only useful IdentifyClient version. With 0 servers narrow event numbers to 32 bits, from 2 on
+// they cannot reply any more.
+const IdentifyVersion = 1
+
+// Flags is the second byte of a package. Servers never set any.
+type Flags byte
+
+// The flags of a package.
+const (
+	FlagNone          Flags = 0x00
+	FlagAuthenticated Flags = 0x01 // credentials follow the header
+	FlagTrustedWrite  Flags = 0x02 // between nodes only; refused on the client port
+)
+
+// CorrelationID ties a reply or a pushed event to its request. It is opaque to the server, but must not be zero on
+// operations, and must be unique across connections: servers key subscriptions by it.
+type CorrelationID [16]byte
+
+// IsZero reports whether every byte is zero.
+func (c CorrelationID) IsZero() bool { return c == CorrelationID{} }
+
+// String prints the id in hex, in wire order.
+func (c CorrelationID) String() string { return fmt.Sprintf("%x", c[:]) }
+
+// Credentials are a login and a password, sent in clear in any frame that carries them.
+type Credentials struct {
+	Login    string
+	Password string
+}
+
+// String hides the password, so that credentials can be printed by accident without harm.
+func (c Credentials) String() string { return c.Login + ":***" }
+
+// GoString is String: it keeps %#v from printing the password.
+func (c Credentials) GoString() string { return "esproto.Credentials{" + c.String() + "}" }
+
+// ErrCredentials is returned for credentials that some server version would misread.
+var ErrCredentials = errors.New("esproto: credentials cannot be sent")
+
+// Validate reports credentials that do not fit the wire or that some server version would take for something else:
+// an empty login or password, more than MaxCredentialLength bytes, or a login whose first byte is not ASCII.
+func (c Credentials) Validate() error {
+	switch {
+	case c.Login == "":
+		return fmt.Errorf("%w: the login is empty", ErrCredentials)
+	case c.Password == "":
+		return fmt.Errorf("%w: the password of %q is empty", ErrCredentials, c.Login)
+	case len(c.Login) > MaxCredentialLength:
+		return fmt.Errorf("%w: the login has %d bytes, at most %d are allowed", ErrCredentials, len(c.Login), MaxCredentialLength)
+	case len(c.Password) > MaxCredentialLength:
+		return fmt.Errorf("%w: the password of %q has more than %d bytes", ErrCredentials, c.Login, MaxCredentialLength)
+	case c.Login[0] >= 0x80:
+		return fmt.Errorf("%w: the login must begin with an ASCII character", ErrCredentials)
+	}
+	return nil
+}
+
+// Header is what every package begins with.
+type Header struct {
+	Command       Command
+	Flags         Flags
+	CorrelationID CorrelationID
+}
+
+// AppendHeader begins a frame: an open length prefix, the header and, where creds is not nil, the credentials, which
+// must be valid. Append the payload next, then call EndFrame with the length that b had before.
+func AppendHeader(b []byte, cmd Command, id CorrelationID, creds *Credentials) []byte {
+	flags := FlagNone
+	if creds != nil {
+		flags = FlagAuthenticated
+	}
+	b = append(b, 0, 0, 0, 0, byte(cmd), byte(flags))
+	b = append(b, id[:]...)
+	if creds != nil {
+		b = append(b, byte(len(creds.Login)))
+		b = append(b, creds.Login...)
+		b = append(b, byte(len(creds.Password)))
+		b = append(b, creds.Password...)
+	}
+	return b
+}
+
+// EndFrame closes the frame that begins at b[start]: it fills in the length.
+func EndFrame(b []byte, start int) {
+	binary.LittleEndian.PutUint32(b[start:], uint32(len(b)-start-LengthSize))
+}
+
+// AppendFrame appends a whole frame without credentials.
+func AppendFrame(b []byte, cmd Command, id CorrelationID, payload []byte) []byte {
+	start := len(b)
+	b = AppendHeader(b, cmd, id, nil)
+	b = append(b, payload...)
+	EndFrame(b, start)
+	return b
+}
+
+// SplitCredentials cuts the credentials from the front of what follows the header of a package that has
+// FlagAuthenticated. The strings are copies. It reports malformed credentials as ErrMalformed.
+func SplitCredentials(b []byte) (c Credentials, payload []byte, err error) {
+	login, b, ok := cutLengthPrefixed(b)
+	if !ok {
+		return c, nil, fmt.Errorf("%w: the login does not fit the frame", ErrMalformed)
+	}
+	password, b, ok := cutLengthPrefixed(b)
+	if !ok {
+		return c, nil, fmt.Errorf("%w: the password does not fit the frame", ErrMalformed)
+	}
+	return Credentials{Login: string(login), Password: string(password)}, b, nil
+}
+
+func cutLengthPrefixed(b []byte) (part, rest []byte, ok bool) {
+	if len(b) == 0 || len(b)-1 < int(b[0]) {
+		return nil, nil, false
+	}
+	n := 1 + int(b[0])
+	return b[1:n], b[n:], true
+}

@@ -1,0 +1,31 @@
+package esproto
+
+import "github.com/google/uuid"
+
+// GUID is a UUID in the byte order in which .NET writes a Guid: the first three groups little-endian, the last two as
+// printed. Event ids have this order on the wire.
+type GUID [16]byte
+
+// NewGUID returns u in wire order.
+func NewGUID(u uuid.UUID) GUID { return GUID(swap([16]byte(u))) }
+
+// ParseGUID reads an id from the wire; ok is false where b has not exactly 16 bytes.
+func ParseGUID(b []byte) (g GUID, ok bool) {
+	if len(b) != len(g) {
+		return g, false
+	}
+	return GUID(b), true
+}
+
+// UUID returns the id in RFC 4122 order, as it is printed.
+func (g GUID) UUID() uuid.UUID { return uuid.UUID(swap([16]byte(g))) }
+
+// String prints the id as the server's web interface does.
+func (g GUID) String() string { return g.UUID().String() }
+
+func swap(b [16]byte) [16]byte {
+	b[0], b[1], b[2], b[3] = b[3], b[2], b[1], b[0]
+	b[4], b[5] = b[5], b[4]
+	b[6], b[7] = b[7], b[6]
+	return b
+}

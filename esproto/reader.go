@@ -1,0 +1,127 @@
+package esproto
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Errors of reading frames and messages. Decoders wrap ErrMalformed; FrameReader.Next wraps ErrFrame, after which the
+// stream of bytes is out of step and the connection must be closed.
+var (
+	ErrMalformed = errors.New("esproto: malformed message")
+	ErrFrame     = errors.New("esproto: invalid frame")
+)
+
+// FrameReader cuts a stream of bytes into frames. It is not safe for concurrent use.
+//
+// After Next the payload is taken in one of three ways: Borrow for a look that lasts until the next call of Next, Take
+// for a payload that the caller owns, or neither, which skips it.
+type FrameReader struct {
+	r       *bufio.Reader
+	max     int
+	rest    int    // bytes of the current frame that have not been read from r
+	held    int    // bytes of r that Borrow lent out and that Next must discard
+	scratch []byte // lent out by Borrow for payloads larger than r's buffer
+	head    [LengthSize + HeaderSize]byte
+}
+
+// NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes. A frame larger than maxFrame
+// bytes is an error; values outside 18 to MaxFrameSize mean MaxFrameSize.
+func NewFrameReader(r io.Reader, bufferSize, maxFrame int) *FrameReader {
+	if maxFrame < HeaderSize || maxFrame > MaxFrameSize {
+		maxFrame = MaxFrameSize
+	}
+	return &FrameReader{r: bufio.NewReaderSize(r, bufferSize), max: maxFrame}
+}
+
+// Next reads the head of the next frame and returns it with the number of bytes that follow it: credentials, if the
+// flags say so, and payload. The error is io.EOF where the stream ends between two frames, io.ErrUnexpectedEOF within
+// one, and wraps ErrFrame for a length that no frame can have.
+func (f *FrameReader) Next() (Header, int, error) {
+	var h Header
+	if err := f.skip(); err != nil {
+		return h, 0, err
+	}
+	if _, err := io.ReadFull(f.r, f.head[:LengthSize]); err != nil {
+		return h, 0, err
+	}
+	n := binary.LittleEndian.Uint32(f.head[:])
+	if n < HeaderSize || n > uint32(f.max) {
+		return h, 0, fmt.Errorf("%w: a length of %d bytes, allowed are %d to %d", ErrFrame, n, HeaderSize, f.max)
+	}
+	if _, err := io.ReadFull(f.r, f.head[LengthSize:]); err != nil {
+		return h, 0, noEOF(err)
+	}
+	h.Command = Command(f.head[4])
+	h.Flags = Flags(f.head[5])
+	copy(h.CorrelationID[:], f.head[6:])
+	f.rest = int(n) - HeaderSize
+	return h, f.rest, nil
+}
+
+// Borrow returns what follows the header. It is valid until the next call of Next and must not be changed.
+func (f *FrameReader) Borrow() ([]byte, error) {
+	if f.rest <= f.r.Size() {
+		b, err := f.r.Peek(f.rest)
+		if err != nil {
+			return nil, noEOF(err)
+		}
+		f.held, f.rest = f.rest, 0
+		return b, nil
+	}
+	if cap(f.scratch) < f.rest {
+		f.scratch = make([]byte, f.rest)
+	}
+	b := f.scratch[:f.rest]
+	err := f.TakeInto(b)
+	return b, err
+}
+
+// Take returns what follows the header in memory of its own.
+func (f *FrameReader) Take() ([]byte, error) {
+	b := make([]byte, f.rest)
+	if err := f.TakeInto(b); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// TakeInto reads what follows the header into b, whose length must be the number that Next returned.
+func (f *FrameReader) TakeInto(b []byte) error {
+	if len(b) != f.rest {
+		return fmt.Errorf("esproto: TakeInto got %d bytes for a payload of %d", len(b), f.rest)
+	}
+	f.rest = 0
+	_, err := io.ReadFull(f.r, b)
+	return noEOF(err)
+}
+
+// Buffered returns how many bytes have been received but not been handed out.
+func (f *FrameReader) Buffered() int { return f.r.Buffered() - f.held }
+
+// maxScratch is the largest buffer that is kept from one large borrowed payload to the next.
+const maxScratch = 1 << 20
+
+func (f *FrameReader) skip() error {
+	n := f.held + f.rest
+	f.held, f.rest = 0, 0
+	if cap(f.scratch) > maxScratch {
+		f.scratch = nil
+	}
+	if n == 0 {
+		return nil
+	}
+	_, err := f.r.Discard(n)
+	return noEOF(err)
+}
+
+// noEOF turns the end of the stream into an error where the stream must not end.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,141 @@
+package archtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// layer is a part of the repository: the directory and all below it, except that "." is the root package alone.
+type layer struct {
+	dir       string
+	uses      []string // layers that its code may import, besides itself
+	testsUse  []string // layers that its tests may import on top of these
+	watermill bool     // may import Watermill
+}
+
+// layers lists every part of the repository: a package in none of them fails the test, so that a new one is placed here
+// deliberately. The arrows point down: nothing imports what stands above it.
+var layers = []layer{
+	{dir: "_examples", uses: []string{".", "esclient", "estest"}, watermill: true},
+	{dir: "benchmarks", uses: []string{".", "esclient", "esproto", "estest"}, watermill: true},
+	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest"}, watermill: true},
+	{dir: "esclient", uses: []string{"internal", "discovery", "esproto"}, testsUse: []string{"estest"}},
+	{dir: "internal", uses: []string{"esproto"}},
+	{dir: "discovery"},
+	{dir: "cmd", uses: []string{"estest"}},
+	{dir: "estest", uses: []string{"esproto"}},
+	{dir: "esproto"},
+}
+
+// testOnly are libraries that belong to test files: whoever imports one of our packages must not have to load them.
+var testOnly = []string{"github.com/stretchr/testify", "go.uber.org/goleak"}
+
+const watermill = "github.com/ThreeDotsLabs/watermill"
+
+func within(importPath, prefix string) bool {
+	return importPath == prefix || strings.HasPrefix(importPath, prefix+"/")
+}
+
+func layerOf(dir string) (layer, bool) {
+	for _, l := range layers {
+		if dir == l.dir || l.dir != "." && strings.HasPrefix(dir, l.dir+"/") {
+			return l, true
+		}
+	}
+	return layer{}, false
+}
+
+// checkImport says what is wrong with an import in a file of dir, or "".
+func checkImport(dir string, test bool, importPath string) string {
+	from, ok := layerOf(dir)
+	if !ok {
+		return dir + " belongs to no layer: add it to layers"
+	}
+	switch {
+	case within(importPath, watermill) && !from.watermill:
+		return from.dir + " must not know Watermill"
+	case !test && slices.ContainsFunc(testOnly, func(lib string) bool { return within(importPath, lib) }):
+		return importPath + " is for _test.go files"
+	case !within(importPath, module):
+		return ""
+	}
+
+	target := strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/")
+	if target == "" {
+		target = "."
+	}
+	to, ok := layerOf(target)
+	if !ok {
+		return importPath + " belongs to no layer: add it to layers"
+	}
+	allowed := append([]string{from.dir}, from.uses...)
+	if test {
+		allowed = append(allowed, from.testsUse...)
+	}
+	if slices.Contains(allowed, to.dir) {
+		return ""
+	}
+	return fmt.Sprintf("%s must not import %s (allowed: %s)", from.dir, to.dir, strings.Join(allowed, ", "))
+}
+
+func TestImportsFollowTheLayers(t *testing.T) {
+	t.Parallel()
+	for _, file := range sources(t) {
+		_, known := layerOf(file.dir())
+		assert.True(t, known, "%s: %s belongs to no layer: add it to layers", file.name, file.dir())
+		for _, importPath := range file.imports(t) {
+			if wrong := checkImport(file.dir(), file.isTest(), importPath); wrong != "" {
+				t.Errorf("%s imports %s: %s", file.name, importPath, wrong)
+			}
+		}
+	}
+}
+
+func TestCheckImport(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name       string
+		dir        string
+		test       bool
+		importPath string
+		ok         bool
+	}{
+		{name: "the root uses the client", dir: ".", importPath: module + "/esclient", ok: true},
+		{name: "the root skips no layer", dir: ".", importPath: module + "/esproto"},
+		{name: "the root's code has no test server", dir: ".", importPath: module + "/estest"},
+		{name: "the root's tests have it", dir: ".", test: true, importPath: module + "/estest", ok: true},
+		{name: "an external test imports its package", dir: ".", test: true, importPath: module, ok: true},
+		{name: "the client does not know the root", dir: "esclient", test: true, importPath: module},
+		{name: "the client uses discovery", dir: "esclient", importPath: module + "/discovery", ok: true},
+		{name: "the client uses the engine", dir: "esclient", importPath: module + "/internal/engine", ok: true},
+		{name: "the engine uses the frames", dir: "internal/engine", importPath: module + "/esproto", ok: true},
+		{name: "the engine does not know the client", dir: "internal/engine", importPath: module + "/esclient"},
+		{name: "the test server is not built on the client", dir: "estest", importPath: module + "/esclient"},
+		{name: "nor are its tests", dir: "estest", test: true, importPath: module + "/esclient"},
+		{name: "the frames import nothing of ours", dir: "esproto", importPath: module + "/internal/engine"},
+		{name: "nor does discovery", dir: "discovery", importPath: module + "/esproto"},
+		{name: "the program runs the test server", dir: "cmd/estest", importPath: module + "/estest", ok: true},
+		{name: "examples use what users can", dir: "_examples/quickstart", importPath: module, ok: true},
+		{name: "examples see nothing internal", dir: "_examples/quickstart", importPath: module + "/internal/engine"},
+		{name: "a similar name is another layer", dir: "esclient", importPath: module + "/esprotox"},
+		{name: "unknown packages are refused", dir: "extras", importPath: "fmt"},
+		{name: "the root uses Watermill", dir: ".", importPath: watermill + "/message", ok: true},
+		{name: "examples do", dir: "_examples/router", importPath: watermill, ok: true},
+		{name: "the client does not", dir: "esclient", importPath: watermill + "/message"},
+		{name: "not even in tests", dir: "esclient", test: true, importPath: watermill},
+		{name: "tests use testify", dir: "esproto", test: true, importPath: "github.com/stretchr/testify/require", ok: true},
+		{name: "code does not", dir: "estest", importPath: "github.com/stretchr/testify/require"},
+		{name: "other libraries are free", dir: "esproto", importPath: "github.com/google/uuid", ok: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			wrong := checkImport(tt.dir, tt.test, tt.importPath)
+			assert.Equal(t, tt.ok, wrong == "", wrong)
+		})
+	}
+}

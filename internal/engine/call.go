@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Operation is a request with one reply.
+type Operation interface {
+	Request
+	// Keeps reports whether Decode will keep the payload of cmd.
+	Keeps(cmd esproto.Command) bool
+	// Decode reads the reply, on the reader goroutine, into the operation. Its error ends the call.
+	Decode(cmd esproto.Command, payload []byte) error
+}
+
+// NotHandledError is the server's word that it did not process a request, and why.
+type NotHandledError struct {
+	Reason esproto.NotHandled_NotHandledReason
+	// Leader tells, with NotLeader and IsReadOnly, where the leader is. It may be nil, and so may any of its fields.
+	Leader *esproto.NotHandled_LeaderInfo
+}
+
+func (e *NotHandledError) Error() string {
+	return fmt.Sprintf("esclient: the server did not handle the request: %v", e.Reason)
+}
+
+// LeaderEndpoint returns the TCP endpoint, host:port, at which the leader is to be reached with or without TLS; ok is
+// false where the server named none.
+func (e *NotHandledError) LeaderEndpoint(tls bool) (endpoint string, ok bool) {
+	if e.Leader == nil {
+		return "", false
+	}
+	host, port := e.Leader.GetExternalTcpAddress(), e.Leader.GetExternalTcpPort()
+	if tls {
+		host, port = e.Leader.GetExternalSecureTcpAddress(), e.Leader.GetExternalSecureTcpPort()
+	}
+	if host == "" || port <= 0 || port > 1<<16-1 {
+		return "", false
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port))), true
+}
+
+// CommonReply turns the replies that any request may get into an error; nil for all others.
+func CommonReply(cmd esproto.Command, payload []byte) error {
+	switch cmd {
+	case esproto.CmdBadRequest:
+		return &BadRequestError{Text: string(payload)}
+	case esproto.CmdNotAuthenticated:
+		return &NotAuthenticatedError{Text: string(payload)}
+	case esproto.CmdNotHandled:
+		return notHandled(payload)
+	}
+	return nil
+}
+
+func notHandled(payload []byte) error {
+	var m esproto.NotHandled
+	if err := proto.Unmarshal(payload, &m); err != nil {
+		return fmt.Errorf("%w: NotHandled: %w", esproto.ErrMalformed, err)
+	}
+	e := &NotHandledError{Reason: m.GetReason()}
+	if e.Reason == esproto.NotHandled_NotLeader || e.Reason == esproto.NotHandled_IsReadOnly {
+		var info esproto.NotHandled_LeaderInfo
+		if proto.Unmarshal(m.GetAdditionalInfo(), &info) == nil {
+			e.Leader = &info
+		}
+	}
+	return e
+}
+
+// call is the Receiver of an Operation. Calls are used again, which Remove makes safe: nobody hands a frame to a call
+// that was removed.
+type call struct {
+	op   Operation
+	err  error
+	sent bool
+	done chan struct{}
+}
+
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+func (c *call) Keeps(cmd esproto.Command) bool { return c.op.Keeps(cmd) }
+
+func (c *call) Receive(cmd esproto.Command, payload []byte) bool {
+	c.sent = true
+	if c.err = CommonReply(cmd, payload); c.err == nil {
+		c.err = c.op.Decode(cmd, payload)
+	}
+	c.done <- struct{}{}
+	return false
+}
+
+func (c *call) Fail(err error, sent bool) {
+	c.err, c.sent = err, sent
+	c.done <- struct{}{}
+}
+
+// Do sends an operation and waits for its reply, for the end of ctx, or for the end of the connection. sent is false if
+// the server cannot have seen the request.
+func (c *Conn) Do(ctx context.Context, op Operation, creds *esproto.Credentials) (sent bool, err error) {
+	cl := calls.Get().(*call)
+	cl.op = op
+	h, err := c.Start(ctx, op, creds, cl)
+	if err != nil {
+		cl.release()
+		return false, err
+	}
+	select {
+	case <-cl.done:
+	case <-ctx.Done():
+		if h.Remove() {
+			cl.release()
+			return true, context.Cause(ctx) // even if not written yet, it will be
+		}
+		<-cl.done // the reply is just being read, or the connection is just dying
+	}
+	sent, err = cl.sent, cl.err
+	cl.release()
+	return sent, err
+}
+
+func (c *call) release() {
+	c.op, c.err, c.sent = nil, nil, false
+	calls.Put(c)
+}

@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Request is what a call or a subscription sends.
+type Request interface {
+	Command() esproto.Command
+	// AppendPayload appends the payload to b. It runs under the connection's lock, once for each time the request
+	// is sent, and must not block.
+	AppendPayload(b []byte) []byte
+}
+
+// Receiver takes the frames that carry one correlation id. Its methods run on the reader goroutine, Fail also on
+// whichever goroutine lets the connection die; none may block, or call back into the Conn with its own lock held.
+type Receiver interface {
+	// Keeps reports whether Receive will keep the payload of cmd; it then gets memory of its own.
+	Keeps(cmd esproto.Command) bool
+	// Receive takes a frame. It returns whether further frames may follow on the same correlation id.
+	Receive(cmd esproto.Command, payload []byte) (more bool)
+	// Fail tells that no further frame will come. sent is false if no byte of the request reached the socket.
+	Fail(err error, sent bool)
+}
+
+// ConnConfig holds what a Conn needs to know.
+type ConnConfig struct {
+	HeartbeatInterval time.Duration // silence after which a heartbeat is sent
+	HeartbeatTimeout  time.Duration // further silence after which the connection is given up
+	OperationTimeout  time.Duration // from sending a call to its reply; 0 is none
+	WriteTimeout      time.Duration // for each write to make progress
+	MaxFrameSize      int           // of received frames, in bytes
+	MaxPendingBytes   int           // unsent bytes above which callers wait
+}
+
+const (
+	readBufferSize  = 32 << 10
+	keepWriteBuffer = 64 << 10 // a larger write buffer is given back once it is written
+	writeChunk      = 1 << 20  // the most that WriteTimeout has to suffice for
+)
+
+// Conn is one TCP connection.
+type Conn struct {
+	nc       net.Conn
+	endpoint string
+	cfg      ConnConfig
+	prefix   [8]byte // of every correlation id of this connection; random, since servers compare ids across connections
+
+	mu       sync.Mutex
+	calls    map[uint64]entry
+	seq      uint64
+	out      []byte        // frames that the writer has not taken yet
+	spare    []byte        // the writer's other buffer, empty
+	appended int64         // bytes that were ever appended to out
+	taken    int64         // bytes that the writer has taken: from here on they count as sent
+	idle     bool          // the writer sleeps and must be kicked
+	space    chan struct{} // closed when out has shrunk; nil while nobody waits for that
+	err      error         // why the connection died
+
+	kick chan struct{}
+	dead chan struct{}
+	wg   sync.WaitGroup
+}
+
+// entry is one waiting Receiver.
+type entry struct {
+	r        Receiver
+	start    int64     // offset of the request's first byte among the appended ones
+	deadline time.Time // zero for none
+	once     bool      // one frame answers it: it is removed before that frame is handed over
+}
+
+// NewConn starts the two goroutines of a connection. Whoever calls it must call Close, also after the connection died.
+func NewConn(nc net.Conn, endpoint string, cfg ConnConfig) *Conn {
+	c := &Conn{
+		nc: nc, endpoint: endpoint, cfg: cfg,
+		calls: make(map[uint64]entry),
+		kick:  make(chan struct{}, 1),
+		dead:  make(chan struct{}),
+	}
+	rand.Read(c.prefix[:]) // never fails: see crypto/rand
+	c.wg.Add(2)
+	go c.readLoop()
+	go c.writeLoop()
+	return c
+}
+
+// Endpoint returns the host:port of the peer.
+func (c *Conn) Endpoint() string { return c.endpoint }
+
+// Dead is closed when the connection has died.
+func (c *Conn) Dead() <-chan struct{} { return c.dead }
+
+// Err returns why the connection died, or nil while it lives.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Close lets the connection die with err and waits for its goroutines.
+func (c *Conn) Close(err error) {
+	c.die(err)
+	c.wg.Wait()
+}
+
+// die is the one place where a connection ends. The first call counts.
+func (c *Conn) die(err error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = &ConnectionError{Endpoint: c.endpoint, Err: err}
+	waiting, taken := c.calls, c.taken
+	c.calls, c.out, c.spare = nil, nil, nil
+	if c.space != nil {
+		close(c.space)
+		c.space = nil
+	}
+	c.mu.Unlock()
+
+	close(c.dead)
+	c.nc.Close()
+	for _, e := range waiting {
+		e.r.Fail(c.err, e.start < taken)
+	}
+}
+
+// Handle names a Receiver that waits on a connection. The zero Handle names none.
+type Handle struct {
+	c   *Conn
+	seq uint64
+}
+
+// Conn returns the connection that h belongs to; nil for the zero Handle.
+func (h Handle) Conn() *Conn { return h.c }
+
+// ID returns the correlation id.
+func (h Handle) ID() esproto.CorrelationID { return h.c.correlationID(h.seq) }
+
+func (c *Conn) correlationID(seq uint64) (id esproto.CorrelationID) {
+	copy(id[:], c.prefix[:])
+	binary.LittleEndian.PutUint64(id[8:], seq)
+	return id
+}
+
+// Remove forgets the Receiver: it gets nothing any more, not even Fail. It returns false if the Receiver is gone
+// already: its last frame, or Fail, has been or is just being handed to it.
+func (h Handle) Remove() bool {
+	if h.c == nil {
+		return false
+	}
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	_, ok := h.c.calls[h.seq]
+	delete(h.c.calls, h.seq)
+	return ok
+}
+
+// shrink gives the write buffers of a silent connection back.
+func (c *Conn) shrink() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.out) == 0 {
+		c.out, c.spare = nil, nil
+	}
+}

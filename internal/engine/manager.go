@@ -1,0 +1,310 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Dialer makes the TCP or TLS connection to a node. redirect, where not empty, is the host:port that another node named
+// as the leader's. The returned endpoint names the peer in errors and events, also where the error is not nil.
+type Dialer func(ctx context.Context, redirect string) (nc net.Conn, endpoint string, err error)
+
+// Events are told what becomes of the connection, by the Manager's goroutine and with no lock held. None may be nil.
+type Events struct {
+	Connected    func(endpoint string)
+	Disconnected func(endpoint string, err error)
+	Reconnecting func(attempt int, delay time.Duration, err error)
+	AuthFailed   func(endpoint string, err error)
+	Closed       func(err error)
+}
+
+// ManagerConfig holds what a Manager needs to know.
+type ManagerConfig struct {
+	Dial            Dialer
+	Conn            ConnConfig
+	Credentials     *esproto.Credentials
+	ConnectionName  string
+	ConnectTimeout  time.Duration // for dialing and the handshake together
+	ReconnectDelay  time.Duration // before the first attempt to reconnect; grows from there
+	ReconnectMax    time.Duration // the longest delay
+	MaxReconnects   int           // attempts in a row before the Manager closes itself; 0 for no limit
+	Events          Events
+	TLSForRedirects bool
+}
+
+// Manager keeps one connection, and replaces it when it dies.
+type Manager struct {
+	cfg    ManagerConfig
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	cur atomic.Pointer[Conn]
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced whenever anything below, or cur, changes
+	lastErr  error         // of the last attempt or connection
+	refused  error         // an error that waiting does not cure; cleared by the next success
+	closed   error
+	redirect string
+}
+
+// NewManager begins to connect in a goroutine, which Close ends.
+func NewManager(cfg ManagerConfig) *Manager {
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &Manager{cfg: cfg, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
+	go m.run(ctx)
+	return m
+}
+
+// Close ends the connection and the Manager. Calls that wait fail with ErrClosed. It may be called more than once.
+func (m *Manager) Close() {
+	m.setClosed(ErrClosed)
+	m.cancel()
+	<-m.done
+}
+
+// Done is closed when the Manager has ended: after Close, or after MaxReconnects attempts.
+func (m *Manager) Done() <-chan struct{} { return m.done }
+
+// Conn returns the live connection, or waits for one until ctx ends. It does not wait where waiting does not help: the
+// server refuses the credentials or is not an EventStore. The Manager goes on trying even then.
+func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
+	for {
+		if c := m.cur.Load(); c != nil {
+			select {
+			case <-c.dead:
+			default:
+				return c, nil
+			}
+		}
+		m.mu.Lock()
+		changed, refused, closed, lastErr := m.changed, m.refused, m.closed, m.lastErr
+		m.mu.Unlock()
+		if closed != nil {
+			return nil, closed
+		}
+		if refused != nil {
+			return nil, refused
+		}
+		if c := m.cur.Load(); c != nil && c.Err() == nil {
+			return c, nil // it came between the two looks
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, notConnected(ctx, lastErr)
+		}
+	}
+}
+
+// NotConnectedError is the end of a context while there was no connection.
+type NotConnectedError struct {
+	Err  error // why the context ended
+	Last error // the last connection error; nil if the first attempt has not ended yet
+}
+
+func (e *NotConnectedError) Error() string {
+	if e.Last == nil {
+		return fmt.Sprintf("esclient: not connected: %v", e.Err)
+	}
+	return fmt.Sprintf("esclient: not connected: %v (last error: %v)", e.Err, e.Last)
+}
+
+func (e *NotConnectedError) Unwrap() []error {
+	if e.Last == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Last}
+}
+
+func notConnected(ctx context.Context, last error) error {
+	return &NotConnectedError{Err: context.Cause(ctx), Last: last}
+}
+
+// Redirect gives up c, if it is still the current connection, for the leader that a NotHandled reply named. Without an
+// endpoint the next connection is found anew.
+func (m *Manager) Redirect(c *Conn, e *NotHandledError) {
+	endpoint, _ := e.LeaderEndpoint(m.cfg.TLSForRedirects)
+	m.mu.Lock()
+	if m.cur.Load() != c {
+		m.mu.Unlock()
+		return
+	}
+	m.redirect = endpoint
+	m.mu.Unlock()
+	c.die(fmt.Errorf("%w: %w", errRedirected, e))
+}
+
+func (m *Manager) run(ctx context.Context) {
+	defer close(m.done)
+	delays := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(m.cfg.ReconnectDelay),
+		backoff.WithMaxInterval(m.cfg.ReconnectMax),
+		backoff.WithMaxElapsedTime(0),
+	)
+	failures := 0
+	for {
+		started := time.Now()
+		established, err := m.serve(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if established {
+			failures = 0
+			// A connection that ends at once must not lead to a storm of others.
+			if time.Since(started) >= m.cfg.ReconnectMax || errors.Is(err, errRedirected) {
+				delays.Reset()
+			}
+		}
+		failures++
+		if m.cfg.MaxReconnects > 0 && failures > m.cfg.MaxReconnects {
+			m.setClosed(fmt.Errorf("%w: gave up after %d attempts to reconnect: %w", ErrClosed, m.cfg.MaxReconnects, err))
+			break
+		}
+		delay := delays.NextBackOff()
+		if m.takesRedirect() {
+			delay = 0
+		}
+		m.cfg.Events.Reconnecting(failures, delay, err)
+		if !sleep(ctx, delay) {
+			break
+		}
+	}
+	m.setClosed(ErrClosed)
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	m.cfg.Events.Closed(closed)
+}
+
+func (m *Manager) takesRedirect() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.redirect != ""
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// serve makes one connection and stays until it dies. The error is never nil.
+func (m *Manager) serve(ctx context.Context) (established bool, err error) {
+	c, err := m.connect(ctx)
+	if err != nil {
+		m.failed(err)
+		return false, err
+	}
+	m.update(func() {
+		m.cur.Store(c)
+		m.refused = nil
+	})
+	m.cfg.Events.Connected(c.endpoint)
+	select {
+	case <-c.dead:
+	case <-ctx.Done():
+	}
+	c.Close(ErrClosed)
+	err = c.Err()
+	m.update(func() {
+		m.cur.Store(nil)
+		m.lastErr = err
+	})
+	m.cfg.Events.Disconnected(c.endpoint, err)
+	return true, err
+}
+
+func (m *Manager) connect(ctx context.Context) (*Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.cfg.ConnectTimeout,
+		fmt.Errorf("esclient: no connection within %v: %w", m.cfg.ConnectTimeout, context.DeadlineExceeded))
+	defer cancel()
+	m.mu.Lock()
+	redirect := m.redirect
+	m.redirect = ""
+	m.mu.Unlock()
+
+	nc, endpoint, err := m.cfg.Dial(ctx, redirect)
+	if err != nil {
+		return nil, &ConnectionError{Endpoint: endpoint, Err: err}
+	}
+	c := NewConn(nc, endpoint, m.cfg.Conn)
+	if err := handshake(ctx, c, m.cfg.Credentials, m.cfg.ConnectionName); err != nil {
+		c.Close(err)
+		return nil, asConnectionError(endpoint, err)
+	}
+	return c, nil
+}
+
+func asConnectionError(endpoint string, err error) error {
+	if e := (*ConnectionError)(nil); errors.As(err, &e) {
+		return err
+	}
+	return &ConnectionError{Endpoint: endpoint, Err: err}
+}
+
+// failed notes why an attempt did not lead to a connection.
+func (m *Manager) failed(err error) {
+	refused := permanent(err)
+	m.update(func() {
+		m.lastErr = err
+		m.refused = nil
+		if refused {
+			m.refused = err
+		}
+	})
+	if errors.Is(err, ErrNotAuthenticated) {
+		endpoint := ""
+		if e := (*ConnectionError)(nil); errors.As(err, &e) {
+			endpoint = e.Endpoint
+		}
+		m.cfg.Events.AuthFailed(endpoint, err)
+	}
+}
+
+// permanent reports errors that somebody must do something about.
+func permanent(err error) bool {
+	var (
+		auth   *NotAuthenticatedError
+		cert   *tls.CertificateVerificationError
+		record tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &auth):
+		return !auth.Transient()
+	case errors.As(err, &cert), errors.As(err, &record):
+		return true
+	}
+	return errors.Is(err, ErrNotEventStore)
+}
+
+func (m *Manager) setClosed(err error) {
+	m.update(func() {
+		if m.closed == nil {
+			m.closed = err
+		}
+	})
+}
+
+func (m *Manager) update(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+	close(m.changed)
+	m.changed = make(chan struct{})
+}

@@ -1,0 +1,294 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// journal notes the events of a Manager.
+type journal struct {
+	mu   sync.Mutex
+	what []string
+}
+
+func (j *journal) add(s string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.what = append(j.what, s)
+}
+
+func (j *journal) all() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append([]string(nil), j.what...)
+}
+
+func (j *journal) events() Events {
+	return Events{
+		Connected:    func(string) { j.add("connected") },
+		Disconnected: func(string, error) { j.add("disconnected") },
+		Reconnecting: func(int, time.Duration, error) { j.add("reconnecting") },
+		AuthFailed:   func(string, error) { j.add("refused") },
+		Closed:       func(error) { j.add("closed") },
+	}
+}
+
+func managerConfig(j *journal, addr string) ManagerConfig {
+	return ManagerConfig{
+		Dial: func(ctx context.Context, redirect string) (net.Conn, string, error) {
+			to := addr
+			if redirect != "" {
+				to = redirect
+			}
+			nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", to)
+			return nc, to, err
+		},
+		Conn:           connConfig(),
+		Credentials:    &esproto.Credentials{Login: "admin", Password: "changeit"},
+		ConnectionName: "test",
+		ConnectTimeout: 5 * time.Second,
+		ReconnectDelay: time.Millisecond,
+		ReconnectMax:   5 * time.Millisecond,
+		Events:         j.events(),
+	}
+}
+
+func manage(t testing.TB, cfg ManagerConfig) *Manager {
+	m := NewManager(cfg)
+	t.Cleanup(m.Close)
+	return m
+}
+
+func TestHandshakeComesBeforeEverythingElse(t *testing.T) {
+	var got []esproto.Command
+	var name string
+	done := make(chan struct{})
+	addr := listen(t, func(p *peer) {
+		for {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			got = append(got, f.Command)
+			switch f.Command {
+			case esproto.CmdAuthenticate:
+				creds, rest, err := esproto.SplitCredentials(f.payload)
+				assert.NoError(t, err)
+				assert.Empty(t, rest)
+				assert.Equal(t, "admin", creds.Login)
+			case esproto.CmdIdentifyClient:
+				var m esproto.IdentifyClient
+				assert.NoError(t, proto.Unmarshal(f.payload, &m))
+				assert.Equal(t, int32(1), m.GetVersion())
+				name = m.GetConnectionName()
+			case esproto.CmdPing:
+				defer close(done)
+			}
+			p.reply(f)
+			if f.Command == esproto.CmdPing {
+				return
+			}
+		}
+	})
+	j := &journal{}
+	m := manage(t, managerConfig(j, addr))
+	c, err := m.Conn(background(t))
+	require.NoError(t, err)
+	_, err = c.Do(background(t), &ping{}, nil)
+	require.NoError(t, err)
+	<-done
+	assert.Equal(t, []esproto.Command{esproto.CmdAuthenticate, esproto.CmdIdentifyClient, esproto.CmdPing}, got)
+	assert.Equal(t, "test", name)
+}
+
+func TestALostConnectionIsReplaced(t *testing.T) {
+	var conns atomic.Int32
+	addr := listen(t, func(p *peer) {
+		n := conns.Add(1)
+		for {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			if f.Command == esproto.CmdPing && n < 3 {
+				return // cut
+			}
+			p.reply(f)
+		}
+	})
+	j := &journal{}
+	m := manage(t, managerConfig(j, addr))
+	for range 2 {
+		c, err := m.Conn(background(t))
+		require.NoError(t, err)
+		_, err = c.Do(background(t), &ping{}, nil)
+		require.Error(t, err)
+	}
+	c, err := m.Conn(background(t))
+	require.NoError(t, err)
+	_, err = c.Do(background(t), &ping{}, nil)
+	require.NoError(t, err)
+	m.Close()
+	assert.Equal(t, []string{"connected", "disconnected", "reconnecting", "connected", "disconnected", "reconnecting",
+		"connected", "disconnected", "closed"}, j.all())
+}
+
+func TestRefusedCredentialsFailFastAndAreTriedAgain(t *testing.T) {
+	var wrong atomic.Bool
+	wrong.Store(true)
+	addr := listen(t, func(p *peer) {
+		for {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			if f.Command == esproto.CmdAuthenticate && wrong.Load() {
+				p.send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte("Unauthorized"))
+				continue
+			}
+			p.reply(f)
+		}
+	})
+	j := &journal{}
+	m := manage(t, managerConfig(j, addr))
+	_, err := m.Conn(context.Background())
+	require.ErrorIs(t, err, ErrNotAuthenticated)
+	assert.Contains(t, j.all(), "refused")
+	wrong.Store(false)
+	require.Eventually(t, func() bool {
+		_, err := m.Conn(background(t))
+		return err == nil
+	}, 5*time.Second, time.Millisecond)
+}
+
+func TestAServerThatStartsIsWaitedFor(t *testing.T) {
+	var tries atomic.Int32
+	addr := listen(t, func(p *peer) {
+		for {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			if f.Command == esproto.CmdAuthenticate {
+				switch tries.Add(1) {
+				case 1:
+					p.send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte("Server not yet ready"))
+					continue
+				case 2:
+					p.send(esproto.CmdNotHandled, f.CorrelationID, []byte{8, 0})
+					continue
+				}
+			}
+			p.reply(f)
+		}
+	})
+	m := manage(t, managerConfig(&journal{}, addr))
+	_, err := m.Conn(background(t))
+	assert.NoError(t, err)
+	assert.Equal(t, int32(3), tries.Load())
+}
+
+func TestContextEndsTheWaitForAConnectionAndSaysWhy(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	l.Close()
+	m := manage(t, managerConfig(&journal{}, addr))
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err = m.Conn(ctx)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	var conn *ConnectionError
+	require.ErrorAs(t, err, &conn)
+	assert.Equal(t, addr, conn.Endpoint)
+}
+
+func TestASilentServerIsGivenUp(t *testing.T) {
+	addr := listen(t, func(p *peer) {
+		for {
+			if _, err := p.next(); err != nil {
+				return
+			}
+		}
+	})
+	cfg := managerConfig(&journal{}, addr)
+	cfg.ConnectTimeout = 30 * time.Millisecond
+	m := manage(t, cfg)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_, err := m.Conn(ctx)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.ErrorContains(t, err, "no connection within 30ms")
+}
+
+func TestMaxReconnectsClosesTheManager(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	l.Close()
+	j := &journal{}
+	cfg := managerConfig(j, addr)
+	cfg.MaxReconnects = 2
+	m := manage(t, cfg)
+	<-m.Done()
+	_, err = m.Conn(background(t))
+	assert.ErrorIs(t, err, ErrClosed)
+	assert.ErrorContains(t, err, "2 attempts")
+	assert.Equal(t, []string{"reconnecting", "reconnecting", "closed"}, j.all())
+}
+
+func TestRedirectGoesToTheNamedNode(t *testing.T) {
+	leader := listen(t, echo)
+	host, port, err := net.SplitHostPort(leader)
+	require.NoError(t, err)
+	p, err := net.LookupPort("tcp", port)
+	require.NoError(t, err)
+	j := &journal{}
+	m := manage(t, managerConfig(j, listen(t, echo)))
+	c, err := m.Conn(background(t))
+	require.NoError(t, err)
+	e := &NotHandledError{Reason: esproto.NotHandled_NotLeader, Leader: &esproto.NotHandled_LeaderInfo{
+		ExternalTcpAddress: proto.String(host), ExternalTcpPort: proto.Int32(int32(p)),
+	}}
+	m.Redirect(c, e)
+	m.Redirect(c, e) // a second caller that got the same reply
+	c, err = m.Conn(background(t))
+	require.NoError(t, err)
+	assert.Equal(t, leader, c.Endpoint())
+	_, err = c.Do(background(t), &ping{}, nil)
+	assert.NoError(t, err)
+}
+
+func TestCloseEndsWaitersAndIsRepeatable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	l.Close()
+	m := NewManager(managerConfig(&journal{}, addr))
+	errs := make(chan error, 10)
+	for range 10 {
+		go func() {
+			_, err := m.Conn(context.Background())
+			errs <- err
+		}()
+	}
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(m.Close)
+	}
+	for range 10 {
+		assert.True(t, errors.Is(<-errs, ErrClosed))
+	}
+	wg.Wait()
+}

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+func (c *Conn) readLoop() {
+	defer c.wg.Done()
+	frames := esproto.NewFrameReader(&pulse{c: c}, readBufferSize, c.cfg.MaxFrameSize)
+	first := true
+	for {
+		h, n, err := frames.Next()
+		if err == nil {
+			err = c.dispatch(frames, h, n)
+		}
+		if err != nil {
+			c.die(describe(err, first))
+			return
+		}
+		first = false
+	}
+}
+
+// describe says what an error of the reader means. A peer whose very first bytes are no frame is no EventStore.
+func describe(err error, first bool) error {
+	switch {
+	case errors.Is(err, esproto.ErrFrame) && first:
+		return fmt.Errorf("%w (is the port the one for TCP, 1113 by default, and is TLS on or off at both ends?): %w", ErrNotEventStore, err)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("closed by the server: %w", err)
+	}
+	return err
+}
+
+// dispatch hands one frame to whom it belongs. An error ends the connection.
+func (c *Conn) dispatch(frames *esproto.FrameReader, h esproto.Header, n int) error {
+	switch h.Command {
+	case esproto.CmdHeartbeatRequest:
+		c.control(esproto.CmdHeartbeatResponse, h.CorrelationID)
+		return nil
+	case esproto.CmdHeartbeatResponse:
+		return nil
+	}
+	if !h.Command.Known() {
+		return fmt.Errorf("%w: a frame with the unknown command %v", esproto.ErrFrame, h.Command)
+	}
+	if h.Command == esproto.CmdBadRequest && h.CorrelationID.IsZero() {
+		text, err := frames.Borrow()
+		if err != nil {
+			return err
+		}
+		return &BadRequestError{Text: string(text)}
+	}
+	if [8]byte(h.CorrelationID[:8]) != c.prefix {
+		return nil // not ours: nobody waits for it
+	}
+	return c.deliver(frames, h, n)
+}
+
+// deliver finds the Receiver of a frame. The payload is read before the Receiver is called, so that a caller whose
+// context ends does not wait for a frame that is still on its way.
+func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) error {
+	seq := binary.LittleEndian.Uint64(h.CorrelationID[8:])
+	c.mu.Lock()
+	e, ok := c.calls[seq]
+	c.mu.Unlock()
+	if !ok {
+		return nil // given up by its caller
+	}
+	read := frames.Borrow
+	if n > 0 && e.r.Keeps(h.Command) {
+		read = frames.Take
+	}
+	payload, err := read()
+	if err != nil {
+		return err
+	}
+	handle := Handle{c, seq}
+	if e.once {
+		if handle.Remove() {
+			e.r.Receive(h.Command, payload)
+		}
+		return nil
+	}
+	if !e.r.Receive(h.Command, payload) {
+		handle.Remove()
+	}
+	return nil
+}
+
+// pulse reads from the connection and watches over it: bytes are a sign of life, silence makes it send a heartbeat,
+// further silence is an error. It also ends calls whose time is up. Partly received frames count as life, as they do
+// for the server.
+type pulse struct {
+	c       *Conn
+	armed   bool
+	active  bool      // bytes came since the last beat
+	since   time.Time // when the silence began
+	waiting bool      // a heartbeat was sent in this silence
+}
+
+func (p *pulse) Read(b []byte) (int, error) {
+	if !p.armed {
+		p.armed, p.since = true, time.Now()
+		if err := p.arm(); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		n, err := p.c.nc.Read(b)
+		if n > 0 {
+			p.active = true
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err
+		}
+		if err := p.beat(time.Now()); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// arm sets when Read is interrupted next. Doing this once a beat instead of once a read keeps it off the fast path.
+func (p *pulse) arm() error {
+	return p.c.nc.SetReadDeadline(time.Now().Add(p.c.cfg.beatPeriod()))
+}
+
+func (p *pulse) beat(now time.Time) error {
+	p.c.expire(now)
+	if !p.active {
+		p.c.shrink()
+	}
+	cfg := &p.c.cfg
+	switch silence := now.Sub(p.since); {
+	case p.active:
+		p.active, p.waiting, p.since = false, false, now
+	case cfg.HeartbeatInterval <= 0:
+	case p.waiting && silence >= cfg.HeartbeatInterval+cfg.HeartbeatTimeout:
+		return fmt.Errorf("%w within %v", ErrHeartbeatTimeout, cfg.HeartbeatTimeout)
+	case !p.waiting && silence >= cfg.HeartbeatInterval:
+		p.waiting = true
+		p.c.sendHeartbeat()
+	}
+	return p.arm()
+}
+
+const (
+	minBeat = 5 * time.Millisecond
+	maxBeat = 250 * time.Millisecond
+)
+
+// beatPeriod is how often silence and time limits are looked at: a fraction of the shortest of them.
+func (cfg *ConnConfig) beatPeriod() time.Duration {
+	d := maxBeat
+	for _, limit := range [...]time.Duration{cfg.HeartbeatInterval, cfg.HeartbeatTimeout, cfg.OperationTimeout} {
+		if limit > 0 {
+			d = min(d, limit/4)
+		}
+	}
+	return max(d, minBeat)
+}
+
+func (c *Conn) sendHeartbeat() {
+	c.mu.Lock()
+	c.seq++
+	id := c.correlationID(c.seq)
+	c.mu.Unlock()
+	c.control(esproto.CmdHeartbeatRequest, id)
+}
+
+// expire fails the calls that got no reply in time.
+func (c *Conn) expire(now time.Time) {
+	if c.cfg.OperationTimeout <= 0 {
+		return
+	}
+	var late []Receiver
+	c.mu.Lock()
+	for seq, e := range c.calls {
+		if !e.deadline.IsZero() && now.After(e.deadline) {
+			late = append(late, e.r)
+			delete(c.calls, seq)
+		}
+	}
+	c.mu.Unlock()
+	for _, r := range late {
+		r.Fail(ErrOperationTimeout, true) // what is not sent yet still will be
+	}
+}

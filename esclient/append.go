@@ -1,0 +1,253 @@
+package esclient
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// ExpectedVersion is what a write demands of its stream: one of the constants, or, from 0 on, the number of its last
+// event.
+type ExpectedVersion int64
+
+// The expected versions that are no event numbers.
+const (
+	// Any demands nothing.
+	Any = ExpectedVersion(esproto.ExpectAny)
+	// NoStream demands that the stream has no events: it never had any or was soft-deleted.
+	NoStream = ExpectedVersion(esproto.ExpectNoStream)
+	// StreamExists demands that the stream has events or metadata.
+	StreamExists = ExpectedVersion(esproto.ExpectStreamExists)
+)
+
+// String returns the constant's name or the number.
+func (v ExpectedVersion) String() string {
+	switch v {
+	case Any:
+		return "any"
+	case NoStream:
+		return "no stream"
+	case StreamExists:
+		return "stream exists"
+	}
+	return strconv.FormatInt(int64(v), 10)
+}
+
+func (v ExpectedVersion) valid() bool { return v >= NoStream || v == Any || v == StreamExists }
+
+// exact reports whether the server recognises a write with this expected version for as long as the events are in the
+// stream. With the others it relies on a cache, which a restart or an election empties.
+func (v ExpectedVersion) exact() bool { return v >= NoStream }
+
+// MaxEventSize is the most that one event may take, see EventData.Size, in bytes.
+const MaxEventSize = esproto.MaxEventSize
+
+// MaxAppendSize is the most that one append may take, see AppendSize, in bytes.
+const MaxAppendSize = esproto.MaxFrameSize
+
+// AppendSize returns the size, in bytes, that Append holds against MaxAppendSize. It is an upper bound of the frame.
+func AppendSize(stream string, events ...EventData) int {
+	n := appendOverhead + len(stream)
+	for i := range events {
+		n += AppendEventSize(&events[i])
+	}
+	return n
+}
+
+// AppendEventSize returns what an event adds to AppendSize.
+func AppendEventSize(e *EventData) int {
+	return eventOverhead + len(e.Type) + len(e.Data) + len(e.Metadata)
+}
+
+const (
+	appendOverhead = 320 // header, credentials and the fields beside the events
+	eventOverhead  = 64  // id, content types, tags and lengths
+)
+
+// AppendResult tells where the events of an append are.
+type AppendResult struct {
+	FirstEventNumber int64
+	// LastEventNumber is the number of the last event, and so the expected version of the next append.
+	LastEventNumber int64
+	// Position is the log position of the last event. It is UnknownPosition where a server up to 5.0 recognised
+	// events that it had already.
+	Position Position
+}
+
+// Append writes events to the end of a stream, all of them or none, in order. It returns when they are safe: on the
+// leader's disk and those of a majority of the cluster.
+//
+// A lost connection or a missing reply is made good inside, with the same event ids, where the server will recognise
+// events that it has: always with NoStream and exact versions; with Any and StreamExists only on the same connection,
+// or if nothing was sent. Elsewhere, and where ctx ends or the client is closed while a reply is awaited, the error is
+// ErrOutcomeUnknown. Other errors mean that nothing was written, among them ErrWrongExpectedVersion, ErrStreamDeleted,
+// ErrAccessDenied, ErrInvalidArgument and ErrTooLarge.
+//
+// Beware of event ids that were used before: with Any and StreamExists a batch whose events the server all remembers
+// from this stream succeeds without being written, and one that begins with such an event but goes on with others is
+// refused with ErrWrongExpectedVersion.
+//
+// Append may be called by many goroutines at once; their frames are sent together. The slices of the events must not
+// be changed before it returns.
+func (c *Client) Append(ctx context.Context, stream string, expected ExpectedVersion, events ...EventData) (AppendResult, error) {
+	if err := validateAppend(stream, expected, events); err != nil {
+		return AppendResult{}, err
+	}
+	op := appendOps.Get().(*appendOp)
+	op.stream, op.expected, op.events, op.requireLeader = stream, expected, events, !c.cfg.AllowFollower
+	op.assignIDs()
+	effect := repeatOnConnection
+	if expected.exact() {
+		effect = repeatable
+	}
+	err := c.do(ctx, op, effect)
+	reply := op.reply
+	op.release()
+	if err != nil {
+		return AppendResult{}, &OperationError{Operation: "append", Stream: stream, Err: err}
+	}
+	return AppendResult{
+		FirstEventNumber: reply.FirstEventNumber,
+		LastEventNumber:  reply.LastEventNumber,
+		Position:         Position{Commit: reply.CommitPosition, Prepare: reply.PreparePosition},
+	}, nil
+}
+
+func validateAppend(stream string, expected ExpectedVersion, events []EventData) error {
+	if err := validateName("stream", stream); err != nil {
+		return err
+	}
+	if !expected.valid() {
+		return &ArgumentError{Argument: "expected", Reason: fmt.Sprintf("%d is no expected version", int64(expected))}
+	}
+	if len(events) == 0 {
+		return &ArgumentError{Argument: "events", Reason: "there are none"}
+	}
+	for i := range events {
+		if err := validateEvent(i, &events[i]); err != nil {
+			return err
+		}
+	}
+	if n := AppendSize(stream, events...); n > MaxAppendSize {
+		return &ArgumentError{Argument: "events", Err: ErrTooLarge,
+			Reason: fmt.Sprintf("the append has %d bytes, at most %d are allowed: append fewer at a time", n, MaxAppendSize)}
+	}
+	return nil
+}
+
+func validateEvent(i int, e *EventData) error {
+	argument := func() string { return fmt.Sprintf("events[%d]", i) }
+	if e.Type == "" {
+		return &ArgumentError{Argument: argument() + ".Type", Reason: "it is empty"}
+	}
+	if !utf8.ValidString(e.Type) {
+		return &ArgumentError{Argument: argument() + ".Type", Reason: "it is not valid UTF-8"}
+	}
+	if n := e.Size(); n > MaxEventSize {
+		return &ArgumentError{Argument: argument(), Err: ErrTooLarge,
+			Reason: fmt.Sprintf("data, metadata and twice the type have %d bytes, at most %d are allowed", n, MaxEventSize)}
+	}
+	return nil
+}
+
+// validateName refuses names that the server refuses, or that nobody could type again.
+func validateName(argument, name string) error {
+	if name == "" {
+		return &ArgumentError{Argument: argument, Reason: "it is empty"}
+	}
+	if !utf8.ValidString(name) {
+		return &ArgumentError{Argument: argument, Reason: fmt.Sprintf("%q is not valid UTF-8", name)}
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return &ArgumentError{Argument: argument, Reason: fmt.Sprintf("%q has a control character", name)}
+		}
+	}
+	return nil
+}
+
+// appendOp is an append on its way. It is used again, and so is the memory of its ids.
+type appendOp struct {
+	stream        string
+	expected      ExpectedVersion
+	events        []EventData
+	ids           []esproto.GUID
+	requireLeader bool
+	reply         esproto.WriteEventsCompletedView
+}
+
+var appendOps = sync.Pool{New: func() any { return new(appendOp) }}
+
+func (o *appendOp) release() {
+	if cap(o.ids) > 1024 {
+		o.ids = nil
+	}
+	*o = appendOp{ids: o.ids[:0]}
+	appendOps.Put(o)
+}
+
+// assignIDs fixes the event ids before the first attempt, so that every attempt has the same.
+func (o *appendOp) assignIDs() {
+	for i := range o.events {
+		id := o.events[i].ID
+		if id == uuid.Nil {
+			id = newID()
+		}
+		o.ids = append(o.ids, esproto.NewGUID(id))
+	}
+}
+
+func (o *appendOp) Command() esproto.Command { return esproto.CmdWriteEvents }
+
+func (o *appendOp) AppendPayload(b []byte) []byte {
+	b = esproto.AppendWriteEvents(b, o.stream, int64(o.expected))
+	for i := range o.events {
+		e := &o.events[i]
+		b = esproto.AppendNewEvent(b, o.ids[i], e.Type, int32(e.ContentType), e.Data, e.Metadata)
+	}
+	return esproto.EndWriteEvents(b, o.requireLeader)
+}
+
+func (o *appendOp) Keeps(esproto.Command) bool { return false }
+
+func (o *appendOp) Decode(cmd esproto.Command, payload []byte) error {
+	if cmd != esproto.CmdWriteEventsCompleted {
+		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
+	}
+	if err := o.reply.Decode(payload); err != nil {
+		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
+	}
+	err := o.resultError()
+	o.reply.Message = "" // it aliases the frame, which is only borrowed
+	return err
+}
+
+func (o *appendOp) resultError() error {
+	if o.reply.Result == esproto.OperationResult_WrongExpectedVersion {
+		return &WrongExpectedVersionError{Stream: o.stream, Expected: o.expected, Current: o.reply.CurrentVersion}
+	}
+	return operationError(o.reply.Result, o.reply.Message)
+}
+
+// operationError turns the result of a write into an error; nil for Success.
+func operationError(result esproto.OperationResult, text string) error {
+	switch result {
+	case esproto.OperationResult_Success:
+		return nil
+	case esproto.OperationResult_PrepareTimeout, esproto.OperationResult_CommitTimeout, esproto.OperationResult_ForwardTimeout:
+		return &serverTimeoutError{result: result}
+	case esproto.OperationResult_StreamDeleted:
+		return ErrStreamDeleted
+	case esproto.OperationResult_AccessDenied:
+		return ErrAccessDenied
+	}
+	return serverError(result, text)
+}

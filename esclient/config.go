@@ -1,0 +1,173 @@
+package esclient
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Defaults of Config.
+const (
+	DefaultPort              = 1113
+	DefaultHeartbeatInterval = 750 * time.Millisecond
+	DefaultHeartbeatTimeout  = 1500 * time.Millisecond
+	DefaultOperationTimeout  = 7 * time.Second
+	DefaultConnectTimeout    = 5 * time.Second
+	DefaultReconnectDelay    = 100 * time.Millisecond
+	DefaultMaxReconnectDelay = 5 * time.Second
+	DefaultMaxRetries        = 10
+	DefaultMaxPendingBytes   = 4 << 20
+	defaultConnectionName    = "watermill-eventstore"
+)
+
+// Config says how a Client connects and works. Address, or Discoverer, is all that is needed; ParseConnectionString makes
+// a Config from a string.
+type Config struct {
+	// Address is the host:port of a node; without a port it is DefaultPort. It is not used where Discoverer is set.
+	Address string
+	// Discoverer finds the node to connect to, for clusters; see package discovery. It wins over Address.
+	// TLS, if not nil, has the connection encrypted. The server's certificate is verified unless the configuration says
+	// otherwise; without a ServerName it must be that of the host.
+	TLS *tls.Config
+	// Credentials are the user that the connection acts for, unless a call has its own; see WithCredentials. Without
+	// them the connection is anonymous.
+	Credentials *Credentials
+	// ConnectionName shows in the server's logs and statistics. The default is watermill-eventstore.
+	ConnectionName string
+
+	// HeartbeatInterval is the silence after which the client asks the server for a sign of life, and HeartbeatTimeout
+	// the further silence after which it gives the connection up. Any received byte counts. The defaults are
+	// DefaultHeartbeatInterval and DefaultHeartbeatTimeout.
+	HeartbeatInterval time.Duration
+	HeartbeatTimeout  time.Duration
+	// OperationTimeout is how long an attempt waits for the server's reply; DefaultOperationTimeout.
+	OperationTimeout time.Duration
+	// MaxRetries is how often an operation is tried again, where that is safe, before it fails; DefaultMaxRetries.
+	// Waiting for a connection does not count. A negative value allows none.
+	MaxRetries int
+	// AllowFollower lets the nodes of a cluster that are not its leader answer reads, which may then lag behind, and
+	// forward writes.
+	AllowFollower bool
+
+	// ConnectTimeout is how long an attempt to connect may take, authentication included; DefaultConnectTimeout.
+	ConnectTimeout time.Duration
+	// ReconnectDelay is the mean pause before the first attempt to connect again. It grows with each failure, up to
+	// MaxReconnectDelay, and varies at random by half. The defaults are DefaultReconnectDelay and
+	// DefaultMaxReconnectDelay.
+	ReconnectDelay    time.Duration
+	MaxReconnectDelay time.Duration
+	// MaxReconnects closes the client after so many failed attempts in a row. The default, 0, tries for ever.
+	MaxReconnects int
+
+	// MaxFrameSize is the largest frame that is received, in bytes; 64 MiB, the server's limit, by default.
+	MaxFrameSize int
+	// MaxPendingBytes is how much may wait to be written to the connection before calls wait, too;
+	// DefaultMaxPendingBytes.
+	MaxPendingBytes int
+
+	// Logger is told of connections: made and lost at Info and Warn, refused credentials at Error. The default is none.
+	Logger *slog.Logger
+	// Hooks are told what happens in the client.
+	Hooks []Hook
+	// Dial makes the TCP connections, if it is not nil.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func (c *Config) setDefaults() {
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&c.HeartbeatInterval, DefaultHeartbeatInterval}, {&c.HeartbeatTimeout, DefaultHeartbeatTimeout},
+		{&c.OperationTimeout, DefaultOperationTimeout}, {&c.ConnectTimeout, DefaultConnectTimeout},
+		{&c.ReconnectDelay, DefaultReconnectDelay},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	if c.MaxReconnectDelay == 0 {
+		c.MaxReconnectDelay = max(DefaultMaxReconnectDelay, c.ReconnectDelay)
+	}
+	if c.MaxRetries == 0 {
+		c.MaxRetries = DefaultMaxRetries
+	}
+	if c.MaxFrameSize == 0 {
+		c.MaxFrameSize = esproto.MaxFrameSize
+	}
+	if c.MaxPendingBytes == 0 {
+		c.MaxPendingBytes = DefaultMaxPendingBytes
+	}
+	if c.ConnectionName == "" {
+		c.ConnectionName = defaultConnectionName
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Validate reports the first setting that cannot be used, as a *ConfigError. Zero values, which stand for defaults, are
+// fine.
+func (c *Config) Validate() error {
+	if err := c.validateTarget(); err != nil {
+		return err
+	}
+	if c.Credentials != nil {
+		if err := c.Credentials.Validate(); err != nil {
+			return &ConfigError{Setting: "Credentials", Reason: "cannot be sent", Err: err}
+		}
+	}
+	if !utf8.ValidString(c.ConnectionName) {
+		return &ConfigError{Setting: "ConnectionName", Reason: "is not valid UTF-8"}
+	}
+	for _, d := range []struct {
+		setting string
+		v       time.Duration
+	}{
+		{"HeartbeatInterval", c.HeartbeatInterval}, {"HeartbeatTimeout", c.HeartbeatTimeout},
+		{"OperationTimeout", c.OperationTimeout}, {"ConnectTimeout", c.ConnectTimeout},
+		{"ReconnectDelay", c.ReconnectDelay}, {"MaxReconnectDelay", c.MaxReconnectDelay},
+	} {
+		if d.v < 0 {
+			return &ConfigError{Setting: d.setting, Value: d.v.String(), Reason: "is negative"}
+		}
+	}
+	if c.MaxReconnectDelay > 0 && c.MaxReconnectDelay < c.ReconnectDelay {
+		return &ConfigError{Setting: "MaxReconnectDelay", Value: c.MaxReconnectDelay.String(), Reason: "is less than ReconnectDelay"}
+	}
+	if c.MaxReconnects < 0 {
+		return &ConfigError{Setting: "MaxReconnects", Value: strconv.Itoa(c.MaxReconnects), Reason: "is negative; 0 is for ever"}
+	}
+	if c.MaxFrameSize < 0 || c.MaxFrameSize > esproto.MaxFrameSize {
+		return &ConfigError{Setting: "MaxFrameSize", Value: strconv.Itoa(c.MaxFrameSize), Reason: fmt.Sprintf("is not between 0 and %d", esproto.MaxFrameSize)}
+	}
+	if c.MaxPendingBytes < 0 {
+		return &ConfigError{Setting: "MaxPendingBytes", Value: strconv.Itoa(c.MaxPendingBytes), Reason: "is negative"}
+	}
+	for i, h := range c.Hooks {
+		if !usable(h) {
+			return &ConfigError{Setting: fmt.Sprintf("Hooks[%d]", i), Reason: fmt.Sprintf("%T implements none of the hook interfaces", h)}
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateTarget() error {
+	if false {
+		return nil
+	}
+	if c.Address == "" {
+		return &ConfigError{Setting: "Address", Reason: "is missing: give a host and a port, or a Discoverer"}
+	}
+	if _, err := parseAddress(c.Address); err != nil {
+		return &ConfigError{Setting: "Address", Value: c.Address, Reason: "is not host:port", Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,330 @@
+package esclient
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ParseConnectionString reads a connection string in either form:
+//
+//	tcp://user:password@host:1113?heartbeatTimeout=500&tls=true
+//	ConnectTo=tcp://user:password@host:1113; HeartBeatTimeout=500; UseSslConnection=true
+//
+// The scheme is tcp, tls for an encrypted connection, or discover for the DNS name and gossip port of a cluster. Names of
+// settings are those of the reference client; case and spaces in them do not matter. Times are milliseconds, or have a
+// unit, as in 2s.
+//
+//	ConnectTo                       where to connect to, in the second form
+//	GossipSeeds                     host:port,host:port of a cluster's HTTP endpoints; wins over ConnectTo
+//	NodePreference                  leader, follower, readonlyreplica or random, in a cluster
+//	GossipTimeout                   for each node asked
+//	DefaultUserCredentials          user:password
+//	ConnectionName, HeartbeatInterval, HeartbeatTimeout, OperationTimeout, ConnectTimeout, MaxRetries, MaxFrameSize
+//	ReconnectionDelay               Config.ReconnectDelay
+//	MaxReconnectionDelay            Config.MaxReconnectDelay
+//	MaxReconnections                Config.MaxReconnects; -1 and 0 are for ever
+//	RequireLeader, RequireMaster    false is Config.AllowFollower
+//	TLS, UseSslConnection           true for an encrypted connection
+//	TLSVerify, ValidateServer       false accepts any certificate
+//	TLSServerName, TargetHost       the name that the certificate must be for, if not the host's
+//	TLSCAFile                       certificates, PEM, of the authorities to trust instead of the system's
+//
+// Settings of the reference client that mean nothing here are accepted and ignored: VerboseLogging, MaxQueueSize,
+// MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod. Any other is an error.
+//
+// The error is a *ConfigError that names the setting. It never shows a password.
+func ParseConnectionString(s string) (Config, error) {
+	p := connStringParser{}
+	var err error
+	if s = strings.TrimSpace(s); isURI(s) {
+		err = p.parseURI(s)
+	} else {
+		err = p.parsePairs(s)
+	}
+	if err == nil {
+		err = p.finish()
+	}
+	if err != nil {
+		return Config{}, err
+	}
+	return p.cfg, nil
+}
+
+// isURI tells the two forms apart: in the second, = comes before any ://.
+func isURI(s string) bool {
+	scheme, _, ok := strings.Cut(s, "://")
+	return ok && !strings.ContainsAny(scheme, "=;")
+}
+
+type connStringParser struct {
+	cfg       Config
+	scheme    string
+	seeds     []string
+	prefer    string
+	gossip    time.Duration
+	useTLS    bool
+	tlsConfig tls.Config
+	tlsSet    string // the last setting that only makes sense with TLS
+}
+
+func (p *connStringParser) parseURI(s string) error {
+	query, err := p.connectTo("connection string", s)
+	if err != nil {
+		return err
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return &ConfigError{Setting: "connection string", Reason: "what follows ? is not name=value&name=value"}
+	}
+	for name, v := range values {
+		if len(v) > 1 {
+			return &ConfigError{Setting: name, Reason: "is given more than once"}
+		}
+		if err := p.set(name, v[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *connStringParser) parsePairs(s string) error {
+	seen := make(map[string]bool)
+	for pair := range strings.SplitSeq(s, ";") {
+		if strings.TrimSpace(pair) == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return &ConfigError{Setting: "connection string", Reason: "is neither a URI such as tcp://localhost:1113 nor a list of name=value; name=value"}
+		}
+		key := settingKey(name)
+		if seen[key] {
+			return &ConfigError{Setting: strings.TrimSpace(name), Reason: "is given more than once"}
+		}
+		seen[key] = true
+		if err := p.set(strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// connectTo reads a URI. Its errors do not quote it, since it may hold a password.
+func (p *connStringParser) connectTo(setting, s string) (query string, err error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", &ConfigError{Setting: setting, Reason: "is not a URI such as tcp://user:password@host:1113; the port must be a number, and special characters in a password be escaped, as in %40 for @"}
+	}
+	switch p.scheme = strings.ToLower(u.Scheme); p.scheme {
+	case "tcp", "discover":
+	case "tls":
+		p.useTLS = true
+	case "esdb", "esdb+discover", "kurrentdb", "kurrent":
+		return "", &ConfigError{Setting: setting, Value: u.Scheme + "://", Reason: "is the scheme of the gRPC protocol; for TCP use tcp, tls or discover"}
+	default:
+		return "", &ConfigError{Setting: setting, Value: u.Scheme + "://", Reason: "is an unknown scheme; use tcp, tls or discover"}
+	}
+	if u.Hostname() == "" {
+		return "", &ConfigError{Setting: setting, Reason: "the host is missing"}
+	}
+	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
+		return "", &ConfigError{Setting: setting, Reason: "there must be no path after the port"}
+	}
+	if p.cfg.Address, err = parseAddress(u.Host); err != nil {
+		return "", &ConfigError{Setting: setting, Value: u.Host, Reason: "is not host:port", Err: err}
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		if err := p.credentials(setting, u.User.Username(), password); err != nil {
+			return "", err
+		}
+	}
+	return u.RawQuery, nil
+}
+
+func (p *connStringParser) credentials(setting, login, password string) error {
+	c := Credentials{Login: login, Password: password}
+	if err := c.Validate(); err != nil {
+		return &ConfigError{Setting: setting, Reason: "the credentials cannot be sent", Err: err}
+	}
+	p.cfg.Credentials = &c
+	return nil
+}
+
+func settingKey(name string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(name, " ", ""), "_", ""))
+}
+
+// set takes one setting. Each case returns, so that what follows the switch is for unknown ones.
+func (p *connStringParser) set(name, value string) error {
+	c := &p.cfg
+	switch settingKey(name) {
+	case "connectto":
+		query, err := p.connectTo(name, value)
+		if err == nil && query != "" {
+			err = &ConfigError{Setting: name, Reason: "settings belong behind a semicolon here, not behind ?"}
+		}
+		return err
+	case "gossipseeds":
+		return p.gossipSeeds(name, value)
+	case "nodepreference":
+		p.prefer = strings.ToLower(value)
+		return nil
+	case "gossiptimeout":
+		return parseDuration(name, value, &p.gossip)
+	case "defaultusercredentials":
+		login, password, ok := strings.Cut(value, ":")
+		if !ok {
+			return &ConfigError{Setting: name, Reason: "is not user:password"}
+		}
+		return p.credentials(name, login, password)
+	case "connectionname":
+		c.ConnectionName = value
+		return nil
+	case "heartbeatinterval":
+		return parseDuration(name, value, &c.HeartbeatInterval)
+	case "heartbeattimeout":
+		return parseDuration(name, value, &c.HeartbeatTimeout)
+	case "operationtimeout":
+		return parseDuration(name, value, &c.OperationTimeout)
+	case "connecttimeout", "clientconnectiontimeout":
+		return parseDuration(name, value, &c.ConnectTimeout)
+	case "reconnectiondelay", "reconnectdelay":
+		return parseDuration(name, value, &c.ReconnectDelay)
+	case "maxreconnectiondelay", "maxreconnectdelay":
+		return parseDuration(name, value, &c.MaxReconnectDelay)
+	case "maxreconnections", "maxreconnects":
+		err := parseInt(name, value, -1, &c.MaxReconnects)
+		c.MaxReconnects = max(c.MaxReconnects, 0)
+		return err
+	case "maxretries":
+		return parseInt(name, value, -1, &c.MaxRetries)
+	case "maxframesize":
+		return parseInt(name, value, 1, &c.MaxFrameSize)
+	case "requireleader", "requiremaster", "performonmasteronly":
+		var require bool
+		err := parseBool(name, value, &require)
+		c.AllowFollower = err == nil && !require
+		return err
+	case "verboselogging", "maxqueuesize", "maxconcurrentitems", "maxdiscoverattempts", "failonnoserverresponse", "operationtimeoutcheckperiod":
+		return nil
+	}
+	return p.setTLS(name, value)
+}
+
+func (p *connStringParser) setTLS(name, value string) error {
+	switch settingKey(name) {
+	case "tls", "usesslconnection":
+		return parseBool(name, value, &p.useTLS)
+	case "tlsverify", "validateserver":
+		p.tlsSet = name
+		var verify bool
+		err := parseBool(name, value, &verify)
+		p.tlsConfig.InsecureSkipVerify = err == nil && !verify
+		return err
+	case "tlsservername", "targethost":
+		p.tlsSet, p.tlsConfig.ServerName = name, value
+		return nil
+	case "tlscafile":
+		p.tlsSet = name
+		return p.caFile(name, value)
+	}
+	return &ConfigError{Setting: name, Reason: "is an unknown setting"}
+}
+
+func (p *connStringParser) caFile(name, path string) error {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return &ConfigError{Setting: name, Value: path, Reason: "cannot be read", Err: err}
+	}
+	p.tlsConfig.RootCAs = x509.NewCertPool()
+	if !p.tlsConfig.RootCAs.AppendCertsFromPEM(pem) {
+		return &ConfigError{Setting: name, Value: path, Reason: "holds no PEM certificate"}
+	}
+	return nil
+}
+
+func (p *connStringParser) gossipSeeds(name, value string) error {
+	for seed := range strings.SplitSeq(value, ",") {
+		seed = strings.TrimSpace(seed)
+		if _, port, err := net.SplitHostPort(seed); err != nil || port == "" {
+			return &ConfigError{Setting: name, Value: seed, Reason: "is not host:port"}
+		}
+		p.seeds = append(p.seeds, seed)
+	}
+	return nil
+}
+
+// parseAddress returns s with the default port if it has none.
+func parseAddress(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		if strings.Contains(err.Error(), "missing port") {
+			return parseAddress(net.JoinHostPort(strings.Trim(s, "[]"), strconv.Itoa(DefaultPort)))
+		}
+		return "", err
+	}
+	if port == "" {
+		port = strconv.Itoa(DefaultPort)
+	}
+	if host == "" {
+		return "", fmt.Errorf("the host is missing")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 1<<16-1 {
+		return "", fmt.Errorf("the port %q is not a number from 1 to 65535", port)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+func parseDuration(name, value string, d *time.Duration) error {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err == nil && n >= 0 && n < int64(1<<63-1)/int64(time.Millisecond) {
+		*d = time.Duration(n) * time.Millisecond
+		return nil
+	}
+	if v, err := time.ParseDuration(value); err == nil && v >= 0 {
+		*d = v
+		return nil
+	}
+	return &ConfigError{Setting: name, Value: value, Reason: "is not a number of milliseconds or a duration such as 2s"}
+}
+
+func parseInt(name, value string, least int, n *int) error {
+	v, err := strconv.ParseInt(value, 10, 32)
+	if err != nil || int(v) < least {
+		return &ConfigError{Setting: name, Value: value, Reason: fmt.Sprintf("is not a whole number from %d on", least)}
+	}
+	*n = int(v)
+	return nil
+}
+
+func parseBool(name, value string, b *bool) error {
+	v, err := strconv.ParseBool(strings.ToLower(value))
+	if err != nil {
+		return &ConfigError{Setting: name, Value: value, Reason: "is neither true nor false"}
+	}
+	*b = v
+	return nil
+}
+
+// finish puts together what several settings say.
+func (p *connStringParser) finish() error {
+	if p.tlsSet != "" && !p.useTLS {
+		return &ConfigError{Setting: p.tlsSet, Reason: "means nothing without TLS: use the scheme tls, or tls=true"}
+	}
+	if p.useTLS {
+		p.cfg.TLS = p.tlsConfig.Clone()
+		p.cfg.TLS.MinVersion = tls.VersionTLS12
+	}
+	if p.scheme == "" && len(p.seeds) == 0 {
+		return &ConfigError{Setting: "ConnectTo", Reason: "is missing"}
+	}
+	return p.cfg.Validate()
+}

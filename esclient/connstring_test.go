@@ -1,0 +1,179 @@
+package esclient_test
+
+import (
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+func TestConnectionStringsInBothForms(t *testing.T) {
+	for _, s := range []string{
+		"tcp://jane:s3cr%3Bet@es.example:1114?heartbeatInterval=200&HeartBeatTimeout=500ms&operationTimeout=3s&maxRetries=4" +
+			"&reconnectionDelay=10&maxReconnections=7&requireMaster=false&connectionName=mine",
+		"ConnectTo=tcp://jane:s3cr%3Bet@es.example:1114; Heart Beat Interval=200; HeartbeatTimeout=500; OPERATIONTIMEOUT=3000;" +
+			"MaxRetries=4; ReconnectionDelay=10; MaxReconnections=7; PerformOnMasterOnly=False; ConnectionName=mine; VerboseLogging=true;",
+	} {
+		cfg, err := esclient.ParseConnectionString(s)
+		require.NoError(t, err, s)
+		assert.Equal(t, "es.example:1114", cfg.Address)
+		assert.Equal(t, &esclient.Credentials{Login: "jane", Password: "s3cr;et"}, cfg.Credentials)
+		assert.Equal(t, 200*time.Millisecond, cfg.HeartbeatInterval)
+		assert.Equal(t, 500*time.Millisecond, cfg.HeartbeatTimeout)
+		assert.Equal(t, 3*time.Second, cfg.OperationTimeout)
+		assert.Equal(t, 4, cfg.MaxRetries)
+		assert.Equal(t, 10*time.Millisecond, cfg.ReconnectDelay)
+		assert.Equal(t, 7, cfg.MaxReconnects)
+		assert.True(t, cfg.AllowFollower)
+		assert.Equal(t, "mine", cfg.ConnectionName)
+		assert.Nil(t, cfg.TLS)
+	}
+}
+
+func TestConnectionStringDefaults(t *testing.T) {
+	for s, address := range map[string]string{
+		"tcp://localhost":              "localhost:1113",
+		"TCP://localhost/":             "localhost:1113",
+		"tcp://[::1]":                  "[::1]:1113",
+		"tcp://[::1]:2000":             "[::1]:2000",
+		"ConnectTo = tcp://10.0.0.1:1": "10.0.0.1:1",
+	} {
+		cfg, err := esclient.ParseConnectionString(s)
+		require.NoError(t, err, s)
+		assert.Equal(t, address, cfg.Address, s)
+		assert.Nil(t, cfg.Credentials)
+	}
+	cfg, err := esclient.ParseConnectionString("tcp://localhost?maxReconnections=-1")
+	require.NoError(t, err)
+	assert.Zero(t, cfg.MaxReconnects, "-1 is for ever, too")
+}
+
+func TestConnectionStringTLS(t *testing.T) {
+	for _, s := range []string{"tls://host", "tcp://host?tls=true", "ConnectTo=tcp://host;UseSslConnection=True"} {
+		cfg, err := esclient.ParseConnectionString(s)
+		require.NoError(t, err, s)
+		require.NotNil(t, cfg.TLS, s)
+		assert.False(t, cfg.TLS.InsecureSkipVerify, "verification is on by default")
+		assert.Equal(t, uint16(tls.VersionTLS12), cfg.TLS.MinVersion)
+	}
+	cfg, err := esclient.ParseConnectionString("ConnectTo=tcp://host; UseSslConnection=true; TargetHost=node1; ValidateServer=false")
+	require.NoError(t, err)
+	assert.True(t, cfg.TLS.InsecureSkipVerify)
+	assert.Equal(t, "node1", cfg.TLS.ServerName)
+}
+
+func TestBadConnectionStringsNameTheSetting(t *testing.T) {
+	noPEM := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(noPEM, []byte("hello"), 0o600))
+	for s, setting := range map[string]string{
+		"":                      "ConnectTo",
+		"localhost":             "connection string",
+		"localhost:1113":        "connection string",
+		"http://localhost:2113": "connection string",
+		"esdb://localhost:2113": "connection string",
+		"tcp://":                "connection string",
+		"tcp://:1113":           "connection string",
+		"tcp://host:port":       "connection string",
+		"tcp://host:99999":      "connection string",
+		"tcp://host:0":          "connection string",
+		"tcp://host/path":       "connection string",
+		"tcp://user:@host":      "connection string",
+		"tcp://:secret@host":    "connection string",
+		"tcp://u:" + strings.Repeat("x", 128) + "@host":     "connection string",
+		"tcp://host?heartbeatTimeout=soon":                  "heartbeatTimeout",
+		"tcp://host?heartbeatTimeout=-5":                    "heartbeatTimeout",
+		"tcp://host?heartbeatTimeout=9999999999999999":      "heartbeatTimeout",
+		"tcp://host?maxRetries=many":                        "maxRetries",
+		"tcp://host?maxRetries=99999999999":                 "maxRetries",
+		"tcp://host?maxReconnections=-2":                    "maxReconnections",
+		"tcp://host?maxFrameSize=999999999":                 "MaxFrameSize",
+		"tcp://host?tls=maybe":                              "tls",
+		"tcp://host?tlsVerify=false":                        "tlsVerify",
+		"tls://host?tlsCAFile=/does/not/exist":              "tlsCAFile",
+		"tls://host?tlsCAFile=" + noPEM:                     "tlsCAFile",
+		"tcp://host?nonsense=1":                             "nonsense",
+		"tcp://host?maxRetries=1&maxRetries=2":              "maxRetries",
+		"tcp://host?connectionName=%zz":                     "connection string",
+		"tcp://host?connectionName=%ff":                     "ConnectionName",
+		"ConnectTo=tcp://host;ConnectTo=tcp://other":        "ConnectTo",
+		"ConnectTo=host:1113":                               "ConnectTo",
+		"ConnectTo=tcp://host?tls=true":                     "ConnectTo",
+		"HeartBeatTimeout=500":                              "ConnectTo",
+		"ConnectTo=tcp://host;DefaultUserCredentials=admin": "DefaultUserCredentials",
+		"ConnectTo=tcp://host;GossipSeeds=a":                "GossipSeeds",
+	} {
+		_, err := esclient.ParseConnectionString(s)
+		require.Error(t, err, s)
+		assert.ErrorIs(t, err, esclient.ErrInvalidConfig)
+		var e *esclient.ConfigError
+		require.ErrorAs(t, err, &e, s)
+		assert.Equal(t, setting, e.Setting, "%s: %v", s, err)
+		_, err = esclient.Open(s)
+		assert.ErrorIs(t, err, esclient.ErrInvalidConfig)
+	}
+}
+
+func TestErrorsNeverShowThePassword(t *testing.T) {
+	for _, s := range []string{
+		"tcp://jane:hunter2@host:port", "tcp://jane:hunter2/x@host", "ConnectTo=tcp://jane:hunter2@ho st",
+		"esdb://jane:hunter2@host", "tcp://jane:hunter2@host?x=1", "tcp://jané:hunter2@host:1/x",
+		"ConnectTo=tcp://h;DefaultUserCredentials=:hunter2", "tcp://é:hunter2@host",
+	} {
+		_, err := esclient.ParseConnectionString(s)
+		require.Error(t, err, s)
+		assert.NotContains(t, err.Error(), "hunter2", s)
+	}
+	cfg, err := esclient.ParseConnectionString("tcp://jane:hunter2@host")
+	require.NoError(t, err)
+	assert.NotContains(t, cfg.Credentials.String(), "hunter2")
+}
+
+func TestBadConfigsNameTheField(t *testing.T) {
+	good := func() esclient.Config { return esclient.Config{Address: "localhost:1113"} }
+	for field, spoil := range map[string]func(*esclient.Config){
+		"Address":           func(c *esclient.Config) { c.Address = "" },
+		"Credentials":       func(c *esclient.Config) { c.Credentials = &esclient.Credentials{Login: "x"} },
+		"ConnectionName":    func(c *esclient.Config) { c.ConnectionName = "\xff" },
+		"HeartbeatInterval": func(c *esclient.Config) { c.HeartbeatInterval = -1 },
+		"MaxReconnectDelay": func(c *esclient.Config) { c.ReconnectDelay, c.MaxReconnectDelay = 2, 1 },
+		"MaxReconnects":     func(c *esclient.Config) { c.MaxReconnects = -1 },
+		"MaxFrameSize":      func(c *esclient.Config) { c.MaxFrameSize = 1 << 30 },
+		"MaxPendingBytes":   func(c *esclient.Config) { c.MaxPendingBytes = -1 },
+		"Hooks[0]":          func(c *esclient.Config) { c.Hooks = []esclient.Hook{42} },
+	} {
+		cfg := good()
+		require.NoError(t, cfg.Validate())
+		spoil(&cfg)
+		_, err := esclient.New(cfg)
+		var e *esclient.ConfigError
+		require.ErrorAs(t, err, &e, field)
+		assert.Equal(t, field, e.Setting)
+	}
+}
+
+func FuzzParseConnectionString(f *testing.F) {
+	for _, s := range []string{
+		"tcp://admin:changeit@localhost:1113?heartbeatTimeout=500&tls=true", "discover://cluster.example:2113",
+		"ConnectTo=tcp://u:p@h:1; HeartBeatTimeout=500; GossipSeeds=a:1,b:2", "tcp://[::1]:1113", "a=b;;c", "://", "=",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.Contains(strings.ToLower(s), "cafile") {
+			return // would read a file
+		}
+		cfg, err := esclient.ParseConnectionString(s)
+		if err == nil {
+			assert.NoError(t, cfg.Validate(), "what is accepted is valid")
+			return
+		}
+		assert.ErrorIs(t, err, esclient.ErrInvalidConfig)
+	})
+}

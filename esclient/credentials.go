@@ -1,0 +1,31 @@
+package esclient
+
+import (
+	"context"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Credentials are a login and a password. Printing them hides the password. Both must be 1 to 127 bytes long and the
+// login must begin with an ASCII character: some servers misread anything else.
+type Credentials = esproto.Credentials
+
+type credentialsKey struct{}
+
+// WithCredentials returns a context whose calls act for the given user instead of the connection's. A subscription made
+// with it keeps them for as long as it lives.
+func WithCredentials(ctx context.Context, c Credentials) context.Context {
+	return context.WithValue(ctx, credentialsKey{}, &c)
+}
+
+// credentialsFrom returns the credentials of a context, validated, or nil where it has none.
+func credentialsFrom(ctx context.Context) (*Credentials, error) {
+	c, _ := ctx.Value(credentialsKey{}).(*Credentials)
+	if c == nil {
+		return nil, nil
+	}
+	if err := c.Validate(); err != nil {
+		return nil, &ArgumentError{Argument: "credentials", Reason: err.Error()}
+	}
+	return c, nil
+}

@@ -1,0 +1,24 @@
+// Package esclient is a client of EventStore's TCP protocol, for servers 4.1 to 23.10.
+//
+// A Client keeps one connection to a node, shares it among any number of goroutines, and replaces it when it is lost.
+// What was lost with it is made good where that is safe: reads go on where they were, subscriptions resume without loss
+// or duplicate, and writes are repeated with the same event ids where the server recognises them; where it would not,
+// the error says that the outcome is unknown (ErrOutcomeUnknown). Every call takes a context and returns when it ends.
+//
+//	client, err := esclient.Open("tcp://admin:changeit@localhost:1113")
+//	defer client.Close()
+//	_, err = client.Append(ctx, "orders-1", esclient.NoStream, esclient.EventData{Type: "placed", Data: data})
+//	for event, err := range client.ReadStream(ctx, "orders-1", esclient.ReadOptions{}) { … }
+//
+// # Subscriptions
+//
+// SubscribeVolatile delivers what is written from now on, SubscribeCatchUp also what was there before, from wherever the
+// caller's checkpoint says. ConnectPersistent consumes from a group whose progress the server keeps: events are acked,
+// or delivered again. All three are pulled from with Next or All, so that a slow consumer delays nobody else: what the
+// server pushes meanwhile waits in a bounded buffer.
+//
+// # Errors
+//
+// Errors say what was asked and wrap their cause. The conditions to decide by are variables for errors.Is, and types for
+// errors.As where there is more to know: WrongExpectedVersionError, OutcomeUnknownError, ConfigError, ArgumentError.
+package esclient

@@ -1,0 +1,169 @@
+package esclient
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// ContentType tells the server what an event's data is. It only matters to others: projections and the web interface
+// look into JSON alone. The data is never changed or checked.
+type ContentType int32
+
+// The content types.
+const (
+	ContentTypeBinary ContentType = 0
+	ContentTypeJSON   ContentType = esproto.ContentTypeJSON
+)
+
+// String returns "json" or "binary".
+func (c ContentType) String() string {
+	if c == ContentTypeJSON {
+		return "json"
+	}
+	return "binary"
+}
+
+// EventData is an event to append.
+type EventData struct {
+	// ID identifies the event. The server takes an event for written already if the stream has one with the same id
+	// at the place in question, whatever its data. The zero UUID stands for a random one, made once for each call.
+	ID uuid.UUID
+	// Type is the event's type, which must not be empty.
+	Type string
+	// ContentType is what Data is; binary by default.
+	ContentType ContentType
+	// Data and Metadata may be empty.
+	Data     []byte
+	Metadata []byte
+}
+
+// Size returns what the event counts against MaxEventSize, in bytes.
+func (e *EventData) Size() int { return len(e.Data) + len(e.Metadata) + 2*len(e.Type) }
+
+// JSONEvent returns an event of the given type whose data is v as JSON.
+func JSONEvent(eventType string, v any) (EventData, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return EventData{}, fmt.Errorf("esclient: data of an event of type %q: %w", eventType, err)
+	}
+	return EventData{Type: eventType, ContentType: ContentTypeJSON, Data: data}, nil
+}
+
+// newID makes a random (version 4) id. It need not be a secret, only unique, so the runtime's generator will do.
+func newID() uuid.UUID {
+	var u uuid.UUID
+	hi, lo := rand.Uint64(), rand.Uint64()
+	for i := range 8 {
+		u[i], u[8+i] = byte(hi>>(8*i)), byte(lo>>(8*i))
+	}
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return u
+}
+
+// Position is a place in the server's transaction log. Positions that the server gave out may be compared, and be used
+// to read $all from there; nothing else is to be read from them.
+type Position struct {
+	Commit  int64
+	Prepare int64
+}
+
+// The ends of the log, and the position of an event whose place in the log the server did not tell.
+var (
+	StartPosition   = Position{}
+	EndPosition     = Position{Commit: -1, Prepare: -1}
+	UnknownPosition = EndPosition
+)
+
+// Compare returns -1, 0 or 1 where p is before, at or after q.
+func (p Position) Compare(q Position) int {
+	switch {
+	case p == q:
+		return 0
+	case p.Commit < q.Commit || p.Commit == q.Commit && p.Prepare < q.Prepare:
+		return -1
+	}
+	return 1
+}
+
+// String prints the position as C:…/P:….
+func (p Position) String() string { return fmt.Sprintf("C:%d/P:%d", p.Commit, p.Prepare) }
+
+// Event is an event as it was read or pushed. Its strings and byte slices are parts of the frame, or of the page, that
+// it came in: whoever keeps an event for long keeps that memory alive, and does better to copy what is needed. Nothing
+// in an Event is shared with the client any more; the byte slices may be changed.
+type Event struct {
+	Stream      string
+	Number      int64 // counts the stream's events from 0
+	ID          uuid.UUID
+	Type        string
+	ContentType ContentType
+	Data        []byte
+	Metadata    []byte
+	// Created is when the server wrote the event, in UTC; zero if it does not tell.
+	Created time.Time
+	// Position is the event's place in the log, where the server tells it: in reads of and subscriptions to $all and
+	// in volatile pushes. Elsewhere it is UnknownPosition.
+	Position Position
+	// Link is the link event through which this one was read, if links were resolved and this came by one.
+	Link *Event
+	// Unresolved is true for a link whose target is gone. The event's fields are then those of the link itself.
+	Unresolved bool
+	// RetryCount tells how often a persistent subscription has delivered the event before, as the server counts.
+	RetryCount int
+}
+
+// Original returns the event of the stream that was read or subscribed to: the link where the event came by one, else
+// the event itself. Its number and id count for checkpoints and acks.
+func (e *Event) Original() *Event {
+	if e.Link != nil {
+		return e.Link
+	}
+	return e
+}
+
+// JSON decodes the event's data into v.
+func (e *Event) JSON(v any) error {
+	if err := json.Unmarshal(e.Data, v); err != nil {
+		return fmt.Errorf("esclient: data of event %d@%s of type %q: %w", e.Number, e.Stream, e.Type, err)
+	}
+	return nil
+}
+
+// MetadataJSON decodes the event's metadata into v.
+func (e *Event) MetadataJSON(v any) error {
+	if err := json.Unmarshal(e.Metadata, v); err != nil {
+		return fmt.Errorf("esclient: metadata of event %d@%s of type %q: %w", e.Number, e.Stream, e.Type, err)
+	}
+	return nil
+}
+
+// fill makes e from what was on the wire.
+func (e *Event) fill(v *esproto.EventView, pos Position) {
+	switch {
+	case !v.HasEvent:
+		e.fillRecord(&v.Link)
+		e.Unresolved = true
+	case v.HasLink:
+		e.fillRecord(&v.Event)
+		e.Link = new(Event)
+		e.Link.fillRecord(&v.Link)
+		e.Link.Position = pos
+	default:
+		e.fillRecord(&v.Event)
+	}
+	e.Position = pos
+}
+
+func (e *Event) fillRecord(r *esproto.RecordView) {
+	id, _ := esproto.ParseGUID(r.EventID)
+	e.Stream, e.Number, e.ID, e.Type = r.StreamID, r.EventNumber, id.UUID(), r.EventType
+	e.ContentType, e.Data, e.Metadata, e.Created = ContentType(r.DataContentType), r.Data, r.Metadata, r.Time()
+	e.Position = UnknownPosition
+}

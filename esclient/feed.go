@@ -1,0 +1,173 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// feed is one subscription at the server, on one connection: what SubscribeToStream starts. It ends with the
+// connection, when the server drops it or when its queue is full, and is then replaced by another.
+type feed struct {
+	stream       string // empty for $all
+	resolveLinks bool
+	queue        queue
+	handle       engine.Handle
+
+	confirmed chan struct{} // closed by the confirmation, or by the end
+	last      int64         // the stream's last event number at the confirmation
+	position  int64         // the log's last commit position at the confirmation
+
+	mu    sync.Mutex
+	ended error // why no more events will be pushed; those in the queue are still good
+}
+
+// errDropped is the end of a subscription that the server takes back without fault of the user: it shuts down, or the
+// group was updated or moved to another leader.
+var errDropped = errors.New("esclient: the server dropped the subscription")
+
+// openFeed subscribes on the current connection and waits for the confirmation. It retries like a read.
+func (c *Client) openFeed(ctx context.Context, stream string, resolveLinks bool, limit int) (*feed, error) {
+	creds, err := credentialsFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wire := stream
+	if wire == AllStream {
+		wire = ""
+	}
+	var f *feed
+	err = c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
+		f = &feed{stream: wire, resolveLinks: resolveLinks, queue: newQueue(limit), confirmed: make(chan struct{})}
+		return f, conn.StartStream(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *feed) Command() esproto.Command { return esproto.CmdSubscribeToStream }
+
+func (f *feed) AppendPayload(b []byte) []byte {
+	return appendMessage(b, &esproto.SubscribeToStream{EventStreamId: proto.String(f.stream), ResolveLinkTos: proto.Bool(f.resolveLinks)})
+}
+
+func (f *feed) Keeps(cmd esproto.Command) bool { return cmd == esproto.CmdStreamEventAppeared }
+
+func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
+	var err error
+	switch cmd {
+	case esproto.CmdStreamEventAppeared:
+		err = f.push(payload)
+	case esproto.CmdSubscriptionConfirmation:
+		err = f.confirm(payload)
+	case esproto.CmdSubscriptionDropped:
+		err = dropError(payload)
+	default:
+		if err = engine.CommonReply(cmd, payload); err == nil {
+			err = &engine.UnexpectedReplyError{Request: f.Command(), Reply: cmd}
+		}
+	}
+	if err != nil {
+		f.end(err)
+		if cmd == esproto.CmdStreamEventAppeared {
+			f.handle.Post(unsubscribe{}, nil)
+		}
+	}
+	return err == nil
+}
+
+func (f *feed) push(payload []byte) error {
+	var v esproto.EventView
+	if err := esproto.DecodeStreamEventAppeared(payload, &v); err != nil {
+		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdStreamEventAppeared, Err: err}
+	}
+	e := new(Event)
+	e.fill(&v, Position{Commit: v.CommitPosition, Prepare: v.PreparePosition})
+	if !f.queue.push(e) {
+		return ErrSlowConsumer
+	}
+	return nil
+}
+
+func (f *feed) confirm(payload []byte) error {
+	var m esproto.SubscriptionConfirmation
+	if err := proto.Unmarshal(payload, &m); err != nil {
+		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdSubscriptionConfirmation, Err: err}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.confirmed:
+		return nil // given up meanwhile
+	default:
+	}
+	f.last, f.position = m.GetLastEventNumber(), m.GetLastCommitPosition()
+	close(f.confirmed)
+	return nil
+}
+
+// Fail implements engine.Receiver.
+func (f *feed) Fail(err error, _ bool) { f.end(err) }
+
+func (f *feed) end(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended != nil {
+		return
+	}
+	f.ended = err
+	select {
+	case <-f.confirmed:
+	default:
+		close(f.confirmed)
+	}
+	f.queue.signal()
+}
+
+func (f *feed) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ended
+}
+
+func (f *feed) opened() <-chan struct{} { return f.confirmed }
+
+// close tells the server to stop pushing and forgets the subscription. What is in the queue stays.
+func (f *feed) close(reason error) {
+	if f.handle.Remove() {
+		f.handle.Post(unsubscribe{}, nil)
+	}
+	f.end(reason)
+}
+
+// dropError tells why the server ended a subscription.
+func dropError(payload []byte) error {
+	var m esproto.SubscriptionDropped
+	if err := proto.Unmarshal(payload, &m); err != nil {
+		return fmt.Errorf("%w: %w", errDropped, err)
+	}
+	switch r := m.GetReason(); r {
+	case esproto.SubscriptionDropped_AccessDenied:
+		return ErrAccessDenied
+	case esproto.SubscriptionDropped_NotFound, esproto.SubscriptionDropped_PersistentSubscriptionDeleted:
+		return ErrGroupNotFound
+	case esproto.SubscriptionDropped_SubscriberMaxCountReached:
+		return ErrMaxSubscribers
+	default:
+		return fmt.Errorf("%w: %v", errDropped, r)
+	}
+}
+
+// unsubscribe ends the subscription whose correlation id it is sent on.
+type unsubscribe struct{}
+
+func (unsubscribe) Command() esproto.Command      { return esproto.CmdUnsubscribeFromStream }
+func (unsubscribe) AppendPayload(b []byte) []byte { return b }

@@ -1,0 +1,84 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// streamOpener is a subscription that waits for the server's confirmation.
+type streamOpener interface {
+	opened() <-chan struct{} // closed when it is confirmed or has ended
+	err() error              // why it has ended; nil while it lasts
+	close(reason error)
+}
+
+// openStream subscribes until the server confirms, through lost connections and servers that are not ready. Like calls,
+// it waits for each confirmation only for the operation timeout, and gives up after MaxRetries.
+func (c *Client) openStream(ctx context.Context, start func(*engine.Conn) (streamOpener, error)) error {
+	a := attempts{c: c, effect: readOnly}
+	for {
+		conn, err := c.conn(ctx)
+		if err != nil {
+			return err
+		}
+		s, err := start(conn)
+		if err == nil {
+			if err = c.awaitOpen(ctx, s); err == nil {
+				return nil
+			}
+		}
+		if err = readOnlyNode(err); !a.reopens(ctx, conn, err) {
+			return err
+		}
+		if a.failed++; a.failed > c.cfg.MaxRetries {
+			return fmt.Errorf("gave up after %d attempts: %w", a.failed, err)
+		}
+		if !a.pause(ctx) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (c *Client) awaitOpen(ctx context.Context, s streamOpener) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.OperationTimeout, ErrOperationTimeout)
+	defer cancel()
+	select {
+	case <-s.opened():
+		return s.err()
+	case <-ctx.Done():
+		err := context.Cause(ctx)
+		s.close(err)
+		return err
+	}
+}
+
+// reopens reports whether a subscription that ended with err is worth another attempt.
+func (a *attempts) reopens(ctx context.Context, conn *engine.Conn, err error) bool {
+	if errors.Is(err, errDropped) {
+		return true
+	}
+	again, _ := a.judge(ctx, conn, true, err)
+	return again
+}
+
+// dropped reports whether the server ended the subscription by its own decision.
+func dropped(err error) bool { return errors.Is(err, errDropped) || errors.Is(err, ErrGroupNotFound) }
+
+// transient reports whether a subscription that lasted and then ended with err is to be replaced by another.
+func transient(err error) bool {
+	var (
+		lost       *engine.ConnectionError
+		notHandled *engine.NotHandledError
+	)
+	switch {
+	case errors.Is(err, ErrClosed):
+		return false
+	case errors.As(err, &notHandled):
+		return notHandled.Reason != esproto.NotHandled_IsReadOnly
+	}
+	return errors.As(err, &lost) || errors.Is(err, errDropped) || errors.Is(err, ErrOperationTimeout)
+}

@@ -1,0 +1,331 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// Defaults of PersistentOptions.
+const (
+	DefaultInFlight      = 10
+	DefaultAckDelay      = 5 * time.Millisecond
+	DefaultRememberAcked = 4096
+)
+
+// MaxInFlight is the largest PersistentOptions.InFlight.
+const MaxInFlight = 1 << 20
+
+// PersistentOptions say how ConnectPersistent consumes.
+type PersistentOptions struct {
+	// InFlight is how many events the server may have pushed that are not settled yet; 0 means DefaultInFlight. The
+	// group's message timeout runs from the push on, so InFlight times the time that one event takes must stay below
+	// it.
+	InFlight int
+	// AckDelay is the longest that an ack waits for others to be sent with it; 0 means DefaultAckDelay. Acks are sent
+	// earlier when the consumer has nothing left to do, or when half of InFlight has gathered.
+	AckDelay time.Duration
+	// RememberAcked is how many settled events are remembered, so that those which the server delivers again after
+	// a lost connection or a restart, are settled again instead of being handed out twice; 0 means
+	// DefaultRememberAcked. The group's CheckpointMaxCount is how far back a server goes after a restart.
+	RememberAcked int
+	// Recreate, if not nil, is what the group is made anew with when it is found missing after a reconnect. Otherwise
+	// the subscription then ends with ErrGroupNotFound.
+	Recreate *PersistentSettings
+}
+
+func (o *PersistentOptions) setDefaults() {
+	if o.InFlight == 0 {
+		o.InFlight = DefaultInFlight
+	}
+	if o.AckDelay == 0 {
+		o.AckDelay = DefaultAckDelay
+	}
+	if o.RememberAcked == 0 {
+		o.RememberAcked = DefaultRememberAcked
+	}
+}
+
+func (o *PersistentOptions) validate() error {
+	wrong := func(field, reason string, args ...any) error {
+		return &ArgumentError{Argument: "PersistentOptions." + field, Reason: fmt.Sprintf(reason, args...)}
+	}
+	switch {
+	case o.InFlight < 1 || o.InFlight > MaxInFlight:
+		return wrong("InFlight", "%d is not between 1 and %d: with none in flight nothing is ever delivered", o.InFlight, MaxInFlight)
+	case o.AckDelay < 0:
+		return wrong("AckDelay", "%v is negative", o.AckDelay)
+	case o.RememberAcked < o.InFlight:
+		return wrong("RememberAcked", "%d is less than InFlight, %d", o.RememberAcked, o.InFlight)
+	case o.Recreate != nil:
+		return o.Recreate.Validate()
+	}
+	return nil
+}
+
+// NackAction is what the server does with an event that is nacked.
+type NackAction = esproto.PersistentSubscriptionNakEvents_NakAction
+
+// The actions.
+const (
+	// NackPark moves the event to the group's parked stream, with the reason.
+	NackPark = esproto.PersistentSubscriptionNakEvents_Park
+	// NackRetry delivers it again, at once; after the group's MaxRetryCount it is parked.
+	NackRetry = esproto.PersistentSubscriptionNakEvents_Retry
+	// NackSkip drops it, as an ack does.
+	NackSkip = esproto.PersistentSubscriptionNakEvents_Skip
+	// NackStop does what NackSkip does: in no version does the server stop anything.
+	NackStop = esproto.PersistentSubscriptionNakEvents_Stop
+)
+
+// PersistentSubscription is a subscriber of a persistent subscription group. ConnectPersistent makes one.
+//
+// It goes on by itself when the connection is lost or the server drops it: events that were handed out and are not
+// settled yet are not handed out again when the server delivers them again, and those that were settled are settled
+// again. All methods may be called by any number of goroutines at once.
+type PersistentSubscription struct {
+	c      *Client
+	stream string
+	group  string
+	opts   PersistentOptions
+	creds  *Credentials
+
+	ctx    context.Context // ends with the subscription
+	cancel context.CancelCauseFunc
+	queue  queue
+	closed chan struct{}
+
+	mu       sync.Mutex
+	session  *session              // the connection's; nil while there is none
+	held     map[delivery]struct{} // queued or handed out, and not settled
+	settled  settledEvents
+	acks     []esproto.GUID // to be sent
+	ackTimer *time.Timer    // runs while acks wait
+	draining bool
+	ended    error
+}
+
+// ConnectPersistent subscribes to a group. It is connected when this method returns. The error is ErrGroupNotFound,
+// ErrAccessDenied, ErrMaxSubscribers, ErrInvalidArgument or that of ctx, whose end does not end the subscription later.
+func (c *Client) ConnectPersistent(ctx context.Context, stream, group string, opts PersistentOptions) (*PersistentSubscription, error) {
+	if err := validateGroup(stream, group); err != nil {
+		return nil, err
+	}
+	opts.setDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	creds, err := credentialsFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &PersistentSubscription{
+		c: c, stream: stream, group: group, opts: opts, creds: creds,
+		// The server may push more than InFlight when events time out, but never by more than again as many.
+		queue:   newQueue(2 * opts.InFlight),
+		closed:  make(chan struct{}),
+		held:    make(map[delivery]struct{}),
+		settled: settledEvents{limit: opts.RememberAcked},
+	}
+	base := c.ctx
+	if creds != nil {
+		base = WithCredentials(base, *creds)
+	}
+	p.ctx, p.cancel = context.WithCancelCause(base)
+	if err := c.register(p); err != nil {
+		p.cancel(err)
+		return nil, err
+	}
+	if err := p.connect(ctx); err != nil {
+		err = &OperationError{Operation: "connect to persistent subscription", Stream: stream, Group: group, Err: err}
+		p.end(err)
+		return nil, err
+	}
+	return p, nil
+}
+
+// connect makes a session on the current connection, or on the next one.
+func (p *PersistentSubscription) connect(ctx context.Context) error {
+	return p.c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
+		s := newSession(p)
+		return s, conn.StartStream(ctx, s, p.creds, s, func(h engine.Handle) { s.handle = h })
+	})
+}
+
+// reconnect replaces a session that has ended, in a goroutine of its own that ends when it has.
+func (p *PersistentSubscription) reconnect(reason error) {
+	work := func() {
+		for {
+			if reason = p.recreate(reason); reason == nil {
+				reason = p.connect(p.ctx)
+			}
+			if reason == nil || p.ctx.Err() != nil {
+				return
+			}
+			// A place that our own lost connection still occupies becomes free when the server notices.
+			if !resumable(reason) && !errors.Is(reason, ErrMaxSubscribers) && !p.mayRecreate(reason) {
+				p.end(reason)
+				return
+			}
+			if pause(p.ctx, p.c.cfg.ReconnectDelay) != nil {
+				return
+			}
+		}
+	}
+	if !p.c.goUnlessClosing(work) {
+		p.end(ErrClosed)
+	}
+}
+
+func (p *PersistentSubscription) mayRecreate(reason error) bool {
+	return p.opts.Recreate != nil && errors.Is(reason, ErrGroupNotFound)
+}
+
+// recreate makes the group anew if that is what is wrong. It returns what then still is.
+func (p *PersistentSubscription) recreate(reason error) error {
+	if !p.mayRecreate(reason) {
+		return nil
+	}
+	err := p.c.CreatePersistent(p.ctx, p.stream, p.group, *p.opts.Recreate)
+	if err != nil && !errors.Is(err, ErrGroupExists) {
+		return err
+	}
+	p.mu.Lock()
+	p.settled.clear() // another group: it knows of no ack
+	p.mu.Unlock()
+	return nil
+}
+
+// Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again,
+// ErrSubscriptionStopped after Stop and, once everything is delivered, after Drain. Any other error is final:
+// ErrGroupNotFound, ErrAccessDenied, ErrClosed.
+func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
+	for {
+		if err := p.Err(); err != nil {
+			return nil, err
+		}
+		if e := p.queue.pop(); e != nil {
+			if p.queue.len() > 0 {
+				p.queue.signal() // for another goroutine that waits in Next
+			}
+			return e, nil
+		}
+		p.mu.Lock()
+		p.flush() // the consumer has nothing else to do
+		draining := p.draining
+		p.mu.Unlock()
+		if draining {
+			return nil, ErrSubscriptionStopped
+		}
+		select {
+		case <-p.queue.wake:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-p.closed:
+		}
+	}
+}
+
+// All calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
+func (p *PersistentSubscription) All(ctx context.Context) iter.Seq2[*Event, error] {
+	return func(yield func(*Event, error) bool) {
+		for {
+			e, err := p.Next(ctx)
+			if errors.Is(err, ErrSubscriptionStopped) {
+				return
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Stop ends the subscription: gathered acks are sent, the events that are not settled go back to the server at once,
+// for other subscribers, and Next returns ErrSubscriptionStopped. It waits for the server's word on that until ctx
+// ends; its error is then that of ctx, but the subscription has ended all the same.
+func (p *PersistentSubscription) Stop(ctx context.Context) error {
+	return p.stop(ctx, ErrSubscriptionStopped)
+}
+
+func (p *PersistentSubscription) stop(ctx context.Context, reason error) error {
+	p.mu.Lock()
+	p.flush()
+	s := p.session
+	if s != nil {
+		s.handle.Post(unsubscribe{}, p.creds)
+	}
+	p.mu.Unlock()
+	p.queue.drain()
+	p.end(reason)
+	if s == nil {
+		return nil
+	}
+	select {
+	case <-s.gone:
+		return nil
+	case <-ctx.Done():
+		s.handle.Remove()
+		return context.Cause(ctx)
+	}
+}
+
+// Drain ends the subscription gently: what has been received is still delivered, then Next returns
+// ErrSubscriptionStopped. The subscription lasts until the events that were handed out are settled; everything else then
+// goes back to the server. Stop may cut it short.
+func (p *PersistentSubscription) Drain() {
+	p.mu.Lock()
+	p.draining = true
+	p.mu.Unlock()
+	p.queue.signal()
+	p.endIfDrained()
+}
+
+// endIfDrained ends a draining subscription that has nothing left to settle.
+func (p *PersistentSubscription) endIfDrained() {
+	p.mu.Lock()
+	drained := p.draining && len(p.held) == 0 && p.ended == nil
+	if drained {
+		p.flush()
+		if p.session != nil {
+			p.session.handle.Post(unsubscribe{}, p.creds)
+		}
+	}
+	p.mu.Unlock()
+	if drained {
+		p.end(ErrSubscriptionStopped)
+	}
+}
+
+// Closed is closed when the subscription has ended; Err then tells why.
+func (p *PersistentSubscription) Closed() <-chan struct{} { return p.closed }
+
+// Err returns why the subscription has ended, ErrSubscriptionStopped after Stop and Drain, or nil while it lasts.
+func (p *PersistentSubscription) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
+// end is the one place where the subscription ends. The first call counts.
+func (p *PersistentSubscription) end(reason error) {
+	p.mu.Lock()
+	if p.ended != nil {
+		p.mu.Unlock()
+		return
+	}
+	p.ended = reason
+	if p.ackTimer != nil {
+		p.ackTimer.Stop()
+	}
+	p.mu.Unlock()
+	p.cancel(reason)
+	close(p.closed)
+	p.c.unregister(p)
+}

@@ -1,0 +1,32 @@
+package esclient
+
+import (
+	"context"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// Ping asks the server for a reply and returns how long that took, from the call on: it waits for a connection if
+// there is none.
+func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
+	started := time.Now()
+	if err := c.do(ctx, pingOp{}, readOnly); err != nil {
+		return 0, &OperationError{Operation: "ping", Err: err}
+	}
+	return time.Since(started), nil
+}
+
+type pingOp struct{}
+
+func (pingOp) Command() esproto.Command      { return esproto.CmdPing }
+func (pingOp) AppendPayload(b []byte) []byte { return b }
+func (pingOp) Keeps(esproto.Command) bool    { return false }
+
+func (pingOp) Decode(cmd esproto.Command, _ []byte) error {
+	if cmd != esproto.CmdPong {
+		return &engine.UnexpectedReplyError{Request: esproto.CmdPing, Reply: cmd}
+	}
+	return nil
+}

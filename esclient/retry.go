@@ -1,0 +1,184 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// effect says what may be done when it is not known whether an operation took place.
+type effect int
+
+const (
+	readOnly           effect = iota // it changes nothing: repeat it
+	repeatable                       // the server recognises the repetition, whenever and wherever it comes
+	repeatOnConnection               // the server recognises the repetition while this connection lasts
+)
+
+// serverTimeoutError is a write that the server gave up waiting for. It may still take place.
+type serverTimeoutError struct{ result esproto.OperationResult }
+
+func (e *serverTimeoutError) Error() string {
+	return fmt.Sprintf("esclient: the server timed out: %v", e.result)
+}
+
+// Is makes the error match ErrOperationTimeout.
+func (e *serverTimeoutError) Is(target error) bool { return target == ErrOperationTimeout }
+
+// Delays between attempts, where a lost connection does not impose its own.
+const (
+	retryDelay    = 50 * time.Millisecond
+	maxRetryDelay = 2 * time.Second
+)
+
+// attempts is the course of one operation through its attempts.
+type attempts struct {
+	c       *Client
+	effect  effect
+	creds   *Credentials
+	failed  int
+	delays  *backoff.ExponentialBackOff
+	unknown error        // why an earlier attempt may have taken place; nil if none may have
+	on      *engine.Conn // the connection that attempt was made on
+}
+
+// do performs an operation, again and again where that is safe and helps.
+func (c *Client) do(ctx context.Context, op engine.Operation, effect effect) error {
+	creds, err := credentialsFrom(ctx)
+	if err != nil {
+		return err
+	}
+	a := attempts{c: c, effect: effect, creds: creds}
+	for {
+		if ctx.Err() != nil {
+			return a.final(context.Cause(ctx))
+		}
+		conn, err := c.conn(ctx)
+		if err != nil {
+			return a.final(err)
+		}
+		if a.unknown != nil && a.effect == repeatOnConnection && conn != a.on {
+			return a.final(a.unknown)
+		}
+		sent, err := conn.Do(ctx, op, a.creds)
+		if err == nil {
+			return nil
+		}
+		again, delay := a.judge(ctx, conn, sent, err)
+		if !again {
+			return a.final(err)
+		}
+		if a.failed++; a.failed > c.cfg.MaxRetries {
+			return a.final(fmt.Errorf("gave up after %d attempts: %w", a.failed, err))
+		}
+		if delay && !a.pause(ctx) {
+			return a.final(context.Cause(ctx))
+		}
+	}
+}
+
+// conn waits for the connection.
+func (c *Client) conn(ctx context.Context) (*engine.Conn, error) {
+	if c.closing.Load() {
+		return nil, ErrClosed
+	}
+	return c.manager.Conn(ctx)
+}
+
+// judge decides whether a failed attempt is followed by another, and whether after a pause.
+func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err error) (again, delay bool) {
+	var (
+		lost       *engine.ConnectionError
+		notHandled *engine.NotHandledError
+		auth       *engine.NotAuthenticatedError
+		timeout    *serverTimeoutError
+		unreadable *engine.UnexpectedReplyError
+	)
+	switch {
+	case errors.As(err, &notHandled):
+		return a.judgeNotHandled(conn, notHandled)
+	case errors.As(err, &auth):
+		return auth.Transient(), true
+	case errors.As(err, &timeout):
+		a.uncertain(conn, err)
+		// A node that forwarded the write does not know what became of it, nor which node will get the next one.
+		forwarded := timeout.result == esproto.OperationResult_ForwardTimeout
+		return !forwarded || a.effect != repeatOnConnection, true
+	case errors.As(err, &unreadable):
+		a.uncertain(conn, err)
+		return false, false
+	case errors.As(err, &lost), errors.Is(err, ErrOperationTimeout):
+		if sent {
+			a.uncertain(conn, err)
+		}
+		return !errors.Is(err, ErrClosed), false
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		if sent {
+			a.uncertain(conn, err)
+		}
+		return false, false
+	}
+	return false, false // the server's answer
+}
+
+func (a *attempts) judgeNotHandled(conn *engine.Conn, e *engine.NotHandledError) (again, delay bool) {
+	switch e.Reason {
+	case esproto.NotHandled_NotLeader:
+		a.c.manager.Redirect(conn, e)
+		return true, false
+	case esproto.NotHandled_IsReadOnly:
+		return false, false
+	}
+	return true, true
+}
+
+func (a *attempts) uncertain(conn *engine.Conn, err error) {
+	if a.effect != readOnly {
+		a.unknown, a.on = err, conn
+	}
+}
+
+// final is the error that the caller gets. A server's answer to a repetition settles the matter only if the server
+// compared it with the stream.
+func (a *attempts) final(err error) error {
+	var wrong *WrongExpectedVersionError
+	if a.unknown == nil || a.effect == repeatable && errors.As(err, &wrong) {
+		return readOnlyNode(err)
+	}
+	if err != a.unknown {
+		err = fmt.Errorf("%w; before that: %w", err, a.unknown)
+	}
+	return &OutcomeUnknownError{Err: err}
+}
+
+func readOnlyNode(err error) error {
+	var e *engine.NotHandledError
+	if errors.As(err, &e) && e.Reason == esproto.NotHandled_IsReadOnly {
+		return fmt.Errorf("%w: the node is a read-only replica", ErrNotSupported)
+	}
+	return err
+}
+
+func (a *attempts) pause(ctx context.Context) bool {
+	if a.delays == nil {
+		a.delays = backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(retryDelay),
+			backoff.WithMaxInterval(maxRetryDelay),
+			backoff.WithMaxElapsedTime(0),
+		)
+	}
+	t := time.NewTimer(a.delays.NextBackOff())
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

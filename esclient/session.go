@@ -1,0 +1,168 @@
+package esclient
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// session is a PersistentSubscription on one connection: what ConnectToPersistentSubscription starts.
+type session struct {
+	p      *PersistentSubscription
+	handle engine.Handle
+
+	confirmed chan struct{} // closed by the confirmation, or by the end
+	gone      chan struct{} // closed by the end
+
+	// Guarded by p.mu.
+	id    string // <stream>::<group>, as the server calls it
+	ended error
+}
+
+func newSession(p *PersistentSubscription) *session {
+	return &session{p: p, confirmed: make(chan struct{}), gone: make(chan struct{})}
+}
+
+func (s *session) Command() esproto.Command { return esproto.CmdConnectToPersistentSubscription }
+
+func (s *session) AppendPayload(b []byte) []byte {
+	return appendMessage(b, &esproto.ConnectToPersistentSubscription{
+		SubscriptionId:          proto.String(s.p.group),
+		EventStreamId:           proto.String(s.p.stream),
+		AllowedInFlightMessages: proto.Int32(int32(s.p.opts.InFlight)),
+	})
+}
+
+func (s *session) Keeps(cmd esproto.Command) bool {
+	return cmd == esproto.CmdPersistentSubscriptionStreamEventAppeared
+}
+
+func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
+	var err error
+	switch cmd {
+	case esproto.CmdPersistentSubscriptionStreamEventAppeared:
+		if err = s.deliver(payload); err != nil {
+			s.handle.Post(unsubscribe{}, s.p.creds)
+		}
+	case esproto.CmdPersistentSubscriptionConfirmation:
+		err = s.confirm(payload)
+	case esproto.CmdSubscriptionDropped:
+		err = dropError(payload)
+	default:
+		if err = engine.CommonReply(cmd, payload); err == nil {
+			err = &engine.UnexpectedReplyError{Request: s.Command(), Reply: cmd}
+		}
+	}
+	if err != nil {
+		s.finish(err)
+	}
+	return err == nil
+}
+
+func (s *session) confirm(payload []byte) error {
+	var m esproto.PersistentSubscriptionConfirmation
+	if err := proto.Unmarshal(payload, &m); err != nil {
+		return &engine.UnexpectedReplyError{Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionConfirmation, Err: err}
+	}
+	p := s.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended != nil {
+		s.handle.Post(unsubscribe{}, p.creds)
+		return nil
+	}
+	if s.ended == nil && p.session == nil {
+		s.id, p.session = m.GetSubscriptionId(), s
+		close(s.confirmed)
+	}
+	return nil
+}
+
+// deliver takes a pushed event. What the consumer has, or has settled, is not handed out again.
+func (s *session) deliver(payload []byte) error {
+	var v esproto.EventView
+	retries, err := esproto.DecodePersistentEvent(payload, &v)
+	if err != nil {
+		return &engine.UnexpectedReplyError{Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionStreamEventAppeared, Err: err}
+	}
+	e := new(Event)
+	e.fill(&v, UnknownPosition)
+	e.RetryCount = int(retries)
+	d := deliveryOf(e)
+
+	p := s.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session != s || p.ended != nil {
+		return nil
+	}
+	if how, ok := p.settled.lookup(d); ok {
+		p.send(d.id, how)
+		return nil
+	}
+	if _, ok := p.held[d]; ok || p.draining {
+		return nil
+	}
+	// An event that does not fit is left to its message timeout: the server will deliver it again.
+	if p.queue.push(e) {
+		p.held[d] = struct{}{}
+	}
+	return nil
+}
+
+// Fail implements engine.Receiver.
+func (s *session) Fail(err error, _ bool) { s.finish(err) }
+
+// finish is the one place where a session ends. Events that were pushed by it and not handed out yet are forgotten: the
+// server will deliver them again, perhaps to another subscriber.
+func (s *session) finish(reason error) {
+	p := s.p
+	p.mu.Lock()
+	if s.ended != nil {
+		p.mu.Unlock()
+		return
+	}
+	s.ended = reason
+	select {
+	case <-s.confirmed:
+	default:
+		close(s.confirmed)
+	}
+	close(s.gone)
+	current := p.session == s
+	if current {
+		p.session = nil
+		p.acks = p.acks[:0] // settled remembers them
+		for _, e := range p.queue.drain() {
+			delete(p.held, deliveryOf(e))
+		}
+		if dropped(reason) {
+			p.settled.clear() // the group may have been made anew: rather twice than never
+		}
+	}
+	over := !current || p.ended != nil
+	p.mu.Unlock()
+	switch {
+	case over:
+	case transient(reason) || p.mayRecreate(reason):
+		p.reconnect(reason)
+	default:
+		p.end(reason)
+	}
+}
+
+func (s *session) opened() <-chan struct{} { return s.confirmed }
+
+func (s *session) err() error {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	return s.ended
+}
+
+func (s *session) close(reason error) {
+	if s.handle.Remove() {
+		s.handle.Post(unsubscribe{}, s.p.creds)
+	}
+	s.finish(reason)
+}

@@ -1,0 +1,322 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+)
+
+// DefaultBufferSize is how many pushed events a subscription holds for its consumer where nothing else is said.
+const DefaultBufferSize = 10_000
+
+// Start says where a catch-up subscription begins. The zero Start is FromStart.
+type Start struct {
+	kind startKind
+	// at is the first event number or log position that is not delivered any more, going backward: the subscription
+	// begins behind it.
+	number   int64
+	position Position
+	included bool // the event at position itself is to be delivered too
+}
+
+type startKind int
+
+const (
+	startBeginning startKind = iota
+	startEnd
+	startNumber
+	startPosition
+)
+
+// FromStart begins with the first event there is.
+func FromStart() Start { return Start{} }
+
+// FromEnd begins with the first event that is written after the subscription was made.
+func FromEnd() Start { return Start{kind: startEnd} }
+
+// FromNumber begins with event n of the stream.
+func FromNumber(n int64) Start { return Start{kind: startNumber, number: n - 1} }
+
+// AfterNumber begins with the event behind event n of the stream: n is the last one that was dealt with.
+func AfterNumber(n int64) Start { return Start{kind: startNumber, number: n} }
+
+// FromPosition begins, in AllStream, with the event at position p.
+func FromPosition(p Position) Start { return Start{kind: startPosition, position: p, included: true} }
+
+// AfterPosition begins, in AllStream, with the event behind position p: p is that of the last one that was dealt with.
+func AfterPosition(p Position) Start { return Start{kind: startPosition, position: p} }
+
+func (s Start) validate(stream string) error {
+	switch {
+	case s.kind == startNumber && stream == AllStream:
+		return &ArgumentError{Argument: "Start", Reason: "an event number says nothing about " + AllStream + ": give a position"}
+	case s.kind == startPosition && stream != AllStream:
+		return &ArgumentError{Argument: "Start", Reason: "a log position says nothing about a single stream: give an event number"}
+	case s.kind == startNumber && s.number < -1:
+		return &ArgumentError{Argument: "Start", Reason: fmt.Sprintf("%d is no event number", s.number)}
+	case s.kind == startPosition && (s.position.Commit < 0 || s.position.Prepare < 0):
+		return &ArgumentError{Argument: "Start", Reason: fmt.Sprintf("%v is no position to begin at", s.position)}
+	}
+	return nil
+}
+
+// Subscription delivers the events of a stream, or of all streams, in order: those that are there by reading, then
+// those that come as the server pushes them. SubscribeVolatile and SubscribeCatchUp make one.
+//
+// It has no goroutine of its own: Next does the work. Next and All must be called by one goroutine at a time; the other
+// methods may be called at any time by any.
+type Subscription struct {
+	c            *Client
+	stream       string
+	resolveLinks bool
+	pageSize     int
+	bufferSize   int
+	fillGaps     bool
+	creds        *Credentials
+
+	ctx    context.Context // ends with Stop
+	cancel context.CancelCauseFunc
+	cursor cursor
+
+	// Of the goroutine that calls Next.
+	page     []Event // read and not delivered yet
+	atEnd    bool    // reading has reached the end
+	lastRead bool    // ... of what was there when the feed was confirmed: what follows is in the feed
+
+	mu       sync.Mutex
+	feed     *feed // nil while reading
+	draining bool
+	finished error // what Next returns from now on
+
+	caughtUp     chan struct{}
+	caughtUpOnce sync.Once
+	closed       chan struct{}
+}
+
+func (c *Client) newSubscription(ctx context.Context, stream string, resolveLinks bool, bufferSize int) (*Subscription, error) {
+	if err := validateName("stream", stream); err != nil {
+		return nil, err
+	}
+	if bufferSize == 0 {
+		bufferSize = DefaultBufferSize
+	}
+	if bufferSize < 1 {
+		return nil, &ArgumentError{Argument: "BufferSize", Reason: fmt.Sprintf("%d is negative", bufferSize)}
+	}
+	creds, err := credentialsFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Subscription{
+		c: c, stream: stream, resolveLinks: resolveLinks, bufferSize: bufferSize, pageSize: DefaultPageSize, creds: creds,
+		cursor:   cursor{all: stream == AllStream, number: -1},
+		caughtUp: make(chan struct{}), closed: make(chan struct{}),
+	}
+	base := context.Background()
+	if creds != nil {
+		base = WithCredentials(base, *creds)
+	}
+	s.ctx, s.cancel = context.WithCancelCause(base)
+	return s, nil
+}
+
+// Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again, and
+// ErrSubscriptionStopped after Stop and, once everything is delivered, after Drain. Any other error is final and is
+// what Err returns from then on: ErrStreamDeleted, ErrAccessDenied, ErrSlowConsumer, ErrClosed.
+func (s *Subscription) Next(ctx context.Context) (*Event, error) {
+	for {
+		if err := s.Err(); err != nil {
+			return nil, err
+		}
+		if e := s.buffered(); e != nil {
+			return e, nil
+		}
+		if err := s.advance(ctx); err != nil {
+			switch {
+			case ctx.Err() != nil && s.Err() == nil:
+				return nil, err
+			case !resumable(err):
+				return nil, s.finish(err)
+			}
+		}
+	}
+}
+
+// resumable reports whether a subscription should go on trying after a call has given up.
+func resumable(err error) bool {
+	return SafeToRetry(err) && !errors.Is(err, ErrNotAuthenticated) && !errors.Is(err, ErrNotEventStore)
+}
+
+// All calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
+func (s *Subscription) All(ctx context.Context) iter.Seq2[*Event, error] {
+	return func(yield func(*Event, error) bool) {
+		for {
+			e, err := s.Next(ctx)
+			if errors.Is(err, ErrSubscriptionStopped) {
+				return
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// buffered takes the next event that is at hand, skipping those that were delivered before.
+func (s *Subscription) buffered() *Event {
+	for len(s.page) > 0 {
+		e := &s.page[0]
+		if s.page = s.page[1:]; s.cursor.advance(e) {
+			return e
+		}
+	}
+	f := s.current()
+	if f == nil || !s.lastRead {
+		return nil
+	}
+	for e := f.queue.pop(); e != nil; e = f.queue.pop() {
+		if s.cursor.advance(e) {
+			s.cursor.next = e.Position
+			return e
+		}
+	}
+	return nil
+}
+
+// advance does what has to be done before there can be another event: read a page, subscribe, or wait.
+func (s *Subscription) advance(ctx context.Context) error {
+	f := s.current()
+	switch {
+	case s.isDraining() && (f == nil || f.err() != nil):
+		return ErrSubscriptionStopped
+	case f == nil && s.atEnd:
+		return s.open(ctx)
+	case f == nil || !s.lastRead:
+		return s.read(ctx)
+	case f.err() != nil:
+		return s.replace(ctx, f.err())
+	}
+	s.caughtUpOnce.Do(func() { close(s.caughtUp) })
+	select {
+	case <-f.queue.wake:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+// merged returns a context that ends with ctx and with the subscription, and has the subscription's credentials.
+func (s *Subscription) merged(ctx context.Context) (context.Context, context.CancelFunc) {
+	merged, cancel := context.WithCancelCause(s.ctx)
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return merged, func() {
+		stop()
+		cancel(context.Canceled)
+	}
+}
+
+// open subscribes at the server. What was written since the last read and before the confirmation must still be read.
+func (s *Subscription) open(ctx context.Context) error {
+	ctx, cancel := s.merged(ctx)
+	defer cancel()
+	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.bufferSize)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.finished != nil || s.draining {
+		f.close(ErrSubscriptionStopped)
+	}
+	s.feed = f
+	s.lastRead = s.cursor.reaches(f)
+	return nil
+}
+
+// replace follows the end of a feed, once its queue is empty.
+func (s *Subscription) replace(ctx context.Context, reason error) error {
+	overflow := errors.Is(reason, ErrSlowConsumer)
+	if !transient(reason) && !(overflow && s.fillGaps) {
+		return reason
+	}
+	if s.cursor.tombstone() {
+		return ErrStreamDeleted
+	}
+	s.mu.Lock()
+	s.feed = nil
+	s.mu.Unlock()
+	s.atEnd, s.lastRead = false, false
+	if s.fillGaps {
+		return nil
+	}
+	s.atEnd = true
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	s.lastRead = true
+	return nil
+}
+
+// Stop ends the subscription at once: Next returns ErrSubscriptionStopped, also where it waits, and nothing more is
+// delivered. It does not wait for the server.
+func (s *Subscription) Stop() { s.finish(ErrSubscriptionStopped) }
+
+// Drain ends the subscription gently: the server is told to push no more, and Next goes on to deliver what has been
+// received, and then returns ErrSubscriptionStopped.
+func (s *Subscription) Drain() {
+	s.mu.Lock()
+	s.draining = true
+	f := s.feed
+	s.mu.Unlock()
+	if f != nil {
+		f.close(ErrSubscriptionStopped)
+	}
+}
+
+func (s *Subscription) finish(reason error) error {
+	s.mu.Lock()
+	f := s.feed
+	first := s.finished == nil
+	if first {
+		s.finished = reason
+	}
+	reason = s.finished
+	s.mu.Unlock()
+	if first {
+		s.cancel(reason)
+		if f != nil {
+			f.close(reason)
+		}
+		close(s.closed)
+	}
+	return reason
+}
+
+// Closed is closed when the subscription has ended; Err then tells why.
+func (s *Subscription) Closed() <-chan struct{} { return s.closed }
+
+// Err returns why the subscription has ended, ErrSubscriptionStopped after Stop and Drain, or nil while it lasts.
+func (s *Subscription) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.finished
+}
+
+// CaughtUp is closed when Next has delivered, for the first time, all that was there, and begins to wait for what comes.
+func (s *Subscription) CaughtUp() <-chan struct{} { return s.caughtUp }
+
+func (s *Subscription) current() *feed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.feed
+}
+
+func (s *Subscription) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}

@@ -1,0 +1,149 @@
+package esclient_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// script is a server that is played by a test, for what no real server does on demand: it answers the handshake and
+// heartbeats by itself and leaves every other frame to the test.
+type script struct {
+	t        testing.TB
+	l        net.Listener
+	wg       sync.WaitGroup
+	requests chan *request
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+// request is a frame that waits for the test's answer.
+type request struct {
+	s       *script
+	nc      net.Conn
+	conn    int // which connection since the start, from 1
+	cmd     esproto.Command
+	id      esproto.CorrelationID
+	payload []byte
+}
+
+func newScript(t testing.TB) *script {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &script{t: t, l: l, requests: make(chan *request, 1000), conns: make(map[net.Conn]bool)}
+	s.wg.Go(func() {
+		for n := 1; ; n++ {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.conns[nc] = true
+			s.mu.Unlock()
+			s.wg.Go(func() { s.serve(nc, n) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		s.cutAll()
+		s.wg.Wait()
+	})
+	return s
+}
+
+func (s *script) serve(nc net.Conn, n int) {
+	defer nc.Close()
+	r := esproto.NewFrameReader(nc, 4096, 0)
+	for {
+		h, _, err := r.Next()
+		if err != nil {
+			return
+		}
+		payload, err := r.Take()
+		if err != nil {
+			return
+		}
+		q := &request{s: s, nc: nc, conn: n, cmd: h.Command, id: h.CorrelationID, payload: payload}
+		switch h.Command {
+		case esproto.CmdHeartbeatRequest:
+			q.reply(esproto.CmdHeartbeatResponse, nil)
+		case esproto.CmdHeartbeatResponse:
+		case esproto.CmdAuthenticate:
+			q.reply(esproto.CmdAuthenticated, nil)
+		case esproto.CmdIdentifyClient:
+			q.reply(esproto.CmdClientIdentified, nil)
+		default:
+			s.requests <- q
+		}
+	}
+}
+
+func (s *script) cutAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for nc := range s.conns {
+		nc.Close()
+	}
+}
+
+// next waits for a request of the given command.
+func (s *script) next(cmd esproto.Command) *request {
+	s.t.Helper()
+	select {
+	case q := <-s.requests:
+		require.Equal(s.t, cmd, q.cmd)
+		return q
+	case <-time.After(10 * time.Second):
+		require.FailNow(s.t, "the client sent nothing", "expected %v", cmd)
+		return nil
+	}
+}
+
+func (q *request) reply(cmd esproto.Command, payload []byte) {
+	q.nc.Write(esproto.AppendFrame(nil, cmd, q.id, payload)) // the client may be gone
+}
+
+// written replies to an append.
+func (q *request) written(v esproto.WriteEventsCompletedView) {
+	q.reply(esproto.CmdWriteEventsCompleted, v.Append(nil, esproto.Explicit))
+}
+
+func (q *request) cut() { q.nc.Close() }
+
+// append decodes an append.
+func (q *request) append() (v esproto.WriteEventsView) {
+	q.s.t.Helper()
+	require.NoError(q.s.t, v.Decode(q.payload))
+	return v
+}
+
+// client connects to the script. change may adapt the configuration.
+func (s *script) client(change func(*esclient.Config)) *esclient.Client {
+	s.t.Helper()
+	cfg := esclient.Config{
+		Address:        s.l.Addr().String(),
+		Credentials:    &esclient.Credentials{Login: "admin", Password: "changeit"},
+		ReconnectDelay: time.Millisecond,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := esclient.New(cfg)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}

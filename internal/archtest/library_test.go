@@ -97,9 +97,9 @@ func f(l logger) error {
 	return fmt.Errorf("fine")
 }`, parser.SkipObjectResolution)
 	require.NoError(t, err)
-	assert.Equal(t,
-		[]string{"x.go:12: slog.Info", "x.go:13: stdlog.Fatal", "x.go:14: fmt.Println", "x.go:15: panic", "x.go:16: os.Exit"},
-		misuses(source{name: "x.go", ast: parsed, set: set}))
+	assert.Equal(t, []string{
+		"x.go:12: slog.Info", "x.go:13: stdlog.Fatal", "x.go:14: fmt.Println", "x.go:15: panic", "x.go:16: os.Exit",
+	}, misuses(source{name: "x.go", ast: parsed, set: set}))
 }
 
 // Every package with tests fails when a goroutine of its tests is left over.

@@ -1,0 +1,77 @@
+# The verbs of Watermill's other Pub/Subs. `make help` lists them.
+
+GOLANGCI_LINT_VERSION := v2.15.0
+
+# make up PROFILE=cluster: the three nodes as well.
+COMPOSE := docker compose $(if $(PROFILE),--profile $(PROFILE))
+
+# The server of `make test_server`; the default is the single node of docker-compose.yml.
+WATERMILL_TEST_EVENTSTORE_URL ?= tcp://admin:changeit@127.0.0.1:1113
+
+# For each fuzz target: a number of executions (20000x) or a duration (10m).
+FUZZTIME ?= 20000x
+
+# The modules besides the root one.
+MODULES := benchmarks $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z_]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: up down wait
+up: ## start EventStore in a container (PROFILE=cluster: three nodes as well)
+	$(COMPOSE) up --detach
+
+down: ## stop every container and forget its data
+	docker compose --profile cluster down --volumes --remove-orphans
+
+wait: ## wait until the containers are healthy, starting them if need be
+	$(COMPOSE) up --detach --wait --wait-timeout 120
+
+.PHONY: test test_v test_short test_race test_stress test_reconnect test_server
+test: ## run the tests on the embedded server
+	go test ./...
+
+test_v: ## the same, with the name of every test
+	go test -v ./...
+
+test_short: ## the same with fewer messages
+	go test -short ./...
+
+test_race: ## the same as test_short under the race detector
+	go test -short -race -timeout=10m ./...
+
+test_stress: ## Watermill's stress suite, without and with the race detector
+	go test -tags=stress -timeout=30m -run=Stress .
+	go test -tags=stress -timeout=60m -race -run=Stress .
+
+test_reconnect: ## Watermill's reconnect suite
+	go test -tags=reconnect -timeout=15m -run=Reconnect .
+
+test_server: ## run the tests on the server at WATERMILL_TEST_EVENTSTORE_URL
+	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 .
+
+.PHONY: bench fuzz
+bench: ## run the benchmarks
+	go -C benchmarks test -run='^$$' -bench=. -benchmem ./...
+
+fuzz: ## run every fuzz target (FUZZTIME=10m: ten minutes each)
+	bash .ci/fuzz $(FUZZTIME)
+
+.PHONY: lint ci
+lint: ## run golangci-lint on every module
+	GOBIN='$(CURDIR)/bin' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	set -e; for dir in . $(MODULES); do (cd $$dir && '$(CURDIR)/bin/golangci-lint' run ./...); done
+
+ci: ## everything that must hold before a merge
+	bash .ci/run
+
+.PHONY: generate build fmt
+generate: ## generate code again (needs protoc and protoc-gen-go, see esproto/doc.go)
+	go generate ./...
+
+build: ## compile every package of every module
+	set -e; for dir in . $(MODULES); do (cd $$dir && go build -o /dev/null ./...); done
+
+fmt: ## format every file
+	gofmt -s -w .

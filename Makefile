@@ -42,11 +42,11 @@ test_race: ## the same as test_short under the race detector
 	go test -short -race -timeout=10m ./...
 
 test_stress: ## Watermill's stress suite, without and with the race detector
-	go test -tags=stress -timeout=30m -run=Stress .
-	go test -tags=stress -timeout=60m -race -run=Stress .
+	go test -tags=stress -timeout=30m -run='(?i)stress' .
+	go test -tags=stress -timeout=60m -race -run='(?i)stress' .
 
 test_reconnect: ## Watermill's reconnect suite
-	go test -tags=reconnect -timeout=15m -run=Reconnect .
+	go test -tags=reconnect -timeout=15m -run='(?i)reconnect' .
 
 test_server: ## run the tests on the server at WATERMILL_TEST_EVENTSTORE_URL
 	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 .

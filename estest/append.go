@@ -1,0 +1,132 @@
+package estest
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Texts of failed writes.
+const (
+	textWrongVersion = "Wrong expected version."
+	textDeleted      = "Stream is deleted."
+	textDenied       = "Access denied."
+)
+
+func (c *conn) writeEvents(f *frame) error {
+	w := &c.writes
+	if err := w.Decode(f.payload); err != nil {
+		return err
+	}
+	if err := checkWrite(w.StreamID, w.ExpectedVersion, esproto.ExpectStreamExists); err != nil {
+		return err
+	}
+	events, err := checkEvents(w.Events)
+	if err != nil {
+		return err
+	}
+	reply := c.core.appendEvents(f.user, w.StreamID, w.ExpectedVersion, events)
+	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte { return reply.Append(b, c.core.persona.style) })
+	return nil
+}
+
+// checkWrite refuses what the real server cannot make a request of. least is the lowest expected version there is.
+func checkWrite(stream string, expected, least int64) error {
+	if stream == "" {
+		return errors.New("the stream name is empty")
+	}
+	if expected < least || expected < esproto.ExpectAny && expected != esproto.ExpectStreamExists {
+		return fmt.Errorf("%d is no expected version", expected)
+	}
+	return nil
+}
+
+func checkEvents(views []esproto.NewEventView) ([]event, error) {
+	events := make([]event, len(views))
+	for i := range views {
+		v := &views[i]
+		id, ok := esproto.ParseGUID(v.EventID)
+		switch {
+		case !ok || id == esproto.GUID{}:
+			return nil, errors.New("an event id is empty or has not 16 bytes")
+		case v.EventType == "":
+			return nil, errors.New("an event type is empty")
+		case len(v.Data)+len(v.Metadata)+2*len(v.EventType) > esproto.MaxEventSize:
+			return nil, errors.New("an event is too large")
+		}
+		events[i] = event{id: id, typ: v.EventType, json: v.DataContentType == esproto.ContentTypeJSON, data: v.Data, metadata: v.Metadata}
+	}
+	return events, nil
+}
+
+// appendEvents is WriteEvents: rights, then the decision table, then the write.
+func (c *core) appendEvents(u *user, name string, expected int64, events []event) esproto.WriteEventsCompletedView {
+	if !c.allowed(u, rightWrite, name) {
+		return failedWrite(esproto.OperationResult_AccessDenied, textDenied, -1)
+	}
+	d := c.decide(name, expected, idsOf(events))
+	switch d.kind {
+	case decideDeleted:
+		return failedWrite(esproto.OperationResult_StreamDeleted, textDeleted, -1)
+	case decideWrong:
+		return failedWrite(esproto.OperationResult_WrongExpectedVersion, textWrongVersion, d.current)
+	case decideKnown:
+		return esproto.WriteEventsCompletedView{FirstEventNumber: d.first, LastEventNumber: d.last, PreparePosition: -1, CommitPosition: -1}
+	}
+	pos := c.write(name, events)
+	return esproto.WriteEventsCompletedView{
+		FirstEventNumber: d.current + 1, LastEventNumber: d.current + int64(len(events)), PreparePosition: pos, CommitPosition: pos,
+	}
+}
+
+func idsOf(events []event) func(i int) (esproto.GUID, bool) {
+	return func(i int) (esproto.GUID, bool) {
+		if i >= len(events) {
+			return esproto.GUID{}, false
+		}
+		return events[i].id, true
+	}
+}
+
+// write appends events to a stream that may be written to, and returns the position of the last one.
+func (c *core) write(name string, events []event) int64 {
+	if len(events) == 0 {
+		return c.writeNothing(name)
+	}
+	s := c.streamFor(name)
+	revived := c.softDeletedTarget(name)
+	soft, next := s.softDeleted(), s.last()+1
+	recs := make([]*record, len(events))
+	for i := range events {
+		recs[i] = c.newRecord(s, next+int64(i), &events[i])
+	}
+	c.commit(recs)
+	last := recs[len(recs)-1]
+	if soft {
+		c.recreate(s, next)
+	}
+	if revived != nil {
+		c.undelete(revived, last)
+	}
+	return last.commit
+}
+
+// writeNothing is the write of an empty list: it takes a place in the log but makes no event. It brings a soft-deleted
+// stream back all the same.
+func (c *core) writeNothing(name string) int64 {
+	pos := c.end
+	c.end += int64(recordOverhead + len(name))
+	c.lastCommit = pos
+	if s := c.stream(name); s != nil && s.softDeleted() {
+		c.recreate(s, s.last()+1)
+	}
+	return pos
+}
+
+func failedWrite(result esproto.OperationResult, text string, current int64) esproto.WriteEventsCompletedView {
+	return esproto.WriteEventsCompletedView{
+		Result: result, Message: text, CurrentVersion: current, PreparePosition: esproto.InvalidEventNumber,
+		FirstEventNumber: esproto.InvalidEventNumber, LastEventNumber: esproto.InvalidEventNumber,
+	}
+}

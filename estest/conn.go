@@ -1,0 +1,247 @@
+package estest
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Limits of a connection.
+const (
+	readBuffer     = 64 << 10
+	maxPending     = 10 << 20 // a client that lets the server gather more is cut off
+	resumeReading  = 4 << 20  // the reader waits while more than this is to be sent: replies are never the reason
+	keptBuffer     = 256 << 10
+	lingerOnReject = 50 * time.Millisecond
+)
+
+// conn is one client.
+type conn struct {
+	srv  *Server
+	core *core
+	nc   net.Conn
+
+	// Guarded by core.mu.
+	version int32 // as IdentifyClient says; without it event numbers have 32 bits
+	user    *user // for whom frames without credentials act; nil for nobody
+	refused bool  // the last Authenticate failed: such frames are refused
+	writes  esproto.WriteEventsView
+	ackIDs  []esproto.GUID
+
+	mu      sync.Mutex
+	out     []byte
+	spare   []byte
+	closing bool          // what is in out is still to be written, and then the connection closed
+	room    chan struct{} // closed when out has shrunk; nil while nobody waits for that
+	kick    chan struct{}
+	ended   chan struct{}
+	endOnce sync.Once
+
+	pulse pulse
+}
+
+// frame is a request.
+type frame struct {
+	cmd     esproto.Command
+	id      esproto.CorrelationID
+	user    *user // for whom it acts
+	payload []byte
+}
+
+var errRejected = errors.New("the client broke the protocol")
+
+func newConn(s *Server, nc net.Conn) *conn {
+	return &conn{srv: s, core: s.core, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{})}
+}
+
+// run serves the connection until it ends.
+func (c *conn) run() {
+	var wg sync.WaitGroup
+	wg.Go(c.write)
+	wg.Go(c.beat)
+	err := c.read()
+	if errors.Is(err, errRejected) {
+		c.finishWriting()
+	}
+	c.end()
+	wg.Wait()
+	c.core.mu.Lock()
+	delete(c.core.conns, c)
+	c.core.dropVolatile(c)
+	c.core.dropPersistent(c)
+	c.core.mu.Unlock()
+	c.core.logger.Debug("connection closed", "peer", c.nc.RemoteAddr().String(), "error", err)
+}
+
+// end closes the connection. It may be called by anybody, any number of times.
+func (c *conn) end() {
+	c.endOnce.Do(func() {
+		close(c.ended)
+		c.nc.Close()
+	})
+}
+
+func (c *conn) read() error {
+	frames := esproto.NewFrameReader(&watched{c}, readBuffer, esproto.MaxFrameSize)
+	for {
+		h, _, err := frames.Next()
+		if errors.Is(err, esproto.ErrFrame) {
+			return c.reject(esproto.CorrelationID{}, "Invalid TCP frame received: "+err.Error())
+		}
+		if err != nil {
+			return err
+		}
+		payload, err := frames.Borrow()
+		if err != nil {
+			return err
+		}
+		c.srv.gate.wait(c.ended)
+		if err := c.handle(h, payload); err != nil {
+			return err
+		}
+		c.waitForRoom()
+	}
+}
+
+// reject answers with a BadRequest after which the connection is closed.
+func (c *conn) reject(id esproto.CorrelationID, text string) error {
+	c.badRequest(id, text)
+	return errRejected
+}
+
+func (c *conn) badRequest(id esproto.CorrelationID, text string) {
+	c.send(esproto.CmdBadRequest, id, func(b []byte) []byte { return append(b, text...) })
+}
+
+// send appends a frame to what the writer will write; encode appends the payload.
+func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return
+	}
+	start := len(c.out)
+	c.out = esproto.AppendHeader(c.out, cmd, id, nil)
+	if encode != nil {
+		c.out = encode(c.out)
+	}
+	esproto.EndFrame(c.out, start)
+	if start == 0 {
+		c.wake()
+	}
+}
+
+// reply sends a message that has no hot codec of its own.
+func (c *conn) reply(cmd esproto.Command, id esproto.CorrelationID, m proto.Message) {
+	c.send(cmd, id, func(b []byte) []byte {
+		b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only for messages with required fields
+		return b
+	})
+}
+
+// push sends a frame that the client did not ask for at this moment. A client that does not read is cut off.
+func (c *conn) push(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
+	c.mu.Lock()
+	slow := len(c.out) > maxPending
+	c.mu.Unlock()
+	if slow {
+		c.core.logger.Warn("slow consumer cut off", "peer", c.nc.RemoteAddr().String())
+		c.badRequest(esproto.CorrelationID{}, "Connection pending send bytes is too big.")
+		c.mu.Lock()
+		c.closing = true
+		c.mu.Unlock()
+		return
+	}
+	c.send(cmd, id, encode)
+}
+
+func (c *conn) wake() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// waitForRoom holds the reader back while the client does not take its replies.
+func (c *conn) waitForRoom() {
+	c.mu.Lock()
+	if len(c.out) <= resumeReading {
+		c.mu.Unlock()
+		return
+	}
+	if c.room == nil {
+		c.room = make(chan struct{})
+	}
+	room := c.room
+	c.mu.Unlock()
+	select {
+	case <-room:
+	case <-c.ended:
+	}
+}
+
+func (c *conn) write() {
+	for {
+		select {
+		case <-c.kick:
+		case <-c.ended:
+			return
+		}
+		runtime.Gosched() // let further replies join
+		for {
+			c.srv.gate.wait(c.ended)
+			buf, closing := c.take()
+			if len(buf) == 0 {
+				if closing {
+					c.end()
+				}
+				break
+			}
+			if _, err := c.nc.Write(buf); err != nil {
+				c.end()
+				return
+			}
+			c.pulse.sent()
+			c.giveBack(buf)
+		}
+	}
+}
+
+func (c *conn) take() (buf []byte, closing bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	buf = c.out
+	c.out, c.spare = c.spare, nil
+	if c.room != nil {
+		close(c.room)
+		c.room = nil
+	}
+	return buf, c.closing
+}
+
+func (c *conn) giveBack(buf []byte) {
+	if cap(buf) > keptBuffer {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spare = buf[:0]
+}
+
+// finishWriting waits until what was said before a rejection is on its way, for a moment.
+func (c *conn) finishWriting() {
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
+	c.wake()
+	select {
+	case <-c.ended:
+	case <-time.After(lingerOnReject):
+	}
+}

@@ -1,0 +1,60 @@
+package estest
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// core is the state of a server and what changes it. One lock guards all of it: every operation is a few copies of
+// memory, and a single lock makes the order of everything that happens plain.
+type core struct {
+	persona  *persona
+	logger   *slog.Logger
+	now      func() time.Time
+	instance string // ids that gossip tells
+	epoch    string
+
+	mu         sync.Mutex
+	streams    map[string]*stream
+	log        []*record // in the order of their positions
+	end        int64     // where the next record goes
+	lastCommit int64     // position of the last record; -1 without one
+	ids        idCache
+	transact   map[int64]*transaction
+	users      map[string]*user
+	conns      map[*conn]struct{}
+	volatile   map[esproto.CorrelationID]*volatileSub
+	byStream   map[string][]*volatileSub // the same by stream; "" is all streams
+	groups     map[string]*group
+	byGroup    map[string][]*group // the same by stream
+	clients    map[esproto.CorrelationID]*client
+}
+
+func newCore(p *persona, logger *slog.Logger) *core {
+	c := &core{
+		persona: p, logger: logger, now: time.Now, instance: uuid.NewString(), epoch: uuid.NewString(),
+		streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
+		transact: make(map[int64]*transaction), users: builtinUsers(), conns: make(map[*conn]struct{}),
+		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
+		groups: make(map[string]*group), byGroup: make(map[string][]*group),
+		clients: make(map[esproto.CorrelationID]*client),
+	}
+	return c
+}
+
+// newGUID makes an id for an event of the server's own.
+func newGUID() esproto.GUID { return esproto.NewGUID(uuid.New()) }
+
+// restart forgets what a process forgets when it ends.
+func (c *core) restart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids.clear()
+	clear(c.clients)
+	c.restartGroups()
+}

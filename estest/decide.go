@@ -1,0 +1,111 @@
+package estest
+
+import (
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// decision is what the server makes of a write.
+type decision struct {
+	kind    decisionKind
+	current int64 // number of the stream's last event
+	first   int64 // of the known events
+	last    int64
+}
+
+type decisionKind int
+
+const (
+	decideWrite   decisionKind = iota
+	decideKnown                // the events are there already
+	decideWrong                // wrong expected version
+	decideDeleted              // the stream is hard-deleted, or soft-deleted and expected to exist
+)
+
+// decide is the server's decision table for writes, deletes and commits. ids yields the ids of the events.
+func (c *core) decide(name string, expected int64, ids func(i int) (esproto.GUID, bool)) decision {
+	s := c.stream(name)
+	if c.hardDeleted(name) {
+		return decision{kind: decideDeleted}
+	}
+	current := int64(-1)
+	if s != nil {
+		current = s.last()
+	}
+	d := decision{current: current}
+	switch {
+	case expected == esproto.ExpectStreamExists && s != nil && s.softDeleted():
+		d.kind = decideDeleted
+	case expected == esproto.ExpectStreamExists && current < 0 && !c.hasMetadata(name):
+		d.kind = decideWrong
+	case expected == esproto.ExpectAny || expected == esproto.ExpectStreamExists:
+		c.lookInCache(&d, s, ids)
+	case expected < current:
+		c.lookInStream(&d, s, expected, ids)
+	case expected > current:
+		d.kind = decideWrong
+	}
+	return d
+}
+
+// hardDeleted reports whether a stream is gone for good. A metadata stream is when its stream is.
+func (c *core) hardDeleted(name string) bool {
+	if isMetastream(name) {
+		name = name[2:]
+	}
+	s := c.stream(name)
+	return s != nil && s.hardDeleted()
+}
+
+func (c *core) hasMetadata(name string) bool {
+	meta := c.stream("$$" + name)
+	return meta != nil && meta.last() >= 0
+}
+
+// lookInCache decides for the versions that say nothing of numbers: by the ids that this process remembers.
+func (c *core) lookInCache(d *decision, s *stream, ids func(int) (esproto.GUID, bool)) {
+	for i := 0; ; i++ {
+		id, ok := ids(i)
+		if !ok {
+			return
+		}
+		var known *record
+		if s != nil {
+			known = c.ids.lookup(s, id)
+		}
+		switch {
+		case known == nil && i == 0:
+			return // all is new, or is taken for it
+		case known == nil:
+			d.kind = decideWrong
+			return
+		case i == 0:
+			d.kind, d.first = decideKnown, known.number
+		}
+		d.last = known.number
+	}
+}
+
+// lookInStream decides for an expected version that the stream is past: by what it has at the numbers that follow.
+func (c *core) lookInStream(d *decision, s *stream, expected int64, ids func(int) (esproto.GUID, bool)) {
+	for i := 0; ; i++ {
+		id, more := ids(i)
+		number := expected + 1 + int64(i)
+		if !more {
+			if i == 0 {
+				d.kind = decideWrong
+				return
+			}
+			d.kind, d.first, d.last = decideKnown, expected+1, number-1
+			return
+		}
+		r := s.at(number)
+		if r != nil && r.id == id {
+			continue
+		}
+		if i == 0 && expected == esproto.ExpectNoStream && s.softDeleted() {
+			return // recreation
+		}
+		d.kind = decideWrong
+		return
+	}
+}

@@ -1,0 +1,112 @@
+package estest
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// handlers are what the server does for each command. They run with core.mu held; an error is answered by BadRequest.
+var handlers = map[esproto.Command]func(*conn, *frame) error{
+	esproto.CmdPing:                     (*conn).ping,
+	esproto.CmdWriteEvents:              (*conn).writeEvents,
+	esproto.CmdDeleteStream:             (*conn).deleteStream,
+	esproto.CmdTransactionStart:         (*conn).transactionStart,
+	esproto.CmdTransactionWrite:         (*conn).transactionWrite,
+	esproto.CmdTransactionCommit:        (*conn).transactionCommit,
+	esproto.CmdReadEvent:                (*conn).readEvent,
+	esproto.CmdReadStreamEventsForward:  (*conn).readStreamForward,
+	esproto.CmdReadStreamEventsBackward: (*conn).readStreamBackward,
+	esproto.CmdReadAllEventsForward:     (*conn).readAllForward,
+	esproto.CmdReadAllEventsBackward:    (*conn).readAllBackward,
+	esproto.CmdScavengeDatabase:         (*conn).scavenge,
+
+	esproto.CmdSubscribeToStream:               (*conn).subscribe,
+	esproto.CmdUnsubscribeFromStream:           (*conn).unsubscribe,
+	esproto.CmdConnectToPersistentSubscription: (*conn).connectPersistent,
+	esproto.CmdCreatePersistentSubscription:    (*conn).createPersistent,
+	esproto.CmdUpdatePersistentSubscription:    (*conn).updatePersistent,
+	esproto.CmdDeletePersistentSubscription:    (*conn).deletePersistent,
+	esproto.CmdPersistentSubscriptionAckEvents: (*conn).ackPersistent,
+	esproto.CmdPersistentSubscriptionNakEvents: (*conn).nakPersistent,
+}
+
+// handle deals with one package. An error ends the connection.
+func (c *conn) handle(h esproto.Header, payload []byte) error {
+	if h.Flags&esproto.FlagTrustedWrite != 0 {
+		return c.reject(h.CorrelationID, "Trusted writes aren't accepted over the external TCP interface")
+	}
+	f := frame{cmd: h.Command, id: h.CorrelationID, payload: payload}
+	var creds *esproto.Credentials
+	if h.Flags&esproto.FlagAuthenticated != 0 {
+		cr, rest, err := esproto.SplitCredentials(payload)
+		if err != nil || cr.Password == "" && len(rest) == 0 {
+			return c.reject(esproto.CorrelationID{}, "Invalid package: the credentials do not fit")
+		}
+		creds, f.payload = &cr, rest
+	}
+	switch h.Command {
+	case esproto.CmdHeartbeatRequest:
+		c.send(esproto.CmdHeartbeatResponse, f.id, nil)
+		return nil
+	case esproto.CmdHeartbeatResponse, esproto.CmdBadRequest:
+		return nil
+	}
+	c.core.mu.Lock()
+	defer c.core.mu.Unlock()
+	switch h.Command {
+	case esproto.CmdIdentifyClient:
+		c.identify(&f)
+	case esproto.CmdAuthenticate:
+		c.authenticate(&f, creds)
+	default:
+		c.operate(&f, creds)
+	}
+	return nil
+}
+
+func (c *conn) operate(f *frame, creds *esproto.Credentials) {
+	user, ok := c.userOf(creds)
+	if !ok {
+		c.notAuthenticated(f.id, "Not Authenticated")
+		return
+	}
+	f.user = user
+	handler := handlers[f.cmd]
+	var err error
+	switch {
+	case handler == nil:
+		err = fmt.Errorf("the command is unknown")
+	case f.id.IsZero() && f.cmd != esproto.CmdPing:
+		err = fmt.Errorf("the correlation id is empty")
+	default:
+		err = handler(c, f)
+	}
+	if err != nil {
+		c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %v.\n%v", f.cmd, err))
+	}
+}
+
+func (c *conn) ping(f *frame) error {
+	c.send(esproto.CmdPong, f.id, func(b []byte) []byte { return append(b, f.payload...) })
+	return nil
+}
+
+func (c *conn) identify(f *frame) {
+	var m esproto.IdentifyClient
+	if proto.Unmarshal(f.payload, &m) != nil {
+		return // as the real server: no reply at all
+	}
+	c.version = m.GetVersion()
+	c.send(esproto.CmdClientIdentified, f.id, nil)
+}
+
+// narrow makes an event number fit the 32 bits of a client that did not identify itself.
+func (c *conn) narrow(n int64) int64 {
+	if c.version == 0 && n == esproto.DeletedStream {
+		return 1<<31 - 1
+	}
+	return n
+}

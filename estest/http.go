@@ -1,0 +1,140 @@
+package estest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// handler serves what a TCP client needs of the HTTP interface.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ping", s.httpPing)
+	mux.HandleFunc("GET /info", s.httpInfo)
+	mux.HandleFunc("GET /gossip", s.httpGossip)
+	s.handleUsers(mux)
+	s.handleSubscriptions(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.gate.wait(r.Context().Done())
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v) // the client may be gone
+}
+
+func (s *Server) httpPing(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"msgTypeId": "0", "text": "Ping request successfully handled"})
+}
+
+func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{
+		"esVersion": string(s.core.persona.version) + ".0", "state": "master", "projectionsMode": "None",
+	})
+}
+
+// gossip is what a node tells of its cluster; here, of itself.
+type gossip struct {
+	Members    []member `json:"members"`
+	ServerIP   string   `json:"serverIp"`
+	ServerPort int      `json:"serverPort"`
+}
+
+type member struct {
+	InstanceID            string `json:"instanceId"`
+	TimeStamp             string `json:"timeStamp"`
+	State                 string `json:"state"`
+	IsAlive               bool   `json:"isAlive"`
+	InternalTCPIP         string `json:"internalTcpIp"`
+	InternalTCPPort       int    `json:"internalTcpPort"`
+	InternalSecureTCPPort int    `json:"internalSecureTcpPort"`
+	ExternalTCPIP         string `json:"externalTcpIp"`
+	ExternalTCPPort       int    `json:"externalTcpPort"`
+	ExternalSecureTCPPort int    `json:"externalSecureTcpPort"`
+	InternalHTTPIP        string `json:"internalHttpIp"`
+	InternalHTTPPort      int    `json:"internalHttpPort"`
+	ExternalHTTPIP        string `json:"externalHttpIp"`
+	ExternalHTTPPort      int    `json:"externalHttpPort"`
+	LastCommitPosition    int64  `json:"lastCommitPosition"`
+	WriterCheckpoint      int64  `json:"writerCheckpoint"`
+	ChaserCheckpoint      int64  `json:"chaserCheckpoint"`
+	EpochPosition         int64  `json:"epochPosition"`
+	EpochNumber           int    `json:"epochNumber"`
+	EpochID               string `json:"epochId"`
+	NodePriority          int    `json:"nodePriority"`
+}
+
+func (s *Server) httpGossip(w http.ResponseWriter, _ *http.Request) {
+	tcpHost, tcpPort := splitAddr(s.Addr())
+	httpHost, httpPort := splitAddr(s.HTTPAddr())
+	s.core.mu.Lock()
+	last, end := s.core.lastCommit, s.core.end
+	s.core.mu.Unlock()
+	writeJSON(w, http.StatusOK, gossip{
+		Members: []member{{
+			InstanceID: s.core.instance, TimeStamp: time.Now().UTC().Format(time.RFC3339Nano), State: "Master", IsAlive: true,
+			InternalTCPIP: tcpHost, InternalTCPPort: 0, ExternalTCPIP: tcpHost, ExternalTCPPort: tcpPort,
+			InternalHTTPIP: httpHost, InternalHTTPPort: httpPort, ExternalHTTPIP: httpHost, ExternalHTTPPort: httpPort,
+			LastCommitPosition: last, WriterCheckpoint: end, ChaserCheckpoint: end, EpochID: s.core.epoch,
+		}},
+		ServerIP: httpHost, ServerPort: httpPort,
+	})
+}
+
+func splitAddr(addr string) (host string, port int) {
+	host, p, _ := net.SplitHostPort(addr)
+	port, _ = strconv.Atoi(p)
+	return host, port
+}
+
+// authorized finds out for whom a request acts. It answers the request itself where the credentials are wrong.
+func (s *Server) authorized(w http.ResponseWriter, r *http.Request) (u *user, ok bool) {
+	login, password, given := r.BasicAuth()
+	if !given {
+		return nil, true
+	}
+	s.core.mu.Lock()
+	u = s.core.login(login, password)
+	s.core.mu.Unlock()
+	if u == nil {
+		unauthorized(w)
+		return nil, false
+	}
+	return u, true
+}
+
+func unauthorized(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="ES"`)
+	http.Error(w, "Unauthorized", http.StatusUnauthorized)
+}
+
+// adminOnly serves a request if it comes from an administrator.
+func (s *Server) adminOnly(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		u, ok := s.authorized(w, r)
+		if !ok {
+			return
+		}
+		if !u.isAdmin() {
+			unauthorized(w)
+			return
+		}
+		serve(w, r)
+	}
+}
+
+func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(v); err != nil {
+		http.Error(w, fmt.Sprintf("The body is not the JSON that is expected: %v", err), http.StatusBadRequest)
+		return false
+	}
+	return true
+}

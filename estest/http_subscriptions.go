@@ -1,0 +1,235 @@
+package estest
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+)
+
+func (s *Server) handleSubscriptions(mux *http.ServeMux) {
+	mux.HandleFunc("GET /subscriptions", s.httpGroups)
+	mux.HandleFunc("GET /subscriptions/{stream}", s.httpGroups)
+	mux.HandleFunc("GET /subscriptions/{stream}/{group}/info", s.httpGroup)
+	mux.HandleFunc("PUT /subscriptions/{stream}/{group}", s.httpPutGroup((*core).createGroup, http.StatusCreated, http.StatusConflict))
+	mux.HandleFunc("POST /subscriptions/{stream}/{group}", s.httpPutGroup((*core).updateGroup, http.StatusOK, http.StatusNotFound))
+	mux.HandleFunc("DELETE /subscriptions/{stream}/{group}", s.httpDeleteGroup)
+	mux.HandleFunc("POST /subscriptions/{stream}/{group}/replayParked", s.httpReplayParked)
+}
+
+// groupBody is the body of a request that creates or updates a group; what it leaves out has the defaults of HTTP.
+type groupBody struct {
+	ResolveLinkTos              bool   `json:"resolveLinktos"`
+	StartFrom                   int64  `json:"startFrom"`
+	MessageTimeoutMilliseconds  int64  `json:"messageTimeoutMilliseconds"`
+	ExtraStatistics             bool   `json:"extraStatistics"`
+	MaxRetryCount               int    `json:"maxRetryCount"`
+	LiveBufferSize              int    `json:"liveBufferSize"`
+	BufferSize                  int    `json:"bufferSize"`
+	ReadBatchSize               int    `json:"readBatchSize"`
+	PreferRoundRobin            bool   `json:"preferRoundRobin"`
+	CheckPointAfterMilliseconds int64  `json:"checkPointAfterMilliseconds"`
+	MinCheckPointCount          int64  `json:"minCheckPointCount"`
+	MaxCheckPointCount          int64  `json:"maxCheckPointCount"`
+	MaxSubscriberCount          int    `json:"maxSubscriberCount"`
+	NamedConsumerStrategy       string `json:"namedConsumerStrategy"`
+}
+
+func defaultGroupBody() groupBody {
+	return groupBody{
+		MessageTimeoutMilliseconds: 10_000, MaxRetryCount: 10, LiveBufferSize: 500, BufferSize: 500, ReadBatchSize: 20,
+		CheckPointAfterMilliseconds: 1000, MinCheckPointCount: 10, MaxCheckPointCount: 500, MaxSubscriberCount: 10,
+		NamedConsumerStrategy: roundRobinName,
+	}
+}
+
+func (b *groupBody) settings() groupSettings {
+	return groupSettings{
+		resolveLinks: b.ResolveLinkTos, startFrom: b.StartFrom, messageTimeout: time.Duration(b.MessageTimeoutMilliseconds) * time.Millisecond,
+		recordStatistics: b.ExtraStatistics, liveBufferSize: b.LiveBufferSize, readBatchSize: b.ReadBatchSize, bufferSize: b.BufferSize,
+		maxRetryCount: b.MaxRetryCount, checkpointAfter: time.Duration(b.CheckPointAfterMilliseconds) * time.Millisecond,
+		checkpointMax: b.MaxCheckPointCount, checkpointMin: b.MinCheckPointCount, maxSubscribers: b.MaxSubscriberCount,
+		strategy: b.NamedConsumerStrategy,
+	}
+}
+
+func bodyOf(s *groupSettings) groupBody {
+	return groupBody{
+		ResolveLinkTos: s.resolveLinks, StartFrom: s.startFrom, MessageTimeoutMilliseconds: s.messageTimeout.Milliseconds(),
+		ExtraStatistics: s.recordStatistics, LiveBufferSize: s.liveBufferSize, ReadBatchSize: s.readBatchSize, BufferSize: s.bufferSize,
+		MaxRetryCount: s.maxRetryCount, CheckPointAfterMilliseconds: s.checkpointAfter.Milliseconds(),
+		MaxCheckPointCount: s.checkpointMax, MinCheckPointCount: s.checkpointMin, MaxSubscriberCount: s.maxSubscribers,
+		PreferRoundRobin: s.strategy == roundRobinName, NamedConsumerStrategy: s.strategy,
+	}
+}
+
+// groupInfo is what the server tells of a group.
+type groupInfo struct {
+	Config                    *groupBody   `json:"config,omitempty"`
+	EventStreamID             string       `json:"eventStreamId"`
+	GroupName                 string       `json:"groupName"`
+	Status                    string       `json:"status"`
+	AverageItemsPerSecond     float64      `json:"averageItemsPerSecond"`
+	TotalItemsProcessed       int64        `json:"totalItemsProcessed"`
+	CountSinceLastMeasurement int64        `json:"countSinceLastMeasurement"`
+	LastProcessedEventNumber  int64        `json:"lastProcessedEventNumber"`
+	LastKnownEventNumber      int64        `json:"lastKnownEventNumber"`
+	ReadBufferCount           int          `json:"readBufferCount"`
+	LiveBufferCount           int          `json:"liveBufferCount"`
+	RetryBufferCount          int          `json:"retryBufferCount"`
+	TotalInFlightMessages     int          `json:"totalInFlightMessages"`
+	OutstandingMessagesCount  int          `json:"outstandingMessagesCount"`
+	ParkedMessageURI          string       `json:"parkedMessageUri"`
+	GetMessagesURI            string       `json:"getMessagesUri"`
+	Connections               []clientInfo `json:"connections"`
+}
+
+type clientInfo struct {
+	From                      string   `json:"from"`
+	Username                  string   `json:"username"`
+	AverageItemsPerSecond     float64  `json:"averageItemsPerSecond"`
+	TotalItemsProcessed       int64    `json:"totalItemsProcessed"`
+	CountSinceLastMeasurement int64    `json:"countSinceLastMeasurement"`
+	ExtraStatistics           []string `json:"extraStatistics"`
+	AvailableSlots            int      `json:"availableSlots"`
+	InFlightMessages          int      `json:"inFlightMessages"`
+}
+
+func (s *Server) groupInfo(g *group) groupInfo {
+	status := "Behind"
+	if g.live {
+		status = "Live"
+	}
+	info := groupInfo{
+		EventStreamID: g.stream, GroupName: g.name, Status: status, TotalItemsProcessed: g.processed,
+		LastProcessedEventNumber: g.checkpoint, LastKnownEventNumber: g.core.lastNumber(g.stream),
+		ReadBufferCount: g.buffer.len(), RetryBufferCount: len(g.retry), OutstandingMessagesCount: len(g.outstanding),
+		ParkedMessageURI: s.HTTPURL() + "/streams/" + url.PathEscape(g.parkedStream()),
+		GetMessagesURI:   s.HTTPURL() + "/subscriptions/" + url.PathEscape(g.stream) + "/" + url.PathEscape(g.name) + "/1",
+		Connections:      []clientInfo{},
+	}
+	for _, c := range g.clients {
+		info.TotalInFlightMessages += c.taken
+		name := "anonymous"
+		if c.user != nil {
+			name = c.user.login
+		}
+		info.Connections = append(info.Connections, clientInfo{
+			From: c.conn.nc.RemoteAddr().String(), Username: name, TotalItemsProcessed: c.total,
+			ExtraStatistics: []string{}, AvailableSlots: c.free(), InFlightMessages: c.taken,
+		})
+	}
+	return info
+}
+
+// httpGroups lists all groups, or those of one stream.
+func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.authorized(w, r); !ok {
+		return
+	}
+	stream := r.PathValue("stream")
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	infos := []groupInfo{}
+	for _, g := range s.core.sortedGroups() {
+		if stream == "" || g.stream == stream {
+			infos = append(infos, s.groupInfo(g))
+		}
+	}
+	if stream != "" && len(infos) == 0 {
+		http.Error(w, "Not found", http.StatusNotFound)
+		return
+	}
+	writeJSON(w, http.StatusOK, infos)
+}
+
+// pathGroup returns the group that a path names. It answers the request itself if there is none.
+func (s *Server) pathGroup(w http.ResponseWriter, r *http.Request) *group {
+	g := s.core.groups[groupKey(r.PathValue("stream"), r.PathValue("group"))]
+	if g == nil {
+		http.Error(w, "Not found", http.StatusNotFound)
+	}
+	return g
+}
+
+func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.authorized(w, r); !ok {
+		return
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	if g := s.pathGroup(w, r); g != nil {
+		info := s.groupInfo(g)
+		cfg := bodyOf(&g.settings)
+		info.Config = &cfg
+		writeJSON(w, http.StatusOK, info)
+	}
+}
+
+// groupChanged is what the server says after it has changed a group.
+type groupChanged struct {
+	CorrelationID string `json:"correlationId"`
+	Reason        string `json:"reason"`
+	Result        string `json:"result"`
+	MsgTypeID     int    `json:"msgTypeId"`
+}
+
+func writeGroupResult(w http.ResponseWriter, result groupResult, reason string, success, existence int) {
+	status := [...]int{groupSuccess: success, groupExistence: existence, groupFail: http.StatusBadRequest, groupDenied: http.StatusUnauthorized}[result]
+	name := [...]string{groupSuccess: "Success", groupExistence: "DoesNotExist", groupFail: "Fail", groupDenied: "AccessDenied"}[result]
+	if result == groupExistence && existence == http.StatusConflict {
+		name = "AlreadyExists"
+	}
+	writeJSON(w, status, groupChanged{CorrelationID: newGUID().String(), Reason: reason, Result: name})
+}
+
+func (s *Server) httpPutGroup(put func(*core, *user, string, string, groupSettings) (groupResult, string), success, existence int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		u, ok := s.authorized(w, r)
+		if !ok {
+			return
+		}
+		body := defaultGroupBody()
+		if !readJSON(w, r, &body) {
+			return
+		}
+		if body.BufferSize <= 0 || body.LiveBufferSize <= 0 || body.ReadBatchSize <= 0 || body.BufferSize <= body.ReadBatchSize {
+			http.Error(w, "Buffer sizes must be positive, and the buffer larger than the read batch", http.StatusBadRequest)
+			return
+		}
+		s.core.mu.Lock()
+		defer s.core.mu.Unlock()
+		result, reason := put(s.core, u, r.PathValue("stream"), r.PathValue("group"), body.settings())
+		if result == groupSuccess && success == http.StatusCreated {
+			w.Header().Set("Location", s.HTTPURL()+r.URL.EscapedPath())
+		}
+		writeGroupResult(w, result, reason, success, existence)
+	}
+}
+
+func (s *Server) httpDeleteGroup(w http.ResponseWriter, r *http.Request) {
+	u, ok := s.authorized(w, r)
+	if !ok {
+		return
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	result, reason := s.core.deleteGroup(u, r.PathValue("stream"), r.PathValue("group"))
+	writeGroupResult(w, result, reason, http.StatusOK, http.StatusNotFound)
+}
+
+func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
+	u, ok := s.authorized(w, r)
+	if !ok {
+		return
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	if !s.core.mayManageGroups(u) {
+		unauthorized(w)
+		return
+	}
+	if g := s.pathGroup(w, r); g != nil {
+		g.replayParked()
+		writeGroupResult(w, groupSuccess, "", http.StatusOK, http.StatusNotFound)
+	}
+}

@@ -1,0 +1,261 @@
+package estest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// groupResult is the result of creating, updating or deleting a group. The replies have the same fields, and the same
+// numbers but for what 1 is called: the group exists already, or does not exist.
+type groupResult int32
+
+const (
+	groupSuccess groupResult = iota
+	groupExistence
+	groupFail
+	groupDenied
+)
+
+func (c *conn) replyGroup(f *frame, result groupResult, reason string) error {
+	r := esproto.CreatePersistentSubscriptionCompleted_CreatePersistentSubscriptionResult(result)
+	c.reply(f.cmd+1, f.id, &esproto.CreatePersistentSubscriptionCompleted{Result: &r, Reason: proto.String(reason)})
+	return nil
+}
+
+func (c *conn) createPersistent(f *frame) error {
+	var m esproto.CreatePersistentSubscription
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	result, reason := c.core.createGroup(f.user, m.GetEventStreamId(), m.GetSubscriptionGroupName(), settingsOf(&m))
+	return c.replyGroup(f, result, reason)
+}
+
+func (c *conn) updatePersistent(f *frame) error {
+	var m esproto.CreatePersistentSubscription
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	result, reason := c.core.updateGroup(f.user, m.GetEventStreamId(), m.GetSubscriptionGroupName(), settingsOf(&m))
+	return c.replyGroup(f, result, reason)
+}
+
+func (c *conn) deletePersistent(f *frame) error {
+	var m esproto.DeletePersistentSubscription
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	result, reason := c.core.deleteGroup(f.user, m.GetEventStreamId(), m.GetSubscriptionGroupName())
+	return c.replyGroup(f, result, reason)
+}
+
+func settingsOf(m *esproto.CreatePersistentSubscription) groupSettings {
+	s := groupSettings{
+		resolveLinks:     m.GetResolveLinkTos(),
+		startFrom:        m.GetStartFrom(),
+		messageTimeout:   time.Duration(m.GetMessageTimeoutMilliseconds()) * time.Millisecond,
+		recordStatistics: m.GetRecordStatistics(),
+		liveBufferSize:   int(m.GetLiveBufferSize()),
+		readBatchSize:    int(m.GetReadBatchSize()),
+		bufferSize:       int(m.GetBufferSize()),
+		maxRetryCount:    int(m.GetMaxRetryCount()),
+		checkpointAfter:  time.Duration(m.GetCheckpointAfterTime()) * time.Millisecond,
+		checkpointMax:    int64(m.GetCheckpointMaxCount()),
+		checkpointMin:    int64(m.GetCheckpointMinCount()),
+		maxSubscribers:   int(m.GetSubscriberMaxCount()),
+		strategy:         m.GetNamedConsumerStrategy(),
+	}
+	if s.strategy == "" {
+		s.strategy = dispatchToSingleName
+		if m.GetPreferRoundRobin() {
+			s.strategy = roundRobinName
+		}
+	}
+	return s
+}
+
+func groupKey(stream, name string) string { return stream + "::" + name }
+
+func (c *core) createGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
+	switch {
+	case !c.mayManageGroups(u):
+		return groupDenied, "You do not have permissions to create streams"
+	case stream == "" || stream == allStream:
+		return groupFail, "Bad stream name."
+	case c.groups[groupKey(stream, name)] != nil:
+		return groupExistence, fmt.Sprintf("Group '%s' already exists.", name)
+	case !knownStrategy(s.strategy):
+		return groupFail, fmt.Sprintf("Consumer strategy %s does not exist.", s.strategy)
+	}
+	c.addGroup(newGroup(c, stream, name, s))
+	c.saveGroups(u)
+	return groupSuccess, ""
+}
+
+func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
+	g := c.groups[groupKey(stream, name)]
+	switch {
+	case !c.mayManageGroups(u):
+		return groupDenied, "You do not have permissions to update the subscription"
+	case g == nil:
+		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
+	case !knownStrategy(s.strategy):
+		return groupFail, fmt.Sprintf("Consumer strategy %s does not exist.", s.strategy)
+	}
+	c.removeGroup(g)
+	c.addGroup(newGroup(c, stream, name, s))
+	c.saveGroups(u)
+	return groupSuccess, ""
+}
+
+func (c *core) deleteGroup(u *user, stream, name string) (groupResult, string) {
+	g := c.groups[groupKey(stream, name)]
+	switch {
+	case !c.mayManageGroups(u):
+		return groupDenied, "You do not have permissions to create streams"
+	case g == nil:
+		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
+	}
+	c.removeGroup(g)
+	g.forget()
+	c.saveGroups(u)
+	return groupSuccess, ""
+}
+
+func (c *core) addGroup(g *group) {
+	c.groups[g.id()] = g
+	c.byGroup[g.stream] = append(c.byGroup[g.stream], g)
+}
+
+// removeGroup takes a group away from its clients, who are told that they are unsubscribed.
+func (c *core) removeGroup(g *group) {
+	for _, cl := range g.clients {
+		delete(c.clients, cl.id)
+		cl.conn.drop(cl.id, esproto.SubscriptionDropped_Unsubscribed)
+	}
+	g.clients = nil
+	delete(c.groups, g.id())
+	left := slices.DeleteFunc(c.byGroup[g.stream], func(o *group) bool { return o == g })
+	if len(left) == 0 {
+		delete(c.byGroup, g.stream)
+		return
+	}
+	c.byGroup[g.stream] = left
+}
+
+func (c *core) sortedGroups() []*group {
+	return slices.SortedFunc(maps.Values(c.groups), func(a, b *group) int { return cmp.Compare(a.id(), b.id()) })
+}
+
+func (c *conn) connectPersistent(f *frame) error {
+	var m esproto.ConnectToPersistentSubscription
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	if m.GetAllowedInFlightMessages() < 0 {
+		return errors.New("the number of messages in flight is negative")
+	}
+	core, stream := c.core, m.GetEventStreamId()
+	g := core.groups[groupKey(stream, m.GetSubscriptionId())]
+	switch {
+	case !core.allowed(f.user, rightRead, stream):
+		c.drop(f.id, esproto.SubscriptionDropped_AccessDenied)
+		return nil
+	case g == nil:
+		c.drop(f.id, esproto.SubscriptionDropped_NotFound)
+		return nil
+	case g.settings.maxSubscribers > 0 && len(g.clients) >= g.settings.maxSubscribers:
+		c.drop(f.id, esproto.SubscriptionDropped_SubscriberMaxCountReached)
+		return nil
+	}
+	c.reply(esproto.CmdPersistentSubscriptionConfirmation, f.id, &esproto.PersistentSubscriptionConfirmation{
+		LastCommitPosition: proto.Int64(core.lastCommit),
+		SubscriptionId:     proto.String(g.id()),
+		LastEventNumber:    proto.Int64(c.narrow(core.lastNumber(stream))),
+	})
+	cl := &client{group: g, conn: c, id: f.id, user: f.user, allowed: int(m.GetAllowedInFlightMessages()), held: make(map[esproto.GUID]*message)}
+	core.clients[f.id] = cl
+	g.join(cl)
+	return nil
+}
+
+func (c *conn) ackPersistent(f *frame) error {
+	name, ids, err := esproto.DecodeAck(f.payload, c.ackIDs[:0])
+	if err != nil {
+		return err
+	}
+	if c.ackIDs = ids; len(ids) == 0 {
+		return errors.New("there are no event ids")
+	}
+	if g := c.core.groups[name]; g != nil {
+		g.ack(ids, f.id)
+	}
+	return nil
+}
+
+func (c *conn) nakPersistent(f *frame) error {
+	var m esproto.PersistentSubscriptionNakEvents
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	_, ids, err := esproto.DecodeAck(f.payload, c.ackIDs[:0])
+	if err != nil {
+		return err
+	}
+	if c.ackIDs = ids; len(ids) == 0 {
+		return errors.New("there are no event ids")
+	}
+	if g := c.core.groups[m.GetSubscriptionId()]; g != nil {
+		g.nak(ids, m.GetAction(), m.GetMessage())
+	}
+	return nil
+}
+
+// unsubscribePersistent ends the subscription with this correlation id, if there is one.
+func (c *core) unsubscribePersistent(id esproto.CorrelationID) {
+	cl := c.clients[id]
+	if cl == nil {
+		return
+	}
+	delete(c.clients, id)
+	cl.conn.drop(id, esproto.SubscriptionDropped_Unsubscribed)
+	cl.group.leave(cl)
+}
+
+// dropPersistent forgets the clients of a connection that has ended.
+func (c *core) dropPersistent(gone *conn) {
+	for id, cl := range c.clients {
+		if cl.conn == gone {
+			delete(c.clients, id)
+			cl.group.leave(cl)
+		}
+	}
+}
+
+// pushPersistent hands committed records, which are of one stream, to its groups.
+func (c *core) pushPersistent(recs []*record) {
+	if len(recs) == 0 {
+		return
+	}
+	for _, g := range c.byGroup[recs[0].stream.name] {
+		for _, r := range recs {
+			g.written(r)
+		}
+		g.pump()
+	}
+}
+
+// tickPersistent lets the groups look at the clock.
+func (c *core) tickPersistent(now time.Time) {
+	for _, g := range c.groups {
+		g.tick(now)
+	}
+}

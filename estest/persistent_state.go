@@ -1,0 +1,190 @@
+package estest
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// What the server writes about its groups.
+const (
+	configStream   = "$persistentSubscriptionConfig"
+	configType     = "PersistentConfig1"
+	checkpointType = "SubscriptionCheckpoint"
+)
+
+func (g *group) checkpointStream() string {
+	return "$persistentsubscription-" + g.id() + "-checkpoint"
+}
+
+func (g *group) parkedStream() string { return "$persistentsubscription-" + g.id() + "-parked" }
+
+// loadCheckpoint returns the number behind which the group goes on.
+func (g *group) loadCheckpoint() (n int64, ok bool) {
+	s := g.core.stream(g.checkpointStream())
+	if s == nil || s.last() < 0 || s.softDeleted() || s.hardDeleted() {
+		return 0, false
+	}
+	r := s.visible(s.last(), g.core.now())
+	if r == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(r.data), 10, 64)
+	return n, err == nil
+}
+
+// mark writes a checkpoint if it is time. byClock is true once a second, false after acks.
+func (g *group) mark(byClock bool) {
+	now := g.core.now()
+	tooEarly := g.settings.checkpointAfter > 0 && now.Sub(g.checkedAt) < g.settings.checkpointAfter || g.settings.checkpointAfter <= 0
+	most := g.lastKnown - g.checkpoint // cheap to know, and never too small
+	if most <= 0 || most < g.settings.checkpointMax && (tooEarly || !byClock) {
+		return
+	}
+	n := g.lastKnown
+	if open := g.lowestOpen(); open != noNumber {
+		n = min(n, open-1)
+	}
+	progress := n - g.checkpoint
+	if progress <= 0 || progress < g.settings.checkpointMax && (tooEarly || !byClock || progress < g.settings.checkpointMin) {
+		return
+	}
+	g.checkpoint, g.checkedAt = n, now
+	g.core.systemAppend(g.checkpointStream(), checkpointType, true, strconv.AppendInt(nil, n, 10), nil)
+}
+
+func parkedReason(retries int) string { return fmt.Sprintf("Reached retry count of %d", retries) }
+
+// parkedMetadata is the metadata of a parked event.
+type parkedMetadata struct {
+	Added                   string `json:"added,omitempty"`
+	Reason                  string `json:"reason,omitempty"`
+	SubscriptionEventNumber int64  `json:"subscriptionEventNumber,omitempty"`
+}
+
+// park moves a message to the parked stream: a link to the event that it is about.
+func (g *group) park(m *message, reason string) {
+	about := m.event
+	var data []byte
+	if about != nil {
+		data = []byte(strconv.FormatInt(about.number, 10) + "@" + about.stream.name)
+	} else {
+		data = m.link.data
+	}
+	metadata, _ := json.Marshal(parkedMetadata{
+		Added: g.core.now().Format(time.RFC3339Nano), Reason: reason, SubscriptionEventNumber: m.original().number,
+	})
+	g.core.systemAppend(g.parkedStream(), linkType, false, data, metadata)
+}
+
+// replayParked delivers the parked messages again. It returns how many there were.
+func (g *group) replayParked() (n int) {
+	s := g.core.stream(g.parkedStream())
+	if s == nil || s.last() < 0 || s.softDeleted() || s.hardDeleted() {
+		return 0
+	}
+	end := s.last() + 1
+	for number := s.first(); number < end; number++ {
+		r := s.visible(number, g.core.now())
+		if r == nil {
+			continue
+		}
+		m := &message{replayed: true}
+		m.event, m.link = g.core.resolve(r)
+		g.addRetry(m, 0)
+		n++
+	}
+	tb, _ := json.Marshal(map[string]int64{"$tb": end})
+	g.core.systemAppend("$$"+s.name, metadataType, true, tb, nil)
+	g.pump()
+	return n
+}
+
+// parkedCount is how many messages are parked.
+func (g *group) parkedCount() int64 {
+	s := g.core.stream(g.parkedStream())
+	if s == nil || s.softDeleted() || s.hardDeleted() {
+		return 0
+	}
+	return s.last() - s.first() + 1
+}
+
+// forget soft-deletes what the server wrote about a group.
+func (g *group) forget() {
+	for _, name := range []string{g.checkpointStream(), g.parkedStream()} {
+		if s := g.core.stream(name); s != nil && s.last() >= 0 && !s.softDeleted() && !s.hardDeleted() {
+			g.core.systemAppend("$$"+name, metadataType, true, softDeleteData, nil)
+		}
+	}
+}
+
+// groupEntry is a group as the configuration stream has it.
+type groupEntry struct {
+	Stream             string `json:"stream"`
+	Group              string `json:"group"`
+	ResolveLinkTos     bool   `json:"resolveLinkTos"`
+	ExtraStatistics    bool   `json:"extraStatistics"`
+	MessageTimeout     int64  `json:"messageTimeout"`
+	StartFrom          int64  `json:"startFrom"`
+	LiveBufferSize     int    `json:"liveBufferSize"`
+	HistoryBufferSize  int    `json:"historyBufferSize"`
+	MaxRetryCount      int    `json:"maxRetryCount"`
+	ReadBatchSize      int    `json:"readBatchSize"`
+	CheckPointAfter    int64  `json:"checkPointAfter"`
+	MinCheckPointCount int64  `json:"minCheckPointCount"`
+	MaxCheckPointCount int64  `json:"maxCheckPointCount"`
+	MaxSubscriberCount int    `json:"maxSubscriberCount"`
+	Strategy           string `json:"namedConsumerStrategy"`
+}
+
+type groupConfig struct {
+	Updated   string       `json:"updated"`
+	UpdatedBy string       `json:"updatedBy"`
+	Version   string       `json:"version"`
+	Entries   []groupEntry `json:"entries"`
+}
+
+// saveGroups writes the configuration of all groups.
+func (c *core) saveGroups(by *user) {
+	cfg := groupConfig{Updated: c.now().UTC().Format(time.RFC3339Nano), Version: "1", Entries: []groupEntry{}}
+	if by != nil {
+		cfg.UpdatedBy = by.login
+	}
+	for _, g := range c.sortedGroups() {
+		s := &g.settings
+		cfg.Entries = append(cfg.Entries, groupEntry{
+			Stream: g.stream, Group: g.name, ResolveLinkTos: s.resolveLinks, ExtraStatistics: s.recordStatistics,
+			MessageTimeout: s.messageTimeout.Milliseconds(), StartFrom: s.startFrom, LiveBufferSize: s.liveBufferSize,
+			HistoryBufferSize: s.bufferSize, MaxRetryCount: s.maxRetryCount, ReadBatchSize: s.readBatchSize,
+			CheckPointAfter: s.checkpointAfter.Milliseconds(), MinCheckPointCount: s.checkpointMin,
+			MaxCheckPointCount: s.checkpointMax, MaxSubscriberCount: s.maxSubscribers, Strategy: s.strategy,
+		})
+	}
+	b, _ := json.Marshal(cfg) // has nothing that cannot be marshaled
+	c.systemAppend(configStream, configType, true, b, nil)
+}
+
+// restartGroups makes the groups anew from what the log has of them, as a server does when it starts.
+func (c *core) restartGroups() {
+	clear(c.groups)
+	clear(c.byGroup)
+	s := c.stream(configStream)
+	if s == nil || s.last() < 0 {
+		return
+	}
+	var cfg groupConfig
+	if err := json.Unmarshal(s.at(s.last()).data, &cfg); err != nil {
+		c.logger.Error("the configuration of the groups cannot be read", "error", err)
+		return
+	}
+	for _, e := range cfg.Entries {
+		c.addGroup(newGroup(c, e.Stream, e.Group, groupSettings{
+			resolveLinks: e.ResolveLinkTos, recordStatistics: e.ExtraStatistics, startFrom: e.StartFrom,
+			messageTimeout: time.Duration(e.MessageTimeout) * time.Millisecond, liveBufferSize: e.LiveBufferSize,
+			bufferSize: e.HistoryBufferSize, maxRetryCount: e.MaxRetryCount, readBatchSize: e.ReadBatchSize,
+			checkpointAfter: time.Duration(e.CheckPointAfter) * time.Millisecond, checkpointMin: e.MinCheckPointCount,
+			checkpointMax: e.MaxCheckPointCount, maxSubscribers: e.MaxSubscriberCount, strategy: e.Strategy,
+		}))
+	}
+}

@@ -1,0 +1,248 @@
+package estest
+
+import (
+	"bytes"
+	"math/bits"
+	"slices"
+	"unicode/utf16"
+)
+
+// Names of the strategies.
+const (
+	roundRobinName       = "RoundRobin"
+	dispatchToSingleName = "DispatchToSingle"
+	pinnedName           = "Pinned"
+)
+
+// strategy decides which client gets a message.
+type strategy interface {
+	push(m *message) pushResult
+	join(c *client)
+	leave(c *client)
+}
+
+type pushResult int
+
+const (
+	pushed     pushResult = iota
+	skipped               // not this one now, but others may be taken
+	noCapacity            // nobody takes anything
+)
+
+func knownStrategy(name string) bool {
+	return name == roundRobinName || name == dispatchToSingleName || name == pinnedName
+}
+
+func newStrategy(name string) strategy {
+	switch name {
+	case dispatchToSingleName:
+		return &dispatchToSingle{}
+	case pinnedName:
+		return &pinned{}
+	}
+	return &roundRobin{}
+}
+
+// roundRobin tries the head of the line, which then goes to its end whether it took the message or not.
+type roundRobin struct{ line []*client }
+
+func (s *roundRobin) push(m *message) pushResult {
+	for range s.line {
+		c := s.line[0]
+		copy(s.line, s.line[1:])
+		s.line[len(s.line)-1] = c
+		if c.free() > 0 {
+			c.give(m)
+			return pushed
+		}
+	}
+	return noCapacity
+}
+
+func (s *roundRobin) join(c *client)  { s.line = append(s.line, c) }
+func (s *roundRobin) leave(c *client) { s.line = without(s.line, c) }
+
+// dispatchToSingle stays with the head of the line until that is full.
+type dispatchToSingle struct{ line []*client }
+
+func (s *dispatchToSingle) push(m *message) pushResult {
+	for range s.line {
+		c := s.line[0]
+		if c.free() > 0 {
+			c.give(m)
+			return pushed
+		}
+		copy(s.line, s.line[1:])
+		s.line[len(s.line)-1] = c
+	}
+	return noCapacity
+}
+
+func (s *dispatchToSingle) join(c *client)  { s.line = append(s.line, c) }
+func (s *dispatchToSingle) leave(c *client) { s.line = without(s.line, c) }
+
+func without(line []*client, c *client) []*client {
+	return slices.DeleteFunc(line, func(o *client) bool { return o == c })
+}
+
+const pinnedBuckets = 1024
+
+// pinned gives the events of one source stream to one client, by way of buckets.
+type pinned struct {
+	clients []*client
+	owner   [pinnedBuckets]*client
+	load    [pinnedBuckets]int // events that went to the bucket's owner
+}
+
+func (s *pinned) push(m *message) pushResult {
+	if !slices.ContainsFunc(s.clients, func(c *client) bool { return c.free() > 0 }) {
+		return noCapacity
+	}
+	bucket := pinnedHash(m.source()) % pinnedBuckets
+	c := s.owner[bucket]
+	if c == nil {
+		c = s.leastBuckets()
+		s.owner[bucket] = c
+	}
+	if c.free() <= 0 {
+		return skipped
+	}
+	s.load[bucket]++
+	c.give(m)
+	return pushed
+}
+
+func (s *pinned) count(c *client) (n int) {
+	for _, o := range s.owner {
+		if o == c {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *pinned) leastBuckets() *client {
+	least, n := s.clients[0], s.count(s.clients[0])
+	for _, c := range s.clients[1:] {
+		if k := s.count(c); k < n {
+			least, n = c, k
+		}
+	}
+	return least
+}
+
+// join gives the new client what the others have above the new average, the least used buckets first.
+func (s *pinned) join(c *client) {
+	s.clients = append(s.clients, c)
+	var owned []int
+	for b, o := range s.owner {
+		if o != nil {
+			owned = append(owned, b)
+		}
+	}
+	share := len(owned) / len(s.clients)
+	slices.SortStableFunc(owned, func(a, b int) int { return s.load[a] - s.load[b] })
+	counts := make(map[*client]int)
+	for _, b := range owned {
+		counts[s.owner[b]]++
+	}
+	for _, b := range owned {
+		if counts[c] >= share {
+			return
+		}
+		if o := s.owner[b]; counts[o] > share {
+			counts[o]--
+			counts[c]++
+			s.owner[b], s.load[b] = c, 0
+		}
+	}
+}
+
+func (s *pinned) leave(c *client) {
+	s.clients = without(s.clients, c)
+	for b, o := range s.owner {
+		if o == c {
+			s.owner[b], s.load[b] = nil, 0
+		}
+	}
+}
+
+// source returns the stream that an event comes from in the end.
+func (m *message) source() string {
+	if m.event != nil && m.event.typ != linkType {
+		return m.event.stream.name
+	}
+	r := m.original()
+	if _, name, ok := bytes.Cut(r.data, []byte("@")); ok {
+		return string(name)
+	}
+	return r.stream.name
+}
+
+// pinnedHash is the server's hash of a name. It looks like xxHash but adds a rotated value where xxHash rotates.
+func pinnedHash(key string) uint32 {
+	var seed uint32 = 0xC58F1A7B // no constant: the arithmetic wraps
+	const (
+		p1 uint32 = 2654435761
+		p2 uint32 = 2246822519
+		p3 uint32 = 3266489917
+		p4 uint32 = 668265263
+		p5 uint32 = 0x165667B1
+	)
+	units := utf16.Encode([]rune(key))
+	b := make([]byte, 0, 2*len(units))
+	for _, u := range units {
+		b = append(b, byte(u), byte(u>>8))
+	}
+	n := uint32(len(b))
+	word := func(i int) uint32 { return uint32(b[i]) | uint32(b[i+1])<<8 | uint32(b[i+2])<<16 | uint32(b[i+3])<<24 }
+	if len(b) < 16 {
+		idx, crc, i := seed+p1, p5, 0
+		for ; len(b)-i > 4; i += 4 {
+			crc += word(i) + idx
+			idx++
+			crc += bits.RotateLeft32(crc, 17) * p4
+			crc *= p1
+		}
+		for ; i < len(b); i++ {
+			crc += uint32(b[i]) + idx
+			idx++
+			crc *= p1
+		}
+		crc += n
+		crc ^= crc >> 15
+		crc *= p2
+		crc ^= crc >> 13
+		crc *= p3
+		return crc ^ crc>>16
+	}
+	v := [4]uint32{}
+	v[0] = seed + p1
+	v[1] = v[0]*p2 + n
+	v[2] = v[1] * p3
+	v[3] = v[2] * p4
+	turns := [4]int{13, 11, 17, 19}
+	i := 0
+	for ; i < len(b)-16; i += 16 {
+		for k := range v {
+			v[k] += bits.RotateLeft32(v[k], turns[k])
+			v[k] *= p1
+			v[k] += word(i + 4*k)
+		}
+	}
+	first, second := [4]int{17, 19, 13, 11}, [4]int{11, 17, 19, 13}
+	for k := range v {
+		v[k] += bits.RotateLeft32(v[k], first[k])
+		v[k] *= p1
+		v[k] += word(len(b) - 16 + 4*k)
+		v[k] *= p2
+		v[k] += bits.RotateLeft32(v[k], second[k])
+		v[k] *= p3
+	}
+	crc := v[0] + bits.RotateLeft32(v[1], 3) + bits.RotateLeft32(v[2], 6) + bits.RotateLeft32(v[3], 9)
+	crc ^= crc >> 11
+	crc += (p4 + n) * p1
+	crc ^= crc >> 15
+	crc *= p2
+	return crc ^ crc>>13
+}

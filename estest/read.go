@@ -1,0 +1,155 @@
+package estest
+
+import (
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+func (c *conn) readEvent(f *frame) error {
+	var m esproto.ReadEvent
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	if m.GetEventStreamId() == "" {
+		return errors.New("the stream name is empty")
+	}
+	if m.GetEventNumber() < -1 {
+		return errors.New("the event number is below -1")
+	}
+	result, event, link := c.core.readOne(f.user, m.GetEventStreamId(), m.GetEventNumber(), m.GetResolveLinkTos())
+	c.send(esproto.CmdReadEventCompleted, f.id, func(b []byte) []byte {
+		b, _ = proto.MarshalOptions{}.MarshalAppend(b, &esproto.ReadEventCompleted{Result: result.Enum()})
+		return esproto.AppendIndexedEvent(b, 2, c.wire(event), c.wire(link))
+	})
+	return nil
+}
+
+func (c *core) readOne(u *user, name string, number int64, resolveLinks bool) (esproto.ReadEventCompleted_ReadEventResult, *record, *record) {
+	if !c.allowed(u, rightRead, name) {
+		return esproto.ReadEventCompleted_AccessDenied, nil, nil
+	}
+	if c.hardDeleted(name) {
+		return esproto.ReadEventCompleted_StreamDeleted, nil, nil
+	}
+	s := c.stream(name)
+	if s == nil || s.last() < 0 || s.softDeleted() {
+		return c.withoutEvent(name, esproto.ReadEventCompleted_NoStream), nil, nil
+	}
+	if number == -1 {
+		number = s.last()
+	}
+	r := s.visible(number, c.now())
+	if r == nil {
+		return c.withoutEvent(name, esproto.ReadEventCompleted_NotFound), nil, nil
+	}
+	event, link, ok := c.resolveFor(u, r, resolveLinks)
+	if !ok {
+		return esproto.ReadEventCompleted_AccessDenied, nil, nil
+	}
+	return esproto.ReadEventCompleted_Success, event, link
+}
+
+// withoutEvent is the result of reading one event that is not there. For a metadata stream that is a success if its
+// stream exists; the servers up to 5.0 take every name that begins with $ for one and cut two characters off.
+func (c *core) withoutEvent(name string, result esproto.ReadEventCompleted_ReadEventResult) esproto.ReadEventCompleted_ReadEventResult {
+	if len(name) < 2 || name[0] != '$' {
+		return result
+	}
+	if s := c.stream(name[2:]); s != nil && s.last() >= 0 && !s.softDeleted() {
+		return esproto.ReadEventCompleted_Success
+	}
+	return result
+}
+
+// page is the result of a read of a stream.
+type page struct {
+	result esproto.ReadStreamEventsCompleted_ReadStreamResult
+	text   string
+	recs   []*record
+	next   int64
+	last   int64
+	end    bool
+}
+
+func (c *conn) readStreamForward(f *frame) error {
+	return c.readStream(f, esproto.CmdReadStreamEventsForwardCompleted, (*core).readForward)
+}
+
+func (c *conn) readStreamBackward(f *frame) error {
+	return c.readStream(f, esproto.CmdReadStreamEventsBackwardCompleted, (*core).readBackward)
+}
+
+func (c *conn) readStream(f *frame, reply esproto.Command, read func(*core, *stream, int64, int) ([]*record, int64, bool)) error {
+	var m esproto.ReadStreamEvents
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	if m.GetEventStreamId() == "" {
+		return errors.New("the stream name is empty")
+	}
+	if m.GetFromEventNumber() < -1 {
+		return errors.New("the event number is below -1")
+	}
+	forward := reply == esproto.CmdReadStreamEventsForwardCompleted
+	p := c.core.readPage(f.user, &m, forward, read)
+	c.sendPage(reply, f, &p, m.GetResolveLinkTos())
+	return nil
+}
+
+func (c *core) readPage(u *user, m *esproto.ReadStreamEvents, forward bool, read func(*core, *stream, int64, int) ([]*record, int64, bool)) page {
+	name, from, count := m.GetEventStreamId(), m.GetFromEventNumber(), m.GetMaxCount()
+	failed := page{next: -1, last: -1, end: true}
+	switch {
+	case count > esproto.MaxReadCount:
+		failed.result, failed.text = esproto.ReadStreamEventsCompleted_Error, "Read size too big, should be less than 4096 items"
+		return failed
+	case !c.allowed(u, rightRead, name):
+		failed.result = esproto.ReadStreamEventsCompleted_AccessDenied
+		return failed
+	case forward && from < 0, count <= 0:
+		failed.result, failed.text = esproto.ReadStreamEventsCompleted_Error, "The arguments are out of range."
+		return failed
+	case c.hardDeleted(name):
+		failed.result, failed.last = esproto.ReadStreamEventsCompleted_StreamDeleted, esproto.DeletedStream
+		return failed
+	}
+	s := c.stream(name)
+	if s == nil || s.last() < 0 || s.softDeleted() {
+		failed.result = esproto.ReadStreamEventsCompleted_NoStream
+		if s != nil {
+			failed.last = s.last()
+		}
+		return failed
+	}
+	p := page{result: esproto.ReadStreamEventsCompleted_Success, last: s.last()}
+	p.recs, p.next, p.end = read(c, s, from, int(count))
+	return p
+}
+
+// sendPage encodes a page straight into what is sent.
+func (c *conn) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks bool) {
+	for _, r := range p.recs {
+		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
+			*p = page{result: esproto.ReadStreamEventsCompleted_AccessDenied, next: -1, last: -1, end: true}
+			break
+		}
+	}
+	c.send(reply, f.id, func(b []byte) []byte {
+		for _, r := range p.recs {
+			event, link, _ := c.core.resolveFor(f.user, r, resolveLinks)
+			b = c.appendIndexed(b, event, link)
+		}
+		b, _ = proto.MarshalOptions{}.MarshalAppend(b, &esproto.ReadStreamEventsCompleted{
+			Result:             p.result.Enum(),
+			NextEventNumber:    proto.Int64(c.narrow(p.next)),
+			LastEventNumber:    proto.Int64(c.narrow(p.last)),
+			IsEndOfStream:      proto.Bool(p.end),
+			LastCommitPosition: proto.Int64(c.core.lastCommit),
+			Error:              proto.String(p.text),
+		})
+		return b
+	})
+}

@@ -1,0 +1,264 @@
+package estest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Option changes what Start and Run start.
+type Option func(*config)
+
+type config struct {
+	tcpAddr           string
+	httpAddr          string
+	persona           Persona
+	heartbeatInterval time.Duration
+	heartbeatTimeout  time.Duration
+	logger            *slog.Logger
+}
+
+// WithTCPAddr has the server listen at host:port for the TCP protocol. The default is a free port of 127.0.0.1.
+func WithTCPAddr(addr string) Option { return func(c *config) { c.tcpAddr = addr } }
+
+// WithHTTPAddr has the server listen at host:port for HTTP; with an empty address it does not. The default is a free
+// port of 127.0.0.1.
+func WithHTTPAddr(addr string) Option { return func(c *config) { c.httpAddr = addr } }
+
+// WithPersona has the server behave as another version than 5.0.11 where versions differ.
+func WithPersona(p Persona) Option { return func(c *config) { c.persona = p } }
+
+// WithHeartbeat changes after which silence the server asks a client for a sign of life, 2 s by default, and after which
+// further silence it closes the connection, 1 s by default. Both must be positive.
+func WithHeartbeat(interval, timeout time.Duration) Option {
+	return func(c *config) { c.heartbeatInterval, c.heartbeatTimeout = interval, timeout }
+}
+
+// WithLogger has the server tell of connections and of what it refuses. The default is silence.
+func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
+
+// Server is an EventStore in the process. Its methods may be called by any goroutine at any time.
+type Server struct {
+	cfg  config
+	core *core
+	gate gate
+
+	life sync.Mutex // held while the server is started, restarted or closed
+	mu   sync.Mutex
+	tcp  net.Listener
+	web  *http.Server
+	http net.Listener
+	down bool
+
+	wg   sync.WaitGroup // the connections, the listeners and the clock
+	stop context.CancelFunc
+}
+
+// Run starts a server that is closed when the test ends. It fails the test if the server cannot be started.
+func Run(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	s, err := Start(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Start starts a server, which Close ends.
+func Start(opts ...Option) (*Server, error) {
+	cfg := config{
+		tcpAddr: "127.0.0.1:0", httpAddr: "127.0.0.1:0", persona: Persona5011,
+		heartbeatInterval: 2 * time.Second, heartbeatTimeout: time.Second,
+	}
+	for _, o := range opts {
+		o(&cfg)
+	}
+	if cfg.logger == nil {
+		cfg.logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.heartbeatInterval <= 0 || cfg.heartbeatTimeout <= 0 {
+		return nil, errors.New("estest: heartbeat interval and timeout must be positive")
+	}
+	p, err := personaOf(cfg.persona)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, core: newCore(p, cfg.logger)}
+	s.life.Lock()
+	defer s.life.Unlock()
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// listen opens the ports and starts everything that runs. The addresses are fixed from the first time on.
+func (s *Server) listen() error {
+	tcp, err := listenAgain(s.cfg.tcpAddr)
+	if err != nil {
+		return fmt.Errorf("estest: the TCP port: %w", err)
+	}
+	var web net.Listener
+	if s.cfg.httpAddr != "" {
+		if web, err = listenAgain(s.cfg.httpAddr); err != nil {
+			tcp.Close()
+			return fmt.Errorf("estest: the HTTP port: %w", err)
+		}
+		s.cfg.httpAddr = web.Addr().String()
+	}
+	s.cfg.tcpAddr = tcp.Addr().String()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	s.mu.Lock()
+	s.tcp, s.http, s.stop, s.down = tcp, web, cancel, false
+	s.mu.Unlock()
+	s.wg.Go(func() { s.accept(tcp) })
+	s.wg.Go(func() { s.tick(ctx) })
+	if web != nil {
+		s.web = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug)}
+		s.wg.Go(func() { _ = s.web.Serve(web) }) // always ends with ErrServerClosed
+	}
+	return nil
+}
+
+// listenAgain listens at an address that was in use a moment ago.
+func listenAgain(addr string) (l net.Listener, err error) {
+	for range 50 {
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return l, nil
+		}
+		if _, port, _ := net.SplitHostPort(addr); port == "0" {
+			return nil, err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return nil, err
+}
+
+func (s *Server) accept(l net.Listener) {
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		c := newConn(s, nc)
+		s.mu.Lock()
+		if s.down {
+			s.mu.Unlock()
+			nc.Close()
+			return
+		}
+		s.core.mu.Lock()
+		s.core.conns[c] = struct{}{}
+		s.core.mu.Unlock()
+		s.wg.Go(c.run)
+		s.mu.Unlock()
+	}
+}
+
+// tick lets the persistent subscriptions look at their clocks once a second, as the real server does.
+func (s *Server) tick(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		s.gate.wait(ctx.Done())
+		s.core.mu.Lock()
+		s.core.tickPersistent(s.core.now())
+		s.core.mu.Unlock()
+	}
+}
+
+// Close ends the server and everything that it has started. What it held is gone. Closing it again does nothing.
+func (s *Server) Close() error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	return s.shutdown()
+}
+
+func (s *Server) shutdown() error {
+	s.mu.Lock()
+	if s.down {
+		s.mu.Unlock()
+		return nil
+	}
+	s.down = true
+	s.mu.Unlock()
+	s.stop()
+	s.gate.open()
+	s.tcp.Close()
+	var err error
+	if s.http != nil {
+		err = s.web.Close()
+	}
+	s.DropConnections()
+	s.wg.Wait()
+	return err
+}
+
+// Restart is the end of the server's process and the start of another on the same ports and data. Streams are kept, also
+// groups, which go on behind their checkpoints. Lost are the connections, what was in flight, and the memory of event
+// ids on which idempotency with the versions Any and StreamExists rests. A server that was closed is not restarted.
+func (s *Server) Restart() error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	s.mu.Lock()
+	down := s.down
+	s.mu.Unlock()
+	if down {
+		return errors.New("estest: the server is closed")
+	}
+	if err := s.shutdown(); err != nil {
+		return err
+	}
+	s.core.restart()
+	return s.listen()
+}
+
+// DropConnections cuts every TCP connection. Clients may connect again at once.
+func (s *Server) DropConnections() {
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	for c := range s.core.conns {
+		c.end()
+	}
+}
+
+// Pause lets the server hang: connections stay, and new ones are accepted by the system, but nothing is read, answered or
+// sent, heartbeats included, until Resume.
+func (s *Server) Pause() { s.gate.close() }
+
+// Resume ends what Pause began.
+func (s *Server) Resume() { s.gate.open() }
+
+// Addr returns the host:port of the TCP protocol.
+func (s *Server) Addr() string { return s.cfg.tcpAddr }
+
+// HTTPAddr returns the host:port of HTTP; it is empty if the server has none.
+func (s *Server) HTTPAddr() string { return s.cfg.httpAddr }
+
+// HTTPURL returns the base URL of HTTP, without a slash at the end; it is empty if the server has none.
+func (s *Server) HTTPURL() string {
+	if s.cfg.httpAddr == "" {
+		return ""
+	}
+	return "http://" + s.cfg.httpAddr
+}
+
+// ConnectionString returns how to connect as the administrator.
+func (s *Server) ConnectionString() string { return "tcp://admin:changeit@" + s.Addr() }

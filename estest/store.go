@@ -1,0 +1,229 @@
+package estest
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// record is one event in the log. It never changes once it is committed, so whoever holds one needs no lock.
+type record struct {
+	stream   *stream
+	number   int64
+	id       esproto.GUID
+	typ      string
+	json     bool
+	data     []byte
+	metadata []byte
+	prepare  int64 // offset of the record
+	commit   int64 // the same, except in transactions
+	created  int64 // ticks
+	wire     []byte
+}
+
+// event is one that is to be written.
+type event struct {
+	id       esproto.GUID
+	typ      string
+	json     bool
+	data     []byte
+	metadata []byte
+}
+
+// stream is everything that the log has of one stream. Event n is events[n]: numbers have no gaps, also over soft
+// deletes and truncation, which only hide events.
+type stream struct {
+	name      string
+	events    []*record
+	tombstone *record  // not nil once the stream is hard-deleted
+	meta      metadata // as the last event of $$name says; of a metadata stream the implicit one
+}
+
+// last returns the number of the last event, -1 without one, or DeletedStream.
+func (s *stream) last() int64 {
+	if s.tombstone != nil {
+		return esproto.DeletedStream
+	}
+	return int64(len(s.events)) - 1
+}
+
+func (s *stream) hardDeleted() bool { return s.tombstone != nil }
+
+func (s *stream) softDeleted() bool {
+	return s.tombstone == nil && s.meta.truncateBefore == esproto.DeletedStream
+}
+
+// first returns the lowest number that $tb and $maxCount leave visible.
+func (s *stream) first() int64 {
+	first := max(s.meta.truncateBefore, 0)
+	if s.meta.maxCount > 0 {
+		first = max(first, s.last()-s.meta.maxCount+1)
+	}
+	return first
+}
+
+// at returns event n, whether it is visible or not; nil if there is none.
+func (s *stream) at(n int64) *record {
+	if n == esproto.DeletedStream && s.tombstone != nil {
+		return s.tombstone
+	}
+	if n < 0 || n >= int64(len(s.events)) {
+		return nil
+	}
+	return s.events[n]
+}
+
+// expired reports whether $maxAge hides an event.
+func (s *stream) expired(r *record, now time.Time) bool {
+	if s.meta.maxAge <= 0 {
+		return false
+	}
+	return now.Sub(esproto.TicksToTime(r.created)) > s.meta.maxAge
+}
+
+// visible returns event n if it is there and nothing hides it.
+func (s *stream) visible(n int64, now time.Time) *record {
+	if n < s.first() {
+		return nil
+	}
+	r := s.at(n)
+	if r == nil || s.expired(r, now) {
+		return nil
+	}
+	return r
+}
+
+// Sizes in the log. A record takes what it would take on disk, roughly, so that positions look like real ones.
+const (
+	recordOverhead = 96
+	firstPosition  = 0
+)
+
+// stream returns the stream of that name; nil if nothing was ever written to it.
+func (c *core) stream(name string) *stream { return c.streams[name] }
+
+func (c *core) streamFor(name string) *stream {
+	s := c.streams[name]
+	if s == nil {
+		name = strings.Clone(name) // it may be part of a frame that is only borrowed
+		s = &stream{name: name}
+		if isMetastream(name) {
+			s.meta.maxCount = 1
+		}
+		c.streams[name] = s
+	}
+	return s
+}
+
+// newRecord puts an event at the end of the log. It becomes visible with commit.
+func (c *core) newRecord(s *stream, number int64, e *event) *record {
+	r := c.placeRecord(s, e)
+	c.encode(r, number, r.prepare)
+	return r
+}
+
+// placeRecord gives an event its place in the log, but neither number nor commit position yet.
+func (c *core) placeRecord(s *stream, e *event) *record {
+	r := &record{
+		stream: s, id: e.id, typ: e.typ, json: e.json, data: e.data, metadata: e.metadata,
+		prepare: c.end, created: esproto.TimeToTicks(c.now()),
+	}
+	c.end += int64(recordOverhead + len(s.name) + len(e.typ) + len(e.data) + len(e.metadata))
+	return r
+}
+
+// encode fixes what was open and encodes the record for all its readers. Its slices become parts of the encoding.
+func (c *core) encode(r *record, number, commit int64) {
+	r.number, r.commit = number, commit
+	v := esproto.RecordView{
+		StreamID: r.stream.name, EventNumber: number, EventID: r.id[:], EventType: r.typ, Data: r.data, Metadata: r.metadata,
+		Created: r.created, CreatedEpoch: esproto.TicksToTime(r.created).UnixMilli(),
+	}
+	if r.json {
+		v.DataContentType, v.MetadataContentType = esproto.ContentTypeJSON, esproto.ContentTypeJSON
+	}
+	size := len(v.StreamID) + len(v.EventType) + len(v.Data) + len(v.Metadata) + 80
+	r.wire = v.Append(make([]byte, 0, size), c.persona.style)
+	if err := v.Decode(r.wire); err == nil {
+		r.typ, r.data, r.metadata = v.EventType, v.Data, v.Metadata
+	}
+}
+
+// commit makes records visible: to readers, to the idempotency cache and to subscriptions. They must be those of one
+// stream, numbered on from its end.
+func (c *core) commit(recs []*record) {
+	for _, r := range recs {
+		s := r.stream
+		if r.number == esproto.DeletedStream {
+			s.tombstone = r
+		} else {
+			s.events = append(s.events, r)
+		}
+		c.log = append(c.log, r)
+		c.ids.add(r)
+		c.lastCommit = r.commit
+		if isMetastream(s.name) {
+			c.streamFor(s.name[2:]).meta = parseMetadata(r)
+		}
+	}
+	c.pushVolatile(recs)
+	c.pushPersistent(recs)
+}
+
+// systemAppend writes an event of the server's own, with no checks.
+func (c *core) systemAppend(name, typ string, json bool, data, metadata []byte) *record {
+	s := c.streamFor(name)
+	r := c.newRecord(s, s.last()+1, &event{id: newGUID(), typ: typ, json: json, data: data, metadata: metadata})
+	c.commit([]*record{r})
+	return r
+}
+
+// readForward reads a window of count numbers from from on: the visible events in it, where to read on, and whether it
+// reached the end. The stream must exist and not be deleted.
+func (c *core) readForward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
+	last, first, now := s.last(), s.first(), c.now()
+	windowEnd := from + int64(count) - 1
+	if windowEnd < from {
+		windowEnd = math.MaxInt64 - 1
+	}
+	switch {
+	case windowEnd < first:
+		return nil, first, false
+	case from > last:
+		return nil, last + 1, true
+	}
+	next = min(windowEnd, last) + 1
+	for n := max(from, first); n <= min(windowEnd, last); n++ {
+		if r := s.visible(n, now); r != nil {
+			recs = append(recs, r)
+			next = n + 1
+		}
+	}
+	return recs, next, windowEnd >= last
+}
+
+// readBackward is readForward from from down; a negative from is the last event. next is -1 at the beginning.
+func (c *core) readBackward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
+	last, first, now := s.last(), s.first(), c.now()
+	if from < 0 {
+		from = last
+	}
+	start := max(0, from-int64(count)+1)
+	if from < first {
+		return nil, -1, true
+	}
+	lowest := int64(-1)
+	for n := min(from, last); n >= max(start, first); n-- {
+		if r := s.visible(n, now); r != nil {
+			recs = append(recs, r)
+			lowest = n
+		}
+	}
+	switch {
+	case start <= first, start == 0, start <= last && lowest != start:
+		return recs, -1, true
+	}
+	return recs, min(start-1, last), false
+}

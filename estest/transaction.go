@@ -1,0 +1,149 @@
+package estest
+
+import (
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// transaction is one that was started. Its id is the position of its start; the events are in the log but not to be
+// seen until the commit.
+type transaction struct {
+	stream    string
+	expected  int64
+	events    []event
+	positions []int64
+}
+
+func (c *conn) transactionStart(f *frame) error {
+	var m esproto.TransactionStart
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	name, expected := m.GetEventStreamId(), m.GetExpectedVersion()
+	if err := checkWrite(name, expected, esproto.ExpectAny); err != nil {
+		return err
+	}
+	reply := &esproto.TransactionStartCompleted{Result: esproto.OperationResult_Success.Enum()}
+	if c.core.allowed(f.user, rightWrite, name) {
+		reply.TransactionId = proto.Int64(c.core.end)
+		c.core.transact[c.core.end] = &transaction{stream: name, expected: expected}
+		c.core.end += int64(recordOverhead + len(name))
+	} else {
+		reply.TransactionId = proto.Int64(-1)
+		reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(textDenied)
+	}
+	c.reply(esproto.CmdTransactionStartCompleted, f.id, reply)
+	return nil
+}
+
+func (c *conn) transactionWrite(f *frame) error {
+	var m esproto.TransactionWrite
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	if m.GetTransactionId() < 0 {
+		return errors.New("the transaction id is negative")
+	}
+	views := make([]esproto.NewEventView, len(m.GetEvents()))
+	for i, e := range m.GetEvents() {
+		views[i] = esproto.NewEventView{EventID: e.GetEventId(), EventType: e.GetEventType(),
+			DataContentType: e.GetDataContentType(), Data: e.GetData(), Metadata: e.GetMetadata()}
+	}
+	events, err := checkEvents(views)
+	if err != nil {
+		return err
+	}
+	reply := &esproto.TransactionWriteCompleted{
+		TransactionId: proto.Int64(m.GetTransactionId()), Result: esproto.OperationResult_Success.Enum(),
+	}
+	// A transaction that does not exist is not noticed before the commit.
+	if t := c.core.transact[m.GetTransactionId()]; t != nil {
+		if c.core.allowed(f.user, rightWrite, t.stream) {
+			c.core.writeTransaction(t, events)
+		} else {
+			reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(textDenied)
+		}
+	}
+	c.reply(esproto.CmdTransactionWriteCompleted, f.id, reply)
+	return nil
+}
+
+func (c *core) writeTransaction(t *transaction, events []event) {
+	for _, e := range events {
+		t.events = append(t.events, e)
+		t.positions = append(t.positions, c.end)
+		c.end += int64(recordOverhead + len(t.stream) + len(e.typ) + len(e.data) + len(e.metadata))
+	}
+}
+
+func (c *conn) transactionCommit(f *frame) error {
+	var m esproto.TransactionCommit
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	if m.GetTransactionId() < 0 {
+		return errors.New("the transaction id is negative")
+	}
+	c.reply(esproto.CmdTransactionCommitCompleted, f.id, c.core.commitTransaction(f.user, m.GetTransactionId()))
+	return nil
+}
+
+func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCompleted {
+	failed := func(result esproto.OperationResult, text string) *esproto.TransactionCommitCompleted {
+		return &esproto.TransactionCommitCompleted{
+			TransactionId: proto.Int64(id), Result: result.Enum(), Message: proto.String(text),
+			FirstEventNumber: proto.Int64(esproto.InvalidEventNumber), LastEventNumber: proto.Int64(esproto.InvalidEventNumber),
+			PreparePosition: proto.Int64(0), CommitPosition: proto.Int64(0),
+		}
+	}
+	t := c.transact[id]
+	if t == nil || !c.allowed(u, rightWrite, t.stream) {
+		return failed(esproto.OperationResult_AccessDenied, textDenied)
+	}
+	d := c.decide(t.stream, t.expected, idsOf(t.events))
+	var first, last, commit int64
+	switch d.kind {
+	case decideDeleted:
+		return failed(esproto.OperationResult_StreamDeleted, textDeleted)
+	case decideWrong:
+		return failed(esproto.OperationResult_WrongExpectedVersion, textWrongVersion)
+	case decideKnown:
+		first, last, commit = d.first, d.last, -1
+	default:
+		first, last = d.current+1, d.current+int64(len(t.events))
+		commit = c.finishTransaction(t, first)
+	}
+	return &esproto.TransactionCommitCompleted{
+		TransactionId: proto.Int64(id), Result: esproto.OperationResult_Success.Enum(), Message: proto.String(""),
+		FirstEventNumber: proto.Int64(first), LastEventNumber: proto.Int64(last),
+		PreparePosition: proto.Int64(commit), CommitPosition: proto.Int64(commit),
+	}
+}
+
+// finishTransaction makes the events of a transaction visible. They share the position of the commit, which it returns.
+func (c *core) finishTransaction(t *transaction, first int64) (commit int64) {
+	commit = c.end
+	c.end += recordOverhead
+	s := c.stream(t.stream)
+	soft := s != nil && s.softDeleted()
+	if len(t.events) == 0 {
+		c.lastCommit = commit
+	} else {
+		s = c.streamFor(t.stream)
+		recs := make([]*record, len(t.events))
+		for i := range t.events {
+			e := &t.events[i]
+			recs[i] = &record{stream: s, id: e.id, typ: e.typ, json: e.json, data: e.data, metadata: e.metadata,
+				prepare: t.positions[i], created: esproto.TimeToTicks(c.now())}
+			c.encode(recs[i], first+int64(i), commit)
+		}
+		c.commit(recs)
+	}
+	if soft {
+		c.recreate(s, first)
+	}
+	return commit
+}

@@ -1,0 +1,119 @@
+package estest
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// volatileSub is a volatile subscription. Its correlation id names it on the whole server.
+type volatileSub struct {
+	conn         *conn
+	id           esproto.CorrelationID
+	stream       string // empty for all streams
+	resolveLinks bool
+}
+
+func (c *conn) subscribe(f *frame) error {
+	var m esproto.SubscribeToStream
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	core, name := c.core, m.GetEventStreamId()
+	readable := name
+	if name == "" {
+		readable = allStream
+	}
+	if !core.allowed(f.user, rightRead, readable) {
+		c.drop(f.id, esproto.SubscriptionDropped_AccessDenied)
+		return nil
+	}
+	reply := &esproto.SubscriptionConfirmation{LastCommitPosition: proto.Int64(core.lastCommit)}
+	if name != "" {
+		reply.LastEventNumber = proto.Int64(c.narrow(core.lastNumber(name)))
+	}
+	core.dropVolatileSub(core.volatile[f.id])
+	sub := &volatileSub{conn: c, id: f.id, stream: name, resolveLinks: m.GetResolveLinkTos()}
+	core.volatile[f.id] = sub
+	core.byStream[name] = append(core.byStream[name], sub)
+	c.reply(esproto.CmdSubscriptionConfirmation, f.id, reply)
+	return nil
+}
+
+// lastNumber returns the number of a stream's last event, -1 without one. The metadata stream of a deleted stream is
+// deleted, too.
+func (c *core) lastNumber(name string) int64 {
+	if c.hardDeleted(name) {
+		return esproto.DeletedStream
+	}
+	if s := c.stream(name); s != nil {
+		return s.last()
+	}
+	return -1
+}
+
+func (c *conn) drop(id esproto.CorrelationID, reason esproto.SubscriptionDropped_SubscriptionDropReason) {
+	c.reply(esproto.CmdSubscriptionDropped, id, &esproto.SubscriptionDropped{Reason: reason.Enum()})
+}
+
+// unsubscribe ends the subscription with the frame's correlation id, whoever has it and of whichever kind it is. An
+// unknown one gets no reply.
+func (c *conn) unsubscribe(f *frame) error {
+	if sub := c.core.volatile[f.id]; sub != nil {
+		c.core.dropVolatileSub(sub)
+		sub.conn.drop(f.id, esproto.SubscriptionDropped_Unsubscribed)
+		return nil
+	}
+	c.core.unsubscribePersistent(f.id)
+	return nil
+}
+
+func (c *core) dropVolatileSub(sub *volatileSub) {
+	if sub == nil {
+		return
+	}
+	delete(c.volatile, sub.id)
+	left := slices.DeleteFunc(c.byStream[sub.stream], func(s *volatileSub) bool { return s == sub })
+	if len(left) == 0 {
+		delete(c.byStream, sub.stream)
+		return
+	}
+	c.byStream[sub.stream] = left
+}
+
+// dropVolatile forgets the subscriptions of a connection that has ended.
+func (c *core) dropVolatile(gone *conn) {
+	for _, sub := range c.volatile {
+		if sub.conn == gone {
+			c.dropVolatileSub(sub)
+		}
+	}
+}
+
+// pushVolatile sends committed records, which are of one stream, to whoever has subscribed.
+func (c *core) pushVolatile(recs []*record) {
+	if len(recs) == 0 || len(c.volatile) == 0 {
+		return
+	}
+	for _, sub := range c.byStream[recs[0].stream.name] {
+		sub.push(recs)
+	}
+	for _, sub := range c.byStream[""] {
+		sub.push(recs)
+	}
+}
+
+func (s *volatileSub) push(recs []*record) {
+	core := s.conn.core
+	for _, r := range recs {
+		event, link := r, (*record)(nil)
+		if s.resolveLinks {
+			event, link = core.resolve(r) // the rights on the target are not looked at
+		}
+		s.conn.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
+			return esproto.AppendStreamEventAppeared(b, s.conn.wire(event), s.conn.wire(link), r.commit, r.prepare, core.persona.style)
+		})
+	}
+}

@@ -25,6 +25,7 @@ type feed struct {
 	position  int64         // the log's last commit position at the confirmation
 
 	mu    sync.Mutex
+	open  bool  // the server has confirmed it
 	ended error // why no more events will be pushed; those in the queue are still good
 }
 
@@ -109,7 +110,7 @@ func (f *feed) confirm(payload []byte) error {
 		return nil // given up meanwhile
 	default:
 	}
-	f.last, f.position = m.GetLastEventNumber(), m.GetLastCommitPosition()
+	f.open, f.last, f.position = true, m.GetLastEventNumber(), m.GetLastCommitPosition()
 	close(f.confirmed)
 	return nil
 }
@@ -139,6 +140,15 @@ func (f *feed) err() error {
 }
 
 func (f *feed) opened() <-chan struct{} { return f.confirmed }
+
+func (f *feed) refused() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.open {
+		return nil
+	}
+	return f.ended
+}
 
 // close tells the server to stop pushing and forgets the subscription. What is in the queue stays.
 func (f *feed) close(reason error) {

@@ -12,7 +12,7 @@ import (
 // streamOpener is a subscription that waits for the server's confirmation.
 type streamOpener interface {
 	opened() <-chan struct{} // closed when it is confirmed or has ended
-	err() error              // why it has ended; nil while it lasts
+	refused() error          // why it ended without a confirmation; nil if it was confirmed, whatever came then
 	close(reason error)
 }
 
@@ -48,7 +48,7 @@ func (c *Client) awaitOpen(ctx context.Context, s streamOpener) error {
 	defer cancel()
 	select {
 	case <-s.opened():
-		return s.err()
+		return s.refused()
 	case <-ctx.Done():
 		err := context.Cause(ctx)
 		s.close(err)

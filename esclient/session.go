@@ -16,6 +16,7 @@ type session struct {
 	gone      chan struct{} // closed by the end
 
 	// Guarded by p.mu.
+	open  bool   // the server has confirmed it
 	id    string // <stream>::<group>, as the server calls it
 	ended error
 }
@@ -73,7 +74,7 @@ func (s *session) confirm(payload []byte) error {
 		return nil
 	}
 	if s.ended == nil && p.session == nil {
-		s.id, p.session = m.GetSubscriptionId(), s
+		s.open, s.id, p.session = true, m.GetSubscriptionId(), s
 		close(s.confirmed)
 	}
 	return nil
@@ -154,9 +155,12 @@ func (s *session) finish(reason error) {
 
 func (s *session) opened() <-chan struct{} { return s.confirmed }
 
-func (s *session) err() error {
+func (s *session) refused() error {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
+	if s.open {
+		return nil
+	}
 	return s.ended
 }
 

@@ -153,6 +153,7 @@ func (m *Manager) run(ctx context.Context) {
 		backoff.WithMaxElapsedTime(0),
 	)
 	failures := 0
+	var delay time.Duration
 	for {
 		started := time.Now()
 		established, err := m.serve(ctx)
@@ -161,8 +162,9 @@ func (m *Manager) run(ctx context.Context) {
 		}
 		if established {
 			failures = 0
-			// A connection that ends at once must not lead to a storm of others.
-			if time.Since(started) >= m.cfg.ReconnectMax || errors.Is(err, errRedirected) {
+			// Connections that end at once must not lead to a storm of others: one has to last as long as the pause
+			// before it to be taken for a success.
+			if time.Since(started) >= delay || errors.Is(err, errRedirected) {
 				delays.Reset()
 			}
 		}
@@ -171,7 +173,7 @@ func (m *Manager) run(ctx context.Context) {
 			m.setClosed(fmt.Errorf("%w: gave up after %d attempts to reconnect: %w", ErrClosed, m.cfg.MaxReconnects, err))
 			break
 		}
-		delay := delays.NextBackOff()
+		delay = delays.NextBackOff()
 		if m.takesRedirect() {
 			delay = 0
 		}

@@ -16,7 +16,7 @@ const InvalidEventNumber int64 = -1 << 31
 // up to 5.0 refuse a larger one with BadRequest, later ones fail less clearly.
 const MaxEventSize = 16<<20 - 10_000
 
-// NewEventView is a NewEvent. Decoded, it aliases its frame.
+// NewEventView is a NewEvent that aliases its frame. A byte slice is nil where its field is absent.
 type NewEventView struct {
 	EventID             []byte
 	EventType           string
@@ -32,7 +32,8 @@ func AppendWriteEvents(b []byte, stream string, expectedVersion int64) []byte {
 	return appendInt(b, 2, expectedVersion)
 }
 
-// AppendNewEvent appends one event to a message begun by AppendWriteEvents.
+// AppendNewEvent appends one event to a message begun by AppendWriteEvents. Nil metadata is left out, nil data is
+// empty.
 func AppendNewEvent(b []byte, id GUID, eventType string, contentType int32, data, metadata []byte) []byte {
 	return appendNewEvent(b, 3, id, eventType, contentType, data, metadata)
 }
@@ -46,7 +47,8 @@ func AppendTransactionWrite(b []byte, transactionID int64) []byte {
 	return appendInt(b, 1, transactionID)
 }
 
-// AppendTransactionEvent appends one event to a message begun by AppendTransactionWrite.
+// AppendTransactionEvent appends one event to a message begun by AppendTransactionWrite. Nil metadata is left out, nil
+// data is empty.
 func AppendTransactionEvent(b []byte, id GUID, eventType string, contentType int32, data, metadata []byte) []byte {
 	return appendNewEvent(b, 2, id, eventType, contentType, data, metadata)
 }
@@ -54,8 +56,11 @@ func AppendTransactionEvent(b []byte, id GUID, eventType string, contentType int
 // EndTransactionWrite ends a message begun by AppendTransactionWrite.
 func EndTransactionWrite(b []byte, requireLeader bool) []byte { return appendBool(b, 3, requireLeader) }
 
-func appendNewEvent(b []byte, num protowire.Number, id GUID, eventType string, contentType int32, data, metadata []byte) []byte {
-	n := sizeBytes(len(id)) + sizeBytes(len(eventType)) + sizeInt(int64(contentType)) + sizeInt(0) + sizeBytes(len(data))
+func appendNewEvent(
+	b []byte, num protowire.Number, id GUID, eventType string, contentType int32, data, metadata []byte,
+) []byte {
+	n := sizeBytes(len(id)) + sizeBytes(len(eventType)) + sizeInt(int64(contentType)) + sizeInt(0)
+	n += sizeBytes(len(data))
 	if metadata != nil {
 		n += sizeBytes(len(metadata))
 	}
@@ -73,26 +78,26 @@ func appendNewEvent(b []byte, num protowire.Number, id GUID, eventType string, c
 
 // Decode reads a NewEvent. It merges into e: clear e first.
 func (e *NewEventView) Decode(b []byte) error {
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.BytesType):
-			e.EventID = d.bytes()
-		case d.is(2, protowire.BytesType):
-			e.EventType = d.string()
-		case d.is(3, protowire.VarintType):
-			e.DataContentType = d.int32()
-		case d.is(4, protowire.VarintType):
-			e.MetadataContentType = d.int32()
-		case d.is(5, protowire.BytesType):
-			e.Data = d.bytes()
-		case d.is(6, protowire.BytesType):
-			e.Metadata = d.bytes()
-		default:
-			d.skip()
+	i := 0
+	for i < len(b) {
+		tag, n, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 1<<3 | wireBytes:
+			e.EventID = v
+		case 2<<3 | wireBytes:
+			e.EventType = text(v)
+		case 3<<3 | wireVarint:
+			e.DataContentType = int32(n)
+		case 4<<3 | wireVarint:
+			e.MetadataContentType = int32(n)
+		case 5<<3 | wireBytes:
+			e.Data = v
+		case 6<<3 | wireBytes:
+			e.Metadata = v
 		}
 	}
-	return d.err
+	return end(b, i)
 }
 
 // WriteEventsView is a WriteEvents that aliases its frame.
@@ -106,23 +111,25 @@ type WriteEventsView struct {
 // Decode reads a WriteEvents. What w held before is forgotten, but the memory of its Events is used again.
 func (w *WriteEventsView) Decode(b []byte) error {
 	*w = WriteEventsView{Events: w.Events[:0]}
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.BytesType):
-			w.StreamID = d.string()
-		case d.is(2, protowire.VarintType):
-			w.ExpectedVersion = d.int64()
-		case d.is(3, protowire.BytesType):
+	i := 0
+	for i < len(b) {
+		tag, n, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 1<<3 | wireBytes:
+			w.StreamID = text(v)
+		case 2<<3 | wireVarint:
+			w.ExpectedVersion = int64(n)
+		case 3<<3 | wireBytes:
 			w.Events = append(w.Events, NewEventView{})
-			d.nested(w.Events[len(w.Events)-1].Decode)
-		case d.is(4, protowire.VarintType):
-			w.RequireLeader = d.bool()
-		default:
-			d.skip()
+			if err := w.Events[len(w.Events)-1].Decode(v); err != nil {
+				return err
+			}
+		case 4<<3 | wireVarint:
+			w.RequireLeader = n != 0
 		}
 	}
-	return d.err
+	return end(b, i)
 }
 
 // WriteEventsCompletedView is a WriteEventsCompleted that aliases its frame.
@@ -139,28 +146,28 @@ type WriteEventsCompletedView struct {
 // Decode reads a WriteEventsCompleted. What w held before is forgotten.
 func (w *WriteEventsCompletedView) Decode(b []byte) error {
 	*w = WriteEventsCompletedView{}
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.VarintType):
-			w.Result = OperationResult(d.int32())
-		case d.is(2, protowire.BytesType):
-			w.Message = d.string()
-		case d.is(3, protowire.VarintType):
-			w.FirstEventNumber = d.int64()
-		case d.is(4, protowire.VarintType):
-			w.LastEventNumber = d.int64()
-		case d.is(5, protowire.VarintType):
-			w.PreparePosition = d.int64()
-		case d.is(6, protowire.VarintType):
-			w.CommitPosition = d.int64()
-		case d.is(7, protowire.VarintType):
-			w.CurrentVersion = d.int64()
-		default:
-			d.skip()
+	i := 0
+	for i < len(b) {
+		tag, n, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 1<<3 | wireVarint:
+			w.Result = OperationResult(n)
+		case 2<<3 | wireBytes:
+			w.Message = text(v)
+		case 3<<3 | wireVarint:
+			w.FirstEventNumber = int64(n)
+		case 4<<3 | wireVarint:
+			w.LastEventNumber = int64(n)
+		case 5<<3 | wireVarint:
+			w.PreparePosition = int64(n)
+		case 6<<3 | wireVarint:
+			w.CommitPosition = int64(n)
+		case 7<<3 | wireVarint:
+			w.CurrentVersion = int64(n)
 		}
 	}
-	return d.err
+	return end(b, i)
 }
 
 // Append appends the reply as a WriteEventsCompleted message. An empty Message is left out.
@@ -172,9 +179,11 @@ func (w *WriteEventsCompletedView) Append(b []byte, style Style) []byte {
 	if w.Message != "" {
 		b = appendBytes(b, 2, w.Message)
 	}
-	for num, v := range [...]int64{3: w.FirstEventNumber, w.LastEventNumber, w.PreparePosition, w.CommitPosition, w.CurrentVersion} {
-		if num >= 3 && (!omit || v != 0) {
-			b = appendInt(b, protowire.Number(num), v)
+	for i, v := range [...]int64{
+		w.FirstEventNumber, w.LastEventNumber, w.PreparePosition, w.CommitPosition, w.CurrentVersion,
+	} {
+		if !omit || v != 0 {
+			b = appendInt(b, protowire.Number(3+i), v)
 		}
 	}
 	return b

@@ -29,34 +29,34 @@ type RecordView struct {
 
 // Decode reads an EventRecord. It merges into r, as protobuf does with a message that comes in pieces: clear r first.
 func (r *RecordView) Decode(b []byte) error {
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.BytesType):
-			r.StreamID = d.string()
-		case d.is(2, protowire.VarintType):
-			r.EventNumber = d.int64()
-		case d.is(3, protowire.BytesType):
-			r.EventID = d.bytes()
-		case d.is(4, protowire.BytesType):
-			r.EventType = d.string()
-		case d.is(5, protowire.VarintType):
-			r.DataContentType = d.int32()
-		case d.is(6, protowire.VarintType):
-			r.MetadataContentType = d.int32()
-		case d.is(7, protowire.BytesType):
-			r.Data = d.bytes()
-		case d.is(8, protowire.BytesType):
-			r.Metadata = d.bytes()
-		case d.is(9, protowire.VarintType):
-			r.Created = d.int64()
-		case d.is(10, protowire.VarintType):
-			r.CreatedEpoch = d.int64()
-		default:
-			d.skip()
+	i := 0
+	for i < len(b) {
+		tag, n, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 1<<3 | wireBytes:
+			r.StreamID = text(v)
+		case 2<<3 | wireVarint:
+			r.EventNumber = int64(n)
+		case 3<<3 | wireBytes:
+			r.EventID = v
+		case 4<<3 | wireBytes:
+			r.EventType = text(v)
+		case 5<<3 | wireVarint:
+			r.DataContentType = int32(n)
+		case 6<<3 | wireVarint:
+			r.MetadataContentType = int32(n)
+		case 7<<3 | wireBytes:
+			r.Data = v
+		case 8<<3 | wireBytes:
+			r.Metadata = v
+		case 9<<3 | wireVarint:
+			r.Created = int64(n)
+		case 10<<3 | wireVarint:
+			r.CreatedEpoch = int64(n)
 		}
 	}
-	return d.err
+	return end(b, i)
 }
 
 // Append appends the record as an EventRecord message.
@@ -95,8 +95,8 @@ func (r *RecordView) Append(b []byte, style Style) []byte {
 	return b
 }
 
-// Time returns when the server wrote the event, in UTC: from Created, or from CreatedEpoch where the server sent only
-// that, or the zero time where it sent neither.
+// Time returns when the server wrote the event, in UTC: from Created, which has 100 ns, or from CreatedEpoch, which has
+// milliseconds, where the server sent only that, or the zero time where it sent neither.
 func (r *RecordView) Time() time.Time {
 	switch {
 	case r.Created != 0:
@@ -113,13 +113,15 @@ const (
 	ticksMask      = 1<<62 - 1               // the two top bits are .NET's DateTimeKind
 )
 
-// TicksToTime turns .NET ticks, 100 ns since the year 1, into a time in UTC.
+// TicksToTime turns .NET ticks, 100 ns since the year 1, into a time in UTC. The two top bits, in which .NET may put
+// the kind of the time, are ignored, so that every value is some time from the year 1 on.
 func TicksToTime(ticks int64) time.Time {
 	t := ticks&ticksMask - unixEpochTicks
 	return time.Unix(t/ticksPerSecond, t%ticksPerSecond*100).UTC()
 }
 
-// TimeToTicks turns a time into .NET ticks.
+// TimeToTicks turns a time into .NET ticks; what is below 100 ns is cut off. The time must be in the years 1 to 9999,
+// which are all that .NET has.
 func TimeToTicks(t time.Time) int64 {
 	return t.Unix()*ticksPerSecond + int64(t.Nanosecond()/100) + unixEpochTicks
 }
@@ -145,41 +147,41 @@ func (e *EventView) Original() *RecordView {
 
 // Decode reads a ResolvedEvent or a ResolvedIndexedEvent. It merges into e: clear e first.
 func (e *EventView) Decode(b []byte) error {
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.BytesType):
+	i := 0
+	for i < len(b) {
+		tag, n, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 1<<3 | wireBytes:
 			e.HasEvent = true
-			d.nested(e.Event.Decode)
-		case d.is(2, protowire.BytesType):
+			if err := e.Event.Decode(v); err != nil {
+				return err
+			}
+		case 2<<3 | wireBytes:
 			e.HasLink = true
-			d.nested(e.Link.Decode)
-		case d.is(3, protowire.VarintType):
-			e.CommitPosition = d.int64()
-		case d.is(4, protowire.VarintType):
-			e.PreparePosition = d.int64()
-		default:
-			d.skip()
+			if err := e.Link.Decode(v); err != nil {
+				return err
+			}
+		case 3<<3 | wireVarint:
+			e.CommitPosition = int64(n)
+		case 4<<3 | wireVarint:
+			e.PreparePosition = int64(n)
 		}
 	}
-	return d.err
+	return end(b, i)
 }
 
-func (d *decoder) nested(decode func([]byte) error) {
-	b := d.bytes()
-	if d.err == nil {
-		d.err = decode(b)
-	}
-}
-
-// AppendIndexedEvent appends field num holding a ResolvedIndexedEvent of encoded EventRecords; nil means absent.
+// AppendIndexedEvent appends field num, 1 to 15, holding a ResolvedIndexedEvent of encoded EventRecords; nil means
+// absent.
 func AppendIndexedEvent(b []byte, num protowire.Number, event, link []byte) []byte {
 	b = appendLength(b, num, sizeRecords(event, link))
 	return appendRecords(b, event, link)
 }
 
-// AppendPositionedEvent appends field num holding a ResolvedEvent of encoded EventRecords; nil means absent.
-func AppendPositionedEvent(b []byte, num protowire.Number, event, link []byte, commit, prepare int64, style Style) []byte {
+// AppendPositionedEvent appends field num, 1 to 15, holding a ResolvedEvent of encoded EventRecords; nil means absent.
+func AppendPositionedEvent(
+	b []byte, num protowire.Number, event, link []byte, commit, prepare int64, style Style,
+) []byte {
 	n := sizeRecords(event, link)
 	withCommit, withPrepare := style == Explicit || commit != 0, style == Explicit || prepare != 0
 	if withCommit {

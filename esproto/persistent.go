@@ -1,6 +1,6 @@
 package esproto
 
-import "google.golang.org/protobuf/encoding/protowire"
+import "fmt"
 
 // MaxAckIDs is the most event ids that a client puts into one ack or nak.
 const MaxAckIDs = 2000
@@ -8,18 +8,20 @@ const MaxAckIDs = 2000
 // DecodePersistentEvent reads a PersistentSubscriptionStreamEventAppeared into e, which aliases b.
 func DecodePersistentEvent(b []byte, e *EventView) (retryCount int32, err error) {
 	*e = EventView{}
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.BytesType):
-			d.nested(e.Decode)
-		case d.is(2, protowire.VarintType):
-			retryCount = d.int32()
-		default:
-			d.skip()
+	i := 0
+	for i < len(b) {
+		tag, n, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 1<<3 | wireBytes:
+			if err := e.Decode(v); err != nil {
+				return 0, err
+			}
+		case 2<<3 | wireVarint:
+			retryCount = int32(n)
 		}
 	}
-	return retryCount, d.err
+	return retryCount, end(b, i)
 }
 
 // AppendPersistentEvent appends a PersistentSubscriptionStreamEventAppeared message of encoded EventRecords; nil means
@@ -42,7 +44,9 @@ func AppendAck(b []byte, subscriptionID string, ids []GUID) []byte {
 }
 
 // AppendNak appends a PersistentSubscriptionNakEvents message. Servers refuse an empty list of ids.
-func AppendNak(b []byte, subscriptionID string, ids []GUID, message string, action PersistentSubscriptionNakEvents_NakAction) []byte {
+func AppendNak(
+	b []byte, subscriptionID string, ids []GUID, message string, action PersistentSubscriptionNakEvents_NakAction,
+) []byte {
 	b = AppendAck(b, subscriptionID, ids)
 	if message != "" {
 		b = appendBytes(b, 3, message)
@@ -53,20 +57,20 @@ func AppendNak(b []byte, subscriptionID string, ids []GUID, message string, acti
 // DecodeAck reads a PersistentSubscriptionAckEvents. The ids are appended to ids; one that has not 16 bytes is
 // ErrMalformed. The subscription id aliases b.
 func DecodeAck(b []byte, ids []GUID) (subscriptionID string, _ []GUID, err error) {
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.BytesType):
-			subscriptionID = d.string()
-		case d.is(2, protowire.BytesType):
-			id, ok := ParseGUID(d.bytes())
-			if !ok && d.err == nil {
-				d.err = ErrMalformed
+	i := 0
+	for i < len(b) {
+		tag, _, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 1<<3 | wireBytes:
+			subscriptionID = text(v)
+		case 2<<3 | wireBytes:
+			id, ok := ParseGUID(v)
+			if !ok {
+				return "", ids, fmt.Errorf("%w: processed_event_ids: an id of %d bytes, not 16", ErrMalformed, len(v))
 			}
 			ids = append(ids, id)
-		default:
-			d.skip()
 		}
 	}
-	return subscriptionID, ids, d.err
+	return subscriptionID, ids, end(b, i)
 }

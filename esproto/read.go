@@ -1,12 +1,12 @@
 package esproto
 
-import "google.golang.org/protobuf/encoding/protowire"
-
 // MaxReadCount is the largest page that a server reads.
 const MaxReadCount = 4096
 
 // AppendReadStreamEvents appends a ReadStreamEvents message.
-func AppendReadStreamEvents(b []byte, stream string, from int64, maxCount int32, resolveLinkTos, requireLeader bool) []byte {
+func AppendReadStreamEvents(
+	b []byte, stream string, from int64, maxCount int32, resolveLinkTos, requireLeader bool,
+) []byte {
 	b = appendBytes(b, 1, stream)
 	b = appendInt(b, 2, from)
 	b = appendInt(b, 3, int64(maxCount))
@@ -15,14 +15,15 @@ func AppendReadStreamEvents(b []byte, stream string, from int64, maxCount int32,
 }
 
 // PageView is the reply to any page read, of a stream, of $all or of filtered $all, aliasing its frame. Which fields
-// mean something depends on what was read; see the Decode methods.
+// mean something depends on what was read. A Decode method reads all but the insides of the events, which NextEvent
+// reads one by one.
 type PageView struct {
 	Result             int32 // by the message: ReadStreamResult, ReadAllResult or FilteredReadAllResult
-	NextEventNumber    int64
-	LastEventNumber    int64
-	IsEndOfStream      bool
-	LastCommitPosition int64
-	CommitPosition     int64
+	NextEventNumber    int64 // of a stream
+	LastEventNumber    int64 // of a stream
+	IsEndOfStream      bool  // of a stream or of filtered $all
+	LastCommitPosition int64 // of a stream
+	CommitPosition     int64 // of $all, as the three that follow
 	PreparePosition    int64
 	NextCommit         int64
 	NextPrepare        int64
@@ -30,35 +31,34 @@ type PageView struct {
 	Len                int // the number of events
 
 	events []byte // the whole message, from which NextEvent picks the events
-	num    protowire.Number
+	tag    uint64 // of an event
 }
 
 // DecodeStream reads a ReadStreamEventsCompleted. What p held before is forgotten.
 func (p *PageView) DecodeStream(b []byte) error {
-	*p = PageView{events: b, num: 1}
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.BytesType):
+	*p = PageView{events: b, tag: 1<<3 | wireBytes}
+	i := 0
+	for i < len(b) {
+		tag, n, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 1<<3 | wireBytes:
 			p.Len++
-			d.bytes()
-		case d.is(2, protowire.VarintType):
-			p.Result = d.int32()
-		case d.is(3, protowire.VarintType):
-			p.NextEventNumber = d.int64()
-		case d.is(4, protowire.VarintType):
-			p.LastEventNumber = d.int64()
-		case d.is(5, protowire.VarintType):
-			p.IsEndOfStream = d.bool()
-		case d.is(6, protowire.VarintType):
-			p.LastCommitPosition = d.int64()
-		case d.is(7, protowire.BytesType):
-			p.Error = d.string()
-		default:
-			d.skip()
+		case 2<<3 | wireVarint:
+			p.Result = int32(n)
+		case 3<<3 | wireVarint:
+			p.NextEventNumber = int64(n)
+		case 4<<3 | wireVarint:
+			p.LastEventNumber = int64(n)
+		case 5<<3 | wireVarint:
+			p.IsEndOfStream = n != 0
+		case 6<<3 | wireVarint:
+			p.LastCommitPosition = int64(n)
+		case 7<<3 | wireBytes:
+			p.Error = text(v)
 		}
 	}
-	return d.err
+	return end(b, i)
 }
 
 // DecodeAll reads a ReadAllEventsCompleted. What p held before is forgotten.
@@ -68,48 +68,47 @@ func (p *PageView) DecodeAll(b []byte) error { return p.decodeAll(b, 6, 7, 0) }
 func (p *PageView) DecodeFilteredAll(b []byte) error { return p.decodeAll(b, 7, 8, 6) }
 
 // decodeAll takes the numbers of the fields in which the two messages differ; 0 is a field that the message lacks.
-func (p *PageView) decodeAll(b []byte, result, text, end protowire.Number) error {
-	*p = PageView{events: b, num: 3}
-	d := decoder{b: b}
-	for d.next() {
-		switch {
-		case d.is(1, protowire.VarintType):
-			p.CommitPosition = d.int64()
-		case d.is(2, protowire.VarintType):
-			p.PreparePosition = d.int64()
-		case d.is(3, protowire.BytesType):
+func (p *PageView) decodeAll(b []byte, result, message, endOfStream uint64) error {
+	*p = PageView{events: b, tag: 3<<3 | wireBytes}
+	i := 0
+	for i < len(b) {
+		tag, n, v, next := nextField(b, i)
+		i = next
+		switch tag {
+		case 3<<3 | wireBytes:
 			p.Len++
-			d.bytes()
-		case d.is(4, protowire.VarintType):
-			p.NextCommit = d.int64()
-		case d.is(5, protowire.VarintType):
-			p.NextPrepare = d.int64()
-		case d.is(end, protowire.VarintType):
-			p.IsEndOfStream = d.bool()
-		case d.is(result, protowire.VarintType):
-			p.Result = d.int32()
-		case d.is(text, protowire.BytesType):
-			p.Error = d.string()
-		default:
-			d.skip()
+		case 1<<3 | wireVarint:
+			p.CommitPosition = int64(n)
+		case 2<<3 | wireVarint:
+			p.PreparePosition = int64(n)
+		case 4<<3 | wireVarint:
+			p.NextCommit = int64(n)
+		case 5<<3 | wireVarint:
+			p.NextPrepare = int64(n)
+		case endOfStream<<3 | wireVarint:
+			p.IsEndOfStream = n != 0
+		case result<<3 | wireVarint:
+			p.Result = int32(n)
+		case message<<3 | wireBytes:
+			p.Error = text(v)
 		}
 	}
-	return d.err
+	return end(b, i)
 }
 
-// NextEvent decodes the page's next event into e. It returns false at the end of the page.
+// NextEvent decodes the page's next event into e. It returns false at the end of the page, and with an error, after
+// which the rest of the page must not be used.
 func (p *PageView) NextEvent(e *EventView) (bool, error) {
-	d := decoder{b: p.events}
-	for d.next() {
-		if !d.is(p.num, protowire.BytesType) {
-			d.skip()
-			continue
+	*e = EventView{}
+	b, i := p.events, 0
+	for i < len(b) {
+		tag, _, v, next := nextField(b, i)
+		if i = next; tag == p.tag {
+			p.events = b[i:]
+			err := e.Decode(v)
+			return err == nil, err
 		}
-		*e = EventView{}
-		d.nested(e.Decode)
-		p.events = d.b
-		return d.err == nil, d.err
 	}
 	p.events = nil
-	return false, d.err
+	return false, end(b, i)
 }

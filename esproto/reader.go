@@ -8,8 +8,7 @@ import (
 	"io"
 )
 
-// Errors of reading frames and messages. Decoders wrap ErrMalformed; FrameReader.Next wraps ErrFrame, after which the
-// stream of bytes is out of step and the connection must be closed.
+// Errors of reading frames and messages: decoders wrap ErrMalformed, FrameReader.Next wraps ErrFrame.
 var (
 	ErrMalformed = errors.New("esproto: malformed message")
 	ErrFrame     = errors.New("esproto: invalid frame")
@@ -17,19 +16,21 @@ var (
 
 // FrameReader cuts a stream of bytes into frames. It is not safe for concurrent use.
 //
-// After Next the payload is taken in one of three ways: Borrow for a look that lasts until the next call of Next, Take
-// for a payload that the caller owns, or neither, which skips it.
+// After Next, what follows the header can be had once: by Borrow for a look that lasts until the next call of Next, by
+// Take or TakeInto for bytes that the caller owns. What is not asked for is skipped; what was had already is empty.
+//
+// After any error the stream of bytes is out of step and the connection must be closed.
 type FrameReader struct {
 	r       *bufio.Reader
 	max     int
-	rest    int    // bytes of the current frame that have not been read from r
+	rest    int    // bytes of the current frame that nobody has had yet
 	held    int    // bytes of r that Borrow lent out and that Next must discard
 	scratch []byte // lent out by Borrow for payloads larger than r's buffer
 	head    [LengthSize + HeaderSize]byte
 }
 
-// NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes. A frame larger than maxFrame
-// bytes is an error; values outside 18 to MaxFrameSize mean MaxFrameSize.
+// NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes, at least 16. A package larger
+// than maxFrame bytes, header included, is an error; values outside HeaderSize to MaxFrameSize mean MaxFrameSize.
 func NewFrameReader(r io.Reader, bufferSize, maxFrame int) *FrameReader {
 	if maxFrame < HeaderSize || maxFrame > MaxFrameSize {
 		maxFrame = MaxFrameSize
@@ -62,8 +63,12 @@ func (f *FrameReader) Next() (Header, int, error) {
 	return h, f.rest, nil
 }
 
-// Borrow returns what follows the header. It is valid until the next call of Next and must not be changed.
+// Borrow returns what follows the header. It is valid until the next call of Next and must not be changed. It is not
+// copied where it fits the reader's buffer.
 func (f *FrameReader) Borrow() ([]byte, error) {
+	if f.rest == 0 {
+		return nil, nil // and held stays
+	}
 	if f.rest <= f.r.Size() {
 		b, err := f.r.Peek(f.rest)
 		if err != nil {
@@ -73,23 +78,38 @@ func (f *FrameReader) Borrow() ([]byte, error) {
 		return b, nil
 	}
 	if cap(f.scratch) < f.rest {
-		f.scratch = make([]byte, f.rest)
+		b, err := f.Take()
+		f.scratch = b
+		return b, err
 	}
 	b := f.scratch[:f.rest]
-	err := f.TakeInto(b)
-	return b, err
-}
-
-// Take returns what follows the header in memory of its own.
-func (f *FrameReader) Take() ([]byte, error) {
-	b := make([]byte, f.rest)
 	if err := f.TakeInto(b); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-// TakeInto reads what follows the header into b, whose length must be the number that Next returned.
+// Take returns what follows the header in memory of its own.
+func (f *FrameReader) Take() ([]byte, error) {
+	total := f.rest
+	f.rest = 0
+	// A length is no more than a claim: what is allocated at once is limited, then memory grows with what has come.
+	b := make([]byte, min(total, maxEager))
+	for have := 0; ; {
+		if _, err := io.ReadFull(f.r, b[have:]); err != nil {
+			return nil, noEOF(err)
+		}
+		if have = len(b); have == total {
+			return b, nil
+		}
+		grown := make([]byte, min(total, 2*have))
+		copy(grown, b)
+		b = grown
+	}
+}
+
+// TakeInto reads what follows the header into b, whose length must be the number that Next returned. Another length is
+// an error after which the payload can still be had.
 func (f *FrameReader) TakeInto(b []byte) error {
 	if len(b) != f.rest {
 		return fmt.Errorf("esproto: TakeInto got %d bytes for a payload of %d", len(b), f.rest)
@@ -99,11 +119,13 @@ func (f *FrameReader) TakeInto(b []byte) error {
 	return noEOF(err)
 }
 
-// Buffered returns how many bytes have been received but not been handed out.
+// Buffered returns how many bytes have been received but not been handed out, the rest of the current frame included.
 func (f *FrameReader) Buffered() int { return f.r.Buffered() - f.held }
 
-// maxScratch is the largest buffer that is kept from one large borrowed payload to the next.
-const maxScratch = 1 << 20
+const (
+	maxEager   = 1 << 20 // the most memory that is taken for a payload before any of it has come
+	maxScratch = 1 << 20 // the largest buffer that is kept from one large borrowed payload to the next
+)
 
 func (f *FrameReader) skip() error {
 	n := f.held + f.rest

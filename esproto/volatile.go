@@ -1,19 +1,18 @@
 package esproto
 
-import "google.golang.org/protobuf/encoding/protowire"
-
 // DecodeStreamEventAppeared reads a StreamEventAppeared into e, which aliases b.
 func DecodeStreamEventAppeared(b []byte, e *EventView) error {
 	*e = EventView{}
-	d := decoder{b: b}
-	for d.next() {
-		if d.is(1, protowire.BytesType) {
-			d.nested(e.Decode)
-			continue
+	i := 0
+	for i < len(b) {
+		tag, _, v, next := nextField(b, i)
+		if i = next; tag == 1<<3|wireBytes {
+			if err := e.Decode(v); err != nil {
+				return err
+			}
 		}
-		d.skip()
 	}
-	return d.err
+	return end(b, i)
 }
 
 // AppendStreamEventAppeared appends a StreamEventAppeared message of encoded EventRecords; nil means absent.

@@ -2,6 +2,7 @@ package esproto
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -16,93 +17,100 @@ const (
 	OmitZeros Style = true  // from 22.10: zero, false and empty are left out
 )
 
-// decoder walks over the fields of one message. It keeps the first error and then yields no more fields.
-type decoder struct {
-	b   []byte
-	num protowire.Number
-	typ protowire.Type
-	err error
-}
+// Wire types, as the low bits of a tag.
+const (
+	wireVarint = uint64(protowire.VarintType)
+	wireBytes  = uint64(protowire.BytesType)
+)
 
-// next moves to the next field; its value must then be read, or passed over with skip.
-func (d *decoder) next() bool {
-	if len(d.b) == 0 || d.err != nil {
-		return false
+// malformedAt is a position behind every message.
+const malformedAt = math.MaxInt
+
+// nextField reads the field at b[i], i < len(b): its tag (number and wire type), its value, in n for a varint and in v
+// for bytes, and where the next field begins. Decoders are loops of this shape:
+//
+//	i := 0
+//	for i < len(b) {
+//		tag, n, v, next := nextField(b, i)
+//		i = next
+//		switch tag {
+//		case 1<<3 | wireBytes:
+//			m.Name = text(v)
+//		case 2<<3 | wireVarint:
+//			m.Count = int32(n)
+//		}
+//	}
+//	return end(b, i)
+//
+// What is malformed has the tag 0 and ends the loop at malformedAt, so that it costs one comparison a message. A known
+// field with an unexpected wire type falls through the switch like an unknown one, as it does in protobuf.
+func nextField(b []byte, i int) (tag, n uint64, v []byte, next int) {
+	size := 1
+	if tag = uint64(b[i]); tag >= 0x80 {
+		if tag, size = protowire.ConsumeVarint(b[i:]); size < 0 {
+			return 0, 0, nil, malformedAt
+		}
 	}
-	if c := d.b[0]; c < 0x80 && c >= 8 {
-		d.num, d.typ, d.b = protowire.Number(c>>3), protowire.Type(c&7), d.b[1:]
-		return true
+	if tag>>3-1 >= uint64(protowire.MaxValidNumber) { // 0 wraps around
+		return 0, 0, nil, malformedAt
 	}
-	num, typ, n := protowire.ConsumeTag(d.b)
-	if n < 0 {
-		return d.fail(n)
+	i += size
+	switch tag & 7 {
+	case wireVarint:
+		if i < len(b) && b[i] < 0x80 {
+			return tag, uint64(b[i]), nil, i + 1
+		}
+		if n, size = protowire.ConsumeVarint(b[i:]); size > 0 {
+			return tag, n, nil, i + size
+		}
+	case wireBytes:
+		if i < len(b) && b[i] < 0x80 {
+			n, size = uint64(b[i]), 1
+		} else {
+			n, size = protowire.ConsumeVarint(b[i:])
+		}
+		if i += size; size > 0 && n <= uint64(len(b)-i) {
+			next = i + int(n)
+			return tag, 0, b[i:next:next], next // with no capacity to grow into what follows
+		}
+	default:
+		size = protowire.ConsumeFieldValue(protowire.Number(tag>>3), protowire.Type(tag&7), b[i:])
+		if size >= 0 {
+			return tag, 0, nil, i + size
+		}
 	}
-	d.num, d.typ, d.b = num, typ, d.b[n:]
-	return true
+	return 0, 0, nil, malformedAt
 }
 
-func (d *decoder) fail(code int) bool {
-	d.err = fmt.Errorf("%w: %w", ErrMalformed, protowire.ParseError(code))
-	return false
-}
-
-// is reports whether the current field is num with type typ. A known number with another type is an unknown field.
-func (d *decoder) is(num protowire.Number, typ protowire.Type) bool {
-	return d.num == num && d.typ == typ
-}
-
-func (d *decoder) skip() {
-	n := protowire.ConsumeFieldValue(d.num, d.typ, d.b)
-	if n < 0 {
-		d.fail(n)
-		return
-	}
-	d.b = d.b[n:]
-}
-
-func (d *decoder) varint() uint64 {
-	if len(d.b) > 0 && d.b[0] < 0x80 {
-		v := uint64(d.b[0])
-		d.b = d.b[1:]
-		return v
-	}
-	return d.varintSlow()
-}
-
-func (d *decoder) varintSlow() uint64 {
-	v, n := protowire.ConsumeVarint(d.b)
-	if n < 0 {
-		d.fail(n)
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) int64() int64 { return int64(d.varint()) }
-func (d *decoder) int32() int32 { return int32(d.varint()) }
-func (d *decoder) bool() bool   { return d.varint() != 0 }
-
-// bytes returns the field's value as a part of the message that cannot grow into what follows it.
-func (d *decoder) bytes() []byte {
-	n := d.varint()
-	if d.err != nil {
+// end returns the error of a decoder whose loop came to its end at position i.
+func end(b []byte, i int) error {
+	if i == len(b) {
 		return nil
 	}
-	if n > uint64(len(d.b)) {
-		d.err = fmt.Errorf("%w: a field of %d bytes where %d are left", ErrMalformed, n, len(d.b))
-		return nil
-	}
-	v := d.b[:n:n]
-	d.b = d.b[n:]
-	return v
+	return malformed(b)
 }
 
-// string returns the field's value without a copy: frames are never changed once they are read.
-func (d *decoder) string() string {
-	b := d.bytes()
-	return unsafe.String(unsafe.SliceData(b), len(b))
+// malformed says what is wrong with b, so that decoders need not keep it in mind.
+func malformed(b []byte) error {
+	for i := 0; i < len(b); {
+		num, typ, n := protowire.ConsumeTag(b[i:])
+		if n < 0 {
+			return fmt.Errorf("%w: the tag at byte %d: %w", ErrMalformed, i, protowire.ParseError(n))
+		}
+		size := protowire.ConsumeFieldValue(num, typ, b[i+n:])
+		if size < 0 {
+			return fmt.Errorf("%w: field %d at byte %d: %w", ErrMalformed, num, i, protowire.ParseError(size))
+		}
+		if num > protowire.MaxValidNumber {
+			return fmt.Errorf("%w: the tag at byte %d: no field has the number %d", ErrMalformed, i, num)
+		}
+		i += n + size
+	}
+	return ErrMalformed
 }
+
+// text is b as a string without a copy: frames are never changed once they are read.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // Sizes and appenders for fields with a number below 16, whose tag is one byte.
 

@@ -1,0 +1,189 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrNoNode is what every error of Next is, by errors.Is: this attempt found no node to connect to.
+var ErrNoNode = errors.New("discovery: no node to connect to")
+
+// Reasons why a candidate was not taken; see CandidateError.
+var (
+	// ErrNotAlive is about a node that gossip lists as dead.
+	ErrNotAlive = errors.New("is listed as not alive")
+	// ErrNoTCPEndpoint is about a node that advertises no TCP endpoint of the wanted kind, plain or secure, or one
+	// that cannot be dialed.
+	ErrNoTCPEndpoint = errors.New("has no usable TCP endpoint")
+	// ErrNotSelected is about a node that GossipConfig.Select left out.
+	ErrNotSelected = errors.New("was not selected")
+	// ErrNotGossip is about an HTTP server whose answer is not gossip.
+	ErrNotGossip = errors.New("the answer is not gossip")
+	// ErrTooLarge is about an HTTP server whose answer is longer than GossipConfig.MaxBodyBytes.
+	ErrTooLarge = errors.New("the answer is too large")
+	// ErrNoAddress is about a DNS name that leads to no address.
+	ErrNoAddress = errors.New("the name has no address")
+)
+
+// Error is the outcome of an attempt that found no node.
+type Error struct {
+	// Reasons says of each candidate, in the order in which they were tried, why it was not taken.
+	Reasons []*CandidateError
+	// RetryAfter, where not 0, is how long it takes until a node that is held off may be dialed again: an earlier
+	// attempt can only succeed if something changes in the cluster.
+	RetryAfter time.Duration
+	// Cause is why the attempt ended before all candidates were tried: the cause of the context's end. It is nil if
+	// all were tried.
+	Cause error
+}
+
+// maxReasonsShown bounds the text of an Error.
+const maxReasonsShown = 12
+
+// Error lists the reasons in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(ErrNoNode.Error())
+	sep := ": "
+	if e.Cause != nil {
+		fmt.Fprintf(&b, "%s%v", sep, e.Cause)
+		sep = "; "
+	}
+	for i, r := range e.Reasons {
+		if i == maxReasonsShown {
+			fmt.Fprintf(&b, "; and %d more", len(e.Reasons)-i)
+			break
+		}
+		fmt.Fprintf(&b, "%s%v", sep, r)
+		sep = "; "
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrNoNode, the Cause, and all Reasons.
+func (e *Error) Unwrap() []error {
+	errs := []error{ErrNoNode}
+	if e.Cause != nil {
+		errs = append(errs, e.Cause)
+	}
+	for _, r := range e.Reasons {
+		errs = append(errs, r)
+	}
+	return errs
+}
+
+// Step is the part of an attempt in which a candidate fell out.
+type Step string
+
+// The steps of an attempt.
+const (
+	StepLookup Step = "lookup" // the DNS lookup of a name
+	StepGossip Step = "gossip" // the HTTP request for gossip
+	StepMember Step = "member" // the choice among the nodes that gossip named
+)
+
+// CandidateError says why one candidate was not taken.
+type CandidateError struct {
+	Step     Step
+	Endpoint Endpoint // the name looked up, the HTTP endpoint asked, or the TCP endpoint of a node
+	Err      error
+}
+
+// Error names the step, the candidate and the reason.
+func (e *CandidateError) Error() string { return fmt.Sprintf("%s %s: %v", e.Step, e.Endpoint, e.Err) }
+
+// Unwrap returns the reason.
+func (e *CandidateError) Unwrap() error { return e.Err }
+
+// StatusError is an HTTP status other than 200.
+type StatusError struct {
+	Code int
+}
+
+// Error says what to do about the usual ones.
+func (e *StatusError) Error() string {
+	switch e.Code {
+	case 401, 403:
+		return fmt.Sprintf("HTTP status %d: set GossipConfig.Credentials, or correct them", e.Code)
+	case 404:
+		return "HTTP status 404: gossip is not served here (a single node before 21.2 needs GossipOnSingleNode)"
+	}
+	return fmt.Sprintf("HTTP status %d", e.Code)
+}
+
+// StateError is about a node whose state does not let it serve clients.
+type StateError struct {
+	State State
+}
+
+// Error names the state.
+func (e *StateError) Error() string {
+	return fmt.Sprintf("does not serve clients in state %q", string(e.State))
+}
+
+// TimeoutError is about a candidate that did not answer in time. It is not a context.DeadlineExceeded, so that one
+// slow candidate cannot be mistaken for the end of the caller's context.
+type TimeoutError struct {
+	After time.Duration
+}
+
+// Error names the timeout.
+func (e *TimeoutError) Error() string { return fmt.Sprintf("no answer within %v", e.After) }
+
+// Timeout returns true, as for a net.Error.
+func (e *TimeoutError) Timeout() bool { return true }
+
+// HeldOffError is about a node that could not be connected to a short time ago, although it is said to be alive.
+type HeldOffError struct {
+	Failures int           // in a row, as reported
+	For      time.Duration // from now until it may be dialed again
+	Err      error         // the last failure, as reported
+}
+
+// Error names the last failure and the time left.
+func (e *HeldOffError) Error() string {
+	return fmt.Sprintf("held off for another %v after %d failed connections: %v",
+		e.For.Round(time.Millisecond), e.Failures, e.Err)
+}
+
+// Unwrap returns the last failure.
+func (e *HeldOffError) Unwrap() error { return e.Err }
+
+// ConfigError says which field of a config cannot be used, and why.
+type ConfigError struct {
+	Field  string // such as Seeds[1]
+	Reason string
+	Err    error // may be nil
+}
+
+// Error names the field.
+func (e *ConfigError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("discovery: %s %s: %v", e.Field, e.Reason, e.Err)
+	}
+	return fmt.Sprintf("discovery: %s %s", e.Field, e.Reason)
+}
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+func checkEndpoints(field string, list []Endpoint) error {
+	if len(list) == 0 {
+		return &ConfigError{Field: field, Reason: "is empty: give at least one endpoint"}
+	}
+	for i, e := range list {
+		if err := e.Validate(); err != nil {
+			return &ConfigError{Field: fmt.Sprintf("%s[%d]", field, i), Reason: "cannot be used", Err: err}
+		}
+	}
+	return nil
+}
+
+func checkPositive(field string, d time.Duration) error {
+	if d < 0 {
+		return &ConfigError{Field: field, Reason: fmt.Sprintf("is negative: %v", d)}
+	}
+	return nil
+}

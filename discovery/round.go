@@ -1,0 +1,251 @@
+package discovery
+
+import (
+	"slices"
+	"time"
+)
+
+// round is what one attempt has found out so far. Only the goroutine that called Next uses it.
+type round struct {
+	sources  []Endpoint              // seeds and learned members to ask
+	direct   map[Endpoint]bool       // learned members whose silence means something
+	addrs    map[Endpoint][]Endpoint // of each source whose name is looked up; none if that failed
+	pending  map[Endpoint]int        // requests to an address that have not ended
+	answered map[Endpoint]bool       // addresses that answered
+	speakers map[Endpoint]bool       // nodes that answered, by the endpoint that they advertise
+	members  []*seen
+	failed   []*CandidateError
+}
+
+// seen is a member in the best description that there is so far.
+type seen struct {
+	Member
+	own bool // it described itself
+}
+
+// event is a step of the asking.
+type event struct {
+	source Endpoint
+	lookup bool // the source's name is looked up, or that failed
+	addrs  []Endpoint
+	asking []Endpoint // those of addrs that are asked on account of this source
+
+	addr Endpoint // the address that answered, or did not
+	view *view
+	err  error
+}
+
+func newRound(sources []Endpoint, direct map[Endpoint]bool) *round {
+	return &round{
+		sources:  sources,
+		direct:   direct,
+		addrs:    make(map[Endpoint][]Endpoint),
+		pending:  make(map[Endpoint]int),
+		answered: make(map[Endpoint]bool),
+		speakers: make(map[Endpoint]bool),
+	}
+}
+
+func (r *round) take(ev event) {
+	if ev.lookup {
+		r.addrs[ev.source] = ev.addrs
+		for _, a := range ev.asking {
+			r.pending[a]++
+		}
+		if ev.err != nil {
+			r.failed = append(r.failed, &CandidateError{Step: StepLookup, Endpoint: ev.source, Err: ev.err})
+		}
+		return
+	}
+	r.pending[ev.addr]--
+	if ev.err != nil {
+		r.failed = append(r.failed, &CandidateError{Step: StepGossip, Endpoint: ev.addr, Err: ev.err})
+		return
+	}
+	r.answered[ev.addr] = true
+	if ev.view.self.Port != 0 {
+		r.speakers[ev.view.self] = true
+	}
+	for _, m := range ev.view.members {
+		own := m.HTTP.Port != 0 && (m.HTTP == ev.addr || m.HTTP == ev.source || m.HTTP == ev.view.self ||
+			slices.Contains(r.addrs[m.HTTP], ev.addr))
+		r.merge(&seen{Member: m, own: own})
+	}
+}
+
+// merge keeps the better of two descriptions of a node: its own, or else the later one, which is the rule by which
+// the servers merge their gossip, too. Like there, a node is what has its HTTP endpoint.
+func (r *round) merge(m *seen) {
+	i := slices.IndexFunc(r.members, func(o *seen) bool {
+		if m.HTTP.Port != 0 || o.HTTP.Port != 0 {
+			return m.HTTP == o.HTTP
+		}
+		return m.TCP == o.TCP && m.InstanceID == o.InstanceID
+	})
+	switch {
+	case i < 0:
+		r.members = append(r.members, m)
+	case m.own && !r.members[i].own, m.own == r.members[i].own && m.TimeStamp.After(r.members[i].TimeStamp):
+		r.members[i] = m
+	}
+}
+
+// standing is how a node stands in this round.
+type standing int
+
+const (
+	notAsked standing = iota
+	asked
+	answered
+	silent // it was asked, and failed to answer
+)
+
+// standing tells it of the node with this HTTP endpoint, reached there and not by way of another address.
+func (r *round) standing(http Endpoint) standing {
+	if r.answered[http] {
+		return answered
+	}
+	if r.pending[http] > 0 {
+		return asked
+	}
+	addrs, looked := r.addrs[http]
+	if !looked {
+		if slices.Contains(r.sources, http) {
+			return asked
+		}
+		return notAsked
+	}
+	result := silent
+	for _, a := range addrs {
+		if r.answered[a] {
+			return answered
+		}
+		if r.pending[a] > 0 {
+			result = asked
+		}
+	}
+	return result
+}
+
+// unanimous says that every node that is called alive has spoken for itself, and that these are most of the cluster:
+// a node that is cut off from the others takes them for dead. Nothing better can come then.
+func (r *round) unanimous() bool {
+	own := 0
+	for _, m := range r.members {
+		if m.own {
+			own++
+		} else if m.Alive {
+			return false
+		}
+	}
+	return own > len(r.members)/2
+}
+
+// awaits says that it is worthwhile to wait for m's own answer: it used to give one. If it does not any more, it is
+// probably dead, and dialing it would take longer.
+func (r *round) awaits(m Member) bool {
+	return r.direct[m.HTTP] && !r.speakers[m.HTTP] && r.standing(m.HTTP) == asked
+}
+
+// doubts says that there is evidence against what is said of m: it used to answer and does not any more, or it calls
+// itself leader, or is called so, while a later leader is known.
+func (r *round) doubts(m, leader *seen) bool {
+	if r.direct[m.HTTP] && !r.speakers[m.HTTP] && r.standing(m.HTTP) == silent {
+		return true
+	}
+	return m.State == StateLeader && m != leader
+}
+
+// leader returns the latest of those who are called leader; nil if there is none. A leader that lost its cluster goes
+// on calling itself so for a while; the epoch tells it from its successor.
+func (r *round) leader() *seen {
+	var latest *seen
+	for _, m := range r.members {
+		if !m.Alive || m.State != StateLeader {
+			continue
+		}
+		if latest == nil || m.EpochNumber > latest.EpochNumber ||
+			m.EpochNumber == latest.EpochNumber && m.TimeStamp.After(latest.TimeStamp) {
+			latest = m
+		}
+	}
+	return latest
+}
+
+// usable returns the members that could be dialed, unordered, and why the others could not.
+func (r *round) usable() (list []choice, rejected []*CandidateError) {
+	leader := r.leader()
+	for _, m := range r.members {
+		var err error
+		switch {
+		case !m.Alive:
+			err = ErrNotAlive
+		case !m.State.Serves():
+			err = &StateError{State: m.State}
+		case m.TCP.Port == 0:
+			err = ErrNoTCPEndpoint
+		default:
+			list = append(list, choice{Member: m.Member, doubtful: r.doubts(m, leader)})
+			continue
+		}
+		rejected = append(rejected, memberError(m.Member, err))
+	}
+	return list, rejected
+}
+
+func memberError(m Member, err error) *CandidateError {
+	e := m.TCP
+	if e.Port == 0 && m.HTTP.Port != 0 {
+		e = m.HTTP
+	}
+	return &CandidateError{Step: StepMember, Endpoint: e, Err: err}
+}
+
+// choose returns the best member to dial, by what is known so far, or an error that says why there is none.
+func (g *Gossip) choose(r *round) (Member, *Error) {
+	choices, rejected := r.usable()
+	g.cfg.Preference.order(choices)
+	list := make([]Member, len(choices))
+	for i, c := range choices {
+		list[i] = c.Member
+	}
+	if g.cfg.Select != nil && len(list) > 0 {
+		var out []*CandidateError
+		list, out = g.selected(list)
+		rejected = append(rejected, out...)
+	}
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	var retryAfter time.Duration
+	for _, m := range list {
+		held := g.strikes.held(m.TCP, m.InstanceID, now)
+		if held == nil {
+			return m, nil
+		}
+		if retryAfter == 0 || held.For < retryAfter {
+			retryAfter = held.For
+		}
+		rejected = append(rejected, memberError(m, held))
+	}
+	return Member{}, &Error{Reasons: append(slices.Clone(r.failed), rejected...), RetryAfter: retryAfter}
+}
+
+// selected lets the user's function choose. What it returns is checked, since it may have changed it.
+func (g *Gossip) selected(list []Member) (chosen []Member, rejected []*CandidateError) {
+	given := slices.Clone(list)
+	for _, m := range g.cfg.Select(list) {
+		if m.TCP.Port == 0 || m.TCP.Validate() != nil {
+			rejected = append(rejected, memberError(m, ErrNoTCPEndpoint))
+			continue
+		}
+		chosen = append(chosen, m)
+	}
+	for _, m := range given {
+		if !slices.ContainsFunc(chosen, func(c Member) bool { return c.TCP == m.TCP }) {
+			rejected = append(rejected, memberError(m, ErrNotSelected))
+		}
+	}
+	return chosen, rejected
+}

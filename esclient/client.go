@@ -51,7 +51,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.manager = engine.NewManager(engine.ManagerConfig{
-		Dial: d.dial,
+		Dial:   d.dial,
+		Report: d.report,
+		Pause:  d.pause,
 		Conn: engine.ConnConfig{
 			HeartbeatInterval: cfg.HeartbeatInterval,
 			HeartbeatTimeout:  cfg.HeartbeatTimeout,

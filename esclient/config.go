@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
@@ -33,6 +34,8 @@ type Config struct {
 	// Address is the host:port of a node; without a port it is DefaultPort. It is not used where Discoverer is set.
 	Address string
 	// Discoverer finds the node to connect to, for clusters; see package discovery. It wins over Address.
+	// Discoverer finds the node to connect to, for clusters; see package discovery. It wins over Address.
+	Discoverer discovery.Discoverer
 	// TLS, if not nil, has the connection encrypted. The server's certificate is verified unless the configuration says
 	// otherwise; without a ServerName it must be that of the host.
 	TLS *tls.Config
@@ -160,13 +163,13 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) validateTarget() error {
-	if false {
+	if c.Discoverer != nil {
 		return nil
 	}
 	if c.Address == "" {
 		return &ConfigError{Setting: "Address", Reason: "is missing: give a host and a port, or a Discoverer"}
 	}
-	if _, err := parseAddress(c.Address); err != nil {
+	if _, err := discovery.ParseEndpoint(c.Address); err != nil {
 		return &ConfigError{Setting: "Address", Value: c.Address, Reason: "is not host:port", Err: err}
 	}
 	return nil

@@ -4,12 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 )
 
 // ParseConnectionString reads a connection string in either form:
@@ -25,6 +26,7 @@ import (
 //	GossipSeeds                     host:port,host:port of a cluster's HTTP endpoints; wins over ConnectTo
 //	NodePreference                  leader, follower, readonlyreplica or random, in a cluster
 //	GossipTimeout                   for each node asked
+//	GossipTLS                       whether gossip is fetched over HTTPS; as TLS, if not given
 //	DefaultUserCredentials          user:password
 //	ConnectionName, HeartbeatInterval, HeartbeatTimeout, OperationTimeout, ConnectTimeout, MaxRetries, MaxFrameSize
 //	ReconnectionDelay               Config.ReconnectDelay
@@ -64,11 +66,16 @@ func isURI(s string) bool {
 }
 
 type connStringParser struct {
-	cfg       Config
-	scheme    string
-	seeds     []string
-	prefer    string
-	gossip    time.Duration
+	cfg      Config
+	scheme   string
+	endpoint discovery.Endpoint // of the node, or of the cluster's gossip
+
+	seeds         []discovery.Endpoint
+	prefer        discovery.Preference
+	gossipTimeout time.Duration
+	gossipTLS     *bool
+	gossipSet     string // the last setting that only makes sense with gossip
+
 	useTLS    bool
 	tlsConfig tls.Config
 	tlsSet    string // the last setting that only makes sense with TLS
@@ -137,7 +144,7 @@ func (p *connStringParser) connectTo(setting, s string) (query string, err error
 	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
 		return "", &ConfigError{Setting: setting, Reason: "there must be no path after the port"}
 	}
-	if p.cfg.Address, err = parseAddress(u.Host); err != nil {
+	if p.endpoint, err = discovery.ParseEndpoint(u.Host); err != nil {
 		return "", &ConfigError{Setting: setting, Value: u.Host, Reason: "is not host:port", Err: err}
 	}
 	if u.User != nil {
@@ -174,11 +181,8 @@ func (p *connStringParser) set(name, value string) error {
 		return err
 	case "gossipseeds":
 		return p.gossipSeeds(name, value)
-	case "nodepreference":
-		p.prefer = strings.ToLower(value)
-		return nil
-	case "gossiptimeout":
-		return parseDuration(name, value, &p.gossip)
+	case "nodepreference", "gossiptimeout", "gossiptls":
+		return p.setGossip(name, value)
 	case "defaultusercredentials":
 		login, password, ok := strings.Cut(value, ":")
 		if !ok {
@@ -219,6 +223,22 @@ func (p *connStringParser) set(name, value string) error {
 	return p.setTLS(name, value)
 }
 
+func (p *connStringParser) setGossip(name, value string) error {
+	p.gossipSet = name
+	switch settingKey(name) {
+	case "gossiptimeout":
+		return parseDuration(name, value, &p.gossipTimeout)
+	case "gossiptls":
+		p.gossipTLS = new(bool)
+		return parseBool(name, value, p.gossipTLS)
+	}
+	var err error
+	if p.prefer, err = discovery.ParsePreference(value); err != nil {
+		return &ConfigError{Setting: name, Value: value, Reason: "is none of leader, follower, readonlyreplica and random"}
+	}
+	return nil
+}
+
 func (p *connStringParser) setTLS(name, value string) error {
 	switch settingKey(name) {
 	case "tls", "usesslconnection":
@@ -254,33 +274,13 @@ func (p *connStringParser) caFile(name, path string) error {
 func (p *connStringParser) gossipSeeds(name, value string) error {
 	for seed := range strings.SplitSeq(value, ",") {
 		seed = strings.TrimSpace(seed)
-		if _, port, err := net.SplitHostPort(seed); err != nil || port == "" {
-			return &ConfigError{Setting: name, Value: seed, Reason: "is not host:port"}
+		e, err := discovery.ParseEndpoint(seed)
+		if err != nil || e.Port == 0 {
+			return &ConfigError{Setting: name, Value: seed, Reason: "is not host:port", Err: err}
 		}
-		p.seeds = append(p.seeds, seed)
+		p.seeds = append(p.seeds, e)
 	}
 	return nil
-}
-
-// parseAddress returns s with the default port if it has none.
-func parseAddress(s string) (string, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		if strings.Contains(err.Error(), "missing port") {
-			return parseAddress(net.JoinHostPort(strings.Trim(s, "[]"), strconv.Itoa(DefaultPort)))
-		}
-		return "", err
-	}
-	if port == "" {
-		port = strconv.Itoa(DefaultPort)
-	}
-	if host == "" {
-		return "", fmt.Errorf("the host is missing")
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 1<<16-1 {
-		return "", fmt.Errorf("the port %q is not a number from 1 to 65535", port)
-	}
-	return net.JoinHostPort(host, port), nil
 }
 
 func parseDuration(name, value string, d *time.Duration) error {
@@ -326,5 +326,36 @@ func (p *connStringParser) finish() error {
 	if p.scheme == "" && len(p.seeds) == 0 {
 		return &ConfigError{Setting: "ConnectTo", Reason: "is missing"}
 	}
+	if err := p.discoverer(); err != nil {
+		return err
+	}
 	return p.cfg.Validate()
+}
+
+// discoverer sets up gossip where there are seeds, or the name of a cluster.
+func (p *connStringParser) discoverer() error {
+	if p.scheme == "discover" && len(p.seeds) == 0 {
+		p.seeds = []discovery.Endpoint{p.endpoint}
+	}
+	if len(p.seeds) == 0 {
+		if p.gossipSet != "" {
+			return &ConfigError{Setting: p.gossipSet, Reason: "means nothing for a single node: use discover:// or GossipSeeds"}
+		}
+		p.cfg.Address = p.endpoint.WithDefaultPort(DefaultPort).String()
+		return nil
+	}
+	gossip := discovery.GossipConfig{Seeds: p.seeds, SecureTCP: p.useTLS, Preference: p.prefer, Timeout: p.gossipTimeout}
+	if p.gossipTLS == nil && p.useTLS || p.gossipTLS != nil && *p.gossipTLS {
+		gossip.TLS = p.tlsConfig.Clone()
+		gossip.TLS.MinVersion = tls.VersionTLS12
+	}
+	if c := p.cfg.Credentials; c != nil && gossip.TLS != nil {
+		gossip.Credentials = &discovery.Credentials{Login: c.Login, Password: c.Password}
+	}
+	d, err := discovery.NewGossip(gossip)
+	if err != nil {
+		return &ConfigError{Setting: "GossipSeeds", Reason: "cannot be used", Err: err}
+	}
+	p.cfg.Discoverer = d
+	return nil
 }

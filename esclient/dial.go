@@ -3,42 +3,81 @@ package esclient
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 )
 
-// dialer makes connections to the node that Config names or its Discoverer finds.
+// dialer makes connections to the node that its Discoverer names.
 type dialer struct {
-	cfg *Config
+	discover discovery.Discoverer
+	tls      *tls.Config
+	connect  func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-func newDialer(cfg *Config) (*dialer, error) { return &dialer{cfg: cfg}, nil }
+func newDialer(cfg *Config) (*dialer, error) {
+	d := &dialer{discover: cfg.Discoverer, tls: cfg.TLS, connect: cfg.Dial}
+	if d.connect == nil {
+		d.connect = (&net.Dialer{}).DialContext
+	}
+	if d.discover != nil {
+		return d, nil
+	}
+	endpoint, err := discovery.ParseEndpoint(cfg.Address)
+	if err == nil {
+		d.discover, err = discovery.NewStatic(discovery.StaticConfig{Endpoints: []discovery.Endpoint{endpoint}})
+	}
+	if err != nil {
+		return nil, &ConfigError{Setting: "Address", Value: cfg.Address, Reason: "cannot be connected to", Err: err}
+	}
+	return d, nil
+}
 
+// dial implements engine.Dialer.
 func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, error) {
-	address := redirect
-	if address == "" {
-		address, _ = parseAddress(d.cfg.Address)
+	target := discovery.Target{}
+	var err error
+	if redirect != "" {
+		target.Endpoint, err = discovery.ParseEndpoint(redirect)
+	} else {
+		target, err = d.discover.Next(ctx)
 	}
-	nc, err := d.dialTo(ctx, address)
-	return nc, address, err
-}
-
-func (d *dialer) dialTo(ctx context.Context, address string) (net.Conn, error) {
-	dial := d.cfg.Dial
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
+	if err != nil {
+		return nil, "", err
 	}
-	nc, err := dial(ctx, "tcp", address)
-	if err != nil || d.cfg.TLS == nil {
-		return nc, err
+	address := target.Endpoint.String()
+	nc, err := d.connect(ctx, "tcp", address)
+	if err != nil || d.tls == nil {
+		return nc, address, err
 	}
-	cfg := d.cfg.TLS.Clone()
+	cfg := d.tls.Clone()
 	if cfg.ServerName == "" {
-		cfg.ServerName, _, _ = net.SplitHostPort(address)
+		if cfg.ServerName = target.ServerName; cfg.ServerName == "" {
+			cfg.ServerName = target.Endpoint.Host
+		}
 	}
 	tc := tls.Client(nc, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
-		return nil, err
+		return nil, address, err
 	}
-	return tc, nil
+	return tc, address, nil
+}
+
+// report tells the Discoverer what became of an endpoint.
+func (d *dialer) report(endpoint string, err error) {
+	if e, perr := discovery.ParseEndpoint(endpoint); perr == nil {
+		d.discover.Report(e, err)
+	}
+}
+
+// pause returns for how long asking the Discoverer again is of no use.
+func (d *dialer) pause(err error) time.Duration {
+	var e *discovery.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
 }

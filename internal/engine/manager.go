@@ -30,7 +30,11 @@ type Events struct {
 
 // ManagerConfig holds what a Manager needs to know.
 type ManagerConfig struct {
-	Dial            Dialer
+	Dial Dialer
+	// Report is told what became of each endpoint that Dial returned: err is nil if the connection is ready for use.
+	Report func(endpoint string, err error)
+	// Pause returns how long to wait at least after an error of Dial; it may be zero.
+	Pause           func(err error) time.Duration
 	Conn            ConnConfig
 	Credentials     *esproto.Credentials
 	ConnectionName  string
@@ -173,7 +177,7 @@ func (m *Manager) run(ctx context.Context) {
 			m.setClosed(fmt.Errorf("%w: gave up after %d attempts to reconnect: %w", ErrClosed, m.cfg.MaxReconnects, err))
 			break
 		}
-		delay = delays.NextBackOff()
+		delay = max(delays.NextBackOff(), m.cfg.Pause(err))
 		if m.takesRedirect() {
 			delay = 0
 		}
@@ -243,14 +247,23 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 
 	nc, endpoint, err := m.cfg.Dial(ctx, redirect)
 	if err != nil {
+		m.report(endpoint, err)
 		return nil, &ConnectionError{Endpoint: endpoint, Err: err}
 	}
 	c := NewConn(nc, endpoint, m.cfg.Conn)
 	if err := handshake(ctx, c, m.cfg.Credentials, m.cfg.ConnectionName); err != nil {
 		c.Close(err)
+		m.report(endpoint, err)
 		return nil, asConnectionError(endpoint, err)
 	}
+	m.report(endpoint, nil)
 	return c, nil
+}
+
+func (m *Manager) report(endpoint string, err error) {
+	if endpoint != "" {
+		m.cfg.Report(endpoint, err)
+	}
 }
 
 func asConnectionError(endpoint string, err error) error {

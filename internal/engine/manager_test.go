@@ -54,6 +54,8 @@ func managerConfig(j *journal, addr string) ManagerConfig {
 			nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", to)
 			return nc, to, err
 		},
+		Report:         func(string, error) {},
+		Pause:          func(error) time.Duration { return 0 },
 		Conn:           connConfig(),
 		Credentials:    &esproto.Credentials{Login: "admin", Password: "changeit"},
 		ConnectionName: "test",

@@ -1,10 +1,16 @@
 package discovery
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 )
 
@@ -121,40 +127,71 @@ func (g *Gossip) fetch(ctx context.Context, source, addr Endpoint) (*view, error
 	return v, nil
 }
 
+// get makes the request on a connection of its own, in the calling goroutine. An http.Client would leave the dial and the
+// connection to goroutines that outlive the request by a moment, and keep addr from being chosen here. No redirection is
+// followed: it would lead away from addr, and the credentials with it.
 func (g *Gossip) get(ctx context.Context, source, addr Endpoint) (*view, error) {
-	scheme := "http"
-	if g.cfg.TLS != nil {
-		scheme = "https"
-	}
-	// The URL has the name, for the Host header and the certificate; the dialer has the address. A transport for each
-	// request costs little, and leaves no idle connection and no goroutine behind.
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return g.cfg.Dial(ctx, network, addr.String())
-		},
-		TLSClientConfig:        g.cfg.TLS,
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeaderBytes,
-	}
-	defer transport.CloseIdleConnections()
-	u := url.URL{Scheme: scheme, Host: source.String(), Path: "/gossip", RawQuery: "format=json"}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	raw, err := g.cfg.Dial(ctx, "tcp", addr.String())
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", "application/json")
-	if c := g.cfg.Credentials; c != nil {
-		req.SetBasicAuth(c.Login, c.Password)
-	}
-	// RoundTrip follows no redirection: it would lead away from addr, and the credentials with it.
-	resp, err := transport.RoundTrip(req)
+	defer raw.Close()
+	defer context.AfterFunc(ctx, func() { raw.Close() })()
+	conn, err := g.secured(ctx, raw, source)
 	if err != nil {
+		return nil, err
+	}
+	req, err := g.request(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	limit := &io.LimitedReader{R: conn, N: maxHeaderBytes}
+	resp, err := http.ReadResponse(bufio.NewReader(limit), req)
+	if err != nil {
+		switch {
+		case limit.N <= 0:
+			return nil, fmt.Errorf("%w: more than %d bytes of header", ErrTooLarge, maxHeaderBytes)
+		case g.cfg.TLS == nil:
+			return nil, fmt.Errorf("no HTTP answer (if the server expects HTTPS, set GossipConfig.TLS): %w", err)
+		}
 		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, &StatusError{Code: resp.StatusCode}
 	}
+	limit.N = math.MaxInt64 // the decoder has the limit for the body
 	return g.decoder.decode(resp.Body)
+}
+
+// secured makes a TLS connection of raw, if that is configured. The certificate must be for the name that was given, and
+// not for the address that it led to.
+func (g *Gossip) secured(ctx context.Context, raw net.Conn, source Endpoint) (net.Conn, error) {
+	if g.cfg.TLS == nil {
+		return raw, nil
+	}
+	cfg := g.cfg.TLS.Clone()
+	cfg.NextProtos = []string{"http/1.1"}
+	if cfg.ServerName == "" {
+		cfg.ServerName = strings.TrimSuffix(source.Host, ".")
+	}
+	conn := tls.Client(raw, cfg)
+	return conn, conn.HandshakeContext(ctx)
+}
+
+func (g *Gossip) request(ctx context.Context, source Endpoint) (*http.Request, error) {
+	u := url.URL{Scheme: "http", Host: source.String(), Path: "/gossip", RawQuery: "format=json"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	req.Close = true
+	req.Header.Set("Accept", "application/json")
+	if c := g.cfg.Credentials; c != nil {
+		req.SetBasicAuth(c.Login, c.Password)
+	}
+	return req, nil
 }

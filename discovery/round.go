@@ -127,14 +127,15 @@ func (r *round) standing(http Endpoint) standing {
 	return result
 }
 
-// unanimous says that every node that is called alive has spoken for itself, and that these are most of the cluster:
-// a node that is cut off from the others takes them for dead. Nothing better can come then.
+// unanimous says that every node that is called alive has spoken for itself, that these are most of the cluster, and that
+// no other is about to: a node that is cut off takes the others for dead. Nothing better can come then.
 func (r *round) unanimous() bool {
 	own := 0
 	for _, m := range r.members {
-		if m.own {
+		switch {
+		case m.own:
 			own++
-		} else if m.Alive {
+		case m.Alive, r.standing(m.HTTP) == asked:
 			return false
 		}
 	}

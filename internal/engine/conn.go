@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -63,9 +64,10 @@ type Conn struct {
 	space    chan struct{} // closed when out has shrunk; nil while nobody waits for that
 	err      error         // why the connection died
 
-	kick chan struct{}
-	dead chan struct{}
-	wg   sync.WaitGroup
+	kick   chan struct{}
+	dead   chan struct{}
+	spoken atomic.Bool // the peer has sent a frame
+	wg     sync.WaitGroup
 }
 
 // entry is one waiting Receiver.

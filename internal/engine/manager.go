@@ -48,9 +48,10 @@ type ManagerConfig struct {
 
 // Manager keeps one connection, and replaces it when it dies.
 type Manager struct {
-	cfg    ManagerConfig
-	cancel context.CancelFunc
-	done   chan struct{}
+	cfg       ManagerConfig
+	cancel    context.CancelFunc
+	done      chan struct{}
+	succeeded bool // there was a connection; of run's goroutine
 
 	cur atomic.Pointer[Conn]
 
@@ -217,6 +218,7 @@ func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 		m.failed(err)
 		return false, err
 	}
+	m.succeeded = true
 	m.update(func() {
 		m.cur.Store(c)
 		m.refused = nil
@@ -252,12 +254,23 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 	}
 	c := NewConn(nc, endpoint, m.cfg.Conn)
 	if err := handshake(ctx, c, m.cfg.Credentials, m.cfg.ConnectionName); err != nil {
+		err = m.silence(c, err)
 		c.Close(err)
 		m.report(endpoint, err)
 		return nil, asConnectionError(endpoint, err)
 	}
 	m.report(endpoint, nil)
 	return c, nil
+}
+
+// silence tells a peer that never said anything from one that fell silent. Before the first success it is more likely to
+// be something else than an EventStore that hangs.
+func (m *Manager) silence(c *Conn, err error) error {
+	timeout := errors.Is(err, ErrHeartbeatTimeout) || errors.Is(err, ErrOperationTimeout) || errors.Is(err, context.DeadlineExceeded)
+	if m.succeeded || c.spoken.Load() || !timeout {
+		return err
+	}
+	return fmt.Errorf("%w: it accepts connections but does not answer: %w", ErrNotEventStore, err)
 }
 
 func (m *Manager) report(endpoint string, err error) {

@@ -216,10 +216,10 @@ func TestContextEndsTheWaitForAConnectionAndSaysWhy(t *testing.T) {
 	assert.Equal(t, addr, conn.Endpoint)
 }
 
-func TestASilentServerIsGivenUp(t *testing.T) {
+func TestASilentServerIsNoEventStore(t *testing.T) {
 	addr := listen(t, func(p *peer) {
 		for {
-			if _, err := p.next(); err != nil {
+			if _, _, err := p.r.Next(); err != nil {
 				return
 			}
 		}
@@ -227,11 +227,41 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 	cfg := managerConfig(&journal{}, addr)
 	cfg.ConnectTimeout = 30 * time.Millisecond
 	m := manage(t, cfg)
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	_, err := m.Conn(ctx)
+	_, err := m.Conn(context.Background())
+	assert.ErrorIs(t, err, ErrNotEventStore)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.ErrorContains(t, err, "no connection within 30ms")
+}
+
+func TestAServerThatFallsSilentIsWaitedFor(t *testing.T) {
+	var conns atomic.Int32
+	addr := listen(t, func(p *peer) {
+		n := conns.Add(1)
+		for {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			if n == 1 && f.Command == esproto.CmdPing {
+				return
+			}
+			if n == 1 || n > 3 {
+				p.reply(f) // the second and third connection get no reply
+			}
+		}
+	})
+	cfg := managerConfig(&journal{}, addr)
+	cfg.ConnectTimeout = 30 * time.Millisecond
+	m := manage(t, cfg)
+	c, err := m.Conn(background(t))
+	require.NoError(t, err)
+	_, err = c.Do(background(t), &ping{}, nil)
+	require.Error(t, err)
+	c, err = m.Conn(background(t))
+	require.NoError(t, err)
+	_, err = c.Do(background(t), &ping{}, nil)
+	assert.NoError(t, err)
+	assert.Equal(t, int32(4), conns.Load())
 }
 
 func TestMaxReconnectsClosesTheManager(t *testing.T) {

@@ -14,17 +14,18 @@ import (
 func (c *Conn) readLoop() {
 	defer c.wg.Done()
 	frames := esproto.NewFrameReader(&pulse{c: c}, readBufferSize, c.cfg.MaxFrameSize)
-	first := true
 	for {
 		h, n, err := frames.Next()
 		if err == nil {
 			err = c.dispatch(frames, h, n)
 		}
 		if err != nil {
-			c.die(describe(err, first))
+			c.die(describe(err, !c.spoken.Load()))
 			return
 		}
-		first = false
+		if !c.spoken.Load() {
+			c.spoken.Store(true)
+		}
 	}
 }
 

@@ -391,7 +391,9 @@ func TestManyConsumersOfOneGroup(t *testing.T) {
 					close(all)
 				}
 				mu.Unlock()
-				assert.NoError(t, p.Ack(e))
+				if err := p.Ack(e); err != nil {
+					assert.ErrorIs(t, err, esclient.ErrSubscriptionStopped)
+				}
 			}
 		})
 	}

@@ -110,6 +110,9 @@ func (c *core) allowed(u *user, r right, name string) bool {
 	if name == allStream && (r == rightWrite || r == rightDelete) {
 		return false
 	}
+	if u == nil && c.persona.denyAnonymous {
+		return false
+	}
 	if u.isAdmin() {
 		return true
 	}
@@ -135,7 +138,7 @@ func (c *core) roles(r right, name string) []string {
 
 // mayManageGroups reports whether u may create, update and delete persistent subscription groups.
 func (c *core) mayManageGroups(u *user) bool {
-	if c.persona.groupsNeedSettings {
+	if !c.persona.since(era5) {
 		return c.allowed(u, rightWrite, settingsStream)
 	}
 	return u.isAdmin() || u.in(groupOps)

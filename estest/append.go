@@ -11,7 +11,6 @@ import (
 const (
 	textWrongVersion = "Wrong expected version."
 	textDeleted      = "Stream is deleted."
-	textDenied       = "Access denied."
 )
 
 func (c *conn) writeEvents(f *frame) error {
@@ -22,7 +21,7 @@ func (c *conn) writeEvents(f *frame) error {
 	if err := checkWrite(w.StreamID, w.ExpectedVersion, esproto.ExpectStreamExists); err != nil {
 		return err
 	}
-	events, err := checkEvents(w.Events)
+	events, err := c.core.persona.checkEvents(w.Events)
 	if err != nil {
 		return err
 	}
@@ -42,7 +41,7 @@ func checkWrite(stream string, expected, least int64) error {
 	return nil
 }
 
-func checkEvents(views []esproto.NewEventView) ([]event, error) {
+func (p *persona) checkEvents(views []esproto.NewEventView) ([]event, error) {
 	events := make([]event, len(views))
 	for i := range views {
 		v := &views[i]
@@ -52,7 +51,7 @@ func checkEvents(views []esproto.NewEventView) ([]event, error) {
 			return nil, errors.New("an event id is empty or has not 16 bytes")
 		case v.EventType == "":
 			return nil, errors.New("an event type is empty")
-		case len(v.Data)+len(v.Metadata)+2*len(v.EventType) > esproto.MaxEventSize:
+		case p.eventSize(v) > esproto.MaxEventSize:
 			return nil, errors.New("an event is too large")
 		}
 		events[i] = event{id: id, typ: v.EventType, json: v.DataContentType == esproto.ContentTypeJSON, data: v.Data, metadata: v.Metadata}
@@ -60,10 +59,19 @@ func checkEvents(views []esproto.NewEventView) ([]event, error) {
 	return events, nil
 }
 
+// eventSize is what is held against the limit. Servers from 20.6 on forget all but the data, by an operator that binds
+// otherwise than it looks.
+func (p *persona) eventSize(v *esproto.NewEventView) int {
+	if p.since(era20) {
+		return len(v.Data)
+	}
+	return len(v.Data) + len(v.Metadata) + 2*len(v.EventType)
+}
+
 // appendEvents is WriteEvents: rights, then the decision table, then the write.
 func (c *core) appendEvents(u *user, name string, expected int64, events []event) esproto.WriteEventsCompletedView {
 	if !c.allowed(u, rightWrite, name) {
-		return failedWrite(esproto.OperationResult_AccessDenied, textDenied, -1)
+		return failedWrite(esproto.OperationResult_AccessDenied, c.persona.denied(), -1)
 	}
 	d := c.decide(name, expected, idsOf(events))
 	switch d.kind {
@@ -72,7 +80,8 @@ func (c *core) appendEvents(u *user, name string, expected int64, events []event
 	case decideWrong:
 		return failedWrite(esproto.OperationResult_WrongExpectedVersion, textWrongVersion, d.current)
 	case decideKnown:
-		return esproto.WriteEventsCompletedView{FirstEventNumber: d.first, LastEventNumber: d.last, PreparePosition: -1, CommitPosition: -1}
+		pos := c.knownPosition(&d)
+		return esproto.WriteEventsCompletedView{FirstEventNumber: d.first, LastEventNumber: d.last, PreparePosition: pos, CommitPosition: pos}
 	}
 	pos := c.write(name, events)
 	return esproto.WriteEventsCompletedView{
@@ -87,6 +96,15 @@ func idsOf(events []event) func(i int) (esproto.GUID, bool) {
 		}
 		return events[i].id, true
 	}
+}
+
+// knownPosition is the position that the reply to a repeated write has: that of the last event that was found. Servers
+// up to 5.0 do not tell it.
+func (c *core) knownPosition(d *decision) int64 {
+	if c.persona.since(era20) {
+		return d.lastKnown.commit
+	}
+	return -1
 }
 
 // write appends events to a stream that may be written to, and returns the position of the last one.

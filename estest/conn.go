@@ -30,11 +30,13 @@ type conn struct {
 	// Guarded by core.mu.
 	version int32 // as IdentifyClient says; without it event numbers have 32 bits
 	user    *user // for whom frames without credentials act; nil for nobody
-	refused bool  // the last Authenticate failed: such frames are refused
+	refused bool  // the last Authenticate failed, or is still being looked at: such frames are refused
+	pending *pendingLogin
 	writes  esproto.WriteEventsView
 	ackIDs  []esproto.GUID
 
 	mu      sync.Mutex
+	mute    bool // the client identified itself with a version for which the server has no replies
 	out     []byte
 	spare   []byte
 	closing bool          // what is in out is still to be written, and then the connection closed
@@ -123,7 +125,7 @@ func (c *conn) badRequest(id esproto.CorrelationID, text string) {
 func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing {
+	if c.closing || c.mute && needsVersion(cmd) {
 		return
 	}
 	start := len(c.out)
@@ -139,10 +141,7 @@ func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b
 
 // reply sends a message that has no hot codec of its own.
 func (c *conn) reply(cmd esproto.Command, id esproto.CorrelationID, m proto.Message) {
-	c.send(cmd, id, func(b []byte) []byte {
-		b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only for messages with required fields
-		return b
-	})
+	c.send(cmd, id, func(b []byte) []byte { return c.core.persona.marshal(b, m) })
 }
 
 // push sends a frame that the client did not ask for at this moment. A client that does not read is cut off.

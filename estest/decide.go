@@ -10,6 +10,8 @@ type decision struct {
 	current int64 // number of the stream's last event
 	first   int64 // of the known events
 	last    int64
+
+	lastKnown *record // the event that has the last of the ids
 }
 
 type decisionKind int
@@ -81,7 +83,7 @@ func (c *core) lookInCache(d *decision, s *stream, ids func(int) (esproto.GUID, 
 		case i == 0:
 			d.kind, d.first = decideKnown, known.number
 		}
-		d.last = known.number
+		d.last, d.lastKnown = known.number, known
 	}
 }
 
@@ -100,6 +102,7 @@ func (c *core) lookInStream(d *decision, s *stream, expected int64, ids func(int
 		}
 		r := s.at(number)
 		if r != nil && r.id == id {
+			d.lastKnown = r
 			continue
 		}
 		if i == 0 && expected == esproto.ExpectNoStream && s.softDeleted() {

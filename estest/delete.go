@@ -11,7 +11,11 @@ func (c *conn) deleteStream(f *frame) error {
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
 	}
-	if err := checkWrite(m.GetEventStreamId(), m.GetExpectedVersion(), esproto.ExpectAny); err != nil {
+	least := esproto.ExpectAny
+	if c.core.persona.since(era21) {
+		least = esproto.ExpectStreamExists
+	}
+	if err := checkWrite(m.GetEventStreamId(), m.GetExpectedVersion(), least); err != nil {
 		return err
 	}
 	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.delete(f.user, m.GetEventStreamId(), m.GetExpectedVersion(), m.GetHardDelete()))
@@ -20,34 +24,53 @@ func (c *conn) deleteStream(f *frame) error {
 
 func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.DeleteStreamCompleted {
 	if name == allStream || !c.allowed(u, rightDelete, name) {
-		return failedDelete(esproto.OperationResult_AccessDenied, textDenied)
+		return c.failedDelete(esproto.OperationResult_AccessDenied, c.persona.denied(), -1)
 	}
 	// The event of a delete has a new id, so that a repeated delete is never recognised.
 	fresh := newGUID()
 	d := c.decide(name, expected, func(i int) (esproto.GUID, bool) { return fresh, i == 0 })
-	switch d.kind {
-	case decideDeleted:
-		return failedDelete(esproto.OperationResult_StreamDeleted, textDeleted)
-	case decideWrong:
-		return failedDelete(esproto.OperationResult_WrongExpectedVersion, textWrongVersion)
+	switch {
+	case d.kind == decideDeleted:
+		return c.failedDelete(esproto.OperationResult_StreamDeleted, textDeleted, -1)
+	case d.kind == decideWrong, !hard && c.nothingToDelete(name):
+		return c.failedDelete(esproto.OperationResult_WrongExpectedVersion, textWrongVersion, d.current)
 	}
 	var r *record
+	current := esproto.DeletedStream - 1
 	if hard {
 		r = c.newRecord(c.streamFor(name), esproto.DeletedStream, &event{id: fresh, typ: "$streamDeleted"})
 		c.commit([]*record{r})
 	} else {
 		c.streamFor(name)
 		r = c.systemAppend("$$"+name, metadataType, true, softDeleteData, nil)
+		current = r.number
 	}
-	return &esproto.DeleteStreamCompleted{
+	reply := &esproto.DeleteStreamCompleted{
 		Result:          esproto.OperationResult_Success.Enum(),
 		PreparePosition: proto.Int64(r.prepare),
 		CommitPosition:  proto.Int64(r.commit),
 	}
+	if c.persona.since(era21) {
+		reply.CurrentVersion = proto.Int64(current)
+	}
+	return reply
 }
 
-func failedDelete(result esproto.OperationResult, text string) *esproto.DeleteStreamCompleted {
-	return &esproto.DeleteStreamCompleted{
+// nothingToDelete reports whether a soft delete is refused because the stream never existed, as it is from 21.10 on.
+func (c *core) nothingToDelete(name string) bool {
+	if !c.persona.since(era21) {
+		return false
+	}
+	s := c.stream(name)
+	return (s == nil || s.last() < 0) && !c.hasMetadata(name)
+}
+
+func (c *core) failedDelete(result esproto.OperationResult, text string, current int64) *esproto.DeleteStreamCompleted {
+	reply := &esproto.DeleteStreamCompleted{
 		Result: result.Enum(), Message: proto.String(text), PreparePosition: proto.Int64(-1), CommitPosition: proto.Int64(-1),
 	}
+	if c.persona.since(era21) {
+		reply.CurrentVersion = proto.Int64(current)
+	}
+	return reply
 }

@@ -33,6 +33,13 @@ var handlers = map[esproto.Command]func(*conn, *frame) error{
 	esproto.CmdPersistentSubscriptionNakEvents: (*conn).nakPersistent,
 }
 
+// handlersSince20 are those of commands that came with 20.6.
+var handlersSince20 = map[esproto.Command]func(*conn, *frame) error{
+	esproto.CmdFilteredReadAllEventsForward:  (*conn).readFilteredForward,
+	esproto.CmdFilteredReadAllEventsBackward: (*conn).readFilteredBackward,
+	esproto.CmdFilteredSubscribeToStream:     (*conn).subscribeFiltered,
+}
+
 // handle deals with one package. An error ends the connection.
 func (c *conn) handle(h esproto.Header, payload []byte) error {
 	if h.Flags&esproto.FlagTrustedWrite != 0 {
@@ -41,8 +48,8 @@ func (c *conn) handle(h esproto.Header, payload []byte) error {
 	f := frame{cmd: h.Command, id: h.CorrelationID, payload: payload}
 	var creds *esproto.Credentials
 	if h.Flags&esproto.FlagAuthenticated != 0 {
-		cr, rest, err := esproto.SplitCredentials(payload)
-		if err != nil || cr.Password == "" && len(rest) == 0 {
+		cr, rest, ok := c.core.persona.credentials(payload)
+		if !ok {
 			return c.reject(esproto.CorrelationID{}, "Invalid package: the credentials do not fit")
 		}
 		creds, f.payload = &cr, rest
@@ -75,6 +82,9 @@ func (c *conn) operate(f *frame, creds *esproto.Credentials) {
 	}
 	f.user = user
 	handler := handlers[f.cmd]
+	if handler == nil && c.core.persona.since(era20) {
+		handler = handlersSince20[f.cmd]
+	}
 	var err error
 	switch {
 	case handler == nil:
@@ -100,12 +110,27 @@ func (c *conn) identify(f *frame) {
 		return // as the real server: no reply at all
 	}
 	c.version = m.GetVersion()
+	c.mu.Lock()
+	c.mute = c.version < 0 || c.version > esproto.IdentifyVersion
+	c.mu.Unlock()
 	c.send(esproto.CmdClientIdentified, f.id, nil)
 }
 
-// narrow makes an event number fit the 32 bits of a client that did not identify itself.
+// needsVersion reports whether what a command holds depends on the version that the client identified itself with. The
+// real server has a table of replies for each version, and looks beyond its end for a version that is not there.
+func needsVersion(cmd esproto.Command) bool {
+	switch cmd {
+	case esproto.CmdHeartbeatRequest, esproto.CmdHeartbeatResponse, esproto.CmdClientIdentified, esproto.CmdBadRequest,
+		esproto.CmdAuthenticated, esproto.CmdNotAuthenticated:
+		return false
+	}
+	return true
+}
+
+// narrow makes an event number fit the 32 bits of a client that did not identify itself. Servers from 22.10 have no
+// such clients in mind.
 func (c *conn) narrow(n int64) int64 {
-	if c.version == 0 && n == esproto.DeletedStream {
+	if c.version == 0 && !c.core.persona.since(era22) && n == esproto.DeletedStream {
 		return 1<<31 - 1
 	}
 	return n

@@ -19,6 +19,7 @@ func (p *pulse) sent() { p.written.Add(1) }
 type watched struct{ c *conn }
 
 func (w *watched) Read(b []byte) (int, error) {
+	w.c.finishLogin() // everything that came with it was sent before the client can have had the answer
 	n, err := w.c.nc.Read(b)
 	w.c.pulse.received.Add(int64(n))
 	return n, err
@@ -29,7 +30,7 @@ func (c *conn) beat() {
 	interval, timeout := c.srv.cfg.heartbeatInterval, c.srv.cfg.heartbeatTimeout
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
-	seen, asked := int64(-1), false
+	seen, said, asked := int64(-1), int64(0), false
 	for {
 		select {
 		case <-timer.C:
@@ -37,17 +38,27 @@ func (c *conn) beat() {
 			return
 		}
 		c.srv.gate.wait(c.ended)
-		switch received := c.pulse.received.Load(); {
+		received, written := c.pulse.received.Load(), c.pulse.written.Load()
+		mustSpeak := c.core.persona.since(era20) && written == said // so that the client, too, knows who lives
+		said = written
+		switch {
 		case received != seen:
 			seen, asked = received, false
+			if mustSpeak {
+				c.askForLife()
+			}
 			timer.Reset(interval)
 		case asked:
 			c.end()
 			return
 		default:
 			asked = true
-			c.send(esproto.CmdHeartbeatRequest, esproto.CorrelationID(newGUID()), nil)
+			c.askForLife()
 			timer.Reset(timeout)
 		}
 	}
+}
+
+func (c *conn) askForLife() {
+	c.send(esproto.CmdHeartbeatRequest, esproto.CorrelationID(newGUID()), nil)
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"time"
 )
 
 // handler serves what a TCP client needs of the HTTP interface.
@@ -15,6 +14,9 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /ping", s.httpPing)
 	mux.HandleFunc("GET /info", s.httpInfo)
 	mux.HandleFunc("GET /gossip", s.httpGossip)
+	if s.core.persona.since(era20) {
+		mux.HandleFunc("GET /health/live", httpHealth) // GET stands for HEAD, too
+	}
 	s.handleUsers(mux)
 	s.handleSubscriptions(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,60 +35,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func (s *Server) httpPing(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"msgTypeId": "0", "text": "Ping request successfully handled"})
-}
-
-func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]string{
-		"esVersion": string(s.core.persona.version) + ".0", "state": "master", "projectionsMode": "None",
-	})
-}
-
-// gossip is what a node tells of its cluster; here, of itself.
-type gossip struct {
-	Members    []member `json:"members"`
-	ServerIP   string   `json:"serverIp"`
-	ServerPort int      `json:"serverPort"`
-}
-
-type member struct {
-	InstanceID            string `json:"instanceId"`
-	TimeStamp             string `json:"timeStamp"`
-	State                 string `json:"state"`
-	IsAlive               bool   `json:"isAlive"`
-	InternalTCPIP         string `json:"internalTcpIp"`
-	InternalTCPPort       int    `json:"internalTcpPort"`
-	InternalSecureTCPPort int    `json:"internalSecureTcpPort"`
-	ExternalTCPIP         string `json:"externalTcpIp"`
-	ExternalTCPPort       int    `json:"externalTcpPort"`
-	ExternalSecureTCPPort int    `json:"externalSecureTcpPort"`
-	InternalHTTPIP        string `json:"internalHttpIp"`
-	InternalHTTPPort      int    `json:"internalHttpPort"`
-	ExternalHTTPIP        string `json:"externalHttpIp"`
-	ExternalHTTPPort      int    `json:"externalHttpPort"`
-	LastCommitPosition    int64  `json:"lastCommitPosition"`
-	WriterCheckpoint      int64  `json:"writerCheckpoint"`
-	ChaserCheckpoint      int64  `json:"chaserCheckpoint"`
-	EpochPosition         int64  `json:"epochPosition"`
-	EpochNumber           int    `json:"epochNumber"`
-	EpochID               string `json:"epochId"`
-	NodePriority          int    `json:"nodePriority"`
-}
-
-func (s *Server) httpGossip(w http.ResponseWriter, _ *http.Request) {
-	tcpHost, tcpPort := splitAddr(s.Addr())
-	httpHost, httpPort := splitAddr(s.HTTPAddr())
-	s.core.mu.Lock()
-	last, end := s.core.lastCommit, s.core.end
-	s.core.mu.Unlock()
-	writeJSON(w, http.StatusOK, gossip{
-		Members: []member{{
-			InstanceID: s.core.instance, TimeStamp: time.Now().UTC().Format(time.RFC3339Nano), State: "Master", IsAlive: true,
-			InternalTCPIP: tcpHost, InternalTCPPort: 0, ExternalTCPIP: tcpHost, ExternalTCPPort: tcpPort,
-			InternalHTTPIP: httpHost, InternalHTTPPort: httpPort, ExternalHTTPIP: httpHost, ExternalHTTPPort: httpPort,
-			LastCommitPosition: last, WriterCheckpoint: end, ChaserCheckpoint: end, EpochID: s.core.epoch,
-		}},
-		ServerIP: httpHost, ServerPort: httpPort,
-	})
 }
 
 func splitAddr(addr string) (host string, port int) {

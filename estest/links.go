@@ -27,7 +27,7 @@ func (c *core) resolve(r *record) (event, link *record) {
 	}
 	number, name, ok := parseLink(r.data)
 	if !ok {
-		if c.persona.badLinkStaysLink {
+		if !c.persona.since(era5) {
 			return nil, r
 		}
 		return r, nil
@@ -43,13 +43,14 @@ func (c *core) target(number int64, name string) *record {
 	return s.visible(number, c.now())
 }
 
-// resolveFor is resolve with the rights of a user: ok is false if the target may not be read.
+// resolveFor is resolve with the rights of a user: ok is false if the target may not be read. Servers from 20.6 on do
+// not look at those.
 func (c *core) resolveFor(u *user, r *record, resolveLinks bool) (event, link *record, ok bool) {
 	if !resolveLinks {
 		return r, nil, true
 	}
 	event, link = c.resolve(r)
-	if event != nil && link != nil && !c.allowed(u, rightRead, event.stream.name) {
+	if event != nil && link != nil && !c.persona.since(era20) && !c.allowed(u, rightRead, event.stream.name) {
 		return nil, nil, false
 	}
 	return event, link, true

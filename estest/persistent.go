@@ -82,18 +82,34 @@ func settingsOf(m *esproto.CreatePersistentSubscription) groupSettings {
 	return s
 }
 
+// settingsProblem says what is wrong with the settings of a group; nothing if they will do.
+func (p *persona) settingsProblem(s *groupSettings) string {
+	switch {
+	case !p.knownStrategy(s.strategy):
+		return fmt.Sprintf("Consumer strategy %s does not exist.", s.strategy)
+	case p.since(era21) && s.startFrom < -1:
+		return "Invalid start position: event number must be greater than or equal to -1."
+	case p.since(era21) && s.readBatchSize >= s.bufferSize:
+		return "Invalid read batch size: it must be smaller than the buffer."
+	}
+	return ""
+}
+
 func groupKey(stream, name string) string { return stream + "::" + name }
 
 func (c *core) createGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
 	switch {
 	case !c.mayManageGroups(u):
 		return groupDenied, "You do not have permissions to create streams"
+	case stream == allStream && c.persona.since(era21):
+		return groupFail, "Persistent subscriptions to $all are not supported over TCP."
 	case stream == "" || stream == allStream:
 		return groupFail, "Bad stream name."
 	case c.groups[groupKey(stream, name)] != nil:
 		return groupExistence, fmt.Sprintf("Group '%s' already exists.", name)
-	case !knownStrategy(s.strategy):
-		return groupFail, fmt.Sprintf("Consumer strategy %s does not exist.", s.strategy)
+	}
+	if problem := c.persona.settingsProblem(&s); problem != "" {
+		return groupFail, problem
 	}
 	c.addGroup(newGroup(c, stream, name, s))
 	c.saveGroups(u)
@@ -107,8 +123,9 @@ func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (group
 		return groupDenied, "You do not have permissions to update the subscription"
 	case g == nil:
 		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
-	case !knownStrategy(s.strategy):
-		return groupFail, fmt.Sprintf("Consumer strategy %s does not exist.", s.strategy)
+	}
+	if problem := c.persona.settingsProblem(&s); problem != "" {
+		return groupFail, problem
 	}
 	c.removeGroup(g)
 	c.addGroup(newGroup(c, stream, name, s))
@@ -137,11 +154,7 @@ func (c *core) addGroup(g *group) {
 
 // removeGroup takes a group away from its clients, who are told that they are unsubscribed.
 func (c *core) removeGroup(g *group) {
-	for _, cl := range g.clients {
-		delete(c.clients, cl.id)
-		cl.conn.drop(cl.id, esproto.SubscriptionDropped_Unsubscribed)
-	}
-	g.clients = nil
+	c.dropClients(g)
 	delete(c.groups, g.id())
 	left := slices.DeleteFunc(c.byGroup[g.stream], func(o *group) bool { return o == g })
 	if len(left) == 0 {
@@ -149,6 +162,14 @@ func (c *core) removeGroup(g *group) {
 		return
 	}
 	c.byGroup[g.stream] = left
+}
+
+func (c *core) dropClients(g *group) {
+	for _, cl := range g.clients {
+		delete(c.clients, cl.id)
+		cl.conn.drop(cl.id, esproto.SubscriptionDropped_Unsubscribed)
+	}
+	g.clients = nil
 }
 
 func (c *core) sortedGroups() []*group {
@@ -166,7 +187,7 @@ func (c *conn) connectPersistent(f *frame) error {
 	core, stream := c.core, m.GetEventStreamId()
 	g := core.groups[groupKey(stream, m.GetSubscriptionId())]
 	switch {
-	case !core.allowed(f.user, rightRead, stream):
+	case !core.allowed(f.user, rightRead, stream), f.user == nil && core.persona.since(era20):
 		c.drop(f.id, esproto.SubscriptionDropped_AccessDenied)
 		return nil
 	case g == nil:
@@ -181,6 +202,10 @@ func (c *conn) connectPersistent(f *frame) error {
 		SubscriptionId:     proto.String(g.id()),
 		LastEventNumber:    proto.Int64(c.narrow(core.lastNumber(stream))),
 	})
+	if g.faulted {
+		c.drop(f.id, esproto.SubscriptionDropped_Unsubscribed)
+		return nil
+	}
 	cl := &client{group: g, conn: c, id: f.id, user: f.user, allowed: int(m.GetAllowedInFlightMessages()), held: make(map[esproto.GUID]*message)}
 	core.clients[f.id] = cl
 	g.join(cl)
@@ -227,7 +252,7 @@ func (c *core) unsubscribePersistent(id esproto.CorrelationID) {
 	}
 	delete(c.clients, id)
 	cl.conn.drop(id, esproto.SubscriptionDropped_Unsubscribed)
-	cl.group.leave(cl)
+	cl.group.leave(cl, false)
 }
 
 // dropPersistent forgets the clients of a connection that has ended.
@@ -235,7 +260,7 @@ func (c *core) dropPersistent(gone *conn) {
 	for id, cl := range c.clients {
 		if cl.conn == gone {
 			delete(c.clients, id)
-			cl.group.leave(cl)
+			cl.group.leave(cl, true)
 		}
 	}
 }

@@ -3,7 +3,9 @@ package estest
 import (
 	"cmp"
 	"container/heap"
+	"maps"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -22,15 +24,22 @@ type group struct {
 	clients  []*client // in the order in which they came
 
 	live        bool
+	faulted     bool  // the stream cannot be read: clients are dropped as they come
 	next        int64 // where to read on while behind
+	dropFirst   bool  // the next event that is read is taken for the one at the checkpoint
 	buffer      queue[*message]
-	retry       []*message // by number
+	retry       []*message // by order, those from the parked stream behind the others from 21.10 on
 	outstanding map[esproto.GUID]*message
 	lowest      numberHeap // of the outstanding messages, and of some that are not any more
 	lastKnown   int64      // the highest number that was pushed
 	checkpoint  int64      // the last one written
 	checkedAt   time.Time
 	processed   int64
+
+	// How far the group is, in the unit in which checkpoints are counted: event numbers up to 20.10, gaps included; from
+	// 21.10 on how many events were pushed.
+	progress     int64
+	checkedUntil int64 // progress at the last checkpoint
 }
 
 // groupSettings are those of CreatePersistentSubscription.
@@ -56,8 +65,13 @@ type message struct {
 	link     *record // nil unless the event came by a link
 	retries  int
 	replayed bool    // it came out of the parked stream: it does not count for checkpoints
+	open     bool    // it was pushed and is waited for
 	client   *client // that has it; nil while it waits
 	due      time.Time
+
+	// Set when it is pushed for the first time.
+	sequence int64 // the group's progress with it
+	previous int64 // where the checkpoint is while this is the first that is not settled
 }
 
 // original is the event that acks name.
@@ -68,12 +82,13 @@ func (m *message) original() *record {
 	return m.event
 }
 
-// order is the number by which retried messages are sorted: that of the event that the message is about.
-func (m *message) order() int64 {
-	if m.event != nil {
+// order is the number by which retried messages are sorted: up to 20.10 that of the event that the message is about, then
+// that of the original event.
+func (p *persona) order(m *message) int64 {
+	if m.event != nil && !p.since(era21) {
 		return m.event.number
 	}
-	return m.link.number
+	return m.original().number
 }
 
 // client is a subscriber of a group.
@@ -93,7 +108,6 @@ func (c *client) free() int { return c.allowed - c.taken }
 const (
 	maxReadBatch     = 100
 	defaultReadBatch = 10
-	noNumber         = -1 << 63
 )
 
 func newGroup(c *core, stream, name string, s groupSettings) *group {
@@ -109,8 +123,16 @@ func (g *group) id() string { return g.stream + "::" + g.name }
 // resume begins behind the checkpoint, or where the settings say if there is none.
 func (g *group) resume() {
 	g.lastKnown, g.checkpoint = -1, -1
+	if !g.countsPushes() {
+		g.progress, g.checkedUntil = -1, -1
+	}
 	if n, ok := g.loadCheckpoint(); ok {
 		g.lastKnown, g.checkpoint, g.next = n, n, n+1
+		if g.countsPushes() {
+			g.next, g.dropFirst = n, true
+		} else {
+			g.progress, g.checkedUntil = n, n
+		}
 	} else if g.settings.startFrom < 0 {
 		g.live = true
 		return
@@ -122,19 +144,35 @@ func (g *group) resume() {
 
 // fill reads pages while the group is behind and there is room for one.
 func (g *group) fill() {
-	for !g.live && g.roomForPage() {
+	for !g.live && !g.faulted && g.roomForPage() {
+		if g.core.hardDeleted(g.stream) && g.core.persona.since(era21) {
+			g.fault()
+			return
+		}
 		s := g.core.stream(g.stream)
 		if s == nil || s.last() < 0 || s.hardDeleted() || s.softDeleted() {
 			g.live = true
 			return
 		}
 		recs, next, end := g.core.readForward(s, g.next, g.pageSize())
+		if g.dropFirst && len(recs) > 0 {
+			recs, g.dropFirst = recs[1:], false
+		}
 		for _, r := range recs {
 			g.buffer.push(g.newMessage(r))
 		}
 		g.next = max(next, g.next)
 		g.live = end
 	}
+}
+
+// countsPushes reports how progress is counted; see there.
+func (g *group) countsPushes() bool { return g.core.persona.since(era21) }
+
+// fault ends a group whose stream cannot be read: its clients are dropped, and those that come are, too.
+func (g *group) fault() {
+	g.faulted = true
+	g.core.dropClients(g)
 }
 
 func (g *group) pageSize() int {
@@ -236,21 +274,36 @@ func (c *client) give(m *message) {
 	c.taken++
 	c.total++
 	g.processed++
+	if !m.replayed {
+		g.count(m)
+	}
 	if _, twice := g.outstanding[o.id]; !twice {
-		m.client, m.due = c, g.core.now().Add(g.settings.messageTimeout)
+		m.client, m.open, m.due = c, true, g.core.now().Add(g.settings.messageTimeout)
 		c.held[o.id] = m
 		g.outstanding[o.id] = m
 		if !m.replayed {
 			heap.Push(&g.lowest, m)
 		}
 	}
-	if !m.replayed {
-		g.lastKnown = max(g.lastKnown, o.number)
-	}
 	style := g.core.persona.style
 	c.conn.push(esproto.CmdPersistentSubscriptionStreamEventAppeared, c.id, func(b []byte) []byte {
 		return esproto.AppendPersistentEvent(b, c.conn.wire(m.event), c.conn.wire(m.link), int32(m.retries), style)
 	})
+}
+
+// count notes how far the group is with a message that it pushes.
+func (g *group) count(m *message) {
+	number := m.original().number
+	if !g.countsPushes() {
+		g.lastKnown = max(g.lastKnown, number)
+		g.progress, m.sequence, m.previous = g.lastKnown, number, number-1
+		return
+	}
+	if m.sequence == 0 {
+		g.progress++
+		m.sequence, m.previous = g.progress, min(g.lastKnown, number-1)
+	}
+	g.lastKnown = max(g.lastKnown, number)
 }
 
 // take ends the wait for a message: it is settled, or will be delivered again. freeSlot is false where the client is
@@ -262,14 +315,14 @@ func (g *group) take(m *message, freeSlot bool) {
 		delete(c.held, id)
 		c.taken--
 	}
-	m.client = nil
+	m.client, m.open = nil, false
 }
 
 // ack settles events. correlation is that of the ack: in 4.1.4 the client keeps its slot if it is another.
 func (g *group) ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		if m := g.outstanding[id]; m != nil {
-			g.take(m, !g.core.persona.ackNeedsCorrelation || m.client.id == correlation)
+			g.take(m, g.core.persona.since(era5) || m.client != nil && m.client.id == correlation)
 		}
 	}
 	g.mark(false)
@@ -307,11 +360,15 @@ func (g *group) again(m *message) {
 // addRetry puts a message into the retry list, behind those with the same number.
 func (g *group) addRetry(m *message, retries int) {
 	m.retries = retries
-	i, _ := slices.BinarySearchFunc(g.retry, m.order(), func(o *message, n int64) int {
-		if o.order() <= n {
-			return -1
+	p := g.core.persona
+	n := p.order(m)
+	parkedLast := p.since(era21)
+	i := sort.Search(len(g.retry), func(i int) bool {
+		o := g.retry[i]
+		if parkedLast && o.replayed != m.replayed {
+			return o.replayed
 		}
-		return 1
+		return p.order(o) > n && !(parkedLast && m.replayed)
 	})
 	g.retry = slices.Insert(g.retry, i, m)
 }
@@ -319,14 +376,14 @@ func (g *group) addRetry(m *message, retries int) {
 // tick looks at the clock, as the server does once a second.
 func (g *group) tick(now time.Time) {
 	var late []*message
-	if g.settings.messageTimeout > 0 {
+	if g.settings.messageTimeout > 0 || g.core.persona.since(era20) {
 		for _, m := range g.outstanding {
 			if !m.due.After(now) {
 				late = append(late, m)
 			}
 		}
 	}
-	slices.SortFunc(late, func(a, b *message) int { return cmp.Compare(a.original().number, b.original().number) })
+	slices.SortFunc(late, byNumber)
 	for _, m := range late {
 		g.take(m, true)
 		g.again(m)
@@ -342,17 +399,33 @@ func (g *group) join(c *client) {
 	g.pump()
 }
 
-// leave removes a client. What it had is delivered to others, as if once more, but is never parked for that.
-func (g *group) leave(c *client) {
+// leave removes a client, which has unsubscribed or was lost. What it had is delivered to others. Up to 5.0 that counts as
+// the first retry and never parks an event. From 20.6 on it counts as one more, and if the client was lost that may be too
+// many; the first event that is parked for it ends the loop, so that the others wait for their timeout.
+func (g *group) leave(c *client, lost bool) {
 	g.clients = slices.DeleteFunc(g.clients, func(o *client) bool { return o == c })
 	g.strategy.leave(c)
-	for _, m := range c.held {
-		delete(g.outstanding, m.original().id)
+	held := slices.SortedFunc(maps.Values(c.held), byNumber)
+	for _, m := range held {
 		m.client = nil
-		g.addRetry(m, 1)
+	}
+	for _, m := range held {
+		g.take(m, false)
+		switch {
+		case !g.core.persona.since(era20):
+			g.addRetry(m, 1)
+		case lost && m.retries >= g.settings.maxRetryCount:
+			g.park(m, parkedReason(m.retries))
+			g.pump()
+			return
+		default:
+			g.addRetry(m, m.retries+1)
+		}
 	}
 	g.pump()
 }
+
+func byNumber(a, b *message) int { return cmp.Compare(a.original().number, b.original().number) }
 
 // numberHeap finds the lowest outstanding number. Messages that are settled stay until they reach the top.
 type numberHeap []*message
@@ -370,18 +443,18 @@ func (h *numberHeap) Pop() any {
 	return m
 }
 
-// lowestOpen returns the lowest number that is outstanding or to be delivered again; noNumber without one.
-func (g *group) lowestOpen() int64 {
-	for len(g.lowest) > 0 && g.lowest[0].client == nil {
+// lowestOpen returns the message with the lowest number of those that are outstanding or to be delivered again; nil
+// without one.
+func (g *group) lowestOpen() (lowest *message) {
+	for len(g.lowest) > 0 && !g.lowest[0].open {
 		heap.Pop(&g.lowest)
 	}
-	lowest := int64(noNumber)
 	if len(g.lowest) > 0 {
-		lowest = g.lowest[0].original().number
+		lowest = g.lowest[0]
 	}
 	for _, m := range g.retry {
-		if n := m.original().number; !m.replayed && (lowest == noNumber || n < lowest) {
-			lowest = n
+		if !m.replayed && (lowest == nil || byNumber(m, lowest) < 0) {
+			lowest = m
 		}
 	}
 	return lowest

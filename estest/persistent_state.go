@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // What the server writes about its groups.
 const (
 	configStream   = "$persistentSubscriptionConfig"
-	configType     = "PersistentConfig1"
 	checkpointType = "SubscriptionCheckpoint"
 )
 
@@ -30,7 +30,7 @@ func (g *group) loadCheckpoint() (n int64, ok bool) {
 	if r == nil {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(string(r.data), 10, 64)
+	n, err := strconv.ParseInt(strings.Trim(string(r.data), `"`), 10, 64)
 	return n, err == nil
 }
 
@@ -38,20 +38,32 @@ func (g *group) loadCheckpoint() (n int64, ok bool) {
 func (g *group) mark(byClock bool) {
 	now := g.core.now()
 	tooEarly := g.settings.checkpointAfter > 0 && now.Sub(g.checkedAt) < g.settings.checkpointAfter || g.settings.checkpointAfter <= 0
-	most := g.lastKnown - g.checkpoint // cheap to know, and never too small
+	most := g.progress - g.checkedUntil // cheap to know, and never too small
 	if most <= 0 || most < g.settings.checkpointMax && (tooEarly || !byClock) {
 		return
 	}
-	n := g.lastKnown
-	if open := g.lowestOpen(); open != noNumber {
-		n = min(n, open-1)
+	n, until := g.lastKnown, g.progress
+	if m := g.lowestOpen(); m != nil {
+		n, until = min(n, m.previous), min(until, m.sequence-1)
 	}
-	progress := n - g.checkpoint
-	if progress <= 0 || progress < g.settings.checkpointMax && (tooEarly || !byClock || progress < g.settings.checkpointMin) {
+	progress := until - g.checkedUntil
+	if n <= g.checkpoint || progress <= 0 || progress < g.settings.checkpointMax && (tooEarly || !byClock || progress < g.settings.checkpointMin) {
 		return
 	}
-	g.checkpoint, g.checkedAt = n, now
-	g.core.systemAppend(g.checkpointStream(), checkpointType, true, strconv.AppendInt(nil, n, 10), nil)
+	g.checkpoint, g.checkedUntil, g.checkedAt = n, until, now
+	data := strconv.FormatInt(n, 10)
+	if g.core.persona.since(era21) {
+		data = `"` + data + `"`
+	}
+	g.core.systemAppend(g.checkpointStream(), checkpointType, true, []byte(data), nil)
+}
+
+// configType is the type of the events that hold the configuration.
+func (p *persona) configType() string {
+	if p.since(era23) {
+		return "$PersistentConfig"
+	}
+	return "PersistentConfig1"
 }
 
 func parkedReason(retries int) string { return fmt.Sprintf("Reached retry count of %d", retries) }
@@ -162,7 +174,7 @@ func (c *core) saveGroups(by *user) {
 		})
 	}
 	b, _ := json.Marshal(cfg) // has nothing that cannot be marshaled
-	c.systemAppend(configStream, configType, true, b, nil)
+	c.systemAppend(configStream, c.persona.configType(), true, b, nil)
 }
 
 // restartGroups makes the groups anew from what the log has of them, as a server does when it starts.

@@ -2,6 +2,7 @@ package estest
 
 import (
 	"bytes"
+	"encoding/json"
 	"math/bits"
 	"slices"
 	"unicode/utf16"
@@ -12,6 +13,7 @@ const (
 	roundRobinName       = "RoundRobin"
 	dispatchToSingleName = "DispatchToSingle"
 	pinnedName           = "Pinned"
+	pinnedByCorrelName   = "PinnedByCorrelation"
 )
 
 // strategy decides which client gets a message.
@@ -29,8 +31,9 @@ const (
 	noCapacity            // nobody takes anything
 )
 
-func knownStrategy(name string) bool {
-	return name == roundRobinName || name == dispatchToSingleName || name == pinnedName
+func (p *persona) knownStrategy(name string) bool {
+	return name == roundRobinName || name == dispatchToSingleName || name == pinnedName ||
+		name == pinnedByCorrelName && p.since(era20)
 }
 
 func newStrategy(name string) strategy {
@@ -38,7 +41,9 @@ func newStrategy(name string) strategy {
 	case dispatchToSingleName:
 		return &dispatchToSingle{}
 	case pinnedName:
-		return &pinned{}
+		return &pinned{key: (*message).source}
+	case pinnedByCorrelName:
+		return &pinned{key: (*message).correlation}
 	}
 	return &roundRobin{}
 }
@@ -87,8 +92,9 @@ func without(line []*client, c *client) []*client {
 
 const pinnedBuckets = 1024
 
-// pinned gives the events of one source stream to one client, by way of buckets.
+// pinned gives the events with one key to one client, by way of buckets.
 type pinned struct {
+	key     func(m *message) string
 	clients []*client
 	owner   [pinnedBuckets]*client
 	load    [pinnedBuckets]int // events that went to the bucket's owner
@@ -98,7 +104,7 @@ func (s *pinned) push(m *message) pushResult {
 	if !slices.ContainsFunc(s.clients, func(c *client) bool { return c.free() > 0 }) {
 		return noCapacity
 	}
-	bucket := pinnedHash(m.source()) % pinnedBuckets
+	bucket := pinnedHash(s.key(m)) % pinnedBuckets
 	c := s.owner[bucket]
 	if c == nil {
 		c = s.leastBuckets()
@@ -177,6 +183,21 @@ func (m *message) source() string {
 		return string(name)
 	}
 	return r.stream.name
+}
+
+// correlation returns the correlation id that the metadata of an event has, else its source.
+func (m *message) correlation() string {
+	r := m.event
+	if r == nil {
+		r = m.link
+	}
+	var metadata struct {
+		ID *string `json:"$correlationId"`
+	}
+	if json.Unmarshal(r.metadata, &metadata) != nil || metadata.ID == nil {
+		return m.source()
+	}
+	return *metadata.ID
 }
 
 // pinnedHash is the server's hash of a name. It looks like xxHash but adds a rotated value where xxHash rotates.

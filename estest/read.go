@@ -21,7 +21,7 @@ func (c *conn) readEvent(f *frame) error {
 	}
 	result, event, link := c.core.readOne(f.user, m.GetEventStreamId(), m.GetEventNumber(), m.GetResolveLinkTos())
 	c.send(esproto.CmdReadEventCompleted, f.id, func(b []byte) []byte {
-		b, _ = proto.MarshalOptions{}.MarshalAppend(b, &esproto.ReadEventCompleted{Result: result.Enum()})
+		b = c.core.persona.marshal(b, &esproto.ReadEventCompleted{Result: result.Enum()})
 		return esproto.AppendIndexedEvent(b, 2, c.wire(event), c.wire(link))
 	})
 	return nil
@@ -55,7 +55,7 @@ func (c *core) readOne(u *user, name string, number int64, resolveLinks bool) (e
 // withoutEvent is the result of reading one event that is not there. For a metadata stream that is a success if its
 // stream exists; the servers up to 5.0 take every name that begins with $ for one and cut two characters off.
 func (c *core) withoutEvent(name string, result esproto.ReadEventCompleted_ReadEventResult) esproto.ReadEventCompleted_ReadEventResult {
-	if len(name) < 2 || name[0] != '$' {
+	if len(name) < 2 || name[0] != '$' || c.persona.since(era20) && !isMetastream(name) {
 		return result
 	}
 	if s := c.stream(name[2:]); s != nil && s.last() >= 0 && !s.softDeleted() {
@@ -72,6 +72,8 @@ type page struct {
 	next   int64
 	last   int64
 	end    bool
+
+	lastCommit int64 // of the whole log
 }
 
 func (c *conn) readStreamForward(f *frame) error {
@@ -101,12 +103,15 @@ func (c *conn) readStream(f *frame, reply esproto.Command, read func(*core, *str
 
 func (c *core) readPage(u *user, m *esproto.ReadStreamEvents, forward bool, read func(*core, *stream, int64, int) ([]*record, int64, bool)) page {
 	name, from, count := m.GetEventStreamId(), m.GetFromEventNumber(), m.GetMaxCount()
-	failed := page{next: -1, last: -1, end: true}
+	failed := page{next: -1, last: -1, end: true, lastCommit: c.lastCommit}
+	mayRead := c.allowed(u, rightRead, name)
 	switch {
+	case !mayRead && c.persona.since(era20): // before anything else is looked at
+		return page{result: esproto.ReadStreamEventsCompleted_AccessDenied, text: c.persona.denied(), next: -1, end: true}
 	case count > esproto.MaxReadCount:
 		failed.result, failed.text = esproto.ReadStreamEventsCompleted_Error, "Read size too big, should be less than 4096 items"
 		return failed
-	case !c.allowed(u, rightRead, name):
+	case !mayRead:
 		failed.result = esproto.ReadStreamEventsCompleted_AccessDenied
 		return failed
 	case forward && from < 0, count <= 0:
@@ -124,7 +129,7 @@ func (c *core) readPage(u *user, m *esproto.ReadStreamEvents, forward bool, read
 		}
 		return failed
 	}
-	p := page{result: esproto.ReadStreamEventsCompleted_Success, last: s.last()}
+	p := page{result: esproto.ReadStreamEventsCompleted_Success, last: s.last(), lastCommit: c.lastCommit}
 	p.recs, p.next, p.end = read(c, s, from, int(count))
 	return p
 }
@@ -133,7 +138,7 @@ func (c *core) readPage(u *user, m *esproto.ReadStreamEvents, forward bool, read
 func (c *conn) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks bool) {
 	for _, r := range p.recs {
 		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
-			*p = page{result: esproto.ReadStreamEventsCompleted_AccessDenied, next: -1, last: -1, end: true}
+			*p = page{result: esproto.ReadStreamEventsCompleted_AccessDenied, next: -1, last: -1, end: true, lastCommit: p.lastCommit}
 			break
 		}
 	}
@@ -142,14 +147,13 @@ func (c *conn) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks b
 			event, link, _ := c.core.resolveFor(f.user, r, resolveLinks)
 			b = c.appendIndexed(b, event, link)
 		}
-		b, _ = proto.MarshalOptions{}.MarshalAppend(b, &esproto.ReadStreamEventsCompleted{
+		return c.core.persona.marshal(b, &esproto.ReadStreamEventsCompleted{
 			Result:             p.result.Enum(),
 			NextEventNumber:    proto.Int64(c.narrow(p.next)),
 			LastEventNumber:    proto.Int64(c.narrow(p.last)),
 			IsEndOfStream:      proto.Bool(p.end),
-			LastCommitPosition: proto.Int64(c.core.lastCommit),
+			LastCommitPosition: proto.Int64(p.lastCommit),
 			Error:              proto.String(p.text),
 		})
-		return b
 	})
 }

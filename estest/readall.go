@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"math"
 	"sort"
 
 	"google.golang.org/protobuf/proto"
@@ -38,34 +39,49 @@ type allPage struct {
 	from   position
 	recs   []*record
 	next   position
+	end    bool
 }
 
-func (c *conn) readAllForward(f *frame) error {
-	return c.readAll(f, esproto.CmdReadAllEventsForwardCompleted, (*core).allForward)
+// allScan is what a read of $all looks for, and for how long.
+type allScan struct {
+	picks   func(r *record) bool // nil for everything
+	forward bool
+	count   int // how many events make a page
+	window  int // how many events are looked at for them
 }
 
-func (c *conn) readAllBackward(f *frame) error {
-	return c.readAll(f, esproto.CmdReadAllEventsBackwardCompleted, (*core).allBackward)
+func (c *conn) readAllForward(f *frame) error  { return c.readAll(f, true) }
+func (c *conn) readAllBackward(f *frame) error { return c.readAll(f, false) }
+
+func allReply(forward bool) esproto.Command {
+	if forward {
+		return esproto.CmdReadAllEventsForwardCompleted
+	}
+	return esproto.CmdReadAllEventsBackwardCompleted
 }
 
-func (c *conn) readAll(f *frame, reply esproto.Command, read func(*core, position, int) ([]*record, position)) error {
+func (c *conn) readAll(f *frame, forward bool) error {
 	var m esproto.ReadAllEvents
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
 	}
-	p := c.core.readAllPage(f.user, &m, read)
+	scan := allScan{forward: forward, count: int(m.GetMaxCount()), window: math.MaxInt}
+	p := c.core.readAllPage(f.user, position{m.GetCommitPosition(), m.GetPreparePosition()}, &scan)
+	c.sendAllPage(allReply(forward), f, &p, m.GetResolveLinkTos())
+	return nil
+}
+
+// sendAllPage encodes a page straight into what is sent.
+func (c *conn) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolveLinks bool) {
 	for _, r := range p.recs {
-		if _, _, ok := c.core.resolveFor(f.user, r, m.GetResolveLinkTos()); !ok {
-			p = deniedAll(p.from)
+		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
+			*p = deniedAll(p.from)
 			break
 		}
 	}
 	c.send(reply, f.id, func(b []byte) []byte {
-		for _, r := range p.recs {
-			event, link, _ := c.core.resolveFor(f.user, r, m.GetResolveLinkTos())
-			b = esproto.AppendPositionedEvent(b, 3, c.wire(event), c.wire(link), r.commit, r.prepare, c.core.persona.style)
-		}
-		b, _ = proto.MarshalOptions{}.MarshalAppend(b, &esproto.ReadAllEventsCompleted{
+		b = c.appendPositioned(b, f.user, p.recs, resolveLinks)
+		return c.core.persona.marshal(b, &esproto.ReadAllEventsCompleted{
 			CommitPosition:      proto.Int64(p.from.commit),
 			PreparePosition:     proto.Int64(p.from.prepare),
 			NextCommitPosition:  proto.Int64(p.next.commit),
@@ -73,74 +89,83 @@ func (c *conn) readAll(f *frame, reply esproto.Command, read func(*core, positio
 			Result:              p.result.Enum(),
 			Error:               proto.String(p.text),
 		})
-		return b
 	})
-	return nil
+}
+
+// appendPositioned appends the events of a page of $all, whose links u may follow.
+func (c *conn) appendPositioned(b []byte, u *user, recs []*record, resolveLinks bool) []byte {
+	for _, r := range recs {
+		event, link, _ := c.core.resolveFor(u, r, resolveLinks)
+		b = esproto.AppendPositionedEvent(b, 3, c.wire(event), c.wire(link), r.commit, r.prepare, c.core.persona.style)
+	}
+	return b
 }
 
 func deniedAll(from position) allPage {
 	return allPage{result: esproto.ReadAllEventsCompleted_AccessDenied, from: from, next: position{-1, -1}}
 }
 
-func (c *core) readAllPage(u *user, m *esproto.ReadAllEvents, read func(*core, position, int) ([]*record, position)) allPage {
-	from := position{m.GetCommitPosition(), m.GetPreparePosition()}
+func (c *core) readAllPage(u *user, from position, scan *allScan) allPage {
 	bad := func(text string) allPage {
 		return allPage{result: esproto.ReadAllEventsCompleted_Error, text: text, from: from, next: position{-1, -1}}
 	}
-	if m.GetMaxCount() > esproto.MaxReadCount {
+	mayRead := c.allowed(u, rightRead, allStream)
+	if !mayRead && c.persona.since(era20) {
+		return deniedAll(from)
+	}
+	if scan.count > esproto.MaxReadCount {
 		return bad("Read size too big, should be less than 4096 items")
 	}
 	end := position{c.end, c.end}
 	if from == (position{-1, -1}) {
 		from = end
 	}
-	if !c.allowed(u, rightRead, allStream) {
+	if !mayRead {
 		return deniedAll(from)
 	}
-	if from.commit < 0 || from.prepare < 0 || end.before(from) || m.GetMaxCount() < 0 {
+	if from.commit < 0 || from.prepare < 0 || end.before(from) || scan.count < 0 {
 		return bad("Invalid position.")
 	}
 	p := allPage{result: esproto.ReadAllEventsCompleted_Success, from: from}
-	p.recs, p.next = read(c, from, int(m.GetMaxCount()))
+	p.recs, p.next, p.end = c.scanAll(from, scan)
 	return p
 }
 
-// allForward reads the records at and behind a position.
-func (c *core) allForward(from position, count int) ([]*record, position) {
-	i := c.indexFrom(from)
-	n := min(count, len(c.log)-i)
-	if n == 0 {
-		return nil, from
+// scanAll reads the records at and behind a position, or those before it, the last one first. end is true if there were
+// no more; whoever stops at the last record has not noticed.
+func (c *core) scanAll(from position, scan *allScan) (recs []*record, next position, end bool) {
+	i, next := c.indexFrom(from), from
+	for seen := 0; len(recs) < scan.count && seen < scan.window; seen++ {
+		if scan.forward && i == len(c.log) || !scan.forward && i == 0 {
+			return recs, next, true
+		}
+		if !scan.forward {
+			i--
+		}
+		r := c.log[i]
+		if !c.persona.hidden(r) && (scan.picks == nil || scan.picks(r)) {
+			recs = append(recs, r)
+		}
+		if next = r.position(); scan.forward {
+			next = c.after(i)
+			i++
+		}
 	}
-	return c.log[i : i+n], c.after(i + n - 1)
-}
-
-// allBackward reads the records before a position, the last one first.
-func (c *core) allBackward(from position, count int) ([]*record, position) {
-	i := c.indexFrom(from)
-	n := min(count, i)
-	if n == 0 {
-		return nil, from
-	}
-	recs := make([]*record, n)
-	for k := range recs {
-		recs[k] = c.log[i-1-k]
-	}
-	return recs, recs[n-1].position()
+	return recs, next, false
 }
 
 // scavenge refuses, or answers that there is nothing to do: the log is in memory and is never cleaned up.
 func (c *conn) scavenge(f *frame) error {
 	if !f.user.isAdmin() && !f.user.in(groupOps) {
 		reply := &esproto.ScavengeDatabaseResponse{Result: esproto.ScavengeDatabaseResponse_Unauthorized.Enum()}
-		if c.core.persona.scavengeReports {
-			reply.ScavengeId, reply.TotalTimeMs, reply.TotalSpaceSaved = proto.String(textDenied), proto.Int32(0), proto.Int64(0)
+		if !c.core.persona.since(era5) {
+			reply.ScavengeId, reply.TotalTimeMs, reply.TotalSpaceSaved = proto.String(c.core.persona.denied()), proto.Int32(0), proto.Int64(0)
 		}
 		c.reply(esproto.CmdScavengeDatabaseResponse, f.id, reply)
 		return nil
 	}
 	reply := &esproto.ScavengeDatabaseResponse{Result: esproto.ScavengeDatabaseResponse_Started.Enum()}
-	if c.core.persona.scavengeReports {
+	if !c.core.persona.since(era5) {
 		reply.TotalTimeMs, reply.TotalSpaceSaved = proto.Int32(0), proto.Int64(0)
 	} else {
 		reply.ScavengeId = proto.String(newGUID().String())

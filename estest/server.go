@@ -22,6 +22,7 @@ type config struct {
 	heartbeatInterval time.Duration
 	heartbeatTimeout  time.Duration
 	logger            *slog.Logger
+	anonymous         bool
 }
 
 // WithTCPAddr has the server listen at host:port for the TCP protocol. The default is a free port of 127.0.0.1.
@@ -33,6 +34,10 @@ func WithHTTPAddr(addr string) Option { return func(c *config) { c.httpAddr = ad
 
 // WithPersona has the server behave as another version than 5.0.11 where versions differ.
 func WithPersona(p Persona) Option { return func(c *config) { c.persona = p } }
+
+// WithAnonymousAccess has the server of a persona that denies everything to clients without credentials, 23.10, treat them
+// as earlier servers do: they may do what every user may.
+func WithAnonymousAccess() Option { return func(c *config) { c.anonymous = true } }
 
 // WithHeartbeat changes after which silence the server asks a client for a sign of life, 2 s by default, and after which
 // further silence it closes the connection, 1 s by default. Both must be positive.
@@ -93,6 +98,9 @@ func Start(opts ...Option) (*Server, error) {
 	p, err := personaOf(cfg.persona)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.anonymous {
+		p.denyAnonymous = false
 	}
 	s := &Server{cfg: cfg, core: newCore(p, cfg.logger)}
 	s.life.Lock()

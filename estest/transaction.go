@@ -33,7 +33,7 @@ func (c *conn) transactionStart(f *frame) error {
 		c.core.end += int64(recordOverhead + len(name))
 	} else {
 		reply.TransactionId = proto.Int64(-1)
-		reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(textDenied)
+		reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(c.core.persona.denied())
 	}
 	c.reply(esproto.CmdTransactionStartCompleted, f.id, reply)
 	return nil
@@ -52,7 +52,7 @@ func (c *conn) transactionWrite(f *frame) error {
 		views[i] = esproto.NewEventView{EventID: e.GetEventId(), EventType: e.GetEventType(),
 			DataContentType: e.GetDataContentType(), Data: e.GetData(), Metadata: e.GetMetadata()}
 	}
-	events, err := checkEvents(views)
+	events, err := c.core.persona.checkEvents(views)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (c *conn) transactionWrite(f *frame) error {
 		if c.core.allowed(f.user, rightWrite, t.stream) {
 			c.core.writeTransaction(t, events)
 		} else {
-			reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(textDenied)
+			reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(c.core.persona.denied())
 		}
 	}
 	c.reply(esproto.CmdTransactionWriteCompleted, f.id, reply)
@@ -101,7 +101,7 @@ func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCo
 	}
 	t := c.transact[id]
 	if t == nil || !c.allowed(u, rightWrite, t.stream) {
-		return failed(esproto.OperationResult_AccessDenied, textDenied)
+		return failed(esproto.OperationResult_AccessDenied, c.persona.denied())
 	}
 	d := c.decide(t.stream, t.expected, idsOf(t.events))
 	var first, last, commit int64
@@ -111,7 +111,7 @@ func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCo
 	case decideWrong:
 		return failed(esproto.OperationResult_WrongExpectedVersion, textWrongVersion)
 	case decideKnown:
-		first, last, commit = d.first, d.last, -1
+		first, last, commit = d.first, d.last, c.knownPosition(&d)
 	default:
 		first, last = d.current+1, d.current+int64(len(t.events))
 		commit = c.finishTransaction(t, first)

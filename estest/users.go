@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -19,6 +20,23 @@ type user struct {
 	password string
 	groups   []string
 	disabled bool
+}
+
+// credentials cuts the credentials off a payload. The servers from 20.6 on look for a token where the first letter of
+// the login is: a login that does not begin in ASCII is one, and none that anybody has issued.
+func (p *persona) credentials(b []byte) (c esproto.Credentials, rest []byte, ok bool) {
+	if p.since(era20) && len(b) >= 2 && b[1] >= 0x80 {
+		n := -int(int16(binary.LittleEndian.Uint16(b)))
+		if len(b)-2 < n {
+			return c, nil, false
+		}
+		return c, b[2+n:], true
+	}
+	c, rest, err := esproto.SplitCredentials(b)
+	if err != nil || c.Password == "" && len(rest) == 0 && !p.since(era20) {
+		return c, nil, false
+	}
+	return c, rest, true
 }
 
 // builtinUsers are those that every new server has.
@@ -57,12 +75,49 @@ func (c *conn) authenticate(f *frame, creds *esproto.Credentials) {
 		c.notAuthenticated(f.id, "No user credentials provided.")
 		return
 	}
-	c.user = c.core.login(creds.Login, creds.Password)
-	if c.refused = c.user == nil; c.refused {
-		c.notAuthenticated(f.id, "Unauthorized")
+	user := c.core.login(creds.Login, creds.Password)
+	if c.core.persona.since(era20) {
+		// Until the check is done nobody is authenticated, not even who was before.
+		c.user, c.refused = nil, true
+		c.pending = &pendingLogin{id: f.id, user: user, before: c.pending}
 		return
 	}
-	c.send(esproto.CmdAuthenticated, f.id, nil)
+	c.settleLogin(f.id, user)
+}
+
+// pendingLogin is an Authenticate whose answer is still to come.
+type pendingLogin struct {
+	id     esproto.CorrelationID
+	user   *user
+	before *pendingLogin
+}
+
+// finishLogin answers what is pending. Only the goroutine that reads the connection may call it.
+func (c *conn) finishLogin() {
+	if c.pending == nil {
+		return
+	}
+	c.core.mu.Lock()
+	defer c.core.mu.Unlock()
+	p := c.pending
+	c.pending = nil
+	c.settlePending(p)
+}
+
+func (c *conn) settlePending(p *pendingLogin) {
+	if p != nil {
+		c.settlePending(p.before)
+		c.settleLogin(p.id, p.user)
+	}
+}
+
+func (c *conn) settleLogin(id esproto.CorrelationID, user *user) {
+	c.user, c.refused = user, user == nil
+	if c.refused {
+		c.notAuthenticated(id, "Unauthorized")
+		return
+	}
+	c.send(esproto.CmdAuthenticated, id, nil)
 }
 
 func (c *conn) notAuthenticated(id esproto.CorrelationID, text string) {

@@ -14,6 +14,10 @@ type volatileSub struct {
 	id           esproto.CorrelationID
 	stream       string // empty for all streams
 	resolveLinks bool
+
+	filter     *filter // nil to get everything
+	interval   int     // how many events are looked at between checkpoints; 0 if there are none
+	considered int     // since the last checkpoint
 }
 
 func (c *conn) subscribe(f *frame) error {
@@ -21,25 +25,46 @@ func (c *conn) subscribe(f *frame) error {
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
 	}
-	core, name := c.core, m.GetEventStreamId()
+	c.addVolatile(f.user, &volatileSub{conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos()})
+	return nil
+}
+
+func (c *conn) subscribeFiltered(f *frame) error {
+	var m esproto.FilteredSubscribeToStream
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err
+	}
+	picked, err := filterOf(m.GetFilter())
+	if err != nil {
+		return err
+	}
+	sub := &volatileSub{conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos(), filter: &picked}
+	if n := int(m.GetCheckpointInterval()); n >= 0 {
+		sub.interval = max(n, 1)
+	}
+	c.addVolatile(f.user, sub)
+	return nil
+}
+
+// addVolatile confirms a subscription, or drops it if the user may not read what it is for.
+func (c *conn) addVolatile(u *user, sub *volatileSub) {
+	core, name := c.core, sub.stream
 	readable := name
 	if name == "" {
 		readable = allStream
 	}
-	if !core.allowed(f.user, rightRead, readable) {
-		c.drop(f.id, esproto.SubscriptionDropped_AccessDenied)
-		return nil
+	if !core.allowed(u, rightRead, readable) {
+		c.drop(sub.id, esproto.SubscriptionDropped_AccessDenied)
+		return
 	}
 	reply := &esproto.SubscriptionConfirmation{LastCommitPosition: proto.Int64(core.lastCommit)}
 	if name != "" {
 		reply.LastEventNumber = proto.Int64(c.narrow(core.lastNumber(name)))
 	}
-	core.dropVolatileSub(core.volatile[f.id])
-	sub := &volatileSub{conn: c, id: f.id, stream: name, resolveLinks: m.GetResolveLinkTos()}
-	core.volatile[f.id] = sub
+	core.dropVolatileSub(core.volatile[sub.id])
+	core.volatile[sub.id] = sub
 	core.byStream[name] = append(core.byStream[name], sub)
-	c.reply(esproto.CmdSubscriptionConfirmation, f.id, reply)
-	return nil
+	c.reply(esproto.CmdSubscriptionConfirmation, sub.id, reply)
 }
 
 // lastNumber returns the number of a stream's last event, -1 without one. The metadata stream of a deleted stream is
@@ -106,14 +131,41 @@ func (c *core) pushVolatile(recs []*record) {
 }
 
 func (s *volatileSub) push(recs []*record) {
-	core := s.conn.core
 	for _, r := range recs {
-		event, link := r, (*record)(nil)
-		if s.resolveLinks {
-			event, link = core.resolve(r) // the rights on the target are not looked at
+		if s.picks(r) {
+			s.pushOne(r)
 		}
-		s.conn.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
-			return esproto.AppendStreamEventAppeared(b, s.conn.wire(event), s.conn.wire(link), r.commit, r.prepare, core.persona.style)
-		})
+		s.consider(r)
 	}
+}
+
+func (s *volatileSub) picks(r *record) bool {
+	return (s.stream != "" || !s.conn.core.persona.hidden(r)) && (s.filter == nil || s.filter.picks(r))
+}
+
+func (s *volatileSub) pushOne(r *record) {
+	core := s.conn.core
+	event, link := r, (*record)(nil)
+	if s.resolveLinks {
+		event, link = core.resolve(r) // the rights on the target are not looked at
+	}
+	s.conn.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
+		return esproto.AppendStreamEventAppeared(b, s.conn.wire(event), s.conn.wire(link), r.commit, r.prepare, core.persona.style)
+	})
+}
+
+// consider counts an event, whether it was picked or not, and tells the client of each interval's last.
+func (s *volatileSub) consider(r *record) {
+	if s.interval == 0 {
+		return
+	}
+	if s.considered++; s.considered < s.interval {
+		return
+	}
+	s.considered = 0
+	s.conn.push(esproto.CmdCheckpointReached, s.id, func(b []byte) []byte {
+		return s.conn.core.persona.marshal(b, &esproto.CheckpointReached{
+			CommitPosition: proto.Int64(r.commit), PreparePosition: proto.Int64(r.prepare),
+		})
+	})
 }

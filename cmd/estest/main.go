@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	tcp := flags.String("tcp", "127.0.0.1:1113", "`host:port` for the TCP protocol")
 	http := flags.String("http", "127.0.0.1:2113", "`host:port` for HTTP; empty for none")
-	persona := flags.String("persona", string(estest.Persona5011), "server `version` to behave as: 5.0.11 or 4.1.4")
+	persona := flags.String("persona", string(estest.Persona5011), "server `version` to behave as: 5.0.11, 4.1.4 or 23.10")
 	level := flags.String("log-level", "warn", "what to log: debug, info, warn or error")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -98,7 +98,7 @@ type AppendResult struct {
 // Append may be called by many goroutines at once; their frames are sent together. The slices of the events must not
 // be changed before it returns.
 func (c *Client) Append(ctx context.Context, stream string, expected ExpectedVersion, events ...EventData) (AppendResult, error) {
-	if err := validateAppend(stream, expected, events); err != nil {
+	if err := ValidateAppend(stream, expected, events...); err != nil {
 		return AppendResult{}, err
 	}
 	op := appendOps.Get().(*appendOp)
@@ -121,7 +121,9 @@ func (c *Client) Append(ctx context.Context, stream string, expected ExpectedVer
 	}, nil
 }
 
-func validateAppend(stream string, expected ExpectedVersion, events []EventData) error {
+// ValidateAppend reports what Append would refuse without asking the server, as an *ArgumentError. It serves callers that
+// make several appends and want to know of a mistake before the first.
+func ValidateAppend(stream string, expected ExpectedVersion, events ...EventData) error {
 	if err := validateName("stream", stream); err != nil {
 		return err
 	}

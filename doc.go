@@ -1,0 +1,44 @@
+// Package eventstore is a Watermill Pub/Sub for EventStore (EventStoreDB), over its TCP protocol, for servers 4.1 to 23.10.
+//
+// A topic is a stream. Messages are events: a Publish call appends them, a Subscriber reads them in one of three ways.
+//
+//	                     how messages are shared              what a new subscriber gets   acks
+//	consumer group       each to one subscriber of the group  from the group's progress    kept by the server
+//	fan-out (volatile)   each to every subscription           what comes from now on       hand out the next
+//	catch-up             each to every subscription           all, from a start position   hand out the next
+//
+// All of them hand out one message at a time and the next one after its ack, so that the order of the stream is kept;
+// SubscriberConfig.Concurrency gives up just that much of it that is wanted. A nacked message is handed out again by the
+// same subscription after a pause. Delivery is at least once.
+//
+//	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{
+//		ConnectionString: "tcp://admin:changeit@localhost:1113",
+//	}, logger)
+//	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+//		ConnectionString: "tcp://admin:changeit@localhost:1113",
+//		ConsumerGroup:    "invoices",
+//	}, logger)
+//
+// # Topics and streams
+//
+// PublisherConfig.StreamName spreads a topic over streams, one for each aggregate for example; SubscriberConfig.StreamName
+// and ResolveLinks bring them together again, by the server's projections: "$ce-order" has the events of all streams whose
+// name begins with "order-". The topic "$all", in catch-up mode, is everything.
+//
+// # Lost connections
+//
+// Connections heal by themselves, with backoff, for ever. Publish waits for one until the message's context or
+// PublisherConfig.PublishTimeout ends. Where a reply was lost it publishes again if the server is sure to recognise the
+// events; else the error says that the outcome is unknown (esclient.ErrOutcomeUnknown, PublishError.Unknown), or
+// PublisherConfig.RepublishUnknown decides. Subscriptions go on where they were: a group's messages that were acked while
+// the connection was gone are acked again and not handed out twice, and what a volatile subscription missed is read back.
+//
+// The server keeps a group's progress with a delay (esclient.PersistentSettings, CheckpointAfter and the counts). After its
+// restart, or when another node becomes the leader, it may deliver messages again that were acked before. A Subscriber
+// that was connected remembers them and acks them again; another one gets them twice.
+//
+// # Package esclient
+//
+// The connector is a layer over package esclient, a full client for EventStore which can be used by itself and lend its
+// connection to Publishers and Subscribers. Package estest is an EventStore in the process for tests and first steps.
+package eventstore

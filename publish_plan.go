@@ -1,0 +1,155 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// plannedAppend is one append of a Publish call.
+type plannedAppend struct {
+	stream    string
+	expected  esclient.ExpectedVersion
+	events    []esclient.EventData
+	messages  []*message.Message
+	size      int
+	continued bool // the next append goes on with the same stream: together they were too large
+}
+
+// follow sets what a continuation expects, once the append before it is written. What demanded an exact version goes on
+// demanding it, so that nothing can come between.
+func (a *plannedAppend) follow(expected esclient.ExpectedVersion, last int64) {
+	if expected >= esclient.NoStream {
+		a.expected = esclient.ExpectedVersion(last)
+	}
+}
+
+// plan marshals all messages and decides which are written together, before anything is sent.
+func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAppend, error) {
+	if len(messages) == 1 {
+		a := plannedAppend{messages: messages, events: make([]esclient.EventData, 1)}
+		var err error
+		if a.stream, a.events[0], err = p.event(topic, messages[0]); err != nil {
+			return nil, err
+		}
+		if a.expected, err = p.expected(messages, 0); err != nil {
+			return nil, err
+		}
+		return []plannedAppend{a}, nil
+	}
+	var order []string
+	byStream := make(map[string][]plannedAppend)
+	for _, m := range messages {
+		stream, event, err := p.event(topic, m)
+		if err != nil {
+			return nil, err
+		}
+		if byStream[stream] == nil {
+			order = append(order, stream)
+		}
+		byStream[stream] = addToPlan(byStream[stream], stream, m, event)
+	}
+	var all []plannedAppend
+	for _, stream := range order {
+		if err := p.expect(byStream[stream]); err != nil {
+			return nil, err
+		}
+		all = append(all, byStream[stream]...)
+	}
+	return all, nil
+}
+
+func addToPlan(appends []plannedAppend, stream string, m *message.Message, event esclient.EventData) []plannedAppend {
+	size := esclient.AppendEventSize(&event)
+	if n := len(appends); n == 0 || appends[n-1].size+size > esclient.MaxAppendSize {
+		if n > 0 {
+			appends[n-1].continued = true
+		}
+		appends = append(appends, plannedAppend{stream: stream, size: esclient.AppendSize(stream)})
+	}
+	a := &appends[len(appends)-1]
+	a.size += size
+	a.events = append(a.events, event)
+	a.messages = append(a.messages, m)
+	return appends
+}
+
+// expect sets the expected version of the appends to one stream. Only the first of its messages can demand something of
+// what is there; others may only say the same, or what then follows of it.
+func (p *Publisher) expect(appends []plannedAppend) error {
+	var messages []*message.Message
+	for i := range appends {
+		messages = append(messages, appends[i].messages...)
+	}
+	first, err := p.expected(messages, 0)
+	if err != nil {
+		return err
+	}
+	for i := range appends {
+		appends[i].expected = first
+	}
+	for i := 1; i < len(messages); i++ {
+		if _, err := p.expected(messages, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expected returns what is expected of the stream before message i of those that go to it.
+func (p *Publisher) expected(messages []*message.Message, i int) (esclient.ExpectedVersion, error) {
+	first, ok := expectedVersionFromCtx(messages[0].Context())
+	if !ok {
+		first = p.cfg.ExpectedVersion
+	}
+	if i == 0 {
+		return first, nil
+	}
+	v, ok := expectedVersionFromCtx(messages[i].Context())
+	if !ok || v == first || first >= esclient.NoStream && v == first+esclient.ExpectedVersion(i) {
+		return v, nil
+	}
+	return 0, &esclient.ArgumentError{Argument: "messages", Reason: fmt.Sprintf(
+		"message %q expects version %v behind others of the same stream that expect %v: publish it by itself", messages[i].UUID, v, first)}
+}
+
+// event makes the event of a message, and finds out where it goes.
+func (p *Publisher) event(topic string, m *message.Message) (string, esclient.EventData, error) {
+	if err := m.Context().Err(); err != nil {
+		return "", esclient.EventData{}, fmt.Errorf("the context of message %q has ended: %w", m.UUID, context.Cause(m.Context()))
+	}
+	stream, err := p.cfg.StreamName(topic, m)
+	if err != nil {
+		return "", esclient.EventData{}, fmt.Errorf("the stream of message %q: %w", m.UUID, err)
+	}
+	e, err := p.cfg.Marshaler.Marshal(topic, m)
+	if err != nil {
+		return "", esclient.EventData{}, &MarshalError{MessageUUID: m.UUID, Err: err}
+	}
+	if err := esclient.ValidateAppend(stream, esclient.Any, e); err != nil {
+		return "", esclient.EventData{}, fmt.Errorf("message %q: %w", m.UUID, err)
+	}
+	switch {
+	case e.ID != uuid.Nil:
+	case p.cfg.UseMessageUUIDAsEventID && m.UUID != "":
+		e.ID = eventID(m.UUID)
+	case p.cfg.RepublishUnknown:
+		e.ID = uuid.New()
+	}
+	return stream, e, nil
+}
+
+// namespace makes event ids of message UUIDs of other forms. It must never change.
+var namespace = uuid.MustParse("7c2a3b1e-52a7-4c1f-9d0a-6f0e6a0f5b58")
+
+func eventID(messageUUID string) uuid.UUID {
+	// Parse takes other forms, too, such as urn:uuid:…, but two messages must not get one id for being alike.
+	if id, err := uuid.Parse(messageUUID); err == nil && len(messageUUID) == 36 && id != uuid.Nil {
+		return id
+	}
+	return uuid.NewSHA1(namespace, []byte(messageUUID))
+}

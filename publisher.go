@@ -1,0 +1,266 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// Defaults of PublisherConfig.
+const (
+	DefaultPublishTimeout = 30 * time.Second
+	DefaultCloseTimeout   = 30 * time.Second
+)
+
+// PublisherConfig says where and how a Publisher publishes. Either ConnectionString or Client is needed; everything else
+// has a default.
+type PublisherConfig struct {
+	// ConnectionString has the Publisher open a connection of its own, which Close closes; see
+	// esclient.ParseConnectionString.
+	ConnectionString string
+	// Client is a client that the Publisher borrows: it uses its connection together with others, and never closes it.
+	Client *esclient.Client
+
+	// Marshaler makes events of messages. The default is DefaultMarshaler{}.
+	Marshaler Marshaler
+	// StreamName returns the stream that a message goes to. By default this is the topic itself. A stream for each
+	// aggregate is made of the topic and something of the message: "order-" + id. It may be called by many goroutines
+	// at once.
+	StreamName func(topic string, msg *message.Message) (string, error)
+	// ExpectedVersion is demanded of every stream that is written to: esclient.NoStream, esclient.StreamExists or
+	// esclient.Any, which is also what zero stands for. A version for a single message goes with its context, see
+	// WithExpectedVersion, and wins.
+	ExpectedVersion esclient.ExpectedVersion
+	// UseMessageUUIDAsEventID gives an event the UUID of its message as its id, so that a message that is published
+	// twice is written once, by the server's rules (see esclient.Client.Append). A UUID of another form than that of
+	// RFC 4122 is hashed into one; an empty one stands for a random id.
+	//
+	// Beware: messages that are published again on purpose, by the Requeuer, the PoisonQueue or a retry topic, keep
+	// their UUID. If they go to a stream that has the event already, they are swallowed without an error, and a Publish
+	// call of a known message with new ones behind it is refused with esclient.ErrWrongExpectedVersion. By default ids
+	// are made anew for each Publish call and kept over its retries.
+	UseMessageUUIDAsEventID bool
+	// RepublishUnknown publishes once more, with the same event ids, when a lost connection leaves it open whether
+	// messages were written. The server recognises the ids, so that nothing is written twice, unless it was restarted or
+	// another node has become the leader meanwhile. Without it Publish returns esclient.ErrOutcomeUnknown. With an exact
+	// expected version, or esclient.NoStream, nothing is ever unknown for that reason.
+	RepublishUnknown bool
+	// PublishTimeout bounds a Publish call, on top of the contexts of its messages, from waiting for a connection to the
+	// last reply. The default is DefaultPublishTimeout; a negative value is no limit.
+	PublishTimeout time.Duration
+	// CloseTimeout is how long Close waits for Publish calls that are under way. The default is DefaultCloseTimeout.
+	CloseTimeout time.Duration
+}
+
+func (c *PublisherConfig) setDefaults() {
+	if c.Marshaler == nil {
+		c.Marshaler = DefaultMarshaler{}
+	}
+	if c.StreamName == nil {
+		c.StreamName = func(topic string, _ *message.Message) (string, error) { return topic, nil }
+	}
+	if c.ExpectedVersion == 0 {
+		c.ExpectedVersion = esclient.Any
+	}
+	if c.PublishTimeout == 0 {
+		c.PublishTimeout = DefaultPublishTimeout
+	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = DefaultCloseTimeout
+	}
+}
+
+// Validate reports the first setting that cannot be used, as an *esclient.ConfigError.
+func (c *PublisherConfig) Validate() error {
+	if err := validateConnection("PublisherConfig", c.ConnectionString, c.Client); err != nil {
+		return err
+	}
+	switch c.ExpectedVersion {
+	case 0, esclient.Any, esclient.NoStream, esclient.StreamExists:
+	default:
+		return configError("PublisherConfig.ExpectedVersion", c.ExpectedVersion.String(),
+			"is the number of an event; only a single message can expect that, see WithExpectedVersion")
+	}
+	if c.CloseTimeout < 0 {
+		return configError("PublisherConfig.CloseTimeout", c.CloseTimeout.String(), "is negative")
+	}
+	return nil
+}
+
+// Publisher is Watermill's Publisher for EventStore. Its methods may be called by any number of goroutines at once.
+type Publisher struct {
+	cfg        PublisherConfig
+	conn       connection
+	log        watermill.LoggerAdapter
+	trace      bool
+	errTimeout error
+
+	mu      sync.Mutex
+	closed  bool
+	pending sync.WaitGroup // Publish calls under way
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var _ message.Publisher = (*Publisher)(nil)
+
+// NewPublisher makes a Publisher. It fails for a configuration that cannot be used, with an *esclient.ConfigError, but not
+// for a server that cannot be reached: Publish waits for the connection, and logger, which may be nil, is told of it.
+func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publisher, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	config.setDefaults()
+	p := &Publisher{cfg: config, log: orNop(logger).With(watermill.LogFields{"provider": "eventstore"})}
+	p.trace = !quiet(p.log)
+	p.errTimeout = fmt.Errorf("eventstore: not published within PublishTimeout, %v: %w", config.PublishTimeout, context.DeadlineExceeded)
+	var err error
+	if p.conn, err = connect(config.ConnectionString, config.Client, p.log); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Publish appends messages to the stream of a topic, in order, and returns when the server has them safe. Messages for one
+// stream are written all together or not at all, as long as they fit into one append of esclient.MaxAppendSize bytes; more
+// are written in order, by several. Messages that PublisherConfig.StreamName spreads over several streams are written
+// stream by stream, in the order in which the streams occur.
+//
+// The call ends early when the context of any of its messages ends, or after PublisherConfig.PublishTimeout. The error is
+// then, as for every failure of the server, a *PublishError, which tells which messages were written. Messages are not
+// changed.
+func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
+	if !p.begin() {
+		return ErrPublisherClosed
+	}
+	defer p.pending.Done()
+	if len(messages) == 0 {
+		return nil
+	}
+	appends, err := p.plan(topic, messages)
+	if err != nil {
+		return &PublishError{Topic: topic, NotWritten: messages, Err: err}
+	}
+	ctx, cancel := p.context(messages)
+	defer cancel()
+	for i := range appends {
+		if err := p.append(ctx, appends, i); err != nil {
+			return publishError(topic, appends, i, err)
+		}
+		p.traceAppend(topic, &appends[i])
+	}
+	return nil
+}
+
+func (p *Publisher) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.pending.Add(1)
+	return true
+}
+
+// context returns a context that ends with that of any message and with the timeout. Its values are the first message's.
+func (p *Publisher) context(messages []*message.Message) (context.Context, context.CancelFunc) {
+	ctx, cancel := messages[0].Context(), context.CancelFunc(func() {})
+	if p.cfg.PublishTimeout > 0 {
+		ctx, cancel = context.WithTimeoutCause(ctx, p.cfg.PublishTimeout, p.errTimeout)
+	}
+	for _, m := range messages[1:] {
+		if m.Context() != messages[0].Context() && m.Context().Done() != nil {
+			ctx, cancel = endsWith(ctx, cancel, m.Context())
+		}
+	}
+	return ctx, cancel
+}
+
+// endsWith returns a context like ctx that also ends when other does.
+func endsWith(ctx context.Context, cancel context.CancelFunc, other context.Context) (context.Context, context.CancelFunc) {
+	joined, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(other, func() { end(context.Cause(other)) })
+	return joined, func() {
+		stop()
+		end(context.Canceled)
+		cancel()
+	}
+}
+
+// append performs one of the planned appends, and again while its outcome is unknown if that is wanted.
+func (p *Publisher) append(ctx context.Context, appends []plannedAppend, i int) error {
+	a := &appends[i]
+	for {
+		result, err := p.conn.client.Append(ctx, a.stream, a.expected, a.events...)
+		if err == nil {
+			if a.continued {
+				appends[i+1].follow(a.expected, result.LastEventNumber)
+			}
+			return nil
+		}
+		if !p.cfg.RepublishUnknown || !errors.Is(err, esclient.ErrOutcomeUnknown) || ctx.Err() != nil || errors.Is(err, esclient.ErrClosed) {
+			return err
+		}
+		p.log.Info("Publishing again, since it is not known whether it was written", watermill.LogFields{
+			"stream": a.stream, "messages": len(a.messages), "reason": err.Error(),
+		})
+	}
+}
+
+func publishError(topic string, appends []plannedAppend, failed int, err error) error {
+	e := &PublishError{Topic: topic, Stream: appends[failed].stream, Err: err}
+	for i := range appends {
+		switch {
+		case i < failed:
+			e.Written = append(e.Written, appends[i].messages...)
+		case i == failed && errors.Is(err, esclient.ErrOutcomeUnknown):
+			e.Unknown = append(e.Unknown, appends[i].messages...)
+		default:
+			e.NotWritten = append(e.NotWritten, appends[i].messages...)
+		}
+	}
+	return e
+}
+
+func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
+	if !p.trace {
+		return
+	}
+	for _, m := range a.messages {
+		p.log.Trace("Message published", watermill.LogFields{"topic": topic, "stream": a.stream, "message_uuid": m.UUID})
+	}
+}
+
+// Close lets further Publish calls fail with ErrPublisherClosed, waits for those under way, at most for CloseTimeout, and
+// closes the connection if it is the Publisher's own; what was still under way fails then. It may be called more than once
+// and by several goroutines, and returns when all is done.
+func (p *Publisher) Close() error {
+	p.closeOnce.Do(func() {
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
+		done := make(chan struct{})
+		go func() {
+			p.pending.Wait()
+			close(done)
+		}()
+		limit := time.NewTimer(p.cfg.CloseTimeout)
+		defer limit.Stop()
+		select {
+		case <-done:
+		case <-limit.C:
+			p.log.Error("Publish calls are still under way after CloseTimeout", nil, watermill.LogFields{"timeout": p.cfg.CloseTimeout.String()})
+		}
+		p.closeErr = p.conn.close()
+		p.log.Debug("Publisher closed", nil)
+	})
+	return p.closeErr
+}

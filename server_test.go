@@ -1,0 +1,150 @@
+package eventstore_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// serverURL names a real server to run the tests on; without it each test has an embedded one.
+const serverURL = "WATERMILL_TEST_EVENTSTORE_URL"
+
+// patience is how long tests wait for what must come.
+const patience = 20 * time.Second
+
+// connectionString returns that of the server under test.
+func connectionString(t testing.TB) string {
+	t.Helper()
+	if url := os.Getenv(serverURL); url != "" {
+		return url
+	}
+	return estest.Run(t).ConnectionString()
+}
+
+// embedded returns an embedded server, for tests that need control of it.
+func embedded(t testing.TB, opts ...estest.Option) *estest.Server {
+	t.Helper()
+	if os.Getenv(serverURL) != "" {
+		t.Skip("needs control of the server, which a server given by " + serverURL + " does not offer")
+	}
+	return estest.Run(t, opts...)
+}
+
+func newPublisher(t testing.TB, cfg eventstore.PublisherConfig) *eventstore.Publisher {
+	t.Helper()
+	pub, err := eventstore.NewPublisher(cfg, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, pub.Close()) })
+	return pub
+}
+
+func newSubscriber(t testing.TB, cfg eventstore.SubscriberConfig) *eventstore.Subscriber {
+	t.Helper()
+	if cfg.NackDelay == 0 {
+		cfg.NackDelay = time.Millisecond
+	}
+	sub, err := eventstore.NewSubscriber(cfg, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, sub.Close()) })
+	return sub
+}
+
+func subscribe(t testing.TB, sub message.Subscriber, topic string) <-chan *message.Message {
+	t.Helper()
+	messages, err := sub.Subscribe(context.Background(), topic)
+	require.NoError(t, err)
+	return messages
+}
+
+var (
+	run    = time.Now().UnixNano()
+	unique atomic.Int64
+)
+
+// name returns a name that no other test has, nor an earlier run on the same server.
+func name(what string) string { return fmt.Sprintf("%s-%x-%d", what, run, unique.Add(1)) }
+
+func newMessage(payload string) *message.Message {
+	return message.NewMessage(watermill.NewUUID(), message.Payload(payload))
+}
+
+// publishNumbered publishes messages whose payloads are the numbers from from to to, each in a Publish call of its own.
+func publishNumbered(t testing.TB, pub message.Publisher, topic string, from, to int) {
+	t.Helper()
+	for n := from; n <= to; n++ {
+		require.NoError(t, pub.Publish(topic, newMessage(fmt.Sprint(n))))
+	}
+}
+
+// receive returns the next message.
+func receive(t testing.TB, messages <-chan *message.Message) *message.Message {
+	t.Helper()
+	select {
+	case msg, ok := <-messages:
+		require.True(t, ok, "the channel is closed")
+		return msg
+	case <-time.After(patience):
+		require.FailNow(t, "no message came")
+		return nil
+	}
+}
+
+// consume acks n messages and returns their payloads.
+func consume(t testing.TB, messages <-chan *message.Message, n int) []string {
+	t.Helper()
+	var payloads []string
+	for range n {
+		msg := receive(t, messages)
+		payloads = append(payloads, string(msg.Payload))
+		msg.Ack()
+	}
+	return payloads
+}
+
+// silence fails the test if a message comes within a moment.
+func silence(t testing.TB, messages <-chan *message.Message) {
+	t.Helper()
+	select {
+	case msg, ok := <-messages:
+		if ok {
+			require.FailNow(t, "a message came", "payload %q", msg.Payload)
+		}
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
+// closes waits for the end of a channel.
+func closes(t testing.TB, messages <-chan *message.Message) {
+	t.Helper()
+	limit := time.After(patience)
+	for {
+		select {
+		case _, ok := <-messages:
+			if !ok {
+				return
+			}
+		case <-limit:
+			require.FailNow(t, "the channel is not closed")
+		}
+	}
+}
+
+// numbers returns the numbers from from to to, as consume does.
+func numbers(from, to int) []string {
+	var s []string
+	for n := from; n <= to; n++ {
+		s = append(s, fmt.Sprint(n))
+	}
+	return s
+}

@@ -14,10 +14,10 @@ type CatchUpOptions struct {
 	Start Start
 	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
-	// PageSize is how many events are read at a time, 1 to MaxPageSize; 0 means DefaultPageSize.
+	// PageSize is how many events are read at a time, 1 to MaxPageSize; 0 means Config.CatchUpPageSize.
 	PageSize int
-	// BufferSize is how many pushed events are held for the consumer; 0 means DefaultBufferSize. When it overflows,
-	// the subscription goes back to reading until it has caught up again.
+	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize. When it
+	// overflows, the subscription goes back to reading until it has caught up again.
 	BufferSize int
 }
 
@@ -31,6 +31,9 @@ type CatchUpOptions struct {
 func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts CatchUpOptions) (*Subscription, error) {
 	if err := opts.Start.validate(stream); err != nil {
 		return nil, err
+	}
+	if opts.PageSize == 0 {
+		opts.PageSize = c.cfg.CatchUpPageSize
 	}
 	if err := validatePageSize("CatchUpOptions.PageSize", &opts.PageSize); err != nil {
 		return nil, err

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -28,17 +30,22 @@ const (
 	defaultConnectionName    = "watermill-eventstore"
 )
 
-// Config says how a Client connects and works. Address, or Discoverer, is all that is needed; ParseConnectionString makes
-// a Config from a string.
+// Config says how a Client connects and works. Address, Gossip or Discoverer is all that is needed; ParseConnectionString
+// makes a Config from a string, which may then be changed, and String prints it without the password.
 type Config struct {
 	// Address is the host:port of a node; without a port it is DefaultPort. It is not used where Discoverer is set.
 	Address string
-	// Discoverer finds the node to connect to, for clusters; see package discovery. It wins over Address.
-	// Discoverer finds the node to connect to, for clusters; see package discovery. It wins over Address.
+	// Gossip, if not nil, has the node found by asking the nodes of a cluster; it wins over Address. Its SecureTCP follows
+	// TLS, and where it has TLS but no Credentials, those below are sent.
+	Gossip *discovery.GossipConfig
+	// Discoverer, if not nil, finds the node to connect to; see package discovery. It wins over Gossip and Address.
 	Discoverer discovery.Discoverer
 	// TLS, if not nil, has the connection encrypted. The server's certificate is verified unless the configuration says
 	// otherwise; without a ServerName it must be that of the host.
 	TLS *tls.Config
+	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's. New reads it,
+	// where TLS is set without RootCAs, and uses it for Gossip in the same way.
+	TLSCAFile string
 	// Credentials are the user that the connection acts for, unless a call has its own; see WithCredentials. Without
 	// them the connection is anonymous.
 	Credentials *Credentials
@@ -75,6 +82,13 @@ type Config struct {
 	// DefaultMaxPendingBytes.
 	MaxPendingBytes int
 
+	// CatchUpPageSize, SubscriptionBufferSize and PersistentInFlight stand for CatchUpOptions.PageSize, BufferSize and
+	// PersistentOptions.InFlight where those are 0. The defaults are DefaultPageSize, DefaultBufferSize and
+	// DefaultInFlight.
+	CatchUpPageSize        int
+	SubscriptionBufferSize int
+	PersistentInFlight     int
+
 	// Logger is told of connections: made and lost at Info and Warn, refused credentials at Error. The default is none.
 	Logger *slog.Logger
 	// Hooks are told what happens in the client.
@@ -99,14 +113,17 @@ func (c *Config) setDefaults() {
 	if c.MaxReconnectDelay == 0 {
 		c.MaxReconnectDelay = max(DefaultMaxReconnectDelay, c.ReconnectDelay)
 	}
-	if c.MaxRetries == 0 {
-		c.MaxRetries = DefaultMaxRetries
-	}
-	if c.MaxFrameSize == 0 {
-		c.MaxFrameSize = esproto.MaxFrameSize
-	}
-	if c.MaxPendingBytes == 0 {
-		c.MaxPendingBytes = DefaultMaxPendingBytes
+	for _, d := range []struct {
+		v   *int
+		def int
+	}{
+		{&c.MaxRetries, DefaultMaxRetries}, {&c.MaxFrameSize, esproto.MaxFrameSize},
+		{&c.MaxPendingBytes, DefaultMaxPendingBytes}, {&c.CatchUpPageSize, DefaultPageSize},
+		{&c.SubscriptionBufferSize, DefaultBufferSize}, {&c.PersistentInFlight, DefaultInFlight},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
 	}
 	if c.ConnectionName == "" {
 		c.ConnectionName = defaultConnectionName
@@ -143,20 +160,43 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.MaxReconnectDelay > 0 && c.MaxReconnectDelay < c.ReconnectDelay {
-		return &ConfigError{Setting: "MaxReconnectDelay", Value: c.MaxReconnectDelay.String(), Reason: "is less than ReconnectDelay"}
+		return &ConfigError{
+			Setting: "MaxReconnectDelay", Value: c.MaxReconnectDelay.String(), Reason: "is less than ReconnectDelay",
+		}
 	}
-	if c.MaxReconnects < 0 {
-		return &ConfigError{Setting: "MaxReconnects", Value: strconv.Itoa(c.MaxReconnects), Reason: "is negative; 0 is for ever"}
-	}
-	if c.MaxFrameSize < 0 || c.MaxFrameSize > esproto.MaxFrameSize {
-		return &ConfigError{Setting: "MaxFrameSize", Value: strconv.Itoa(c.MaxFrameSize), Reason: fmt.Sprintf("is not between 0 and %d", esproto.MaxFrameSize)}
-	}
-	if c.MaxPendingBytes < 0 {
-		return &ConfigError{Setting: "MaxPendingBytes", Value: strconv.Itoa(c.MaxPendingBytes), Reason: "is negative"}
+	if err := c.validateNumbers(); err != nil {
+		return err
 	}
 	for i, h := range c.Hooks {
 		if !usable(h) {
-			return &ConfigError{Setting: fmt.Sprintf("Hooks[%d]", i), Reason: fmt.Sprintf("%T implements none of the hook interfaces", h)}
+			return &ConfigError{
+				Setting: fmt.Sprintf("Hooks[%d]", i), Reason: fmt.Sprintf("%T implements none of the hook interfaces", h),
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateNumbers() error {
+	if c.MaxReconnects < 0 {
+		return &ConfigError{
+			Setting: "MaxReconnects", Value: strconv.Itoa(c.MaxReconnects), Reason: "is negative; 0 is for ever",
+		}
+	}
+	for _, n := range []struct {
+		setting string
+		v       int
+		most    int
+	}{
+		{"MaxFrameSize", c.MaxFrameSize, esproto.MaxFrameSize}, {"MaxPendingBytes", c.MaxPendingBytes, math.MaxInt32},
+		{"CatchUpPageSize", c.CatchUpPageSize, MaxPageSize},
+		{"SubscriptionBufferSize", c.SubscriptionBufferSize, math.MaxInt32},
+		{"PersistentInFlight", c.PersistentInFlight, MaxInFlight},
+	} {
+		if n.v < 0 || n.v > n.most {
+			return &ConfigError{
+				Setting: n.setting, Value: strconv.Itoa(n.v), Reason: fmt.Sprintf("is not between 0 and %d", n.most),
+			}
 		}
 	}
 	return nil
@@ -166,11 +206,25 @@ func (c *Config) validateTarget() error {
 	if c.Discoverer != nil {
 		return nil
 	}
+	if c.Gossip != nil {
+		if err := c.Gossip.Validate(); err != nil {
+			return &ConfigError{Setting: "Gossip", Reason: "cannot be used", Err: err}
+		}
+		return nil
+	}
 	if c.Address == "" {
-		return &ConfigError{Setting: "Address", Reason: "is missing: give a host and a port, or a Discoverer"}
+		return &ConfigError{Setting: "Address", Reason: "is missing: give a host and a port, or Gossip, or a Discoverer"}
 	}
 	if _, err := discovery.ParseEndpoint(c.Address); err != nil {
-		return &ConfigError{Setting: "Address", Value: c.Address, Reason: "is not host:port", Err: err}
+		return &ConfigError{Setting: "Address", Value: withoutUser(c.Address), Reason: "is not host:port", Err: err}
 	}
 	return nil
+}
+
+// withoutUser leaves a value out that may hold a password: whatever has an @.
+func withoutUser(value string) string {
+	if strings.ContainsRune(value, '@') {
+		return ""
+	}
+	return value
 }

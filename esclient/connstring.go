@@ -4,8 +4,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +30,8 @@ import (
 //	GossipTimeout                   for each node asked
 //	GossipTLS                       whether gossip is fetched over HTTPS; as TLS, if not given
 //	DefaultUserCredentials          user:password
-//	ConnectionName, HeartbeatInterval, HeartbeatTimeout, OperationTimeout, ConnectTimeout, MaxRetries, MaxFrameSize
+//	ConnectionName, HeartbeatInterval, HeartbeatTimeout, OperationTimeout, ConnectTimeout, MaxRetries, MaxFrameSize,
+//	MaxPendingBytes, CatchUpPageSize, SubscriptionBufferSize, PersistentInFlight
 //	ReconnectionDelay               Config.ReconnectDelay
 //	MaxReconnectionDelay            Config.MaxReconnectDelay
 //	MaxReconnections                Config.MaxReconnects; -1 and 0 are for ever
@@ -38,12 +41,12 @@ import (
 //	TLSServerName, TargetHost       the name that the certificate must be for, if not the host's
 //	TLSCAFile                       certificates, PEM, of the authorities to trust instead of the system's
 //
-// Settings of the reference client that mean nothing here are accepted and ignored: VerboseLogging, MaxQueueSize,
+// Settings of the reference client that mean nothing here are checked and ignored: VerboseLogging, MaxQueueSize,
 // MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod. Any other is an error.
 //
 // The error is a *ConfigError that names the setting. It never shows a password.
 func ParseConnectionString(s string) (Config, error) {
-	p := connStringParser{}
+	p := connStringParser{seen: make(map[string]bool)}
 	var err error
 	if s = strings.TrimSpace(s); isURI(s) {
 		err = p.parseURI(s)
@@ -67,6 +70,7 @@ func isURI(s string) bool {
 
 type connStringParser struct {
 	cfg      Config
+	seen     map[string]bool // settings, by their keys
 	scheme   string
 	endpoint discovery.Endpoint // of the node, or of the cluster's gossip
 
@@ -90,51 +94,70 @@ func (p *connStringParser) parseURI(s string) error {
 	if err != nil {
 		return &ConfigError{Setting: "connection string", Reason: "what follows ? is not name=value&name=value"}
 	}
-	for name, v := range values {
-		if len(v) > 1 {
-			return &ConfigError{Setting: name, Reason: "is given more than once"}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if settingKey(name) == "connectto" {
+			return &ConfigError{Setting: name, Reason: "is for the form name=value; name=value: here the URI says it"}
 		}
-		if err := p.set(name, v[0]); err != nil {
-			return err
+		for _, value := range values[name] {
+			if err := p.setOnce(name, value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 func (p *connStringParser) parsePairs(s string) error {
-	seen := make(map[string]bool)
 	for pair := range strings.SplitSeq(s, ";") {
 		if strings.TrimSpace(pair) == "" {
 			continue
 		}
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok {
-			return &ConfigError{Setting: "connection string", Reason: "is neither a URI such as tcp://localhost:1113 nor a list of name=value; name=value"}
+			return &ConfigError{
+				Setting: "connection string",
+				Reason:  "is neither a URI such as tcp://localhost:1113 nor a list of name=value; name=value",
+			}
 		}
-		key := settingKey(name)
-		if seen[key] {
-			return &ConfigError{Setting: strings.TrimSpace(name), Reason: "is given more than once"}
-		}
-		seen[key] = true
-		if err := p.set(strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
+		if err := p.setOnce(strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (p *connStringParser) setOnce(name, value string) error {
+	key := settingKey(name)
+	if key == "" {
+		return &ConfigError{Setting: "connection string", Reason: "has a value without the name of its setting"}
+	}
+	if p.seen[key] {
+		return &ConfigError{Setting: name, Reason: "is given more than once"}
+	}
+	p.seen[key] = true
+	return p.set(name, value)
+}
+
 // connectTo reads a URI. Its errors do not quote it, since it may hold a password.
 func (p *connStringParser) connectTo(setting, s string) (query string, err error) {
 	u, err := url.Parse(s)
 	if err != nil {
-		return "", &ConfigError{Setting: setting, Reason: "is not a URI such as tcp://user:password@host:1113; the port must be a number, and special characters in a password be escaped, as in %40 for @"}
+		return "", &ConfigError{Setting: setting, Reason: "is not a URI such as tcp://user:password@host:1113; " +
+			"the port must be a number, and special characters in a password be escaped, as in %40 for @"}
+	}
+	if strings.ContainsRune(u.Path+u.RawQuery+u.Fragment, '@') {
+		// What looks like a path or a setting may be a part of the password, so nothing is quoted.
+		return "", &ConfigError{Setting: setting, Reason: "has an @ behind the host: " +
+			"escape it as %40, and in a user or password also ? as %3F, / as %2F and # as %23"}
 	}
 	switch p.scheme = strings.ToLower(u.Scheme); p.scheme {
 	case "tcp", "discover":
 	case "tls":
 		p.useTLS = true
 	case "esdb", "esdb+discover", "kurrentdb", "kurrent":
-		return "", &ConfigError{Setting: setting, Value: u.Scheme + "://", Reason: "is the scheme of the gRPC protocol; for TCP use tcp, tls or discover"}
+		return "", &ConfigError{
+			Setting: setting, Value: u.Scheme + "://", Reason: "is the scheme of the gRPC protocol; for TCP use tcp, tls or discover",
+		}
 	default:
 		return "", &ConfigError{Setting: setting, Value: u.Scheme + "://", Reason: "is an unknown scheme; use tcp, tls or discover"}
 	}
@@ -212,15 +235,37 @@ func (p *connStringParser) set(name, value string) error {
 		return parseInt(name, value, -1, &c.MaxRetries)
 	case "maxframesize":
 		return parseInt(name, value, 1, &c.MaxFrameSize)
+	case "maxpendingbytes":
+		return parseInt(name, value, 1, &c.MaxPendingBytes)
+	case "catchuppagesize", "readbatchsize":
+		return parseInt(name, value, 1, &c.CatchUpPageSize)
+	case "subscriptionbuffersize", "maxlivequeuesize", "maxpushqueuesize":
+		return parseInt(name, value, 1, &c.SubscriptionBufferSize)
+	case "persistentinflight", "persistentbuffersize":
+		return parseInt(name, value, 1, &c.PersistentInFlight)
 	case "requireleader", "requiremaster", "performonmasteronly":
 		var require bool
 		err := parseBool(name, value, &require)
 		c.AllowFollower = err == nil && !require
 		return err
-	case "verboselogging", "maxqueuesize", "maxconcurrentitems", "maxdiscoverattempts", "failonnoserverresponse", "operationtimeoutcheckperiod":
-		return nil
+	}
+	if known, err := ignored(name, value); known {
+		return err
 	}
 	return p.setTLS(name, value)
+}
+
+// ignored checks the settings of the reference client that mean nothing here.
+func ignored(name, value string) (known bool, err error) {
+	switch settingKey(name) {
+	case "verboselogging", "failonnoserverresponse":
+		return true, parseBool(name, value, new(bool))
+	case "maxqueuesize", "maxconcurrentitems", "maxdiscoverattempts":
+		return true, parseInt(name, value, -1, new(int))
+	case "operationtimeoutcheckperiod":
+		return true, parseDuration(name, value, new(time.Duration))
+	}
+	return false, nil
 }
 
 func (p *connStringParser) setGossip(name, value string) error {
@@ -234,7 +279,7 @@ func (p *connStringParser) setGossip(name, value string) error {
 	}
 	var err error
 	if p.prefer, err = discovery.ParsePreference(value); err != nil {
-		return &ConfigError{Setting: name, Value: value, Reason: "is none of leader, follower, readonlyreplica and random"}
+		return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is none of leader, follower, readonlyreplica and random"}
 	}
 	return nil
 }
@@ -253,22 +298,26 @@ func (p *connStringParser) setTLS(name, value string) error {
 		p.tlsSet, p.tlsConfig.ServerName = name, value
 		return nil
 	case "tlscafile":
-		p.tlsSet = name
-		return p.caFile(name, value)
+		p.tlsSet, p.cfg.TLSCAFile = name, value
+		_, err := readCAFile(name, value)
+		return err
+	}
+	if strings.ContainsRune(name+value, '@') {
+		name = "connection string" // a part of a password with a semicolon would look like this
 	}
 	return &ConfigError{Setting: name, Reason: "is an unknown setting"}
 }
 
-func (p *connStringParser) caFile(name, path string) error {
+func readCAFile(setting, path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
-		return &ConfigError{Setting: name, Value: path, Reason: "cannot be read", Err: err}
+		return nil, &ConfigError{Setting: setting, Value: path, Reason: "cannot be read", Err: err}
 	}
-	p.tlsConfig.RootCAs = x509.NewCertPool()
-	if !p.tlsConfig.RootCAs.AppendCertsFromPEM(pem) {
-		return &ConfigError{Setting: name, Value: path, Reason: "holds no PEM certificate"}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, &ConfigError{Setting: setting, Value: path, Reason: "holds no PEM certificate"}
 	}
-	return nil
+	return pool, nil
 }
 
 func (p *connStringParser) gossipSeeds(name, value string) error {
@@ -276,7 +325,7 @@ func (p *connStringParser) gossipSeeds(name, value string) error {
 		seed = strings.TrimSpace(seed)
 		e, err := discovery.ParseEndpoint(seed)
 		if err != nil || e.Port == 0 {
-			return &ConfigError{Setting: name, Value: seed, Reason: "is not host:port", Err: err}
+			return &ConfigError{Setting: name, Value: withoutUser(seed), Reason: "is not host:port", Err: err}
 		}
 		p.seeds = append(p.seeds, e)
 	}
@@ -293,13 +342,13 @@ func parseDuration(name, value string, d *time.Duration) error {
 		*d = v
 		return nil
 	}
-	return &ConfigError{Setting: name, Value: value, Reason: "is not a number of milliseconds or a duration such as 2s"}
+	return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is not a number of milliseconds or a duration such as 2s"}
 }
 
 func parseInt(name, value string, least int, n *int) error {
 	v, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || int(v) < least {
-		return &ConfigError{Setting: name, Value: value, Reason: fmt.Sprintf("is not a whole number from %d on", least)}
+		return &ConfigError{Setting: name, Value: withoutUser(value), Reason: fmt.Sprintf("is not a whole number from %d on", least)}
 	}
 	*n = int(v)
 	return nil
@@ -308,7 +357,7 @@ func parseInt(name, value string, least int, n *int) error {
 func parseBool(name, value string, b *bool) error {
 	v, err := strconv.ParseBool(strings.ToLower(value))
 	if err != nil {
-		return &ConfigError{Setting: name, Value: value, Reason: "is neither true nor false"}
+		return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is neither true nor false"}
 	}
 	*b = v
 	return nil
@@ -326,16 +375,16 @@ func (p *connStringParser) finish() error {
 	if p.scheme == "" && len(p.seeds) == 0 {
 		return &ConfigError{Setting: "ConnectTo", Reason: "is missing"}
 	}
-	if err := p.discoverer(); err != nil {
+	if err := p.target(); err != nil {
 		return err
 	}
 	return p.cfg.Validate()
 }
 
-// discoverer sets up gossip where there are seeds, or the name of a cluster.
-func (p *connStringParser) discoverer() error {
+// target sets up gossip where there are seeds, or the name of a cluster.
+func (p *connStringParser) target() error {
 	if p.scheme == "discover" && len(p.seeds) == 0 {
-		p.seeds = []discovery.Endpoint{p.endpoint}
+		p.seeds = []discovery.Endpoint{p.endpoint.WithDefaultPort(discovery.DefaultGossipPort)}
 	}
 	if len(p.seeds) == 0 {
 		if p.gossipSet != "" {
@@ -349,13 +398,9 @@ func (p *connStringParser) discoverer() error {
 		gossip.TLS = p.tlsConfig.Clone()
 		gossip.TLS.MinVersion = tls.VersionTLS12
 	}
-	if c := p.cfg.Credentials; c != nil && gossip.TLS != nil {
-		gossip.Credentials = &discovery.Credentials{Login: c.Login, Password: c.Password}
-	}
-	d, err := discovery.NewGossip(gossip)
-	if err != nil {
+	if err := gossip.Validate(); err != nil {
 		return &ConfigError{Setting: "GossipSeeds", Reason: "cannot be used", Err: err}
 	}
-	p.cfg.Discoverer = d
+	p.cfg.Gossip = &gossip
 	return nil
 }

@@ -1,7 +1,12 @@
 package esclient_test
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
@@ -99,6 +105,15 @@ func TestBadConnectionStringsNameTheSetting(t *testing.T) {
 		"tls://host?tlsCAFile=/does/not/exist":              "tlsCAFile",
 		"tls://host?tlsCAFile=" + noPEM:                     "tlsCAFile",
 		"tcp://host?nonsense=1":                             "nonsense",
+		"tcp://host?connectTo=tcp://other":                  "connectTo",
+		"tcp://host?maxQueueSize=many":                      "maxQueueSize",
+		"tcp://host?verboseLogging=perhaps":                 "verboseLogging",
+		"tcp://host?operationTimeoutCheckPeriod=1y":         "operationTimeoutCheckPeriod",
+		"tcp://host?maxPendingBytes=0":                      "maxPendingBytes",
+		"tcp://host?catchUpPageSize=4097":                   "CatchUpPageSize",
+		"tcp://host?persistentInFlight=-1":                  "persistentInFlight",
+		"tcp://host?subscriptionBufferSize=1e3":             "subscriptionBufferSize",
+		"tcp://host?MaxRetries=1&max_retries=2":             "max_retries",
 		"tcp://host?maxRetries=1&maxRetries=2":              "maxRetries",
 		"tcp://host?connectionName=%zz":                     "connection string",
 		"tcp://host?connectionName=%ff":                     "ConnectionName",
@@ -122,7 +137,10 @@ func TestBadConnectionStringsNameTheSetting(t *testing.T) {
 
 func TestErrorsNeverShowThePassword(t *testing.T) {
 	for _, s := range []string{
-		"tcp://jane:hunter2@host:port", "tcp://jane:hunter2/x@host", "ConnectTo=tcp://jane:hunter2@ho st",
+		"tcp://jane:hunter2@host:port", "tcp://jane:123?hunter2@host", "tcp://jane:99999/hunter2@host?x=1",
+		"tcp://jane:pass#hunter2@host", "GossipSeeds=jane:hunter2@host:1", "ConnectTo=tcp://jane:a;hunter2=x@host",
+		"tcp://host?heartbeatTimeout=jane:hunter2@host", "tcp://jane:1?maxRetries=hunter2@host",
+		"tcp://jane:hunter2/x@host", "ConnectTo=tcp://jane:hunter2@ho st",
 		"esdb://jane:hunter2@host", "tcp://jane:hunter2@host?x=1", "tcp://jané:hunter2@host:1/x",
 		"ConnectTo=tcp://h;DefaultUserCredentials=:hunter2", "tcp://é:hunter2@host",
 	} {
@@ -158,22 +176,123 @@ func TestBadConfigsNameTheField(t *testing.T) {
 	}
 }
 
+// TestEverySettingInBothForms changes each setting away from its default, in both forms, and prints it back.
+func TestEverySettingInBothForms(t *testing.T) {
+	for setting, field := range map[string]func(*esclient.Config) any{
+		"heartbeatInterval=321":       func(c *esclient.Config) any { return c.HeartbeatInterval },
+		"heartbeatTimeout=321":        func(c *esclient.Config) any { return c.HeartbeatTimeout },
+		"operationTimeout=321":        func(c *esclient.Config) any { return c.OperationTimeout },
+		"connectTimeout=321":          func(c *esclient.Config) any { return c.ConnectTimeout },
+		"reconnectionDelay=321":       func(c *esclient.Config) any { return c.ReconnectDelay },
+		"maxReconnectionDelay=321":    func(c *esclient.Config) any { return c.MaxReconnectDelay },
+		"maxRetries=321":              func(c *esclient.Config) any { return c.MaxRetries },
+		"maxReconnections=321":        func(c *esclient.Config) any { return c.MaxReconnects },
+		"maxFrameSize=321":            func(c *esclient.Config) any { return c.MaxFrameSize },
+		"maxPendingBytes=321":         func(c *esclient.Config) any { return c.MaxPendingBytes },
+		"catchUpPageSize=321":         func(c *esclient.Config) any { return c.CatchUpPageSize },
+		"subscriptionBufferSize=321":  func(c *esclient.Config) any { return c.SubscriptionBufferSize },
+		"persistentInFlight=321":      func(c *esclient.Config) any { return c.PersistentInFlight },
+		"connectionName=321":          func(c *esclient.Config) any { return c.ConnectionName },
+		"requireLeader=false":         func(c *esclient.Config) any { return c.AllowFollower },
+		"tls=true":                    func(c *esclient.Config) any { return c.TLS != nil },
+		"gossipSeeds=a:321,b:321":     func(c *esclient.Config) any { return c.Gossip.Seeds },
+		"gossipSeeds=[::1]:321,b:321": func(c *esclient.Config) any { return c.Gossip.Seeds },
+	} {
+		uri, err := esclient.ParseConnectionString("tcp://host?" + setting)
+		require.NoError(t, err, setting)
+		pairs, err := esclient.ParseConnectionString("ConnectTo=tcp://host;" + setting)
+		require.NoError(t, err, setting)
+		assert.Equal(t, uri, pairs)
+		want := field(&uri)
+		assert.NotZero(t, want, setting)
+		again, err := esclient.ParseConnectionString(uri.String())
+		require.NoError(t, err, "%s", uri)
+		assert.Equal(t, want, field(&again), "%s", uri)
+	}
+}
+
+func TestAConfigCanBeChangedAndPrintedBack(t *testing.T) {
+	cfg, err := esclient.ParseConnectionString("ConnectTo=discover://jane:hunter2@cluster.example; NodePreference=Follower; tls=true")
+	require.NoError(t, err)
+	assert.Equal(t, "discover://jane:xxxxx@cluster.example:2113?nodePreference=follower&tls=true", cfg.String())
+	cfg.Gossip.TLS = nil
+	cfg.ConnectionName = "a & b"
+	cfg.OperationTimeout = 1500 * time.Millisecond
+	assert.Equal(t, "discover://jane:xxxxx@cluster.example:2113?connectionName=a+%26+b&gossipTLS=false"+
+		"&nodePreference=follower&operationTimeout=1.5s&tls=true", cfg.String())
+	single, err := esclient.ParseConnectionString("tls://host?tlsVerify=false&tlsServerName=node")
+	require.NoError(t, err)
+	assert.Equal(t, "tls://host:1113?tlsServerName=node&tlsVerify=false", single.String())
+}
+
+func TestNothingPrintsThePassword(t *testing.T) {
+	cfg, err := esclient.ParseConnectionString("discover://jane:hunter2@host?gossipTLS=true&tls=true")
+	require.NoError(t, err)
+	cfg.Gossip.Credentials = &discovery.Credentials{Login: "jane", Password: "hunter2"}
+	inJSON, err := json.Marshal(map[string]any{"config": cfg, "pointer": &cfg})
+	require.NoError(t, err)
+	var logged bytes.Buffer
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "config", cfg, "pointer", &cfg)
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "config", cfg, "pointer", &cfg)
+	for how, text := range map[string]string{
+		"String": cfg.String(), "%v": fmt.Sprintf("%v %v", cfg, &cfg), "%+v": fmt.Sprintf("%+v %+v", cfg, &cfg),
+		"%#v": fmt.Sprintf("%#v %#v", cfg, &cfg), "%s": fmt.Sprintf("%s", cfg), "JSON": string(inJSON), "slog": logged.String(),
+		"nested": fmt.Sprintf("%+v", struct{ Config esclient.Config }{cfg}),
+	} {
+		assert.NotContains(t, text, "hunter2", how)
+		assert.Contains(t, text, "jane", how)
+	}
+}
+
+// FuzzParseConnectionString checks that no string makes it panic, that what it accepts is valid and the same when it is
+// printed and read back, and that a password never shows.
 func FuzzParseConnectionString(f *testing.F) {
 	for _, s := range []string{
 		"tcp://admin:changeit@localhost:1113?heartbeatTimeout=500&tls=true", "discover://cluster.example:2113",
 		"ConnectTo=tcp://u:p@h:1; HeartBeatTimeout=500; GossipSeeds=a:1,b:2", "tcp://[::1]:1113", "a=b;;c", "://", "=",
+		"host:1113?gossipSeeds=x@y", "host/x@y?z=@", "h;y=@", "tls://h?tlsVerify=false&tlsServerName=x",
+		"tcp://[fe80::1%25eth0]:1?nodePreference=random", "discover://a%41", "tcp://h?maxRetries=-1&maxReconnections=-1",
 	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if strings.Contains(strings.ToLower(s), "cafile") {
+		if strings.Contains(settingLetters(s), "cafile") {
 			return // would read a file
 		}
-		cfg, err := esclient.ParseConnectionString(s)
-		if err == nil {
-			assert.NoError(t, cfg.Validate(), "what is accepted is valid")
-			return
+		for _, s := range []string{
+			s, "tcp://jane:hunter2@" + s, "ConnectTo=tcp://jane:hunter2@" + s, "DefaultUserCredentials=jane:hunter2;" + s,
+		} {
+			cfg, err := esclient.ParseConnectionString(s)
+			if err != nil {
+				var e *esclient.ConfigError
+				require.ErrorAs(t, err, &e)
+				assert.NotEmpty(t, e.Setting)
+				if strings.Count(s, "hunter2") == 1 {
+					assert.NotContains(t, err.Error(), "hunter2", s)
+				}
+				continue
+			}
+			require.NoError(t, cfg.Validate(), "what is accepted is valid")
+			printed := cfg.String()
+			if strings.Count(s, "hunter2") == 1 {
+				assert.NotContains(t, printed, "hunter2", s)
+			}
+			again, err := esclient.ParseConnectionString(printed)
+			require.NoError(t, err, "%q was printed as %q", s, printed)
+			if cfg.Credentials != nil {
+				require.NotNil(t, again.Credentials)
+				assert.Equal(t, "xxxxx", again.Credentials.Password)
+				again.Credentials.Password = cfg.Credentials.Password
+			}
+			assert.Equal(t, cfg, again, "%q was printed as %q", s, printed)
 		}
-		assert.ErrorIs(t, err, esclient.ErrInvalidConfig)
 	})
+}
+
+// settingLetters drops what is ignored in the names of settings, and unescapes.
+func settingLetters(s string) string {
+	if u, err := url.QueryUnescape(s); err == nil {
+		s = u
+	}
+	return strings.ToLower(strings.NewReplacer(" ", "", "_", "").Replace(s))
 }

@@ -3,7 +3,9 @@ package esclient
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -22,17 +24,52 @@ func newDialer(cfg *Config) (*dialer, error) {
 	if d.connect == nil {
 		d.connect = (&net.Dialer{}).DialContext
 	}
-	if d.discover != nil {
+	var roots *x509.CertPool
+	if cfg.TLSCAFile != "" {
+		var err error
+		if roots, err = readCAFile("TLSCAFile", cfg.TLSCAFile); err != nil {
+			return nil, err
+		}
+	}
+	d.tls = trusting(cfg.TLS, roots)
+	switch {
+	case d.discover != nil:
 		return d, nil
+	case cfg.Gossip != nil:
+		return d, d.gossip(cfg, roots)
 	}
 	endpoint, err := discovery.ParseEndpoint(cfg.Address)
 	if err == nil {
+		endpoint = endpoint.WithDefaultPort(DefaultPort)
 		d.discover, err = discovery.NewStatic(discovery.StaticConfig{Endpoints: []discovery.Endpoint{endpoint}})
 	}
 	if err != nil {
-		return nil, &ConfigError{Setting: "Address", Value: cfg.Address, Reason: "cannot be connected to", Err: err}
+		return nil, &ConfigError{Setting: "Address", Value: withoutUser(cfg.Address), Reason: "cannot be connected to", Err: err}
 	}
 	return d, nil
+}
+
+// trusting returns a configuration with the given roots, where it has none of its own.
+func trusting(c *tls.Config, roots *x509.CertPool) *tls.Config {
+	if c == nil || c.RootCAs != nil || roots == nil {
+		return c
+	}
+	c = c.Clone()
+	c.RootCAs = roots
+	return c
+}
+
+func (d *dialer) gossip(cfg *Config, roots *x509.CertPool) (err error) {
+	gossip := *cfg.Gossip
+	gossip.SecureTCP = cfg.TLS != nil
+	gossip.TLS = trusting(gossip.TLS, roots)
+	if c := cfg.Credentials; c != nil && gossip.TLS != nil && gossip.Credentials == nil {
+		gossip.Credentials = &discovery.Credentials{Login: c.Login, Password: c.Password}
+	}
+	if d.discover, err = discovery.NewGossip(gossip); err != nil {
+		return &ConfigError{Setting: "Gossip", Reason: "cannot be used", Err: err}
+	}
+	return nil
 }
 
 // dial implements engine.Dialer.
@@ -61,6 +98,10 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 	tc := tls.Client(nc, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
+		if record := (tls.RecordHeaderError{}); errors.As(err, &record) {
+			err = fmt.Errorf("%w: it does not speak TLS: is Config.TLS, or tls in the connection string, meant to be set? %w",
+				ErrNotEventStore, err)
+		}
 		return nil, address, err
 	}
 	return tc, address, nil

@@ -53,7 +53,8 @@ func TestDiscoverSettings(t *testing.T) {
 	}
 	cfg, err := esclient.ParseConnectionString("discover://cluster.example?nodePreference=follower&requireLeader=false&tls=true&gossipTLS=false")
 	require.NoError(t, err)
-	assert.NotNil(t, cfg.Discoverer)
+	assert.NotNil(t, cfg.Gossip)
+	assert.Nil(t, cfg.Gossip.TLS)
 	assert.NotNil(t, cfg.TLS)
 	assert.True(t, cfg.AllowFollower)
 }

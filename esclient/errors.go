@@ -174,10 +174,14 @@ func serverError(result fmt.Stringer, text string) error {
 }
 
 // SafeToRetry reports whether an operation that failed with err had no effect, so that it can be repeated as it was,
-// with hope: the connection was lost before it was sent, or the server was not ready.
+// with hope: the connection was lost before it was sent, or the server was not ready. It is false where somebody must do
+// something first: for refused credentials, or a peer that is no EventStore.
 func SafeToRetry(err error) bool {
-	if err == nil || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrClosed) {
+	if err == nil || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrClosed) || errors.Is(err, ErrNotEventStore) {
 		return false
+	}
+	if auth := (*engine.NotAuthenticatedError)(nil); errors.As(err, &auth) {
+		return auth.Transient()
 	}
 	var (
 		handled   *engine.NotHandledError

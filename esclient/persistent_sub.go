@@ -24,31 +24,31 @@ const MaxInFlight = 1 << 20
 
 // PersistentOptions say how ConnectPersistent consumes.
 type PersistentOptions struct {
-	// InFlight is how many events the server may have pushed that are not settled yet; 0 means DefaultInFlight. The
-	// group's message timeout runs from the push on, so InFlight times the time that one event takes must stay below
-	// it.
+	// InFlight is how many events the server may have pushed that are not settled yet; 0 means
+	// Config.PersistentInFlight. The group's message timeout runs from the push on, so InFlight times the time that one
+	// event takes must stay below it.
 	InFlight int
 	// AckDelay is the longest that an ack waits for others to be sent with it; 0 means DefaultAckDelay. Acks are sent
 	// earlier when the consumer has nothing left to do, or when half of InFlight has gathered.
 	AckDelay time.Duration
 	// RememberAcked is how many settled events are remembered, so that those which the server delivers again after
 	// a lost connection or a restart, are settled again instead of being handed out twice; 0 means
-	// DefaultRememberAcked. The group's CheckpointMaxCount is how far back a server goes after a restart.
+	// DefaultRememberAcked, or InFlight if that is more. The group's CheckpointMaxCount is how far back a server goes after a restart.
 	RememberAcked int
 	// Recreate, if not nil, is what the group is made anew with when it is found missing after a reconnect. Otherwise
 	// the subscription then ends with ErrGroupNotFound.
 	Recreate *PersistentSettings
 }
 
-func (o *PersistentOptions) setDefaults() {
+func (o *PersistentOptions) setDefaults(cfg *Config) {
 	if o.InFlight == 0 {
-		o.InFlight = DefaultInFlight
+		o.InFlight = cfg.PersistentInFlight
 	}
 	if o.AckDelay == 0 {
 		o.AckDelay = DefaultAckDelay
 	}
 	if o.RememberAcked == 0 {
-		o.RememberAcked = DefaultRememberAcked
+		o.RememberAcked = max(DefaultRememberAcked, o.InFlight)
 	}
 }
 
@@ -117,7 +117,7 @@ func (c *Client) ConnectPersistent(ctx context.Context, stream, group string, op
 	if err := validateGroup(stream, group); err != nil {
 		return nil, err
 	}
-	opts.setDefaults()
+	opts.setDefaults(&c.cfg)
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func (c *Client) newSubscription(ctx context.Context, stream string, resolveLink
 		return nil, err
 	}
 	if bufferSize == 0 {
-		bufferSize = DefaultBufferSize
+		bufferSize = c.cfg.SubscriptionBufferSize
 	}
 	if bufferSize < 1 {
 		return nil, &ArgumentError{Argument: "BufferSize", Reason: fmt.Sprintf("%d is negative", bufferSize)}
@@ -110,7 +110,7 @@ func (c *Client) newSubscription(ctx context.Context, stream string, resolveLink
 		return nil, err
 	}
 	s := &Subscription{
-		c: c, stream: stream, resolveLinks: resolveLinks, bufferSize: bufferSize, pageSize: DefaultPageSize, creds: creds,
+		c: c, stream: stream, resolveLinks: resolveLinks, bufferSize: bufferSize, pageSize: c.cfg.CatchUpPageSize, creds: creds,
 		cursor:   cursor{all: stream == AllStream, number: -1},
 		caughtUp: make(chan struct{}), closed: make(chan struct{}),
 	}

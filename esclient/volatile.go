@@ -10,7 +10,7 @@ type VolatileOptions struct {
 	// not fit the buffer. Without it such events are lost, and a full buffer ends the subscription with
 	// ErrSlowConsumer.
 	FillGaps bool
-	// BufferSize is how many pushed events are held for the consumer; 0 means DefaultBufferSize.
+	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize.
 	BufferSize int
 }
 

@@ -29,11 +29,16 @@ func (c *Conn) readLoop() {
 	}
 }
 
+// rightPort is what to check where something else than an EventStore seems to answer.
+const rightPort = "is the port the one for TCP, 1113 by default, and is TLS on or off at both ends?"
+
 // describe says what an error of the reader means. A peer whose very first bytes are no frame is no EventStore.
 func describe(err error, first bool) error {
 	switch {
 	case errors.Is(err, esproto.ErrFrame) && first:
-		return fmt.Errorf("%w (is the port the one for TCP, 1113 by default, and is TLS on or off at both ends?): %w", ErrNotEventStore, err)
+		return fmt.Errorf("%w (%s): %w", ErrNotEventStore, rightPort, err)
+	case first && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+		return fmt.Errorf("closed by the server before it said anything (%s): %w", rightPort, err)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("closed by the server: %w", err)
 	}

@@ -1,0 +1,221 @@
+package esclient_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// peer accepts TCP connections and leaves each to serve, which must return when the connection is closed.
+func peer(t *testing.T, serve func(net.Conn)) (addr string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		conns []net.Conn
+	)
+	wg.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, nc)
+			mu.Unlock()
+			wg.Go(func() {
+				defer nc.Close()
+				serve(nc)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, nc := range conns {
+			nc.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
+// firstCall returns how a client's first call on a peer ends, which must not be by the end of the test's patience.
+func firstCall(t *testing.T, cfg esclient.Config) error {
+	t.Helper()
+	c, err := esclient.New(cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err = c.Append(ctx, "s", esclient.Any, numbered(0, 0)...)
+	require.Error(t, err)
+	require.NoError(t, ctx.Err(), "it hangs")
+	assert.NotErrorIs(t, err, esclient.ErrOutcomeUnknown, "nothing was sent")
+	return err
+}
+
+func TestPeersThatAreNoEventStoreAreSaidToBeNone(t *testing.T) {
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	for what, addr := range map[string]string{
+		"HTTP":    web.Listener.Addr().String(),
+		"silence": peer(t, func(nc net.Conn) { io.Copy(io.Discard, nc) }),
+		"banner":  peer(t, func(nc net.Conn) { nc.Write([]byte("220 mail ESMTP ready\r\n")); io.Copy(io.Discard, nc) }),
+	} {
+		err := firstCall(t, esclient.Config{
+			Address: addr, HeartbeatInterval: 50 * time.Millisecond, HeartbeatTimeout: 50 * time.Millisecond,
+		})
+		assert.ErrorIs(t, err, esclient.ErrNotEventStore, what)
+		var e *esclient.ConnectionError
+		require.ErrorAs(t, err, &e, what)
+		assert.Equal(t, addr, e.Endpoint, what)
+	}
+}
+
+// TestAPeerThatClosesAtOnce may be a server that is just being started behind a proxy, so the client goes on trying; the
+// error of the context says what it met.
+func TestAPeerThatClosesAtOnce(t *testing.T) {
+	addr := peer(t, func(net.Conn) {})
+	c, err := esclient.New(esclient.Config{Address: addr, ReconnectDelay: time.Millisecond})
+	require.NoError(t, err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_, err = c.Ping(ctx)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	var e *esclient.NotConnectedError
+	require.ErrorAs(t, err, &e)
+	var lost *esclient.ConnectionError
+	require.ErrorAs(t, e.Last, &lost)
+	assert.Equal(t, addr, lost.Endpoint)
+	assert.True(t, esclient.Timeout(err))
+	assert.True(t, esclient.SafeToRetry(err))
+}
+
+func TestTLSOnOneSideOnly(t *testing.T) {
+	t.Run("client", func(t *testing.T) {
+		// A plain server asks a silent client for a sign of life, which is no TLS record.
+		srv := estest.Run(t, estest.WithHeartbeat(20*time.Millisecond, time.Second))
+		err := firstCall(t, esclient.Config{Address: srv.Addr(), TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
+		assert.ErrorIs(t, err, esclient.ErrNotEventStore)
+		assert.ErrorContains(t, err, "Config.TLS")
+	})
+	t.Run("server", func(t *testing.T) {
+		// A TLS server answers what is no ClientHello with an alert, or closes.
+		alert := []byte{21, 3, 1, 0, 2, 2, 70}
+		for what, answer := range map[string][]byte{"alert": alert, "close": nil} {
+			addr := peer(t, func(nc net.Conn) {
+				nc.Read(make([]byte, 1))
+				nc.Write(answer)
+			})
+			c, err := esclient.New(esclient.Config{Address: addr, ReconnectDelay: time.Millisecond})
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+			err = c.Connect(ctx)
+			cancel()
+			var e *esclient.NotConnectedError
+			require.ErrorAs(t, err, &e, what)
+			assert.NoError(t, c.Close())
+		}
+	})
+	t.Run("unknown authority", func(t *testing.T) {
+		web := httptest.NewUnstartedServer(http.NotFoundHandler())
+		web.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+		web.StartTLS()
+		defer web.Close()
+		err := firstCall(t, esclient.Config{
+			Address: web.Listener.Addr().String(), TLS: &tls.Config{MinVersion: tls.VersionTLS12},
+		})
+		var e *tls.CertificateVerificationError
+		assert.ErrorAs(t, err, &e)
+	})
+}
+
+func TestAWrongPasswordIsSaidAtOnce(t *testing.T) {
+	srv, _ := embedded(t)
+	for _, login := range []string{"admin", "nobody"} {
+		err := firstCall(t, esclient.Config{
+			Address: srv.Addr(), Credentials: &esclient.Credentials{Login: login, Password: "hunter2"},
+		})
+		assert.ErrorIs(t, err, esclient.ErrNotAuthenticated)
+		assert.NotContains(t, err.Error(), "hunter2")
+		assert.False(t, esclient.SafeToRetry(err), "somebody must correct it first")
+	}
+}
+
+// TestBadNamesNameTheArgument holds every call against the same names.
+func TestBadNamesNameTheArgument(t *testing.T) {
+	c, ctx := connect(t), testContext(t)
+	good, settings := esclient.EventData{Type: "t"}, esclient.DefaultPersistentSettings()
+	calls := map[string]func(name string) error{
+		"append": func(s string) error { _, err := c.Append(ctx, s, esclient.Any, good); return err },
+		"read": func(s string) error {
+			for _, err := range c.ReadStream(ctx, s, esclient.ReadOptions{}) {
+				return err
+			}
+			return nil
+		},
+		"volatile": func(s string) error {
+			_, err := c.SubscribeVolatile(ctx, s, esclient.VolatileOptions{})
+			return err
+		},
+		"catch-up": func(s string) error { _, err := c.SubscribeCatchUp(ctx, s, esclient.CatchUpOptions{}); return err },
+		"create":   func(s string) error { return c.CreatePersistent(ctx, s, "g", settings) },
+		"update":   func(s string) error { return c.UpdatePersistent(ctx, s, "g", settings) },
+		"delete":   func(s string) error { return c.DeletePersistent(ctx, s, "g") },
+		"connect": func(s string) error {
+			_, err := c.ConnectPersistent(ctx, s, "g", esclient.PersistentOptions{})
+			return err
+		},
+	}
+	for what, call := range calls {
+		for _, bad := range []string{"", "a\nb", "a\x00", "a\x7f", "\u0085", "\xff"} {
+			err := call(bad)
+			var e *esclient.ArgumentError
+			require.ErrorAs(t, err, &e, "%s %q", what, bad)
+			assert.ErrorIs(t, err, esclient.ErrInvalidArgument)
+			assert.Equal(t, "stream", e.Argument)
+			assert.False(t, bytes.ContainsAny([]byte(err.Error()), "\n\x00\x7f"), "it is quoted: %s", err)
+		}
+	}
+	for _, bad := range []string{"", "a\nb"} {
+		var e *esclient.ArgumentError
+		require.ErrorAs(t, c.CreatePersistent(ctx, "s", bad, settings), &e)
+		assert.Equal(t, "group", e.Argument)
+	}
+}
+
+func TestAnOversizedEventNamesItself(t *testing.T) {
+	c, ctx := connect(t), testContext(t)
+	for _, part := range []func(e *esclient.EventData, b []byte){
+		func(e *esclient.EventData, b []byte) { e.Data = b },
+		func(e *esclient.EventData, b []byte) { e.Metadata = b },
+		func(e *esclient.EventData, b []byte) { e.Type = string(b[:len(b)/2]) },
+	} {
+		events := numbered(0, 1)
+		part(&events[1], bytes.Repeat([]byte("x"), esclient.MaxEventSize))
+		_, err := c.Append(ctx, name("s"), esclient.Any, events...)
+		assert.ErrorIs(t, err, esclient.ErrTooLarge)
+		var e *esclient.ArgumentError
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, "events[1]", e.Argument)
+		assert.Less(t, len(err.Error()), 300, "the error does not hold the event")
+	}
+}

@@ -1,0 +1,107 @@
+package esclient
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+)
+
+// String prints the configuration as a connection string, with xxxxx in the password's place; ParseConnectionString
+// reads it back. Settings that have their defaults are left out, and so is what no connection string can say:
+// Discoverer, Logger, Hooks, Dial, and what a *tls.Config or a GossipConfig says beyond the settings listed there.
+func (c Config) String() string {
+	u := url.URL{Scheme: "tcp", Host: c.Address}
+	if c.Credentials != nil {
+		u.User = url.UserPassword(c.Credentials.Login, "xxxxx")
+	}
+	q := make(url.Values)
+	if c.Gossip != nil {
+		c.printGossip(&u, q)
+	} else if c.TLS != nil {
+		u.Scheme = "tls"
+	}
+	c.printTLS(q)
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{
+		{"heartbeatInterval", c.HeartbeatInterval}, {"heartbeatTimeout", c.HeartbeatTimeout},
+		{"operationTimeout", c.OperationTimeout}, {"connectTimeout", c.ConnectTimeout},
+		{"reconnectionDelay", c.ReconnectDelay}, {"maxReconnectionDelay", c.MaxReconnectDelay},
+	} {
+		if d.v != 0 {
+			q.Set(d.name, d.v.String())
+		}
+	}
+	for _, n := range []struct {
+		name string
+		v    int
+	}{
+		{"maxRetries", c.MaxRetries}, {"maxReconnections", c.MaxReconnects}, {"maxFrameSize", c.MaxFrameSize},
+		{"maxPendingBytes", c.MaxPendingBytes}, {"catchUpPageSize", c.CatchUpPageSize},
+		{"subscriptionBufferSize", c.SubscriptionBufferSize}, {"persistentInFlight", c.PersistentInFlight},
+	} {
+		if n.v != 0 {
+			q.Set(n.name, strconv.Itoa(n.v))
+		}
+	}
+	if c.AllowFollower {
+		q.Set("requireLeader", "false")
+	}
+	if c.ConnectionName != "" {
+		q.Set("connectionName", c.ConnectionName)
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+func (c *Config) printGossip(u *url.URL, q url.Values) {
+	g := c.Gossip
+	u.Scheme, u.Host = "discover", ""
+	var seeds []string
+	for _, e := range g.Seeds {
+		seeds = append(seeds, e.WithDefaultPort(discovery.DefaultGossipPort).String())
+	}
+	if len(seeds) > 0 {
+		u.Host = seeds[0]
+	}
+	if len(seeds) > 1 {
+		q.Set("gossipSeeds", strings.Join(seeds, ","))
+	}
+	if g.Preference != discovery.PreferLeader {
+		q.Set("nodePreference", g.Preference.String())
+	}
+	if g.Timeout != 0 {
+		q.Set("gossipTimeout", g.Timeout.String())
+	}
+	if c.TLS != nil {
+		q.Set("tls", "true")
+	}
+	if (g.TLS != nil) != (c.TLS != nil) {
+		q.Set("gossipTLS", strconv.FormatBool(g.TLS != nil))
+	}
+}
+
+func (c *Config) printTLS(q url.Values) {
+	if c.TLS == nil {
+		return
+	}
+	if c.TLS.InsecureSkipVerify {
+		q.Set("tlsVerify", "false")
+	}
+	if c.TLS.ServerName != "" {
+		q.Set("tlsServerName", c.TLS.ServerName)
+	}
+	if c.TLSCAFile != "" {
+		q.Set("tlsCAFile", c.TLSCAFile)
+	}
+}
+
+// GoString keeps %#v from printing the password.
+func (c Config) GoString() string { return "esclient.Config{" + c.String() + "}" }
+
+// MarshalText makes loggers and JSON show a Config as String does, without the password.
+func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

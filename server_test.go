@@ -54,6 +54,9 @@ func newSubscriber(t testing.TB, cfg eventstore.SubscriberConfig) *eventstore.Su
 	if cfg.NackDelay == 0 {
 		cfg.NackDelay = time.Millisecond
 	}
+	if cfg.AckGrace == 0 {
+		cfg.AckGrace = 20 * time.Millisecond // many tests end with a message in hand
+	}
 	sub, err := eventstore.NewSubscriber(cfg, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, sub.Close()) })

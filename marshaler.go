@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -43,14 +42,6 @@ const (
 	CausationIDKey = "causation_id"
 	// RawMetadataKey holds the metadata of an event of another writer that is not a JSON object.
 	RawMetadataKey = "_eventstore_raw_metadata"
-)
-
-// Names in an event's metadata.
-const (
-	correlationID = "$correlationId" // by which EventStore's own tools and projections know the two
-	causationID   = "$causationId"
-	mappedKey     = "_watermill_mapped" // which of the two were added, and are taken out again
-	binaryKey     = "_watermill_binary" // metadata that is not UTF-8: pairs of key and value, base64
 )
 
 // DefaultEventType is the type of events whose message has none.
@@ -127,102 +118,4 @@ func adopt(m message.Metadata, key, value string) {
 	if _, has := m[key]; !has && value != "" {
 		m[key] = value
 	}
-}
-
-func marshalMetadata(msg *message.Message) ([]byte, error) {
-	out := make(map[string]any, len(msg.Metadata)+4)
-	var binary [][2][]byte
-	for k, v := range msg.Metadata {
-		switch {
-		case k == UUIDKey || k == mappedKey || k == binaryKey:
-			return nil, fmt.Errorf("metadata %q is reserved", k)
-		case utf8.ValidString(k) && utf8.ValidString(v):
-			out[k] = v
-		default:
-			binary = append(binary, [2][]byte{[]byte(k), []byte(v)})
-		}
-	}
-	if binary != nil {
-		out[binaryKey] = binary
-	}
-	var mapped []string
-	for _, id := range [...]struct{ key, name string }{{CorrelationIDKey, correlationID}, {CausationIDKey, causationID}} {
-		v := out[id.key]
-		if _, taken := out[id.name]; v != nil && v != "" && !taken {
-			out[id.name] = v
-			mapped = append(mapped, id.name)
-		}
-	}
-	if mapped != nil {
-		out[mappedKey] = mapped
-	}
-	if utf8.ValidString(msg.UUID) {
-		out[UUIDKey] = msg.UUID
-	} else {
-		out[UUIDKey] = []any{[]byte(msg.UUID)}
-	}
-	return json.Marshal(out)
-}
-
-// unmarshalMetadata reads what marshalMetadata wrote, and whatever else there may be; ours tells which.
-func unmarshalMetadata(data []byte) (m message.Metadata, uuid string, ours bool) {
-	var raw map[string]json.RawMessage
-	if len(data) == 0 {
-		return message.Metadata{}, "", false
-	}
-	if json.Unmarshal(data, &raw) != nil || raw == nil {
-		return message.Metadata{RawMetadataKey: string(data)}, "", false
-	}
-	uuid, ours = uuidOf(raw[UUIDKey])
-	if ours {
-		delete(raw, UUIDKey)
-	}
-	m = make(message.Metadata, len(raw))
-	for k, v := range raw {
-		m[k] = textOf(v)
-	}
-	if !ours {
-		return m, "", false
-	}
-	restoreMetadata(m, raw)
-	return m, uuid, true
-}
-
-// restoreMetadata undoes what marshalMetadata did beside writing strings.
-func restoreMetadata(m message.Metadata, raw map[string]json.RawMessage) {
-	var mapped []string
-	if json.Unmarshal(raw[mappedKey], &mapped) == nil {
-		for _, name := range mapped {
-			delete(m, name)
-		}
-		delete(m, mappedKey)
-	}
-	var binary [][2][]byte
-	if json.Unmarshal(raw[binaryKey], &binary) == nil {
-		for _, kv := range binary {
-			m[string(kv[0])] = string(kv[1])
-		}
-		delete(m, binaryKey)
-	}
-}
-
-// uuidOf reads a UUID: a string, or an array of one that is base64.
-func uuidOf(raw json.RawMessage) (uuid string, ok bool) {
-	var binary [][]byte
-	switch {
-	case len(raw) == 0:
-	case json.Unmarshal(raw, &uuid) == nil && raw[0] == '"':
-		return uuid, true
-	case json.Unmarshal(raw, &binary) == nil && len(binary) == 1:
-		return string(binary[0]), true
-	}
-	return "", false
-}
-
-func textOf(raw json.RawMessage) string {
-	var s string
-	if len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &s) == nil {
-		return s
-	}
-	return string(raw)
 }

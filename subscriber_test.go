@@ -305,7 +305,9 @@ func TestCatchUpStarts(t *testing.T) {
 	}
 
 	failing := newSubscriber(t, eventstore.SubscriberConfig{Client: c, Mode: eventstore.ModeCatchUp,
-		LoadStart: func(context.Context, string) (esclient.Start, error) { return esclient.Start{}, errors.New("no database") }})
+		LoadStart: func(context.Context, string) (esclient.Start, error) {
+			return esclient.Start{}, errors.New("no database")
+		}})
 	_, err := failing.Subscribe(context.Background(), topic)
 	assert.ErrorContains(t, err, "no database")
 }

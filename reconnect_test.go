@@ -1,0 +1,134 @@
+package eventstore_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// The twin of Watermill's TestReconnect, which restarts its broker by a command: the server is restarted twice under 10000
+// messages from 100 publishers. Each publishes a message until Publish returns nil.
+func TestReconnect(t *testing.T) {
+	count := 10_000
+	if testing.Short() {
+		count = 2_000
+	}
+	for _, cfg := range []eventstore.SubscriberConfig{{ConsumerGroup: "g"}, {Mode: eventstore.ModeCatchUp}, {}} {
+		t.Run(fmt.Sprintf("%v%s", cfg.Mode, cfg.ConsumerGroup), func(t *testing.T) {
+			testReconnect(t, cfg, count)
+		})
+	}
+}
+
+func testReconnect(t *testing.T, cfg eventstore.SubscriberConfig, count int) {
+	const publishers = 100
+	srv := embedded(t)
+	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})
+	cfg.ConnectionString = srv.ConnectionString()
+	messages := subscribe(t, newSubscriber(t, cfg), "topic")
+
+	restarts := map[int]bool{count / 3: true, count / 2: true}
+	work := make(chan int)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(work)
+		for n := range count {
+			work <- n
+			if restarts[n] {
+				wg.Go(func() { assert.NoError(t, srv.Restart()) })
+			}
+		}
+	})
+	for range publishers {
+		wg.Go(func() {
+			for n := range work {
+				msg := newMessage(fmt.Sprint(n))
+				assert.Eventually(t, func() bool { return pub.Publish("topic", msg) == nil }, patience, time.Millisecond)
+			}
+		})
+	}
+
+	received := make(map[string]bool)
+	limit := time.After(3 * patience)
+	for len(received) < count {
+		select {
+		case msg, ok := <-messages:
+			require.True(t, ok, "the channel stays open")
+			received[string(msg.Payload)] = true
+			msg.Ack()
+		case <-limit:
+			require.FailNow(t, "messages are lost", "%d of %d came", len(received), count)
+		}
+	}
+	wg.Wait()
+	silenceButForDuplicates(t, messages, received)
+}
+
+// silenceButForDuplicates takes what was written twice because the outcome of a Publish call was unknown.
+func silenceButForDuplicates(t testing.TB, messages <-chan *message.Message, received map[string]bool) {
+	t.Helper()
+	for {
+		select {
+		case msg := <-messages:
+			require.True(t, received[string(msg.Payload)], "payload %q", msg.Payload)
+			msg.Ack()
+		case <-time.After(50 * time.Millisecond):
+			return
+		}
+	}
+}
+
+// Every message that a group's only subscriber acks is counted; the server is cut off, restarted and hung up all the time.
+func TestAGroupUnderFaults(t *testing.T) {
+	srv := embedded(t, estest.WithHeartbeat(time.Hour, time.Hour))
+	const count = 3000
+	pub := newPublisher(t, eventstore.PublisherConfig{Client: openTough(t, srv.ConnectionString()), RepublishUnknown: true})
+	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: openTough(t, srv.ConnectionString()), ConsumerGroup: "g"})
+	messages := subscribe(t, sub, "topic")
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(7 * time.Millisecond):
+			}
+			if n%5 == 4 {
+				assert.NoError(t, srv.Restart())
+			} else {
+				srv.DropConnections()
+			}
+		}
+	})
+	wg.Go(func() {
+		for n := range count {
+			assert.NoError(t, pub.Publish("topic", newMessage(fmt.Sprint(n))))
+		}
+	})
+	last, duplicates := -1, 0
+	for last < count-1 {
+		msg := receive(t, messages)
+		var n int
+		_, err := fmt.Sscan(string(msg.Payload), &n)
+		require.NoError(t, err)
+		if n <= last {
+			duplicates++ // written twice: a restart made the server forget the event's id
+		} else {
+			require.Equal(t, last+1, n, "a message is missing")
+			last = n
+		}
+		msg.Ack()
+	}
+	close(stop)
+	wg.Wait()
+	t.Logf("%d duplicates", duplicates)
+}

@@ -39,10 +39,13 @@ func newCore(p *persona, logger *slog.Logger) *core {
 	c := &core{
 		persona: p, logger: logger, now: time.Now, instance: uuid.NewString(), epoch: uuid.NewString(),
 		streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
-		transact: make(map[int64]*transaction), users: builtinUsers(), conns: make(map[*conn]struct{}),
+		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
 		groups: make(map[string]*group), byGroup: make(map[string][]*group),
 		clients: make(map[esproto.CorrelationID]*client),
+	}
+	for _, u := range builtinUsers() {
+		c.saveUser(u, userCreated)
 	}
 	return c
 }

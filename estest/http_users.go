@@ -45,13 +45,13 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 		userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
 		return
 	}
-	s.core.users[m.LoginName] = &user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups}
+	s.core.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups}, userCreated)
 	w.Header().Set("Location", s.HTTPURL()+"/users/"+m.LoginName)
 	userChanged(w, http.StatusCreated, m.LoginName, "Success")
 }
 
 // changeUser serves a request about the user that its path names.
-func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, change func(u *user)) {
+func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, eventType string, change func(u *user)) {
 	login := r.PathValue("login")
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -63,7 +63,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, change func(
 	// A user is replaced, not changed: connections hold on to what they authenticated as.
 	next := *u
 	change(&next)
-	s.core.users[login] = &next
+	s.core.saveUser(&next, eventType)
 	userChanged(w, http.StatusOK, login, "Success")
 }
 
@@ -85,17 +85,18 @@ func (s *Server) httpDeleteUser(w http.ResponseWriter, r *http.Request) {
 	login := r.PathValue("login")
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	if s.core.users[login] == nil {
+	u := s.core.users[login]
+	if u == nil {
 		userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
 	}
-	delete(s.core.users, login)
+	s.core.deleteUser(u)
 	userChanged(w, http.StatusOK, login, "Success")
 }
 
 func (s *Server) httpEnableUser(enabled bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s.changeUser(w, r, func(u *user) { u.disabled = !enabled })
+		s.changeUser(w, r, userUpdated, func(u *user) { u.disabled = !enabled })
 	}
 }
 
@@ -104,7 +105,7 @@ func (s *Server) httpResetPassword(w http.ResponseWriter, r *http.Request) {
 		NewPassword string `json:"newPassword"`
 	}
 	if readJSON(w, r, &m) {
-		s.changeUser(w, r, func(u *user) { u.password = m.NewPassword })
+		s.changeUser(w, r, passwordChanged, func(u *user) { u.password = m.NewPassword })
 	}
 }
 
@@ -124,5 +125,5 @@ func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w)
 		return
 	}
-	s.changeUser(w, r, func(u *user) { u.password = m.NewPassword })
+	s.changeUser(w, r, passwordChanged, func(u *user) { u.password = m.NewPassword })
 }

@@ -1,7 +1,11 @@
 package estest
 
 import (
+	"crypto/pbkdf2"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"slices"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -40,11 +44,53 @@ func (p *persona) credentials(b []byte) (c esproto.Credentials, rest []byte, ok 
 }
 
 // builtinUsers are those that every new server has.
-func builtinUsers() map[string]*user {
-	return map[string]*user{
-		"admin": {login: "admin", fullName: "Event Store Administrator", password: "changeit", groups: []string{groupAdmins}},
-		"ops":   {login: "ops", fullName: "Event Store Operations", password: "changeit", groups: []string{groupOps}},
+func builtinUsers() []*user {
+	return []*user{
+		{login: "admin", fullName: "Event Store Administrator", password: "changeit", groups: []string{groupAdmins}},
+		{login: "ops", fullName: "Event Store Operations", password: "changeit", groups: []string{groupOps}},
 	}
+}
+
+// The server keeps its users in streams, and lists them in another.
+const (
+	usersStream     = "$users"
+	userStream      = "$user-" // and the login
+	userCreated     = "$UserCreated"
+	userUpdated     = "$UserUpdated"
+	passwordChanged = "$PasswordChanged"
+)
+
+// storedUser is a user as its stream has it.
+type storedUser struct {
+	LoginName string   `json:"loginName"`
+	FullName  string   `json:"fullName"`
+	Salt      string   `json:"salt"`
+	Hash      string   `json:"hash"`
+	Disabled  bool     `json:"disabled"`
+	Groups    []string `json:"groups"`
+}
+
+// saveUser makes a user known, new or in place of what it was, and writes that down.
+func (c *core) saveUser(u *user, eventType string) {
+	c.users[u.login] = u
+	salt := newGUID()
+	hash, err := pbkdf2.Key(sha1.New, u.password, salt[:], 1000, 20)
+	if err != nil {
+		c.logger.Error("a password cannot be hashed", "user", u.login, "error", err)
+	}
+	data, _ := json.Marshal(storedUser{ // has nothing that cannot be marshaled
+		LoginName: u.login, FullName: u.fullName, Disabled: u.disabled, Groups: u.groups,
+		Salt: base64.StdEncoding.EncodeToString(salt[:]), Hash: base64.StdEncoding.EncodeToString(hash),
+	})
+	c.systemAppend(userStream+u.login, eventType, true, data, nil)
+	if eventType == userCreated {
+		c.systemAppend(usersStream, "$User", false, []byte(u.login), nil)
+	}
+}
+
+func (c *core) deleteUser(u *user) {
+	delete(c.users, u.login)
+	c.systemAppend("$$"+userStream+u.login, metadataType, true, softDeleteData, nil)
 }
 
 func (u *user) in(group string) bool { return u != nil && slices.Contains(u.groups, group) }

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// client is what the contenders that speak to an EventStore are driven through, so that they do the same work.
+type client interface {
+	// append writes events of the same data and waits for the reply.
+	append(ctx context.Context, stream string, data []byte, events int) error
+	// read reads a stream from its beginning to its end.
+	read(ctx context.Context, stream string, page int, seen func()) error
+	// catchUp subscribes from the beginning of a stream and returns a function that ends the subscription.
+	catchUp(ctx context.Context, stream string, page int, seen func()) (stop func(), err error)
+	// subscribe subscribes to what comes from now on.
+	subscribe(ctx context.Context, stream string, seen func()) (stop func(), err error)
+	// createGroup makes a persistent subscription group from the beginning of a stream.
+	createGroup(ctx context.Context, stream, group string) error
+	// consume subscribes to a group and acks each event before seen is called.
+	consume(ctx context.Context, stream, group string, inFlight int, seen func()) (stop func(), err error)
+	// done tells why events will not come any more.
+	done() <-chan error
+	close()
+}
+
+// overClient makes a contender of a client.
+func overClient(open func(ctx context.Context, url string, m *meter) (client, error)) contender {
+	return func(ctx context.Context, j job, m *meter) (result, error) {
+		c, err := open(ctx, j.URL, m)
+		if err != nil {
+			return result{}, fmt.Errorf("connecting: %w", err)
+		}
+		defer c.close()
+		switch j.Work {
+		case appending:
+			return workAppend(ctx, c, j, m)
+		case reading:
+			return workRead(ctx, c, j, m)
+		case catchingUp, volatile, persistent:
+			return workReceive(ctx, c, j, m)
+		}
+		return result{}, fmt.Errorf("%s cannot %s", j.Contender, j.Work)
+	}
+}
+
+// workAppend has as many goroutines append as there are to be appends in flight.
+func workAppend(ctx context.Context, c client, j job, m *meter) (result, error) {
+	data := payload(j.Size)
+	names := streamNames(j)
+	each := j.Events / (j.InFlight * j.Batch)
+	m.record(j.InFlight, each)
+	var wg sync.WaitGroup
+	errs := make(chan error, j.InFlight)
+	m.start()
+	for g := range j.InFlight {
+		wg.Go(func() {
+			for i := range each {
+				began := time.Now()
+				if err := c.append(ctx, names[(g+i*j.InFlight)%len(names)], data, j.Batch); err != nil {
+					errs <- err
+					return
+				}
+				m.latencies[g] = append(m.latencies[g], time.Since(began))
+			}
+		})
+	}
+	wg.Wait()
+	r := m.stop()
+	select {
+	case err := <-errs:
+		return r, err
+	default:
+		return r, nil
+	}
+}
+
+func workRead(ctx context.Context, c client, j job, m *meter) (result, error) {
+	n := 0
+	m.start()
+	err := c.read(ctx, j.Stream, pageSize, func() { n++ })
+	r := m.stop()
+	if err == nil && n != j.Events {
+		err = fmt.Errorf("read %d of %d events", n, j.Events)
+	}
+	return r, err
+}
+
+// workReceive measures until every subscription has got its events.
+func workReceive(ctx context.Context, c client, j job, m *meter) (result, error) {
+	subscribe := func(seen func()) (func(), error) { return c.catchUp(ctx, j.Stream, pageSize, seen) }
+	switch j.Work {
+	case volatile:
+		subscribe = func(seen func()) (func(), error) { return c.subscribe(ctx, j.Stream, seen) }
+	case persistent:
+		if err := c.createGroup(ctx, j.Stream, j.Group); err != nil {
+			return result{}, fmt.Errorf("making the group: %w", err)
+		}
+		subscribe = func(seen func()) (func(), error) { return c.consume(ctx, j.Stream, j.Group, j.InFlight, seen) }
+	}
+	each := j.Events / j.Subs
+	var wg sync.WaitGroup
+	wg.Add(j.Subs)
+	if j.Work != volatile {
+		m.start() // events come with the subscription
+	}
+	for range j.Subs {
+		n := 0
+		stop, err := subscribe(func() {
+			if n++; n == each {
+				wg.Done()
+			}
+		})
+		if err != nil {
+			return result{}, fmt.Errorf("subscribing: %w", err)
+		}
+		defer stop()
+	}
+	if j.Work == volatile {
+		m.start()
+		m.ready()
+	}
+	all := make(chan struct{})
+	go func() { wg.Wait(); close(all) }()
+	select {
+	case <-all:
+		return m.stop(), nil
+	case err := <-c.done():
+		return result{}, fmt.Errorf("the subscription ended: %w", err)
+	case <-ctx.Done():
+		return result{}, context.Cause(ctx)
+	}
+}
+
+// payload is the data of events: letters, as compressing is nobody's task here.
+func payload(size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = 'a' + byte(i%26)
+	}
+	return b
+}
+
+func streamNames(j job) []string {
+	if j.Streams == 1 {
+		return []string{j.Stream}
+	}
+	names := make([]string, j.Streams)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%d", j.Stream, i)
+	}
+	return names
+}

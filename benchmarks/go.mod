@@ -1,0 +1,20 @@
+module github.com/watermill-eventstore/watermill-eventstore/benchmarks
+
+go 1.25.0
+
+replace github.com/watermill-eventstore/watermill-eventstore => ../
+
+require (
+	github.com/jdextraze/go-gesclient v0.4.1
+	github.com/satori/go.uuid v0.0.0-20181028125025-b2ce2384e17b
+	github.com/watermill-eventstore/watermill-eventstore v0.0.0-00010101000000-000000000000
+	google.golang.org/protobuf v1.36.12
+)
+
+require (
+	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
+	github.com/golang/protobuf v1.5.4 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/kr/text v0.2.0 // indirect
+	gopkg.in/check.v1 v1.0.0-20201130134442-10cb98267c6c // indirect
+)

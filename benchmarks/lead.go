@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// lead runs the scenarios and reports.
+func lead(ctx context.Context, opts options) error {
+	rep := newReport(opts)
+	for _, s := range scenarios() {
+		if !opts.only.MatchString(s.name) {
+			continue
+		}
+		if opts.list {
+			fmt.Printf("%-42s %s\n", s.name, strings.Join(s.contenders, ", "))
+			continue
+		}
+		outcome, err := runScenario(ctx, s.sized(opts.quick), opts)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		rep.add(outcome)
+		outcome.print(os.Stdout)
+	}
+	switch {
+	case opts.list:
+		return nil
+	case len(rep.Scenarios) == 0:
+		return fmt.Errorf("-run %q matches no scenario; -list prints them", opts.only)
+	}
+	return rep.write(opts.out)
+}
+
+// outcome is what came of a scenario: a result for each round, for each contender.
+type outcome struct {
+	Name       string
+	Job        job
+	Contenders []measured
+}
+
+type measured struct {
+	Name   string
+	Rounds []result
+}
+
+// runScenario measures every contender once a round. The order changes from round to round, as whoever comes second
+// finds a warmer server.
+func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error) {
+	url := opts.url
+	if url == "" {
+		srv, err := startServer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer srv.stop()
+		url = srv.url
+	}
+	s.job.URL = url
+	c, err := openPusher(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+
+	base := fmt.Sprintf("benchmark-%d", time.Now().UnixNano())
+	if s.prepare {
+		s.job.Stream = base
+		if err := push(ctx, c, s.job.Stream, s.job, s.job.Events); err != nil {
+			return nil, fmt.Errorf("writing the events to read: %w", err)
+		}
+	}
+	out := &outcome{Name: s.name, Job: s.job, Contenders: make([]measured, len(s.contenders))}
+	out.Job.URL, out.Job.Stream = "", ""
+	for i, name := range s.contenders {
+		out.Contenders[i].Name = name
+	}
+	for round := range opts.rounds {
+		for i := range s.contenders {
+			n := (i + round) % len(s.contenders)
+			j := s.job
+			j.Contender = s.contenders[n]
+			own := fmt.Sprintf("%s-%d-%d", base, round, n)
+			if j.Group = own; !s.prepare {
+				j.Stream = own
+			}
+			r := runWorker(ctx, j, func() error {
+				if !s.push {
+					return nil
+				}
+				return push(ctx, c, j.Stream, j, j.Events/j.Subs)
+			})
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			out.Contenders[n].Rounds = append(out.Contenders[n].Rounds, r)
+		}
+	}
+	return out, nil
+}
+
+// openPusher connects the leader itself, which writes what the contenders receive.
+func openPusher(ctx context.Context, url string) (*esclient.Client, error) {
+	c, err := esclient.Open(url)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Connect(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// pushBytes is how much one append of push holds, in bytes of data.
+const pushBytes = 32 << 10
+
+// push writes so many events, one append after the other.
+func push(ctx context.Context, c *esclient.Client, stream string, j job, events int) error {
+	data := payload(j.Size)
+	batch := make([]esclient.EventData, min(max(pushBytes/j.Size/j.Subs, 1), 500))
+	for i := range batch {
+		batch[i] = esclient.EventData{Type: eventType, Data: data}
+	}
+	for left := events; left > 0; left -= len(batch) {
+		batch = batch[:min(len(batch), left)]
+		if _, err := c.Append(ctx, stream, esclient.Any, batch...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+// Command benchmarks measures this project's client against what else there is, in one run.
+//
+// Each measurement is a process of its own, so that the CPU time and the memory in the result are those of the client
+// alone; the server is another process. Rounds are interleaved: every round measures every contender once, in a
+// changing order, and what is reported are medians and ranges. On a machine that others use too, compare the contenders
+// of one scenario, not figures of different runs.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+)
+
+// Arguments that make this program one of the processes of a run, instead of the one that leads it.
+const (
+	roleServer = "serve"
+	roleWorker = "work"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := dispatch(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "benchmarks:", err)
+		os.Exit(1)
+	}
+}
+
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case roleServer:
+			return serve(ctx, os.Stdin, os.Stdout)
+		case roleWorker:
+			return work(ctx, os.Stdin, os.Stdout)
+		}
+	}
+	opts, err := parseOptions(args)
+	if err != nil {
+		return err
+	}
+	return lead(ctx, opts)
+}
+
+// options are the flags of a run.
+type options struct {
+	args   []string // as they were given, for the report
+	quick  bool
+	rounds int
+	only   *regexp.Regexp
+	list   bool
+	url    string
+	out    string
+}
+
+func parseOptions(args []string) (options, error) {
+	opts := options{args: args}
+	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
+	flags.BoolVar(&opts.quick, "quick", false, "a tenth of the work and two rounds: to see that it runs, not to quote")
+	flags.IntVar(&opts.rounds, "rounds", 0, "`number` of rounds (default 5, with -quick 2)")
+	flags.BoolVar(&opts.list, "list", false, "print the scenarios and end")
+	flags.StringVar(&opts.url, "url", "", "measure on the server at `tcp://user:password@host:port` instead of the embedded one")
+	flags.StringVar(&opts.out, "out", "results", "`directory` for the JSON file, the table and the plots; empty for none")
+	only := flags.String("run", "", "only scenarios whose name matches this `regexp`")
+	if err := flags.Parse(args); err != nil {
+		return opts, err
+	}
+	if flags.NArg() > 0 {
+		return opts, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	var err error
+	if opts.only, err = regexp.Compile(*only); err != nil {
+		return opts, fmt.Errorf("-run: %w", err)
+	}
+	if opts.rounds < 0 {
+		return opts, fmt.Errorf("-rounds: %d is negative", opts.rounds)
+	}
+	if opts.rounds == 0 {
+		if opts.rounds = 5; opts.quick {
+			opts.rounds = 2
+		}
+	}
+	return opts, nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestMain lets the test binary be the processes of a run as well.
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVariable); role != "" {
+		if err := dispatch(context.Background(), []string{role}); err != nil {
+			fmt.Fprintln(os.Stderr, "benchmarks:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// A small run of each kind of work: every contender that is ours, and the raw frames, must have a result.
+func TestAQuickRun(t *testing.T) {
+	dir := t.TempDir()
+	run := "^(append, 256 in flight|append, batches of 100|read, pages of 500|catch-up|volatile|persistent with acks, in-flight 200)$"
+	opts, err := parseOptions([]string{"-quick", "-rounds", "1", "-run", run, "-out", dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lead(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var results struct {
+		Scenarios []struct {
+			Name       string
+			Contenders []struct {
+				Name    string
+				Figures map[string]spread
+				Failed  []string
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &results); err != nil {
+		t.Fatal(err)
+	}
+	if len(results.Scenarios) != 6 {
+		t.Fatalf("%d scenarios, want 6", len(results.Scenarios))
+	}
+	for _, s := range results.Scenarios {
+		for _, c := range s.Contenders {
+			if c.Name != gesClient && (len(c.Failed) > 0 || c.Figures[figures[0].key].Median <= 0) {
+				t.Errorf("%s, %s: %v %v", s.Name, c.Name, c.Failed, c.Figures)
+			}
+		}
+	}
+	for _, plot := range []string{"append-rate.svg", "persistent-cpu.svg"} {
+		if _, err := os.Stat(filepath.Join(dir, plot)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOptionsThatMakeNoSense(t *testing.T) {
+	for _, args := range [][]string{{"-rounds", "-1"}, {"-run", "("}, {"surplus"}, {"-no-such-flag"}} {
+		if err := dispatch(t.Context(), args); err == nil {
+			t.Errorf("%v is accepted", args)
+		}
+	}
+	if err := dispatch(t.Context(), []string{"-run", "no such scenario", "-out", ""}); err == nil {
+		t.Error("a run without a scenario succeeds")
+	}
+}

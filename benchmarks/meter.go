@@ -1,0 +1,104 @@
+package main
+
+import (
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// result is what a worker has measured. Counts are of the whole measurement; what could not be measured is negative.
+type result struct {
+	Events   int
+	Bytes    int64 // of event data
+	Seconds  float64
+	CPU      float64 // seconds of this process, user and system
+	Allocs   uint64
+	AllocB   uint64
+	Writes   int64 // write calls
+	PeakHeap uint64
+	Drops    int64 // connections lost
+	// Latencies of single operations, in seconds; zero where the work has none.
+	P50, P99, P999 float64
+	Failed         string `json:",omitempty"` // why there is no result
+}
+
+// meter measures a worker's own process between start and stop.
+type meter struct {
+	ready     func() // tells the leader that the events may come
+	writes    atomic.Int64
+	drops     atomic.Int64
+	unwatched bool // write calls cannot be counted
+
+	latencies [][]time.Duration // a slice for each goroutine, with room, so that recording does not allocate
+	began     time.Time
+	cpu       time.Duration
+	mem       runtime.MemStats
+	stopPeak  chan struct{}
+	peak      chan uint64
+}
+
+// record makes room for the latencies of so many goroutines with so many operations each.
+func (m *meter) record(goroutines, operations int) {
+	m.latencies = make([][]time.Duration, goroutines)
+	for i := range m.latencies {
+		m.latencies[i] = make([]time.Duration, 0, operations)
+	}
+}
+
+func (m *meter) start() {
+	runtime.GC()
+	m.stopPeak, m.peak = make(chan struct{}), make(chan uint64)
+	go watchHeap(m.stopPeak, m.peak)
+	runtime.ReadMemStats(&m.mem)
+	m.writes.Store(0)
+	m.cpu = cpuTime()
+	m.began = time.Now()
+}
+
+func (m *meter) stop() result {
+	r := result{Seconds: time.Since(m.began).Seconds(), CPU: (cpuTime() - m.cpu).Seconds(), Writes: m.writes.Load()}
+	var after runtime.MemStats
+	runtime.ReadMemStats(&after)
+	r.Allocs, r.AllocB = after.Mallocs-m.mem.Mallocs, after.TotalAlloc-m.mem.TotalAlloc
+	close(m.stopPeak)
+	if peak := <-m.peak; peak > m.mem.HeapAlloc {
+		r.PeakHeap = peak - m.mem.HeapAlloc
+	}
+	r.Drops = m.drops.Load()
+	if m.unwatched {
+		r.Writes = -1
+	}
+	all := slices.Concat(m.latencies...)
+	slices.Sort(all)
+	r.P50, r.P99, r.P999 = quantile(all, 0.5), quantile(all, 0.99), quantile(all, 0.999)
+	return r
+}
+
+// quantile of sorted durations, in seconds.
+func quantile(sorted []time.Duration, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Seconds()
+}
+
+const heapSampling = 5 * time.Millisecond
+
+// watchHeap looks at the heap until stop is closed, then tells the most that it has seen.
+func watchHeap(stop <-chan struct{}, peak chan<- uint64) {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	tick := time.NewTicker(heapSampling)
+	defer tick.Stop()
+	for most := uint64(0); ; {
+		metrics.Read(sample)
+		most = max(most, sample[0].Value.Uint64())
+		select {
+		case <-tick.C:
+		case <-stop:
+			peak <- most
+			return
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+)
+
+// plots draws bars of the events a second and of the client's CPU time: an SVG file for each figure and kind of work.
+func (r *report) plots() map[string][]byte {
+	groups := make(map[string][]*outcome)
+	for _, o := range r.Scenarios {
+		groups[o.Job.Work] = append(groups[o.Job.Work], o)
+	}
+	files := make(map[string][]byte)
+	for work, outcomes := range groups {
+		files[work+"-rate.svg"] = plot(work+": events a second (more is better)", outcomes, figures[0])
+		files[work+"-cpu.svg"] = plot(work+": CPU µs of the client, an event (less is better)", outcomes, figures[2])
+	}
+	return files
+}
+
+// Sizes of a plot, in pixels.
+const (
+	plotWidth = 760
+	labelEnd  = 150 // where the names end and the bars begin
+	barRoom   = 490
+	barHeight = 16
+	rowHeight = 20
+)
+
+var colours = map[string]string{
+	esClient: "#2a6fdb", gesClient: "#d9822b", rawFrames: "#8a8a8a",
+}
+
+// plot draws the bars of each scenario to a scale of its own, with the range of the rounds as a line.
+func plot(title string, outcomes []*outcome, f figure) []byte {
+	var b bytes.Buffer
+	y := 30
+	for _, o := range outcomes {
+		y = plotScenario(&b, y, o, f)
+	}
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "+
+		"font-family=\"sans-serif\" font-size=\"12\">\n", plotWidth, y+10)
+	fmt.Fprintf(&out, "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n")
+	fmt.Fprintf(&out, "<text x=\"10\" y=\"20\" font-size=\"15\">%s</text>\n", escape(title))
+	b.WriteTo(&out)
+	out.WriteString("</svg>\n")
+	return out.Bytes()
+}
+
+// plotScenario draws from y on and returns where it ended.
+func plotScenario(b *bytes.Buffer, y int, o *outcome, f figure) int {
+	y += rowHeight
+	fmt.Fprintf(b, "<text x=\"10\" y=\"%d\" font-weight=\"bold\">%s</text>\n", y, escape(o.Name))
+	y += 6
+	most := 0.0
+	for i := range o.Contenders {
+		s, _ := o.Contenders[i].over(f)
+		most = max(most, s.Max)
+	}
+	for i := range o.Contenders {
+		m := &o.Contenders[i]
+		fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", labelEnd-6, y+barHeight-4, escape(m.Name))
+		s, ok := m.over(f)
+		if !ok || most == 0 {
+			fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\">no result</text>\n", labelEnd, y+barHeight-4)
+			y += rowHeight
+			continue
+		}
+		x := func(v float64) float64 { return labelEnd + v/most*barRoom }
+		fmt.Fprintf(b, "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"%s\"/>\n",
+			labelEnd, y, x(s.Median)-labelEnd, barHeight, colours[m.Name])
+		fmt.Fprintf(b, "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" stroke=\"black\"/>\n",
+			x(s.Min), x(s.Max), y+barHeight/2, y+barHeight/2)
+		fmt.Fprintf(b, "<text x=\"%.1f\" y=\"%d\">%s</text>\n", x(s.Max)+6, y+barHeight-4, number(s.Median, true))
+		y += rowHeight
+	}
+	return y
+}
+
+func escape(s string) string {
+	var b bytes.Buffer
+	xml.EscapeText(&b, []byte(s)) // writes to a buffer do not fail
+	return b.String()
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// process is this program in another role.
+type process struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser // its end asks the process to end
+	out    *bufio.Reader
+	stderr bytes.Buffer
+}
+
+func startProcess(ctx context.Context, role string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.CommandContext(ctx, self, role)}
+	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	p.cmd.Stderr = &p.stderr
+	p.cmd.WaitDelay = time.Second
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.out = bufio.NewReader(out)
+	return p, p.cmd.Start()
+}
+
+// roleVariable tells the test binary which role it has, since its arguments are the testing package's.
+const roleVariable = "WATERMILL_BENCHMARKS_ROLE"
+
+// next reads the next message. Where there is none it says how the process ended.
+func (p *process) next() (message, error) {
+	var m message
+	line, err := p.out.ReadBytes('\n')
+	if err != nil {
+		return m, p.ended()
+	}
+	if err := json.Unmarshal(line, &m); err != nil {
+		return m, fmt.Errorf("printed %q: %w", bytes.TrimSpace(line), err)
+	}
+	return m, nil
+}
+
+// ended waits for the end and says what was printed last.
+func (p *process) ended() error {
+	err := p.cmd.Wait()
+	if err == nil {
+		err = errors.New("ended without a result")
+	}
+	if why := lastWords(p.stderr.String()); why != "" {
+		err = fmt.Errorf("%w: %s", err, why)
+	}
+	return err
+}
+
+// lastWords is the line of a process's errors that tells most: that of the panic, if there was one.
+func lastWords(stderr string) string {
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	for _, line := range lines {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return line
+		}
+	}
+	return strings.TrimPrefix(lines[len(lines)-1], "benchmarks: ")
+}
+
+func (p *process) stop() {
+	p.in.Close()
+	p.cmd.Wait()
+}
+
+// server is the process of the embedded server.
+type server struct {
+	*process
+	url string
+}
+
+func startServer(ctx context.Context) (*server, error) {
+	p, err := startProcess(ctx, roleServer)
+	if err != nil {
+		return nil, fmt.Errorf("starting the server: %w", err)
+	}
+	m, err := p.next()
+	if err != nil {
+		return nil, fmt.Errorf("starting the server: %w", err)
+	}
+	return &server{process: p, url: m.URL}, nil
+}
+
+// workerLimit is how long a measurement may take. A contender that hangs is a result, too.
+const workerLimit = time.Minute
+
+// runWorker measures one contender in a process of its own. A worker that fails, crashes or hangs is a result that says
+// so. push is called when the worker is ready for events.
+func runWorker(ctx context.Context, j job, push func() error) result {
+	ctx, cancel := context.WithTimeout(ctx, workerLimit)
+	defer cancel()
+	r, err := measure(ctx, j, push)
+	switch {
+	case err == nil:
+		return r
+	case ctx.Err() != nil:
+		err = fmt.Errorf("did not end within %v", workerLimit)
+	}
+	return result{Failed: err.Error()}
+}
+
+func measure(ctx context.Context, j job, push func() error) (result, error) {
+	p, err := startProcess(ctx, roleWorker)
+	if err != nil {
+		return result{}, err
+	}
+	defer p.stop()
+	if err := json.NewEncoder(p.in).Encode(j); err != nil {
+		return result{}, err
+	}
+	for {
+		m, err := p.next()
+		if err != nil {
+			return result{}, err
+		}
+		if m.Result != nil {
+			return *m.Result, nil
+		}
+		if m.Ready {
+			if err := push(); err != nil {
+				return result{}, fmt.Errorf("writing events: %w", err)
+			}
+		}
+	}
+}

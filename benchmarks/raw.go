@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// rawConn is the least that a client of this protocol can do: it writes requests that were built beforehand and counts
+// the frames that come back, on one goroutine.
+type rawConn struct {
+	nc  net.Conn
+	buf []byte
+	r   int // the first byte of buf that has not been looked at
+	w   int // the end of what was received
+}
+
+const rawBuffer = 256 << 10
+
+func workRaw(ctx context.Context, j job, m *meter) (result, error) {
+	c, err := openRaw(ctx, j.URL, m)
+	if err != nil {
+		return result{}, fmt.Errorf("connecting: %w", err)
+	}
+	defer c.nc.Close()
+	defer context.AfterFunc(ctx, func() { c.nc.Close() })()
+	switch j.Work {
+	case appending:
+		return c.append(j, m)
+	case reading:
+		return c.read(j, m)
+	case volatile:
+		return c.receive(j, m)
+	}
+	return result{}, fmt.Errorf("%s cannot %s", j.Contender, j.Work)
+}
+
+func openRaw(ctx context.Context, server string, m *meter) (*rawConn, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := m.dial(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	c := &rawConn{nc: nc, buf: make([]byte, rawBuffer)}
+	password, _ := u.User.Password()
+	auth := esproto.AppendHeader(nil, esproto.CmdAuthenticate, rawID(0), &esproto.Credentials{
+		Login: u.User.Username(), Password: password,
+	})
+	esproto.EndFrame(auth, 0)
+	if _, err := nc.Write(auth); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	if _, err := c.await(esproto.CmdAuthenticated); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func rawID(n int) (id esproto.CorrelationID) {
+	id[0] = 1
+	binary.LittleEndian.PutUint64(id[8:], uint64(n))
+	return id
+}
+
+// append keeps so many appends in flight: for every reply that has come it writes the next request, together with those
+// for the other replies that came with it.
+func (c *rawConn) append(j job, m *meter) (result, error) {
+	requests, frame := rawAppends(j)
+	total := j.Events / j.Batch
+	m.record(1, total)
+	sentAt := make([]time.Time, total)
+	m.start()
+	for sent, replied := 0, 0; replied < total; {
+		if n := min(total-sent, j.InFlight-(sent-replied)); n > 0 {
+			now := time.Now()
+			for i := range n {
+				sentAt[sent+i] = now
+			}
+			if _, err := c.nc.Write(requests[sent*frame : (sent+n)*frame]); err != nil {
+				return result{}, err
+			}
+			sent += n
+		}
+		for more := true; more; more = c.buffered() {
+			cmd, err := c.next()
+			if err != nil {
+				return result{}, err
+			}
+			if cmd != esproto.CmdWriteEventsCompleted {
+				return result{}, fmt.Errorf("the reply is %v", cmd)
+			}
+			m.latencies[0] = append(m.latencies[0], time.Since(sentAt[replied]))
+			replied++
+		}
+	}
+	return m.stop(), nil
+}
+
+// rawAppends builds all requests, each with ids of its own, in one buffer; all have the same length.
+func rawAppends(j job) (requests []byte, frame int) {
+	data := payload(j.Size)
+	names := streamNames(j)
+	longest := len(names[len(names)-1])
+	for i := range j.Events / j.Batch {
+		start := len(requests)
+		requests = esproto.AppendHeader(requests, esproto.CmdWriteEvents, rawID(i+1), nil)
+		name := names[i%len(names)]
+		for len(name) < longest {
+			name += "-" // names of one length, so that the requests can be told apart by multiplication
+		}
+		requests = esproto.AppendWriteEvents(requests, name, esproto.ExpectAny)
+		for range j.Batch {
+			var id esproto.GUID
+			binary.LittleEndian.PutUint64(id[:], rand.Uint64())
+			binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+			requests = esproto.AppendNewEvent(requests, id, eventType, 0, data, nil)
+		}
+		requests = esproto.EndWriteEvents(requests, true)
+		esproto.EndFrame(requests, start)
+		if frame = len(requests) - start; i == 0 {
+			requests = append(make([]byte, 0, frame*(j.Events/j.Batch)), requests...)
+		}
+	}
+	return requests, frame
+}
+
+// read asks for one page after the other.
+func (c *rawConn) read(j job, m *meter) (result, error) {
+	var pages [][]byte
+	for from := 0; from < j.Events; from += pageSize {
+		b := esproto.AppendHeader(nil, esproto.CmdReadStreamEventsForward, rawID(len(pages)+1), nil)
+		b = esproto.AppendReadStreamEvents(b, j.Stream, int64(from), pageSize, false, true)
+		esproto.EndFrame(b, 0)
+		pages = append(pages, b)
+	}
+	m.start()
+	for _, page := range pages {
+		if _, err := c.nc.Write(page); err != nil {
+			return result{}, err
+		}
+		if _, err := c.await(esproto.CmdReadStreamEventsForwardCompleted); err != nil {
+			return result{}, err
+		}
+	}
+	return m.stop(), nil
+}
+
+// receive counts pushed events.
+func (c *rawConn) receive(j job, m *meter) (result, error) {
+	b := esproto.AppendHeader(nil, esproto.CmdSubscribeToStream, rawID(1), nil)
+	b, err := proto.MarshalOptions{}.MarshalAppend(b, &esproto.SubscribeToStream{
+		EventStreamId: proto.String(j.Stream), ResolveLinkTos: proto.Bool(false),
+	})
+	if err != nil {
+		return result{}, err
+	}
+	esproto.EndFrame(b, 0)
+	if _, err := c.nc.Write(b); err != nil {
+		return result{}, err
+	}
+	if _, err := c.await(esproto.CmdSubscriptionConfirmation); err != nil {
+		return result{}, err
+	}
+	m.start()
+	m.ready()
+	for range j.Events {
+		if _, err := c.await(esproto.CmdStreamEventAppeared); err != nil {
+			return result{}, err
+		}
+	}
+	return m.stop(), nil
+}
+
+// await takes the next frame, which must be of the given command.
+func (c *rawConn) await(want esproto.Command) (esproto.Command, error) {
+	cmd, err := c.next()
+	if err == nil && cmd != want {
+		err = fmt.Errorf("got %v, not %v", cmd, want)
+	}
+	return cmd, err
+}
+
+// next skips the next frame that is no heartbeat, which it answers, and returns its command.
+func (c *rawConn) next() (esproto.Command, error) {
+	for {
+		if err := c.fill(esproto.LengthSize + esproto.HeaderSize); err != nil {
+			return 0, err
+		}
+		head := c.buf[c.r:]
+		cmd := esproto.Command(head[esproto.LengthSize])
+		if cmd == esproto.CmdHeartbeatRequest {
+			reply := append([]byte(nil), head[:esproto.LengthSize+esproto.HeaderSize]...)
+			reply[esproto.LengthSize] = byte(esproto.CmdHeartbeatResponse)
+			if _, err := c.nc.Write(reply); err != nil {
+				return 0, err
+			}
+		}
+		if err := c.skip(esproto.LengthSize + int(binary.LittleEndian.Uint32(head))); err != nil {
+			return 0, err
+		}
+		if cmd != esproto.CmdHeartbeatRequest && cmd != esproto.CmdHeartbeatResponse {
+			return cmd, nil
+		}
+	}
+}
+
+// buffered reports whether a whole frame has been received already.
+func (c *rawConn) buffered() bool {
+	have := c.buf[c.r:c.w]
+	return len(have) >= esproto.LengthSize && len(have)-esproto.LengthSize >= int(binary.LittleEndian.Uint32(have))
+}
+
+// fill reads until there are n bytes.
+func (c *rawConn) fill(n int) error {
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+	}
+	if len(c.buf)-c.r < n {
+		c.w = copy(c.buf, c.buf[c.r:c.w])
+		c.r = 0
+	}
+	for c.w-c.r < n {
+		k, err := c.nc.Read(c.buf[c.w:])
+		if err != nil {
+			return err
+		}
+		c.w += k
+	}
+	return nil
+}
+
+// skip throws n bytes away.
+func (c *rawConn) skip(n int) error {
+	for {
+		have := min(n, c.w-c.r)
+		c.r += have
+		if n -= have; n == 0 {
+			return nil
+		}
+		if err := c.fill(1); err != nil {
+			return err
+		}
+	}
+}

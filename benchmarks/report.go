@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// report is a whole run.
+type report struct {
+	Command   string
+	Date      string
+	Machine   machine
+	Server    string
+	Rounds    int
+	Scenarios []*outcome
+}
+
+func newReport(opts options) *report {
+	r := &report{
+		Command: strings.Join(append([]string{"go -C benchmarks run ."}, printable(opts.args)...), " "),
+		Date:    time.Now().UTC().Format(time.DateOnly), Machine: describeMachine(), Rounds: opts.rounds,
+		Server: "embedded (estest), in a process of its own",
+	}
+	if opts.url != "" {
+		r.Server = "given by -url"
+	}
+	return r
+}
+
+// printable leaves out what the flags tell of somebody's server or directories.
+func printable(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		name, _, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		if name != "url" && name != "out" {
+			out = append(out, args[i])
+			continue
+		}
+		out = append(out, "-"+name+"=…")
+		if !joined {
+			i++
+		}
+	}
+	return out
+}
+
+func (r *report) add(o *outcome) { r.Scenarios = append(r.Scenarios, o) }
+
+// write puts everything into a directory.
+func (r *report) write(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(r.summary(), "", "  ")
+	if err != nil {
+		return err
+	}
+	var table bytes.Buffer
+	r.print(&table)
+	files := map[string][]byte{"results.json": append(data, '\n'), "results.txt": table.Bytes()}
+	for name, svg := range r.plots() {
+		files[name] = svg
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("\nTable, JSON and plots are in %s.\n", dir)
+	return nil
+}
+
+func (r *report) print(w io.Writer) {
+	fmt.Fprintf(w, "%s\n%s, %d rounds, %s\nServer: %s\n", r.Command, r.Date, r.Rounds, r.Machine, r.Server)
+	fmt.Fprintln(w, "Medians, and least to most events/s. CPU, allocations and write calls are those of the client process, an event.")
+	for _, o := range r.Scenarios {
+		o.print(w)
+	}
+}
+
+// print prints the table of a scenario.
+func (o *outcome) print(w io.Writer) {
+	fmt.Fprintf(w, "\n%s (%d events of %s)\n", o.Name, o.Job.Events, bytesName(o.Job.Size))
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(tab, "\t")
+	for _, f := range figures {
+		fmt.Fprintf(tab, "%s\t", f.title)
+		if f.key == figures[0].key {
+			fmt.Fprint(tab, "range\t")
+		}
+	}
+	fmt.Fprintln(tab)
+	for i := range o.Contenders {
+		m := &o.Contenders[i]
+		fmt.Fprintf(tab, "%s\t", m.Name)
+		for _, f := range figures {
+			s, ok := m.over(f)
+			fmt.Fprintf(tab, "%s\t", number(s.Median, ok))
+			if f.key == figures[0].key {
+				fmt.Fprintf(tab, "%s–%s\t", number(s.Min, ok), number(s.Max, ok))
+			}
+		}
+		fmt.Fprintln(tab)
+	}
+	tab.Flush()
+	for i := range o.Contenders {
+		o.Contenders[i].printTroubles(w)
+	}
+}
+
+func (m *measured) printTroubles(w io.Writer) {
+	failed, drops := m.troubles()
+	for _, why := range failed {
+		fmt.Fprintf(w, "  ! %s failed: %s\n", m.Name, why)
+	}
+	if drops > 0 {
+		fmt.Fprintf(w, "  ! %s lost its connection %d times\n", m.Name, drops)
+	}
+}
+
+// number prints three significant digits, or more before the point.
+func number(v float64, ok bool) string {
+	switch {
+	case !ok:
+		return "-"
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case v >= 1:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.3f", v)
+}
+
+// summary is what the JSON file holds: the figures over the rounds, and the rounds themselves.
+func (r *report) summary() any {
+	type contender struct {
+		Name    string            `json:"name"`
+		Figures map[string]spread `json:"figures"`
+		Failed  []string          `json:"failed,omitempty"`
+		Drops   int64             `json:"drops,omitempty"`
+		Rounds  []result          `json:"rounds"`
+	}
+	type entry struct {
+		Name       string      `json:"name"`
+		Events     int         `json:"events"`
+		Size       int         `json:"size"`
+		Contenders []contender `json:"contenders"`
+	}
+	var entries []entry
+	for _, o := range r.Scenarios {
+		e := entry{Name: o.Name, Events: o.Job.Events, Size: o.Job.Size}
+		for i := range o.Contenders {
+			m := &o.Contenders[i]
+			c := contender{Name: m.Name, Figures: make(map[string]spread), Rounds: m.Rounds}
+			c.Failed, c.Drops = m.troubles()
+			for _, f := range figures {
+				if s, ok := m.over(f); ok {
+					c.Figures[f.key] = s
+				}
+			}
+			e.Contenders = append(e.Contenders, c)
+		}
+		entries = append(entries, e)
+	}
+	return struct {
+		Command   string  `json:"command"`
+		Date      string  `json:"date"`
+		Machine   machine `json:"machine"`
+		Server    string  `json:"server"`
+		Rounds    int     `json:"rounds"`
+		Scenarios []entry `json:"scenarios"`
+	}{r.Command, r.Date, r.Machine, r.Server, r.Rounds, entries}
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"math"
+	"slices"
+)
+
+// spread is a figure over the rounds that gave one.
+type spread struct{ Median, Min, Max float64 }
+
+// figure is one column of the table.
+type figure struct {
+	key   string // in the JSON file
+	title string
+	of    func(r result) float64 // NaN where there is none
+}
+
+func each(f func(r result) float64) func(result) float64 {
+	return func(r result) float64 { return f(r) / float64(r.Events) }
+}
+
+var figures = []figure{
+	{"eventsPerSecond", "events/s", func(r result) float64 { return float64(r.Events) / r.Seconds }},
+	{"megabytesPerSecond", "MB/s", func(r result) float64 { return float64(r.Bytes) / r.Seconds / 1e6 }},
+	{"clientCPUMicrosPerEvent", "CPU µs", each(func(r result) float64 { return r.CPU * 1e6 })},
+	{"allocsPerEvent", "allocs", each(func(r result) float64 { return float64(r.Allocs) })},
+	{"bytesPerEvent", "B", each(func(r result) float64 { return float64(r.AllocB) })},
+	{"p50Micros", "p50 µs", latency(func(r result) float64 { return r.P50 })},
+	{"p99Micros", "p99 µs", latency(func(r result) float64 { return r.P99 })},
+	{"p999Micros", "p99.9 µs", latency(func(r result) float64 { return r.P999 })},
+	{"writeCallsPerEvent", "writes", func(r result) float64 {
+		if r.Writes < 0 {
+			return math.NaN()
+		}
+		return float64(r.Writes) / float64(r.Events)
+	}},
+	{"peakHeapMegabytes", "heap MB", func(r result) float64 { return float64(r.PeakHeap) / 1e6 }},
+}
+
+func latency(f func(r result) float64) func(result) float64 {
+	return func(r result) float64 {
+		if f(r) == 0 {
+			return math.NaN()
+		}
+		return f(r) * 1e6
+	}
+}
+
+// over returns the spread of a figure; ok is false if no round gave it.
+func (m *measured) over(f figure) (s spread, ok bool) {
+	var values []float64
+	for _, r := range m.Rounds {
+		if v := f.of(r); r.Failed == "" && !math.IsNaN(v) {
+			values = append(values, v)
+		}
+	}
+	if len(values) == 0 {
+		return s, false
+	}
+	slices.Sort(values)
+	mid := len(values) / 2
+	s = spread{Median: values[mid], Min: values[0], Max: values[len(values)-1]}
+	if len(values)%2 == 0 {
+		s.Median = (values[mid-1] + values[mid]) / 2
+	}
+	return s, true
+}
+
+// troubles tells of rounds that failed, and of connections that were lost in those that did not.
+func (m *measured) troubles() (failed []string, drops int64) {
+	for _, r := range m.Rounds {
+		if r.Failed != "" && !slices.Contains(failed, r.Failed) {
+			failed = append(failed, r.Failed)
+		}
+		drops += r.Drops
+	}
+	return failed, drops
+}

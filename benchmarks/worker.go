@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// message is what a worker, or the server, tells the leader: one JSON value a line.
+type message struct {
+	Ready  bool    `json:",omitempty"` // subscribed: the events may come
+	URL    string  `json:",omitempty"` // of the server
+	Result *result `json:",omitempty"`
+}
+
+// contender does a job: it connects, calls start on the meter, does the work, calls stop and cleans up.
+type contender func(ctx context.Context, j job, m *meter) (result, error)
+
+var contenders = map[string]contender{
+	esClient:  overClient(openESClient),
+	gesClient: overClient(openGesClient),
+	rawFrames: workRaw,
+}
+
+// work does the job that it reads from in, and writes what it has measured to out.
+func work(ctx context.Context, in io.Reader, out io.Writer) error {
+	var j job
+	lines := bufio.NewReader(in)
+	line, err := lines.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("reading the job: %w", err)
+	}
+	if err := json.Unmarshal(line, &j); err != nil {
+		return fmt.Errorf("reading the job: %w", err)
+	}
+	do, ok := contenders[j.Contender]
+	if !ok {
+		return fmt.Errorf("no contender %q", j.Contender)
+	}
+	// The leader that goes away takes its workers with it.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		io.Copy(io.Discard, lines)
+		cancel(errors.New("the leader of the run is gone"))
+	}()
+
+	enc := json.NewEncoder(out)
+	m := &meter{ready: func() { enc.Encode(message{Ready: true}) }}
+	r, err := do(ctx, j, m)
+	if err != nil {
+		return err
+	}
+	r.Events, r.Bytes = j.Events, int64(j.Events)*int64(j.Size)
+	return enc.Encode(message{Result: &r})
+}

@@ -14,9 +14,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /ping", s.httpPing)
 	mux.HandleFunc("GET /info", s.httpInfo)
 	mux.HandleFunc("GET /gossip", s.httpGossip)
-	if s.core.persona.since(era20) {
-		mux.HandleFunc("GET /health/live", httpHealth) // GET stands for HEAD, too
-	}
+	// Servers before 20.x have none, but whoever waits for this one should not have to know its persona.
+	mux.HandleFunc("GET /health/live", httpHealth) // GET stands for HEAD, too
 	s.handleUsers(mux)
 	s.handleSubscriptions(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,160 @@
+package eventstore_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// startServer stands for an EventStore that is running somewhere.
+func startServer() (url string, stop func()) {
+	srv, err := estest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return srv.ConnectionString(), func() { srv.Close() }
+}
+
+// A message is published and consumed by a group.
+func Example() {
+	url, stop := startServer()
+	defer stop()
+
+	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{ConnectionString: url}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer publisher.Close()
+	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "invoices"}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer subscriber.Close()
+
+	messages, err := subscriber.Subscribe(context.Background(), "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := publisher.Publish("orders", message.NewMessage(watermill.NewUUID(), []byte(`{"order":1}`))); err != nil {
+		log.Fatal(err)
+	}
+	msg := <-messages
+	fmt.Printf("%s\n", msg.Payload)
+	msg.Ack()
+	// Output: {"order":1}
+}
+
+// A stream for each aggregate, and an expected version that keeps two writers from overwriting each other.
+func ExampleWithExpectedVersion() {
+	url, stop := startServer()
+	defer stop()
+	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{
+		ConnectionString: url,
+		StreamName: func(topic string, msg *message.Message) (string, error) {
+			return topic + "-" + msg.Metadata.Get("order"), nil
+		},
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer publisher.Close()
+
+	for range 2 {
+		msg := message.NewMessage(watermill.NewUUID(), []byte("placed"))
+		msg.Metadata.Set("order", "17")
+		msg.SetContext(eventstore.WithExpectedVersion(context.Background(), esclient.NoStream))
+		fmt.Println(publisher.Publish("order", msg))
+	}
+	// Output:
+	// <nil>
+	// eventstore: cannot publish to topic "order", stream "order-17" (nothing was written): esclient: append "order-17": wrong expected version of stream "order-17": expected no stream, it is at 0
+}
+
+// A replay from a checkpoint that the application keeps.
+func ExampleSubscriberConfig_catchUp() {
+	url, stop := startServer()
+	defer stop()
+	client, err := esclient.Open(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{Client: client}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer publisher.Close()
+	for _, payload := range []string{"a", "b", "c"} {
+		if err := publisher.Publish("letters", message.NewMessage(watermill.NewUUID(), []byte(payload))); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	checkpoint := int64(0) // the number of the last event that was dealt with
+	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+		Client: client,
+		Mode:   eventstore.ModeCatchUp,
+		LoadStart: func(context.Context, string) (esclient.Start, error) {
+			return esclient.AfterNumber(checkpoint), nil
+		},
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer subscriber.Close()
+	messages, err := subscriber.Subscribe(context.Background(), "letters")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		msg := <-messages
+		checkpoint, _ = eventstore.EventNumberFromCtx(msg.Context())
+		fmt.Printf("%d: %s\n", checkpoint, msg.Payload)
+		msg.Ack()
+	}
+	// Output:
+	// 1: b
+	// 2: c
+}
+
+// A message that will never be processed is parked with a reason.
+func ExampleNackWith() {
+	url, stop := startServer()
+	defer stop()
+	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{ConnectionString: url}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer publisher.Close()
+	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "invoices"}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer subscriber.Close()
+	messages, err := subscriber.Subscribe(context.Background(), "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, payload := range []string{"nonsense", "order 1"} {
+		if err := publisher.Publish("orders", message.NewMessage(watermill.NewUUID(), []byte(payload))); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for range 2 {
+		msg := <-messages
+		if string(msg.Payload) == "nonsense" {
+			eventstore.NackWith(msg, eventstore.ActionPark, "this is no order")
+			continue
+		}
+		fmt.Printf("%s\n", msg.Payload)
+		msg.Ack()
+	}
+	// Output: order 1
+}

@@ -3,6 +3,7 @@ package esclient
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"unicode"
@@ -70,6 +71,8 @@ func AppendEventSize(e *EventData) int {
 const (
 	appendOverhead = 320 // header, credentials and the fields beside the events
 	eventOverhead  = 64  // id, content types, tags and lengths
+
+	growFrom = 64 << 10
 )
 
 // AppendResult tells where the events of an append are.
@@ -210,6 +213,9 @@ func (o *appendOp) assignIDs() {
 func (o *appendOp) Command() esproto.Command { return esproto.CmdWriteEvents }
 
 func (o *appendOp) AppendPayload(b []byte) []byte {
+	if n := AppendSize(o.stream, o.events...); n > growFrom {
+		b = slices.Grow(b, n) // instead of copying megabytes several times, under the connection's lock
+	}
 	b = esproto.AppendWriteEvents(b, o.stream, int64(o.expected))
 	for i := range o.events {
 		e := &o.events[i]

@@ -236,7 +236,7 @@ func TestNothingPrintsThePassword(t *testing.T) {
 	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "config", cfg, "pointer", &cfg)
 	for how, text := range map[string]string{
 		"String": cfg.String(), "%v": fmt.Sprintf("%v %v", cfg, &cfg), "%+v": fmt.Sprintf("%+v %+v", cfg, &cfg),
-		"%#v": fmt.Sprintf("%#v %#v", cfg, &cfg), "%s": fmt.Sprintf("%s", cfg), "JSON": string(inJSON), "slog": logged.String(),
+		"%#v": fmt.Sprintf("%#v %#v", cfg, &cfg), "%s": fmt.Sprintf("%s %s", cfg, &cfg), "JSON": string(inJSON), "slog": logged.String(),
 		"nested": fmt.Sprintf("%+v", struct{ Config esclient.Config }{cfg}),
 	} {
 		assert.NotContains(t, text, "hunter2", how)

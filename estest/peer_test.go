@@ -150,12 +150,6 @@ func newEvent(typ, data string) *esproto.NewEvent {
 		MetadataContentType: proto.Int32(0), Data: []byte(data)}
 }
 
-func jsonEvent(typ, data string) *esproto.NewEvent {
-	e := newEvent(typ, data)
-	e.DataContentType = proto.Int32(esproto.ContentTypeJSON)
-	return e
-}
-
 // append writes events and returns the reply.
 func (p *peer) append(as *esproto.Credentials, stream string, expected int64, events ...*esproto.NewEvent) *esproto.WriteEventsCompleted {
 	p.t.Helper()
@@ -173,11 +167,6 @@ func (p *peer) mustAppend(as *esproto.Credentials, stream string, events ...*esp
 	return r
 }
 
-func (p *peer) setMetadata(as *esproto.Credentials, stream, metadata string) {
-	p.t.Helper()
-	p.mustAppend(as, "$$"+stream, jsonEvent("$metadata", metadata))
-}
-
 // read reads a page forward.
 func (p *peer) read(as *esproto.Credentials, stream string, from int64, count int32, resolve bool) *esproto.ReadStreamEventsCompleted {
 	p.t.Helper()
@@ -190,16 +179,4 @@ func (p *peer) readPage(cmd esproto.Command, as *esproto.Credentials, stream str
 	p.ask(cmd, as, &esproto.ReadStreamEvents{EventStreamId: &stream, FromEventNumber: &from, MaxCount: &count,
 		ResolveLinkTos: &resolve, RequireLeader: proto.Bool(false)}, &r)
 	return &r
-}
-
-// numbers are those of the original events of a page.
-func numbers(events []*esproto.ResolvedIndexedEvent) (n []int64) {
-	for _, e := range events {
-		if e.GetLink() != nil {
-			n = append(n, e.GetLink().GetEventNumber())
-		} else {
-			n = append(n, e.GetEvent().GetEventNumber())
-		}
-	}
-	return n
 }

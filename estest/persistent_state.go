@@ -113,15 +113,6 @@ func (g *group) replayParked() (n int) {
 	return n
 }
 
-// parkedCount is how many messages are parked.
-func (g *group) parkedCount() int64 {
-	s := g.core.stream(g.parkedStream())
-	if s == nil || s.softDeleted() || s.hardDeleted() {
-		return 0
-	}
-	return s.last() - s.first() + 1
-}
-
 // forget soft-deletes what the server wrote about a group.
 func (g *group) forget() {
 	for _, name := range []string{g.checkpointStream(), g.parkedStream()} {

@@ -15,7 +15,7 @@ import (
 // Operation is a request with one reply.
 type Operation interface {
 	Request
-	// Keeps reports whether Decode will keep the payload of cmd.
+	// Keeps reports whether Decode will keep the payload of cmd. It runs under the connection's lock.
 	Keeps(cmd esproto.Command) bool
 	// Decode reads the reply, on the reader goroutine, into the operation. Its error ends the call.
 	Decode(cmd esproto.Command, payload []byte) error

@@ -22,7 +22,8 @@ type Request interface {
 // Receiver takes the frames that carry one correlation id. Its methods run on the reader goroutine, Fail also on
 // whichever goroutine lets the connection die; none may block, or call back into the Conn with its own lock held.
 type Receiver interface {
-	// Keeps reports whether Receive will keep the payload of cmd; it then gets memory of its own.
+	// Keeps reports whether Receive will keep the payload of cmd; it then gets memory of its own. It runs under the
+	// connection's lock and depends on nothing but cmd.
 	Keeps(cmd esproto.Command) bool
 	// Receive takes a frame. It returns whether further frames may follow on the same correlation id.
 	Receive(cmd esproto.Command, payload []byte) (more bool)

@@ -49,13 +49,6 @@ func (p *peer) next() (frame, error) {
 	}
 }
 
-func (p *peer) mustNext() frame {
-	p.t.Helper()
-	f, err := p.next()
-	require.NoError(p.t, err)
-	return f
-}
-
 func (p *peer) send(cmd esproto.Command, id esproto.CorrelationID, payload []byte) {
 	p.t.Helper()
 	_, err := p.nc.Write(esproto.AppendFrame(nil, cmd, id, payload))

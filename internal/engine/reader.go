@@ -76,12 +76,14 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	seq := binary.LittleEndian.Uint64(h.CorrelationID[8:])
 	c.mu.Lock()
 	e, ok := c.calls[seq]
+	// Asked under the lock: a call that is removed right after may be in use again for another operation.
+	keeps := ok && n > 0 && e.r.Keeps(h.Command)
 	c.mu.Unlock()
 	if !ok {
 		return nil // given up by its caller
 	}
 	read := frames.Borrow
-	if n > 0 && e.r.Keeps(h.Command) {
+	if keeps {
 		read = frames.Take
 	}
 	payload, err := read()

@@ -95,6 +95,10 @@ func TestAGroupUnderFaults(t *testing.T) {
 	messages := subscribe(t, sub, "topic")
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
+	defer func() {
+		close(stop)
+		wg.Wait()
+	}()
 	wg.Go(func() {
 		for n := 0; ; n++ {
 			select {
@@ -128,7 +132,5 @@ func TestAGroupUnderFaults(t *testing.T) {
 		}
 		msg.Ack()
 	}
-	close(stop)
-	wg.Wait()
 	t.Logf("%d duplicates", duplicates)
 }

@@ -75,10 +75,15 @@ func (c *conn) run() {
 	wg.Wait()
 	c.core.mu.Lock()
 	delete(c.core.conns, c)
-	c.core.dropVolatile(c)
-	c.core.dropPersistent(c)
+	c.forget()
 	c.core.mu.Unlock()
 	c.core.logger.Debug("connection closed", "peer", c.nc.RemoteAddr().String(), "error", err)
+}
+
+// forget ends the subscriptions of the connection. core.mu is held.
+func (c *conn) forget() {
+	c.core.dropVolatile(c)
+	c.core.dropPersistent(c)
 }
 
 // end closes the connection. It may be called by anybody, any number of times.

@@ -238,10 +238,14 @@ func (s *Server) Restart() error {
 	return s.listen()
 }
 
-// DropConnections cuts every TCP connection. Clients may connect again at once.
+// DropConnections cuts every TCP connection. Clients may connect again at once: what was in flight on the connections
+// is back in its groups before any client can notice.
 func (s *Server) DropConnections() {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
+	for c := range s.core.conns {
+		c.forget()
+	}
 	for c := range s.core.conns {
 		c.end()
 	}

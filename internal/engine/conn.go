@@ -23,7 +23,7 @@ type Request interface {
 // whichever goroutine lets the connection die; none may block, or call back into the Conn with its own lock held.
 type Receiver interface {
 	// Keeps reports whether Receive will keep the payload of cmd; it then gets memory of its own. It runs under the
-	// connection's lock and depends on nothing but cmd.
+	// connection's lock.
 	Keeps(cmd esproto.Command) bool
 	// Receive takes a frame. It returns whether further frames may follow on the same correlation id.
 	Receive(cmd esproto.Command, payload []byte) (more bool)
@@ -43,8 +43,8 @@ type ConnConfig struct {
 
 const (
 	readBufferSize  = 32 << 10
-	keepWriteBuffer = 64 << 10 // a larger write buffer is given back once it is written
-	writeChunk      = 1 << 20  // the most that WriteTimeout has to suffice for
+	keepWriteBuffer = 64 << 10  // a larger write buffer is given back once it is written
+	writeChunk      = 256 << 10 // the most that WriteTimeout has to suffice for
 )
 
 // Conn is one TCP connection.
@@ -67,7 +67,8 @@ type Conn struct {
 
 	kick   chan struct{}
 	dead   chan struct{}
-	spoken atomic.Bool // the peer has sent a frame
+	spoken atomic.Bool  // the peer has sent a frame
+	chunks atomic.Int64 // how often the peer made room for a further part of a large write
 	wg     sync.WaitGroup
 }
 

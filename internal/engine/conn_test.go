@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -363,6 +364,30 @@ func TestWriteTimeoutEndsAStalledConnection(t *testing.T) {
 	_, err := c.Do(background(t), &ping{payload: make([]byte, 32<<20)}, nil)
 	var lost *ConnectionError
 	assert.ErrorAs(t, err, &lost)
+}
+
+// The heartbeat waits behind the large frame, so only that the frame gets on shows that the peer lives.
+func TestALargeWriteThatGetsOnIsASignOfLife(t *testing.T) {
+	cfg := connConfig()
+	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 150*time.Millisecond, 150*time.Millisecond
+	c := dial(t, cfg, func(p *peer) {
+		p.nc.(*net.TCPConn).SetReadBuffer(64 << 10)
+		p.r = esproto.NewFrameReader(slowly{p.nc}, 128<<10, esproto.MaxFrameSize)
+		echo(p)
+	})
+	c.nc.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	started := time.Now()
+	_, err := c.Do(background(t), &ping{payload: make([]byte, 8<<20)}, nil)
+	require.NoError(t, err)
+	assert.Greater(t, time.Since(started), 2*(cfg.HeartbeatInterval+cfg.HeartbeatTimeout), "too fast to show anything")
+}
+
+// slowly reads at most 12 MiB a second.
+type slowly struct{ r io.Reader }
+
+func (s slowly) Read(b []byte) (int, error) {
+	time.Sleep(10 * time.Millisecond)
+	return s.r.Read(b[:min(len(b), 128<<10)])
 }
 
 func TestUnsentRequestsAreKnownAsSuch(t *testing.T) {

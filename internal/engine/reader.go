@@ -105,13 +105,14 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 
 // pulse reads from the connection and watches over it: bytes are a sign of life, silence makes it send a heartbeat,
 // further silence is an error. It also ends calls whose time is up. Partly received frames count as life, as they do
-// for the server.
+// for the server, and so does a large write that gets on: a heartbeat would wait behind it.
 type pulse struct {
 	c       *Conn
 	armed   bool
 	active  bool      // bytes came since the last beat
 	since   time.Time // when the silence began
 	waiting bool      // a heartbeat was sent in this silence
+	chunks  int64     // what Conn.chunks was at the last beat
 }
 
 func (p *pulse) Read(b []byte) (int, error) {
@@ -143,6 +144,9 @@ func (p *pulse) arm() error {
 
 func (p *pulse) beat(now time.Time) error {
 	p.c.expire(now)
+	if n := p.c.chunks.Load(); n != p.chunks {
+		p.chunks, p.active = n, true
+	}
 	if !p.active {
 		p.c.shrink()
 	}

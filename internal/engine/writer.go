@@ -182,7 +182,9 @@ func (c *Conn) write(buf []byte) error {
 		if _, err := c.nc.Write(buf[:n]); err != nil {
 			return err
 		}
-		buf = buf[n:]
+		if buf = buf[n:]; len(buf) > 0 {
+			c.chunks.Add(1)
+		}
 	}
 	return nil
 }

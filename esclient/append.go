@@ -212,6 +212,8 @@ func (o *appendOp) assignIDs() {
 
 func (o *appendOp) Command() esproto.Command { return esproto.CmdWriteEvents }
 
+func (o *appendOp) about() (stream, group string) { return o.stream, "" }
+
 func (o *appendOp) AppendPayload(b []byte) []byte {
 	if n := AppendSize(o.stream, o.events...); n > growFrom {
 		b = slices.Grow(b, n) // instead of copying megabytes several times, under the connection's lock

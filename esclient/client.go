@@ -16,6 +16,7 @@ import (
 // Calls wait for a connection until their context ends; what is lost with a connection is made good where that is safe.
 type Client struct {
 	cfg     Config
+	hooks   hookSet
 	manager *engine.Manager
 
 	ctx    context.Context // ends with Close
@@ -44,6 +45,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, persistent: make(map[*PersistentSubscription]struct{})}
+	c.hooks, _ = sortHooks(cfg.Hooks)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	d, err := newDialer(&cfg)
 	if err != nil {
@@ -146,11 +148,13 @@ func (c *Client) unregister(p *PersistentSubscription) {
 
 // events passes what the connection manager tells on to the log and the hooks.
 func (c *Client) events() engine.Events {
-	log, hooks := c.cfg.Logger, c.cfg.Hooks
+	log, hooks := c.cfg.Logger, &c.hooks
 	return engine.Events{
 		Connected: func(endpoint string) {
 			log.Info("connected", "endpoint", endpoint)
-			each(hooks, func(h ConnectedHook) { h.OnConnected(ConnectionInfo{Endpoint: endpoint}) })
+			for _, h := range hooks.connected {
+				h.OnConnected(ConnectionInfo{Endpoint: endpoint})
+			}
 		},
 		Disconnected: func(endpoint string, err error) {
 			if errors.Is(err, ErrClosed) {
@@ -158,23 +162,27 @@ func (c *Client) events() engine.Events {
 			} else {
 				log.Warn("connection lost", "endpoint", endpoint, "error", err)
 			}
-			each(hooks, func(h DisconnectedHook) { h.OnDisconnected(ConnectionInfo{Endpoint: endpoint, Err: err}) })
+			for _, h := range hooks.disconnected {
+				h.OnDisconnected(ConnectionInfo{Endpoint: endpoint, Err: err})
+			}
 		},
 		Reconnecting: func(attempt int, delay time.Duration, err error) {
 			log.Info("connecting again", "attempt", attempt, "delay", delay, "error", err)
-			each(hooks, func(h ReconnectingHook) {
+			for _, h := range hooks.reconnecting {
 				h.OnReconnecting(ConnectionInfo{Attempt: attempt, Delay: delay, Err: err})
-			})
+			}
 		},
 		AuthFailed: func(endpoint string, err error) {
 			log.Error("authentication failed", "endpoint", endpoint, "error", err)
-			each(hooks, func(h AuthenticationFailedHook) {
+			for _, h := range hooks.authFailed {
 				h.OnAuthenticationFailed(ConnectionInfo{Endpoint: endpoint, Err: err})
-			})
+			}
 		},
 		Closed: func(err error) {
 			log.Info("client closed")
-			each(hooks, func(h ClosedHook) { h.OnClosed(ConnectionInfo{Err: err}) })
+			for _, h := range hooks.closed {
+				h.OnClosed(ConnectionInfo{Err: err})
+			}
 		},
 	}
 }

@@ -89,7 +89,8 @@ type Config struct {
 	SubscriptionBufferSize int
 	PersistentInFlight     int
 
-	// Logger is told of connections: made and lost at Info and Warn, refused credentials at Error. The default is none.
+	// Logger is told of connections, made at Info and lost at Warn, of refused credentials at Error, and of operations that
+	// are tried again at Debug. The default is none.
 	Logger *slog.Logger
 	// Hooks are told what happens in the client.
 	Hooks []Hook
@@ -167,11 +168,9 @@ func (c *Config) Validate() error {
 	if err := c.validateNumbers(); err != nil {
 		return err
 	}
-	for i, h := range c.Hooks {
-		if !usable(h) {
-			return &ConfigError{
-				Setting: fmt.Sprintf("Hooks[%d]", i), Reason: fmt.Sprintf("%T implements none of the hook interfaces", h),
-			}
+	if _, i := sortHooks(c.Hooks); i >= 0 {
+		return &ConfigError{
+			Setting: fmt.Sprintf("Hooks[%d]", i), Reason: fmt.Sprintf("%T implements none of the hook interfaces", c.Hooks[i]),
 		}
 	}
 	return nil

@@ -56,6 +56,13 @@ func (c *Client) openFeed(ctx context.Context, stream string, resolveLinks bool,
 
 func (f *feed) Command() esproto.Command { return esproto.CmdSubscribeToStream }
 
+func (f *feed) about() (stream, group string) {
+	if f.stream == "" {
+		return AllStream, ""
+	}
+	return f.stream, ""
+}
+
 func (f *feed) AppendPayload(b []byte) []byte {
 	return appendMessage(b, &esproto.SubscribeToStream{EventStreamId: proto.String(f.stream), ResolveLinkTos: proto.Bool(f.resolveLinks)})
 }

@@ -3,7 +3,6 @@ package esclient
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
@@ -11,6 +10,8 @@ import (
 
 // streamOpener is a subscription that waits for the server's confirmation.
 type streamOpener interface {
+	engine.Request
+	addressed
 	opened() <-chan struct{} // closed when it is confirmed or has ended
 	refused() error          // why it ended without a confirmation; nil if it was confirmed, whatever came then
 	close(reason error)
@@ -25,6 +26,7 @@ func (c *Client) openStream(ctx context.Context, start func(*engine.Conn) (strea
 		if err != nil {
 			return err
 		}
+		a.conn = conn
 		s, err := start(conn)
 		if err == nil {
 			if err = c.awaitOpen(ctx, s); err == nil {
@@ -34,11 +36,8 @@ func (c *Client) openStream(ctx context.Context, start func(*engine.Conn) (strea
 		if err = readOnlyNode(err); !a.reopens(ctx, conn, err) {
 			return err
 		}
-		if a.failed++; a.failed > c.cfg.MaxRetries {
-			return fmt.Errorf("gave up after %d attempts: %w", a.failed, err)
-		}
-		if !a.pause(ctx) {
-			return context.Cause(ctx)
+		if err := a.next(ctx, s, true, err); err != nil {
+			return err
 		}
 	}
 }

@@ -171,8 +171,9 @@ type groupOp struct {
 	settings *PersistentSettings // nil to delete
 }
 
-func (o *groupOp) Command() esproto.Command     { return o.cmd }
-func (o *groupOp) Keeps(_ esproto.Command) bool { return false }
+func (o *groupOp) Command() esproto.Command      { return o.cmd }
+func (o *groupOp) about() (stream, group string) { return o.stream, o.group }
+func (o *groupOp) Keeps(_ esproto.Command) bool  { return false }
 
 func (o *groupOp) AppendPayload(b []byte) []byte {
 	if o.settings == nil {

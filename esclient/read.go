@@ -120,6 +120,8 @@ type readStreamOp struct {
 
 func (o *readStreamOp) Command() esproto.Command { return esproto.CmdReadStreamEventsForward }
 
+func (o *readStreamOp) about() (stream, group string) { return o.stream, "" }
+
 func (o *readStreamOp) AppendPayload(b []byte) []byte {
 	return esproto.AppendReadStreamEvents(b, o.stream, o.from, o.count, o.resolveLinks, o.requireLeader)
 }

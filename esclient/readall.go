@@ -42,6 +42,8 @@ type readAllOp struct {
 
 func (o *readAllOp) Command() esproto.Command { return esproto.CmdReadAllEventsForward }
 
+func (o *readAllOp) about() (stream, group string) { return AllStream, "" }
+
 func (o *readAllOp) AppendPayload(b []byte) []byte {
 	return appendMessage(b, &esproto.ReadAllEvents{
 		CommitPosition:  proto.Int64(o.from.Commit),

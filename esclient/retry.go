@@ -42,7 +42,9 @@ type attempts struct {
 	c       *Client
 	effect  effect
 	creds   *Credentials
+	conn    *engine.Conn // of the latest attempt; nil before the first
 	failed  int
+	retries int
 	delays  *backoff.ExponentialBackOff
 	unknown error        // why an earlier attempt may have taken place; nil if none may have
 	on      *engine.Conn // the connection that attempt was made on
@@ -50,22 +52,29 @@ type attempts struct {
 
 // do performs an operation, again and again where that is safe and helps.
 func (c *Client) do(ctx context.Context, op engine.Operation, effect effect) error {
-	creds, err := credentialsFrom(ctx)
-	if err != nil {
+	a := attempts{c: c, effect: effect}
+	if len(c.hooks.operationStarted) > 0 || len(c.hooks.operationEnded) > 0 {
+		return a.observe(ctx, op)
+	}
+	return a.perform(ctx, op)
+}
+
+func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error) {
+	if a.creds, err = credentialsFrom(ctx); err != nil {
 		return err
 	}
-	a := attempts{c: c, effect: effect, creds: creds}
 	for {
 		if ctx.Err() != nil {
 			return a.final(context.Cause(ctx))
 		}
-		conn, err := c.conn(ctx)
+		conn, err := a.c.conn(ctx)
 		if err != nil {
 			return a.final(err)
 		}
 		if a.unknown != nil && a.effect == repeatOnConnection && conn != a.on {
 			return a.final(a.unknown)
 		}
+		a.conn = conn
 		sent, err := conn.Do(ctx, op, a.creds)
 		if err == nil {
 			return nil
@@ -74,13 +83,35 @@ func (c *Client) do(ctx context.Context, op engine.Operation, effect effect) err
 		if !again {
 			return a.final(err)
 		}
-		if a.failed++; a.failed > c.cfg.MaxRetries {
-			return a.final(fmt.Errorf("gave up after %d attempts: %w", a.failed, err))
-		}
-		if delay && !a.pause(ctx) {
-			return a.final(context.Cause(ctx))
+		if err := a.next(ctx, op, delay, err); err != nil {
+			return a.final(err)
 		}
 	}
+}
+
+// next prepares for another attempt after one that failed with reason. Its error says why there is none.
+func (a *attempts) next(ctx context.Context, r engine.Request, delay bool, reason error) error {
+	if a.failed++; a.failed > a.c.cfg.MaxRetries {
+		return fmt.Errorf("gave up after %d attempts: %w", a.failed, reason)
+	}
+	var d time.Duration
+	if delay {
+		d = a.nextDelay()
+	}
+	a.retries++
+	a.tellRetry(ctx, r, d, reason)
+	if delay {
+		return pause(ctx, d)
+	}
+	return nil
+}
+
+// endpoint returns the node that was asked last.
+func (a *attempts) endpoint() string {
+	if a.conn == nil {
+		return ""
+	}
+	return a.conn.Endpoint()
 }
 
 // conn waits for the connection.
@@ -165,7 +196,7 @@ func readOnlyNode(err error) error {
 	return err
 }
 
-func (a *attempts) pause(ctx context.Context) bool {
+func (a *attempts) nextDelay() time.Duration {
 	if a.delays == nil {
 		a.delays = backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(retryDelay),
@@ -173,12 +204,5 @@ func (a *attempts) pause(ctx context.Context) bool {
 			backoff.WithMaxElapsedTime(0),
 		)
 	}
-	t := time.NewTimer(a.delays.NextBackOff())
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return a.delays.NextBackOff()
 }

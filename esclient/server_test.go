@@ -19,11 +19,17 @@ const serverURL = "WATERMILL_TEST_EVENTSTORE_URL"
 // connect returns a client of the server under test.
 func connect(t testing.TB) *esclient.Client {
 	t.Helper()
+	return connectWith(t, func(*esclient.Config) {})
+}
+
+// connectWith is connect with a configuration that is adapted.
+func connectWith(t testing.TB, change func(*esclient.Config)) *esclient.Client {
+	t.Helper()
 	url := os.Getenv(serverURL)
 	if url == "" {
 		url = estest.Run(t).ConnectionString()
 	}
-	return open(t, url)
+	return openWith(t, url, change)
 }
 
 // embedded returns an embedded server, for tests that need control of it, and a client.
@@ -38,9 +44,15 @@ func embedded(t testing.TB, opts ...estest.Option) (*estest.Server, *esclient.Cl
 
 func open(t testing.TB, url string) *esclient.Client {
 	t.Helper()
+	return openWith(t, url, func(*esclient.Config) {})
+}
+
+func openWith(t testing.TB, url string, change func(*esclient.Config)) *esclient.Client {
+	t.Helper()
 	cfg, err := esclient.ParseConnectionString(url)
 	require.NoError(t, err)
 	cfg.ReconnectDelay = time.Millisecond
+	change(&cfg)
 	c, err := esclient.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })

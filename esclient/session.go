@@ -27,6 +27,8 @@ func newSession(p *PersistentSubscription) *session {
 
 func (s *session) Command() esproto.Command { return esproto.CmdConnectToPersistentSubscription }
 
+func (s *session) about() (stream, group string) { return s.p.stream, s.p.group }
+
 func (s *session) AppendPayload(b []byte) []byte {
 	return appendMessage(b, &esproto.ConnectToPersistentSubscription{
 		SubscriptionId:          proto.String(s.p.group),

@@ -1,0 +1,249 @@
+package esclient_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// operationLog is a hook that notes down what it is told of operations.
+type operationLog struct {
+	mu                      sync.Mutex
+	started, ended, retries []esclient.OperationInfo
+	contexts                []any // the values that its contexts carry
+}
+
+type traceKey struct{}
+
+func (l *operationLog) OnOperationStarted(ctx context.Context, i esclient.OperationInfo) context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.started = append(l.started, i)
+	return context.WithValue(ctx, traceKey{}, len(l.started))
+}
+
+func (l *operationLog) OnRetry(ctx context.Context, i esclient.OperationInfo) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.retries = append(l.retries, i)
+	l.contexts = append(l.contexts, ctx.Value(traceKey{}))
+}
+
+func (l *operationLog) OnOperationEnded(ctx context.Context, i esclient.OperationInfo) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = append(l.ended, i)
+	l.contexts = append(l.contexts, ctx.Value(traceKey{}))
+}
+
+func TestHooksAreToldOfOperations(t *testing.T) {
+	var log operationLog
+	c := connectWith(t, func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} })
+	ctx, stream := testContext(t), name("s")
+	event := esclient.EventData{Type: "numbered", Data: bytes.Repeat([]byte("x"), 1000)}
+	_, err := c.Append(ctx, stream, esclient.NoStream, event)
+	require.NoError(t, err)
+	_, err = c.Append(ctx, stream, 7, event)
+	require.ErrorIs(t, err, esclient.ErrWrongExpectedVersion)
+	for _, err := range c.ReadStream(ctx, stream, esclient.ReadOptions{}) {
+		require.NoError(t, err)
+	}
+	require.NoError(t, c.CreatePersistent(ctx, stream, "g", fromStart()))
+
+	require.Len(t, log.ended, 4)
+	for i, command := range []string{"WriteEvents", "WriteEvents", "ReadStreamEventsForward", "CreatePersistentSubscription"} {
+		assert.Equal(t, command, log.started[i].Command)
+		assert.Equal(t, stream, log.started[i].Stream)
+		assert.Zero(t, log.started[i].Sent)
+		assert.Equal(t, command, log.ended[i].Command)
+		assert.Equal(t, stream, log.ended[i].Stream)
+		assert.Positive(t, log.ended[i].Duration)
+		assert.NotEmpty(t, log.ended[i].Endpoint)
+		assert.Equal(t, i+1, log.contexts[i], "the context of the hook that was told of the start")
+	}
+	write, refused, read, create := log.ended[0], log.ended[1], log.ended[2], log.ended[3]
+	assert.Greater(t, write.Sent, 1000)
+	assert.Less(t, write.Sent, 1200)
+	assert.Positive(t, write.Received)
+	assert.NoError(t, write.Err)
+	assert.ErrorIs(t, refused.Err, esclient.ErrWrongExpectedVersion)
+	assert.Less(t, read.Sent, 200)
+	assert.Greater(t, read.Received, 1000)
+	assert.Equal(t, "g", create.Group)
+}
+
+func TestHooksAreToldWhyAnOperationIsTriedAgain(t *testing.T) {
+	var log operationLog
+	s := newScript(t)
+	done := appendTwo(testContext(t), s.client(func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} }), 2)
+	s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 0})
+	s.next(esproto.CmdWriteEvents).cut()
+	s.next(esproto.CmdWriteEvents).written(success)
+	require.NoError(t, (<-done).err)
+
+	require.Len(t, log.retries, 2)
+	assert.ErrorContains(t, log.retries[0].Err, "NotReady")
+	assert.Equal(t, 1, log.retries[0].Retries)
+	assert.Positive(t, log.retries[0].Delay, "the server needs time")
+	var lost *esclient.ConnectionError
+	assert.ErrorAs(t, log.retries[1].Err, &lost)
+	assert.Equal(t, 2, log.retries[1].Retries)
+	assert.Zero(t, log.retries[1].Delay, "as soon as there is a connection")
+	assert.Equal(t, s.l.Addr().String(), log.retries[1].Endpoint)
+	require.Len(t, log.ended, 1)
+	assert.Equal(t, 2, log.ended[0].Retries)
+	assert.Equal(t, []any{1, 1, 1}, log.contexts)
+	assert.Zero(t, log.ended[0].Sent%3, "all three attempts count")
+}
+
+func TestHooksAreToldThatAnOperationWasGivenUp(t *testing.T) {
+	var log operationLog
+	s := newScript(t)
+	done := appendTwo(testContext(t), s.client(func(cfg *esclient.Config) {
+		cfg.Hooks, cfg.MaxRetries = []esclient.Hook{&log}, 1
+	}), 2)
+	for range 2 {
+		s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 1})
+	}
+	err := (<-done).err
+	require.ErrorContains(t, err, "gave up after 2 attempts")
+	require.Len(t, log.ended, 1)
+	assert.ErrorIs(t, err, log.ended[0].Err)
+	assert.Equal(t, 1, log.ended[0].Retries)
+}
+
+// TestNoLogShowsThePassword logs everything there is to log.
+func TestNoLogShowsThePassword(t *testing.T) {
+	var (
+		mu  sync.Mutex
+		out bytes.Buffer
+	)
+	s := newScript(t)
+	c := s.client(func(cfg *esclient.Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &out}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		cfg.Credentials = &esclient.Credentials{Login: "jane", Password: "hunter2"}
+	})
+	done := appendTwo(esclient.WithCredentials(testContext(t), esclient.Credentials{Login: "joe", Password: "hunter3"}), c, 2)
+	s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 0})
+	s.next(esproto.CmdWriteEvents).written(success)
+	require.NoError(t, (<-done).err)
+	require.NoError(t, c.Close())
+	mu.Lock()
+	defer mu.Unlock()
+	assert.Contains(t, out.String(), "trying again")
+	assert.Contains(t, out.String(), "stream=orders")
+	assert.NotContains(t, out.String(), "hunter")
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (w lockedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.w.Write(b)
+}
+
+// connectionOnly is a hook that wants to know nothing of operations and subscriptions.
+type connectionOnly struct{}
+
+func (connectionOnly) OnConnected(esclient.ConnectionInfo) {}
+
+func TestOperationsThatNobodyWatchesAllocateNothing(t *testing.T) {
+	for what, change := range map[string]func(*esclient.Config){
+		"no hooks":                  func(*esclient.Config) {},
+		"hooks for something else":  func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{connectionOnly{}} },
+		"a log without the details": func(cfg *esclient.Config) { cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil)) },
+	} {
+		c := pongClient(t, change)
+		ctx := testContext(t)
+		require.NoError(t, c.Connect(ctx))
+		allocs := testing.AllocsPerRun(200, func() {
+			if _, err := c.Ping(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		assert.Zero(t, allocs, what)
+	}
+}
+
+func BenchmarkPing(b *testing.B) {
+	for _, bm := range []struct {
+		name  string
+		hooks []esclient.Hook
+	}{{"without hooks", nil}, {"with hooks for something else", []esclient.Hook{connectionOnly{}}}, {"watched", []esclient.Hook{counter{}}}} {
+		b.Run(bm.name, func(b *testing.B) {
+			c := pongClient(b, func(cfg *esclient.Config) { cfg.Hooks = bm.hooks })
+			ctx := testContext(b)
+			require.NoError(b, c.Connect(ctx))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Ping(ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+type counter struct{}
+
+func (counter) OnOperationEnded(context.Context, esclient.OperationInfo) {}
+
+// pongClient returns a client of a server that answers pings without allocating memory.
+func pongClient(t testing.TB, change func(*esclient.Config)) *esclient.Client {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		pong(nc)
+	})
+	cfg := esclient.Config{Address: l.Addr().String(), HeartbeatInterval: time.Minute}
+	change(&cfg)
+	c, err := esclient.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		assert.NoError(t, c.Close())
+		l.Close()
+		wg.Wait()
+	})
+	return c
+}
+
+// pong answers each frame by the same frame with another command: the reply's, which follows the request's by one.
+func pong(nc net.Conn) {
+	buf := make([]byte, 4096)
+	for {
+		if _, err := io.ReadFull(nc, buf[:4]); err != nil {
+			return
+		}
+		frame := buf[:4+binary.LittleEndian.Uint32(buf)]
+		if _, err := io.ReadFull(nc, frame[4:]); err != nil {
+			return
+		}
+		frame[4]++
+		if _, err := nc.Write(frame); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package esclient
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// addressed requests are about a stream, and perhaps a group.
+type addressed interface{ about() (stream, group string) }
+
+// operationInfo tells what a request is and what it is about.
+func operationInfo(r engine.Request) OperationInfo {
+	if o, ok := r.(*observedOp); ok {
+		return o.info
+	}
+	info := OperationInfo{Command: r.Command().String()}
+	if a, ok := r.(addressed); ok {
+		info.Stream, info.Group = a.about()
+	}
+	return info
+}
+
+// observedOp is an operation whose course is told to hooks.
+type observedOp struct {
+	engine.Operation
+	info OperationInfo
+}
+
+func (o *observedOp) AppendPayload(b []byte) []byte {
+	before := len(b)
+	b = o.Operation.AppendPayload(b)
+	o.info.Sent += len(b) - before
+	return b
+}
+
+func (o *observedOp) Decode(cmd esproto.Command, payload []byte) error {
+	o.info.Received += len(payload)
+	return o.Operation.Decode(cmd, payload)
+}
+
+// observe performs an operation and tells the hooks of it.
+func (a *attempts) observe(ctx context.Context, op engine.Operation) error {
+	hooks := &a.c.hooks
+	o := &observedOp{Operation: op, info: operationInfo(op)}
+	started := time.Now()
+	for _, h := range hooks.operationStarted {
+		ctx = h.OnOperationStarted(ctx, o.info)
+	}
+	err := a.perform(ctx, o)
+	o.info.Endpoint, o.info.Retries, o.info.Delay = a.endpoint(), a.retries, 0
+	o.info.Duration, o.info.Err = time.Since(started), err
+	for _, h := range hooks.operationEnded {
+		h.OnOperationEnded(ctx, o.info)
+	}
+	return err
+}
+
+// tellRetry tells that a request is sent again after a pause, and why.
+func (a *attempts) tellRetry(ctx context.Context, r engine.Request, pause time.Duration, reason error) {
+	c := a.c
+	logs := c.cfg.Logger.Enabled(ctx, slog.LevelDebug)
+	if !logs && len(c.hooks.retry) == 0 {
+		return
+	}
+	info := operationInfo(r)
+	info.Endpoint, info.Retries, info.Delay, info.Err = a.endpoint(), a.retries, pause, reason
+	if logs {
+		c.cfg.Logger.DebugContext(ctx, "trying again", "command", info.Command, "stream", info.Stream, "group", info.Group,
+			"endpoint", info.Endpoint, "retry", info.Retries, "delay", info.Delay, "error", info.Err)
+	}
+	for _, h := range c.hooks.retry {
+		h.OnRetry(ctx, info)
+	}
+}

@@ -139,6 +139,7 @@ func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b
 		c.out = encode(c.out)
 	}
 	esproto.EndFrame(c.out, start)
+	c.srv.traffic.framesOut[cmd].Add(1)
 	if start == 0 {
 		c.wake()
 	}
@@ -207,7 +208,9 @@ func (c *conn) write() {
 				}
 				break
 			}
-			if _, err := c.nc.Write(buf); err != nil {
+			n, err := c.nc.Write(buf)
+			c.srv.traffic.bytesOut.Add(int64(n))
+			if err != nil {
 				c.end()
 				return
 			}

@@ -36,7 +36,7 @@ type core struct {
 }
 
 func newCore(p *persona, logger *slog.Logger) *core {
-	c := &core{
+	return &core{
 		persona: p, logger: logger, now: time.Now, instance: uuid.NewString(), epoch: uuid.NewString(),
 		streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
@@ -44,10 +44,17 @@ func newCore(p *persona, logger *slog.Logger) *core {
 		groups: make(map[string]*group), byGroup: make(map[string][]*group),
 		clients: make(map[esproto.CorrelationID]*client),
 	}
+}
+
+// begin gives a new core what a server has from the start: the built-in users, or what another one had.
+func (c *core) begin(snap *Snapshot) error {
+	if snap != nil {
+		return c.restore(snap)
+	}
 	for _, u := range builtinUsers() {
 		c.saveUser(u, userCreated)
 	}
-	return c
+	return nil
 }
 
 // newGUID makes an id for an event of the server's own.

@@ -42,6 +42,7 @@ var handlersSince20 = map[esproto.Command]func(*conn, *frame) error{
 
 // handle deals with one package. An error ends the connection.
 func (c *conn) handle(h esproto.Header, payload []byte) error {
+	c.srv.traffic.framesIn[h.Command].Add(1)
 	if h.Flags&esproto.FlagTrustedWrite != 0 {
 		return c.reject(h.CorrelationID, "Trusted writes aren't accepted over the external TCP interface")
 	}

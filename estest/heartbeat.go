@@ -22,6 +22,7 @@ func (w *watched) Read(b []byte) (int, error) {
 	w.c.finishLogin() // everything that came with it was sent before the client can have had the answer
 	n, err := w.c.nc.Read(b)
 	w.c.pulse.received.Add(int64(n))
+	w.c.srv.traffic.bytesIn.Add(int64(n))
 	return n, err
 }
 

@@ -105,7 +105,7 @@ func (s *Server) httpResetPassword(w http.ResponseWriter, r *http.Request) {
 		NewPassword string `json:"newPassword"`
 	}
 	if readJSON(w, r, &m) {
-		s.changeUser(w, r, passwordChanged, func(u *user) { u.password = m.NewPassword })
+		s.changeUser(w, r, passwordChanged, func(u *user) { u.setPassword(m.NewPassword) })
 	}
 }
 
@@ -125,5 +125,5 @@ func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w)
 		return
 	}
-	s.changeUser(w, r, passwordChanged, func(u *user) { u.password = m.NewPassword })
+	s.changeUser(w, r, passwordChanged, func(u *user) { u.setPassword(m.NewPassword) })
 }

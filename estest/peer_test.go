@@ -13,8 +13,11 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+// patience is how long a test waits for what must come, eagerness how often it looks.
+const (
+	patience  = 20 * time.Second
+	eagerness = time.Millisecond
+)
 
 // peer is a client that does what a test tells it, and nothing else but answer heartbeats.
 type peer struct {

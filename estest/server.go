@@ -23,6 +23,7 @@ type config struct {
 	heartbeatTimeout  time.Duration
 	logger            *slog.Logger
 	anonymous         bool
+	snapshot          *Snapshot
 }
 
 // WithTCPAddr has the server listen at host:port for the TCP protocol. The default is a free port of 127.0.0.1.
@@ -53,6 +54,8 @@ type Server struct {
 	cfg  config
 	core *core
 	gate gate
+
+	traffic traffic
 
 	life sync.Mutex // held while the server is started, restarted or closed
 	mu   sync.Mutex
@@ -103,6 +106,9 @@ func Start(opts ...Option) (*Server, error) {
 		p.denyAnonymous = false
 	}
 	s := &Server{cfg: cfg, core: newCore(p, cfg.logger)}
+	if err := s.core.begin(cfg.snapshot); err != nil {
+		return nil, err
+	}
 	s.life.Lock()
 	defer s.life.Unlock()
 	if err := s.listen(); err != nil {
@@ -169,6 +175,7 @@ func (s *Server) accept(l net.Listener) {
 		}
 		s.core.mu.Lock()
 		s.core.conns[c] = struct{}{}
+		s.traffic.connections.Add(1)
 		s.core.mu.Unlock()
 		s.wg.Go(c.run)
 		s.mu.Unlock()

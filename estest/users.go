@@ -3,10 +3,11 @@ package estest
 import (
 	"crypto/pbkdf2"
 	"crypto/sha1"
-	"encoding/base64"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -22,6 +23,7 @@ type user struct {
 	login    string
 	fullName string
 	password string
+	stored   *storedUser // of a user that was restored and has not logged in yet: password is not known
 	groups   []string
 	disabled bool
 }
@@ -64,8 +66,8 @@ const (
 type storedUser struct {
 	LoginName string   `json:"loginName"`
 	FullName  string   `json:"fullName"`
-	Salt      string   `json:"salt"`
-	Hash      string   `json:"hash"`
+	Salt      []byte   `json:"salt"`
+	Hash      []byte   `json:"hash"`
 	Disabled  bool     `json:"disabled"`
 	Groups    []string `json:"groups"`
 }
@@ -73,20 +75,59 @@ type storedUser struct {
 // saveUser makes a user known, new or in place of what it was, and writes that down.
 func (c *core) saveUser(u *user, eventType string) {
 	c.users[u.login] = u
-	salt := newGUID()
-	hash, err := pbkdf2.Key(sha1.New, u.password, salt[:], 1000, 20)
-	if err != nil {
-		c.logger.Error("a password cannot be hashed", "user", u.login, "error", err)
+	stored := storedUser{LoginName: u.login, FullName: u.fullName, Disabled: u.disabled, Groups: u.groups}
+	if u.stored != nil {
+		stored.Salt, stored.Hash = u.stored.Salt, u.stored.Hash
+	} else {
+		salt := newGUID()
+		stored.Salt, stored.Hash = salt[:], passwordHash(u.password, salt[:])
 	}
-	data, _ := json.Marshal(storedUser{ // has nothing that cannot be marshaled
-		LoginName: u.login, FullName: u.fullName, Disabled: u.disabled, Groups: u.groups,
-		Salt: base64.StdEncoding.EncodeToString(salt[:]), Hash: base64.StdEncoding.EncodeToString(hash),
-	})
+	data, _ := json.Marshal(stored) // has nothing that cannot be marshaled
 	c.systemAppend(userStream+u.login, eventType, true, data, nil)
 	if eventType == userCreated {
 		c.systemAppend(usersStream, "$User", false, []byte(u.login), nil)
 	}
 }
+
+// passwordHash is how the server keeps passwords. It is nil only where policy forbids the algorithm: nobody logs in then.
+func passwordHash(password string, salt []byte) []byte {
+	hash, err := pbkdf2.Key(sha1.New, password, salt, 1000, 20)
+	if err != nil {
+		return nil
+	}
+	return hash
+}
+
+// restoreUsers reads the users from their streams.
+func (c *core) restoreUsers() {
+	for name, s := range c.streams {
+		login, ok := strings.CutPrefix(name, userStream)
+		if !ok || s.last() < 0 || s.softDeleted() || s.hardDeleted() {
+			continue
+		}
+		var stored storedUser
+		if err := json.Unmarshal(s.at(s.last()).data, &stored); err != nil {
+			c.logger.Error("a user cannot be read", "user", login, "error", err)
+			continue
+		}
+		c.users[login] = &user{login: login, fullName: stored.FullName, groups: stored.Groups, disabled: stored.Disabled, stored: &stored}
+	}
+}
+
+// hasPassword remembers the password of a restored user when it is told for the first time: hashing it takes long.
+func (u *user) hasPassword(password string) bool {
+	if u.stored == nil {
+		return u.password == password
+	}
+	hash := passwordHash(password, u.stored.Salt)
+	if hash == nil || subtle.ConstantTimeCompare(hash, u.stored.Hash) != 1 {
+		return false
+	}
+	u.setPassword(password)
+	return true
+}
+
+func (u *user) setPassword(password string) { u.password, u.stored = password, nil }
 
 func (c *core) deleteUser(u *user) {
 	delete(c.users, u.login)
@@ -100,7 +141,7 @@ func (u *user) isAdmin() bool { return u.in(groupAdmins) }
 // login returns the user with these credentials; nil if there is none.
 func (c *core) login(login, password string) *user {
 	u := c.users[login]
-	if u == nil || u.disabled || u.password != password {
+	if u == nil || u.disabled || !u.hasPassword(password) {
 		return nil
 	}
 	return u

@@ -1,0 +1,111 @@
+package estest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Errors of the direct methods of a Server, for errors.Is.
+var (
+	ErrNoStream      = errors.New("estest: the stream does not exist")
+	ErrStreamDeleted = errors.New("estest: the stream is deleted")
+)
+
+// Event is an event as Append takes it and as Read returns it. Append looks at ID, Type, JSON, Data and Metadata only.
+type Event struct {
+	Stream   string
+	Number   int64
+	ID       uuid.UUID // Append makes one if it is zero
+	Type     string
+	JSON     bool // what the writer said of Data
+	Data     []byte
+	Metadata []byte
+	Created  time.Time // UTC
+	Commit   int64     // the position in the log; Prepare is another in transactions only
+	Prepare  int64
+}
+
+// system is who the direct methods act for.
+var system = &user{login: "system", groups: []string{groupAdmins}}
+
+// Append writes events to the end of a stream without a connection, as an administrator who expects no version, and
+// returns the number of the last one. Whatever waits for these events gets them as if a client had written them, and
+// ids that the stream was given before are recognised. Metadata is set by an event of type $metadata in $$<stream>.
+// The error is ErrStreamDeleted for a stream that is gone for good; else it says what is wrong with the events.
+func (s *Server) Append(stream string, events ...Event) (last int64, err error) {
+	views := make([]esproto.NewEventView, len(events))
+	for i := range events {
+		e := &events[i]
+		id := esproto.NewGUID(e.ID)
+		if e.ID == uuid.Nil {
+			id = newGUID()
+		}
+		views[i] = esproto.NewEventView{EventID: id[:], EventType: e.Type, Data: e.Data, Metadata: e.Metadata}
+		if e.JSON {
+			views[i].DataContentType = esproto.ContentTypeJSON
+		}
+	}
+	if err := checkWrite(stream, esproto.ExpectAny, esproto.ExpectAny); err != nil {
+		return 0, fmt.Errorf("estest: %w", err)
+	}
+	checked, err := s.core.persona.checkEvents(views)
+	if err != nil {
+		return 0, fmt.Errorf("estest: %w", err)
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	reply := s.core.appendEvents(system, stream, esproto.ExpectAny, checked)
+	switch reply.Result {
+	case esproto.OperationResult_Success:
+		return reply.LastEventNumber, nil
+	case esproto.OperationResult_StreamDeleted:
+		return 0, ErrStreamDeleted
+	}
+	return 0, fmt.Errorf("estest: the write to %q is refused: %v", stream, reply.Result)
+}
+
+// Read returns up to limit events of a stream, from number from on, without a connection; without a limit if that is not
+// positive. As for clients, what metadata hides is left out; links are not resolved. The error is ErrNoStream for a
+// stream that was never written to or is soft-deleted, ErrStreamDeleted for one that is gone for good.
+func (s *Server) Read(stream string, from int64, limit int) ([]Event, error) {
+	c := s.core
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hardDeleted(stream) {
+		return nil, ErrStreamDeleted
+	}
+	st := c.stream(stream)
+	if st == nil || st.last() < 0 || st.softDeleted() {
+		return nil, ErrNoStream
+	}
+	var events []Event
+	now := c.now()
+	for n := max(from, st.first()); n <= st.last() && (limit <= 0 || len(events) < limit); n++ {
+		if r := st.visible(n, now); r != nil {
+			events = append(events, eventOf(r))
+		}
+	}
+	return events, nil
+}
+
+// eventOf copies a record: what a caller does to it does not reach the server.
+func eventOf(r *record) Event {
+	return Event{
+		Stream: r.stream.name, Number: r.number, ID: r.id.UUID(), Type: r.typ, JSON: r.json,
+		Data: append([]byte(nil), r.data...), Metadata: append([]byte(nil), r.metadata...),
+		Created: esproto.TicksToTime(r.created), Commit: r.commit, Prepare: r.prepare,
+	}
+}
+
+// ForgetEventIDs empties the memory of event ids on which idempotency with the versions Any and StreamExists rests, as a
+// change of the leader does: an append with one of them that is repeated is written again.
+func (s *Server) ForgetEventIDs() {
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	s.core.ids.clear()
+}

@@ -1,0 +1,87 @@
+package estest
+
+import (
+	"sync/atomic"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// traffic counts what comes and goes, since the server was started for the first time.
+type traffic struct {
+	connections       atomic.Int64
+	bytesIn, bytesOut atomic.Int64
+	framesIn          [256]atomic.Int64 // by command
+	framesOut         [256]atomic.Int64
+}
+
+// Stats are the counters of a server. Those of traffic go on over Restart.
+type Stats struct {
+	Connections      int   // that are open now
+	ConnectionsTotal int64 // that were ever accepted
+	BytesIn          int64
+	BytesOut         int64
+	FramesIn         map[esproto.Command]int64 // commands that never came are not there
+	FramesOut        map[esproto.Command]int64 // counted when they are ready to be sent
+	Streams          int                       // with events, the server's own included
+	Events           int                       // in the log, also those that metadata hides
+	Subscriptions    int                       // volatile ones
+	InFlight         int                       // events that clients of all groups have and did not settle
+	Parked           int                       // events in the parked streams of all groups
+	Groups           []GroupStats              // by stream and group
+}
+
+// GroupStats are the counters of one persistent subscription group.
+type GroupStats struct {
+	Stream     string `json:"stream"`
+	Group      string `json:"group"`
+	Strategy   string `json:"strategy"`
+	Clients    int    `json:"clients"`
+	InFlight   int    `json:"inFlight"`   // events that clients have and did not settle
+	Waiting    int    `json:"waiting"`    // events that were read for the group and not yet sent
+	Retrying   int    `json:"retrying"`   // events that wait to be sent again
+	Parked     int    `json:"parked"`     // events in its parked stream
+	Processed  int64  `json:"processed"`  // events that were sent, each time counted
+	Checkpoint int64  `json:"checkpoint"` // the last one that was written; -1 before
+}
+
+// Stats returns the counters at one moment.
+func (s *Server) Stats() Stats {
+	t, c := &s.traffic, s.core
+	stats := Stats{
+		ConnectionsTotal: t.connections.Load(), BytesIn: t.bytesIn.Load(), BytesOut: t.bytesOut.Load(),
+		FramesIn: byCommand(&t.framesIn), FramesOut: byCommand(&t.framesOut),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile)
+	stats.Streams, stats.Events = len(c.sortedStreams()), len(c.log)
+	for _, g := range c.sortedGroups() {
+		gs := g.stats()
+		stats.InFlight += gs.InFlight
+		stats.Parked += gs.Parked
+		stats.Groups = append(stats.Groups, gs)
+	}
+	return stats
+}
+
+func byCommand(counts *[256]atomic.Int64) map[esproto.Command]int64 {
+	m := make(map[esproto.Command]int64)
+	for cmd := range counts {
+		if n := counts[cmd].Load(); n > 0 {
+			m[esproto.Command(cmd)] = n
+		}
+	}
+	return m
+}
+
+func (g *group) stats() GroupStats {
+	gs := GroupStats{
+		Stream: g.stream, Group: g.name, Strategy: g.settings.strategy, Clients: len(g.clients),
+		InFlight: len(g.outstanding), Waiting: g.buffer.len(), Retrying: len(g.retry), Processed: g.processed,
+		Checkpoint: g.checkpoint,
+	}
+	if s := g.core.stream(g.parkedStream()); s != nil {
+		gs.Parked = s.info(g.core.now()).Events
+	}
+	return gs
+}

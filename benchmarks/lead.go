@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,14 +55,22 @@ type measured struct {
 func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error) {
 	url := opts.url
 	if url == "" {
-		srv, err := startServer(ctx)
+		srv, err := startServer(ctx, roleServer)
 		if err != nil {
 			return nil, err
 		}
 		defer srv.stop()
 		url = srv.url
 	}
-	s.job.URL = url
+	urls := make(map[string]string)
+	if slices.Contains(s.contenders, bareTCP) {
+		relay, err := startServer(ctx, roleRelay)
+		if err != nil {
+			return nil, err
+		}
+		defer relay.stop()
+		urls[bareTCP] = relay.url
+	}
 	c, err := openPusher(ctx, url)
 	if err != nil {
 		return nil, err
@@ -76,7 +85,7 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 		}
 	}
 	out := &outcome{Name: s.name, Job: s.job, Contenders: make([]measured, len(s.contenders))}
-	out.Job.URL, out.Job.Stream = "", ""
+	out.Job.Stream = ""
 	for i, name := range s.contenders {
 		out.Contenders[i].Name = name
 	}
@@ -85,6 +94,9 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 			n := (i + round) % len(s.contenders)
 			j := s.job
 			j.Contender = s.contenders[n]
+			if j.URL = url; urls[j.Contender] != "" {
+				j.URL = urls[j.Contender]
+			}
 			own := fmt.Sprintf("%s-%d-%d", base, round, n)
 			if j.Group = own; !s.prepare {
 				j.Stream = own

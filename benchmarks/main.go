@@ -20,6 +20,7 @@ import (
 // Arguments that make this program one of the processes of a run, instead of the one that leads it.
 const (
 	roleServer = "serve"
+	roleRelay  = "relay"
 	roleWorker = "work"
 )
 
@@ -37,6 +38,8 @@ func dispatch(ctx context.Context, args []string) error {
 		switch args[0] {
 		case roleServer:
 			return serve(ctx, os.Stdin, os.Stdout)
+		case roleRelay:
+			return serveRelay(ctx, os.Stdin, os.Stdout)
 		case roleWorker:
 			return work(ctx, os.Stdin, os.Stdout)
 		}

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 // A small run of each kind of work: every contender that is ours, and the raw frames, must have a result.
 func TestAQuickRun(t *testing.T) {
 	dir := t.TempDir()
-	run := "^(append, 256 in flight|append, batches of 100|read, pages of 500|catch-up|volatile|persistent with acks, in-flight 200)$"
+	run := "^(append, 256 in flight|append, batches of 100|read, pages of 500|catch-up|volatile|persistent with acks, in-flight 200|" +
+		"publish, 64 goroutines|subscribe|router)$"
 	opts, err := parseOptions([]string{"-quick", "-rounds", "1", "-run", run, "-out", dir})
 	if err != nil {
 		t.Fatal(err)
@@ -49,8 +50,8 @@ func TestAQuickRun(t *testing.T) {
 	if err := json.Unmarshal(data, &results); err != nil {
 		t.Fatal(err)
 	}
-	if len(results.Scenarios) != 6 {
-		t.Fatalf("%d scenarios, want 6", len(results.Scenarios))
+	if len(results.Scenarios) != 9 {
+		t.Fatalf("%d scenarios, want 9", len(results.Scenarios))
 	}
 	for _, s := range results.Scenarios {
 		for _, c := range s.Contenders {
@@ -59,7 +60,7 @@ func TestAQuickRun(t *testing.T) {
 			}
 		}
 	}
-	for _, plot := range []string{"append-rate.svg", "persistent-cpu.svg"} {
+	for _, plot := range []string{"append-rate.svg", "persistent-cpu.svg", "publish-rate.svg", "router-cpu.svg"} {
 		if _, err := os.Stat(filepath.Join(dir, plot)); err != nil {
 			t.Error(err)
 		}

@@ -46,8 +46,8 @@ func startProcess(ctx context.Context, role string) (*process, error) {
 const roleVariable = "WATERMILL_BENCHMARKS_ROLE"
 
 // next reads the next message. Where there is none it says how the process ended.
-func (p *process) next() (message, error) {
-	var m message
+func (p *process) next() (note, error) {
+	var m note
 	line, err := p.out.ReadBytes('\n')
 	if err != nil {
 		return m, p.ended()
@@ -86,20 +86,20 @@ func (p *process) stop() {
 	p.cmd.Wait()
 }
 
-// server is the process of the embedded server.
+// server is the process of the embedded server, or of the relay.
 type server struct {
 	*process
 	url string
 }
 
-func startServer(ctx context.Context) (*server, error) {
-	p, err := startProcess(ctx, roleServer)
+func startServer(ctx context.Context, role string) (*server, error) {
+	p, err := startProcess(ctx, role)
 	if err != nil {
-		return nil, fmt.Errorf("starting the server: %w", err)
+		return nil, fmt.Errorf("starting the server (%s): %w", role, err)
 	}
 	m, err := p.next()
 	if err != nil {
-		return nil, fmt.Errorf("starting the server: %w", err)
+		return nil, fmt.Errorf("starting the server (%s): %w", role, err)
 	}
 	return &server{process: p, url: m.URL}, nil
 }

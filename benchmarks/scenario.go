@@ -7,6 +7,11 @@ const (
 	esClient  = "esclient"     // this project's client
 	gesClient = "go-gesclient" // github.com/jdextraze/go-gesclient v0.4.1
 	rawFrames = "raw frames"   // requests built beforehand, replies counted: what the server and the sockets allow
+
+	ownPubSub  = "eventstore"          // this project's Publisher and Subscriber, which consumes as a group
+	ownCatchUp = "eventstore catch-up" // the same in ModeCatchUp
+	bareTCP    = "bare TCP"            // a Pub/Sub that does no more than Watermill demands of one, see relay_server.go
+	goChannel  = "gochannel"           // Watermill's own, within the process
 )
 
 // The kinds of work.
@@ -16,6 +21,10 @@ const (
 	catchingUp = "catch-up"
 	volatile   = "volatile"
 	persistent = "persistent"
+
+	publishing  = "publish"
+	subscribing = "subscribe"
+	routing     = "router"
 )
 
 // job is one measurement of one contender: what a worker process is told to do.
@@ -27,7 +36,7 @@ type job struct {
 	Group     string // to make, for persistent subscriptions
 	Events    int    // to write or to receive, by all subscriptions together
 	Size      int    // of an event's data, in bytes
-	InFlight  int    // appends at a time, or events not acked
+	InFlight  int    // appends or Publish calls at a time, or events not acked
 	Batch     int    // events in one append
 	Streams   int    // to spread appends over
 	Subs      int    // subscriptions on the one connection
@@ -45,6 +54,7 @@ type scenario struct {
 var (
 	clients = []string{esClient, gesClient}
 	all     = []string{esClient, gesClient, rawFrames}
+	pubSubs = []string{ownPubSub, ownCatchUp, bareTCP, goChannel}
 )
 
 const pageSize = 500
@@ -79,6 +89,11 @@ func scenarios() []scenario {
 		add(fmt.Sprintf("persistent with acks, in-flight %d", n), clients,
 			job{Work: persistent, Events: 50_000, Size: 256, InFlight: n}).prepare = true
 	}
+
+	add("publish, 64 goroutines", []string{ownPubSub, bareTCP, goChannel},
+		job{Work: publishing, Events: 128_000, Size: 256, InFlight: 64})
+	add("subscribe", pubSubs, job{Work: subscribing, Events: 100_000, Size: 256})
+	add("router", pubSubs, job{Work: routing, Events: 100_000, Size: 256})
 	return list
 }
 

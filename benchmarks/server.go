@@ -14,10 +14,16 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(out).Encode(message{URL: srv.ConnectionString()}); err != nil {
+	if err := json.NewEncoder(out).Encode(note{URL: srv.ConnectionString()}); err != nil {
 		srv.Close()
 		return err
 	}
+	untilEnd(ctx, in)
+	return srv.Close()
+}
+
+// untilEnd waits for the end of in, which is the leader's wish, or of ctx.
+func untilEnd(ctx context.Context, in io.Reader) {
 	ended := make(chan struct{})
 	go func() {
 		io.Copy(io.Discard, in)
@@ -27,5 +33,4 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	case <-ended:
 	case <-ctx.Done():
 	}
-	return srv.Close()
 }

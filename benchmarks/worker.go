@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 )
 
-// message is what a worker, or the server, tells the leader: one JSON value a line.
-type message struct {
+// note is what a worker, or the server, tells the leader: one JSON value a line.
+type note struct {
 	Ready  bool    `json:",omitempty"` // subscribed: the events may come
 	URL    string  `json:",omitempty"` // of the server
 	Result *result `json:",omitempty"`
@@ -23,6 +25,11 @@ var contenders = map[string]contender{
 	esClient:  overClient(openESClient),
 	gesClient: overClient(openGesClient),
 	rawFrames: workRaw,
+
+	ownPubSub:  overPubSub(openOwn(eventstore.ModePersistent)),
+	ownCatchUp: overPubSub(openOwn(eventstore.ModeCatchUp)),
+	bareTCP:    overPubSub(openRelay),
+	goChannel:  overPubSub(openGoChannel),
 }
 
 // work does the job that it reads from in, and writes what it has measured to out.
@@ -49,11 +56,11 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	}()
 
 	enc := json.NewEncoder(out)
-	m := &meter{ready: func() { enc.Encode(message{Ready: true}) }}
+	m := &meter{ready: func() { enc.Encode(note{Ready: true}) }}
 	r, err := do(ctx, j, m)
 	if err != nil {
 		return err
 	}
 	r.Events, r.Bytes = j.Events, int64(j.Events)*int64(j.Size)
-	return enc.Encode(message{Result: &r})
+	return enc.Encode(note{Result: &r})
 }

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+)
+
+// openPubSub makes the Publisher and the Subscriber of a contender for the topic of a job.
+type openPubSub func(ctx context.Context, j job, m *meter) (message.Publisher, message.Subscriber, error)
+
+// overPubSub makes a contender of Watermill's interfaces.
+func overPubSub(open openPubSub) contender {
+	return func(ctx context.Context, j job, m *meter) (r result, err error) {
+		pub, sub, err := open(ctx, j, m)
+		if err != nil {
+			return result{}, fmt.Errorf("connecting: %w", err)
+		}
+		defer func() { err = errors.Join(err, pub.Close(), sub.Close()) }()
+		switch j.Work {
+		case publishing:
+			return workPublish(ctx, pub, j, m)
+		case subscribing, routing:
+			if err := publishAll(pub, j); err != nil {
+				return result{}, fmt.Errorf("publishing what is to be received: %w", err)
+			}
+			if j.Work == routing {
+				return workRoute(ctx, sub, j, m)
+			}
+			return workSubscribe(ctx, sub, j, m)
+		}
+		return result{}, fmt.Errorf("%s cannot %s", j.Contender, j.Work)
+	}
+}
+
+// openOwn makes this project's Publisher and Subscriber on one connection.
+func openOwn(mode eventstore.Mode) openPubSub {
+	return func(ctx context.Context, j job, m *meter) (message.Publisher, message.Subscriber, error) {
+		c, err := openCounted(ctx, j.URL, m)
+		if err != nil {
+			return nil, nil, err
+		}
+		cfg := eventstore.SubscriberConfig{Client: c, Mode: mode}
+		if mode == eventstore.ModePersistent {
+			settings := eventstore.DefaultGroupSettings()
+			settings.ReadBatchSize, settings.BufferSize, settings.LiveBufferSize = groupPage, groupBuffer, groupBuffer
+			cfg.ConsumerGroup, cfg.GroupSettings, cfg.InFlight = j.Group, &settings, pubSubInFlight
+		}
+		pub, err := eventstore.NewPublisher(eventstore.PublisherConfig{Client: c}, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		sub, err := eventstore.NewSubscriber(cfg, nil)
+		return pub, closing{sub, c.Close}, err
+	}
+}
+
+// closing closes what the Publisher and the Subscriber share, after the Subscriber.
+type closing struct {
+	message.Subscriber
+	last func() error
+}
+
+func (c closing) Close() error {
+	return errors.Join(c.Subscriber.Close(), c.last())
+}
+
+// openGoChannel makes Watermill's Pub/Sub within a process. It keeps messages only where they are to be received.
+func openGoChannel(_ context.Context, j job, m *meter) (message.Publisher, message.Subscriber, error) {
+	m.unwatched = true
+	c := gochannel.NewGoChannel(gochannel.Config{Persistent: j.Work != publishing}, nil)
+	return c, c, nil
+}
+
+const (
+	pubSubInFlight = 200 // messages of a group that the server pushes ahead
+	pubSubBatch    = 100 // messages that are published at a time, where that is not measured
+)
+
+// workPublish publishes one message at a time in each of so many goroutines.
+func workPublish(ctx context.Context, pub message.Publisher, j job, m *meter) (result, error) {
+	data := payload(j.Size)
+	each := j.Events / j.InFlight
+	m.record(j.InFlight, each)
+	var wg sync.WaitGroup
+	errs := make(chan error, j.InFlight)
+	m.start()
+	for g := range j.InFlight {
+		wg.Go(func() {
+			for range each {
+				began := time.Now()
+				msg := message.NewMessageWithContext(ctx, watermill.NewUUID(), data)
+				if err := pub.Publish(j.Stream, msg); err != nil {
+					errs <- err
+					return
+				}
+				m.latencies[g] = append(m.latencies[g], time.Since(began))
+			}
+		})
+	}
+	wg.Wait()
+	r := m.stop()
+	select {
+	case err := <-errs:
+		return r, err
+	default:
+		return r, nil
+	}
+}
+
+func publishAll(pub message.Publisher, j job) error {
+	data := payload(j.Size)
+	for left := j.Events; left > 0; left -= pubSubBatch {
+		batch := make([]*message.Message, min(left, pubSubBatch))
+		for i := range batch {
+			batch[i] = message.NewMessage(watermill.NewUUID(), data)
+		}
+		if err := pub.Publish(j.Stream, batch...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errChannelClosed = errors.New("the channel of messages was closed")
+
+// workSubscribe acks what comes, in one goroutine.
+func workSubscribe(ctx context.Context, sub message.Subscriber, j job, m *meter) (result, error) {
+	m.start()
+	messages, err := sub.Subscribe(ctx, j.Stream)
+	if err != nil {
+		return result{}, err
+	}
+	for n := 0; n < j.Events; n++ {
+		select {
+		case msg, ok := <-messages:
+			if !ok {
+				return result{}, fmt.Errorf("%w after %d of %d", errChannelClosed, n, j.Events)
+			}
+			msg.Ack()
+		case <-ctx.Done():
+			return result{}, context.Cause(ctx)
+		}
+	}
+	return m.stop(), nil
+}
+
+// workRoute has a Router ack what comes.
+func workRoute(ctx context.Context, sub message.Subscriber, j job, m *meter) (result, error) {
+	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
+	if err != nil {
+		return result{}, err
+	}
+	all := make(chan struct{})
+	var seen atomic.Int64
+	router.AddConsumerHandler("benchmark", j.Stream, sub, func(*message.Message) error {
+		if seen.Add(1) == int64(j.Events) {
+			close(all)
+		}
+		return nil
+	})
+	ended := make(chan error, 1)
+	m.start()
+	go func() { ended <- router.Run(ctx) }()
+	select {
+	case <-all:
+		r := m.stop()
+		return r, errors.Join(router.Close(), <-ended)
+	case err := <-ended:
+		return result{}, errors.Join(errChannelClosed, err)
+	case <-ctx.Done():
+		return result{}, context.Cause(ctx)
+	}
+}

@@ -42,7 +42,12 @@ func (v ExpectedVersion) String() string {
 	return strconv.FormatInt(int64(v), 10)
 }
 
-func (v ExpectedVersion) valid() bool { return v >= NoStream || v == Any || v == StreamExists }
+func (v ExpectedVersion) validate() error {
+	if v >= NoStream || v == Any || v == StreamExists {
+		return nil
+	}
+	return &ArgumentError{Argument: "expected", Reason: fmt.Sprintf("%d is no expected version", int64(v))}
+}
 
 // exact reports whether the server recognises a write with this expected version for as long as the events are in the
 // stream. With the others it relies on a cache, which a restart or an election empties.
@@ -130,8 +135,8 @@ func ValidateAppend(stream string, expected ExpectedVersion, events ...EventData
 	if err := validateName("stream", stream); err != nil {
 		return err
 	}
-	if !expected.valid() {
-		return &ArgumentError{Argument: "expected", Reason: fmt.Sprintf("%d is no expected version", int64(expected))}
+	if err := expected.validate(); err != nil {
+		return err
 	}
 	if len(events) == 0 {
 		return &ArgumentError{Argument: "events", Reason: "there are none"}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 func TestAppendAndReadBack(t *testing.T) {
@@ -87,6 +88,59 @@ func TestExpectedVersions(t *testing.T) {
 			assert.ErrorIs(t, err, esclient.ErrWrongExpectedVersion)
 		}
 	})
+}
+
+func TestAConditionalAppendHasAStatus(t *testing.T) {
+	c, ctx, stream := connect(t), testContext(t), name("s")
+	one := esclient.EventData{Type: "t"}
+	res, err := c.AppendConditional(ctx, stream, esclient.NoStream, one, one)
+	require.NoError(t, err)
+	assert.Equal(t, esclient.AppendSucceeded, res.Status)
+	assert.Equal(t, int64(1), res.LastEventNumber)
+	assert.Positive(t, res.Position.Commit)
+
+	res, err = c.AppendConditional(ctx, stream, 0, one)
+	require.NoError(t, err)
+	assert.Equal(t, esclient.ConditionalResult{Status: esclient.AppendVersionMismatch, Current: 1}, res)
+	res, err = c.AppendConditional(ctx, name("missing"), esclient.StreamExists, one)
+	require.NoError(t, err)
+	assert.Equal(t, esclient.ConditionalResult{Status: esclient.AppendVersionMismatch, Current: -1}, res)
+
+	_, err = c.DeleteStream(ctx, stream, esclient.Any)
+	require.NoError(t, err)
+	res, err = c.AppendConditional(ctx, stream, esclient.StreamExists, one)
+	require.NoError(t, err)
+	assert.Equal(t, esclient.ConditionalResult{Status: esclient.AppendStreamDeleted}, res)
+
+	for _, tc := range []struct {
+		stream string
+		is     error
+	}{{"", esclient.ErrInvalidArgument}, {"$" + stream, esclient.ErrAccessDenied}} {
+		ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+		res, err = c.AppendConditional(ops, tc.stream, esclient.Any, one)
+		assert.ErrorIs(t, err, tc.is)
+		assert.Zero(t, res, "no status stands for an error")
+	}
+	for status, text := range map[esclient.AppendStatus]string{
+		esclient.AppendSucceeded: "succeeded", esclient.AppendVersionMismatch: "version mismatch",
+		esclient.AppendStreamDeleted: "stream deleted", 0: "AppendStatus(0)",
+	} {
+		assert.Equal(t, text, status.String())
+	}
+}
+
+func TestAConditionalAppendMayBeUnknownToo(t *testing.T) {
+	s := newScript(t)
+	c, done := s.client(nil), make(chan error, 1)
+	go func() {
+		_, err := c.AppendConditional(testContext(t), "orders", 2, numbered(0, 0)...)
+		done <- err
+	}()
+	s.next(esproto.CmdWriteEvents).cut()
+	s.next(esproto.CmdWriteEvents).written(result(esproto.OperationResult_StreamDeleted))
+	err := <-done
+	assert.ErrorIs(t, err, esclient.ErrOutcomeUnknown, "the stream may have been deleted after the first attempt")
+	assert.ErrorIs(t, err, esclient.ErrStreamDeleted)
 }
 
 func TestAppendingTheSameEventsAgainIsRecognised(t *testing.T) {

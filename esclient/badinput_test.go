@@ -165,7 +165,9 @@ func TestBadNamesNameTheArgument(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	good, settings := esclient.EventData{Type: "t"}, esclient.DefaultPersistentSettings()
 	calls := map[string]func(name string) error{
-		"append": func(s string) error { _, err := c.Append(ctx, s, esclient.Any, good); return err },
+		"append":        func(s string) error { _, err := c.Append(ctx, s, esclient.Any, good); return err },
+		"delete stream": func(s string) error { _, err := c.DeleteStream(ctx, s, esclient.Any); return err },
+		"tombstone":     func(s string) error { _, err := c.TombstoneStream(ctx, s, esclient.Any); return err },
 		"read": func(s string) error {
 			for _, err := range c.ReadStream(ctx, s, esclient.ReadOptions{}) {
 				return err

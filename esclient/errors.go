@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
@@ -136,22 +137,31 @@ func (e *OperationError) Unwrap() error { return e.Err }
 type WrongExpectedVersionError struct {
 	Stream   string
 	Expected ExpectedVersion
-	// Current is the number of the stream's last event, -1 if it has none. With Expected Any it means that a batch
-	// began with an event that the server knows and went on with one that it does not.
+	// Current is the number of the stream's last event, -1 if it has none; UnknownVersion where the server does not
+	// tell, as with deletes up to 20.10 and with transactions. With Expected Any it means that a batch began with an
+	// event that the server knows and went on with one that it does not.
 	Current int64
 }
 
+// UnknownVersion stands for the number of a stream's last event where the server does not tell it.
+const UnknownVersion = esproto.InvalidEventNumber
+
 func (e *WrongExpectedVersionError) Error() string {
+	if e.Current == UnknownVersion {
+		return fmt.Sprintf("%v of stream %q: it is not at %v", ErrWrongExpectedVersion, e.Stream, e.Expected)
+	}
 	return fmt.Sprintf("%v of stream %q: expected %v, it is at %v", ErrWrongExpectedVersion, e.Stream, e.Expected, ExpectedVersion(e.Current))
 }
 
 // Is makes the error match ErrWrongExpectedVersion.
 func (e *WrongExpectedVersionError) Is(target error) bool { return target == ErrWrongExpectedVersion }
 
-// OutcomeUnknownError is a write that was sent, whose reply did not come, and that could not be repeated safely. The
-// events are in the stream or they are not; all of them or none. To find out, read the stream back and look for the
-// event ids. To write them again, give the events the same ids: the server recognises them unless it was restarted.
-// It is ErrOutcomeUnknown.
+// OutcomeUnknownError is a write, or another change, that was sent, whose reply did not come, and that could not be
+// repeated safely. It is ErrOutcomeUnknown.
+//
+// The events of an append are in the stream or they are not; all of them or none. To find out, read the stream back and
+// look for the event ids. To write them again, give the events the same ids: the server recognises them unless it was
+// restarted. What is known of other changes stands with their methods.
 type OutcomeUnknownError struct {
 	Err error // why the outcome is unknown
 }

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // ConsumerStrategy is how the server shares a group's events out among its subscribers.
@@ -207,13 +206,10 @@ func (o *groupOp) AppendPayload(b []byte) []byte {
 }
 
 func (o *groupOp) Decode(cmd esproto.Command, payload []byte) error {
-	// Completed follows its request by one. The three replies differ in nothing but what result 1 is called.
-	if cmd != o.cmd+1 {
-		return &engine.UnexpectedReplyError{Request: o.cmd, Reply: cmd}
-	}
+	// The three replies differ in nothing but what result 1 is called.
 	var m esproto.CreatePersistentSubscriptionCompleted
-	if err := proto.Unmarshal(payload, &m); err != nil {
-		return &engine.UnexpectedReplyError{Request: o.cmd, Reply: cmd, Err: err}
+	if err := decodeMessage(o, &m, cmd, payload); err != nil {
+		return err
 	}
 	switch m.GetResult() {
 	case esproto.CreatePersistentSubscriptionCompleted_Success:

@@ -16,9 +16,11 @@ import (
 type effect int
 
 const (
-	readOnly           effect = iota // it changes nothing: repeat it
+	readOnly           effect = iota // it changes nothing that anybody sees: repeat it
 	repeatable                       // the server recognises the repetition, whenever and wherever it comes
+	harmless                         // a repetition does no harm, but if it is refused the first may have been done
 	repeatOnConnection               // the server recognises the repetition while this connection lasts
+	once                             // a repetition would do it twice
 )
 
 // serverTimeoutError is a write that the server gave up waiting for. It may still take place.
@@ -71,7 +73,7 @@ func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error)
 		if err != nil {
 			return a.final(err)
 		}
-		if a.unknown != nil && a.effect == repeatOnConnection && conn != a.on {
+		if !a.mayRepeat(conn) {
 			return a.final(a.unknown)
 		}
 		a.conn = conn
@@ -140,7 +142,7 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 		a.uncertain(conn, err)
 		// A node that forwarded the write does not know what became of it, nor which node will get the next one.
 		forwarded := timeout.result == esproto.OperationResult_ForwardTimeout
-		return !forwarded || a.effect != repeatOnConnection, true
+		return a.mayRepeat(conn) && (!forwarded || a.effect != repeatOnConnection), true
 	case errors.As(err, &unreadable):
 		a.uncertain(conn, err)
 		return false, false
@@ -148,7 +150,7 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 		if sent {
 			a.uncertain(conn, err)
 		}
-		return !errors.Is(err, ErrClosed), false
+		return !errors.Is(err, ErrClosed) && a.mayRepeat(conn), false
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		if sent {
 			a.uncertain(conn, err)
@@ -173,6 +175,20 @@ func (a *attempts) uncertain(conn *engine.Conn, err error) {
 	if a.effect != readOnly {
 		a.unknown, a.on = err, conn
 	}
+}
+
+// mayRepeat reports whether another attempt may be made on conn, in view of those before.
+func (a *attempts) mayRepeat(conn *engine.Conn) bool {
+	if a.unknown == nil {
+		return true
+	}
+	switch a.effect {
+	case repeatOnConnection:
+		return conn == a.on && conn.Err() == nil
+	case once:
+		return false
+	}
+	return true
 }
 
 // final is the error that the caller gets. A server's answer to a repetition settles the matter only if the server

@@ -1,0 +1,114 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// DeleteStream deletes a stream so that it can come back: its events are no longer read, nor is its metadata, which is
+// lost, access rights included. Who appends again brings the stream back, with numbers that go on where they were.
+// A subscription to the stream is told nothing; $all keeps the events until the server scavenges. The result is where
+// in the log the deletion is.
+//
+// Deleting a stream that is deleted already succeeds. One that never existed is deleted by servers up to 20.10, later
+// ones say ErrWrongExpectedVersion. Deletes take StreamExists from 21.10 on; earlier servers do not know it, which is
+// ErrNotSupported. Nobody may delete $all or a metadata stream.
+//
+// No server recognises a repeated delete. With an exact version or NoStream the client repeats it all the same after a
+// lost reply, since that version keeps it from deleting what was appended meanwhile. With Any and StreamExists nothing
+// would: a delete that was sent and has no reply ends with ErrOutcomeUnknown. So does one whose repetition is refused:
+// the first attempt may have been done, and the stream been written to since. Other errors mean that nothing was
+// deleted.
+func (c *Client) DeleteStream(ctx context.Context, stream string, expected ExpectedVersion) (Position, error) {
+	effect := once
+	if expected.exact() {
+		effect = harmless
+	}
+	return c.delete(ctx, "delete stream", stream, expected, false, effect)
+}
+
+// TombstoneStream deletes a stream for ever: nothing can be written to it, or be read from it, any more. Its name is
+// used up, even if the stream never existed. Subscriptions to the stream get the tombstone as an event of type
+// "$streamDeleted". The result is where in the log the tombstone is.
+//
+// The error is ErrStreamDeleted for a stream that has a tombstone already. Where that is found by a repetition after a
+// lost reply it is ErrOutcomeUnknown, too: the stream is gone, but perhaps somebody else deleted it. What is said of
+// StreamExists and of $all at DeleteStream holds here as well.
+func (c *Client) TombstoneStream(ctx context.Context, stream string, expected ExpectedVersion) (Position, error) {
+	return c.delete(ctx, "tombstone stream", stream, expected, true, repeatable)
+}
+
+func (c *Client) delete(ctx context.Context, what, stream string, expected ExpectedVersion, hard bool, effect effect) (Position, error) {
+	if err := validateDelete(stream, expected); err != nil {
+		return UnknownPosition, err
+	}
+	op := &deleteOp{stream: stream, expected: expected, hard: hard, requireLeader: !c.cfg.AllowFollower}
+	if err := c.do(ctx, op, effect); err != nil {
+		return UnknownPosition, &OperationError{Operation: what, Stream: stream, Err: op.explain(err)}
+	}
+	return Position{Commit: op.reply.GetCommitPosition(), Prepare: op.reply.GetPreparePosition()}, nil
+}
+
+func validateDelete(stream string, expected ExpectedVersion) error {
+	if err := validateName("stream", stream); err != nil {
+		return err
+	}
+	if stream == AllStream || strings.HasPrefix(stream, metadataPrefix) {
+		return &ArgumentError{Argument: "stream", Reason: fmt.Sprintf("nobody may delete %q", stream)}
+	}
+	return expected.validate()
+}
+
+// metadataPrefix begins the names of metadata streams.
+const metadataPrefix = "$$"
+
+// deleteOp is a delete on its way, of either kind.
+type deleteOp struct {
+	stream        string
+	expected      ExpectedVersion
+	hard          bool
+	requireLeader bool
+	reply         esproto.DeleteStreamCompleted
+}
+
+func (o *deleteOp) Command() esproto.Command     { return esproto.CmdDeleteStream }
+func (o *deleteOp) Keeps(_ esproto.Command) bool { return false }
+
+func (o *deleteOp) AppendPayload(b []byte) []byte {
+	return appendMessage(b, &esproto.DeleteStream{
+		EventStreamId:   proto.String(o.stream),
+		ExpectedVersion: proto.Int64(int64(o.expected)),
+		RequireLeader:   proto.Bool(o.requireLeader),
+		HardDelete:      proto.Bool(o.hard),
+	})
+}
+
+func (o *deleteOp) Decode(cmd esproto.Command, payload []byte) error {
+	if err := decodeMessage(o, &o.reply, cmd, payload); err != nil {
+		return err
+	}
+	if o.reply.GetResult() != esproto.OperationResult_WrongExpectedVersion {
+		return operationError(o.reply.GetResult(), o.reply.GetMessage())
+	}
+	wrong := &WrongExpectedVersionError{Stream: o.stream, Expected: o.expected, Current: UnknownVersion}
+	if o.reply.CurrentVersion != nil {
+		// Absent is what servers up to 20.10 say, and what 0 looks like from 22.10 on.
+		wrong.Current = o.reply.GetCurrentVersion()
+	}
+	return wrong
+}
+
+// explain says what a BadRequest means where it has but one reason.
+func (o *deleteOp) explain(err error) error {
+	if bad := (*engine.BadRequestError)(nil); o.expected == StreamExists && errors.As(err, &bad) {
+		return fmt.Errorf("%w: deletes take StreamExists from 21.10 on: %w", ErrNotSupported, err)
+	}
+	return err
+}

@@ -1,0 +1,125 @@
+package esclient_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// exampleClient stands for a client of an EventStore that is running somewhere.
+func exampleClient() (c *esclient.Client, closeAll func()) {
+	srv, err := estest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err = esclient.Open(srv.ConnectionString())
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c, func() {
+		c.Close()
+		srv.Close()
+	}
+}
+
+// Two events are written to a new stream, and a third behind them; who expects something else is told so.
+func ExampleClient_Append() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	placed, err := esclient.JSONEvent("placed", map[string]int{"total": 12})
+	if err != nil {
+		log.Fatal(err)
+	}
+	res, err := client.Append(ctx, "order-1", esclient.NoStream, placed, esclient.EventData{Type: "confirmed"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the last event has the number", res.LastEventNumber)
+
+	_, err = client.Append(ctx, "order-1", esclient.ExpectedVersion(res.LastEventNumber), esclient.EventData{Type: "paid"})
+	fmt.Println("appended behind it:", err == nil)
+	_, err = client.Append(ctx, "order-1", esclient.ExpectedVersion(res.LastEventNumber), esclient.EventData{Type: "cancelled"})
+	var wrong *esclient.WrongExpectedVersionError
+	if errors.As(err, &wrong) {
+		fmt.Println("somebody was faster: the stream is at", wrong.Current)
+	}
+	// Output:
+	// the last event has the number 1
+	// appended behind it: true
+	// somebody was faster: the stream is at 2
+}
+
+// A status tells which of two writers came first.
+func ExampleClient_AppendConditional() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+
+	for range 2 {
+		res, err := client.AppendConditional(context.Background(), "order-1", esclient.NoStream, esclient.EventData{Type: "placed"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch res.Status {
+		case esclient.AppendSucceeded:
+			fmt.Println("written as", res.FirstEventNumber)
+		case esclient.AppendVersionMismatch:
+			fmt.Println("the stream is at", res.Current)
+		case esclient.AppendStreamDeleted:
+			fmt.Println("the stream is gone")
+		}
+	}
+	// Output:
+	// written as 0
+	// the stream is at 0
+}
+
+// A deleted stream comes back with the next event.
+func ExampleClient_DeleteStream() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	res, err := client.Append(ctx, "cart-1", esclient.NoStream, esclient.EventData{Type: "filled"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.DeleteStream(ctx, "cart-1", esclient.ExpectedVersion(res.LastEventNumber)); err != nil {
+		log.Fatal(err)
+	}
+	for _, err := range client.ReadStream(ctx, "cart-1", esclient.ReadOptions{}) {
+		fmt.Println("not found:", errors.Is(err, esclient.ErrStreamNotFound))
+	}
+	res, err = client.Append(ctx, "cart-1", esclient.NoStream, esclient.EventData{Type: "filled"})
+	fmt.Println("back with number", res.FirstEventNumber, err)
+	// Output:
+	// not found: true
+	// back with number 1 <nil>
+}
+
+// A stream with a tombstone never comes back.
+func ExampleClient_TombstoneStream() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	if _, err := client.Append(ctx, "user-1", esclient.Any, esclient.EventData{Type: "registered"}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.TombstoneStream(ctx, "user-1", esclient.StreamExists); errors.Is(err, esclient.ErrNotSupported) {
+		fmt.Println("this server cannot tell whether a stream exists when it deletes")
+	}
+	if _, err := client.TombstoneStream(ctx, "user-1", esclient.Any); err != nil {
+		log.Fatal(err)
+	}
+	_, err := client.Append(ctx, "user-1", esclient.Any, esclient.EventData{Type: "registered"})
+	fmt.Println("deleted for ever:", errors.Is(err, esclient.ErrStreamDeleted))
+	// Output:
+	// this server cannot tell whether a stream exists when it deletes
+	// deleted for ever: true
+}

@@ -1,6 +1,8 @@
 package esclient
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -14,22 +16,36 @@ func (p *PersistentSubscription) Ack(events ...*Event) error {
 	return p.settle(settlement{}, events)
 }
 
-// Nack tells the server what to do with events that could not be dealt with; the reason is kept with parked events.
-// Otherwise it is as Ack, but is sent at once.
+// MaxNackReason is how much of a reason Nack keeps, in bytes.
+const MaxNackReason = 8 << 10
+
+// Nack tells the server what to do with events that could not be dealt with; the reason, of which MaxNackReason bytes
+// are kept, goes with parked events. Otherwise it is as Ack, but is sent at once.
 func (p *PersistentSubscription) Nack(action NackAction, reason string, events ...*Event) error {
 	if action < NackPark || action > NackStop {
 		return &ArgumentError{Argument: "action", Reason: action.String() + " is none of NackPark, NackRetry, NackSkip, NackStop"}
 	}
+	reason = strings.ToValidUTF8(reason[:min(len(reason), MaxNackReason)], "")
 	return p.settle(settlement{nack: true, action: action, reason: reason}, events)
 }
 
 func (p *PersistentSubscription) settle(how settlement, events []*Event) error {
-	defer p.endIfDrained()
+	told, err := p.take(how, events)
+	if len(told) > 0 {
+		p.witness.settled(told, how)
+	}
+	p.endIfDrained()
+	return err
+}
+
+// take settles the events that are held. It returns them if somebody wants to know.
+func (p *PersistentSubscription) take(how settlement, events []*Event) (told []*Event, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended != nil {
-		return p.ended
+		return nil, p.ended
 	}
+	var nacked []esproto.GUID
 	for _, e := range events {
 		d := deliveryOf(e)
 		if _, ok := p.held[d]; !ok {
@@ -39,20 +55,43 @@ func (p *PersistentSubscription) settle(how settlement, events []*Event) error {
 		if !how.nack || how.action != NackRetry {
 			p.settled.add(d, how)
 		}
-		p.send(d.id, how)
+		if how.nack {
+			nacked = append(nacked, d.id)
+		} else {
+			p.sendAck(d.id)
+		}
+		if p.witness.wantsSettled() {
+			told = append(told, e)
+		}
 	}
-	return nil
+	p.sendNack(nacked, how)
+	return told, nil
 }
 
-// send sends what was said of an event, or gathers it. p.mu is held.
-func (p *PersistentSubscription) send(id esproto.GUID, how settlement) {
+// sendAgain repeats what was said of an event that the server delivers again. p.mu is held.
+func (p *PersistentSubscription) sendAgain(id esproto.GUID, how settlement) {
+	if how.nack {
+		p.sendNack([]esproto.GUID{id}, how)
+		return
+	}
+	p.sendAck(id)
+}
+
+// sendNack sends ids, behind the acks that were made before, in as many frames as it takes. p.mu is held.
+func (p *PersistentSubscription) sendNack(ids []esproto.GUID, how settlement) {
+	if p.session == nil || len(ids) == 0 {
+		return // the events come again
+	}
+	p.flush()
+	for some := range slices.Chunk(ids, esproto.MaxAckIDs) {
+		p.session.handle.Post(&nak{subscription: p.session.id, ids: some, how: how}, p.creds)
+	}
+}
+
+// sendAck gathers ids, and sends them if they are enough. p.mu is held.
+func (p *PersistentSubscription) sendAck(id esproto.GUID) {
 	if p.session == nil {
 		return // the event comes again
-	}
-	if how.nack {
-		p.flush()
-		p.session.handle.Post(&nak{subscription: p.session.id, id: id, how: how}, p.creds)
-		return
 	}
 	p.acks = append(p.acks, id)
 	if len(p.acks) >= max(1, min(p.opts.InFlight/2, esproto.MaxAckIDs)) {
@@ -96,12 +135,12 @@ func (a *ack) AppendPayload(b []byte) []byte { return esproto.AppendAck(b, a.sub
 
 type nak struct {
 	subscription string
-	id           esproto.GUID
+	ids          []esproto.GUID
 	how          settlement
 }
 
 func (n *nak) Command() esproto.Command { return esproto.CmdPersistentSubscriptionNakEvents }
 
 func (n *nak) AppendPayload(b []byte) []byte {
-	return esproto.AppendNak(b, n.subscription, []esproto.GUID{n.id}, n.how.reason, n.how.action)
+	return esproto.AppendNak(b, n.subscription, n.ids, n.how.reason, n.how.action)
 }

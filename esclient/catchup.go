@@ -185,6 +185,7 @@ func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	s.last = page.last
 	if s.page = page.events; len(s.page) == 0 && !page.end {
 		s.cursor.number = page.next - 1 // what lies between is truncated
 	}

@@ -89,8 +89,9 @@ type Config struct {
 	SubscriptionBufferSize int
 	PersistentInFlight     int
 
-	// Logger is told of connections, made at Info and lost at Warn, of refused credentials at Error, and of operations that
-	// are tried again at Debug. The default is none.
+	// Logger is told of connections, made at Info and lost at Warn, of refused credentials at Error, of subscriptions that
+	// end by themselves at Warn and that are dropped at Info, and at Debug of operations that are tried again and of the
+	// course of subscriptions. The default is none.
 	Logger *slog.Logger
 	// Hooks are told what happens in the client.
 	Hooks []Hook

@@ -52,6 +52,8 @@ var (
 	ErrGroupNotFound = errors.New("esclient: the persistent subscription group does not exist")
 	// ErrMaxSubscribers means that the group has as many subscribers as its settings allow.
 	ErrMaxSubscribers = errors.New("esclient: the persistent subscription group has no place for another subscriber")
+	// ErrSubscriptionDropped means that the server has ended a subscription. The error is a *SubscriptionDroppedError.
+	ErrSubscriptionDropped = errors.New("esclient: the server dropped the subscription")
 	// ErrSubscriptionStopped ends Next and Ack after Stop or Drain.
 	ErrSubscriptionStopped = errors.New("esclient: the subscription is stopped")
 	// ErrSlowConsumer ends a volatile subscription without gap filling whose buffer has overflowed.
@@ -174,6 +176,52 @@ func (e *OutcomeUnknownError) Error() string {
 func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
 
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
+
+// DropReason is why the server ended a subscription, or refused it.
+type DropReason = esproto.SubscriptionDropped_SubscriptionDropReason
+
+// The reasons.
+const (
+	// DropUnsubscribed is no fault of the subscriber: the server shuts down, or the group was updated, deleted, or moved
+	// to another leader. Subscriptions go on by themselves if they can.
+	DropUnsubscribed = esproto.SubscriptionDropped_Unsubscribed
+	// DropAccessDenied is ErrAccessDenied.
+	DropAccessDenied = esproto.SubscriptionDropped_AccessDenied
+	// DropNotFound and DropGroupDeleted are ErrGroupNotFound.
+	DropNotFound     = esproto.SubscriptionDropped_NotFound
+	DropGroupDeleted = esproto.SubscriptionDropped_PersistentSubscriptionDeleted
+	// DropMaxSubscribers is ErrMaxSubscribers.
+	DropMaxSubscribers = esproto.SubscriptionDropped_SubscriberMaxCountReached
+)
+
+// SubscriptionDroppedError is a subscription that the server ended or refused. It is ErrSubscriptionDropped, and what
+// the Reason says.
+type SubscriptionDroppedError struct{ Reason DropReason }
+
+func (e *SubscriptionDroppedError) Error() string {
+	if is := e.condition(); is != nil {
+		return is.Error()
+	}
+	return fmt.Sprintf("%v: %v", ErrSubscriptionDropped, e.Reason)
+}
+
+// Is makes the error match ErrSubscriptionDropped and the condition of its Reason.
+func (e *SubscriptionDroppedError) Is(target error) bool {
+	return target == ErrSubscriptionDropped || target == e.condition() && target != nil
+}
+
+// condition is what the user has to do something about; nil if that is nothing.
+func (e *SubscriptionDroppedError) condition() error {
+	switch e.Reason {
+	case DropAccessDenied:
+		return ErrAccessDenied
+	case DropNotFound, DropGroupDeleted:
+		return ErrGroupNotFound
+	case DropMaxSubscribers:
+		return ErrMaxSubscribers
+	}
+	return nil
+}
 
 // serverError is a result without a kind of its own, with the server's text.
 func serverError(result fmt.Stringer, text string) error {

@@ -2,8 +2,6 @@ package esclient
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -28,10 +26,6 @@ type feed struct {
 	open  bool  // the server has confirmed it
 	ended error // why no more events will be pushed; those in the queue are still good
 }
-
-// errDropped is the end of a subscription that the server takes back without fault of the user: it shuts down, or the
-// group was updated or moved to another leader.
-var errDropped = errors.New("esclient: the server dropped the subscription")
 
 // openFeed subscribes on the current connection and waits for the confirmation. It retries like a read.
 func (c *Client) openFeed(ctx context.Context, stream string, resolveLinks bool, limit int) (*feed, error) {
@@ -165,22 +159,13 @@ func (f *feed) close(reason error) {
 	f.end(reason)
 }
 
-// dropError tells why the server ended a subscription.
+// dropError tells why the server ended a subscription. That it did is certain, also where the reason cannot be read.
 func dropError(payload []byte) error {
 	var m esproto.SubscriptionDropped
-	if err := proto.Unmarshal(payload, &m); err != nil {
-		return fmt.Errorf("%w: %w", errDropped, err)
+	if proto.Unmarshal(payload, &m) != nil {
+		return &SubscriptionDroppedError{Reason: DropUnsubscribed}
 	}
-	switch r := m.GetReason(); r {
-	case esproto.SubscriptionDropped_AccessDenied:
-		return ErrAccessDenied
-	case esproto.SubscriptionDropped_NotFound, esproto.SubscriptionDropped_PersistentSubscriptionDeleted:
-		return ErrGroupNotFound
-	case esproto.SubscriptionDropped_SubscriberMaxCountReached:
-		return ErrMaxSubscribers
-	default:
-		return fmt.Errorf("%w: %v", errDropped, r)
-	}
+	return &SubscriptionDroppedError{Reason: m.GetReason()}
 }
 
 // unsubscribe ends the subscription whose correlation id it is sent on.

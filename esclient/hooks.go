@@ -10,7 +10,8 @@ import (
 //
 // No lock is held when a hook is called. Hooks of the connection are called by a goroutine of the client, one after the
 // other; one that takes long delays the next connection, but never the reading of frames or the answering of heartbeats.
-// Hooks of operations are called by the goroutine that calls the client, and so by many at the same time.
+// Hooks of operations and subscriptions are called by the goroutine that uses the client, and so by many at the same
+// time; only what happens to a persistent subscription unasked is told by a goroutine of the client.
 type Hook any
 
 // ConnectionInfo is what the hooks of the connection are told. Fields that do not apply are zero.
@@ -71,6 +72,51 @@ type OperationEndedHook interface {
 	OnOperationEnded(context.Context, OperationInfo)
 }
 
+// SubscriptionInfo is what the hooks of subscriptions are told. Fields that do not apply are zero.
+type SubscriptionInfo struct {
+	Stream   string // that was subscribed to
+	Group    string // of a persistent subscription
+	Endpoint string // host:port of the node that it is on, or was on last
+	// Event is the one that was delivered, acked, nacked or parked. It belongs to the consumer.
+	Event *Event
+	// Lag is how many events of the stream are known to lie behind a delivered one. Servers do not tell of every event
+	// before it is delivered, so there may be more. It is -1 in AllStream, where events have no numbers.
+	Lag    int64
+	Action NackAction // of a nacked event
+	Err    error      // why the subscription was dropped, fell behind or ended
+}
+
+// SubscribedHook is told that the server has confirmed a subscription: at first, and each time after it was dropped.
+type SubscribedHook interface{ OnSubscribed(SubscriptionInfo) }
+
+// DeliveredHook is told of an event that Next is about to return.
+type DeliveredHook interface{ OnDelivered(SubscriptionInfo) }
+
+// AckedHook is told of an event that was acked by the consumer.
+type AckedHook interface{ OnAcked(SubscriptionInfo) }
+
+// NackedHook is told of an event that was nacked by the consumer, with what is to be done with it.
+type NackedHook interface{ OnNacked(SubscriptionInfo) }
+
+// ParkedHook is told, after NackedHook, of an event that was nacked with NackPark. Events that the server parks on its
+// own, after MaxRetryCount, it keeps to itself; Management.Subscription tells their number.
+type ParkedHook interface{ OnParked(SubscriptionInfo) }
+
+// DroppedHook is told that a subscription that the server had confirmed has ended there, with Err: a
+// *SubscriptionDroppedError, a *ConnectionError, or ErrSlowConsumer. Where that is not the end of it, it will subscribe
+// anew.
+type DroppedHook interface{ OnDropped(SubscriptionInfo) }
+
+// CaughtUpHook is told that a Subscription has delivered all that was there; see Subscription.CaughtUp.
+type CaughtUpHook interface{ OnCaughtUp(SubscriptionInfo) }
+
+// FellBehindHook is told that a Subscription which had caught up does not receive events as they come any more, for Err;
+// see Subscription.FellBehind.
+type FellBehindHook interface{ OnFellBehind(SubscriptionInfo) }
+
+// SubscriptionEndedHook is told, last of all, that a subscription has ended, with what its method Err returns.
+type SubscriptionEndedHook interface{ OnSubscriptionEnded(SubscriptionInfo) }
+
 // hookSet holds the hooks of a client by what they want to know.
 type hookSet struct {
 	connected    []ConnectedHook
@@ -82,6 +128,16 @@ type hookSet struct {
 	operationStarted []OperationStartedHook
 	retry            []RetryHook
 	operationEnded   []OperationEndedHook
+
+	subscribed []SubscribedHook
+	delivered  []DeliveredHook
+	acked      []AckedHook
+	nacked     []NackedHook
+	parked     []ParkedHook
+	dropped    []DroppedHook
+	caughtUp   []CaughtUpHook
+	fellBehind []FellBehindHook
+	ended      []SubscriptionEndedHook
 }
 
 // sortHooks sorts hooks by what they want to know. It returns the index of the first that wants nothing, or -1.
@@ -92,6 +148,9 @@ func sortHooks(hooks []Hook) (s hookSet, useless int) {
 			collect(h, &s.connected), collect(h, &s.disconnected), collect(h, &s.reconnecting),
 			collect(h, &s.authFailed), collect(h, &s.closed),
 			collect(h, &s.operationStarted), collect(h, &s.retry), collect(h, &s.operationEnded),
+			collect(h, &s.subscribed), collect(h, &s.delivered), collect(h, &s.acked), collect(h, &s.nacked),
+			collect(h, &s.parked), collect(h, &s.dropped), collect(h, &s.caughtUp), collect(h, &s.fellBehind),
+			collect(h, &s.ended),
 		}
 		if useless < 0 && found == [len(found)]bool{} {
 			useless = i

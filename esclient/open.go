@@ -57,15 +57,19 @@ func (c *Client) awaitOpen(ctx context.Context, s streamOpener) error {
 
 // reopens reports whether a subscription that ended with err is worth another attempt.
 func (a *attempts) reopens(ctx context.Context, conn *engine.Conn, err error) bool {
-	if errors.Is(err, errDropped) {
+	if droppedWithoutFault(err) {
 		return true
 	}
 	again, _ := a.judge(ctx, conn, true, err)
 	return again
 }
 
-// dropped reports whether the server ended the subscription by its own decision.
-func dropped(err error) bool { return errors.Is(err, errDropped) || errors.Is(err, ErrGroupNotFound) }
+// droppedWithoutFault reports whether the server ended the subscription for a reason that the subscriber need do nothing
+// about.
+func droppedWithoutFault(err error) bool {
+	var e *SubscriptionDroppedError
+	return errors.As(err, &e) && e.condition() == nil
+}
 
 // transient reports whether a subscription that lasted and then ended with err is to be replaced by another.
 func transient(err error) bool {
@@ -79,5 +83,5 @@ func transient(err error) bool {
 	case errors.As(err, &notHandled):
 		return notHandled.Reason != esproto.NotHandled_IsReadOnly
 	}
-	return errors.As(err, &lost) || errors.Is(err, errDropped) || errors.Is(err, ErrOperationTimeout)
+	return errors.As(err, &lost) || droppedWithoutFault(err) || errors.Is(err, ErrOperationTimeout)
 }

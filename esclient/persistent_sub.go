@@ -96,6 +96,8 @@ type PersistentSubscription struct {
 	opts   PersistentOptions
 	creds  *Credentials
 
+	witness witness
+
 	ctx    context.Context // ends with the subscription
 	cancel context.CancelCauseFunc
 	queue  queue
@@ -107,8 +109,10 @@ type PersistentSubscription struct {
 	settled  settledEvents
 	acks     []esproto.GUID // to be sent
 	ackTimer *time.Timer    // runs while acks wait
-	draining bool
-	ended    error
+	// lastKnown is the number of the stream's last event when the server confirmed the subscription last.
+	lastKnown int64
+	draining  bool
+	ended     error
 }
 
 // ConnectPersistent subscribes to a group. It is connected when this method returns. The error is ErrGroupNotFound,
@@ -132,6 +136,7 @@ func (c *Client) ConnectPersistent(ctx context.Context, stream, group string, op
 		closed:  make(chan struct{}),
 		held:    make(map[delivery]struct{}),
 		settled: settledEvents{limit: opts.RememberAcked},
+		witness: witness{c: c, stream: stream, group: group},
 	}
 	base := c.ctx
 	if creds != nil {
@@ -152,15 +157,29 @@ func (c *Client) ConnectPersistent(ctx context.Context, stream, group string, op
 
 // connect makes a session on the current connection, or on the next one.
 func (p *PersistentSubscription) connect(ctx context.Context) error {
-	return p.c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
+	endpoint := ""
+	err := p.c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
 		s := newSession(p)
+		endpoint = conn.Endpoint()
 		return s, conn.StartStream(ctx, s, p.creds, s, func(h engine.Handle) { s.handle = h })
 	})
+	if err == nil {
+		p.witness.subscribed(endpoint)
+	}
+	return err
 }
 
-// reconnect replaces a session that has ended, in a goroutine of its own that ends when it has.
-func (p *PersistentSubscription) reconnect(reason error) {
+// resume follows the end of a session, in a goroutine of its own: either another one replaces it, or that was the end.
+func (p *PersistentSubscription) resume(reason error) {
 	work := func() {
+		p.witness.dropped(reason)
+		if !transient(reason) && !p.mayRecreate(reason) {
+			p.end(reason)
+			return
+		}
+		if p.endIfDrained() {
+			return
+		}
 		for {
 			if reason = p.recreate(reason); reason == nil {
 				reason = p.connect(p.ctx)
@@ -214,6 +233,9 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 			if p.queue.len() > 0 {
 				p.queue.signal() // for another goroutine that waits in Next
 			}
+			if p.witness.wantsDelivered() {
+				p.witness.delivered(e, newestNumber(p.lastNumber(), p.queue.newestNumber()))
+			}
 			return e, nil
 		}
 		p.mu.Lock()
@@ -230,6 +252,12 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 		case <-p.closed:
 		}
 	}
+}
+
+func (p *PersistentSubscription) lastNumber() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastKnown
 }
 
 // All calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
@@ -288,7 +316,7 @@ func (p *PersistentSubscription) Drain() {
 }
 
 // endIfDrained ends a draining subscription that has nothing left to settle.
-func (p *PersistentSubscription) endIfDrained() {
+func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	p.mu.Lock()
 	drained := p.draining && len(p.held) == 0 && p.ended == nil
 	if drained {
@@ -301,6 +329,7 @@ func (p *PersistentSubscription) endIfDrained() {
 	if drained {
 		p.end(ErrSubscriptionStopped)
 	}
+	return drained
 }
 
 // Closed is closed when the subscription has ended; Err then tells why.
@@ -328,4 +357,5 @@ func (p *PersistentSubscription) end(reason error) {
 	p.cancel(reason)
 	close(p.closed)
 	p.c.unregister(p)
+	p.witness.ended(reason)
 }

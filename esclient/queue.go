@@ -73,6 +73,16 @@ func (q *queue) drain() []*Event {
 	return events
 }
 
+// newestNumber returns the number of the event that was pushed last, or -1 if it has been taken already.
+func (q *queue) newestNumber() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n == 0 {
+		return -1
+	}
+	return q.ring[(q.head+q.n-1)%len(q.ring)].Original().Number
+}
+
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

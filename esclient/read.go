@@ -94,6 +94,7 @@ func (c *Client) readStream(ctx context.Context, stream string, opts ReadOptions
 type streamPage struct {
 	events []Event
 	next   int64 // where the next page begins
+	last   int64 // the number of the stream's last event
 	end    bool  // the page reached the end of the stream
 }
 
@@ -160,7 +161,7 @@ func (o *readStreamOp) page() (streamPage, error) {
 	if next := o.reply.NextEventNumber; !o.reply.IsEndOfStream && next <= o.from {
 		return streamPage{}, fmt.Errorf("%w: a page from event %d says that the next one begins at %d", ErrServer, o.from, next)
 	}
-	return streamPage{events: events, next: o.reply.NextEventNumber, end: o.reply.IsEndOfStream}, nil
+	return streamPage{events: events, next: o.reply.NextEventNumber, last: o.reply.LastEventNumber, end: o.reply.IsEndOfStream}, nil
 }
 
 func pageEvents(p *esproto.PageView, positions bool) ([]Event, error) {

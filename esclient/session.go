@@ -1,6 +1,8 @@
 package esclient
 
 import (
+	"errors"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -77,6 +79,7 @@ func (s *session) confirm(payload []byte) error {
 	}
 	if s.ended == nil && p.session == nil {
 		s.open, s.id, p.session = true, m.GetSubscriptionId(), s
+		p.lastKnown = max(p.lastKnown, m.GetLastEventNumber())
 		close(s.confirmed)
 	}
 	return nil
@@ -101,7 +104,7 @@ func (s *session) deliver(payload []byte) error {
 		return nil
 	}
 	if how, ok := p.settled.lookup(d); ok {
-		p.send(d.id, how)
+		p.sendAgain(d.id, how)
 		return nil
 	}
 	if _, ok := p.held[d]; ok || p.draining {
@@ -140,18 +143,14 @@ func (s *session) finish(reason error) {
 		for _, e := range p.queue.drain() {
 			delete(p.held, deliveryOf(e))
 		}
-		if dropped(reason) {
+		if errors.Is(reason, ErrSubscriptionDropped) {
 			p.settled.clear() // the group may have been made anew: rather twice than never
 		}
 	}
 	over := !current || p.ended != nil
 	p.mu.Unlock()
-	switch {
-	case over:
-	case transient(reason) || p.mayRecreate(reason):
-		p.reconnect(reason)
-	default:
-		p.end(reason)
+	if !over {
+		p.resume(reason)
 	}
 }
 

@@ -80,19 +80,21 @@ type Subscription struct {
 	cancel context.CancelCauseFunc
 	cursor cursor
 
+	witness witness
+
 	// Of the goroutine that calls Next.
 	page     []Event // read and not delivered yet
 	atEnd    bool    // reading has reached the end
 	lastRead bool    // ... of what was there when the feed was confirmed: what follows is in the feed
+	last     int64   // the number of the stream's last event, by the latest page
 
 	mu       sync.Mutex
 	feed     *feed // nil while reading
 	draining bool
 	finished error // what Next returns from now on
+	live     liveness
 
-	caughtUp     chan struct{}
-	caughtUpOnce sync.Once
-	closed       chan struct{}
+	closed chan struct{}
 }
 
 func (c *Client) newSubscription(ctx context.Context, stream string, resolveLinks bool, bufferSize int) (*Subscription, error) {
@@ -111,8 +113,9 @@ func (c *Client) newSubscription(ctx context.Context, stream string, resolveLink
 	}
 	s := &Subscription{
 		c: c, stream: stream, resolveLinks: resolveLinks, bufferSize: bufferSize, pageSize: c.cfg.CatchUpPageSize, creds: creds,
-		cursor:   cursor{all: stream == AllStream, number: -1},
-		caughtUp: make(chan struct{}), closed: make(chan struct{}),
+		cursor:  cursor{all: stream == AllStream, number: -1},
+		witness: witness{c: c, stream: stream},
+		live:    newLiveness(), closed: make(chan struct{}),
 	}
 	base := context.Background()
 	if creds != nil {
@@ -131,6 +134,9 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 			return nil, err
 		}
 		if e := s.buffered(); e != nil {
+			if s.witness.wantsDelivered() {
+				s.witness.delivered(e, s.lastKnown())
+			}
 			return e, nil
 		}
 		if err := s.advance(ctx); err != nil {
@@ -198,7 +204,9 @@ func (s *Subscription) advance(ctx context.Context) error {
 	case f.err() != nil:
 		return s.replace(ctx, f.err())
 	}
-	s.caughtUpOnce.Do(func() { close(s.caughtUp) })
+	if s.live.set(true) {
+		s.witness.caughtUp()
+	}
 	select {
 	case <-f.queue.wake:
 		return nil
@@ -228,17 +236,22 @@ func (s *Subscription) open(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.finished != nil || s.draining {
 		f.close(ErrSubscriptionStopped)
 	}
 	s.feed = f
 	s.lastRead = s.cursor.reaches(f)
+	s.mu.Unlock()
+	s.witness.subscribed(f.handle.Conn().Endpoint())
 	return nil
 }
 
 // replace follows the end of a feed, once its queue is empty.
 func (s *Subscription) replace(ctx context.Context, reason error) error {
+	s.witness.dropped(reason)
+	if s.live.set(false) {
+		s.witness.fellBehind(reason)
+	}
 	overflow := errors.Is(reason, ErrSlowConsumer)
 	if !transient(reason) && !(overflow && s.fillGaps) {
 		return reason
@@ -292,6 +305,7 @@ func (s *Subscription) finish(reason error) error {
 			f.close(reason)
 		}
 		close(s.closed)
+		s.witness.ended(reason)
 	}
 	return reason
 }
@@ -306,8 +320,38 @@ func (s *Subscription) Err() error {
 	return s.finished
 }
 
-// CaughtUp is closed when Next has delivered, for the first time, all that was there, and begins to wait for what comes.
-func (s *Subscription) CaughtUp() <-chan struct{} { return s.caughtUp }
+// CaughtUp returns a channel that is closed as soon as the subscription has caught up: Next has delivered all that was
+// there and begins to wait for what comes. It is closed already where that is so now. A subscription that fell behind
+// catches up again; call CaughtUp anew to wait for that. A subscription that ends stays as it is, so wait for Closed, too:
+//
+//	for {
+//		select {
+//		case <-s.CaughtUp():
+//		case <-s.Closed():
+//			return
+//		}
+//		… // what has been delivered is all there is
+//		select {
+//		case <-s.FellBehind():
+//		case <-s.Closed():
+//			return
+//		}
+//	}
+func (s *Subscription) CaughtUp() <-chan struct{} { return s.live.wait(true) }
+
+// FellBehind returns a channel that is closed while the subscription has not caught up: at first, and again when Next
+// finds, behind the last event that was received, that the connection was lost, the server dropped the subscription, or
+// the buffer overflowed.
+func (s *Subscription) FellBehind() <-chan struct{} { return s.live.wait(false) }
+
+// lastKnown returns the highest number of an event that the server has told of.
+func (s *Subscription) lastKnown() int64 {
+	f := s.current()
+	if f == nil {
+		return newestNumber(s.last)
+	}
+	return newestNumber(s.last, f.last, f.queue.newestNumber())
+}
 
 func (s *Subscription) current() *feed {
 	s.mu.Lock()

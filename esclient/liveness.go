@@ -1,0 +1,43 @@
+package esclient
+
+import "sync"
+
+// liveness is whether a subscription has caught up. Both states can be waited for, any number of times.
+type liveness struct {
+	mu     sync.Mutex
+	live   bool
+	caught chan struct{} // closed while live
+	behind chan struct{} // closed while not
+}
+
+func newLiveness() liveness {
+	behind := make(chan struct{})
+	close(behind)
+	return liveness{caught: make(chan struct{}), behind: behind}
+}
+
+// set returns whether that changed anything.
+func (l *liveness) set(live bool) (changed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if live == l.live {
+		return false
+	}
+	if l.live = live; live {
+		close(l.caught)
+		l.behind = make(chan struct{})
+	} else {
+		close(l.behind)
+		l.caught = make(chan struct{})
+	}
+	return true
+}
+
+func (l *liveness) wait(live bool) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if live {
+		return l.caught
+	}
+	return l.behind
+}

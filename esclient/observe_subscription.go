@@ -1,0 +1,159 @@
+package esclient
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// witness tells the hooks and the log what becomes of one subscription. No lock may be held when it is told something.
+type witness struct {
+	c      *Client
+	stream string
+	group  string
+
+	mu       sync.Mutex
+	endpoint string // that confirmed the subscription last; empty before the first did
+	over     bool
+}
+
+func (w *witness) info() SubscriptionInfo {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return SubscriptionInfo{Stream: w.stream, Group: w.group, Endpoint: w.endpoint}
+}
+
+func (w *witness) log(level slog.Level, message string, i *SubscriptionInfo) {
+	log := w.c.cfg.Logger
+	if !log.Enabled(w.c.ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("stream", i.Stream), slog.String("endpoint", i.Endpoint)}
+	if i.Group != "" {
+		attrs = append(attrs, slog.String("group", i.Group))
+	}
+	if i.Err != nil {
+		attrs = append(attrs, slog.Any("error", i.Err))
+	}
+	log.LogAttrs(w.c.ctx, level, message, attrs...)
+}
+
+func (w *witness) subscribed(endpoint string) {
+	w.mu.Lock()
+	over := w.over
+	if !over {
+		w.endpoint = endpoint
+	}
+	w.mu.Unlock()
+	if over {
+		return
+	}
+	i := w.info()
+	w.log(slog.LevelDebug, "subscribed", &i)
+	for _, h := range w.c.hooks.subscribed {
+		h.OnSubscribed(i)
+	}
+}
+
+func (w *witness) dropped(err error) {
+	i := w.info()
+	i.Err = err
+	w.log(slog.LevelInfo, "subscription dropped", &i)
+	for _, h := range w.c.hooks.dropped {
+		h.OnDropped(i)
+	}
+}
+
+func (w *witness) caughtUp() {
+	i := w.info()
+	w.log(slog.LevelDebug, "subscription caught up", &i)
+	for _, h := range w.c.hooks.caughtUp {
+		h.OnCaughtUp(i)
+	}
+}
+
+func (w *witness) fellBehind(err error) {
+	i := w.info()
+	i.Err = err
+	w.log(slog.LevelDebug, "subscription fell behind", &i)
+	for _, h := range w.c.hooks.fellBehind {
+		h.OnFellBehind(i)
+	}
+}
+
+// ended tells that the subscription is over, unless it never began.
+func (w *witness) ended(err error) {
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
+	i := w.info()
+	if i.Endpoint == "" {
+		return
+	}
+	i.Err = err
+	level := slog.LevelWarn
+	if errors.Is(err, ErrSubscriptionStopped) || errors.Is(err, ErrClosed) {
+		level = slog.LevelDebug
+	}
+	w.log(level, "subscription ended", &i)
+	for _, h := range w.c.hooks.ended {
+		h.OnSubscriptionEnded(i)
+	}
+}
+
+// wantsDelivered is asked before delivered, so that nobody works out a lag in vain.
+func (w *witness) wantsDelivered() bool { return len(w.c.hooks.delivered) > 0 }
+
+// delivered tells of an event where the last one known of has the number last; -1 if none is.
+func (w *witness) delivered(e *Event, last int64) {
+	i := w.info()
+	i.Event, i.Lag = e, -1
+	if w.stream != AllStream {
+		i.Lag = max(0, last-e.Original().Number)
+	}
+	for _, h := range w.c.hooks.delivered {
+		h.OnDelivered(i)
+	}
+}
+
+// wantsSettled is asked before settled, so that nobody gathers the events in vain.
+func (w *witness) wantsSettled() bool {
+	h := &w.c.hooks
+	return len(h.acked) > 0 || len(h.nacked) > 0 || len(h.parked) > 0
+}
+
+func (w *witness) settled(events []*Event, how settlement) {
+	i := w.info()
+	for _, e := range events {
+		i.Event = e
+		if !how.nack {
+			for _, h := range w.c.hooks.acked {
+				h.OnAcked(i)
+			}
+			continue
+		}
+		i.Action = how.action
+		for _, h := range w.c.hooks.nacked {
+			h.OnNacked(i)
+		}
+		if how.action != NackPark {
+			continue
+		}
+		for _, h := range w.c.hooks.parked {
+			h.OnParked(i)
+		}
+	}
+}
+
+// newestNumber is the number of an event, as far as that tells how long the stream is: the tombstone's does not.
+func newestNumber(numbers ...int64) int64 {
+	newest := int64(-1)
+	for _, n := range numbers {
+		if n != esproto.DeletedStream {
+			newest = max(newest, n)
+		}
+	}
+	return newest
+}

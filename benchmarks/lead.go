@@ -55,7 +55,7 @@ type measured struct {
 func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error) {
 	url := opts.url
 	if url == "" {
-		srv, err := startServer(ctx, roleServer)
+		srv, err := startServer(ctx, roleServer, opts.profileOf(s.name, roleServer))
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +64,7 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 	}
 	urls := make(map[string]string)
 	if slices.Contains(s.contenders, bareTCP) {
-		relay, err := startServer(ctx, roleRelay)
+		relay, err := startServer(ctx, roleRelay, opts.profileOf(s.name, roleRelay))
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +101,7 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 			if j.Group = own; !s.prepare {
 				j.Stream = own
 			}
-			r := runWorker(ctx, j, func() error {
+			r := runWorker(ctx, j, opts.profileOf(s.name, j.Contender), func() error {
 				if !s.push {
 					return nil
 				}

@@ -60,6 +60,8 @@ type options struct {
 	list   bool
 	url    string
 	out    string
+	// profiles is a directory for CPU profiles; empty for none.
+	profiles string
 }
 
 func parseOptions(args []string) (options, error) {
@@ -70,6 +72,7 @@ func parseOptions(args []string) (options, error) {
 	flags.BoolVar(&opts.list, "list", false, "print the scenarios and end")
 	flags.StringVar(&opts.url, "url", "", "measure on the server at `tcp://user:password@host:port` instead of the embedded one")
 	flags.StringVar(&opts.out, "out", "results", "`directory` for the JSON file, the table and the plots; empty for none")
+	flags.StringVar(&opts.profiles, "profile", "", "`directory` for a CPU profile of each process, of its last round")
 	only := flags.String("run", "", "only scenarios whose name matches this `regexp`")
 	if err := flags.Parse(args); err != nil {
 		return opts, err

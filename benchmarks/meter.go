@@ -1,8 +1,10 @@
 package main
 
 import (
+	"os"
 	"runtime"
 	"runtime/metrics"
+	"runtime/pprof"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -37,6 +39,8 @@ type meter struct {
 	mem       runtime.MemStats
 	stopPeak  chan struct{}
 	peak      chan uint64
+
+	profile *os.File // for a CPU profile; nil for none
 }
 
 // record makes room for the latencies of so many goroutines with so many operations each.
@@ -53,6 +57,9 @@ func (m *meter) start() {
 	go watchHeap(m.stopPeak, m.peak)
 	runtime.ReadMemStats(&m.mem)
 	m.writes.Store(0)
+	if m.profile != nil {
+		pprof.StartCPUProfile(m.profile) // its one error is a profile under way
+	}
 	m.cpu = cpuTime()
 	m.began = time.Now()
 }
@@ -62,6 +69,9 @@ func (m *meter) stop() result {
 	var after runtime.MemStats
 	runtime.ReadMemStats(&after)
 	r.Allocs, r.AllocB = after.Mallocs-m.mem.Mallocs, after.TotalAlloc-m.mem.TotalAlloc
+	if m.profile != nil {
+		pprof.StopCPUProfile()
+	}
 	close(m.stopPeak)
 	if peak := <-m.peak; peak > m.mem.HeapAlloc {
 		r.PeakHeap = peak - m.mem.HeapAlloc

@@ -22,13 +22,14 @@ type process struct {
 	stderr bytes.Buffer
 }
 
-func startProcess(ctx context.Context, role string) (*process, error) {
+// startProcess starts this program in a role. It writes a CPU profile if profile names a file.
+func startProcess(ctx context.Context, role, profile string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	p := &process{cmd: exec.CommandContext(ctx, self, role)}
-	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	p.cmd.Env = append(os.Environ(), roleVariable+"="+role, profileVariable+"="+profile)
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = time.Second
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -92,8 +93,8 @@ type server struct {
 	url string
 }
 
-func startServer(ctx context.Context, role string) (*server, error) {
-	p, err := startProcess(ctx, role)
+func startServer(ctx context.Context, role, profile string) (*server, error) {
+	p, err := startProcess(ctx, role, profile)
 	if err != nil {
 		return nil, fmt.Errorf("starting the server (%s): %w", role, err)
 	}
@@ -109,10 +110,10 @@ const workerLimit = time.Minute
 
 // runWorker measures one contender in a process of its own. A worker that fails, crashes or hangs is a result that says
 // so. push is called when the worker is ready for events.
-func runWorker(ctx context.Context, j job, push func() error) result {
+func runWorker(ctx context.Context, j job, profile string, push func() error) result {
 	ctx, cancel := context.WithTimeout(ctx, workerLimit)
 	defer cancel()
-	r, err := measure(ctx, j, push)
+	r, err := measure(ctx, j, profile, push)
 	switch {
 	case err == nil:
 		return r
@@ -122,8 +123,8 @@ func runWorker(ctx context.Context, j job, push func() error) result {
 	return result{Failed: err.Error()}
 }
 
-func measure(ctx context.Context, j job, push func() error) (result, error) {
-	p, err := startProcess(ctx, roleWorker)
+func measure(ctx context.Context, j job, profile string, push func() error) (result, error) {
+	p, err := startProcess(ctx, roleWorker, profile)
 	if err != nil {
 		return result{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime/pprof"
 	"sync"
 )
 
@@ -25,18 +26,28 @@ const (
 	relayNumber = 4         // bytes of a length or count
 	relayWindow = 128 << 10 // bytes that a subscriber is sent ahead of its word
 	relayBuffer = 256 << 10
+	relayChunk  = 1 << 20
 )
 
 // relayTopic is a log that only grows, so that parts of it can be sent without copying and without the lock.
 type relayTopic struct {
-	mu    sync.Mutex
-	grown sync.Cond // or a subscriber may be sent more
-	log   []byte
+	mu     sync.Mutex
+	grown  sync.Cond // or a subscriber may be sent more
+	chunks [][]byte  // all but the last one are full, so that nothing ever moves
+	size   int
 }
 
 func (t *relayTopic) add(frames []byte) {
 	t.mu.Lock()
-	t.log = append(t.log, frames...)
+	t.size += len(frames)
+	for len(frames) > 0 {
+		if n := len(t.chunks); n == 0 || len(t.chunks[n-1]) == relayChunk {
+			t.chunks = append(t.chunks, make([]byte, 0, relayChunk))
+		}
+		last := &t.chunks[len(t.chunks)-1]
+		n := min(relayChunk-len(*last), len(frames))
+		*last, frames = append(*last, frames[:n]...), frames[n:]
+	}
 	t.mu.Unlock()
 	t.grown.Broadcast()
 }
@@ -52,6 +63,15 @@ type relay struct {
 
 // serveRelay is the process of the relay. It ends when in does.
 func serveRelay(ctx context.Context, in io.Reader, out io.Writer) error {
+	profile, err := profileFile()
+	if err != nil {
+		return err
+	}
+	if profile != nil {
+		defer profile.Close()
+		pprof.StartCPUProfile(profile) // its one error is a profile under way
+		defer pprof.StopCPUProfile()
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -212,13 +232,14 @@ func sendAll(t *relayTopic, in io.Reader, out io.Writer) {
 func (t *relayTopic) next(s *relaySubscriber) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !s.gone && s.sent >= min(len(t.log), s.allowed) {
+	for !s.gone && s.sent >= min(t.size, s.allowed) {
 		t.grown.Wait()
 	}
 	if s.gone {
 		return nil
 	}
-	part := t.log[s.sent:min(len(t.log), s.allowed)]
+	part := t.chunks[s.sent/relayChunk][s.sent%relayChunk:]
+	part = part[:min(len(part), s.allowed-s.sent)]
 	s.sent += len(part)
 	return part
 }

@@ -39,7 +39,7 @@ func printable(args []string) []string {
 	var out []string
 	for i := 0; i < len(args); i++ {
 		name, _, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
-		if name != "url" && name != "out" {
+		if name != "url" && name != "out" && name != "profile" {
 			out = append(out, args[i])
 			continue
 		}

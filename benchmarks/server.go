@@ -4,12 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"runtime/pprof"
 
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
 // serve is the process of the embedded server, for one scenario. It ends when in does.
 func serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	profile, err := profileFile()
+	if err != nil {
+		return err
+	}
+	if profile != nil {
+		defer profile.Close()
+		pprof.StartCPUProfile(profile) // its one error is a profile under way
+		defer pprof.StopCPUProfile()
+	}
 	srv, err := estest.Start(estest.WithHTTPAddr(""))
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func overPubSub(open openPubSub) contender {
 		defer func() { err = errors.Join(err, pub.Close(), sub.Close()) }()
 		switch j.Work {
 		case publishing:
-			return workPublish(ctx, pub, j, m)
+			return workPublish(pub, j, m)
 		case subscribing, routing:
 			if err := publishAll(pub, j); err != nil {
 				return result{}, fmt.Errorf("publishing what is to be received: %w", err)
@@ -87,7 +87,7 @@ const (
 )
 
 // workPublish publishes one message at a time in each of so many goroutines.
-func workPublish(ctx context.Context, pub message.Publisher, j job, m *meter) (result, error) {
+func workPublish(pub message.Publisher, j job, m *meter) (result, error) {
 	data := payload(j.Size)
 	each := j.Events / j.InFlight
 	m.record(j.InFlight, each)
@@ -98,7 +98,7 @@ func workPublish(ctx context.Context, pub message.Publisher, j job, m *meter) (r
 		wg.Go(func() {
 			for range each {
 				began := time.Now()
-				msg := message.NewMessageWithContext(ctx, watermill.NewUUID(), data)
+				msg := message.NewMessage(watermill.NewUUID(), data)
 				if err := pub.Publish(j.Stream, msg); err != nil {
 					errs <- err
 					return

@@ -57,7 +57,11 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 
 	enc := json.NewEncoder(out)
 	m := &meter{ready: func() { enc.Encode(note{Ready: true}) }}
+	if m.profile, err = profileFile(); err != nil {
+		return err
+	}
 	r, err := do(ctx, j, m)
+	m.profile.Close() // nil, or written to by nobody any more
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,9 @@ type conn struct {
 	ended   chan struct{}
 	endOnce sync.Once
 
+	over      bool   // nothing is to be asked of the client any more
+	beatAlarm *alarm // the next look at the pulse
+
 	pulse pulse
 }
 
@@ -59,19 +62,22 @@ type frame struct {
 var errRejected = errors.New("the client broke the protocol")
 
 func newConn(s *Server, nc net.Conn) *conn {
-	return &conn{srv: s, core: s.core, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{})}
+	return &conn{srv: s, core: s.core, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{}), pulse: pulse{seen: -1}}
 }
 
 // run serves the connection until it ends.
 func (c *conn) run() {
 	var wg sync.WaitGroup
 	wg.Go(c.write)
-	wg.Go(c.beat)
+	if c.srv.beats() {
+		c.beatAfter(c.srv.cfg.heartbeatInterval)
+	}
 	err := c.read()
 	if errors.Is(err, errRejected) {
 		c.finishWriting()
 	}
 	c.end()
+	c.stopBeating()
 	wg.Wait()
 	c.core.mu.Lock()
 	delete(c.core.conns, c)

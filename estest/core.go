@@ -15,8 +15,9 @@ import (
 type core struct {
 	persona  *persona
 	logger   *slog.Logger
-	now      func() time.Time
-	instance string // ids that gossip tells
+	clock    clock
+	now      func() time.Time // of the clock
+	instance string           // ids that gossip tells
 	epoch    string
 
 	mu         sync.Mutex
@@ -35,9 +36,9 @@ type core struct {
 	clients    map[esproto.CorrelationID]*client
 }
 
-func newCore(p *persona, logger *slog.Logger) *core {
+func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	return &core{
-		persona: p, logger: logger, now: time.Now, instance: uuid.NewString(), epoch: uuid.NewString(),
+		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: uuid.NewString(),
 		streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),

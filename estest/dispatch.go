@@ -57,7 +57,9 @@ func (c *conn) handle(h esproto.Header, payload []byte) error {
 	}
 	switch h.Command {
 	case esproto.CmdHeartbeatRequest:
-		c.send(esproto.CmdHeartbeatResponse, f.id, nil)
+		if !c.srv.breathless.Load() {
+			c.send(esproto.CmdHeartbeatResponse, f.id, nil)
+		}
 		return nil
 	case esproto.CmdHeartbeatResponse, esproto.CmdBadRequest:
 		return nil

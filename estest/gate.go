@@ -38,3 +38,10 @@ func (g *gate) wait(stop <-chan struct{}) {
 	case <-stop:
 	}
 }
+
+// isShut reports whether the gate is shut at this moment.
+func (g *gate) isShut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shut != nil
+}

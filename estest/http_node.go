@@ -74,7 +74,7 @@ func (s *Server) httpGossip(w http.ResponseWriter, _ *http.Request) {
 	last, end := s.core.lastCommit, s.core.end
 	s.core.mu.Unlock()
 	m := member{
-		InstanceID: s.core.instance, TimeStamp: time.Now().UTC().Format(time.RFC3339Nano), State: "Master", IsAlive: true,
+		InstanceID: s.core.instance, TimeStamp: s.core.now().UTC().Format(time.RFC3339Nano), State: "Master", IsAlive: true,
 		InternalTCPIP: tcpHost, ExternalTCPIP: tcpHost, ExternalTCPPort: tcpPort,
 		LastCommitPosition: last, WriterCheckpoint: end, ChaserCheckpoint: end, EpochID: s.core.epoch,
 	}

@@ -1,13 +1,13 @@
 package estest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,8 +19,10 @@ type config struct {
 	tcpAddr           string
 	httpAddr          string
 	persona           Persona
+	heartbeatSet      bool
 	heartbeatInterval time.Duration
 	heartbeatTimeout  time.Duration
+	clock             *Clock // nil for the system's
 	logger            *slog.Logger
 	anonymous         bool
 	snapshot          *Snapshot
@@ -43,7 +45,7 @@ func WithAnonymousAccess() Option { return func(c *config) { c.anonymous = true 
 // WithHeartbeat changes after which silence the server asks a client for a sign of life, 2 s by default, and after which
 // further silence it closes the connection, 1 s by default. Both must be positive.
 func WithHeartbeat(interval, timeout time.Duration) Option {
-	return func(c *config) { c.heartbeatInterval, c.heartbeatTimeout = interval, timeout }
+	return func(c *config) { c.heartbeatSet, c.heartbeatInterval, c.heartbeatTimeout = true, interval, timeout }
 }
 
 // WithLogger has the server tell of connections and of what it refuses. The default is silence.
@@ -55,7 +57,8 @@ type Server struct {
 	core *core
 	gate gate
 
-	traffic traffic
+	traffic    traffic
+	breathless atomic.Bool // heartbeats are withheld
 
 	life sync.Mutex // held while the server is started, restarted or closed
 	mu   sync.Mutex
@@ -64,8 +67,8 @@ type Server struct {
 	http net.Listener
 	down bool
 
-	wg   sync.WaitGroup // the connections, the listeners and the clock
-	stop context.CancelFunc
+	wg     sync.WaitGroup // the connections and the listeners
+	alarms *alarms
 }
 
 // Run starts a server that is closed when the test ends. It fails the test if the server cannot be started.
@@ -105,7 +108,11 @@ func Start(opts ...Option) (*Server, error) {
 	if cfg.anonymous {
 		p.denyAnonymous = false
 	}
-	s := &Server{cfg: cfg, core: newCore(p, cfg.logger)}
+	var c clock = systemClock{}
+	if cfg.clock != nil {
+		c = cfg.clock
+	}
+	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c)}
 	if err := s.core.begin(cfg.snapshot); err != nil {
 		return nil, err
 	}
@@ -133,12 +140,11 @@ func (s *Server) listen() error {
 	}
 	s.cfg.tcpAddr = tcp.Addr().String()
 
-	ctx, cancel := context.WithCancel(context.Background())
 	s.mu.Lock()
-	s.tcp, s.http, s.stop, s.down = tcp, web, cancel, false
+	s.tcp, s.http, s.alarms, s.down = tcp, web, newAlarms(s.core.clock), false
 	s.mu.Unlock()
 	s.wg.Go(func() { s.accept(tcp) })
-	s.wg.Go(func() { s.tick(ctx) })
+	s.alarms.after(tickInterval, s.tick)
 	if web != nil {
 		s.web = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug)}
 		s.wg.Go(func() { _ = s.web.Serve(web) }) // always ends with ErrServerClosed
@@ -183,21 +189,16 @@ func (s *Server) accept(l net.Listener) {
 }
 
 // tick lets the persistent subscriptions look at their clocks once a second, as the real server does.
-func (s *Server) tick(ctx context.Context) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-		s.gate.wait(ctx.Done())
+func (s *Server) tick() {
+	if !s.gate.isShut() {
 		s.core.mu.Lock()
 		s.core.tickPersistent(s.core.now())
 		s.core.mu.Unlock()
 	}
+	s.alarms.after(tickInterval, s.tick)
 }
+
+const tickInterval = time.Second
 
 // Close ends the server and everything that it has started. What it held is gone. Closing it again does nothing.
 func (s *Server) Close() error {
@@ -214,7 +215,7 @@ func (s *Server) shutdown() error {
 	}
 	s.down = true
 	s.mu.Unlock()
-	s.stop()
+	s.alarms.stop()
 	s.gate.open()
 	s.tcp.Close()
 	var err error

@@ -78,12 +78,6 @@ func TestAClosedServerStaysClosed(t *testing.T) {
 	assert.Error(t, err)
 }
 
-func TestASilentClientIsAskedAndThenCutOff(t *testing.T) {
-	s := estest.Run(t, estest.WithHeartbeat(20*time.Millisecond, 20*time.Millisecond))
-	p := dial(t, s)
-	ends(t, &peer{t: t, s: s, nc: afterHeartbeat(t, p)})
-}
-
 // afterHeartbeat reads the server's question without answering it.
 func afterHeartbeat(t testing.TB, p *peer) net.Conn {
 	t.Helper()

@@ -1,0 +1,195 @@
+package estest
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+// clock tells the time and calls back: the system's, or one that a test advances.
+type clock interface {
+	Now() time.Time
+	// afterFunc calls f once, when d has passed. cancel prevents that, and reports whether it was in time to.
+	afterFunc(d time.Duration, f func()) (cancel func() bool)
+}
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() }
+
+func (systemClock) afterFunc(d time.Duration, f func()) (cancel func() bool) {
+	return time.AfterFunc(d, f).Stop
+}
+
+// Clock is a clock that stands still until it is advanced. Servers that are started with WithClock do by it whatever they
+// do by time: message timeouts, on their tick of one second; checkpoints; $maxAge; heartbeats; what Intercept delays; and
+// the times of events. Several servers may have the same clock. Its methods may be called by any goroutine.
+type Clock struct {
+	turn sync.Mutex // held while it is advanced
+
+	mu     sync.Mutex
+	now    time.Time
+	timers timerHeap
+	made   int // timers ever made: of those for the same moment the older one comes first
+}
+
+// NewClock returns a clock that stands at a time, or at the system's time if that is zero.
+func NewClock(start time.Time) *Clock {
+	if start.IsZero() {
+		start = time.Now()
+	}
+	return &Clock{now: start}
+}
+
+// WithClock has the server do by c whatever it does by time, so that tests of timeouts need not wait for them. Clients have
+// their own clocks, and an idle one no time to answer while c is advanced: without WithHeartbeat, such a server asks for
+// no sign of life.
+func WithClock(c *Clock) Option { return func(cfg *config) { cfg.clock = c } }
+
+// Now returns the time at which the clock stands.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the clock on. What becomes due on the way is done in its order, each thing at its time, before Advance
+// returns: a timeout of 30 s has passed, and what it has the server send is on its way, after Advance(31 * time.Second). A
+// duration that is not positive moves nothing.
+func (c *Clock) Advance(d time.Duration) {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	c.mu.Lock()
+	end := c.now.Add(max(d, 0))
+	for len(c.timers) > 0 && !c.timers[0].at.After(end) {
+		t := heap.Pop(&c.timers).(*timer)
+		c.now = t.at
+		c.mu.Unlock()
+		t.f()
+		c.mu.Lock()
+	}
+	c.now = end
+	c.mu.Unlock()
+}
+
+func (c *Clock) afterFunc(d time.Duration, f func()) (cancel func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := &timer{at: c.now.Add(max(d, 0)), order: c.made, f: f}
+	c.made++
+	heap.Push(&c.timers, t)
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if t.index < 0 {
+			return false
+		}
+		heap.Remove(&c.timers, t.index)
+		return true
+	}
+}
+
+// timer is a call that a Clock is to make.
+type timer struct {
+	at    time.Time
+	order int
+	f     func()
+	index int // in the heap; -1 once it has left that
+}
+
+type timerHeap []*timer
+
+func (h timerHeap) Len() int { return len(h) }
+
+func (h timerHeap) Less(i, j int) bool {
+	return h[i].at.Before(h[j].at) || h[i].at.Equal(h[j].at) && h[i].order < h[j].order
+}
+
+func (h timerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *timerHeap) Push(x any) {
+	t := x.(*timer)
+	t.index = len(*h)
+	*h = append(*h, t)
+}
+
+func (h *timerHeap) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	t.index = -1
+	return t
+}
+
+// alarms are the calls that a server has asked its clock for.
+type alarms struct {
+	clock clock
+
+	mu      sync.Mutex
+	pending map[*alarm]struct{}
+	stopped bool
+	running sync.WaitGroup
+}
+
+// alarm is one of them.
+type alarm struct {
+	set    *alarms
+	cancel func() bool
+}
+
+func newAlarms(c clock) *alarms { return &alarms{clock: c, pending: make(map[*alarm]struct{})} }
+
+// after calls f once, when d has passed, unless that is cancelled or the server ends before.
+func (a *alarms) after(d time.Duration, f func()) *alarm {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	al := &alarm{set: a}
+	if a.stopped {
+		return al
+	}
+	a.pending[al] = struct{}{}
+	al.cancel = a.clock.afterFunc(d, func() {
+		if a.begin(al) {
+			defer a.running.Done()
+			f()
+		}
+	})
+	return al
+}
+
+// begin takes an alarm off the list; ok is false if it was called off meanwhile.
+func (a *alarms) begin(al *alarm) (ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok = a.pending[al]; ok {
+		delete(a.pending, al)
+		a.running.Add(1)
+	}
+	return ok
+}
+
+// callOff prevents an alarm that has not begun.
+func (al *alarm) callOff() {
+	al.set.mu.Lock()
+	defer al.set.mu.Unlock()
+	if _, ok := al.set.pending[al]; ok {
+		delete(al.set.pending, al)
+		al.cancel()
+	}
+}
+
+// stop calls off everything. None of the calls runs any more when it returns.
+func (a *alarms) stop() {
+	a.mu.Lock()
+	a.stopped = true
+	for al := range a.pending {
+		al.cancel()
+	}
+	clear(a.pending)
+	a.mu.Unlock()
+	a.running.Wait()
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -158,7 +159,7 @@ func listenAgain(addr string) (l net.Listener, err error) {
 		if l, err = net.Listen("tcp", addr); err == nil {
 			return l, nil
 		}
-		if _, port, _ := net.SplitHostPort(addr); port == "0" {
+		if !errors.Is(err, syscall.EADDRINUSE) {
 			return nil, err
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -33,7 +33,6 @@ type core struct {
 	byStream   map[string][]*volatileSub // the same by stream; "" is all streams
 	groups     map[string]*group
 	byGroup    map[string][]*group // the same by stream
-	clients    map[esproto.CorrelationID]*client
 }
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
@@ -43,7 +42,6 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
 		groups: make(map[string]*group), byGroup: make(map[string][]*group),
-		clients: make(map[esproto.CorrelationID]*client),
 	}
 }
 
@@ -66,6 +64,5 @@ func (c *core) restart() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ids.clear()
-	clear(c.clients)
 	c.restartGroups()
 }

@@ -3,20 +3,35 @@ package estest
 import (
 	"bytes"
 	"strconv"
+	"strings"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 const linkType = "$>"
 
-// parseLink reads the data of a link, number@stream, split at the first @.
-func parseLink(data []byte) (number int64, stream string, ok bool) {
-	n, name, ok := bytes.Cut(data, []byte("@"))
-	if !ok {
-		return 0, "", false
+// target reads the data of a link, number@stream, and returns what it leads to; nil if that is gone. ok is false if there
+// is no number.
+func (c *core) target(data []byte, name string) (r *record, ok bool) {
+	n, _, _ := strings.Cut(string(data), "@")
+	number, err := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
+	if err != nil {
+		return nil, false
 	}
-	number, err := strconv.ParseInt(string(n), 10, 64)
-	return number, string(name), err == nil
+	s := c.stream(name)
+	if s == nil || s.last() < 0 || s.hardDeleted() || s.softDeleted() {
+		return nil, true
+	}
+	if number == -1 {
+		number = s.last()
+	}
+	return s.visible(number, c.now()), true
+}
+
+// linkedStream returns the name of the stream that a link leads to: what stands behind the first @.
+func linkedStream(data []byte) string {
+	_, name, _ := bytes.Cut(data, []byte("@"))
+	return string(name)
 }
 
 // resolve returns what a reader that resolves links gets for an event: the event itself, or the target and the link.
@@ -25,33 +40,38 @@ func (c *core) resolve(r *record) (event, link *record) {
 	if r.typ != linkType {
 		return r, nil
 	}
-	number, name, ok := parseLink(r.data)
-	if !ok {
-		if !c.persona.since(era5) {
-			return nil, r
-		}
-		return r, nil
+	event, ok := c.target(r.data, linkedStream(r.data))
+	if !ok && c.persona.since(era5) {
+		return r, nil // no link at all
 	}
-	return c.target(number, name), r
+	return event, r
 }
 
-func (c *core) target(number int64, name string) *record {
-	s := c.stream(name)
-	if s == nil || s.hardDeleted() {
-		return nil
+// resolvePushed is resolve for an event that was just written. Up to 5.0 what is no link is a dead one there, and
+// persistent subscriptions cut the stream's name off at a second @.
+func (c *core) resolvePushed(r *record, persistent bool) (event, link *record) {
+	if r.typ != linkType || c.persona.since(era20) {
+		return c.resolve(r)
 	}
-	return s.visible(number, c.now())
+	name := linkedStream(r.data)
+	if persistent {
+		name, _, _ = strings.Cut(name, "@")
+	}
+	event, _ = c.target(r.data, name)
+	return event, r
 }
 
-// resolveFor is resolve with the rights of a user: ok is false if the target may not be read. Servers from 20.6 on do
-// not look at those.
+// resolveFor is resolve with the rights of a user: ok is false if the target's stream may not be read, whether there is
+// such a stream or not. Servers from 20.6 on do not look at those.
 func (c *core) resolveFor(u *user, r *record, resolveLinks bool) (event, link *record, ok bool) {
 	if !resolveLinks {
 		return r, nil, true
 	}
 	event, link = c.resolve(r)
-	if event != nil && link != nil && !c.persona.since(era20) && !c.allowed(u, rightRead, event.stream.name) {
-		return nil, nil, false
+	if link != nil && !c.persona.since(era20) {
+		if name := linkedStream(r.data); name != "" && !c.allowed(u, rightRead, name) {
+			return nil, nil, false
+		}
 	}
 	return event, link, true
 }

@@ -166,7 +166,6 @@ func (c *core) removeGroup(g *group) {
 
 func (c *core) dropClients(g *group) {
 	for _, cl := range g.clients {
-		delete(c.clients, cl.id)
 		cl.conn.drop(cl.id, esproto.SubscriptionDropped_Unsubscribed)
 	}
 	g.clients = nil
@@ -184,6 +183,9 @@ func (c *conn) connectPersistent(f *frame) error {
 	if m.GetAllowedInFlightMessages() < 0 {
 		return errors.New("the number of messages in flight is negative")
 	}
+	if m.GetSubscriptionId() == "" {
+		return errors.New("the name of the group is empty")
+	}
 	core, stream := c.core, m.GetEventStreamId()
 	g := core.groups[groupKey(stream, m.GetSubscriptionId())]
 	switch {
@@ -193,7 +195,7 @@ func (c *conn) connectPersistent(f *frame) error {
 	case g == nil:
 		c.drop(f.id, esproto.SubscriptionDropped_NotFound)
 		return nil
-	case g.settings.maxSubscribers > 0 && len(g.clients) >= g.settings.maxSubscribers:
+	case g.settings.maxSubscribers != 0 && len(g.clients) >= g.settings.maxSubscribers:
 		c.drop(f.id, esproto.SubscriptionDropped_SubscriberMaxCountReached)
 		return nil
 	}
@@ -206,9 +208,12 @@ func (c *conn) connectPersistent(f *frame) error {
 		c.drop(f.id, esproto.SubscriptionDropped_Unsubscribed)
 		return nil
 	}
-	cl := &client{group: g, conn: c, id: f.id, user: f.user, allowed: int(m.GetAllowedInFlightMessages()), held: make(map[esproto.GUID]*message)}
-	core.clients[f.id] = cl
-	g.join(cl)
+	if slices.ContainsFunc(g.clients, func(o *client) bool { return o.id == f.id }) {
+		return nil // the correlation id is that of another client: this one is confirmed and then gets nothing
+	}
+	g.join(&client{
+		group: g, conn: c, id: f.id, user: f.user, allowed: int(m.GetAllowedInFlightMessages()), held: make(map[esproto.GUID]*message),
+	})
 	return nil
 }
 
@@ -217,11 +222,15 @@ func (c *conn) ackPersistent(f *frame) error {
 	if err != nil {
 		return err
 	}
-	if c.ackIDs = ids; len(ids) == 0 {
+	c.ackIDs = ids
+	switch {
+	case name == "":
+		return errors.New("the id of the subscription is empty")
+	case len(ids) == 0 && !c.core.persona.since(era22):
 		return errors.New("there are no event ids")
 	}
 	if g := c.core.groups[name]; g != nil {
-		g.ack(ids, f.id)
+		g.settle(ids, f.id)
 	}
 	return nil
 }
@@ -235,32 +244,34 @@ func (c *conn) nakPersistent(f *frame) error {
 	if err != nil {
 		return err
 	}
-	if c.ackIDs = ids; len(ids) == 0 {
+	if c.ackIDs = ids; len(ids) == 0 && !c.core.persona.since(era22) {
 		return errors.New("there are no event ids")
 	}
 	if g := c.core.groups[m.GetSubscriptionId()]; g != nil {
-		g.nak(ids, m.GetAction(), m.GetMessage())
+		g.nak(ids, f.id, m.GetAction(), m.GetMessage())
 	}
 	return nil
 }
 
-// unsubscribePersistent ends the subscription with this correlation id, if there is one.
+// unsubscribePersistent ends the subscriptions with this correlation id, if there are any.
 func (c *core) unsubscribePersistent(id esproto.CorrelationID) {
-	cl := c.clients[id]
-	if cl == nil {
-		return
+	for _, g := range c.groups {
+		for _, cl := range g.clients {
+			if cl.id == id {
+				cl.conn.drop(id, esproto.SubscriptionDropped_Unsubscribed)
+				g.leave(func(o *client) bool { return o == cl }, false)
+				break
+			}
+		}
 	}
-	delete(c.clients, id)
-	cl.conn.drop(id, esproto.SubscriptionDropped_Unsubscribed)
-	cl.group.leave(cl, false)
 }
 
 // dropPersistent forgets the clients of a connection that has ended.
 func (c *core) dropPersistent(gone *conn) {
-	for id, cl := range c.clients {
-		if cl.conn == gone {
-			delete(c.clients, id)
-			cl.group.leave(cl, true)
+	ofConn := func(cl *client) bool { return cl.conn == gone }
+	for _, g := range c.groups {
+		if slices.ContainsFunc(g.clients, ofConn) {
+			g.leave(ofConn, true)
 		}
 	}
 }
@@ -274,7 +285,6 @@ func (c *core) pushPersistent(recs []*record) {
 		for _, r := range recs {
 			g.written(r)
 		}
-		g.pump()
 	}
 }
 

@@ -20,6 +20,12 @@ func (g *group) checkpointStream() string {
 
 func (g *group) parkedStream() string { return "$persistentsubscription-" + g.id() + "-parked" }
 
+// isParkedStream reports whether a stream is one of parked messages. Its events do not count for checkpoints, by whatever
+// way they come into a group.
+func isParkedStream(name string) bool {
+	return strings.HasPrefix(name, "$persistentsubscription-") && strings.HasSuffix(name, "-parked")
+}
+
 // loadCheckpoint returns the number behind which the group goes on.
 func (g *group) loadCheckpoint() (n int64, ok bool) {
 	s := g.core.stream(g.checkpointStream())
@@ -36,18 +42,20 @@ func (g *group) loadCheckpoint() (n int64, ok bool) {
 
 // mark writes a checkpoint if it is time. byClock is true once a second, false after acks.
 func (g *group) mark(byClock bool) {
-	now := g.core.now()
-	tooEarly := g.settings.checkpointAfter > 0 && now.Sub(g.checkedAt) < g.settings.checkpointAfter || g.settings.checkpointAfter <= 0
 	most := g.progress - g.checkedUntil // cheap to know, and never too small
-	if most <= 0 || most < g.settings.checkpointMax && (tooEarly || !byClock) {
+	if most < g.settings.checkpointMax && (!byClock || most < g.settings.checkpointMin) {
 		return
 	}
 	n, until := g.lastKnown, g.progress
 	if m := g.lowestOpen(); m != nil {
-		n, until = min(n, m.previous), min(until, m.sequence-1)
+		n, until = m.previous, m.sequence-1
 	}
-	progress := until - g.checkedUntil
-	if n <= g.checkpoint || progress <= 0 || progress < g.settings.checkpointMax && (tooEarly || !byClock || progress < g.settings.checkpointMin) {
+	if n < 0 {
+		return
+	}
+	now, progress := g.core.now(), until-g.checkedUntil
+	tooEarly := g.settings.checkpointAfter == 0 || now.Sub(g.checkedAt) < g.settings.checkpointAfter
+	if progress < g.settings.checkpointMax && (tooEarly || !byClock || progress < g.settings.checkpointMin) {
 		return
 	}
 	g.checkpoint, g.checkedUntil, g.checkedAt = n, until, now
@@ -66,8 +74,6 @@ func (p *persona) configType() string {
 	return "PersistentConfig1"
 }
 
-func parkedReason(retries int) string { return fmt.Sprintf("Reached retry count of %d", retries) }
-
 // parkedMetadata is the metadata of a parked event.
 type parkedMetadata struct {
 	Added                   string `json:"added,omitempty"`
@@ -77,6 +83,8 @@ type parkedMetadata struct {
 
 // park moves a message to the parked stream: a link to the event that it is about.
 func (g *group) park(m *message, reason string) {
+	g.close(m)
+	g.release(m.original().id)
 	about := m.event
 	var data []byte
 	if about != nil {
@@ -107,9 +115,9 @@ func (g *group) replayParked() (n int) {
 		g.addRetry(m, 0)
 		n++
 	}
-	tb, _ := json.Marshal(map[string]int64{"$tb": end})
-	g.core.systemAppend("$$"+s.name, metadataType, true, tb, nil)
-	g.pump()
+	meta := fmt.Sprintf(`{"$tb":%d,"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`, end)
+	g.core.systemAppend("$$"+s.name, metadataType, true, []byte(meta), nil)
+	g.push()
 	return n
 }
 

@@ -19,6 +19,7 @@ const (
 // strategy decides which client gets a message.
 type strategy interface {
 	push(m *message) pushResult
+	settled(c *client, m *message) // c does not have m any more
 	join(c *client)
 	leave(c *client)
 }
@@ -64,8 +65,9 @@ func (s *roundRobin) push(m *message) pushResult {
 	return noCapacity
 }
 
-func (s *roundRobin) join(c *client)  { s.line = append(s.line, c) }
-func (s *roundRobin) leave(c *client) { s.line = without(s.line, c) }
+func (s *roundRobin) settled(*client, *message) {}
+func (s *roundRobin) join(c *client)            { s.line = append(s.line, c) }
+func (s *roundRobin) leave(c *client)           { s.line = without(s.line, c) }
 
 // dispatchToSingle stays with the head of the line until that is full.
 type dispatchToSingle struct{ line []*client }
@@ -83,8 +85,9 @@ func (s *dispatchToSingle) push(m *message) pushResult {
 	return noCapacity
 }
 
-func (s *dispatchToSingle) join(c *client)  { s.line = append(s.line, c) }
-func (s *dispatchToSingle) leave(c *client) { s.line = without(s.line, c) }
+func (s *dispatchToSingle) settled(*client, *message) {}
+func (s *dispatchToSingle) join(c *client)            { s.line = append(s.line, c) }
+func (s *dispatchToSingle) leave(c *client)           { s.line = without(s.line, c) }
 
 func without(line []*client, c *client) []*client {
 	return slices.DeleteFunc(line, func(o *client) bool { return o == c })
@@ -97,7 +100,7 @@ type pinned struct {
 	key     func(m *message) string
 	clients []*client
 	owner   [pinnedBuckets]*client
-	load    [pinnedBuckets]int // events that went to the bucket's owner
+	load    [pinnedBuckets]int // events of the bucket that its owner has
 }
 
 func (s *pinned) push(m *message) pushResult {
@@ -114,8 +117,15 @@ func (s *pinned) push(m *message) pushResult {
 		return skipped
 	}
 	s.load[bucket]++
+	m.bucket = bucket
 	c.give(m)
 	return pushed
+}
+
+func (s *pinned) settled(c *client, m *message) {
+	if s.owner[m.bucket] == c {
+		s.load[m.bucket]--
+	}
 }
 
 func (s *pinned) count(c *client) (n int) {
@@ -137,31 +147,30 @@ func (s *pinned) leastBuckets() *client {
 	return least
 }
 
-// join gives the new client what the others have above the new average, the least used buckets first.
+// join gives the new client what each of the others has above the new average, the buckets with the fewest events first.
 func (s *pinned) join(c *client) {
+	var owned int
+	for _, o := range s.clients {
+		owned += s.count(o)
+	}
+	average := (owned + len(s.clients)) / (len(s.clients) + 1) // rounded up
+	for _, o := range s.clients {
+		surplus := s.count(o) - average
+		if surplus <= 0 {
+			continue
+		}
+		var buckets []int
+		for b := range s.owner {
+			if s.owner[b] == o {
+				buckets = append(buckets, b)
+			}
+		}
+		slices.SortStableFunc(buckets, func(a, b int) int { return s.load[a] - s.load[b] })
+		for _, b := range buckets[:surplus] {
+			s.owner[b] = c
+		}
+	}
 	s.clients = append(s.clients, c)
-	var owned []int
-	for b, o := range s.owner {
-		if o != nil {
-			owned = append(owned, b)
-		}
-	}
-	share := len(owned) / len(s.clients)
-	slices.SortStableFunc(owned, func(a, b int) int { return s.load[a] - s.load[b] })
-	counts := make(map[*client]int)
-	for _, b := range owned {
-		counts[s.owner[b]]++
-	}
-	for _, b := range owned {
-		if counts[c] >= share {
-			return
-		}
-		if o := s.owner[b]; counts[o] > share {
-			counts[o]--
-			counts[c]++
-			s.owner[b], s.load[b] = c, 0
-		}
-	}
 }
 
 func (s *pinned) leave(c *client) {

@@ -89,7 +89,6 @@ func (c *conn) unsubscribe(f *frame) error {
 	if sub := c.core.volatile[f.id]; sub != nil {
 		c.core.dropVolatileSub(sub)
 		sub.conn.drop(f.id, esproto.SubscriptionDropped_Unsubscribed)
-		return nil
 	}
 	c.core.unsubscribePersistent(f.id)
 	return nil
@@ -147,7 +146,7 @@ func (s *volatileSub) pushOne(r *record) {
 	core := s.conn.core
 	event, link := r, (*record)(nil)
 	if s.resolveLinks {
-		event, link = core.resolve(r) // the rights on the target are not looked at
+		event, link = core.resolvePushed(r, false) // the rights on the target are not looked at
 	}
 	s.conn.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
 		return esproto.AppendStreamEventAppeared(b, s.conn.wire(event), s.conn.wire(link), r.commit, r.prepare, core.persona.style)

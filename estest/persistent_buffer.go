@@ -1,0 +1,208 @@
+package estest
+
+import (
+	"container/heap"
+	"slices"
+	"sort"
+)
+
+// What waits in a group: events wait in the buffer in the order of their numbers, those to be delivered again in the retry
+// list. While the group is live, events go into the buffer as they are written. When it is full the group falls behind; it
+// then reads pages when acks have made room, until it meets the newest events, which it remembers.
+
+const (
+	maxReadBatch     = 100
+	defaultReadBatch = 10
+)
+
+func (g *group) newMessage(r *record) *message {
+	m := &message{event: r, replayed: isParkedStream(r.stream.name)}
+	if g.settings.resolveLinks {
+		m.event, m.link = g.core.resolve(r)
+	}
+	return m
+}
+
+// written tells a group of an event that was just written to its stream.
+func (g *group) written(r *record) {
+	if r.number < g.settings.startFrom {
+		return
+	}
+	g.lastSeen = max(g.lastSeen, r.number)
+	m := &message{event: r, replayed: isParkedStream(r.stream.name)}
+	if g.settings.resolveLinks {
+		m.event, m.link = g.core.resolvePushed(r, true)
+	}
+	if g.live {
+		if g.buffer.len() < g.settings.bufferSize {
+			g.buffer.push(m)
+		} else {
+			g.live, g.next = false, r.number
+		}
+	}
+	if g.newest.len() >= max(g.settings.liveBufferSize, 1) {
+		g.newest.pop()
+	}
+	g.newest.push(m)
+	g.push()
+}
+
+// wantsPage reports whether the group is behind and has room for a page.
+func (g *group) wantsPage() bool {
+	return !g.live && !g.faulted && g.settings.bufferSize-g.buffer.len()-len(g.retry) > g.settings.readBatchSize
+}
+
+// readOn reads pages. Whether there is room for another one is decided before a page is pushed: a client that could take
+// more than the buffer holds gets it when it acks.
+func (g *group) readOn(more bool) {
+	for more {
+		g.readPage()
+		more = g.wantsPage()
+		g.push()
+	}
+}
+
+func (g *group) readPage() {
+	if g.core.hardDeleted(g.stream) && g.core.persona.since(era21) {
+		g.fault()
+		return
+	}
+	s := g.core.stream(g.stream)
+	if s == nil || s.last() < 0 || s.hardDeleted() || s.softDeleted() || g.settings.readBatchSize < 0 {
+		g.live = true
+		return
+	}
+	recs, next, end := g.core.readForward(s, g.next, g.pageSize())
+	if g.dropFirst && len(recs) > 0 {
+		recs, g.dropFirst = recs[1:], false
+	}
+	for _, r := range recs {
+		g.lastSeen = max(g.lastSeen, r.number)
+		g.addRead(r)
+	}
+	g.live = g.live || end
+	g.next = max(next, g.next)
+}
+
+func (g *group) pageSize() int {
+	if g.settings.readBatchSize == 0 {
+		return defaultReadBatch
+	}
+	return min(g.settings.readBatchSize, maxReadBatch)
+}
+
+// addRead takes an event that was read. The group is live when that is one of the newest: it then takes those, however
+// large its buffer is.
+func (g *group) addRead(r *record) {
+	switch {
+	case g.live:
+	case g.newest.len() == 0 || r.number < g.newest.peek().original().number:
+		g.buffer.push(g.newMessage(r))
+	default:
+		for g.newest.len() > 0 && g.newest.peek().original().number < r.number {
+			g.newest.pop()
+		}
+		g.live = g.newest.len() > 0
+		for g.newest.len() > 0 {
+			g.buffer.push(g.newest.pop())
+		}
+		if !g.live {
+			g.buffer.push(g.newMessage(r))
+		}
+	}
+}
+
+// push offers the waiting messages to the clients, those to be delivered again first.
+func (g *group) push() {
+	if len(g.clients) == 0 {
+		return
+	}
+	kept := g.retry[:0]
+	capacity := true
+	for i, m := range g.retry {
+		if !capacity {
+			kept = append(kept, g.retry[i:]...)
+			break
+		}
+		switch g.strategy.push(m) {
+		case pushed:
+		case skipped:
+			kept = append(kept, m)
+		case noCapacity:
+			kept = append(kept, m)
+			capacity = false
+		}
+	}
+	clear(g.retry[len(kept):])
+	g.retry = kept
+	if capacity {
+		g.pushBuffer()
+	}
+}
+
+func (g *group) pushBuffer() {
+	var passedOver []*message
+	for g.buffer.len() > 0 {
+		m := g.buffer.peek()
+		result := g.strategy.push(m)
+		if result == noCapacity {
+			break
+		}
+		g.buffer.pop()
+		if result == skipped {
+			passedOver = append(passedOver, m)
+		}
+	}
+	if len(passedOver) > 0 {
+		g.buffer.unpop(passedOver)
+	}
+}
+
+// addRetry puts a message into the retry list, behind those with the same number.
+func (g *group) addRetry(m *message, retries int) {
+	m.retries = retries
+	p := g.core.persona
+	n := p.order(m)
+	parkedLast := p.since(era21)
+	i := sort.Search(len(g.retry), func(i int) bool {
+		o := g.retry[i]
+		if parkedLast && o.replayed != m.replayed {
+			return o.replayed
+		}
+		return p.order(o) > n && !(parkedLast && m.replayed)
+	})
+	g.retry = slices.Insert(g.retry, i, m)
+}
+
+// numberHeap finds the lowest outstanding number. Messages that are settled stay until they reach the top.
+type numberHeap []*message
+
+func (h numberHeap) Len() int           { return len(h) }
+func (h numberHeap) Less(i, j int) bool { return h[i].original().number < h[j].original().number }
+func (h numberHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *numberHeap) Push(x any)        { *h = append(*h, x.(*message)) }
+
+func (h *numberHeap) Pop() any {
+	old := *h
+	m := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return m
+}
+
+// lowestOpen returns the message with the lowest number of those that are outstanding or to be delivered again; nil
+// without one.
+func (g *group) lowestOpen() (lowest *message) {
+	for len(g.lowest) > 0 && !g.lowest[0].open {
+		heap.Pop(&g.lowest)
+	}
+	if len(g.lowest) > 0 {
+		lowest = g.lowest[0]
+	}
+	for _, m := range g.retry {
+		if !m.replayed && (lowest == nil || byNumber(m, lowest) < 0) {
+			lowest = m
+		}
+	}
+	return lowest
+}

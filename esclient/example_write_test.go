@@ -79,6 +79,44 @@ func ExampleClient_AppendConditional() {
 	// the stream is at 0
 }
 
+// A source of events, here a channel, is written in order until it ends or the context does.
+func ExampleClient_AppendFrom() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+
+	readings := make(chan int)
+	go func() {
+		defer close(readings)
+		for n := range 1000 {
+			readings <- n
+		}
+	}()
+	source := func(yield func(esclient.EventData, error) bool) {
+		for {
+			select {
+			case n, more := <-readings:
+				if !more {
+					return
+				}
+				event, err := esclient.JSONEvent("measured", n)
+				if !yield(event, err) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	res, err := client.AppendFrom(ctx, "sensor-1", esclient.NoStream, source, esclient.AppendFromOptions{
+		Failed: cancel, // an append that fails must not wait for the next reading
+	})
+	fmt.Println(res.Events, "written, the last has the number", res.LastEventNumber, err)
+	// Output:
+	// 1000 written, the last has the number 999 <nil>
+}
+
 // A deleted stream comes back with the next event.
 func ExampleClient_DeleteStream() {
 	client, closeAll := exampleClient()

@@ -1,0 +1,422 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// AppendFromOptions say how AppendFrom gathers events and how many it holds. The zero value serves most sources.
+type AppendFromOptions struct {
+	// BatchEvents is the most events of one append; 0 means 200.
+	BatchEvents int
+	// BatchBytes is the most bytes of one append, see AppendSize; 0 means 1 MiB. A larger event goes alone.
+	BatchBytes int
+	// WindowEvents is the most events that are taken from the source and not acknowledged yet; 0 means four times
+	// BatchEvents.
+	WindowEvents int
+	// WindowBytes is the same in bytes; 0 means four times BatchBytes. One event is always taken, whatever its size.
+	WindowBytes int
+	// Linger is how long an append that has room for more events waits for them. With 0 it does not wait; what comes
+	// while one append is on its way still goes together in the next.
+	Linger time.Duration
+	// Grace is how long, after ctx has ended, the reply to what was sent is awaited, so that its outcome is known; 0
+	// means one second. A negative one waits for nothing.
+	Grace time.Duration
+	// Progress, if not nil, is told after each append what is written by then: that many events of the source can be
+	// forgotten there. It runs on a goroutine of AppendFrom, and the next append waits for it.
+	Progress func(AppendFromResult)
+	// Failed, if not nil, is called with the error as soon as an append has failed, once. It serves to wake a source
+	// that waits; a context.CancelCauseFunc will do.
+	Failed func(error)
+}
+
+// Defaults of AppendFromOptions.
+const (
+	defaultBatchEvents = 200
+	defaultBatchBytes  = 1 << 20
+	defaultWindow      = 4 // batches
+	defaultGrace       = time.Second
+)
+
+func (o *AppendFromOptions) setDefaults() {
+	for _, d := range []struct {
+		n     *int
+		value func() int
+	}{
+		{&o.BatchEvents, func() int { return defaultBatchEvents }},
+		{&o.BatchBytes, func() int { return defaultBatchBytes }},
+		{&o.WindowEvents, func() int { return defaultWindow * o.BatchEvents }},
+		{&o.WindowBytes, func() int { return defaultWindow * o.BatchBytes }},
+	} {
+		if *d.n == 0 {
+			*d.n = d.value()
+		}
+	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+}
+
+func (o *AppendFromOptions) validate() error {
+	for _, n := range []struct {
+		field string
+		n     int
+		most  int
+	}{
+		{"BatchEvents", o.BatchEvents, 1 << 20}, {"BatchBytes", o.BatchBytes, MaxAppendSize},
+		{"WindowEvents", o.WindowEvents, 1 << 30}, {"WindowBytes", o.WindowBytes, 1 << 30},
+	} {
+		if n.n < 0 || n.n > n.most {
+			return &ArgumentError{Argument: "AppendFromOptions." + n.field,
+				Reason: fmt.Sprintf("%d is not between 0 and %d", n.n, n.most)}
+		}
+	}
+	if o.Linger < 0 {
+		return &ArgumentError{Argument: "AppendFromOptions.Linger", Reason: fmt.Sprintf("%v is negative", o.Linger)}
+	}
+	return nil
+}
+
+// AppendFromResult tells what of a source is in the stream.
+type AppendFromResult struct {
+	// Events is how many events of the source are written: always the first ones, in the order of the source.
+	Events int64
+	// Unknown is how many of the events that follow may be written, all of them or none. It is 0 unless the error is
+	// ErrOutcomeUnknown. What follows behind them is not written.
+	Unknown int64
+	// FirstEventNumber and LastEventNumber are those of the written events; -1 if there are none.
+	FirstEventNumber int64
+	LastEventNumber  int64
+	// Position is where in the log the last of them is, where the server tells that; see AppendResult.
+	Position Position
+}
+
+// AppendFrom appends what source yields to the end of a stream, in its order, until the source ends, ctx ends or
+// something fails. The result says exactly what is written, also with an error: the first Events events of the source.
+//
+// Nothing is written twice and the order is kept over lost connections and restarts of the server, because all appends
+// but perhaps the first have an exact expected version, the number of the event before, and one is on its way at a time.
+// So the server recognises every repetition, and can accept no batch while one before it is missing: with several on
+// their way it could, if another writer's events came between them, or if it took them in another order, as servers may.
+// Throughput comes from the batches, which grow while an append is on its way.
+//
+// What is expected of the stream is checked for the first event. With NoStream or an event number the stream must be
+// this call's alone from there on; another's event between ends it with ErrWrongExpectedVersion. With Any and
+// StreamExists others may write at the same time, and their events stand between batches of the source. The first
+// append with StreamExists is the one whose outcome may be unknown after a lost connection; see Append.
+//
+// A source whose events have ids can be appended again from its beginning, after an error or a crash, with the same
+// NoStream or event number: what the stream has already counts as written and is not doubled.
+//
+// The error is that of the append which failed, see Append, or a source's own, with which a source ends, or the first
+// invalid event's, an *ArgumentError; what was yielded before those two is still written. After the end of ctx it is the
+// context's: what is on its way is awaited for a moment, see AppendFromOptions.Grace, and the rest not sent. The error is
+// nil if the source ended first.
+//
+// The source runs in the caller's goroutine; AppendFrom returns when it has. One that waits must therefore end with ctx,
+// and may be woken by AppendFromOptions.Failed. The slices of its events must not be changed before they are written.
+func (c *Client) AppendFrom(
+	ctx context.Context, stream string, expected ExpectedVersion, source iter.Seq2[EventData, error], opts AppendFromOptions,
+) (AppendFromResult, error) {
+	none := AppendFromResult{FirstEventNumber: -1, LastEventNumber: -1, Position: UnknownPosition}
+	if err := validateName("stream", stream); err != nil {
+		return none, err
+	}
+	if err := expected.validate(); err != nil {
+		return none, err
+	}
+	if source == nil {
+		return none, &ArgumentError{Argument: "source", Reason: "it is nil"}
+	}
+	if err := opts.validate(); err != nil {
+		return none, err
+	}
+	opts.setDefaults()
+	f := &sourceAppend{
+		c: c, stream: stream, opts: &opts, expected: expected, result: none,
+		shared: !expected.exact(), more: make(chan struct{}, 1), room: make(chan struct{}, 1),
+	}
+	if expected == Any {
+		f.expected = NoStream // a guess; the server corrects it
+	}
+	return f.run(ctx, source)
+}
+
+// sourceAppend is one AppendFrom. The caller's goroutine pulls the source and puts events into the queue, another one takes
+// batches from it and appends them.
+type sourceAppend struct {
+	c      *Client
+	stream string
+	opts   *AppendFromOptions
+	shared bool // others may write to the stream
+
+	// Of the sending goroutine, until it has ended.
+	expected ExpectedVersion // of the next append
+	result   AppendFromResult
+
+	mu      sync.Mutex
+	queue   []EventData
+	queued  int  // bytes of the queue
+	held    int  // events that are not acknowledged, queued ones included
+	bytes   int  // of those
+	waiting bool // the source waits for room
+	ended   bool // the source has ended
+	err     error
+
+	more chan struct{} // tells the sender that it should look again; never blocks
+	room chan struct{} // tells the source so
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (f *sourceAppend) run(ctx context.Context, source iter.Seq2[EventData, error]) (AppendFromResult, error) {
+	var wg sync.WaitGroup
+	sending, stop := context.WithCancel(ctx)
+	defer wg.Wait()
+	defer stop() // where the source panics
+	wg.Go(func() { f.send(sending) })
+	err := f.pull(ctx, source)
+	f.end()
+	wg.Wait()
+	if f.err != nil {
+		err = f.err // it is about events before the one that err is about
+	}
+	if op := (*OperationError)(nil); err != nil && !errors.As(err, &op) && !errors.Is(err, ErrInvalidArgument) {
+		err = &OperationError{Operation: "append from source", Stream: f.stream, Err: err}
+	}
+	return f.result, err
+}
+
+// pull takes events from the source until it ends, ctx ends, or an append has failed.
+func (f *sourceAppend) pull(ctx context.Context, source iter.Seq2[EventData, error]) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	n := 0
+	for e, err := range source {
+		if err != nil {
+			return err
+		}
+		if err := validateEvent(n, &e); err != nil {
+			return err
+		}
+		if e.ID == uuid.Nil {
+			e.ID = newID() // every attempt has the same
+		}
+		if !f.put(ctx, &e) {
+			break
+		}
+		n++
+	}
+	return context.Cause(ctx)
+}
+
+// put waits for room in the window and queues an event. It returns false if there is no use in going on.
+func (f *sourceAppend) put(ctx context.Context, e *EventData) bool {
+	size := AppendEventSize(e)
+	for ctx.Err() == nil {
+		f.mu.Lock()
+		failed := f.err != nil
+		fits := f.held == 0 || f.held < f.opts.WindowEvents && f.bytes+size <= f.opts.WindowBytes
+		if f.waiting = !fits; fits && !failed {
+			f.queue = append(f.queue, *e)
+			f.queued += size
+			f.held++
+			f.bytes += size
+		}
+		f.mu.Unlock()
+		if failed {
+			return false
+		}
+		signal(f.more)
+		if fits {
+			return true
+		}
+		select {
+		case <-f.room:
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+func (f *sourceAppend) end() {
+	f.mu.Lock()
+	f.ended = true
+	f.mu.Unlock()
+	signal(f.more)
+}
+
+// send appends what is queued, batch after batch, until the source has ended and everything is written, ctx ends, or an
+// append fails.
+func (f *sourceAppend) send(ctx context.Context) {
+	onItsWay, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		f.awaitGrace(ctx, done)
+		abandon(context.Cause(ctx))
+	})
+	defer wg.Wait()
+	defer close(done)
+	for {
+		batch, err := f.next(ctx)
+		if err == nil && batch != nil {
+			err = f.append(ctx, onItsWay, batch)
+		}
+		if err != nil {
+			f.fail(ctx, err)
+			return
+		}
+		if batch == nil {
+			return
+		}
+	}
+}
+
+// awaitGrace returns when done is closed, or Grace after the end of ctx.
+func (f *sourceAppend) awaitGrace(ctx context.Context, done <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-done:
+		return
+	}
+	t := time.NewTimer(f.opts.Grace)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-done:
+	}
+}
+
+// next waits for a batch and takes it from the queue. It is nil at the end.
+func (f *sourceAppend) next(ctx context.Context) ([]EventData, error) {
+	var lingered <-chan time.Time
+	linger := f.opts.Linger > 0
+	for {
+		f.mu.Lock()
+		full := len(f.queue) >= f.opts.BatchEvents || f.queued >= f.opts.BatchBytes
+		if len(f.queue) > 0 && (full || f.ended || f.waiting || !linger) && ctx.Err() == nil {
+			defer f.mu.Unlock()
+			return f.take(), nil
+		}
+		queued, ended := len(f.queue), f.ended
+		f.mu.Unlock()
+		switch {
+		case queued == 0 && ended:
+			return nil, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case queued > 0 && lingered == nil:
+			t := time.NewTimer(f.opts.Linger)
+			defer t.Stop()
+			lingered = t.C
+		}
+		select {
+		case <-f.more:
+		case <-lingered:
+			linger = false
+		case <-ctx.Done():
+		}
+	}
+}
+
+// take removes a batch from the queue, which is not empty.
+func (f *sourceAppend) take() []EventData {
+	n, size := 0, AppendSize(f.stream)
+	for n < len(f.queue) && n < f.opts.BatchEvents {
+		s := AppendEventSize(&f.queue[n])
+		if n > 0 && size+s > f.opts.BatchBytes {
+			break
+		}
+		size += s
+		f.queued -= s
+		n++
+	}
+	batch := slices.Clone(f.queue[:n])
+	f.queue = slices.Delete(f.queue, 0, n)
+	return batch
+}
+
+// maxRebases is how often in a row others may be faster at the end of a shared stream.
+const maxRebases = 100
+
+// append appends a batch, in one piece unless the stream turns out to have its beginning already.
+func (f *sourceAppend) append(ctx, onItsWay context.Context, batch []EventData) error {
+	n, rebases := len(batch), 0
+	for len(batch) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		res, err := f.c.Append(onItsWay, f.stream, f.expected, batch[:n]...)
+		if err == nil {
+			f.written(batch[:n], res)
+			batch = batch[n:]
+			n = len(batch)
+			continue
+		}
+		wrong := (*WrongExpectedVersionError)(nil)
+		if errors.Is(err, ErrOutcomeUnknown) {
+			f.result.Unknown = int64(n)
+			return err
+		}
+		if !errors.As(err, &wrong) || !f.expected.exact() {
+			return err
+		}
+		// Not one event of the batch was written.
+		switch there := wrong.Current - int64(f.expected); {
+		case there > 0 && there < int64(n):
+			n = int(there) // of the events behind the expected one; they may be ours, from an earlier run
+		case f.shared && there != 0 && rebases < maxRebases:
+			f.expected, n = ExpectedVersion(wrong.Current), len(batch)
+			rebases++
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// written notes that events are in the stream.
+func (f *sourceAppend) written(events []EventData, res AppendResult) {
+	f.expected = ExpectedVersion(res.LastEventNumber)
+	if f.result.Events == 0 {
+		f.result.FirstEventNumber = res.FirstEventNumber
+	}
+	f.result.Events += int64(len(events))
+	f.result.LastEventNumber, f.result.Position = res.LastEventNumber, res.Position
+
+	f.mu.Lock()
+	f.held -= len(events)
+	for i := range events {
+		f.bytes -= AppendEventSize(&events[i])
+	}
+	f.mu.Unlock()
+	signal(f.room)
+	if f.opts.Progress != nil {
+		f.opts.Progress(f.result)
+	}
+}
+
+// fail ends the source's part, too. The end of ctx is no failure of an append.
+func (f *sourceAppend) fail(ctx context.Context, err error) {
+	f.mu.Lock()
+	f.err = err
+	f.mu.Unlock()
+	signal(f.room)
+	if ctx.Err() == nil && f.opts.Failed != nil {
+		f.opts.Failed(err)
+	}
+}

@@ -110,7 +110,7 @@ func (c *core) allowed(u *user, r right, name string) bool {
 	if name == allStream && (r == rightWrite || r == rightDelete) {
 		return false
 	}
-	if u == nil && c.persona.denyAnonymous {
+	if u == nobody || u == nil && c.persona.denyAnonymous {
 		return false
 	}
 	if u.isAdmin() {

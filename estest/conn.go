@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -15,8 +16,7 @@ import (
 // Limits of a connection.
 const (
 	readBuffer     = 64 << 10
-	maxPending     = 10 << 20 // a client that lets the server gather more is cut off
-	resumeReading  = 4 << 20  // the reader waits while more than this is to be sent: replies are never the reason
+	resumeReading  = 4 << 20 // the reader waits while more than this is to be sent: replies are never the reason
 	keptBuffer     = 256 << 10
 	lingerOnReject = 50 * time.Millisecond
 )
@@ -31,9 +31,10 @@ type conn struct {
 	version int32 // as IdentifyClient says; without it event numbers have 32 bits
 	user    *user // for whom frames without credentials act; nil for nobody
 	refused bool  // the last Authenticate failed, or is still being looked at: such frames are refused
-	pending *pendingLogin
 	writes  esproto.WriteEventsView
 	ackIDs  []esproto.GUID
+
+	pending atomic.Pointer[pendingLogin] // changed with core.mu held
 
 	mu      sync.Mutex
 	mute    bool // the client identified itself with a version for which the server has no replies
@@ -45,6 +46,9 @@ type conn struct {
 	ended   chan struct{}
 	endOnce sync.Once
 
+	silenced   bool // nothing is sent under silencedID
+	silencedID esproto.CorrelationID
+
 	over      bool   // nothing is to be asked of the client any more
 	beatAlarm *alarm // the next look at the pulse
 
@@ -55,11 +59,16 @@ type conn struct {
 type frame struct {
 	cmd     esproto.Command
 	id      esproto.CorrelationID
-	user    *user // for whom it acts
+	user    *user                // for whom it acts
+	creds   *esproto.Credentials // its own; nil without any
+	denied  bool                 // whoever it acts for has no rights
 	payload []byte
 }
 
-var errRejected = errors.New("the client broke the protocol")
+var (
+	errRejected = errors.New("the client broke the protocol")
+	errCut      = errors.New("the connection was to be cut")
+)
 
 func newConn(s *Server, nc net.Conn) *conn {
 	return &conn{srv: s, core: s.core, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{}), pulse: pulse{seen: -1}}
@@ -101,7 +110,7 @@ func (c *conn) end() {
 }
 
 func (c *conn) read() error {
-	frames := esproto.NewFrameReader(&watched{c}, readBuffer, esproto.MaxFrameSize)
+	frames := esproto.NewFrameReader(&watched{c: c}, readBuffer, esproto.MaxFrameSize)
 	for {
 		h, _, err := frames.Next()
 		if errors.Is(err, esproto.ErrFrame) {
@@ -136,7 +145,7 @@ func (c *conn) badRequest(id esproto.CorrelationID, text string) {
 func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || c.mute && needsVersion(cmd) {
+	if c.closing || c.mute && needsVersion(cmd) || c.silenced && id == c.silencedID {
 		return
 	}
 	start := len(c.out)
@@ -159,7 +168,7 @@ func (c *conn) reply(cmd esproto.Command, id esproto.CorrelationID, m proto.Mess
 // push sends a frame that the client did not ask for at this moment. A client that does not read is cut off.
 func (c *conn) push(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
 	c.mu.Lock()
-	slow := len(c.out) > maxPending
+	slow := len(c.out) > c.srv.cfg.maxPending
 	c.mu.Unlock()
 	if slow {
 		c.core.logger.Warn("slow consumer cut off", "peer", c.nc.RemoteAddr().String())
@@ -214,9 +223,10 @@ func (c *conn) write() {
 				}
 				break
 			}
-			n, err := c.nc.Write(buf)
+			n, cut := c.srv.cutSent.pass(len(buf))
+			n, err := c.nc.Write(buf[:n])
 			c.srv.traffic.bytesOut.Add(int64(n))
-			if err != nil {
+			if err != nil || cut {
 				c.end()
 				return
 			}

@@ -47,13 +47,12 @@ func (c *conn) handle(h esproto.Header, payload []byte) error {
 		return c.reject(h.CorrelationID, "Trusted writes aren't accepted over the external TCP interface")
 	}
 	f := frame{cmd: h.Command, id: h.CorrelationID, payload: payload}
-	var creds *esproto.Credentials
 	if h.Flags&esproto.FlagAuthenticated != 0 {
 		cr, rest, ok := c.core.persona.credentials(payload)
 		if !ok {
 			return c.reject(esproto.CorrelationID{}, "Invalid package: the credentials do not fit")
 		}
-		creds, f.payload = &cr, rest
+		f.creds, f.payload = &cr, rest
 	}
 	switch h.Command {
 	case esproto.CmdHeartbeatRequest:
@@ -64,24 +63,35 @@ func (c *conn) handle(h esproto.Header, payload []byte) error {
 	case esproto.CmdHeartbeatResponse, esproto.CmdBadRequest:
 		return nil
 	}
+	if act := c.srv.intercepted(&f); act != nil {
+		return act(c, &f)
+	}
 	c.core.mu.Lock()
 	defer c.core.mu.Unlock()
-	switch h.Command {
-	case esproto.CmdIdentifyClient:
-		c.identify(&f)
-	case esproto.CmdAuthenticate:
-		c.authenticate(&f, creds)
-	default:
-		c.operate(&f, creds)
-	}
+	c.dispatch(&f)
 	return nil
 }
 
-func (c *conn) operate(f *frame, creds *esproto.Credentials) {
-	user, ok := c.userOf(creds)
+// dispatch serves a frame.
+func (c *conn) dispatch(f *frame) {
+	switch f.cmd {
+	case esproto.CmdIdentifyClient:
+		c.identify(f)
+	case esproto.CmdAuthenticate:
+		c.authenticate(f)
+	default:
+		c.operate(f)
+	}
+}
+
+func (c *conn) operate(f *frame) {
+	user, ok := c.userOf(f.creds)
 	if !ok {
 		c.notAuthenticated(f.id, "Not Authenticated")
 		return
+	}
+	if f.denied {
+		user = nobody
 	}
 	f.user = user
 	handler := handlers[f.cmd]

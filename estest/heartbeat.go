@@ -24,11 +24,18 @@ func (p *pulse) sent() { p.written.Add(1) }
 func (s *Server) WithholdHeartbeats(withhold bool) { s.breathless.Store(withhold) }
 
 // watched counts what is read from a connection.
-type watched struct{ c *conn }
+type watched struct {
+	c   *conn
+	cut bool // nothing more is to be read
+}
 
 func (w *watched) Read(b []byte) (int, error) {
 	w.c.finishLogin() // everything that came with it was sent before the client can have had the answer
+	if w.cut {
+		return 0, errCut
+	}
 	n, err := w.c.nc.Read(b)
+	n, w.cut = w.c.srv.cutReceived.pass(n)
 	w.c.pulse.received.Add(int64(n))
 	w.c.srv.traffic.bytesIn.Add(int64(n))
 	return n, err

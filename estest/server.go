@@ -24,6 +24,7 @@ type config struct {
 	heartbeatInterval time.Duration
 	heartbeatTimeout  time.Duration
 	clock             *Clock // nil for the system's
+	maxPending        int
 	logger            *slog.Logger
 	anonymous         bool
 	snapshot          *Snapshot
@@ -49,6 +50,10 @@ func WithHeartbeat(interval, timeout time.Duration) Option {
 	return func(c *config) { c.heartbeatSet, c.heartbeatInterval, c.heartbeatTimeout = true, interval, timeout }
 }
 
+// WithPendingSendLimit changes how many bytes may wait for a client that does not read before the server takes it for a slow
+// consumer, when an event of a subscription is to join them, and cuts it off: 10 MiB by default. It must be positive.
+func WithPendingSendLimit(bytes int) Option { return func(c *config) { c.maxPending = bytes } }
+
 // WithLogger has the server tell of connections and of what it refuses. The default is silence.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
@@ -60,6 +65,9 @@ type Server struct {
 
 	traffic    traffic
 	breathless atomic.Bool // heartbeats are withheld
+	rules      atomic.Pointer[[]*Rule]
+
+	cutReceived, cutSent cutter
 
 	life sync.Mutex // held while the server is started, restarted or closed
 	mu   sync.Mutex
@@ -92,6 +100,7 @@ func Start(opts ...Option) (*Server, error) {
 	cfg := config{
 		tcpAddr: "127.0.0.1:0", httpAddr: "127.0.0.1:0", persona: Persona5011,
 		heartbeatInterval: 2 * time.Second, heartbeatTimeout: time.Second,
+		maxPending: 10 << 20,
 	}
 	for _, o := range opts {
 		o(&cfg)
@@ -101,6 +110,9 @@ func Start(opts ...Option) (*Server, error) {
 	}
 	if cfg.heartbeatInterval <= 0 || cfg.heartbeatTimeout <= 0 {
 		return nil, errors.New("estest: heartbeat interval and timeout must be positive")
+	}
+	if cfg.maxPending <= 0 {
+		return nil, errors.New("estest: the limit of bytes to be sent must be positive")
 	}
 	p, err := personaOf(cfg.persona)
 	if err != nil {

@@ -136,6 +136,9 @@ func (c *core) deleteUser(u *user) {
 
 func (u *user) in(group string) bool { return u != nil && slices.Contains(u.groups, group) }
 
+// nobody is a user that has no rights, not even those that everyone has.
+var nobody = &user{login: "nobody"}
+
 func (u *user) isAdmin() bool { return u.in(groupAdmins) }
 
 // login returns the user with these credentials; nil if there is none.
@@ -157,16 +160,16 @@ func (c *conn) userOf(creds *esproto.Credentials) (u *user, ok bool) {
 	return c.user, !c.refused
 }
 
-func (c *conn) authenticate(f *frame, creds *esproto.Credentials) {
-	if creds == nil {
+func (c *conn) authenticate(f *frame) {
+	if f.creds == nil {
 		c.notAuthenticated(f.id, "No user credentials provided.")
 		return
 	}
-	user := c.core.login(creds.Login, creds.Password)
+	user := c.core.login(f.creds.Login, f.creds.Password)
 	if c.core.persona.since(era20) {
 		// Until the check is done nobody is authenticated, not even who was before.
 		c.user, c.refused = nil, true
-		c.pending = &pendingLogin{id: f.id, user: user, before: c.pending}
+		c.pending.Store(&pendingLogin{id: f.id, user: user, before: c.pending.Load()})
 		return
 	}
 	c.settleLogin(f.id, user)
@@ -179,16 +182,14 @@ type pendingLogin struct {
 	before *pendingLogin
 }
 
-// finishLogin answers what is pending. Only the goroutine that reads the connection may call it.
+// finishLogin answers what is pending.
 func (c *conn) finishLogin() {
-	if c.pending == nil {
+	if c.pending.Load() == nil {
 		return
 	}
 	c.core.mu.Lock()
 	defer c.core.mu.Unlock()
-	p := c.pending
-	c.pending = nil
-	c.settlePending(p)
+	c.settlePending(c.pending.Swap(nil))
 }
 
 func (c *conn) settlePending(p *pendingLogin) {

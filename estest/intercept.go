@@ -1,0 +1,280 @@
+package estest
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// AnyOperation stands for all commands of Intercept that a client sends to get something done: those of reading, writing,
+// subscribing and persistent subscriptions. Ping, UnsubscribeFromStream and what belongs to the connection are none.
+const AnyOperation esproto.Command = 0
+
+// Request is a frame that came in, as Choose shows it.
+type Request struct {
+	Command esproto.Command
+	ID      esproto.CorrelationID
+	Login   string // of the credentials of the frame itself; empty without any
+	Payload []byte // the encoded message, which the receiver may keep
+}
+
+// Action is what a server does with a frame that it was told to intercept. The zero Action serves it as usual.
+type Action struct {
+	act    func(c *conn, f *frame) error // an error ends the connection
+	choose func(r Request) Action
+}
+
+// Reply answers with a message in place of what the command would have been answered with, and does nothing else.
+func Reply(cmd esproto.Command, m proto.Message) Action {
+	return Action{act: func(c *conn, f *frame) error {
+		c.reply(cmd, f.id, proto.Clone(m)) // zeros may be taken out of it
+		return nil
+	}}
+}
+
+// ReplyBytes is Reply with a payload that need not be a message.
+func ReplyBytes(cmd esproto.Command, payload []byte) Action {
+	payload = bytes.Clone(payload)
+	return Action{act: func(c *conn, f *frame) error {
+		c.send(cmd, f.id, func(b []byte) []byte { return append(b, payload...) })
+		return nil
+	}}
+}
+
+// Drop does nothing: the frame is lost on its way.
+func Drop() Action { return Action{act: func(*conn, *frame) error { return nil }} }
+
+// Delay serves the frame when d has passed. What comes behind it on the connection is served before.
+func Delay(d time.Duration) Action {
+	return Action{act: func(c *conn, f *frame) error {
+		late := *f
+		late.payload = bytes.Clone(f.payload)
+		c.srv.alarms.after(d, func() { c.serveNow(&late) })
+		return nil
+	}}
+}
+
+// Disconnect cuts the connection.
+func Disconnect() Action { return Action{act: func(*conn, *frame) error { return errCut }} }
+
+// Unanswered serves the frame, keeps what it would be answered with, and then takes another action in place of that: with
+// Drop the reply is lost on its way, with Disconnect the connection is, with Reply the server tells something else. So a
+// write is done, and its client cannot know.
+func Unanswered(then Action) Action {
+	return Action{act: func(c *conn, f *frame) error {
+		c.silence(f.id, true)
+		c.serveNow(f)
+		c.silence(f.id, false)
+		if then.act == nil {
+			return nil
+		}
+		return then.act(c, f)
+	}}
+}
+
+// NotReady answers NotHandled, as a node does that starts or knows no leader. Acks and naks, which such a node forgets, get
+// no answer; the same holds for TooBusy and NotLeader.
+func NotReady() Action { return notHandled(esproto.NotHandled_NotReady, nil) }
+
+// TooBusy answers NotHandled with a reason that servers have but do not use, and that clients retry.
+func TooBusy() Action { return notHandled(esproto.NotHandled_TooBusy, nil) }
+
+// NotLeader answers NotHandled, as a follower does, and says where the leader is; see Server.LeaderInfo. From 20.6 on
+// servers fill either the plain or the secure address, or neither.
+func NotLeader(leader *esproto.NotHandled_LeaderInfo) Action {
+	return notHandled(esproto.NotHandled_NotLeader, leader)
+}
+
+func notHandled(reason esproto.NotHandled_NotHandledReason, leader *esproto.NotHandled_LeaderInfo) Action {
+	return Action{act: func(c *conn, f *frame) error {
+		if settles(f.cmd) {
+			return nil
+		}
+		m := &esproto.NotHandled{Reason: reason.Enum()}
+		if leader != nil {
+			m.AdditionalInfo = c.core.persona.marshal(nil, proto.Clone(leader))
+		}
+		c.reply(esproto.CmdNotHandled, f.id, m)
+		return nil
+	}}
+}
+
+func settles(cmd esproto.Command) bool {
+	return cmd == esproto.CmdPersistentSubscriptionAckEvents || cmd == esproto.CmdPersistentSubscriptionNakEvents
+}
+
+// BadRequest answers that the frame makes no sense.
+func BadRequest(text string) Action { return ReplyBytes(esproto.CmdBadRequest, []byte(text)) }
+
+// NotAuthenticated answers that the credentials are wrong.
+func NotAuthenticated() Action {
+	return ReplyBytes(esproto.CmdNotAuthenticated, []byte("Not Authenticated"))
+}
+
+// AccessDenied answers as if the user had no rights at all, each command in its way; acks and naks are served.
+func AccessDenied() Action {
+	return Action{act: func(c *conn, f *frame) error {
+		c.core.mu.Lock()
+		defer c.core.mu.Unlock()
+		f.denied = true
+		c.dispatch(f)
+		return nil
+	}}
+}
+
+// Choose asks for each frame what to do with it. A frame that choose wants served as usual is offered to the rules that
+// follow, and does not count. It is called by the goroutine of the connection, and by several at a time.
+func Choose(choose func(r Request) Action) Action { return Action{choose: choose} }
+
+// Rule is something that a server was told to intercept. Its methods may be called by any goroutine.
+type Rule struct {
+	srv    *Server
+	cmd    esproto.Command
+	action Action
+
+	mu    sync.Mutex
+	times int // left; negative for any number
+	until time.Time
+	hits  int
+	gone  bool
+}
+
+// RuleOption limits a Rule.
+type RuleOption func(*Rule)
+
+// Times has a rule apply to n frames, and then no more. Without it a rule applies until it is removed.
+func Times(n int) RuleOption { return func(r *Rule) { r.times = max(n, 0) } }
+
+// For has a rule apply until d has passed by the server's clock.
+func For(d time.Duration) RuleOption {
+	return func(r *Rule) { r.until = r.srv.core.now().Add(d) }
+}
+
+// Intercept has the server do something else with the frames of a command, or of AnyOperation, than to serve them. Rules
+// are asked in the order in which they were made; the first one that applies to a frame is the only one. They outlive
+// connections and Restart.
+func (s *Server) Intercept(cmd esproto.Command, action Action, options ...RuleOption) *Rule {
+	r := &Rule{srv: s, cmd: cmd, action: action, times: -1}
+	for _, o := range options {
+		o(r)
+	}
+	s.changeRules(func(rules []*Rule) []*Rule { return append(rules, r) })
+	return r
+}
+
+// Remove ends a rule. A frame that is being dealt with may still be subject to it.
+func (r *Rule) Remove() {
+	r.mu.Lock()
+	r.gone = true
+	r.mu.Unlock()
+	r.srv.changeRules(func(rules []*Rule) []*Rule {
+		return slices.DeleteFunc(rules, func(o *Rule) bool { return o == r })
+	})
+}
+
+// Hits returns to how many frames the rule has applied.
+func (r *Rule) Hits() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hits
+}
+
+// take applies the rule to one more frame, if it may be.
+func (r *Rule) take() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone || r.times == 0 || !r.until.IsZero() && !r.srv.core.now().Before(r.until) {
+		return false
+	}
+	if r.times > 0 {
+		r.times--
+	}
+	r.hits++
+	return true
+}
+
+func (r *Rule) isAbout(cmd esproto.Command) bool {
+	if r.cmd != AnyOperation {
+		return r.cmd == cmd
+	}
+	return cmd != esproto.CmdPing && cmd != esproto.CmdUnsubscribeFromStream && (handlers[cmd] != nil || handlersSince20[cmd] != nil)
+}
+
+// changeRules replaces the list of rules, which connections read without a lock.
+func (s *Server) changeRules(change func(rules []*Rule) []*Rule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var rules []*Rule
+	if old := s.rules.Load(); old != nil {
+		rules = slices.Clone(*old)
+	}
+	if rules = change(rules); len(rules) == 0 {
+		s.rules.Store(nil)
+		return
+	}
+	s.rules.Store(&rules)
+}
+
+// intercepted returns what is to be done with a frame instead of serving it.
+func (s *Server) intercepted(f *frame) (act func(c *conn, f *frame) error) {
+	rules := s.rules.Load()
+	if rules == nil {
+		return nil
+	}
+	for _, r := range *rules {
+		if !r.isAbout(f.cmd) {
+			continue
+		}
+		action := r.action
+		if action.choose != nil {
+			action = action.choose(f.request())
+		}
+		if action.act != nil && r.take() {
+			return action.act
+		}
+	}
+	return nil
+}
+
+func (f *frame) request() Request {
+	r := Request{Command: f.cmd, ID: f.id, Payload: bytes.Clone(f.payload)}
+	if f.creds != nil {
+		r.Login = f.creds.Login
+	}
+	return r
+}
+
+// serveNow serves a frame, unless its connection has ended meanwhile, and answers at once what else would wait for the
+// goroutine that reads the connection.
+func (c *conn) serveNow(f *frame) {
+	c.core.mu.Lock()
+	defer c.core.mu.Unlock()
+	if _, open := c.core.conns[c]; open {
+		c.dispatch(f)
+		c.settlePending(c.pending.Swap(nil))
+	}
+}
+
+// silence has nothing sent under a correlation id, or no more so.
+func (c *conn) silence(id esproto.CorrelationID, on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silenced, c.silencedID = on, id
+}
+
+// LeaderInfo returns what other nodes would say of this server if it was their leader.
+func (s *Server) LeaderInfo() *esproto.NotHandled_LeaderInfo {
+	info := &esproto.NotHandled_LeaderInfo{}
+	host, port := splitAddr(s.Addr())
+	info.ExternalTcpAddress, info.ExternalTcpPort = &host, proto.Int32(int32(port))
+	if s.HTTPAddr() != "" {
+		webHost, webPort := splitAddr(s.HTTPAddr())
+		info.HttpAddress, info.HttpPort = &webHost, proto.Int32(int32(webPort))
+	}
+	return info
+}

@@ -52,6 +52,7 @@ type Manager struct {
 	cancel    context.CancelFunc
 	done      chan struct{}
 	succeeded bool // there was a connection; of run's goroutine
+	silent    int  // connections in a row on which nothing was said before there was any; of run's goroutine
 
 	cur atomic.Pointer[Conn]
 
@@ -263,11 +264,19 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 	return c, nil
 }
 
+// silentAttempts is how many connections in a row may pass without a word before the peer is taken for something else
+// than an EventStore: a server that is starting, or a machine that is too busy, is silent for a while, too.
+const silentAttempts = 3
+
 // silence tells a peer that never said anything from one that fell silent. Before the first success it is more likely to
 // be something else than an EventStore that hangs.
 func (m *Manager) silence(c *Conn, err error) error {
 	timeout := errors.Is(err, ErrHeartbeatTimeout) || errors.Is(err, ErrOperationTimeout) || errors.Is(err, context.DeadlineExceeded)
 	if m.succeeded || c.spoken.Load() || !timeout {
+		m.silent = 0
+		return err
+	}
+	if m.silent++; m.silent < silentAttempts {
 		return err
 	}
 	return fmt.Errorf("%w: it accepts connections but does not answer: %w", ErrNotEventStore, err)

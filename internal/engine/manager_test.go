@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -231,6 +232,23 @@ func TestASilentServerIsNoEventStore(t *testing.T) {
 	assert.ErrorIs(t, err, ErrNotEventStore)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.ErrorContains(t, err, "no connection within 30ms")
+}
+
+func TestAServerThatIsSlowToStartIsWaitedFor(t *testing.T) {
+	var conns atomic.Int32
+	addr := listen(t, func(p *peer) {
+		if conns.Add(1) < silentAttempts {
+			io.Copy(io.Discard, p.nc)
+			return
+		}
+		echo(p)
+	})
+	cfg := managerConfig(&journal{}, addr)
+	cfg.ConnectTimeout = 100 * time.Millisecond
+	c, err := manage(t, cfg).Conn(background(t))
+	require.NoError(t, err)
+	_, err = c.Do(background(t), &ping{}, nil)
+	assert.NoError(t, err)
 }
 
 func TestAServerThatFallsSilentIsWaitedFor(t *testing.T) {

@@ -111,7 +111,7 @@ func (c *Client) Append(ctx context.Context, stream string, expected ExpectedVer
 	}
 	op := appendOps.Get().(*appendOp)
 	op.stream, op.expected, op.events, op.requireLeader = stream, expected, events, !c.cfg.AllowFollower
-	op.assignIDs()
+	op.ids = eventIDs(op.ids, events)
 	effect := repeatOnConnection
 	if expected.exact() {
 		effect = repeatable
@@ -204,15 +204,17 @@ func (o *appendOp) release() {
 	appendOps.Put(o)
 }
 
-// assignIDs fixes the event ids before the first attempt, so that every attempt has the same.
-func (o *appendOp) assignIDs() {
-	for i := range o.events {
-		id := o.events[i].ID
+// eventIDs appends the ids of events to ids, those that they have or new ones. This is done before the first attempt, so
+// that every attempt has the same.
+func eventIDs(ids []esproto.GUID, events []EventData) []esproto.GUID {
+	for i := range events {
+		id := events[i].ID
 		if id == uuid.Nil {
 			id = newID()
 		}
-		o.ids = append(o.ids, esproto.NewGUID(id))
+		ids = append(ids, esproto.NewGUID(id))
 	}
+	return ids
 }
 
 func (o *appendOp) Command() esproto.Command { return esproto.CmdWriteEvents }
@@ -263,6 +265,8 @@ func operationError(result esproto.OperationResult, text string) error {
 		return ErrStreamDeleted
 	case esproto.OperationResult_AccessDenied:
 		return ErrAccessDenied
+	case esproto.OperationResult_InvalidTransaction:
+		return fmt.Errorf("%w: %s", ErrInvalidTransaction, text)
 	}
 	return serverError(result, text)
 }

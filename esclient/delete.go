@@ -78,8 +78,9 @@ type deleteOp struct {
 	reply         esproto.DeleteStreamCompleted
 }
 
-func (o *deleteOp) Command() esproto.Command     { return esproto.CmdDeleteStream }
-func (o *deleteOp) Keeps(_ esproto.Command) bool { return false }
+func (o *deleteOp) Command() esproto.Command      { return esproto.CmdDeleteStream }
+func (o *deleteOp) Keeps(esproto.Command) bool    { return false }
+func (o *deleteOp) about() (stream, group string) { return o.stream, "" }
 
 func (o *deleteOp) AppendPayload(b []byte) []byte {
 	return appendMessage(b, &esproto.DeleteStream{

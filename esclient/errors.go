@@ -43,8 +43,16 @@ var (
 	ErrAccessDenied = errors.New("esclient: access denied")
 	// ErrNotSupported means that the server, or this node of the cluster, cannot do what was asked.
 	ErrNotSupported = errors.New("esclient: not supported by the server")
+	// ErrTransactionEnded means that nothing more can be done with a Transaction: it is committed, or it cannot be,
+	// since nobody knows whether all that was written is in it. Nothing was sent.
+	ErrTransactionEnded = errors.New("esclient: the transaction has ended")
+	// ErrTransactionIncomplete means that a server has committed fewer events than it had confirmed.
+	ErrTransactionIncomplete = errors.New("esclient: the server has lost a part of the transaction")
 	// ErrServer is a failure that the server reports without a kind; its text is in the error.
 	ErrServer = errors.New("esclient: the server reports an error")
+	// ErrInvalidTransaction is an ErrServer: the server cannot write what belongs together, from 20.x on where that is
+	// more than a chunk of its log, 256 MiB.
+	ErrInvalidTransaction = fmt.Errorf("%w: invalid transaction", ErrServer)
 
 	// ErrGroupExists means that a persistent subscription group of that name exists on the stream.
 	ErrGroupExists = errors.New("esclient: the persistent subscription group exists already")

@@ -161,3 +161,50 @@ func ExampleClient_TombstoneStream() {
 	// this server cannot tell whether a stream exists when it deletes
 	// deleted for ever: true
 }
+
+// What is too large for one append is written in parts and seen at once.
+func ExampleClient_StartTransaction() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	tx, err := client.StartTransaction(ctx, "import-1", esclient.NoStream)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		if err := tx.Write(ctx, esclient.EventData{Type: "row"}, esclient.EventData{Type: "row"}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	res, err := tx.Commit(ctx)
+	fmt.Println("events", res.FirstEventNumber, "to", res.LastEventNumber, err)
+	// Output: events 0 to 5 <nil>
+}
+
+// Another process goes on with a transaction by its id.
+func ExampleClient_ContinueTransaction() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	tx, err := client.StartTransaction(ctx, "import-1", esclient.Any)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := tx.Write(ctx, esclient.EventData{Type: "row"}); err != nil {
+		log.Fatal(err)
+	}
+	id := tx.ID() // to be kept somewhere
+
+	tx, err = client.ContinueTransaction(id, "import-1", esclient.Any)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := tx.Write(ctx, esclient.EventData{Type: "row"}); err != nil {
+		log.Fatal(err)
+	}
+	res, err := tx.Commit(ctx)
+	fmt.Println("the last event has the number", res.LastEventNumber, err)
+	// Output: the last event has the number 1 <nil>
+}

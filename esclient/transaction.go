@@ -1,0 +1,237 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// Transaction writes events to one stream in several calls and makes all of them visible at once, by Commit. It serves
+// what is too large for one append; an append is atomic by itself.
+//
+// The server keeps what is written for as long as it takes, over lost connections and restarts, and any connection may
+// go on with it: see ContinueTransaction. The protocol knows no rollback, and needs none: what is never committed is
+// never seen.
+//
+// A Transaction is used by one goroutine at a time.
+type Transaction struct {
+	c        *Client
+	id       int64
+	stream   string
+	expected ExpectedVersion
+
+	written int   // events that were acknowledged; -1 if it was continued, so that there may be others
+	ended   error // why no more can be written
+	lacking bool  // a write may be missing, or be there twice: it must not be committed
+}
+
+// StartTransaction begins a transaction on a stream. What is expected of the stream, which cannot be StreamExists, is
+// checked by Commit only. The error is ErrNotSupported where the server has no transactions. A call may leave one behind
+// that nobody goes on with, which does no harm.
+func (c *Client) StartTransaction(ctx context.Context, stream string, expected ExpectedVersion) (*Transaction, error) {
+	t, err := c.transaction(stream, expected)
+	if err != nil {
+		return nil, err
+	}
+	op := &startOp{t: t, requireLeader: !c.cfg.AllowFollower}
+	if err := c.do(ctx, op, readOnly); err != nil {
+		if bad := (*engine.BadRequestError)(nil); errors.As(err, &bad) {
+			err = fmt.Errorf("%w: transactions: %w", ErrNotSupported, err) // there is nothing else that it could refuse
+		}
+		return nil, t.failed("start transaction", err)
+	}
+	t.id = op.reply.GetTransactionId()
+	return t, nil
+}
+
+// ContinueTransaction returns the transaction with the given id, as Transaction.ID told it to whoever started it. Stream
+// and expected must be what it was started with: the server goes by what it knows itself, but the client decides by them
+// whether a Commit may be repeated, and names them in errors. Nothing is sent, so an id that does not exist is noticed
+// by Commit, if not by nobody: some servers take what is written to it, and never reply to its Commit.
+func (c *Client) ContinueTransaction(id int64, stream string, expected ExpectedVersion) (*Transaction, error) {
+	if id < 0 {
+		return nil, &ArgumentError{Argument: "id", Reason: fmt.Sprintf("%d is negative", id)}
+	}
+	t, err := c.transaction(stream, expected)
+	if err != nil {
+		return nil, err
+	}
+	t.id, t.written = id, -1
+	return t, nil
+}
+
+func (c *Client) transaction(stream string, expected ExpectedVersion) (*Transaction, error) {
+	if err := validateName("stream", stream); err != nil {
+		return nil, err
+	}
+	if err := expected.validate(); err != nil {
+		return nil, err
+	}
+	if expected == StreamExists {
+		return nil, &ArgumentError{Argument: "expected", Reason: "no server lets a transaction expect that the stream exists"}
+	}
+	return &Transaction{c: c, stream: stream, expected: expected}, nil
+}
+
+// ID returns what ContinueTransaction needs. It is a position in the server's log.
+func (t *Transaction) ID() int64 { return t.id }
+
+// Stream returns the stream that the transaction writes to.
+func (t *Transaction) Stream() string { return t.stream }
+
+// Write adds events to the transaction, behind those of earlier calls. What one call may have is limited as in Append.
+//
+// The server does not recognise a write that it has already. So one that was sent and has no reply is not repeated: its
+// error is ErrOutcomeUnknown, and the transaction cannot be committed any more. Start another and write everything to
+// it, with the same event ids. After any other error nothing was added.
+func (t *Transaction) Write(ctx context.Context, events ...EventData) error {
+	if t.ended != nil {
+		return t.failed("write to transaction", t.ended)
+	}
+	if err := ValidateAppend(t.stream, t.expected, events...); err != nil {
+		return err
+	}
+	op := &transactionWriteOp{t: t, events: events, ids: eventIDs(nil, events), requireLeader: !t.c.cfg.AllowFollower}
+	if err := t.c.do(ctx, op, once); err != nil {
+		if errors.Is(err, ErrOutcomeUnknown) {
+			t.lacking = true
+			t.ended = fmt.Errorf("%w: nobody knows whether an earlier write is in it", ErrTransactionEnded)
+		}
+		return t.failed("write to transaction", err)
+	}
+	if t.written >= 0 {
+		t.written += len(events)
+	}
+	return nil
+}
+
+// Commit makes the events visible, all of them or none, at the end of the stream. The result is as that of Append; of a
+// transaction without events FirstEventNumber is the greater one.
+//
+// The error is ErrWrongExpectedVersion, without the current version, or ErrStreamDeleted or ErrAccessDenied: then nothing
+// is visible, and Commit may be called again. Servers up to 5.0 say ErrAccessDenied of an id that does not exist, too.
+// Repetitions after a lost reply are recognised as those of Append are, with ErrOutcomeUnknown in the same cases; to
+// find out, call Commit again, or read the stream. If a server that had confirmed writes has lost some in a crash, the
+// error is ErrTransactionIncomplete, and the rest is visible.
+func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
+	const what = "commit transaction"
+	if t.lacking {
+		return AppendResult{}, t.failed(what, t.ended)
+	}
+	effect := repeatOnConnection
+	if t.expected.exact() {
+		effect = repeatable
+	}
+	op := &commitOp{t: t, requireLeader: !t.c.cfg.AllowFollower}
+	if err := t.c.do(ctx, op, effect); err != nil {
+		return AppendResult{}, t.failed(what, err)
+	}
+	t.ended = fmt.Errorf("%w: it is committed", ErrTransactionEnded)
+	r := &op.reply
+	res := AppendResult{
+		FirstEventNumber: r.GetFirstEventNumber(),
+		LastEventNumber:  r.GetLastEventNumber(),
+		Position:         Position{Commit: r.GetCommitPosition(), Prepare: r.GetPreparePosition()},
+	}
+	if n := res.LastEventNumber - res.FirstEventNumber + 1; n < int64(t.written) {
+		return res, t.failed(what, fmt.Errorf("%w: of %d events %d were committed", ErrTransactionIncomplete, t.written, n))
+	}
+	return res, nil
+}
+
+func (t *Transaction) failed(what string, err error) error {
+	return &OperationError{Operation: what, Stream: t.stream, Err: err}
+}
+
+type startOp struct {
+	t             *Transaction
+	requireLeader bool
+	reply         esproto.TransactionStartCompleted
+}
+
+func (o *startOp) Command() esproto.Command      { return esproto.CmdTransactionStart }
+func (o *startOp) Keeps(esproto.Command) bool    { return false }
+func (o *startOp) about() (stream, group string) { return o.t.stream, "" }
+func (o *startOp) AppendPayload(b []byte) []byte {
+	return appendMessage(b, &esproto.TransactionStart{
+		EventStreamId:   proto.String(o.t.stream),
+		ExpectedVersion: proto.Int64(int64(o.t.expected)),
+		RequireLeader:   proto.Bool(o.requireLeader),
+	})
+}
+
+func (o *startOp) Decode(cmd esproto.Command, payload []byte) error {
+	if err := decodeMessage(o, &o.reply, cmd, payload); err != nil {
+		return err
+	}
+	return o.t.result(o.reply.GetResult(), o.reply.GetMessage())
+}
+
+type transactionWriteOp struct {
+	t             *Transaction
+	events        []EventData
+	ids           []esproto.GUID
+	requireLeader bool
+}
+
+func (o *transactionWriteOp) Command() esproto.Command      { return esproto.CmdTransactionWrite }
+func (o *transactionWriteOp) Keeps(esproto.Command) bool    { return false }
+func (o *transactionWriteOp) about() (stream, group string) { return o.t.stream, "" }
+
+func (o *transactionWriteOp) AppendPayload(b []byte) []byte {
+	if n := AppendSize(o.t.stream, o.events...); n > growFrom {
+		b = slices.Grow(b, n) // as in an append
+	}
+	b = esproto.AppendTransactionWrite(b, o.t.id)
+	for i := range o.events {
+		e := &o.events[i]
+		b = esproto.AppendTransactionEvent(b, o.ids[i], e.Type, int32(e.ContentType), e.Data, e.Metadata)
+	}
+	return esproto.EndTransactionWrite(b, o.requireLeader)
+}
+
+func (o *transactionWriteOp) Decode(cmd esproto.Command, payload []byte) error {
+	var reply esproto.TransactionWriteCompleted
+	if err := decodeMessage(o, &reply, cmd, payload); err != nil {
+		return err
+	}
+	return o.t.result(reply.GetResult(), reply.GetMessage())
+}
+
+type commitOp struct {
+	t             *Transaction
+	requireLeader bool
+	reply         esproto.TransactionCommitCompleted
+}
+
+func (o *commitOp) Command() esproto.Command      { return esproto.CmdTransactionCommit }
+func (o *commitOp) Keeps(esproto.Command) bool    { return false }
+func (o *commitOp) about() (stream, group string) { return o.t.stream, "" }
+
+func (o *commitOp) AppendPayload(b []byte) []byte {
+	return appendMessage(b, &esproto.TransactionCommit{
+		TransactionId: proto.Int64(o.t.id),
+		RequireLeader: proto.Bool(o.requireLeader),
+	})
+}
+
+func (o *commitOp) Decode(cmd esproto.Command, payload []byte) error {
+	if err := decodeMessage(o, &o.reply, cmd, payload); err != nil {
+		return err
+	}
+	return o.t.result(o.reply.GetResult(), o.reply.GetMessage())
+}
+
+// result turns the result of any step into an error; nil for Success.
+func (t *Transaction) result(r esproto.OperationResult, text string) error {
+	if r == esproto.OperationResult_WrongExpectedVersion {
+		return &WrongExpectedVersionError{Stream: t.stream, Expected: t.expected, Current: UnknownVersion}
+	}
+	return operationError(r, text)
+}

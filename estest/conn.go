@@ -26,6 +26,7 @@ type conn struct {
 	srv  *Server
 	core *core
 	nc   net.Conn
+	via  *conn // the client's connection to another node, which has forwarded a request: replies go there
 
 	// Guarded by core.mu.
 	version int32 // as IdentifyClient says; without it event numbers have 32 bits
@@ -143,6 +144,10 @@ func (c *conn) badRequest(id esproto.CorrelationID, text string) {
 
 // send appends a frame to what the writer will write; encode appends the payload.
 func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
+	if c.via != nil {
+		c.via.send(cmd, id, encode)
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing || c.mute && needsVersion(cmd) || c.silenced && id == c.silencedID {

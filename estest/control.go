@@ -14,6 +14,7 @@ import (
 var (
 	ErrNoStream      = errors.New("estest: the stream does not exist")
 	ErrStreamDeleted = errors.New("estest: the stream is deleted")
+	ErrNoLeader      = errors.New("estest: the node knows of no leader that could write")
 )
 
 // Event is an event as Append takes it and as Read returns it. Append looks at ID, Type, JSON, Data and Metadata only.
@@ -36,7 +37,8 @@ var system = &user{login: "system", groups: []string{groupAdmins}}
 // Append writes events to the end of a stream without a connection, as an administrator who expects no version, and
 // returns the number of the last one. Whatever waits for these events gets them as if a client had written them, and
 // ids that the stream was given before are recognised. Metadata is set by an event of type $metadata in $$<stream>.
-// The error is ErrStreamDeleted for a stream that is gone for good; else it says what is wrong with the events.
+// The error is ErrStreamDeleted for a stream that is gone for good, ErrNoLeader on a node of a cluster that cannot write at
+// the moment; else it says what is wrong with the events.
 func (s *Server) Append(stream string, events ...Event) (last int64, err error) {
 	views := make([]esproto.NewEventView, len(events))
 	for i := range events {
@@ -59,7 +61,11 @@ func (s *Server) Append(stream string, events ...Event) (last int64, err error) 
 	}
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	reply := s.core.appendEvents(system, stream, esproto.ExpectAny, checked)
+	core := s.writer()
+	if core == nil {
+		return 0, ErrNoLeader
+	}
+	reply := core.appendEvents(system, stream, esproto.ExpectAny, checked)
 	switch reply.Result {
 	case esproto.OperationResult_Success:
 		return reply.LastEventNumber, nil

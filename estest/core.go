@@ -11,7 +11,7 @@ import (
 )
 
 // core is the state of a server and what changes it. One lock guards all of it: every operation is a few copies of
-// memory, and a single lock makes the order of everything that happens plain.
+// memory, and a single lock makes the order of everything that happens plain. The nodes of a cluster share the lock.
 type core struct {
 	persona  *persona
 	logger   *slog.Logger
@@ -20,7 +20,7 @@ type core struct {
 	instance string           // ids that gossip tells
 	epoch    string
 
-	mu         sync.Mutex
+	mu         *sync.Mutex
 	streams    map[string]*stream
 	log        []*record // in the order of their positions
 	end        int64     // where the next record goes
@@ -33,11 +33,12 @@ type core struct {
 	byStream   map[string][]*volatileSub // the same by stream; "" is all streams
 	groups     map[string]*group
 	byGroup    map[string][]*group // the same by stream
+	replicate  func()              // called when the log has grown; nil outside of a cluster
 }
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	return &core{
-		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: uuid.NewString(),
+		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: uuid.NewString(), mu: new(sync.Mutex),
 		streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),

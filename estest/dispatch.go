@@ -104,12 +104,19 @@ func (c *conn) operate(f *frame) {
 		err = fmt.Errorf("the command is unknown")
 	case f.id.IsZero() && f.cmd != esproto.CmdPing:
 		err = fmt.Errorf("the correlation id is empty")
+	case c.srv.node != nil:
+		err = c.srv.node.serve(c, f, handler)
 	default:
 		err = handler(c, f)
 	}
 	if err != nil {
-		c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %v.\n%v", f.cmd, err))
+		c.refuse(f, err)
 	}
+}
+
+// refuse says that a request makes no sense.
+func (c *conn) refuse(f *frame, err error) {
+	c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %v.\n%v", f.cmd, err))
 }
 
 func (c *conn) ping(f *frame) error {

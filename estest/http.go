@@ -16,11 +16,34 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /gossip", s.httpGossip)
 	// Servers before 20.x have none, but whoever waits for this one should not have to know its persona.
 	mux.HandleFunc("GET /health/live", httpHealth) // GET stands for HEAD, too
-	s.handleUsers(mux)
-	s.handleSubscriptions(mux)
+	leaders := http.NewServeMux()
+	s.handleUsers(leaders)
+	s.handleSubscriptions(leaders)
+	mux.Handle("/", s.byLeader(leaders))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.gate.wait(r.Context().Done())
 		mux.ServeHTTP(w, r)
+	})
+}
+
+// byLeader has what only the leader of a cluster serves forwarded to it. What a leader writes after it was deposed is cut
+// off when it follows another.
+func (s *Server) byLeader(own http.Handler) http.Handler {
+	if s.node == nil {
+		return own
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.core.mu.Lock()
+		leader, ready := s.node.leader, s.writer() != nil
+		s.core.mu.Unlock()
+		switch {
+		case !ready:
+			http.Error(w, "Server Is Not Ready", http.StatusServiceUnavailable)
+		case leader == s.node:
+			own.ServeHTTP(w, r)
+		default:
+			leader.srv.handler().ServeHTTP(w, r)
+		}
 	})
 }
 

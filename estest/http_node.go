@@ -2,6 +2,7 @@ package estest
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -10,18 +11,29 @@ func httpHealth(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.Sta
 
 func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
 	p := s.core.persona
+	s.core.mu.Lock()
+	state := strings.ToLower(p.state(s.role()))
+	s.core.mu.Unlock()
 	if !p.since(era20) {
-		writeJSON(w, http.StatusOK, map[string]string{"esVersion": p.full, "state": "master", "projectionsMode": "None"})
+		writeJSON(w, http.StatusOK, map[string]string{"esVersion": p.full, "state": state, "projectionsMode": "None"})
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"esVersion": p.full, "state": "leader",
+		"esVersion": p.full, "state": state,
 		"features":       map[string]bool{"projections": false, "userManagement": true, "atomPub": false},
 		"authentication": map[string]any{"type": "internal", "properties": map[string]string{}},
 	})
 }
 
-// gossip is what a node tells of its cluster; here, of itself.
+// role is what the server is in its cluster; it leads where it is alone.
+func (s *Server) role() Role {
+	if s.node == nil {
+		return RoleLeader
+	}
+	return s.node.role
+}
+
+// gossip is what a node tells of its cluster.
 type gossip struct {
 	Members    []any  `json:"members"` // of type memberMaster or memberLeader
 	ServerIP   string `json:"serverIp"`
@@ -68,26 +80,46 @@ type memberLeader struct {
 }
 
 func (s *Server) httpGossip(w http.ResponseWriter, _ *http.Request) {
-	tcpHost, tcpPort := splitAddr(s.Addr())
-	httpHost, httpPort := splitAddr(s.HTTPAddr())
 	s.core.mu.Lock()
-	last, end := s.core.lastCommit, s.core.end
+	members := s.members()
 	s.core.mu.Unlock()
-	m := member{
-		InstanceID: s.core.instance, TimeStamp: s.core.now().UTC().Format(time.RFC3339Nano), State: "Master", IsAlive: true,
+	list := make([]any, len(members))
+	for i := range members {
+		list[i] = s.core.persona.member(&members[i])
+	}
+	host, port := splitAddr(s.HTTPAddr())
+	writeJSON(w, http.StatusOK, gossip{Members: list, ServerIP: host, ServerPort: port})
+}
+
+// members is what the server knows of its cluster, or of itself if it is alone.
+func (s *Server) members() []Member {
+	if s.node != nil {
+		return s.node.members()
+	}
+	return []Member{{
+		Role: RoleLeader, Alive: true, TCPAddr: s.Addr(), HTTPAddr: s.HTTPAddr(), Time: s.core.now(), InstanceID: s.core.instance,
+		LastCommit: s.core.lastCommit, LogEnd: s.core.end, EpochID: s.core.epoch,
+	}}
+}
+
+// member is what gossip tells of a node, in the form that the server's version has for it.
+func (p *persona) member(m *Member) any {
+	tcpHost, tcpPort := splitAddr(m.TCPAddr)
+	httpHost, httpPort := splitAddr(m.HTTPAddr)
+	node := member{
+		InstanceID: m.InstanceID, TimeStamp: m.Time.UTC().Format(time.RFC3339Nano), State: p.state(m.Role), IsAlive: m.Alive,
 		InternalTCPIP: tcpHost, ExternalTCPIP: tcpHost, ExternalTCPPort: tcpPort,
-		LastCommitPosition: last, WriterCheckpoint: end, ChaserCheckpoint: end, EpochID: s.core.epoch,
+		LastCommitPosition: m.LastCommit, WriterCheckpoint: m.LogEnd, ChaserCheckpoint: m.LogEnd,
+		EpochPosition: m.EpochPosition, EpochNumber: m.EpochNumber, EpochID: m.EpochID,
 	}
-	node := any(memberMaster{
-		member: m, InternalHTTPIP: httpHost, InternalHTTPPort: httpPort, ExternalHTTPIP: httpHost, ExternalHTTPPort: httpPort,
-	})
-	if p := s.core.persona; p.since(era20) {
-		m.State = "Leader"
-		leader := memberLeader{member: m, HTTPEndPointIP: httpHost, HTTPEndPointPort: httpPort}
-		if p.since(era23) {
-			leader.ESVersion = p.full
+	if !p.since(era20) {
+		return memberMaster{
+			member: node, InternalHTTPIP: httpHost, InternalHTTPPort: httpPort, ExternalHTTPIP: httpHost, ExternalHTTPPort: httpPort,
 		}
-		node = leader
 	}
-	writeJSON(w, http.StatusOK, gossip{Members: []any{node}, ServerIP: httpHost, ServerPort: httpPort})
+	leader := memberLeader{member: node, HTTPEndPointIP: httpHost, HTTPEndPointPort: httpPort}
+	if p.since(era23) {
+		leader.ESVersion = p.full
+	}
+	return leader
 }

@@ -178,8 +178,7 @@ func (c *core) saveGroups(by *user) {
 
 // restartGroups makes the groups anew from what the log has of them, as a server does when it starts.
 func (c *core) restartGroups() {
-	clear(c.groups)
-	clear(c.byGroup)
+	c.forgetGroups()
 	s := c.stream(configStream)
 	if s == nil || s.last() < 0 {
 		return

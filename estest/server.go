@@ -28,6 +28,7 @@ type config struct {
 	logger            *slog.Logger
 	anonymous         bool
 	snapshot          *Snapshot
+	cluster           clusterConfig
 }
 
 // WithTCPAddr has the server listen at host:port for the TCP protocol. The default is a free port of 127.0.0.1.
@@ -62,6 +63,7 @@ type Server struct {
 	cfg  config
 	core *core
 	gate gate
+	node *node // its place in a cluster; nil without one
 
 	traffic    traffic
 	breathless atomic.Bool // heartbeats are withheld
@@ -69,12 +71,13 @@ type Server struct {
 
 	cutReceived, cutSent cutter
 
-	life sync.Mutex // held while the server is started, restarted or closed
-	mu   sync.Mutex
-	tcp  net.Listener
-	web  *http.Server
-	http net.Listener
-	down bool
+	life     sync.Mutex // held while the server is started, restarted or closed
+	listened bool       // so its addresses are fixed
+	mu       sync.Mutex
+	tcp      net.Listener
+	web      *http.Server
+	http     net.Listener
+	down     bool
 
 	wg     sync.WaitGroup // the connections and the listeners
 	alarms *alarms
@@ -97,6 +100,21 @@ func Run(t testing.TB, opts ...Option) *Server {
 
 // Start starts a server, which Close ends.
 func Start(opts ...Option) (*Server, error) {
+	s, err := newServer(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.core.begin(s.cfg.snapshot); err != nil {
+		return nil, err
+	}
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newServer makes a server that does not listen yet and holds nothing.
+func newServer(opts []Option) (*Server, error) {
 	cfg := config{
 		tcpAddr: "127.0.0.1:0", httpAddr: "127.0.0.1:0", persona: Persona5011,
 		heartbeatInterval: 2 * time.Second, heartbeatTimeout: time.Second,
@@ -125,16 +143,13 @@ func Start(opts ...Option) (*Server, error) {
 	if cfg.clock != nil {
 		c = cfg.clock
 	}
-	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c)}
-	if err := s.core.begin(cfg.snapshot); err != nil {
-		return nil, err
-	}
+	return &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true}, nil
+}
+
+func (s *Server) start() error {
 	s.life.Lock()
 	defer s.life.Unlock()
-	if err := s.listen(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s.listen()
 }
 
 // listen opens the ports and starts everything that runs. The addresses are fixed from the first time on.
@@ -149,9 +164,13 @@ func (s *Server) listen() error {
 			tcp.Close()
 			return fmt.Errorf("estest: the HTTP port: %w", err)
 		}
-		s.cfg.httpAddr = web.Addr().String()
 	}
-	s.cfg.tcpAddr = tcp.Addr().String()
+	if !s.listened {
+		s.listened, s.cfg.tcpAddr = true, tcp.Addr().String()
+		if web != nil {
+			s.cfg.httpAddr = web.Addr().String()
+		}
+	}
 
 	s.mu.Lock()
 	s.tcp, s.http, s.alarms, s.down = tcp, web, newAlarms(s.core.clock), false
@@ -162,6 +181,7 @@ func (s *Server) listen() error {
 		s.web = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug)}
 		s.wg.Go(func() { _ = s.web.Serve(web) }) // always ends with ErrServerClosed
 	}
+	s.node.joins()
 	return nil
 }
 
@@ -228,6 +248,7 @@ func (s *Server) shutdown() error {
 	}
 	s.down = true
 	s.mu.Unlock()
+	s.node.leaves()
 	s.alarms.stop()
 	s.gate.open()
 	s.tcp.Close()
@@ -255,7 +276,9 @@ func (s *Server) Restart() error {
 	if err := s.shutdown(); err != nil {
 		return err
 	}
-	s.core.restart()
+	if s.node == nil {
+		s.core.restart() // a node's core forgets when the node leaves
+	}
 	return s.listen()
 }
 
@@ -274,10 +297,16 @@ func (s *Server) DropConnections() {
 
 // Pause lets the server hang: connections stay, and new ones are accepted by the system, but nothing is read, answered or
 // sent, heartbeats included, until Resume.
-func (s *Server) Pause() { s.gate.close() }
+func (s *Server) Pause() {
+	s.gate.close()
+	s.node.hangs(true)
+}
 
 // Resume ends what Pause began.
-func (s *Server) Resume() { s.gate.open() }
+func (s *Server) Resume() {
+	s.node.hangs(false)
+	s.gate.open()
+}
 
 // Addr returns the host:port of the TCP protocol.
 func (s *Server) Addr() string { return s.cfg.tcpAddr }

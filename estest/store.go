@@ -168,6 +168,9 @@ func (c *core) commit(recs []*record) {
 			c.streamFor(s.name[2:]).meta = parseMetadata(r)
 		}
 	}
+	if c.replicate != nil {
+		c.replicate()
+	}
 	c.pushVolatile(recs)
 	c.pushPersistent(recs)
 }

@@ -92,24 +92,17 @@ func (c *conn) transactionCommit(f *frame) error {
 }
 
 func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCompleted {
-	failed := func(result esproto.OperationResult, text string) *esproto.TransactionCommitCompleted {
-		return &esproto.TransactionCommitCompleted{
-			TransactionId: proto.Int64(id), Result: result.Enum(), Message: proto.String(text),
-			FirstEventNumber: proto.Int64(esproto.InvalidEventNumber), LastEventNumber: proto.Int64(esproto.InvalidEventNumber),
-			PreparePosition: proto.Int64(0), CommitPosition: proto.Int64(0),
-		}
-	}
 	t := c.transact[id]
 	if t == nil || !c.allowed(u, rightWrite, t.stream) {
-		return failed(esproto.OperationResult_AccessDenied, c.persona.denied())
+		return failedCommit(id, esproto.OperationResult_AccessDenied, c.persona.denied())
 	}
 	d := c.decide(t.stream, t.expected, idsOf(t.events))
 	var first, last, commit int64
 	switch d.kind {
 	case decideDeleted:
-		return failed(esproto.OperationResult_StreamDeleted, textDeleted)
+		return failedCommit(id, esproto.OperationResult_StreamDeleted, textDeleted)
 	case decideWrong:
-		return failed(esproto.OperationResult_WrongExpectedVersion, textWrongVersion)
+		return failedCommit(id, esproto.OperationResult_WrongExpectedVersion, textWrongVersion)
 	case decideKnown:
 		first, last, commit = d.first, d.last, c.knownPosition(&d)
 	default:
@@ -120,6 +113,14 @@ func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCo
 		TransactionId: proto.Int64(id), Result: esproto.OperationResult_Success.Enum(), Message: proto.String(""),
 		FirstEventNumber: proto.Int64(first), LastEventNumber: proto.Int64(last),
 		PreparePosition: proto.Int64(commit), CommitPosition: proto.Int64(commit),
+	}
+}
+
+func failedCommit(id int64, result esproto.OperationResult, text string) *esproto.TransactionCommitCompleted {
+	return &esproto.TransactionCommitCompleted{
+		TransactionId: proto.Int64(id), Result: result.Enum(), Message: proto.String(text),
+		FirstEventNumber: proto.Int64(esproto.InvalidEventNumber), LastEventNumber: proto.Int64(esproto.InvalidEventNumber),
+		PreparePosition: proto.Int64(0), CommitPosition: proto.Int64(0),
 	}
 }
 

@@ -1,0 +1,239 @@
+package estest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// clusterConfig is what options say that only clusters heed.
+type clusterConfig struct {
+	electionDelay time.Duration
+	stepDownDelay time.Duration
+}
+
+// WithElectionDelay says how long the nodes of a cluster are without a leader until they elect one, 200 ms by default. A
+// single server does not heed it.
+func WithElectionDelay(d time.Duration) Option {
+	return func(c *config) { c.cluster.electionDelay = d }
+}
+
+// WithStepDownDelay says how long a leader that is cut off from the majority goes on calling itself the leader, 500 ms by
+// default. Meanwhile it takes writes, which are not acknowledged. A single server does not heed it.
+func WithStepDownDelay(d time.Duration) Option {
+	return func(c *config) { c.cluster.stepDownDelay = d }
+}
+
+// Cluster is several servers that keep one log. One of them leads: it alone writes, and every node that it reaches has
+// what it writes at once. A write is acknowledged when a majority of the nodes has it. A leader that does not reach a
+// majority holds writes back; they are answered with CommitTimeout after two seconds, are written after all if the leader
+// finds the others again before they elect another, and are lost otherwise.
+//
+// Nodes have the numbers from 0 on. The methods may be called by any goroutine at any time, and panic for a number that
+// no node has.
+type Cluster struct {
+	nodes []*node
+
+	mu      *sync.Mutex // guards everything below and all nodes; the cores' lock
+	delays  clusterConfig
+	epoch   int       // the number of the last election
+	electAt time.Time // when the majority elects a leader; zero while it has one, or there is no majority
+	info    func(*esproto.NotHandled_LeaderInfo)
+
+	alarms *alarms
+	alarm  *alarm // for what is due next
+}
+
+// RunCluster starts a cluster that is closed when the test ends. It fails the test if the cluster cannot be started.
+func RunCluster(t testing.TB, nodes int, opts ...Option) *Cluster {
+	t.Helper()
+	c, err := StartCluster(nodes, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// StartCluster starts a cluster of so many nodes, which Close ends. Node 0 leads at first. The options are those of Start
+// and apply to every node; addresses that they give must have the port 0.
+func StartCluster(nodes int, opts ...Option) (*Cluster, error) {
+	if nodes < 1 {
+		return nil, fmt.Errorf("estest: %d nodes are no cluster", nodes)
+	}
+	c := &Cluster{mu: new(sync.Mutex)}
+	for i := range nodes {
+		s, err := newServer(opts)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.cfg.fitsCluster(); err != nil {
+			return nil, err
+		}
+		c.add(i, s)
+	}
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	for _, n := range c.nodes {
+		if err := n.srv.start(); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	return c, c.Elect(0)
+}
+
+// fitsCluster reports options that several nodes cannot have at a time, and gives the others their defaults.
+func (c *config) fitsCluster() error {
+	for _, addr := range []string{c.tcpAddr, c.httpAddr} {
+		if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
+			return fmt.Errorf("estest: the address %q cannot be that of each node: the port must be 0", addr)
+		}
+	}
+	d := &c.cluster
+	if d.electionDelay < 0 || d.stepDownDelay < 0 {
+		return errors.New("estest: election and step-down delay must not be negative")
+	}
+	if d.electionDelay == 0 {
+		d.electionDelay = 200 * time.Millisecond
+	}
+	if d.stepDownDelay == 0 {
+		d.stepDownDelay = 500 * time.Millisecond
+	}
+	return nil
+}
+
+func (c *Cluster) add(i int, s *Server) {
+	n := &node{cluster: c, index: i, srv: s, core: s.core, known: make(map[int]Member)}
+	s.node, s.core.mu, s.core.replicate = n, c.mu, n.replicate
+	c.delays = s.cfg.cluster
+	c.nodes = append(c.nodes, n)
+}
+
+// begin gives all nodes the same log. Nothing else runs yet.
+func (c *Cluster) begin() error {
+	first := c.nodes[0]
+	c.alarms = newAlarms(first.core.clock)
+	if err := first.core.begin(first.srv.cfg.snapshot); err != nil {
+		return err
+	}
+	first.core.forgetGroups() // until it leads
+	for _, n := range c.nodes[1:] {
+		n.core.users, n.core.transact = first.core.users, first.core.transact
+		n.core.catchUp(first.core)
+	}
+	return nil
+}
+
+// Close ends all nodes and everything that was started. Closing it again does nothing.
+func (c *Cluster) Close() error {
+	c.alarms.stop()
+	var errs []error
+	for _, n := range c.nodes {
+		errs = append(errs, n.srv.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Size returns the number of nodes.
+func (c *Cluster) Size() int { return len(c.nodes) }
+
+// Node returns the server of a node: its addresses, and what can be done to a single server. To close it is to kill the
+// node.
+func (c *Cluster) Node(i int) *Server { return c.nodes[i].srv }
+
+// ConnectionString returns how to find the cluster, by the gossip of its nodes, as the administrator.
+func (c *Cluster) ConnectionString() string {
+	addrs := make([]string, len(c.nodes))
+	for i, n := range c.nodes {
+		addrs[i] = n.srv.HTTPAddr()
+	}
+	return "GossipSeeds=" + strings.Join(addrs, ",") + "; DefaultUserCredentials=admin:changeit"
+}
+
+// Leader returns the number of the node that leads the majority, or -1 if there is none at the moment.
+func (c *Cluster) Leader() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.leader(); l != nil {
+		return l.index
+	}
+	return -1
+}
+
+// Kill ends a node's process: connections are cut, and the others elect a leader if it was theirs. It does nothing to a
+// node that is dead.
+func (c *Cluster) Kill(i int) error { return c.nodes[i].srv.Close() }
+
+// Restart starts the process of a node on the ports and the data that it had, after killing it if it lives. The node
+// follows the leader as soon as it reaches one.
+func (c *Cluster) Restart(i int) error {
+	s := c.nodes[i].srv
+	s.life.Lock()
+	defer s.life.Unlock()
+	if err := s.shutdown(); err != nil {
+		return err
+	}
+	return s.listen()
+}
+
+// Elect makes a node the leader at once. It fails if the node does not reach a majority.
+func (c *Cluster) Elect(i int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nodes[i]
+	if n.up && n.role == RoleLeader && n.quorum {
+		return nil
+	}
+	side := n.side()
+	if !c.isMajority(side) {
+		return fmt.Errorf("estest: node %d does not reach a majority", i)
+	}
+	n.core.catchUp(newest(side).core)
+	n.lead()
+	c.settle()
+	return nil
+}
+
+// Partition cuts the network between the given nodes, which go on to reach each other, and all the others. Clients reach
+// every node as before. A further call cuts in addition.
+func (c *Cluster) Partition(nodes ...int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, n := range c.nodes {
+		inside := false
+		for _, p := range nodes {
+			inside = inside || p == i
+		}
+		n.network = append(n.network, inside)
+	}
+	c.settle()
+}
+
+// Heal ends all partitions. A node that wrote what the leader does not have forgets that, and starts anew for it.
+func (c *Cluster) Heal() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		n.network = nil
+	}
+	c.settle()
+}
+
+// SetLeaderInfo lets change have a hand in what nodes say of the leader when they refuse a request as NotLeader. It is
+// called with the lock of the cluster held, so it must not call the cluster. With nil they tell the truth again.
+func (c *Cluster) SetLeaderInfo(change func(info *esproto.NotHandled_LeaderInfo)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.info = change
+}

@@ -1,0 +1,93 @@
+package estest
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Member is what gossip tells of a node.
+type Member struct {
+	Node       int // its number in the Cluster
+	Role       Role
+	Alive      bool
+	TCPAddr    string    // host:port; empty if it is to be told that there is none
+	HTTPAddr   string    // host:port
+	Time       time.Time // when it was so
+	InstanceID string    // of the node's process
+	LastCommit int64     // position of the last record
+	LogEnd     int64     // where the next record goes
+
+	// The epoch that the node has heard of last.
+	EpochNumber   int
+	EpochID       string
+	EpochPosition int64
+}
+
+// Members returns what the gossip of a node tells now.
+func (c *Cluster) Members(i int) []Member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes[i].members()
+}
+
+// SetGossip lets lie have a hand in what the gossip of a node tells: it is called for each request with the truth, as far
+// as the node knows it, and returns what is told. It is called with the lock of the cluster held, so it must not call the
+// cluster. With nil the node tells the truth again.
+//
+// Gossip that lags is what Members returned some time ago:
+//
+//	old := cluster.Members(1)
+//	cluster.SetGossip(1, func([]estest.Member) []estest.Member { return old })
+func (c *Cluster) SetGossip(i int, lie func(members []Member) []Member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes[i].lie = lie
+}
+
+// members is what a node tells of its cluster. Nodes that it does not reach are what they were, but dead.
+func (n *node) members() []Member {
+	n.listen()
+	list := slices.Collect(maps.Values(n.known))
+	slices.SortFunc(list, func(a, b Member) int { return a.Node - b.Node })
+	if n.lie != nil {
+		list = n.lie(list)
+	}
+	return list
+}
+
+// listen notes what a node hears of all others.
+func (n *node) listen() {
+	for _, o := range n.cluster.nodes {
+		if n.hears(o) {
+			n.known[o.index] = o.member()
+		} else if m, ok := n.known[o.index]; ok {
+			m.Alive = false
+			n.known[o.index] = m
+		}
+	}
+}
+
+// member is what a node says of itself.
+func (n *node) member() Member {
+	return Member{
+		Node: n.index, Role: n.role, Alive: true, TCPAddr: n.addr, HTTPAddr: n.web, Time: n.core.now(),
+		InstanceID: n.core.instance, LastCommit: n.core.lastCommit, LogEnd: n.core.end,
+		EpochNumber: n.epoch.number, EpochID: n.epoch.id, EpochPosition: n.epoch.position,
+	}
+}
+
+// state is what servers call a role.
+func (p *persona) state(r Role) string {
+	switch {
+	case r == RoleLeader && p.since(era20):
+		return "Leader"
+	case r == RoleLeader:
+		return "Master"
+	case r == RoleFollower && p.since(era20):
+		return "Follower"
+	case r == RoleFollower:
+		return "Slave"
+	}
+	return "Unknown"
+}

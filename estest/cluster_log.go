@@ -1,0 +1,53 @@
+package estest
+
+// catchUp adds to the log what another one has beyond it. Where the other has not all of this one, this one begins anew:
+// truncated is true then.
+func (c *core) catchUp(from *core) (truncated bool) {
+	if n := len(c.log); n > len(from.log) || n > 0 && !c.log[n-1].copies(from.log[n-1]) {
+		c.forgetLog()
+		truncated = true
+	}
+	for len(c.log) < len(from.log) {
+		c.take(from.log[len(c.log):])
+	}
+	c.end, c.lastCommit = from.end, from.lastCommit
+	return truncated
+}
+
+// copies reports whether two records are the same one in the logs of two nodes.
+func (r *record) copies(o *record) bool { return r.id == o.id && r.prepare == o.prepare }
+
+// take commits the first of the records, and those behind it that are of the same stream.
+func (c *core) take(recs []*record) {
+	s := c.streamFor(recs[0].stream.name)
+	var own []*record
+	for _, r := range recs {
+		if r.stream != recs[0].stream {
+			break
+		}
+		mine := *r
+		mine.stream = s
+		own = append(own, &mine)
+	}
+	c.commit(own)
+}
+
+// forgetLog empties the log. Nobody is told: whoever reads from it must be cut off.
+func (c *core) forgetLog() {
+	clear(c.streams)
+	c.log, c.end, c.lastCommit = nil, firstPosition, -1
+	c.ids.clear()
+}
+
+// dropGroups ends the groups of a node that leads no longer. Their clients are unsubscribed.
+func (c *core) dropGroups() {
+	for _, g := range c.groups {
+		c.dropClients(g)
+	}
+	c.forgetGroups()
+}
+
+func (c *core) forgetGroups() {
+	clear(c.groups)
+	clear(c.byGroup)
+}

@@ -1,0 +1,297 @@
+package estest
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Role is what a node is in its cluster.
+type Role int
+
+// The roles.
+const (
+	RoleUnknown  Role = iota // it knows of no leader
+	RoleFollower             // it has what the leader writes
+	RoleLeader
+)
+
+// node is a server's place in a cluster. All of it is guarded by the lock that the cores share. A nil node is that of a
+// single server, to which nothing of this happens.
+type node struct {
+	cluster *Cluster
+	index   int
+	srv     *Server
+	core    *core
+	addr    string // for TCP, once it has listened
+	web     string // for HTTP
+
+	up      bool
+	paused  bool   // its process hangs: it hears nobody, nobody hears it, and it changes nothing
+	network []bool // for each partition, on which side it is
+
+	role   Role
+	leader *node // whom it follows, or itself; nil while it knows of none
+	quorum bool  // of a leader: it reaches a majority
+	epoch  epoch // the last one that it heard of
+	stepAt time.Time
+	held   []*heldWrite // the oldest first
+	lost   bool         // it has given up the leadership with writes that it held
+
+	known map[int]Member // what it last heard of the others
+	lie   func([]Member) []Member
+}
+
+// epoch is the reign of a leader.
+type epoch struct {
+	number   int
+	id       string
+	position int64
+}
+
+// joins tells the cluster that the process of a node has started.
+func (n *node) joins() {
+	if n == nil {
+		return
+	}
+	n.cluster.mu.Lock()
+	defer n.cluster.mu.Unlock()
+	n.core.instance = uuid.NewString()
+	n.up, n.addr, n.web = true, n.srv.Addr(), n.srv.HTTPAddr()
+	n.cluster.settle()
+}
+
+// leaves tells the cluster that the process of a node ends, and forgets what a process forgets.
+func (n *node) leaves() {
+	if n == nil {
+		return
+	}
+	n.cluster.mu.Lock()
+	defer n.cluster.mu.Unlock()
+	n.up, n.paused = false, false
+	n.role, n.leader, n.held, n.lost = RoleUnknown, nil, nil, false
+	n.core.ids.clear()
+	n.core.forgetGroups()
+	n.cluster.settle()
+}
+
+// hangs tells the cluster that the process of a node hangs, or does so no more.
+func (n *node) hangs(paused bool) {
+	if n == nil {
+		return
+	}
+	n.cluster.mu.Lock()
+	defer n.cluster.mu.Unlock()
+	n.paused = paused && n.up
+	n.quorum = n.quorum && !paused
+	n.cluster.settle()
+}
+
+// hears reports whether two nodes reach each other.
+func (n *node) hears(o *node) bool {
+	return n == o || n.up && o.up && !n.paused && !o.paused && slices.Equal(n.network, o.network)
+}
+
+// side returns the nodes that a node reaches, itself included.
+func (n *node) side() []*node {
+	return slices.DeleteFunc(slices.Clone(n.cluster.nodes), func(o *node) bool { return !n.hears(o) })
+}
+
+// newest returns the node of a side that has the most recent log, which has all that was acknowledged if the side is a
+// majority.
+func newest(side []*node) *node {
+	return slices.MaxFunc(side, func(a, b *node) int {
+		return cmp.Or(
+			cmp.Compare(a.epoch.number, b.epoch.number), cmp.Compare(len(a.core.log), len(b.core.log)),
+			cmp.Compare(len(a.held), len(b.held)), cmp.Compare(b.index, a.index))
+	})
+}
+
+func (c *Cluster) isMajority(side []*node) bool { return len(side) > len(c.nodes)/2 }
+
+// leader returns the node that leads the majority; nil if there is none.
+func (c *Cluster) leader() *node {
+	for _, n := range c.nodes {
+		if n.up && n.role == RoleLeader && n.quorum {
+			return n
+		}
+	}
+	return nil
+}
+
+// schedule has settle called when something is due by the clock.
+func (c *Cluster) schedule() {
+	if c.alarm != nil {
+		c.alarm.callOff()
+		c.alarm = nil
+	}
+	if due := c.due(); !due.IsZero() {
+		c.alarm = c.alarms.after(due.Sub(c.alarms.clock.Now()), func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.settle()
+		})
+	}
+}
+
+// due returns when something is due next; zero if nothing is.
+func (c *Cluster) due() (next time.Time) {
+	note := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	note(c.electAt)
+	for _, n := range c.nodes {
+		if n.paused {
+			continue
+		}
+		note(n.stepAt)
+		for _, w := range n.held {
+			note(w.answerAt)
+		}
+	}
+	return next
+}
+
+// settle brings the nodes in line with who reaches whom and with the clock. It is called after every change of that.
+func (c *Cluster) settle() {
+	now := c.alarms.clock.Now()
+	done := make(map[*node]bool)
+	majority := false
+	for _, n := range c.nodes {
+		if n.up && !n.paused && !done[n] {
+			side := n.side()
+			for _, o := range side {
+				done[o] = true
+			}
+			majority = majority || c.isMajority(side)
+			c.settleSide(side, now)
+		}
+	}
+	if !majority {
+		c.electAt = time.Time{}
+	}
+	for _, n := range c.nodes {
+		n.answerLate(now)
+		n.listen()
+	}
+	c.schedule()
+}
+
+// settleSide settles nodes that reach each other.
+func (c *Cluster) settleSide(side []*node, now time.Time) {
+	leader := c.leaderOf(side)
+	if c.isMajority(side) {
+		leader = c.elected(side, leader, now)
+	} else if leader != nil {
+		leader = leader.withoutMajority(now, c.delays.stepDownDelay)
+	}
+	for _, n := range side {
+		switch {
+		case n == leader:
+		case leader == nil:
+			n.become(RoleUnknown, nil)
+		default:
+			n.follow(leader)
+		}
+	}
+	if leader != nil && leader.quorum {
+		leader.writeHeld()
+	}
+}
+
+// leaderOf returns who leads a side: the last one elected of those who call themselves leader.
+func (c *Cluster) leaderOf(side []*node) (leader *node) {
+	for _, n := range side {
+		if n.role == RoleLeader && (leader == nil || n.epoch.number > leader.epoch.number) {
+			leader = n
+		}
+	}
+	return leader
+}
+
+// elected returns the leader of the majority, after an election if that is due; nil while there is none.
+func (c *Cluster) elected(side []*node, leader *node, now time.Time) *node {
+	if leader != nil {
+		c.electAt, leader.stepAt, leader.quorum = time.Time{}, time.Time{}, true
+		return leader
+	}
+	if c.electAt.IsZero() {
+		c.electAt = now.Add(c.delays.electionDelay)
+	}
+	if now.Before(c.electAt) {
+		return nil
+	}
+	c.electAt = time.Time{}
+	leader = newest(side)
+	leader.lead()
+	return leader
+}
+
+// withoutMajority is what becomes of a leader that does not reach a majority: it goes on for a while. It returns nil when
+// that is over.
+func (n *node) withoutMajority(now time.Time, patience time.Duration) *node {
+	n.quorum = false
+	if n.stepAt.IsZero() {
+		n.stepAt = now.Add(patience)
+	}
+	if now.Before(n.stepAt) {
+		return n
+	}
+	return nil
+}
+
+// lead makes a node the leader.
+func (n *node) lead() {
+	c := n.cluster
+	c.epoch++
+	n.become(RoleLeader, n)
+	n.quorum, n.epoch = true, epoch{number: c.epoch, id: uuid.NewString(), position: n.core.end}
+	n.core.ids.clear()
+	n.core.restartGroups()
+}
+
+// follow lets a node have what the leader has.
+func (n *node) follow(leader *node) {
+	n.become(RoleFollower, leader)
+	n.epoch = leader.epoch
+	if truncated := n.core.catchUp(leader.core); truncated || n.lost || len(n.held) > 0 {
+		n.startAnew()
+	}
+}
+
+// become changes what a node is. Who was the leader unsubscribes the clients of its groups.
+func (n *node) become(role Role, leader *node) {
+	if n.role == RoleLeader && role != RoleLeader {
+		n.core.dropGroups()
+		n.quorum, n.stepAt, n.lost = false, time.Time{}, len(n.held) > 0
+	}
+	n.role, n.leader = role, leader
+}
+
+// startAnew is what a node does that has to cut off the end of its log: its process ends and starts again.
+func (n *node) startAnew() {
+	n.held, n.lost = nil, false
+	n.core.instance = uuid.NewString()
+	for c := range n.core.conns {
+		c.forget()
+	}
+	for c := range n.core.conns {
+		c.end()
+	}
+}
+
+// replicate lets the followers of a node have what it has written.
+func (n *node) replicate() {
+	if n.role != RoleLeader {
+		return
+	}
+	for _, o := range n.cluster.nodes {
+		if o != n && o.role == RoleFollower && o.leader == n && o.hears(n) {
+			o.core.catchUp(n.core)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package estest
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -26,37 +28,47 @@ const everyone = "$all"
 // acl is who has which right; nil where it does not say.
 type acl [rights][]string
 
-func parseACL(raw json.RawMessage) *acl {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(raw, &fields) != nil {
-		return nil
+func parseACL(raw json.RawMessage) (*acl, error) {
+	fields, err := parseObject(raw)
+	if err != nil {
+		return nil, err
 	}
 	var a acl
-	for r, key := range rightKeys {
-		a[r] = parseRoles(fields[key])
+	for key, raw := range fields {
+		r := slices.Index(rightKeys[:], key)
+		if r < 0 {
+			return nil, fmt.Errorf("%q is no right", key)
+		}
+		if a[r], err = parseRoles(raw); err != nil {
+			return nil, err
+		}
 	}
-	return &a
+	return &a, nil
 }
 
 // parseRoles reads a role or a list of roles. An empty list is not the same as none: it leaves the administrators.
-func parseRoles(raw json.RawMessage) []string {
-	var one string
-	var list []string
-	switch {
-	case raw == nil || string(raw) == "null":
-		return nil
-	case json.Unmarshal(raw, &one) == nil:
-		return []string{one}
-	case json.Unmarshal(raw, &list) == nil:
-		return append([]string{}, list...)
+func parseRoles(raw json.RawMessage) ([]string, error) {
+	var one *string
+	if json.Unmarshal(raw, &one) == nil && one != nil {
+		return []string{*one}, nil
 	}
-	return nil
+	var list []*string
+	if err := json.Unmarshal(raw, &list); err != nil || list == nil {
+		return nil, fmt.Errorf("%s is neither a role nor a list of roles", raw)
+	}
+	roles := make([]string, len(list))
+	for i, role := range list {
+		if role == nil {
+			return nil, errors.New("a role is null")
+		}
+		roles[i] = *role
+	}
+	return roles, nil
 }
 
 var (
-	defaultUserACL   = acl{{everyone}, {everyone}, {everyone}, {everyone}, {everyone}}
-	defaultSystemACL = acl{{groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}}
-	allACL           = acl{{groupAdmins}, {}, {}, {groupAdmins}, {groupAdmins}}
+	builtinUserACL   = acl{{everyone}, {everyone}, {everyone}, {everyone}, {everyone}}
+	builtinSystemACL = acl{{groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}}
 )
 
 const (
@@ -64,30 +76,45 @@ const (
 	allStream      = "$all"
 )
 
-// defaultACL reads the defaults that $settings sets, and falls back, right by right, to the built-in ones.
-func (c *core) defaultACL(name string) *acl {
-	system := strings.HasPrefix(name, "$")
-	def := defaultUserACL
-	key := "$userStreamAcl"
-	if system {
-		def, key = defaultSystemACL, "$systemStreamAcl"
+// defaults are the rights on streams whose metadata does not say.
+type defaults struct{ user, system acl }
+
+// parseDefaults reads an event of $settings. What it leaves out is as built in, right by right; if it is not what it should
+// be, everything is.
+func parseDefaults(data []byte) defaults {
+	builtin := defaults{user: builtinUserACL, system: builtinSystemACL}
+	fields, err := parseObject(data)
+	if err != nil {
+		return builtin
 	}
-	s := c.stream(settingsStream)
-	if s == nil || s.last() < 0 || s.hardDeleted() {
-		return &def
-	}
-	var settings map[string]json.RawMessage
-	if json.Unmarshal(s.at(s.last()).data, &settings) != nil || settings[key] == nil {
-		return &def
-	}
-	if set := parseACL(settings[key]); set != nil {
+	d := builtin
+	for key, def := range map[string]*acl{"$userStreamAcl": &d.user, "$systemStreamAcl": &d.system} {
+		raw, ok := fields[key]
+		if !ok {
+			continue
+		}
+		set, err := parseACL(raw)
+		if err != nil {
+			return builtin
+		}
 		for r := range set {
 			if set[r] != nil {
 				def[r] = set[r]
 			}
 		}
 	}
-	return &def
+	return d
+}
+
+// loadDefaults reads $settings as a process does when it begins. Later it takes every event that is written there.
+func (c *core) loadDefaults() {
+	var data []byte
+	if s := c.stream(settingsStream); s != nil && !s.hardDeleted() && s.last() >= 0 {
+		if r := s.visible(s.last(), c.now()); r != nil {
+			data = r.data
+		}
+	}
+	c.defaults = parseDefaults(data)
 }
 
 // allowed reports whether u, nil for nobody in particular, has a right on a stream. The rights on a metadata stream are
@@ -130,10 +157,10 @@ func (c *core) roles(r right, name string) []string {
 	if s := c.stream(name); s != nil && s.meta.acl != nil && s.meta.acl[r] != nil {
 		return s.meta.acl[r]
 	}
-	if name == allStream {
-		return allACL[r]
+	if strings.HasPrefix(name, "$") {
+		return c.defaults.system[r]
 	}
-	return c.defaultACL(name)[r]
+	return c.defaults.user[r]
 }
 
 // mayManageGroups reports whether u may create, update and delete persistent subscription groups.

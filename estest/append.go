@@ -113,8 +113,7 @@ func (c *core) write(name string, events []event) int64 {
 		return c.writeNothing(name)
 	}
 	s := c.streamFor(name)
-	revived := c.softDeletedTarget(name)
-	soft, next := s.softDeleted(), s.last()+1
+	soft, revived, next := s.softDeleted(), c.revivedBy(name), s.last()+1
 	recs := make([]*record, len(events))
 	for i := range events {
 		recs[i] = c.newRecord(s, next+int64(i), &events[i])
@@ -122,10 +121,10 @@ func (c *core) write(name string, events []event) int64 {
 	c.commit(recs)
 	last := recs[len(recs)-1]
 	if soft {
-		c.recreate(s, next)
+		c.showFrom(s, next)
 	}
 	if revived != nil {
-		c.undelete(revived, last)
+		c.showFrom(revived, revived.last()+1)
 	}
 	return last.commit
 }
@@ -133,11 +132,13 @@ func (c *core) write(name string, events []event) int64 {
 // writeNothing is the write of an empty list: it takes a place in the log but makes no event. It brings a soft-deleted
 // stream back all the same.
 func (c *core) writeNothing(name string) int64 {
-	pos := c.end
-	c.end += int64(recordOverhead + len(name))
+	pos := c.takePlace(recordOverhead + len(name))
 	c.lastCommit = pos
 	if s := c.stream(name); s != nil && s.softDeleted() {
-		c.recreate(s, s.last()+1)
+		c.showFrom(s, s.last()+1)
+	}
+	if s := c.revivedBy(name); s != nil {
+		c.showFrom(s, s.last()+1)
 	}
 	return pos
 }

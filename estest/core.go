@@ -24,10 +24,13 @@ type core struct {
 	streams    map[string]*stream
 	log        []*record // in the order of their positions
 	end        int64     // where the next record goes
+	began      int64     // where the log ended when the process began
+	marks      []int64   // where the records begin that are not events with a place of their own, in order
 	lastCommit int64     // position of the last record; -1 without one
 	ids        idCache
 	transact   map[int64]*transaction
 	users      map[string]*user
+	defaults   defaults
 	conns      map[*conn]struct{}
 	volatile   map[esproto.CorrelationID]*volatileSub
 	byStream   map[string][]*volatileSub // the same by stream; "" is all streams
@@ -51,6 +54,7 @@ func (c *core) begin(snap *Snapshot) error {
 	if snap != nil {
 		return c.restore(snap)
 	}
+	c.loadDefaults()
 	for _, u := range builtinUsers() {
 		c.saveUser(u, userCreated)
 	}
@@ -64,6 +68,8 @@ func newGUID() esproto.GUID { return esproto.NewGUID(uuid.New()) }
 func (c *core) restart() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.began = c.end
 	c.ids.clear()
+	c.loadDefaults()
 	c.restartGroups()
 }

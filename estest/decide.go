@@ -26,7 +26,7 @@ const (
 // decide is the server's decision table for writes, deletes and commits. ids yields the ids of the events.
 func (c *core) decide(name string, expected int64, ids func(i int) (esproto.GUID, bool)) decision {
 	s := c.stream(name)
-	if c.hardDeleted(name) {
+	if c.hardDeleted(name) && !c.writerKnows(s) {
 		return decision{kind: decideDeleted}
 	}
 	current := int64(-1)
@@ -56,6 +56,12 @@ func (c *core) hardDeleted(name string) bool {
 	}
 	s := c.stream(name)
 	return s != nil && s.hardDeleted()
+}
+
+// writerKnows reports whether s is a metadata stream that this process has written to. The writer remembers its last
+// number, and does not notice that it is deleted with its stream.
+func (c *core) writerKnows(s *stream) bool {
+	return s != nil && isMetastream(s.name) && !s.hardDeleted() && s.last() >= 0 && s.at(s.last()).commit >= c.began
 }
 
 func (c *core) hasMetadata(name string) bool {

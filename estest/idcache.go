@@ -2,35 +2,39 @@ package estest
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
-// maxCachedIDs is how many event ids a leader remembers: some 8 MiB at 28 bytes and twice the stream's name each.
-const maxCachedIDs = 8 << 20 / 64
+// Limits of what a leader remembers.
+const (
+	maxCachedIDs  = 8 << 20 // bytes, by the server's own count
+	cachedIDBytes = 28      // and two for each letter of the stream's name
+)
 
 // idCache is what a leader remembers of the events that it wrote: for each id the first stream and number that had it.
 // It is what idempotency with the versions Any and StreamExists rests on, and is lost with the process.
 type idCache struct {
 	by    map[esproto.GUID]*record
-	order []esproto.GUID // a ring of the keys of by, once it is full
-	next  int
+	order queue[esproto.GUID]
+	size  int
 }
 
+func cachedSize(r *record) int { return cachedIDBytes + 2*len(r.stream.name) }
+
+// add counts an id again that it knows, as the server does: of a stream that repeats ids it remembers less.
 func (c *idCache) add(r *record) {
 	if c.by == nil {
 		c.by = make(map[esproto.GUID]*record)
 	}
-	if known, ok := c.by[r.id]; ok {
-		if known.stream == r.stream {
-			c.by[r.id] = r // the newest number counts
+	for c.size > maxCachedIDs && c.order.len() > 0 {
+		oldest := c.order.pop()
+		if known := c.by[oldest]; known != nil {
+			c.size -= cachedSize(known)
+			delete(c.by, oldest)
 		}
-		return
 	}
-	if len(c.order) < maxCachedIDs {
-		c.order = append(c.order, r.id)
-	} else {
-		delete(c.by, c.order[c.next])
-		c.order[c.next] = r.id
-		c.next = (c.next + 1) % maxCachedIDs
+	c.size += cachedSize(r)
+	c.order.push(r.id)
+	if c.by[r.id] == nil {
+		c.by[r.id] = r
 	}
-	c.by[r.id] = r
 }
 
 // lookup returns the event of stream s that had the id; nil if it is not known.

@@ -1,11 +1,13 @@
 package estest
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
 	"strings"
 	"time"
-
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 // metadata is what a stream's metadata says that matters to the server.
@@ -20,69 +22,90 @@ const metadataType = "$metadata"
 
 func isMetastream(name string) bool { return strings.HasPrefix(name, "$$") }
 
-// parseMetadata reads an event of a metadata stream. Values that make no sense are ignored, one by one.
-func parseMetadata(r *record) (m metadata) {
-	var raw map[string]json.RawMessage
-	if !r.json || json.Unmarshal(r.data, &raw) != nil {
-		return m
+// parseMetadata reads an event of a metadata stream. Numbers that are out of range are ignored, one by one; if anything
+// else is wrong the stream has no metadata at all.
+func parseMetadata(r *record) metadata {
+	if !r.json {
+		return metadata{}
 	}
-	if n, ok := jsonInt(raw["$maxCount"]); ok && n > 0 {
-		m.maxCount = n
+	fields, err := parseObject(r.data)
+	if err != nil {
+		return metadata{}
 	}
-	if n, ok := jsonInt(raw["$maxAge"]); ok && n > 0 {
-		m.maxAge = time.Duration(min(n, int64(1<<63-1)/int64(time.Second))) * time.Second
+	var m metadata
+	var seconds, cacheControl int64
+	var temporary bool
+	err = errors.Join(
+		parseField(fields, "$maxCount", &m.maxCount), parseField(fields, "$maxAge", &seconds),
+		parseField(fields, "$tb", &m.truncateBefore), parseField(fields, "$tmp", &temporary),
+		parseField(fields, "$cacheControl", &cacheControl),
+	)
+	if raw, ok := fields["$acl"]; ok && err == nil {
+		m.acl, err = parseACL(raw)
 	}
-	if n, ok := jsonInt(raw["$tb"]); ok && n >= 0 {
-		m.truncateBefore = n
+	if err != nil || seconds > maxAgeSeconds {
+		return metadata{}
 	}
-	if a, ok := raw["$acl"]; ok {
-		m.acl = parseACL(a)
-	}
+	m.maxAge = time.Duration(seconds) * time.Second
 	return m
 }
 
-func jsonInt(raw json.RawMessage) (n int64, ok bool) {
-	return n, raw != nil && json.Unmarshal(raw, &n) == nil
+// maxAgeSeconds is the greatest age that can be told.
+const maxAgeSeconds = math.MaxInt64 / int64(time.Second)
+
+// parseObject reads a JSON object; what stands behind it does not matter.
+func parseObject(data []byte) (fields map[string]json.RawMessage, err error) {
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&fields); err != nil {
+		return nil, err
+	}
+	if fields == nil {
+		return nil, errors.New("null is no object")
+	}
+	return fields, nil
+}
+
+// parseField reads a field that need not be there, but must not be null.
+func parseField[T int64 | bool](fields map[string]json.RawMessage, key string, v *T) error {
+	raw, ok := fields[key]
+	if !ok {
+		return nil
+	}
+	if string(raw) == "null" {
+		return fmt.Errorf("%s is null", key)
+	}
+	return json.Unmarshal(raw, v)
 }
 
 // softDeleteData is the metadata that a soft delete leaves: everything else is gone.
 var softDeleteData = []byte(`{"$tb":9223372036854775807}`)
 
-// recreate writes the metadata that makes a soft-deleted stream visible again from number first on.
-func (c *core) recreate(s *stream, first int64) {
+// showFrom follows a write that brings a soft-deleted stream back, to the stream itself or to its metadata: the server adds
+// a copy of the metadata that hides what is below first. It does not if the metadata is no JSON object.
+func (c *core) showFrom(s *stream, first int64) {
 	meta := c.streamFor("$$" + s.name)
-	last := meta.at(meta.last())
-	data := withTruncateBefore(last.data, first)
-	c.systemAppend(meta.name, metadataType, true, data, nil)
+	if data, ok := withTruncateBefore(meta.at(meta.last()).data, first); ok {
+		c.systemAppend(meta.name, metadataType, true, data, nil)
+	}
 }
 
 // withTruncateBefore sets $tb in a metadata object and keeps its other keys.
-func withTruncateBefore(data []byte, first int64) []byte {
-	m := make(map[string]json.RawMessage)
-	if json.Unmarshal(data, &m) != nil {
-		m = make(map[string]json.RawMessage)
+func withTruncateBefore(data []byte, first int64) (b []byte, ok bool) {
+	var m map[string]json.RawMessage
+	if json.Unmarshal(data, &m) != nil || m == nil {
+		return nil, false
 	}
 	m["$tb"], _ = json.Marshal(first)
-	b, _ := json.Marshal(m) // a map of valid JSON
-	return b
+	b, _ = json.Marshal(m) // a map of valid JSON
+	return b, true
 }
 
-// undelete follows a user's metadata for a soft-deleted stream: it brings the stream back, and if it is JSON the server
-// adds a copy that hides the old events.
-func (c *core) undelete(s *stream, written *record) {
-	var m map[string]json.RawMessage
-	if !written.json || json.Unmarshal(written.data, &m) != nil {
-		return
-	}
-	c.systemAppend("$$"+s.name, metadataType, true, withTruncateBefore(written.data, s.last()+1), nil)
-}
-
-// softDeletedTarget returns the soft-deleted stream that a write to the metadata stream name brings back, if any.
-func (c *core) softDeletedTarget(name string) *stream {
+// revivedBy returns the soft-deleted stream that a write to the metadata stream name brings back, if any. It must be asked
+// before the write.
+func (c *core) revivedBy(name string) *stream {
 	if !isMetastream(name) {
 		return nil
 	}
-	if s := c.stream(name[2:]); s != nil && s.softDeleted() && s.last() >= 0 && s.last() != esproto.DeletedStream {
+	if s := c.stream(name[2:]); s != nil && s.softDeleted() {
 		return s
 	}
 	return nil

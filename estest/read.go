@@ -31,6 +31,9 @@ func (c *core) readOne(u *user, name string, number int64, resolveLinks bool) (e
 	if !c.allowed(u, rightRead, name) {
 		return esproto.ReadEventCompleted_AccessDenied, nil, nil
 	}
+	if name == "$" && !c.persona.since(era20) {
+		return esproto.ReadEventCompleted_Error, nil, nil // two characters cannot be cut off; see withoutEvent
+	}
 	if c.hardDeleted(name) {
 		return esproto.ReadEventCompleted_StreamDeleted, nil, nil
 	}
@@ -58,7 +61,7 @@ func (c *core) withoutEvent(name string, result esproto.ReadEventCompleted_ReadE
 	if len(name) < 2 || name[0] != '$' || c.persona.since(era20) && !isMetastream(name) {
 		return result
 	}
-	if s := c.stream(name[2:]); s != nil && s.last() >= 0 && !s.softDeleted() {
+	if s := c.stream(name[2:]); s != nil && s.last() >= 0 && !s.hardDeleted() {
 		return esproto.ReadEventCompleted_Success
 	}
 	return result

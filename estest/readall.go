@@ -18,18 +18,38 @@ func (p position) before(q position) bool {
 
 func (r *record) position() position { return position{r.commit, r.prepare} }
 
-// after is the position to read on from behind a record: in a transaction within its commit, else behind the record.
-func (c *core) after(i int) position {
-	r := c.log[i]
+// afterwards is the position to read on from behind a record: in a transaction within its commit, else behind the record.
+func (r *record) afterwards() position {
 	if r.commit != r.prepare {
-		return position{r.commit, r.prepare + 1}
+		return position{r.commit, r.prepare + r.size()}
 	}
-	return position{r.commit + 1, 0}
+	return position{r.commit + r.size(), 0}
+}
+
+// backwards is the position to read backward from to what is before a record.
+func (r *record) backwards() position {
+	if r.commit != r.prepare {
+		return position{r.commit + recordOverhead, r.prepare}
+	}
+	return r.position()
+}
+
+// ending is the first position from which a record is read backward.
+func (r *record) ending() position {
+	if r.commit != r.prepare {
+		return position{r.commit + recordOverhead, r.prepare + r.size()}
+	}
+	return position{r.commit + r.size(), r.commit + r.size()}
 }
 
 // indexFrom returns the index in the log of the first record at or behind p.
 func (c *core) indexFrom(p position) int {
 	return sort.Search(len(c.log), func(i int) bool { return !c.log[i].position().before(p) })
+}
+
+// indexBefore returns how many records of the log end at or before p.
+func (c *core) indexBefore(p position) int {
+	return sort.Search(len(c.log), func(i int) bool { return p.before(c.log[i].ending()) })
 }
 
 // allPage is the result of a read of $all.
@@ -116,14 +136,16 @@ func (c *core) readAllPage(u *user, from position, scan *allScan) allPage {
 	if scan.count > esproto.MaxReadCount {
 		return bad("Read size too big, should be less than 4096 items")
 	}
-	end := position{c.end, c.end}
 	if from == (position{-1, -1}) {
-		from = end
+		from = position{c.end, c.end}
+	}
+	if from.commit < 0 || from.prepare < 0 {
+		return bad("Invalid position.")
 	}
 	if !mayRead {
 		return deniedAll(from)
 	}
-	if from.commit < 0 || from.prepare < 0 || end.before(from) || scan.count < 0 {
+	if scan.count > 0 && !c.readable(from, scan.forward) {
 		return bad("Invalid position.")
 	}
 	p := allPage{result: esproto.ReadAllEventsCompleted_Success, from: from}
@@ -131,10 +153,19 @@ func (c *core) readAllPage(u *user, from position, scan *allScan) allPage {
 	return p
 }
 
+// readable reports whether a read may begin at a position: where a record begins, or forward behind the last one.
+func (c *core) readable(from position, forward bool) bool {
+	return forward && from.commit > c.lastCommit || c.begins(from.commit)
+}
+
 // scanAll reads the records at and behind a position, or those before it, the last one first. end is true if there were
 // no more; whoever stops at the last record has not noticed.
 func (c *core) scanAll(from position, scan *allScan) (recs []*record, next position, end bool) {
-	i, next := c.indexFrom(from), from
+	i := c.indexFrom(from)
+	if !scan.forward {
+		i = c.indexBefore(from)
+	}
+	next = from
 	for seen := 0; len(recs) < scan.count && seen < scan.window; seen++ {
 		if scan.forward && i == len(c.log) || !scan.forward && i == 0 {
 			return recs, next, true
@@ -146,8 +177,8 @@ func (c *core) scanAll(from position, scan *allScan) (recs []*record, next posit
 		if !c.persona.hidden(r) && (scan.picks == nil || scan.picks(r)) {
 			recs = append(recs, r)
 		}
-		if next = r.position(); scan.forward {
-			next = c.after(i)
+		if next = r.backwards(); scan.forward {
+			next = r.afterwards()
 			i++
 		}
 	}

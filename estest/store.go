@@ -1,7 +1,7 @@
 package estest
 
 import (
-	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,8 +130,33 @@ func (c *core) placeRecord(s *stream, e *event) *record {
 		stream: s, id: e.id, typ: e.typ, json: e.json, data: e.data, metadata: e.metadata,
 		prepare: c.end, created: esproto.TimeToTicks(c.now()),
 	}
-	c.end += int64(recordOverhead + len(s.name) + len(e.typ) + len(e.data) + len(e.metadata))
+	c.end += r.size()
 	return r
+}
+
+// size is how much of the log a record takes.
+func (r *record) size() int64 {
+	return int64(recordOverhead + len(r.stream.name) + len(r.typ) + len(r.data) + len(r.metadata))
+}
+
+// takePlace gives a place in the log to a record that is no event, or none that has its place for itself.
+func (c *core) takePlace(size int) (pos int64) {
+	pos = c.end
+	c.marks = append(c.marks, pos)
+	c.end += int64(size)
+	return pos
+}
+
+// begins reports whether a record begins at a position of the log, or may.
+func (c *core) begins(pos int64) bool {
+	if pos == c.end {
+		return true
+	}
+	if _, ok := slices.BinarySearch(c.marks, pos); ok {
+		return true
+	}
+	i := c.indexFrom(position{pos, pos})
+	return i < len(c.log) && c.log[i].prepare == pos && c.log[i].commit == pos
 }
 
 // encode fixes what was open and encodes the record for all its readers. Its slices become parts of the encoding.
@@ -164,8 +189,11 @@ func (c *core) commit(recs []*record) {
 		c.log = append(c.log, r)
 		c.ids.add(r)
 		c.lastCommit = r.commit
-		if isMetastream(s.name) {
+		switch {
+		case isMetastream(s.name):
 			c.streamFor(s.name[2:]).meta = parseMetadata(r)
+		case s.name == settingsStream:
+			c.defaults = parseDefaults(r.data)
 		}
 	}
 	if c.replicate != nil {
@@ -184,20 +212,15 @@ func (c *core) systemAppend(name, typ string, json bool, data, metadata []byte) 
 }
 
 // readForward reads a window of count numbers from from on: the visible events in it, where to read on, and whether it
-// reached the end. The stream must exist and not be deleted.
+// reached the end. The stream must exist and not be deleted. At the greatest numbers there are, the window's end wraps
+// around, as it does in the server.
 func (c *core) readForward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
 	last, first, now := s.last(), s.first(), c.now()
 	windowEnd := from + int64(count) - 1
-	if windowEnd < from {
-		windowEnd = math.MaxInt64 - 1
-	}
-	switch {
-	case windowEnd < first:
+	if windowEnd < first {
 		return nil, first, false
-	case from > last:
-		return nil, last + 1, true
 	}
-	next = min(windowEnd, last) + 1
+	next = min(windowEnd+1, last+1)
 	for n := max(from, first); n <= min(windowEnd, last); n++ {
 		if r := s.visible(n, now); r != nil {
 			recs = append(recs, r)

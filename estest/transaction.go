@@ -15,6 +15,7 @@ type transaction struct {
 	expected  int64
 	events    []event
 	positions []int64
+	closed    bool // by a commit, be it in vain: what is written later is not part of it
 }
 
 func (c *conn) transactionStart(f *frame) error {
@@ -28,9 +29,9 @@ func (c *conn) transactionStart(f *frame) error {
 	}
 	reply := &esproto.TransactionStartCompleted{Result: esproto.OperationResult_Success.Enum()}
 	if c.core.allowed(f.user, rightWrite, name) {
-		reply.TransactionId = proto.Int64(c.core.end)
-		c.core.transact[c.core.end] = &transaction{stream: name, expected: expected}
-		c.core.end += int64(recordOverhead + len(name))
+		id := c.core.takePlace(recordOverhead + len(name))
+		c.core.transact[id] = &transaction{stream: name, expected: expected}
+		reply.TransactionId = proto.Int64(id)
 	} else {
 		reply.TransactionId = proto.Int64(-1)
 		reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(c.core.persona.denied())
@@ -73,9 +74,10 @@ func (c *conn) transactionWrite(f *frame) error {
 
 func (c *core) writeTransaction(t *transaction, events []event) {
 	for _, e := range events {
-		t.events = append(t.events, e)
-		t.positions = append(t.positions, c.end)
-		c.end += int64(recordOverhead + len(t.stream) + len(e.typ) + len(e.data) + len(e.metadata))
+		pos := c.takePlace(recordOverhead + len(t.stream) + len(e.typ) + len(e.data) + len(e.metadata))
+		if !t.closed {
+			t.events, t.positions = append(t.events, e), append(t.positions, pos)
+		}
 	}
 }
 
@@ -96,6 +98,8 @@ func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCo
 	if t == nil || !c.allowed(u, rightWrite, t.stream) {
 		return failedCommit(id, esproto.OperationResult_AccessDenied, c.persona.denied())
 	}
+	t.closed = true
+	c.takePlace(recordOverhead + len(t.stream))
 	d := c.decide(t.stream, t.expected, idsOf(t.events))
 	var first, last, commit int64
 	switch d.kind {
@@ -126,9 +130,8 @@ func failedCommit(id int64, result esproto.OperationResult, text string) *esprot
 
 // finishTransaction makes the events of a transaction visible. They share the position of the commit, which it returns.
 func (c *core) finishTransaction(t *transaction, first int64) (commit int64) {
-	commit = c.end
-	c.end += recordOverhead
-	s := c.stream(t.stream)
+	commit = c.takePlace(recordOverhead)
+	s, revived := c.stream(t.stream), c.revivedBy(t.stream)
 	soft := s != nil && s.softDeleted()
 	if len(t.events) == 0 {
 		c.lastCommit = commit
@@ -144,7 +147,10 @@ func (c *core) finishTransaction(t *transaction, first int64) (commit int64) {
 		c.commit(recs)
 	}
 	if soft {
-		c.recreate(s, first)
+		c.showFrom(s, first)
+	}
+	if revived != nil {
+		c.showFrom(revived, revived.last()+1)
 	}
 	return commit
 }

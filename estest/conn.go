@@ -29,9 +29,9 @@ type conn struct {
 	via  *conn // the client's connection to another node, which has forwarded a request: replies go there
 
 	// Guarded by core.mu.
-	version int32 // as IdentifyClient says; without it event numbers have 32 bits
-	user    *user // for whom frames without credentials act; nil for nobody
-	refused bool  // the last Authenticate failed, or is still being looked at: such frames are refused
+	version uint8                // as IdentifyClient says; without it event numbers have 32 bits
+	user    *user                // for whom frames without credentials act; nil for nobody
+	refused *esproto.Credentials // of an Authenticate that failed, or is still being looked at; nil otherwise
 	writes  esproto.WriteEventsView
 	ackIDs  []esproto.GUID
 
@@ -50,8 +50,9 @@ type conn struct {
 	silenced   bool // nothing is sent under silencedID
 	silencedID esproto.CorrelationID
 
-	over      bool   // nothing is to be asked of the client any more
-	beatAlarm *alarm // the next look at the pulse
+	over       bool   // nothing is to be asked of the client any more
+	beatAlarm  *alarm // the next look at the pulse
+	judgeAlarm *alarm // what becomes of a client that was asked for a sign of life
 
 	pulse pulse
 }
@@ -72,7 +73,7 @@ var (
 )
 
 func newConn(s *Server, nc net.Conn) *conn {
-	return &conn{srv: s, core: s.core, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{}), pulse: pulse{seen: -1}}
+	return &conn{srv: s, core: s.core, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 // run serves the connection until it ends.
@@ -80,7 +81,7 @@ func (c *conn) run() {
 	var wg sync.WaitGroup
 	wg.Go(c.write)
 	if c.srv.beats() {
-		c.beatAfter(c.srv.cfg.heartbeatInterval)
+		c.callAfter(&c.beatAlarm, c.srv.cfg.heartbeatInterval, c.beat)
 	}
 	err := c.read()
 	if errors.Is(err, errRejected) {

@@ -31,6 +31,22 @@ var handlers = map[esproto.Command]func(*conn, *frame) error{
 	esproto.CmdDeletePersistentSubscription:    (*conn).deletePersistent,
 	esproto.CmdPersistentSubscriptionAckEvents: (*conn).ackPersistent,
 	esproto.CmdPersistentSubscriptionNakEvents: (*conn).nakPersistent,
+
+	// The server reads these, as its nodes send them to each other, and does nothing with them.
+	esproto.CmdWriteEventsCompleted:       ignore[esproto.WriteEventsCompleted],
+	esproto.CmdTransactionStartCompleted:  ignore[esproto.TransactionStartCompleted],
+	esproto.CmdTransactionWriteCompleted:  ignore[esproto.TransactionWriteCompleted],
+	esproto.CmdTransactionCommitCompleted: ignore[esproto.TransactionCommitCompleted],
+	esproto.CmdDeleteStreamCompleted:      ignore[esproto.DeleteStreamCompleted],
+	esproto.CmdNotHandled:                 ignore[esproto.NotHandled],
+}
+
+// ignore accepts a message if it is one.
+func ignore[M any, P interface {
+	*M
+	proto.Message
+}](_ *conn, f *frame) error {
+	return proto.Unmarshal(f.payload, P(new(M)))
 }
 
 // handlersSince20 are those of commands that came with 20.6.
@@ -129,9 +145,9 @@ func (c *conn) identify(f *frame) {
 	if proto.Unmarshal(f.payload, &m) != nil {
 		return // as the real server: no reply at all
 	}
-	c.version = m.GetVersion()
+	c.version = uint8(m.GetVersion()) // the server cuts it off, too
 	c.mu.Lock()
-	c.mute = c.version < 0 || c.version > esproto.IdentifyVersion
+	c.mute = c.version > esproto.IdentifyVersion
 	c.mu.Unlock()
 	c.send(esproto.CmdClientIdentified, f.id, nil)
 }

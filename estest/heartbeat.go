@@ -12,9 +12,8 @@ type pulse struct {
 	received atomic.Int64
 	written  atomic.Int64
 
-	// What beat found the last time; its calls follow each other.
-	seen, said int64
-	asked      bool
+	seen, said int64       // what beat found the last time; its calls follow each other
+	waiting    atomic.Bool // for a sign of life
 }
 
 func (p *pulse) sent() { p.written.Add(1) }
@@ -44,50 +43,65 @@ func (w *watched) Read(b []byte) (int, error) {
 // beats reports whether the server asks its clients for signs of life.
 func (s *Server) beats() bool { return s.cfg.clock == nil || s.cfg.heartbeatSet }
 
-// beat asks a silent client for a sign of life, and ends the connection without a word if it gives none.
+// beat asks a silent client for a sign of life. Since 5.0 the server also speaks when it has said nothing for a while, so
+// that the client knows who lives, and looks again while it waits.
 func (c *conn) beat() {
 	p := &c.pulse
-	interval, timeout := c.srv.cfg.heartbeatInterval, c.srv.cfg.heartbeatTimeout
-	if c.srv.gate.isShut() || c.srv.breathless.Load() {
-		p.asked = false
-		c.beatAfter(interval)
+	interval := c.srv.cfg.heartbeatInterval
+	if c.srv.holdsBreath() {
+		c.callAfter(&c.beatAlarm, interval, c.beat)
 		return
 	}
 	received, written := p.received.Load(), p.written.Load()
-	mustSpeak := c.core.persona.since(era20) && written == p.said // so that the client, too, knows who lives
-	p.said = written
-	switch {
-	case received != p.seen:
-		p.seen, p.asked = received, false
-		if mustSpeak {
-			c.askForLife()
-		}
-		c.beatAfter(interval)
-	case p.asked:
-		c.end()
-	default:
-		p.asked = true
+	proactive := c.core.persona.since(era5)
+	silent := received == p.seen && !p.waiting.Load()
+	speaks := proactive && written == p.said
+	p.seen, p.said = received, written
+	if silent {
+		p.waiting.Store(true)
+		c.callAfter(&c.judgeAlarm, c.srv.cfg.heartbeatTimeout, func() { c.judge(received) })
+	}
+	if silent || speaks {
 		c.askForLife()
-		c.beatAfter(timeout)
+	}
+	if !silent || proactive {
+		c.callAfter(&c.beatAlarm, interval, c.beat)
 	}
 }
 
-// beatAfter has beat called, unless the connection ends before.
-func (c *conn) beatAfter(d time.Duration) {
+// judge ends the connection without a word if nothing has come since the client was asked for a sign of life.
+func (c *conn) judge(received int64) {
+	c.pulse.waiting.Store(false)
+	if c.pulse.received.Load() == received && !c.srv.holdsBreath() {
+		c.end()
+		return
+	}
+	if !c.core.persona.since(era5) {
+		c.callAfter(&c.beatAlarm, c.srv.cfg.heartbeatInterval, c.beat)
+	}
+}
+
+// holdsBreath reports whether heartbeats are nothing to go by at the moment.
+func (s *Server) holdsBreath() bool { return s.gate.isShut() || s.breathless.Load() }
+
+// callAfter has f called, unless the connection ends before.
+func (c *conn) callAfter(slot **alarm, d time.Duration, f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.over {
-		c.beatAlarm = c.srv.alarms.after(d, c.beat)
+		*slot = c.srv.alarms.after(d, f)
 	}
 }
 
-// stopBeating forgets about the connection's next beat.
+// stopBeating calls off what callAfter has set.
 func (c *conn) stopBeating() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
-	if c.beatAlarm != nil {
-		c.beatAlarm.callOff()
+	for _, a := range []*alarm{c.beatAlarm, c.judgeAlarm} {
+		if a != nil {
+			a.callOff()
+		}
 	}
 }
 

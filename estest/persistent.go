@@ -187,6 +187,9 @@ func (c *conn) connectPersistent(f *frame) error {
 		return errors.New("the name of the group is empty")
 	}
 	core, stream := c.core, m.GetEventStreamId()
+	if stream == "" && !core.persona.since(era20) {
+		return nil // the server trips over the empty name, without a reply
+	}
 	g := core.groups[groupKey(stream, m.GetSubscriptionId())]
 	switch {
 	case !core.allowed(f.user, rightRead, stream), f.user == nil && core.persona.since(era20):

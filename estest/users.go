@@ -151,13 +151,16 @@ func (c *core) login(login, password string) *user {
 }
 
 // userOf tells for whom a frame acts: the user of its own credentials, else that of the connection, else nobody. ok is
-// false if that user failed to authenticate.
+// false if that user failed to authenticate. Up to 5.0 the credentials of a connection that failed are tried again.
 func (c *conn) userOf(creds *esproto.Credentials) (u *user, ok bool) {
+	if creds == nil && c.refused != nil && !c.core.persona.since(era20) {
+		creds = c.refused
+	}
 	if creds != nil {
 		u = c.core.login(creds.Login, creds.Password)
 		return u, u != nil
 	}
-	return c.user, !c.refused
+	return c.user, c.refused == nil
 }
 
 func (c *conn) authenticate(f *frame) {
@@ -168,17 +171,18 @@ func (c *conn) authenticate(f *frame) {
 	user := c.core.login(f.creds.Login, f.creds.Password)
 	if c.core.persona.since(era20) {
 		// Until the check is done nobody is authenticated, not even who was before.
-		c.user, c.refused = nil, true
-		c.pending.Store(&pendingLogin{id: f.id, user: user, before: c.pending.Load()})
+		c.user, c.refused = nil, f.creds
+		c.pending.Store(&pendingLogin{id: f.id, user: user, creds: f.creds, before: c.pending.Load()})
 		return
 	}
-	c.settleLogin(f.id, user)
+	c.settleLogin(f.id, user, f.creds)
 }
 
 // pendingLogin is an Authenticate whose answer is still to come.
 type pendingLogin struct {
 	id     esproto.CorrelationID
 	user   *user
+	creds  *esproto.Credentials
 	before *pendingLogin
 }
 
@@ -195,13 +199,14 @@ func (c *conn) finishLogin() {
 func (c *conn) settlePending(p *pendingLogin) {
 	if p != nil {
 		c.settlePending(p.before)
-		c.settleLogin(p.id, p.user)
+		c.settleLogin(p.id, p.user, p.creds)
 	}
 }
 
-func (c *conn) settleLogin(id esproto.CorrelationID, user *user) {
-	c.user, c.refused = user, user == nil
-	if c.refused {
+func (c *conn) settleLogin(id esproto.CorrelationID, user *user, creds *esproto.Credentials) {
+	c.user, c.refused = user, nil
+	if user == nil {
+		c.refused = creds
 		c.notAuthenticated(id, "Unauthorized")
 		return
 	}

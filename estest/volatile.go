@@ -13,6 +13,7 @@ type volatileSub struct {
 	conn         *conn
 	id           esproto.CorrelationID
 	stream       string // empty for all streams
+	after        int64  // the stream's last number when it began
 	resolveLinks bool
 
 	filter     *filter // nil to get everything
@@ -25,7 +26,11 @@ func (c *conn) subscribe(f *frame) error {
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
 	}
-	c.addVolatile(f.user, &volatileSub{conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos()})
+	sub := &volatileSub{conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos()}
+	if m.EventStreamId == nil && !c.core.persona.since(era5) && c.core.allowed(f.user, rightRead, allStream) {
+		return nil // the server trips over a name that is not there, without a reply
+	}
+	c.addVolatile(f.user, sub)
 	return nil
 }
 
@@ -58,11 +63,12 @@ func (c *conn) addVolatile(u *user, sub *volatileSub) {
 		return
 	}
 	reply := &esproto.SubscriptionConfirmation{LastCommitPosition: proto.Int64(core.lastCommit)}
+	sub.after = -1
 	if name != "" {
-		reply.LastEventNumber = proto.Int64(c.narrow(core.lastNumber(name)))
+		sub.after = core.lastNumber(name)
+		reply.LastEventNumber = proto.Int64(c.narrow(sub.after))
 	}
-	core.dropVolatileSub(core.volatile[sub.id])
-	core.volatile[sub.id] = sub
+	core.volatile[sub.id] = sub // an earlier one with the same id goes on until its connection ends
 	core.byStream[name] = append(core.byStream[name], sub)
 	c.reply(esproto.CmdSubscriptionConfirmation, sub.id, reply)
 }
@@ -95,30 +101,34 @@ func (c *conn) unsubscribe(f *frame) error {
 }
 
 func (c *core) dropVolatileSub(sub *volatileSub) {
-	if sub == nil {
-		return
-	}
 	delete(c.volatile, sub.id)
-	left := slices.DeleteFunc(c.byStream[sub.stream], func(s *volatileSub) bool { return s == sub })
+	c.removeVolatile(sub.stream, func(s *volatileSub) bool { return s == sub })
+}
+
+func (c *core) removeVolatile(stream string, gone func(s *volatileSub) bool) {
+	left := slices.DeleteFunc(c.byStream[stream], gone)
 	if len(left) == 0 {
-		delete(c.byStream, sub.stream)
+		delete(c.byStream, stream)
 		return
 	}
-	c.byStream[sub.stream] = left
+	c.byStream[stream] = left
 }
 
 // dropVolatile forgets the subscriptions of a connection that has ended.
 func (c *core) dropVolatile(gone *conn) {
-	for _, sub := range c.volatile {
-		if sub.conn == gone {
-			c.dropVolatileSub(sub)
-		}
+	for stream := range c.byStream {
+		c.removeVolatile(stream, func(s *volatileSub) bool {
+			if s.conn == gone && c.volatile[s.id] == s {
+				delete(c.volatile, s.id)
+			}
+			return s.conn == gone
+		})
 	}
 }
 
 // pushVolatile sends committed records, which are of one stream, to whoever has subscribed.
 func (c *core) pushVolatile(recs []*record) {
-	if len(recs) == 0 || len(c.volatile) == 0 {
+	if len(recs) == 0 || len(c.byStream) == 0 {
 		return
 	}
 	for _, sub := range c.byStream[recs[0].stream.name] {
@@ -139,7 +149,7 @@ func (s *volatileSub) push(recs []*record) {
 }
 
 func (s *volatileSub) picks(r *record) bool {
-	return (s.stream != "" || !s.conn.core.persona.hidden(r)) && (s.filter == nil || s.filter.picks(r))
+	return r.number > s.after && (s.stream != "" || !s.conn.core.persona.hidden(r)) && (s.filter == nil || s.filter.picks(r))
 }
 
 func (s *volatileSub) pushOne(r *record) {

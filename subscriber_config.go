@@ -243,7 +243,7 @@ func (c *SubscriberConfig) validateMode() error {
 		return configError("SubscriberConfig.ConsumerGroup", "", "is missing, which "+mode.String()+" subscriptions need")
 	case mode != ModePersistent && c.ConsumerGroup != "":
 		return configError("SubscriberConfig.ConsumerGroup", c.ConsumerGroup, "has no meaning for "+mode.String()+" subscriptions")
-	case mode != ModeCatchUp && (c.LoadStart != nil || c.Start != esclient.FromStart()):
+	case mode != ModeCatchUp && (c.LoadStart != nil || c.Start != (esclient.Start{})):
 		return configError("SubscriberConfig.Start", "", "has a meaning for catch-up subscriptions only; groups have GroupSettings.StartFrom")
 	case mode == ModePersistent:
 		return c.groupSettings().Validate()

@@ -110,7 +110,7 @@ func (c *Client) Append(ctx context.Context, stream string, expected ExpectedVer
 		return AppendResult{}, err
 	}
 	op := appendOps.Get().(*appendOp)
-	op.stream, op.expected, op.events, op.requireLeader = stream, expected, events, !c.cfg.AllowFollower
+	op.stream, op.expected, op.events, op.requireLeader = stream, expected, events, c.requireLeader(ctx)
 	op.ids = eventIDs(op.ids, events)
 	effect := repeatOnConnection
 	if expected.exact() {

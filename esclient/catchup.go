@@ -10,7 +10,7 @@ import (
 
 // CatchUpOptions say what SubscribeCatchUp delivers. The zero value delivers everything from the beginning.
 type CatchUpOptions struct {
-	// Start is where to begin.
+	// Start is where to begin; the zero Start is FromStart.
 	Start Start
 	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
@@ -62,7 +62,9 @@ type cursor struct {
 func (c *cursor) start(s Start) {
 	switch s.kind {
 	case startNumber:
-		c.number = s.number
+		if c.number = s.number; s.included {
+			c.number--
+		}
 	case startPosition:
 		c.next = s.position
 		c.any = true
@@ -168,26 +170,26 @@ func pause(ctx context.Context, d time.Duration) error {
 
 func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	if s.cursor.all {
-		page, err := s.c.readAllPage(ctx, s.cursor.next, s.pageSize, s.resolveLinks)
+		page, err := s.c.readAllPage(ctx, s.c.newReadAll(ctx, s.cursor.next, s.pageSize, s.resolveLinks))
 		if err != nil {
 			return false, err
 		}
-		s.page, s.cursor.next = page.events, page.next
-		return len(page.events) == 0, nil
+		s.page, s.cursor.next = page.Events, page.Next.position
+		return page.EndOfStream, nil
 	}
 	if s.cursor.tombstone() {
 		return false, ErrStreamDeleted
 	}
-	page, err := s.c.readStreamPage(ctx, s.stream, s.cursor.number+1, s.pageSize, s.resolveLinks)
+	page, err := s.c.readStreamPage(ctx, s.c.newReadStream(ctx, s.stream, s.cursor.number+1, s.pageSize, s.resolveLinks))
 	if errors.Is(err, ErrStreamNotFound) {
 		return true, nil // it may come, or come back
 	}
 	if err != nil {
 		return false, err
 	}
-	s.last = page.last
-	if s.page = page.events; len(s.page) == 0 && !page.end {
-		s.cursor.number = page.next - 1 // what lies between is truncated
+	s.last = page.LastEventNumber
+	if s.page = page.Events; len(s.page) == 0 && !page.EndOfStream {
+		s.cursor.number = page.Next.number - 1 // what lies between is truncated
 	}
-	return page.end, nil
+	return page.EndOfStream, nil
 }

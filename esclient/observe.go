@@ -27,7 +27,9 @@ func operationInfo(r engine.Request) OperationInfo {
 // observedOp is an operation whose course is told to hooks.
 type observedOp struct {
 	engine.Operation
-	info OperationInfo
+	info    OperationInfo
+	started time.Time
+	replied time.Time // when the latest reply came: it may be wanted only later
 }
 
 func (o *observedOp) AppendPayload(b []byte) []byte {
@@ -39,21 +41,38 @@ func (o *observedOp) AppendPayload(b []byte) []byte {
 
 func (o *observedOp) Decode(cmd esproto.Command, payload []byte) error {
 	o.info.Received += len(payload)
+	o.replied = time.Now()
 	return o.Operation.Decode(cmd, payload)
 }
 
-// observe performs an operation and tells the hooks of it.
-func (a *attempts) observe(ctx context.Context, op engine.Operation) error {
+// observe tells the hooks, if there are any, that an operation begins. It returns what to perform, in which context;
+// tellEnd must follow.
+func (a *attempts) observe(ctx context.Context, op engine.Operation) (context.Context, engine.Operation) {
 	hooks := &a.c.hooks
-	o := &observedOp{Operation: op, info: operationInfo(op)}
-	started := time.Now()
+	if len(hooks.operationStarted) == 0 && len(hooks.operationEnded) == 0 {
+		return ctx, op
+	}
+	o := &observedOp{Operation: op, info: operationInfo(op), started: time.Now()}
+	a.observed = o
 	for _, h := range hooks.operationStarted {
 		ctx = h.OnOperationStarted(ctx, o.info)
 	}
-	err := a.perform(ctx, o)
+	return ctx, o
+}
+
+// tellEnd tells the hooks how the operation has ended, and returns its error.
+func (a *attempts) tellEnd(ctx context.Context, err error) error {
+	o := a.observed
+	if o == nil {
+		return err
+	}
+	ended := time.Now()
+	if err == nil {
+		ended = o.replied
+	}
 	o.info.Endpoint, o.info.Retries, o.info.Delay = a.endpoint(), a.retries, 0
-	o.info.Duration, o.info.Err = time.Since(started), err
-	for _, h := range hooks.operationEnded {
+	o.info.Duration, o.info.Err = ended.Sub(o.started), err
+	for _, h := range a.c.hooks.operationEnded {
 		h.OnOperationEnded(ctx, o.info)
 	}
 	return err

@@ -15,10 +15,12 @@ const DefaultPageSize = 500
 // MaxPageSize is the largest page that a server reads.
 const MaxPageSize = esproto.MaxReadCount
 
-// ReadOptions say what to read of a stream. The zero value reads all of it.
+// ReadOptions say what to read of a stream. The zero value reads all of it, from its first event to its last.
 type ReadOptions struct {
-	// From is the number of the first event to read.
-	From int64
+	// From is where to begin: FromNumber, AfterNumber, or by default the first event, or the last one with Backward.
+	From Start
+	// Backward reads from later events to earlier ones.
+	Backward bool
 	// MaxCount ends the read after so many events; 0 reads to the end.
 	MaxCount int64
 	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize.
@@ -27,14 +29,25 @@ type ReadOptions struct {
 	ResolveLinks bool
 }
 
-func (o *ReadOptions) validate() error {
-	if o.From < 0 {
-		return &ArgumentError{Argument: "ReadOptions.From", Reason: fmt.Sprintf("%d is negative", o.From)}
+func (o *ReadOptions) validate(stream string) error {
+	if err := validateStream(stream, "ReadAll"); err != nil {
+		return err
+	}
+	if err := o.From.validateRead("ReadOptions.From", stream, o.Backward); err != nil {
+		return err
 	}
 	if o.MaxCount < 0 {
 		return &ArgumentError{Argument: "ReadOptions.MaxCount", Reason: fmt.Sprintf("%d is negative", o.MaxCount)}
 	}
 	return validatePageSize("ReadOptions.PageSize", &o.PageSize)
+}
+
+// validateStream refuses what is not the name of a single stream. instead is the method for all streams.
+func validateStream(stream, instead string) error {
+	if stream == AllStream {
+		return &ArgumentError{Argument: "stream", Reason: AllStream + " is no single stream: use " + instead}
+	}
+	return validateName("stream", stream)
 }
 
 func validatePageSize(argument string, n *int) error {
@@ -47,93 +60,120 @@ func validatePageSize(argument string, n *int) error {
 	return nil
 }
 
-// ReadStream reads a stream from its beginning to where its end is when the reading gets there. An error ends it, with a
-// nil event: ErrStreamNotFound, ErrStreamDeleted, ErrAccessDenied, ErrInvalidArgument, or that of the context. Lost
-// connections are made good inside: the read goes on where it was. Breaking out of the loop frees everything.
+// ReadStream reads a stream, forward to where its end is when the reading gets there, or backward to its first event. An
+// error ends it, with a nil event: ErrStreamNotFound, ErrStreamDeleted, ErrAccessDenied, ErrInvalidArgument, or that of
+// the context. Lost connections are made good inside: the read goes on where it was.
 //
-// The events of one page share memory; see Event.
+// While the events of one page are being consumed the next page is on its way, so that two are held in memory at most.
+// Breaking out of the loop frees both at once. The events of one page share memory; see Event.
 func (c *Client) ReadStream(ctx context.Context, stream string, opts ReadOptions) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
-		if err := c.readStream(ctx, stream, opts, func(e *Event) bool { return yield(e, nil) }); err != nil {
+		err := opts.validate(stream)
+		if err == nil {
+			err = c.readPages(ctx, c.readStreamOp(ctx, stream, opts), func(e *Event) bool { return yield(e, nil) })
+		}
+		if err != nil {
 			yield(nil, err)
 		}
 	}
 }
 
-func (c *Client) readStream(ctx context.Context, stream string, opts ReadOptions, yield func(*Event) bool) error {
-	if err := validateName("stream", stream); err != nil {
-		return err
-	}
-	if err := opts.validate(); err != nil {
-		return err
-	}
-	from, left := opts.From, opts.MaxCount
-	for {
-		count := opts.PageSize
-		if opts.MaxCount > 0 {
-			count = int(min(int64(count), left))
-		}
-		page, err := c.readStreamPage(ctx, stream, from, count, opts.ResolveLinks)
-		if err != nil {
-			return err
-		}
-		for i := range page.events {
-			if !yield(&page.events[i]) {
-				return nil
-			}
-		}
-		left -= int64(len(page.events))
-		if page.end || opts.MaxCount > 0 && left <= 0 {
-			return nil
-		}
-		from = page.next
-	}
+// StreamPage is a part of a stream, read at once.
+type StreamPage struct {
+	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is
+	// reached: events may have been truncated or have expired.
+	Events []Event
+	// Next is the ReadOptions.From of the page that follows in the same direction. Behind the last page it is where
+	// events will be that are yet to be written.
+	Next Start
+	// EndOfStream is true if nothing followed when the page was read: the end was reached or, going backward, the first
+	// event.
+	EndOfStream bool
+	// LastEventNumber is the number of the stream's last event when the page was read.
+	LastEventNumber int64
 }
 
-// streamPage is a page of a stream, read forward.
-type streamPage struct {
-	events []Event
-	next   int64 // where the next page begins
-	last   int64 // the number of the stream's last event
-	end    bool  // the page reached the end of the stream
+// ReadStreamPage reads one page of a stream: opts.PageSize events, or opts.MaxCount where that is less. The errors are
+// those of ReadStream. To read on, set opts.From to the page's Next.
+func (c *Client) ReadStreamPage(ctx context.Context, stream string, opts ReadOptions) (StreamPage, error) {
+	if err := opts.validate(stream); err != nil {
+		return StreamPage{}, err
+	}
+	return c.readStreamPage(ctx, c.readStreamOp(ctx, stream, opts))
 }
 
-func (c *Client) readStreamPage(ctx context.Context, stream string, from int64, count int, resolveLinks bool) (streamPage, error) {
-	op := &readStreamOp{stream: stream, from: from, count: int32(count), resolveLinks: resolveLinks, requireLeader: !c.cfg.AllowFollower}
+func (c *Client) readStreamPage(ctx context.Context, op *readStreamOp) (StreamPage, error) {
 	err := c.do(ctx, op, readOnly)
 	if err == nil {
-		var page streamPage
+		var page StreamPage
 		if page, err = op.page(); err == nil {
 			return page, nil
 		}
 	}
-	return streamPage{}, &OperationError{Operation: "read stream", Stream: stream, Err: err}
+	return StreamPage{}, op.failed(err)
 }
 
+// readStreamOp is the read of one page of a stream, and after turn that of the page that follows.
 type readStreamOp struct {
-	stream        string
-	from          int64
-	count         int32
-	resolveLinks  bool
-	requireLeader bool
-	reply         esproto.PageView
+	pageRequest
+	stream string
+	from   int64 // -1 is the last event, going backward
+	passed bool  // backward from the first event: nothing is left
+	reply  esproto.PageView
 }
 
-func (o *readStreamOp) Command() esproto.Command { return esproto.CmdReadStreamEventsForward }
+// newReadStream begins a read forward, of all that follows.
+func (c *Client) newReadStream(ctx context.Context, stream string, from int64, size int, resolveLinks bool) *readStreamOp {
+	return &readStreamOp{stream: stream, from: from, pageRequest: pageRequest{
+		size: size, left: everything, resolveLinks: resolveLinks, requireLeader: c.requireLeader(ctx),
+	}}
+}
+
+// readStreamOp begins a read by options that are valid.
+func (c *Client) readStreamOp(ctx context.Context, stream string, opts ReadOptions) *readStreamOp {
+	op := c.newReadStream(ctx, stream, 0, opts.PageSize, opts.ResolveLinks)
+	op.limit(opts.MaxCount)
+	op.backward = opts.Backward
+	s := opts.From
+	switch {
+	case s.kind == startNumber && s.included:
+		op.from = s.number
+	case s.kind == startNumber && op.backward:
+		op.from = max(s.number-1, 0)
+		op.passed = s.number <= 0 // yet the stream is asked for, so that errors and its last number are true
+	case s.kind == startNumber:
+		op.from = s.number + 1
+	case op.backward:
+		op.from = -1
+	}
+	return op
+}
+
+func (o *readStreamOp) Command() esproto.Command {
+	if o.backward {
+		return esproto.CmdReadStreamEventsBackward
+	}
+	return esproto.CmdReadStreamEventsForward
+}
+
+func (o *readStreamOp) completed() esproto.Command {
+	if o.backward {
+		return esproto.CmdReadStreamEventsBackwardCompleted
+	}
+	return esproto.CmdReadStreamEventsForwardCompleted
+}
 
 func (o *readStreamOp) about() (stream, group string) { return o.stream, "" }
 
 func (o *readStreamOp) AppendPayload(b []byte) []byte {
-	return esproto.AppendReadStreamEvents(b, o.stream, o.from, o.count, o.resolveLinks, o.requireLeader)
+	return esproto.AppendReadStreamEvents(b, o.stream, o.from, o.count(), o.resolveLinks, o.requireLeader)
 }
 
-func (o *readStreamOp) Keeps(cmd esproto.Command) bool {
-	return cmd == esproto.CmdReadStreamEventsForwardCompleted
-}
+func (o *readStreamOp) Keeps(cmd esproto.Command) bool { return cmd == o.completed() }
 
 // Decode looks at the page as a whole; page, which runs on the caller's goroutine, decodes the events.
 func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
-	if cmd != esproto.CmdReadStreamEventsForwardCompleted {
+	if cmd != o.completed() {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
 	}
 	if err := o.reply.DecodeStream(payload); err != nil {
@@ -153,30 +193,42 @@ func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 	}
 }
 
-func (o *readStreamOp) page() (streamPage, error) {
+// page makes the page of the reply.
+func (o *readStreamOp) page() (StreamPage, error) {
 	events, err := pageEvents(&o.reply, false)
 	if err != nil {
-		return streamPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: esproto.CmdReadStreamEventsForwardCompleted, Err: err}
+		return StreamPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: o.completed(), Err: err}
 	}
-	if next := o.reply.NextEventNumber; !o.reply.IsEndOfStream && next <= o.from {
-		return streamPage{}, fmt.Errorf("%w: a page from event %d says that the next one begins at %d", ErrServer, o.from, next)
+	page := StreamPage{Events: events, EndOfStream: o.reply.IsEndOfStream, LastEventNumber: o.reply.LastEventNumber}
+	switch next := o.reply.NextEventNumber; {
+	case o.passed:
+		page.Events, page.EndOfStream, page.Next = nil, true, AfterNumber(0)
+	case o.backward && page.EndOfStream:
+		page.Next = AfterNumber(0)
+	case !page.EndOfStream && !o.progress(next):
+		return StreamPage{}, fmt.Errorf("%w: a page from event %d says that the next one begins at %d", ErrServer, o.from, next)
+	default:
+		page.Next = FromNumber(next)
 	}
-	return streamPage{events: events, next: o.reply.NextEventNumber, last: o.reply.LastEventNumber, end: o.reply.IsEndOfStream}, nil
+	return page, nil
 }
 
-func pageEvents(p *esproto.PageView, positions bool) ([]Event, error) {
-	events := make([]Event, 0, p.Len)
-	var v esproto.EventView
-	for {
-		more, err := p.NextEvent(&v)
-		if err != nil || !more {
-			return events, err
-		}
-		pos := UnknownPosition
-		if positions {
-			pos = Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
-		}
-		events = events[:len(events)+1]
-		events[len(events)-1].fill(&v, pos)
+func (o *readStreamOp) progress(next int64) bool {
+	if o.backward {
+		return next >= 0 && (next < o.from || o.from < 0)
 	}
+	return next > o.from
+}
+
+func (o *readStreamOp) turn() (events []Event, more bool, err error) {
+	page, err := o.page()
+	if err != nil {
+		return nil, false, err
+	}
+	o.from = page.Next.number
+	return page.Events, o.take(len(page.Events)) && !page.EndOfStream, nil
+}
+
+func (o *readStreamOp) failed(err error) error {
+	return &OperationError{Operation: "read stream", Stream: o.stream, Err: err}
 }

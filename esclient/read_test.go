@@ -34,10 +34,10 @@ func TestReadStreamInPages(t *testing.T) {
 	for _, size := range []int{1, 7, 100, 4096} {
 		assert.Equal(t, words(0, 99), readAll(t, c, stream, esclient.ReadOptions{PageSize: size}), "pages of %d", size)
 	}
-	assert.Equal(t, words(90, 99), readAll(t, c, stream, esclient.ReadOptions{From: 90}))
-	assert.Equal(t, words(10, 24), readAll(t, c, stream, esclient.ReadOptions{From: 10, MaxCount: 15, PageSize: 4}))
+	assert.Equal(t, words(90, 99), readAll(t, c, stream, esclient.ReadOptions{From: esclient.FromNumber(90)}))
+	assert.Equal(t, words(10, 24), readAll(t, c, stream, esclient.ReadOptions{From: esclient.FromNumber(10), MaxCount: 15, PageSize: 4}))
 	assert.Equal(t, words(0, 4), readAll(t, c, stream, esclient.ReadOptions{MaxCount: 5}))
-	assert.Empty(t, readAll(t, c, stream, esclient.ReadOptions{From: 100}))
+	assert.Empty(t, readAll(t, c, stream, esclient.ReadOptions{From: esclient.FromNumber(100)}))
 }
 
 func TestABrokenLoopLeavesNothingBehind(t *testing.T) {
@@ -64,7 +64,7 @@ func TestReadErrors(t *testing.T) {
 		"no stream":   {name("missing"), esclient.ReadOptions{}, ctx, esclient.ErrStreamNotFound},
 		"denied":      {"$settings", esclient.ReadOptions{}, esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"}), esclient.ErrAccessDenied},
 		"no name":     {"", esclient.ReadOptions{}, ctx, esclient.ErrInvalidArgument},
-		"from":        {"s", esclient.ReadOptions{From: -1}, ctx, esclient.ErrInvalidArgument},
+		"from":        {"s", esclient.ReadOptions{From: esclient.FromNumber(-1)}, ctx, esclient.ErrInvalidArgument},
 		"max count":   {"s", esclient.ReadOptions{MaxCount: -1}, ctx, esclient.ErrInvalidArgument},
 		"page size":   {"s", esclient.ReadOptions{PageSize: 4097}, ctx, esclient.ErrInvalidArgument},
 		"page size -": {"s", esclient.ReadOptions{PageSize: -1}, ctx, esclient.ErrInvalidArgument},

@@ -2,6 +2,8 @@ package esclient
 
 import (
 	"context"
+	"fmt"
+	"iter"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,53 +15,149 @@ import (
 // administrators may read it, unless the server's settings say otherwise.
 const AllStream = "$all"
 
-// allPage is a page of $all, read forward.
-type allPage struct {
-	events []Event
-	next   Position
+// ReadAllOptions say what to read of the log of all streams. The zero value reads all of it.
+type ReadAllOptions struct {
+	// From is where to begin: FromPosition, AfterPosition, or by default the first event, or the last one with Backward.
+	From Start
+	// Backward reads from later events to earlier ones.
+	Backward bool
+	// MaxCount ends the read after so many events; 0 reads to the end.
+	MaxCount int64
+	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize.
+	PageSize int
+	// ResolveLinks reads the targets of link events instead of the links; see Event.Link.
+	ResolveLinks bool
 }
 
-func (c *Client) readAllPage(ctx context.Context, from Position, count int, resolveLinks bool) (allPage, error) {
-	op := &readAllOp{from: from, count: int32(count), resolveLinks: resolveLinks, requireLeader: !c.cfg.AllowFollower}
+func (o *ReadAllOptions) validate() error {
+	if err := o.From.validateRead("ReadAllOptions.From", AllStream, o.Backward); err != nil {
+		return err
+	}
+	if o.MaxCount < 0 {
+		return &ArgumentError{Argument: "ReadAllOptions.MaxCount", Reason: fmt.Sprintf("%d is negative", o.MaxCount)}
+	}
+	return validatePageSize("ReadAllOptions.PageSize", &o.PageSize)
+}
+
+// ReadAll reads the events of all streams in the order of the log, with their positions: forward to where the end is when
+// the reading gets there, or backward to the beginning. The log also has events of the server's own, metadata, links,
+// deletions, and what was deleted but not scavenged yet. In all else it is like ReadStream.
+func (c *Client) ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[*Event, error] {
+	return func(yield func(*Event, error) bool) {
+		err := opts.validate()
+		if err == nil {
+			err = c.readPages(ctx, c.readAllOp(ctx, opts), func(e *Event) bool { return yield(e, nil) })
+		}
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// AllPage is a part of the log of all streams, read at once.
+type AllPage struct {
+	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is reached.
+	Events []Event
+	// From is where the page begins in the log. Going backward from the end, that is the end of the log.
+	From Position
+	// Next is the ReadAllOptions.From of the page that follows in the same direction. Behind the last page it is where
+	// events will be that are yet to be written.
+	Next Start
+	// EndOfStream is true if nothing followed when the page was read. Without a filter the server tells that by an empty
+	// page alone.
+	EndOfStream bool
+}
+
+// ReadAllPage reads one page of the log of all streams: up to opts.PageSize events, or opts.MaxCount where that is less.
+// The errors are those of ReadAll. To read on, set opts.From to the page's Next.
+func (c *Client) ReadAllPage(ctx context.Context, opts ReadAllOptions) (AllPage, error) {
+	if err := opts.validate(); err != nil {
+		return AllPage{}, err
+	}
+	return c.readAllPage(ctx, c.readAllOp(ctx, opts))
+}
+
+func (c *Client) readAllPage(ctx context.Context, op *readAllOp) (AllPage, error) {
 	err := c.do(ctx, op, readOnly)
 	if err == nil {
-		var events []Event
-		if events, err = pageEvents(&op.reply, true); err == nil {
-			return allPage{events: events, next: Position{Commit: op.reply.NextCommit, Prepare: op.reply.NextPrepare}}, nil
+		var page AllPage
+		if page, err = op.page(); err == nil {
+			return page, nil
 		}
-		err = &engine.UnexpectedReplyError{Request: op.Command(), Reply: esproto.CmdReadAllEventsForwardCompleted, Err: err}
 	}
-	return allPage{}, &OperationError{Operation: "read stream", Stream: AllStream, Err: err}
+	return AllPage{}, op.failed(err)
 }
 
+// readAllOp is the read of one page of $all, and after turn that of the page that follows.
+//
+// The server's positions include the event at them going forward, and exclude it going backward. So the other two cases
+// take a detour: going forward the event is left out when it comes, going backward it is read alone, forward, first.
 type readAllOp struct {
-	from          Position
-	count         int32
-	resolveLinks  bool
-	requireLeader bool
-	reply         esproto.PageView
+	pageRequest
+	from    Position
+	without bool // the event at from is not wanted
+	alone   bool // the event at from is wanted alone, and is read forward
+	reply   esproto.PageView
 }
 
-func (o *readAllOp) Command() esproto.Command { return esproto.CmdReadAllEventsForward }
+// newReadAll begins a read forward, of all that follows.
+func (c *Client) newReadAll(ctx context.Context, from Position, size int, resolveLinks bool) *readAllOp {
+	return &readAllOp{from: from, pageRequest: pageRequest{
+		size: size, left: everything, resolveLinks: resolveLinks, requireLeader: c.requireLeader(ctx),
+	}}
+}
+
+// readAllOp begins a read by options that are valid.
+func (c *Client) readAllOp(ctx context.Context, opts ReadAllOptions) *readAllOp {
+	op := c.newReadAll(ctx, StartPosition, opts.PageSize, opts.ResolveLinks)
+	op.limit(opts.MaxCount)
+	op.backward = opts.Backward
+	switch s := opts.From; {
+	case s.kind == startPosition:
+		op.from, op.without, op.alone = s.position, !s.included && !op.backward, s.included && op.backward
+	case op.backward:
+		op.from = EndPosition
+	}
+	return op
+}
+
+func (o *readAllOp) forward() bool { return !o.backward || o.alone }
+
+func (o *readAllOp) Command() esproto.Command {
+	if o.forward() {
+		return esproto.CmdReadAllEventsForward
+	}
+	return esproto.CmdReadAllEventsBackward
+}
+
+func (o *readAllOp) completed() esproto.Command {
+	if o.forward() {
+		return esproto.CmdReadAllEventsForwardCompleted
+	}
+	return esproto.CmdReadAllEventsBackwardCompleted
+}
 
 func (o *readAllOp) about() (stream, group string) { return AllStream, "" }
 
 func (o *readAllOp) AppendPayload(b []byte) []byte {
+	count := o.count()
+	if o.alone {
+		count = 1
+	}
 	return appendMessage(b, &esproto.ReadAllEvents{
 		CommitPosition:  proto.Int64(o.from.Commit),
 		PreparePosition: proto.Int64(o.from.Prepare),
-		MaxCount:        proto.Int32(o.count),
+		MaxCount:        proto.Int32(count),
 		ResolveLinkTos:  proto.Bool(o.resolveLinks),
 		RequireLeader:   proto.Bool(o.requireLeader),
 	})
 }
 
-func (o *readAllOp) Keeps(cmd esproto.Command) bool {
-	return cmd == esproto.CmdReadAllEventsForwardCompleted
-}
+func (o *readAllOp) Keeps(cmd esproto.Command) bool { return cmd == o.completed() }
 
+// Decode looks at the page as a whole; page, which runs on the caller's goroutine, decodes the events.
 func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
-	if cmd != esproto.CmdReadAllEventsForwardCompleted {
+	if cmd != o.completed() {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
 	}
 	if err := o.reply.DecodeAll(payload); err != nil {
@@ -73,6 +171,56 @@ func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 	default:
 		return serverError(r, o.reply.Error)
 	}
+}
+
+// page makes the page of the reply.
+func (o *readAllOp) page() (AllPage, error) {
+	events, err := pageEvents(&o.reply, true)
+	if err != nil {
+		return AllPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: o.completed(), Err: err}
+	}
+	page := AllPage{
+		Events:      events,
+		From:        Position{Commit: o.reply.CommitPosition, Prepare: o.reply.PreparePosition},
+		EndOfStream: len(events) == 0,
+	}
+	next := Position{Commit: o.reply.NextCommit, Prepare: o.reply.NextPrepare}
+	if !page.EndOfStream && !o.progress(next) {
+		return AllPage{}, fmt.Errorf("%w: a page from %v says that the next one begins at %v", ErrServer, o.from, next)
+	}
+	if page.Next = FromPosition(next); o.backward {
+		page.Next = AfterPosition(next)
+	}
+	at := len(events) > 0 && events[0].Position == o.from
+	switch {
+	case o.alone && at:
+		page.Next = AfterPosition(o.from)
+	case o.alone:
+		page.Events, page.Next, page.EndOfStream = nil, AfterPosition(o.from), false
+	case o.without && at:
+		page.Events = events[1:]
+	}
+	return page, nil
+}
+
+func (o *readAllOp) progress(next Position) bool {
+	if o.forward() {
+		return next.Compare(o.from) > 0
+	}
+	return o.from == EndPosition || next.Compare(o.from) < 0
+}
+
+func (o *readAllOp) turn() (events []Event, more bool, err error) {
+	page, err := o.page()
+	if err != nil {
+		return nil, false, err
+	}
+	o.from, o.without, o.alone = page.Next.position, false, false
+	return page.Events, o.take(len(page.Events)) && !page.EndOfStream, nil
+}
+
+func (o *readAllOp) failed(err error) error {
+	return &OperationError{Operation: "read stream", Stream: AllStream, Err: err}
 }
 
 // appendMessage encodes a message without a hot codec of its own.

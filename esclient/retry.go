@@ -50,15 +50,28 @@ type attempts struct {
 	delays  *backoff.ExponentialBackOff
 	unknown error        // why an earlier attempt may have taken place; nil if none may have
 	on      *engine.Conn // the connection that attempt was made on
+
+	begun    engine.Pending // the first attempt, if it was made ahead of time
+	observed *observedOp    // what the hooks are told; nil if there are none
 }
 
 // do performs an operation, again and again where that is safe and helps.
 func (c *Client) do(ctx context.Context, op engine.Operation, effect effect) error {
 	a := attempts{c: c, effect: effect}
-	if len(c.hooks.operationStarted) > 0 || len(c.hooks.operationEnded) > 0 {
-		return a.observe(ctx, op)
+	ctx, op = a.observe(ctx, op)
+	return a.tellEnd(ctx, a.perform(ctx, op))
+}
+
+// begin makes the first attempt without waiting for its reply, if there is a connection at hand. perform or the Cancel of
+// begun must follow.
+func (a *attempts) begin(ctx context.Context, op engine.Operation) {
+	creds, err := credentialsFrom(ctx)
+	conn := a.c.manager.Current()
+	if err != nil || conn == nil || a.c.closing.Load() {
+		return // perform will meet the same
 	}
-	return a.perform(ctx, op)
+	a.conn = conn
+	a.begun, _ = conn.Begin(ctx, op, creds)
 }
 
 func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error) {
@@ -67,9 +80,10 @@ func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error)
 	}
 	for {
 		if ctx.Err() != nil {
+			a.begun.Cancel()
 			return a.final(context.Cause(ctx))
 		}
-		conn, err := a.c.conn(ctx)
+		conn, err := a.connect(ctx)
 		if err != nil {
 			return a.final(err)
 		}
@@ -77,7 +91,7 @@ func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error)
 			return a.final(a.unknown)
 		}
 		a.conn = conn
-		sent, err := conn.Do(ctx, op, a.creds)
+		sent, err := a.attempt(ctx, op)
 		if err == nil {
 			return nil
 		}
@@ -89,6 +103,23 @@ func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error)
 			return a.final(err)
 		}
 	}
+}
+
+// connect returns the connection for the next attempt.
+func (a *attempts) connect(ctx context.Context) (*engine.Conn, error) {
+	if conn := a.begun.Conn(); conn != nil {
+		return conn, nil
+	}
+	return a.c.conn(ctx)
+}
+
+// attempt makes one attempt, or waits for the end of that which has begun.
+func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool, err error) {
+	begun := a.begun
+	if a.begun = (engine.Pending{}); begun.Conn() != nil {
+		return begun.Wait(ctx)
+	}
+	return a.conn.Do(ctx, op, a.creds)
 }
 
 // next prepares for another attempt after one that failed with reason. Its error says why there is none.

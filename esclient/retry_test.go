@@ -277,7 +277,7 @@ func TestAPageThatLeadsNowhereIsAnError(t *testing.T) {
 	c := s.client(nil)
 	done := make(chan error, 1)
 	go func() {
-		for _, err := range c.ReadStream(testContext(t), "orders", esclient.ReadOptions{From: 5}) {
+		for _, err := range c.ReadStream(testContext(t), "orders", esclient.ReadOptions{From: esclient.FromNumber(5)}) {
 			done <- err
 		}
 	}()

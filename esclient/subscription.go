@@ -11,57 +11,6 @@ import (
 // DefaultBufferSize is how many pushed events a subscription holds for its consumer where nothing else is said.
 const DefaultBufferSize = 10_000
 
-// Start says where a catch-up subscription begins. The zero Start is FromStart.
-type Start struct {
-	kind startKind
-	// at is the first event number or log position that is not delivered any more, going backward: the subscription
-	// begins behind it.
-	number   int64
-	position Position
-	included bool // the event at position itself is to be delivered too
-}
-
-type startKind int
-
-const (
-	startBeginning startKind = iota
-	startEnd
-	startNumber
-	startPosition
-)
-
-// FromStart begins with the first event there is.
-func FromStart() Start { return Start{} }
-
-// FromEnd begins with the first event that is written after the subscription was made.
-func FromEnd() Start { return Start{kind: startEnd} }
-
-// FromNumber begins with event n of the stream.
-func FromNumber(n int64) Start { return Start{kind: startNumber, number: n - 1} }
-
-// AfterNumber begins with the event behind event n of the stream: n is the last one that was dealt with.
-func AfterNumber(n int64) Start { return Start{kind: startNumber, number: n} }
-
-// FromPosition begins, in AllStream, with the event at position p.
-func FromPosition(p Position) Start { return Start{kind: startPosition, position: p, included: true} }
-
-// AfterPosition begins, in AllStream, with the event behind position p: p is that of the last one that was dealt with.
-func AfterPosition(p Position) Start { return Start{kind: startPosition, position: p} }
-
-func (s Start) validate(stream string) error {
-	switch {
-	case s.kind == startNumber && stream == AllStream:
-		return &ArgumentError{Argument: "Start", Reason: "an event number says nothing about " + AllStream + ": give a position"}
-	case s.kind == startPosition && stream != AllStream:
-		return &ArgumentError{Argument: "Start", Reason: "a log position says nothing about a single stream: give an event number"}
-	case s.kind == startNumber && s.number < -1:
-		return &ArgumentError{Argument: "Start", Reason: fmt.Sprintf("%d is no event number", s.number)}
-	case s.kind == startPosition && (s.position.Commit < 0 || s.position.Prepare < 0):
-		return &ArgumentError{Argument: "Start", Reason: fmt.Sprintf("%v is no position to begin at", s.position)}
-	}
-	return nil
-}
-
 // Subscription delivers the events of a stream, or of all streams, in order: those that are there by reading, then
 // those that come as the server pushes them. SubscribeVolatile and SubscribeCatchUp make one.
 //
@@ -117,7 +66,7 @@ func (c *Client) newSubscription(ctx context.Context, stream string, resolveLink
 		witness: witness{c: c, stream: stream},
 		live:    newLiveness(), closed: make(chan struct{}),
 	}
-	base := context.Background()
+	base := WithRequireLeader(context.Background(), c.requireLeader(ctx))
 	if creds != nil {
 		base = WithCredentials(base, *creds)
 	}

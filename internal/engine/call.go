@@ -106,25 +106,60 @@ func (c *call) Fail(err error, sent bool) {
 // Do sends an operation and waits for its reply, for the end of ctx, or for the end of the connection. sent is false if
 // the server cannot have seen the request.
 func (c *Conn) Do(ctx context.Context, op Operation, creds *esproto.Credentials) (sent bool, err error) {
+	p, err := c.Begin(ctx, op, creds)
+	if err != nil {
+		return false, err
+	}
+	return p.Wait(ctx)
+}
+
+// Pending is an operation that was sent, and whose reply is decoded into it when it comes. Wait or Cancel must be called,
+// once. The zero Pending is no operation.
+type Pending struct {
+	call   *call
+	handle Handle
+}
+
+// Begin sends an operation. After an error nothing was sent.
+func (c *Conn) Begin(ctx context.Context, op Operation, creds *esproto.Credentials) (Pending, error) {
 	cl := calls.Get().(*call)
 	cl.op = op
 	h, err := c.Start(ctx, op, creds, cl)
 	if err != nil {
 		cl.release()
-		return false, err
+		return Pending{}, err
 	}
+	return Pending{cl, h}, nil
+}
+
+// Conn returns the connection on which the operation was sent; nil for the zero Pending.
+func (p Pending) Conn() *Conn { return p.handle.Conn() }
+
+// Wait waits as Do does.
+func (p Pending) Wait(ctx context.Context) (sent bool, err error) {
 	select {
-	case <-cl.done:
+	case <-p.call.done:
 	case <-ctx.Done():
-		if h.Remove() {
-			cl.release()
+		if p.handle.Remove() {
+			p.call.release()
 			return true, context.Cause(ctx) // even if not written yet, it will be
 		}
-		<-cl.done // the reply is just being read, or the connection is just dying
+		<-p.call.done // the reply is just being read, or the connection is just dying
 	}
-	sent, err = cl.sent, cl.err
-	cl.release()
+	sent, err = p.call.sent, p.call.err
+	p.call.release()
 	return sent, err
+}
+
+// Cancel gives the reply up. The operation is not touched any more when it returns.
+func (p Pending) Cancel() {
+	if p.call == nil {
+		return
+	}
+	if !p.handle.Remove() {
+		<-p.call.done
+	}
+	p.call.release()
 }
 
 func (c *call) release() {

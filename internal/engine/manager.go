@@ -137,6 +137,14 @@ func notConnected(ctx context.Context, last error) error {
 	return &NotConnectedError{Err: context.Cause(ctx), Last: last}
 }
 
+// Current returns the live connection, or nil while there is none.
+func (m *Manager) Current() *Conn {
+	if c := m.cur.Load(); c != nil && c.Err() == nil {
+		return c
+	}
+	return nil
+}
+
 // Redirect gives up c, if it is still the current connection, for the leader that a NotHandled reply named. Without an
 // endpoint the next connection is found anew.
 func (m *Manager) Redirect(c *Conn, e *NotHandledError) {

@@ -1,0 +1,124 @@
+package esclient
+
+import (
+	"context"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// pageRequest is what the reads of pages have in common.
+type pageRequest struct {
+	size          int   // of a page
+	left          int64 // how many events are wanted, or everything
+	backward      bool
+	resolveLinks  bool
+	requireLeader bool
+}
+
+// everything is more than there can be.
+const everything = int64(1<<63 - 1)
+
+// limit bounds the read to max events; 0 is no bound.
+func (r *pageRequest) limit(max int64) {
+	if max > 0 {
+		r.left = max
+	}
+}
+
+// count is how many events to ask for.
+func (r *pageRequest) count() int32 { return int32(min(int64(r.size), r.left)) }
+
+// take notes that n events were read, and reports whether more are wanted.
+func (r *pageRequest) take(n int) (more bool) {
+	if r.left != everything {
+		r.left -= int64(n)
+	}
+	return r.left > 0
+}
+
+// pageOp is a read that goes on from page to page: of a stream or of $all.
+type pageOp interface {
+	engine.Operation
+	// turn makes events of the reply and turns to the page that follows; more is false if none is wanted.
+	turn() (events []Event, more bool, err error)
+	// failed says what was being read.
+	failed(err error) error
+}
+
+// readPages reads from page to page. Each is asked for when the consumer has come back from the first event of the page
+// before: whoever wants only one event makes the server read no second page. No goroutine takes part: a page that arrives
+// early waits in op.
+func (c *Client) readPages(ctx context.Context, op pageOp, yield func(*Event) bool) error {
+	var page pageRead
+	defer func() { page.abandon() }()
+	for {
+		if page.op == nil {
+			page.start(ctx, c, op)
+		}
+		if err := page.finish(); err != nil {
+			return op.failed(err)
+		}
+		events, more, err := op.turn()
+		if err != nil {
+			return op.failed(err)
+		}
+		for i := range events {
+			if !yield(&events[i]) {
+				return nil
+			}
+			if i == 0 && more {
+				page.start(ctx, c, op)
+				page.begin(page.ctx, page.op)
+			}
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// pageRead is the read of one page, which may be begun before the page is needed.
+type pageRead struct {
+	attempts
+	ctx context.Context  // what hooks have made of the caller's
+	op  engine.Operation // what hooks have made of it; nil when it has ended
+}
+
+func (r *pageRead) start(ctx context.Context, c *Client, op engine.Operation) {
+	r.attempts = attempts{c: c, effect: readOnly}
+	r.ctx, r.op = r.observe(ctx, op)
+}
+
+func (r *pageRead) finish() error {
+	op := r.op
+	r.op = nil
+	return r.tellEnd(r.ctx, r.perform(r.ctx, op))
+}
+
+// abandon ends a read whose page nobody wants any more.
+func (r *pageRead) abandon() {
+	if r.op == nil {
+		return
+	}
+	r.begun.Cancel()
+	r.tellEnd(r.ctx, context.Canceled)
+}
+
+// pageEvents decodes the events of a page. They alias it.
+func pageEvents(p *esproto.PageView, positions bool) ([]Event, error) {
+	events := make([]Event, 0, p.Len)
+	var v esproto.EventView
+	for {
+		more, err := p.NextEvent(&v)
+		if err != nil || !more {
+			return events, err
+		}
+		pos := UnknownPosition
+		if positions {
+			pos = Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
+		}
+		events = events[:len(events)+1]
+		events[len(events)-1].fill(&v, pos)
+	}
+}

@@ -37,6 +37,8 @@ var (
 	ErrWrongExpectedVersion = errors.New("esclient: wrong expected version")
 	// ErrStreamNotFound means that the stream has no events: it never had any, or it was soft-deleted.
 	ErrStreamNotFound = errors.New("esclient: the stream does not exist")
+	// ErrEventNotFound means that the stream has no event of that number, or has it no more.
+	ErrEventNotFound = errors.New("esclient: the event does not exist")
 	// ErrStreamDeleted means that the stream was hard-deleted; its name can never be used again.
 	ErrStreamDeleted = errors.New("esclient: the stream is deleted")
 	// ErrAccessDenied means that the user lacks the right.

@@ -237,41 +237,6 @@ func TestNotLeaderIsFollowed(t *testing.T) {
 	assert.NoError(t, (<-done).err)
 }
 
-func TestReadsGoOnWhereTheyWere(t *testing.T) {
-	page := func(from, to int64, end bool) []byte {
-		var b []byte
-		for n := from; n <= to; n++ {
-			r := esproto.RecordView{StreamID: "orders", EventNumber: n, EventType: "t"}
-			b = esproto.AppendIndexedEvent(b, 1, r.Append(nil, esproto.Explicit), nil)
-		}
-		m, err := proto.Marshal(&esproto.ReadStreamEventsCompleted{
-			Result: esproto.ReadStreamEventsCompleted_Success.Enum(), NextEventNumber: proto.Int64(to + 1), IsEndOfStream: &end})
-		require.NoError(t, err)
-		return append(b, m...)
-	}
-	s := newScript(t)
-	c := s.client(nil)
-	got := make(chan []int64, 1)
-	go func() {
-		var numbers []int64
-		for e, err := range c.ReadStream(testContext(t), "orders", esclient.ReadOptions{PageSize: 2}) {
-			if !assert.NoError(t, err) {
-				break
-			}
-			numbers = append(numbers, e.Number)
-		}
-		got <- numbers
-	}()
-	s.next(esproto.CmdReadStreamEventsForward).reply(esproto.CmdReadStreamEventsForwardCompleted, page(0, 1, false))
-	s.next(esproto.CmdReadStreamEventsForward).cut()
-	q := s.next(esproto.CmdReadStreamEventsForward)
-	var m esproto.ReadStreamEvents
-	require.NoError(t, proto.Unmarshal(q.payload, &m))
-	assert.Equal(t, int64(2), m.GetFromEventNumber())
-	q.reply(esproto.CmdReadStreamEventsForwardCompleted, page(2, 3, true))
-	assert.Equal(t, []int64{0, 1, 2, 3}, <-got)
-}
-
 func TestAPageThatLeadsNowhereIsAnError(t *testing.T) {
 	s := newScript(t)
 	c := s.client(nil)

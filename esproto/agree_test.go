@@ -124,6 +124,19 @@ func agreePersistentEvent(t *testing.T, b []byte) {
 	}
 }
 
+func agreeReadEvent(t *testing.T, b []byte) {
+	t.Helper()
+	v := esproto.ReadEventCompletedView{Result: 9, Error: "stale", Event: staleEvent()}
+	var m esproto.ReadEventCompleted
+	if agree(t, b, v.Decode(b), &m) {
+		requireAliases(t, b, append(eventSlices(&v.Event), unsafeBytes(v.Error))...)
+		v.Event.CommitPosition, v.Event.PreparePosition = 0, 0 // unknown fields of a ResolvedIndexedEvent
+		require.Equal(t, indexedView(m.GetEvent()), v.Event, "%x", b)
+		require.Equal(t, m.GetResult(), v.Result, "%x", b)
+		require.Equal(t, m.GetError(), v.Error, "%x", b)
+	}
+}
+
 func agreeStreamPage(t *testing.T, b []byte) {
 	t.Helper()
 	var m esproto.ReadStreamEventsCompleted

@@ -44,9 +44,11 @@ func FuzzDecodePage(f *testing.F) {
 }
 
 func FuzzDecodeEvent(f *testing.F) {
-	addRecorded(f, esproto.CmdStreamEventAppeared, esproto.CmdPersistentSubscriptionStreamEventAppeared)
+	addRecorded(f, esproto.CmdReadEventCompleted,
+		esproto.CmdStreamEventAppeared, esproto.CmdPersistentSubscriptionStreamEventAppeared)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, b := range asMessages(data) {
+			agreeReadEvent(t, b)
 			agreeStreamEventAppeared(t, b)
 			agreePersistentEvent(t, b)
 			agreeEvent(t, b)

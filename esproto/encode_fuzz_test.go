@@ -86,6 +86,10 @@ func FuzzEncodeWriteEvents(f *testing.F) {
 		}
 		b = esproto.AppendReadStreamEvents([]byte(before), stream, number, contentType, leader, !leader)
 		requireMessage(t, read, b)
+		one := &esproto.ReadEvent{
+			EventStreamId: &stream, EventNumber: &number, ResolveLinkTos: &leader, RequireLeader: proto.Bool(!leader),
+		}
+		requireMessage(t, one, esproto.AppendReadEvent([]byte(before), stream, number, leader, !leader))
 	})
 }
 

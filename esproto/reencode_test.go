@@ -17,6 +17,7 @@ var encoders = map[esproto.Command]func(*testing.T, []byte) []byte{
 	esproto.CmdWriteEvents:                               rewriteWriteEvents,
 	esproto.CmdTransactionWrite:                          rewriteTransactionWrite,
 	esproto.CmdWriteEventsCompleted:                      rewriteWriteEventsCompleted,
+	esproto.CmdReadEvent:                                 rewriteReadEvent,
 	esproto.CmdReadStreamEventsForward:                   rewriteReadStreamEvents,
 	esproto.CmdReadStreamEventsBackward:                  rewriteReadStreamEvents,
 	esproto.CmdReadStreamEventsForwardCompleted:          rewriteStreamPage,
@@ -110,6 +111,15 @@ func rewriteWriteEventsCompleted(t *testing.T, b []byte) []byte {
 	var v esproto.WriteEventsCompletedView
 	require.NoError(t, v.Decode(b))
 	return v.Append(nil, esproto.Explicit)
+}
+
+func rewriteReadEvent(t *testing.T, b []byte) []byte {
+	t.Helper()
+	m := unmarshal(t, b, &esproto.ReadEvent{})
+	if m.EventStreamId == nil || m.EventNumber == nil || m.RequireLeader == nil {
+		return nil
+	}
+	return esproto.AppendReadEvent(nil, m.GetEventStreamId(), m.GetEventNumber(), m.GetResolveLinkTos(), m.GetRequireLeader())
 }
 
 func rewriteReadStreamEvents(t *testing.T, b []byte) []byte {

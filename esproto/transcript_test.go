@@ -135,6 +135,7 @@ var messages = map[esproto.Command]proto.Message{
 var decoders = map[esproto.Command]func(*testing.T, []byte){
 	esproto.CmdWriteEvents:                               agreeWriteEvents,
 	esproto.CmdWriteEventsCompleted:                      agreeWriteEventsCompleted,
+	esproto.CmdReadEventCompleted:                        agreeReadEvent,
 	esproto.CmdReadStreamEventsForwardCompleted:          agreeStreamPage,
 	esproto.CmdReadStreamEventsBackwardCompleted:         agreeStreamPage,
 	esproto.CmdReadAllEventsForwardCompleted:             agreeAllPage,

@@ -17,7 +17,7 @@ func (c *core) catchUp(from *core) (truncated bool) {
 // copies reports whether two records are the same one in the logs of two nodes.
 func (r *record) copies(o *record) bool { return r.id == o.id && r.prepare == o.prepare }
 
-// take commits the first of the records, and those behind it that are of the same stream.
+// take shows the first of the records, and those behind it that are of the same stream.
 func (c *core) take(recs []*record) {
 	s := c.streamFor(recs[0].stream.name)
 	var own []*record
@@ -29,7 +29,7 @@ func (c *core) take(recs []*record) {
 		mine.stream = s
 		own = append(own, &mine)
 	}
-	c.commit(own)
+	c.show(own)
 }
 
 // forgetLog empties the log. Nobody is told: whoever reads from it must be cut off.

@@ -117,9 +117,14 @@ func (p *peer) delete(stream string, hard bool) {
 // createGroup creates a group from the beginning of a stream, with short limits.
 func (p *peer) createGroup(stream, group string) {
 	p.t.Helper()
+	p.createGroupOf(stream, group, false)
+}
+
+func (p *peer) createGroupOf(stream, group string, resolve bool) {
+	p.t.Helper()
 	var r esproto.CreatePersistentSubscriptionCompleted
 	p.ask(esproto.CmdCreatePersistentSubscription, admin, &esproto.CreatePersistentSubscription{
-		EventStreamId: &stream, SubscriptionGroupName: &group, ResolveLinkTos: proto.Bool(false), StartFrom: proto.Int64(0),
+		EventStreamId: &stream, SubscriptionGroupName: &group, ResolveLinkTos: &resolve, StartFrom: proto.Int64(0),
 		MessageTimeoutMilliseconds: proto.Int32(5000), RecordStatistics: proto.Bool(false), LiveBufferSize: proto.Int32(500),
 		ReadBatchSize: proto.Int32(20), BufferSize: proto.Int32(500), MaxRetryCount: proto.Int32(1),
 		PreferRoundRobin: proto.Bool(false), CheckpointAfterTime: proto.Int32(1000), CheckpointMaxCount: proto.Int32(500),

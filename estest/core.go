@@ -20,6 +20,8 @@ type core struct {
 	instance string           // ids that gossip tells
 	epoch    string
 
+	projecting bool // the system projections run
+
 	mu         *sync.Mutex
 	streams    map[string]*stream
 	log        []*record // in the order of their positions

@@ -38,7 +38,7 @@ func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.
 	var r *record
 	current := esproto.DeletedStream - 1
 	if hard {
-		r = c.newRecord(c.streamFor(name), esproto.DeletedStream, &event{id: fresh, typ: "$streamDeleted"})
+		r = c.newRecord(c.streamFor(name), esproto.DeletedStream, &event{id: fresh, typ: tombstoneType})
 		c.commit([]*record{r})
 	} else {
 		c.streamFor(name)

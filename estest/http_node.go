@@ -15,12 +15,16 @@ func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
 	state := strings.ToLower(p.state(s.role()))
 	s.core.mu.Unlock()
 	if !p.since(era20) {
-		writeJSON(w, http.StatusOK, map[string]string{"esVersion": p.full, "state": state, "projectionsMode": "None"})
+		mode := "None"
+		if s.cfg.projections {
+			mode = "System"
+		}
+		writeJSON(w, http.StatusOK, map[string]string{"esVersion": p.full, "state": state, "projectionsMode": mode})
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"esVersion": p.full, "state": state,
-		"features":       map[string]bool{"projections": false, "userManagement": true, "atomPub": false},
+		"features":       map[string]bool{"projections": s.cfg.projections, "userManagement": true, "atomPub": false},
 		"authentication": map[string]any{"type": "internal", "properties": map[string]string{}},
 	})
 }

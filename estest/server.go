@@ -28,6 +28,7 @@ type config struct {
 	logger            *slog.Logger
 	anonymous         bool
 	snapshot          *Snapshot
+	projections       bool
 	cluster           clusterConfig
 }
 
@@ -143,7 +144,9 @@ func newServer(opts []Option) (*Server, error) {
 	if cfg.clock != nil {
 		c = cfg.clock
 	}
-	return &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true}, nil
+	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true}
+	s.core.projecting = cfg.projections
+	return s, nil
 }
 
 func (s *Server) start() error {

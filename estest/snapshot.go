@@ -99,10 +99,13 @@ func (c *core) restore(snap *Snapshot) error {
 		r := &record{stream: s, id: esproto.NewGUID(e.ID), typ: e.Type, json: e.JSON, data: e.Data, metadata: e.Metadata,
 			prepare: e.Prepare, created: esproto.TimeToTicks(e.Created)}
 		c.encode(r, e.Number, e.Commit)
-		c.commit([]*record{r})
+		c.show([]*record{r})
 	}
 	c.end, c.lastCommit = snap.End, snap.LastCommit
 	c.restoreUsers()
+	if c.projecting {
+		c.catchUpProjections()
+	}
 	c.restart()
 	return nil
 }

@@ -176,9 +176,17 @@ func (c *core) encode(r *record, number, commit int64) {
 	}
 }
 
-// commit makes records visible: to readers, to the idempotency cache and to subscriptions. They must be those of one
-// stream, numbered on from its end.
+// commit makes records visible: to readers, to the idempotency cache, to subscriptions and to projections. They must be
+// those of one stream, numbered on from its end.
 func (c *core) commit(recs []*record) {
+	c.show(recs)
+	if c.projecting {
+		c.project(recs)
+	}
+}
+
+// show is commit for records that were written before, or elsewhere: the projections have seen them.
+func (c *core) show(recs []*record) {
 	for _, r := range recs {
 		s := r.stream
 		if r.number == esproto.DeletedStream {

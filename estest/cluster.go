@@ -158,7 +158,11 @@ func (c *Cluster) ConnectionString() string {
 	for i, n := range c.nodes {
 		addrs[i] = n.srv.HTTPAddr()
 	}
-	return "GossipSeeds=" + strings.Join(addrs, ",") + "; DefaultUserCredentials=admin:changeit"
+	s := "GossipSeeds=" + strings.Join(addrs, ",") + "; DefaultUserCredentials=admin:changeit"
+	if c.nodes[0].srv.cfg.tls {
+		s += "; TLS=true"
+	}
+	return s
 }
 
 // Leader returns the number of the node that leads the majority, or -1 if there is none at the moment.

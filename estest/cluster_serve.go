@@ -129,12 +129,7 @@ func (c *conn) notHandled(id esproto.CorrelationID, reason esproto.NotHandled_No
 
 // info is where a node is to be found, as others tell it when they refuse what only the leader may do.
 func (n *node) info() []byte {
-	tcpHost, tcpPort := splitAddr(n.addr)
-	httpHost, httpPort := splitAddr(n.web)
-	info := &esproto.NotHandled_LeaderInfo{
-		ExternalTcpAddress: &tcpHost, ExternalTcpPort: proto.Int32(int32(tcpPort)),
-		HttpAddress: &httpHost, HttpPort: proto.Int32(int32(httpPort)),
-	}
+	info := n.core.persona.leaderInfo(n.addr, n.web, n.srv.cfg.tls)
 	if n.cluster.info != nil {
 		n.cluster.info(info)
 	}

@@ -23,10 +23,11 @@ const (
 
 // conn is one client.
 type conn struct {
-	srv  *Server
-	core *core
-	nc   net.Conn
-	via  *conn // the client's connection to another node, which has forwarded a request: replies go there
+	srv    *Server
+	core   *core
+	nc     net.Conn
+	socket net.Conn // below TLS, or nc itself
+	via    *conn    // the client's connection to another node, which has forwarded a request: replies go there
 
 	// Guarded by core.mu.
 	version uint8                // as IdentifyClient says; without it event numbers have 32 bits
@@ -72,8 +73,8 @@ var (
 	errCut      = errors.New("the connection was to be cut")
 )
 
-func newConn(s *Server, nc net.Conn) *conn {
-	return &conn{srv: s, core: s.core, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{})}
+func newConn(s *Server, socket, nc net.Conn) *conn {
+	return &conn{srv: s, core: s.core, socket: socket, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 // run serves the connection until it ends.
@@ -107,7 +108,7 @@ func (c *conn) forget() {
 func (c *conn) end() {
 	c.endOnce.Do(func() {
 		close(c.ended)
-		c.nc.Close()
+		c.socket.Close() // without a farewell, which TLS would wait to send
 	})
 }
 

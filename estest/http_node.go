@@ -89,7 +89,7 @@ func (s *Server) httpGossip(w http.ResponseWriter, _ *http.Request) {
 	s.core.mu.Unlock()
 	list := make([]any, len(members))
 	for i := range members {
-		list[i] = s.core.persona.member(&members[i])
+		list[i] = s.core.persona.member(&members[i], s.cfg.tls)
 	}
 	host, port := splitAddr(s.HTTPAddr())
 	writeJSON(w, http.StatusOK, gossip{Members: list, ServerIP: host, ServerPort: port})
@@ -107,7 +107,7 @@ func (s *Server) members() []Member {
 }
 
 // member is what gossip tells of a node, in the form that the server's version has for it.
-func (p *persona) member(m *Member) any {
+func (p *persona) member(m *Member, secure bool) any {
 	tcpHost, tcpPort := splitAddr(m.TCPAddr)
 	httpHost, httpPort := splitAddr(m.HTTPAddr)
 	node := member{
@@ -115,6 +115,9 @@ func (p *persona) member(m *Member) any {
 		InternalTCPIP: tcpHost, ExternalTCPIP: tcpHost, ExternalTCPPort: tcpPort,
 		LastCommitPosition: m.LastCommit, WriterCheckpoint: m.LogEnd, ChaserCheckpoint: m.LogEnd,
 		EpochPosition: m.EpochPosition, EpochNumber: m.EpochNumber, EpochID: m.EpochID,
+	}
+	if secure { // no node has both ports
+		node.ExternalTCPPort, node.ExternalSecureTCPPort = 0, tcpPort
 	}
 	if !p.since(era20) {
 		return memberMaster{

@@ -269,11 +269,24 @@ func (c *conn) silence(id esproto.CorrelationID, on bool) {
 
 // LeaderInfo returns what other nodes would say of this server if it was their leader.
 func (s *Server) LeaderInfo() *esproto.NotHandled_LeaderInfo {
+	return s.core.persona.leaderInfo(s.Addr(), s.HTTPAddr(), s.cfg.tls)
+}
+
+// leaderInfo fills in the secure address or the plain one. Up to 5.0 the latter must be there: without such a port it is 0.
+func (p *persona) leaderInfo(tcpAddr, httpAddr string, secure bool) *esproto.NotHandled_LeaderInfo {
 	info := &esproto.NotHandled_LeaderInfo{}
-	host, port := splitAddr(s.Addr())
-	info.ExternalTcpAddress, info.ExternalTcpPort = &host, proto.Int32(int32(port))
-	if s.HTTPAddr() != "" {
-		webHost, webPort := splitAddr(s.HTTPAddr())
+	host, port := splitAddr(tcpAddr)
+	if !secure || !p.since(era20) {
+		info.ExternalTcpAddress, info.ExternalTcpPort = &host, proto.Int32(int32(port))
+	}
+	if secure {
+		info.ExternalSecureTcpAddress, info.ExternalSecureTcpPort = &host, proto.Int32(int32(port))
+		if !p.since(era20) {
+			info.ExternalTcpPort = proto.Int32(0)
+		}
+	}
+	if httpAddr != "" {
+		webHost, webPort := splitAddr(httpAddr)
 		info.HttpAddress, info.HttpPort = &webHost, proto.Int32(int32(webPort))
 	}
 	return info

@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ type config struct {
 	anonymous         bool
 	snapshot          *Snapshot
 	projections       bool
+	tls               bool
 	cluster           clusterConfig
 }
 
@@ -71,6 +73,9 @@ type Server struct {
 	rules      atomic.Pointer[[]*Rule]
 
 	cutReceived, cutSent cutter
+
+	authority *authority // nil without TLS, as is what follows
+	tlsConfig *tls.Config
 
 	life     sync.Mutex // held while the server is started, restarted or closed
 	listened bool       // so its addresses are fixed
@@ -146,6 +151,9 @@ func newServer(opts []Option) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true}
 	s.core.projecting = cfg.projections
+	if cfg.tls {
+		return s, s.prepareTLS()
+	}
 	return s, nil
 }
 
@@ -182,7 +190,7 @@ func (s *Server) listen() error {
 	s.alarms.after(tickInterval, s.tick)
 	if web != nil {
 		s.web = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug)}
-		s.wg.Go(func() { _ = s.web.Serve(web) }) // always ends with ErrServerClosed
+		s.wg.Go(func() { _ = s.web.Serve(s.encryptedListener(web)) }) // always ends with ErrServerClosed
 	}
 	s.node.joins()
 	return nil
@@ -208,7 +216,7 @@ func (s *Server) accept(l net.Listener) {
 		if err != nil {
 			return
 		}
-		c := newConn(s, nc)
+		c := newConn(s, nc, s.encrypted(nc))
 		s.mu.Lock()
 		if s.down {
 			s.mu.Unlock()
@@ -322,8 +330,17 @@ func (s *Server) HTTPURL() string {
 	if s.cfg.httpAddr == "" {
 		return ""
 	}
+	if s.cfg.tls {
+		return "https://" + s.cfg.httpAddr
+	}
 	return "http://" + s.cfg.httpAddr
 }
 
-// ConnectionString returns how to connect as the administrator.
-func (s *Server) ConnectionString() string { return "tcp://admin:changeit@" + s.Addr() }
+// ConnectionString returns how to connect as the administrator. With TLS the client must be told, besides, to trust what
+// CertPool has.
+func (s *Server) ConnectionString() string {
+	if s.cfg.tls {
+		return "tls://admin:changeit@" + s.Addr()
+	}
+	return "tcp://admin:changeit@" + s.Addr()
+}

@@ -13,7 +13,7 @@ import (
 // when the server delivers the events again. Events that were settled before are ignored. The error is the one that
 // ended the subscription; the server then delivers the events again.
 func (p *PersistentSubscription) Ack(events ...*Event) error {
-	return p.settle(settlement{}, events)
+	return p.settle(acked, events)
 }
 
 // MaxNackReason is how much of a reason Nack keeps, in bytes.
@@ -26,34 +26,37 @@ func (p *PersistentSubscription) Nack(action NackAction, reason string, events .
 		return &ArgumentError{Argument: "action", Reason: action.String() + " is none of NackPark, NackRetry, NackSkip, NackStop"}
 	}
 	reason = strings.ToValidUTF8(reason[:min(len(reason), MaxNackReason)], "")
-	return p.settle(settlement{nack: true, action: action, reason: reason}, events)
+	return p.settle(&settlement{nack: true, action: action, reason: reason}, events)
 }
 
-func (p *PersistentSubscription) settle(how settlement, events []*Event) error {
-	told, err := p.take(how, events)
+func (p *PersistentSubscription) settle(how *settlement, events []*Event) error {
+	told, drained, err := p.take(how, events)
 	if len(told) > 0 {
-		p.witness.settled(told, how)
+		p.witness.settled(told, *how)
 	}
-	p.endIfDrained()
+	if drained {
+		p.endIfDrained()
+	}
 	return err
 }
 
 // take settles the events that are held. It returns them if somebody wants to know.
-func (p *PersistentSubscription) take(how settlement, events []*Event) (told []*Event, err error) {
+func (p *PersistentSubscription) take(how *settlement, events []*Event) (told []*Event, drained bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended != nil {
-		return nil, p.ended
+		return nil, false, p.ended
 	}
 	var nacked []esproto.GUID
 	for _, e := range events {
 		d := deliveryOf(e)
-		if _, ok := p.held[d]; !ok {
+		if p.ledger.of(d) != held {
 			continue
 		}
-		delete(p.held, d)
-		if !how.nack || how.action != NackRetry {
-			p.settled.add(d, how)
+		if how.nack && how.action == NackRetry {
+			p.ledger.release(d) // it comes again
+		} else {
+			p.ledger.settle(d, how)
 		}
 		if how.nack {
 			nacked = append(nacked, d.id)
@@ -65,11 +68,11 @@ func (p *PersistentSubscription) take(how settlement, events []*Event) (told []*
 		}
 	}
 	p.sendNack(nacked, how)
-	return told, nil
+	return told, p.draining && p.ledger.held == 0, nil
 }
 
 // sendAgain repeats what was said of an event that the server delivers again. p.mu is held.
-func (p *PersistentSubscription) sendAgain(id esproto.GUID, how settlement) {
+func (p *PersistentSubscription) sendAgain(id esproto.GUID, how *settlement) {
 	if how.nack {
 		p.sendNack([]esproto.GUID{id}, how)
 		return
@@ -78,7 +81,7 @@ func (p *PersistentSubscription) sendAgain(id esproto.GUID, how settlement) {
 }
 
 // sendNack sends ids, behind the acks that were made before, in as many frames as it takes. p.mu is held.
-func (p *PersistentSubscription) sendNack(ids []esproto.GUID, how settlement) {
+func (p *PersistentSubscription) sendNack(ids []esproto.GUID, how *settlement) {
 	if p.session == nil || len(ids) == 0 {
 		return // the events come again
 	}
@@ -136,7 +139,7 @@ func (a *ack) AppendPayload(b []byte) []byte { return esproto.AppendAck(b, a.sub
 type nak struct {
 	subscription string
 	ids          []esproto.GUID
-	how          settlement
+	how          *settlement
 }
 
 func (n *nak) Command() esproto.Command { return esproto.CmdPersistentSubscriptionNakEvents }

@@ -39,7 +39,8 @@ func (c *Client) openFeed(ctx context.Context, stream string, resolveLinks bool,
 	}
 	var f *feed
 	err = c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
-		f = &feed{stream: wire, resolveLinks: resolveLinks, queue: newQueue(limit), confirmed: make(chan struct{})}
+		f = &feed{stream: wire, resolveLinks: resolveLinks, confirmed: make(chan struct{})}
+		f.queue.init(limit)
 		return f, conn.StartStream(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
 	})
 	if err != nil {
@@ -115,6 +116,9 @@ func (f *feed) confirm(payload []byte) error {
 	close(f.confirmed)
 	return nil
 }
+
+// Wake implements engine.Receiver.
+func (f *feed) Wake() { f.queue.signal() }
 
 // Fail implements engine.Receiver.
 func (f *feed) Fail(err error, _ bool) { f.end(err) }

@@ -104,9 +104,8 @@ type PersistentSubscription struct {
 	closed chan struct{}
 
 	mu       sync.Mutex
-	session  *session              // the connection's; nil while there is none
-	held     map[delivery]struct{} // queued or handed out, and not settled
-	settled  settledEvents
+	session  *session // the connection's; nil while there is none
+	ledger   ledger
 	acks     []esproto.GUID // to be sent
 	ackTimer *time.Timer    // runs while acks wait
 	// lastKnown is the number of the stream's last event when the server confirmed the subscription last.
@@ -131,13 +130,12 @@ func (c *Client) ConnectPersistent(ctx context.Context, stream, group string, op
 	}
 	p := &PersistentSubscription{
 		c: c, stream: stream, group: group, opts: opts, creds: creds,
-		// The server may push more than InFlight when events time out, but never by more than again as many.
-		queue:   newQueue(2 * opts.InFlight),
 		closed:  make(chan struct{}),
-		held:    make(map[delivery]struct{}),
-		settled: settledEvents{limit: opts.RememberAcked},
+		ledger:  newLedger(opts.RememberAcked),
 		witness: witness{c: c, stream: stream, group: group},
 	}
+	// The server may push more than InFlight when events time out, but never by more than again as many.
+	p.queue.init(2 * opts.InFlight)
 	base := c.ctx
 	if creds != nil {
 		base = WithCredentials(base, *creds)
@@ -216,7 +214,7 @@ func (p *PersistentSubscription) recreate(reason error) error {
 		return err
 	}
 	p.mu.Lock()
-	p.settled.clear() // another group: it knows of no ack
+	p.ledger.forgetSettled() // another group: it knows of no ack
 	p.mu.Unlock()
 	return nil
 }
@@ -226,8 +224,10 @@ func (p *PersistentSubscription) recreate(reason error) error {
 // ErrGroupNotFound, ErrAccessDenied, ErrClosed.
 func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 	for {
-		if err := p.Err(); err != nil {
-			return nil, err
+		select {
+		case <-p.closed:
+			return nil, p.Err()
+		default:
 		}
 		if e := p.queue.pop(); e != nil {
 			if p.queue.len() > 0 {
@@ -318,7 +318,7 @@ func (p *PersistentSubscription) Drain() {
 // endIfDrained ends a draining subscription that has nothing left to settle.
 func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	p.mu.Lock()
-	drained := p.draining && len(p.held) == 0 && p.ended == nil
+	drained := p.draining && p.ledger.held == 0 && p.ended == nil
 	if drained {
 		p.flush()
 		if p.session != nil {

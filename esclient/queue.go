@@ -1,93 +1,105 @@
 package esclient
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// queue holds pushed events between the reader of the connection, which must never wait, and one consumer. It is
-// bounded: whoever pushes into a full one decides what that means.
+// queue holds pushed events between the reader of the connection, which must never wait, and the consumer. It is
+// bounded: whoever pushes into a full one decides what that means. The consumer takes over all events that have come
+// each time that it has none left, so that the two rarely meet at a lock.
 type queue struct {
-	mu    sync.Mutex
-	ring  []*Event // grows up to limit
-	head  int
-	n     int
-	limit int
+	limit int64
+	n     atomic.Int64
 	wake  chan struct{} // has a token when something may have changed since the consumer looked
+
+	in struct {
+		sync.Mutex
+		events []*Event
+	}
+	out struct { // locked before in, where both are
+		sync.Mutex
+		events []*Event // from next on
+		next   int
+	}
 }
 
-func newQueue(limit int) queue {
-	return queue{limit: limit, wake: make(chan struct{}, 1)}
+// keepRing is the longest list that an empty queue keeps, in events.
+const keepRing = 512
+
+func (q *queue) init(limit int) {
+	q.limit, q.wake = int64(limit), make(chan struct{}, 1)
 }
 
-const minRing = 16
-
-// push appends an event. It returns false if the queue is full.
+// push appends an event. It returns false if the queue is full. The consumer hears of it by signal.
 func (q *queue) push(e *Event) bool {
-	q.mu.Lock()
-	if q.n == q.limit {
-		q.mu.Unlock()
+	if q.n.Load() >= q.limit {
 		return false
 	}
-	if q.n == len(q.ring) {
-		q.grow()
-	}
-	q.ring[(q.head+q.n)%len(q.ring)] = e
-	q.n++
-	first := q.n == 1
-	q.mu.Unlock()
-	if first {
-		q.signal()
-	}
+	q.n.Add(1)
+	q.in.Lock()
+	q.in.events = append(q.in.events, e)
+	q.in.Unlock()
 	return true
-}
-
-func (q *queue) grow() {
-	ring := make([]*Event, min(max(2*len(q.ring), minRing), q.limit))
-	for i := range q.n {
-		ring[i] = q.ring[(q.head+i)%len(q.ring)]
-	}
-	q.ring, q.head = ring, 0
 }
 
 // pop takes the oldest event; nil if there is none.
 func (q *queue) pop() *Event {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.n == 0 {
+	q.out.Lock()
+	defer q.out.Unlock()
+	if q.out.next == len(q.out.events) && !q.takeOver() {
 		return nil
 	}
-	e := q.ring[q.head]
-	q.ring[q.head] = nil
-	q.head = (q.head + 1) % len(q.ring)
-	q.n--
+	e := q.out.events[q.out.next]
+	q.out.events[q.out.next] = nil
+	q.out.next++
+	q.n.Add(-1)
 	return e
+}
+
+// takeOver exchanges the empty list of the consumer for that of the reader. q.out is locked.
+func (q *queue) takeOver() (any bool) {
+	empty := q.out.events[:0]
+	if cap(empty) > keepRing {
+		empty = nil
+	}
+	q.in.Lock()
+	defer q.in.Unlock()
+	if len(q.in.events) == 0 {
+		return false
+	}
+	q.out.events, q.out.next, q.in.events = q.in.events, 0, empty
+	return true
 }
 
 // drain empties the queue and returns what was in it.
 func (q *queue) drain() []*Event {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	events := make([]*Event, q.n)
-	for i := range events {
-		events[i] = q.ring[(q.head+i)%len(q.ring)]
-	}
-	q.ring, q.head, q.n = nil, 0, 0
+	q.out.Lock()
+	defer q.out.Unlock()
+	q.in.Lock()
+	defer q.in.Unlock()
+	events := append(q.out.events[q.out.next:], q.in.events...)
+	q.out.events, q.out.next, q.in.events = nil, 0, nil
+	q.n.Add(-int64(len(events)))
 	return events
 }
 
 // newestNumber returns the number of the event that was pushed last, or -1 if it has been taken already.
 func (q *queue) newestNumber() int64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.n == 0 {
-		return -1
+	q.out.Lock()
+	defer q.out.Unlock()
+	q.in.Lock()
+	defer q.in.Unlock()
+	switch {
+	case len(q.in.events) > 0:
+		return q.in.events[len(q.in.events)-1].Original().Number
+	case q.out.next < len(q.out.events):
+		return q.out.events[len(q.out.events)-1].Original().Number
 	}
-	return q.ring[(q.head+q.n-1)%len(q.ring)].Original().Number
+	return -1
 }
 
-func (q *queue) len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.n
-}
+func (q *queue) len() int { return int(q.n.Load()) }
 
 // signal lets a consumer that waits, or is about to, look again.
 func (q *queue) signal() {

@@ -103,19 +103,20 @@ func (s *session) deliver(payload []byte) error {
 	if p.session != s || p.ended != nil {
 		return nil
 	}
-	if how, ok := p.settled.lookup(d); ok {
+	switch how := p.ledger.of(d); {
+	case how == held:
+	case how != nil:
 		p.sendAgain(d.id, how)
-		return nil
-	}
-	if _, ok := p.held[d]; ok || p.draining {
-		return nil
-	}
-	// An event that does not fit is left to its message timeout: the server will deliver it again.
-	if p.queue.push(e) {
-		p.held[d] = struct{}{}
+	case p.draining:
+	case p.queue.push(e):
+		p.ledger.hold(d)
+	default: // it is left to its message timeout: the server will deliver it again
 	}
 	return nil
 }
+
+// Wake implements engine.Receiver.
+func (s *session) Wake() { s.p.queue.signal() }
 
 // Fail implements engine.Receiver.
 func (s *session) Fail(err error, _ bool) { s.finish(err) }
@@ -139,12 +140,12 @@ func (s *session) finish(reason error) {
 	current := p.session == s
 	if current {
 		p.session = nil
-		p.acks = p.acks[:0] // settled remembers them
+		p.acks = p.acks[:0] // the ledger remembers them
 		for _, e := range p.queue.drain() {
-			delete(p.held, deliveryOf(e))
+			p.ledger.release(deliveryOf(e))
 		}
 		if errors.Is(reason, ErrSubscriptionDropped) {
-			p.settled.clear() // the group may have been made anew: rather twice than never
+			p.ledger.forgetSettled() // the group may have been made anew: rather twice than never
 		}
 	}
 	over := !current || p.ended != nil

@@ -94,9 +94,10 @@ func (c *call) Receive(cmd esproto.Command, payload []byte) bool {
 	if c.err = CommonReply(cmd, payload); c.err == nil {
 		c.err = c.op.Decode(cmd, payload)
 	}
-	c.done <- struct{}{}
 	return false
 }
+
+func (c *call) Wake() { c.done <- struct{}{} }
 
 func (c *call) Fail(err error, sent bool) {
 	c.err, c.sent = err, sent

@@ -25,8 +25,11 @@ type Receiver interface {
 	// Keeps reports whether Receive will keep the payload of cmd; it then gets memory of its own. It runs under the
 	// connection's lock.
 	Keeps(cmd esproto.Command) bool
-	// Receive takes a frame. It returns whether further frames may follow on the same correlation id.
+	// Receive takes a frame. It returns whether further frames may follow on the same correlation id. Who waits for it
+	// need not be told before Wake.
 	Receive(cmd esproto.Command, payload []byte) (more bool)
+	// Wake follows Receive, once for all frames that came together: what they wake then finds all of its work.
+	Wake()
 	// Fail tells that no further frame will come. sent is false if no byte of the request reached the socket.
 	Fail(err error, sent bool)
 }
@@ -64,6 +67,8 @@ type Conn struct {
 	idle     bool          // the writer sleeps and must be kicked
 	space    chan struct{} // closed when out has shrunk; nil while nobody waits for that
 	err      error         // why the connection died
+
+	received []Receiver // to be woken; the reader's own
 
 	kick   chan struct{}
 	dead   chan struct{}

@@ -20,6 +20,7 @@ func (c *Conn) readLoop() {
 			err = c.dispatch(frames, h, n)
 		}
 		if err != nil {
+			c.wakeReceivers()
 			c.die(describe(err, !c.spoken.Load()))
 			return
 		}
@@ -94,13 +95,30 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	if e.once {
 		if handle.Remove() {
 			e.r.Receive(h.Command, payload)
+			c.wakeSoon(e.r)
 		}
 		return nil
 	}
 	if !e.r.Receive(h.Command, payload) {
 		handle.Remove()
 	}
+	c.wakeSoon(e.r)
 	return nil
+}
+
+// wakeSoon notes a Receiver that is to be woken before the reader next waits for bytes.
+func (c *Conn) wakeSoon(r Receiver) {
+	if n := len(c.received); n == 0 || c.received[n-1] != r {
+		c.received = append(c.received, r)
+	}
+}
+
+func (c *Conn) wakeReceivers() {
+	for _, r := range c.received {
+		r.Wake()
+	}
+	clear(c.received)
+	c.received = c.received[:0]
 }
 
 // pulse reads from the connection and watches over it: bytes are a sign of life, silence makes it send a heartbeat,
@@ -122,6 +140,7 @@ func (p *pulse) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+	p.c.wakeReceivers()
 	for {
 		n, err := p.c.nc.Read(b)
 		if n > 0 {

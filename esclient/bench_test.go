@@ -1,0 +1,236 @@
+package esclient_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// The benchmarks run against a peer that does next to nothing, in this process: what they show is the client's cost and
+// that of the sockets. Run them with -cpu 1 to compare two versions. ./benchmarks measures against real work.
+
+// benchPeer is a server that answers what comes together in one write.
+type benchPeer struct {
+	l      net.Listener
+	wg     sync.WaitGroup
+	answer func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte
+}
+
+func newBenchClient(b *testing.B, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte) *esclient.Client {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	p := &benchPeer{l: l, answer: answer}
+	p.wg.Go(p.serve)
+	c, err := esclient.Open("tcp://admin:changeit@" + l.Addr().String())
+	require.NoError(b, err)
+	b.Cleanup(func() {
+		c.Close()
+		l.Close()
+		p.wg.Wait()
+	})
+	return c
+}
+
+func (p *benchPeer) serve() {
+	for {
+		nc, err := p.l.Accept()
+		if err != nil {
+			return
+		}
+		p.wg.Go(func() {
+			defer nc.Close()
+			p.talk(nc)
+		})
+	}
+}
+
+func (p *benchPeer) talk(nc net.Conn) {
+	frames, out := esproto.NewFrameReader(bufio.NewReaderSize(nc, 64<<10), 64<<10, 0), []byte(nil)
+	for {
+		h, _, err := frames.Next()
+		if err != nil {
+			return
+		}
+		payload, err := frames.Borrow()
+		if err != nil {
+			return
+		}
+		switch h.Command {
+		case esproto.CmdHeartbeatRequest:
+			out = esproto.AppendFrame(out, esproto.CmdHeartbeatResponse, h.CorrelationID, nil)
+		case esproto.CmdAuthenticate:
+			out = esproto.AppendFrame(out, esproto.CmdAuthenticated, h.CorrelationID, nil)
+		case esproto.CmdIdentifyClient:
+			out = esproto.AppendFrame(out, esproto.CmdClientIdentified, h.CorrelationID, nil)
+		default:
+			out = p.answer(h.Command, h.CorrelationID, payload, out)
+		}
+		if frames.Buffered() > 0 {
+			continue
+		}
+		if _, err := nc.Write(out); err != nil {
+			return
+		}
+		out = out[:0]
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, inFlight := range []int{1, 256} {
+		b.Run(map[int]string{1: "1 in flight", 256: "256 in flight"}[inFlight], func(b *testing.B) {
+			reply := (&esproto.WriteEventsCompletedView{LastEventNumber: 7}).Append(nil, esproto.Explicit)
+			c := newBenchClient(b, func(_ esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
+				return esproto.AppendFrame(out, esproto.CmdWriteEventsCompleted, id, reply)
+			})
+			ctx, data := context.Background(), make([]byte, 256)
+			require.NoError(b, c.Connect(ctx))
+			b.ReportAllocs()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for g := range inFlight {
+				wg.Go(func() {
+					for i := g; i < b.N; i += inFlight {
+						if _, err := c.Append(ctx, "orders", esclient.Any, esclient.EventData{Type: "benchmarked", Data: data}); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// pushed holds frames of events that can be told apart, as long as the ledger of the client remembers.
+func pushed(b *testing.B, id esproto.CorrelationID) (frames []byte, each int) {
+	b.Helper()
+	const count = 4 * esclient.DefaultRememberAcked
+	for n := range count {
+		var event esproto.GUID
+		binary.LittleEndian.PutUint64(event[:], uint64(n))
+		record := esproto.RecordView{
+			StreamID: "orders", EventNumber: int64(1<<20 + n), EventID: event[:], EventType: "benchmarked", Data: make([]byte, 256),
+		}
+		frames = esproto.AppendFrame(frames, esproto.CmdPersistentSubscriptionStreamEventAppeared, id,
+			esproto.AppendPersistentEvent(nil, record.Append(nil, esproto.Explicit), nil, 0, esproto.Explicit))
+		each = len(frames) / (n + 1)
+		require.Zero(b, len(frames)%(n+1), "frames of different lengths")
+	}
+	return frames, each
+}
+
+func BenchmarkPersistent(b *testing.B) {
+	confirmation, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{SubscriptionId: proto.String("orders::g")})
+	require.NoError(b, err)
+	for _, inFlight := range []int{10, 200} {
+		b.Run(map[int]string{10: "10 in flight", 200: "200 in flight"}[inFlight], func(b *testing.B) {
+			var (
+				frames     []byte
+				each, next int
+				ids        []esproto.GUID
+			)
+			push := func(out []byte, n int) []byte {
+				for range n {
+					out = append(out, frames[next:next+each]...)
+					next = (next + each) % len(frames)
+				}
+				return out
+			}
+			c := newBenchClient(b, func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte {
+				switch cmd {
+				case esproto.CmdConnectToPersistentSubscription:
+					frames, each = pushed(b, id)
+					return push(esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, confirmation), inFlight)
+				case esproto.CmdPersistentSubscriptionAckEvents:
+					_, ids, _ = esproto.DecodeAck(payload, ids[:0])
+					return push(out, len(ids))
+				}
+				return out
+			})
+			ctx := context.Background()
+			p, err := c.ConnectPersistent(ctx, "orders", "g", esclient.PersistentOptions{InFlight: inFlight})
+			require.NoError(b, err)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				e, err := p.Next(ctx)
+				if err == nil {
+					err = p.Ack(e)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func volatileFrame(id esproto.CorrelationID, number uint64) []byte {
+	event := esproto.GUID{1}
+	record := esproto.RecordView{
+		StreamID: "orders", EventNumber: int64(number), EventID: event[:], EventType: "benchmarked", Data: make([]byte, 256),
+	}
+	return esproto.AppendFrame(nil, esproto.CmdStreamEventAppeared, id,
+		esproto.AppendStreamEventAppeared(nil, record.Append(nil, esproto.Explicit), nil, 7, 7, esproto.Explicit))
+}
+
+// BenchmarkVolatile has the peer push as many events as the client has taken, which it says by a ping.
+func BenchmarkVolatile(b *testing.B) {
+	const ahead = 1000
+	confirmation, err := proto.Marshal(&esproto.SubscriptionConfirmation{
+		LastCommitPosition: proto.Int64(0), LastEventNumber: proto.Int64(-1),
+	})
+	require.NoError(b, err)
+	var (
+		frame  []byte
+		at     int // of the event's number in the frame
+		number uint64
+	)
+	push := func(out []byte) []byte {
+		for range ahead {
+			number++
+			binary.PutUvarint(frame[at:], number)
+			out = append(out, frame...)
+		}
+		return out
+	}
+	c := newBenchClient(b, func(cmd esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
+		switch cmd {
+		case esproto.CmdSubscribeToStream:
+			number = 1 << 28 // and up to 1 << 35 all take as many bytes
+			frame = volatileFrame(id, number)
+			at = bytes.Index(frame, binary.AppendUvarint(nil, number))
+			return push(push(esproto.AppendFrame(out, esproto.CmdSubscriptionConfirmation, id, confirmation)))
+		case esproto.CmdPing:
+			return push(esproto.AppendFrame(out, esproto.CmdPong, id, nil))
+		}
+		return out
+	})
+	ctx := context.Background()
+	s, err := c.SubscribeVolatile(ctx, "orders", esclient.VolatileOptions{})
+	require.NoError(b, err)
+	defer s.Stop()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := range b.N {
+		if _, err := s.Next(ctx); err != nil {
+			b.Fatal(err)
+		}
+		if n%ahead == ahead-1 {
+			if _, err := c.Ping(ctx); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -49,7 +49,7 @@ func (c *Client) delete(ctx context.Context, what, stream string, expected Expec
 	if err := validateDelete(stream, expected); err != nil {
 		return UnknownPosition, err
 	}
-	op := &deleteOp{stream: stream, expected: expected, hard: hard, requireLeader: !c.cfg.AllowFollower}
+	op := &deleteOp{stream: stream, expected: expected, hard: hard, requireLeader: c.requireLeader(ctx)}
 	if err := c.do(ctx, op, effect); err != nil {
 		return UnknownPosition, &OperationError{Operation: what, Stream: stream, Err: op.explain(err)}
 	}
@@ -65,9 +65,6 @@ func validateDelete(stream string, expected ExpectedVersion) error {
 	}
 	return expected.validate()
 }
-
-// metadataPrefix begins the names of metadata streams.
-const metadataPrefix = "$$"
 
 // deleteOp is a delete on its way, of either kind.
 type deleteOp struct {

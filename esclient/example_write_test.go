@@ -208,3 +208,74 @@ func ExampleClient_ContinueTransaction() {
 	fmt.Println("the last event has the number", res.LastEventNumber, err)
 	// Output: the last event has the number 1 <nil>
 }
+
+// A stream keeps its last ten events, and whatever else its metadata says.
+func ExampleClient_SetStreamMetadata() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	if _, err := client.SetRawStreamMetadata(ctx, "sensor-1", esclient.NoStream, []byte(`{"owner":"anna"}`)); err != nil {
+		log.Fatal(err)
+	}
+	metadata, version, err := client.StreamMetadata(ctx, "sensor-1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	metadata.MaxCount = 10
+	metadata.ACL.Write = []string{"sensors", esclient.RoleAdmins}
+	if _, err := client.SetStreamMetadata(ctx, "sensor-1", version, metadata); err != nil {
+		log.Fatal(err)
+	}
+	raw, version, err := client.RawStreamMetadata(ctx, "sensor-1")
+	fmt.Println(version, string(raw), err)
+	// Output: 1 {"$maxCount":10,"$acl":{"$w":["sensors","$admins"]},"owner":"anna"} <nil>
+}
+
+// Nobody but the administrators may delete streams that do not say otherwise.
+func ExampleClient_SetSystemSettings() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	settings, version, err := client.SystemSettings(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	settings.UserStreams.Delete = []string{esclient.RoleAdmins}
+	if _, err := client.SetSystemSettings(ctx, version, settings); err != nil {
+		log.Fatal(err)
+	}
+	_, err = client.DeleteStream(esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"}),
+		"order-1", esclient.Any)
+	fmt.Println(errors.Is(err, esclient.ErrAccessDenied))
+	// Output: true
+}
+
+// A group is made, changed and removed.
+func ExampleClient_CreatePersistent() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	settings := esclient.DefaultPersistentSettings()
+	settings.StartFrom = 0
+	settings.MaxRetryCount = 3
+	fmt.Println("created:", client.CreatePersistent(ctx, "orders", "invoices", settings))
+	err := client.CreatePersistent(ctx, "orders", "invoices", settings)
+	fmt.Println("exists already:", errors.Is(err, esclient.ErrGroupExists))
+
+	settings.Strategy = esclient.DispatchToSingle
+	fmt.Println("updated:", client.UpdatePersistent(ctx, "orders", "invoices", settings))
+	settings.ReadBatchSize = settings.BufferSize
+	err = client.UpdatePersistent(ctx, "orders", "invoices", settings)
+	fmt.Println("it would never read:", errors.Is(err, esclient.ErrInvalidArgument))
+
+	fmt.Println("deleted:", client.DeletePersistent(ctx, "orders", "invoices"))
+	// Output:
+	// created: <nil>
+	// exists already: true
+	// updated: <nil>
+	// it would never read: true
+	// deleted: <nil>
+}

@@ -39,7 +39,7 @@ func (c *Client) StartTransaction(ctx context.Context, stream string, expected E
 	if err != nil {
 		return nil, err
 	}
-	op := &startOp{t: t, requireLeader: !c.cfg.AllowFollower}
+	op := &startOp{t: t, requireLeader: c.requireLeader(ctx)}
 	if err := c.do(ctx, op, readOnly); err != nil {
 		if bad := (*engine.BadRequestError)(nil); errors.As(err, &bad) {
 			err = fmt.Errorf("%w: transactions: %w", ErrNotSupported, err) // there is nothing else that it could refuse
@@ -97,7 +97,7 @@ func (t *Transaction) Write(ctx context.Context, events ...EventData) error {
 	if err := ValidateAppend(t.stream, t.expected, events...); err != nil {
 		return err
 	}
-	op := &transactionWriteOp{t: t, events: events, ids: eventIDs(nil, events), requireLeader: !t.c.cfg.AllowFollower}
+	op := &transactionWriteOp{t: t, events: events, ids: eventIDs(nil, events), requireLeader: t.c.requireLeader(ctx)}
 	if err := t.c.do(ctx, op, once); err != nil {
 		if errors.Is(err, ErrOutcomeUnknown) {
 			t.lacking = true
@@ -128,7 +128,7 @@ func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
 	if t.expected.exact() {
 		effect = repeatable
 	}
-	op := &commitOp{t: t, requireLeader: !t.c.cfg.AllowFollower}
+	op := &commitOp{t: t, requireLeader: t.c.requireLeader(ctx)}
 	if err := t.c.do(ctx, op, effect); err != nil {
 		return AppendResult{}, t.failed(what, err)
 	}

@@ -1,0 +1,202 @@
+package esclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// StreamMetadata is what a stream's metadata says. The zero value says nothing: the server keeps all events, and the
+// default access rights apply.
+type StreamMetadata struct {
+	// MaxCount is how many events the stream keeps, the newest; 0 keeps all.
+	MaxCount int64
+	// MaxAge is how long the stream keeps an event, in whole seconds; 0 keeps them for ever.
+	MaxAge time.Duration
+	// TruncateBefore is the number of the first event that the stream keeps. math.MaxInt64 is that of a stream which
+	// DeleteStream has deleted.
+	TruncateBefore int64
+	// CacheControl is how long the server's HTTP interface lets the head of the stream be cached, in whole seconds; 0
+	// says nothing.
+	CacheControl time.Duration
+	// ACL says who may do what to the stream.
+	ACL StreamACL
+	// Custom has everything else that the metadata says, by its keys, as JSON. It is kept as it is. The names above have
+	// the keys $maxCount, $maxAge, $tb, $cacheControl and $acl, which cannot be in it.
+	Custom map[string]json.RawMessage
+}
+
+// StreamACL says who may do what to a stream, and to its metadata. Each right is a list of logins and groups, such as
+// "$admins"; RoleAll means everyone. Nil says nothing, so that the default applies, and an empty list leaves the
+// administrators, who may do everything.
+type StreamACL struct {
+	Read, Write, Delete []string
+	MetaRead, MetaWrite []string
+}
+
+// Roles that every server has.
+const (
+	RoleAll    = "$all"    // everyone
+	RoleAdmins = "$admins" // the administrators
+	RoleOps    = "$ops"    // the operators
+)
+
+// StreamMetadata returns a stream's metadata and the version to expect when it is set: NoStream, with the zero
+// StreamMetadata, where the stream has none. What makes no sense, such as a $maxCount of 0, is read as absent, which is
+// what the server takes it for.
+//
+// The error is ErrStreamDeleted for a stream with a tombstone, ErrAccessDenied for who lacks the right, and that of the
+// decoder where the metadata is no JSON object or has values of a wrong type; RawStreamMetadata then returns what there
+// is.
+func (c *Client) StreamMetadata(ctx context.Context, stream string) (StreamMetadata, ExpectedVersion, error) {
+	data, version, err := c.RawStreamMetadata(ctx, stream)
+	if err != nil || data == nil {
+		return StreamMetadata{}, version, err
+	}
+	var m StreamMetadata
+	if err := m.UnmarshalJSON(data); err != nil {
+		return StreamMetadata{}, version, &OperationError{Operation: "read metadata", Stream: stream, Err: err}
+	}
+	return m, version, nil
+}
+
+// RawStreamMetadata is StreamMetadata without the decoding. The bytes are nil where the stream has no metadata.
+func (c *Client) RawStreamMetadata(ctx context.Context, stream string) ([]byte, ExpectedVersion, error) {
+	if err := validateMetadataOf(stream); err != nil {
+		return nil, NoStream, err
+	}
+	return c.lastData(ctx, "read metadata", stream, metadataPrefix+stream)
+}
+
+// lastData returns the data and the number of the last event of a stream; NoStream if it has none.
+func (c *Client) lastData(ctx context.Context, what, stream, in string) ([]byte, ExpectedVersion, error) {
+	page, err := c.ReadStreamPage(ctx, in, ReadOptions{Backward: true, MaxCount: 1})
+	switch {
+	case errors.Is(err, ErrStreamNotFound), err == nil && len(page.Events) == 0:
+		return nil, NoStream, nil
+	case err != nil:
+		if op := (*OperationError)(nil); errors.As(err, &op) {
+			err = op.Err
+		}
+		return nil, NoStream, &OperationError{Operation: what, Stream: stream, Err: err}
+	}
+	e := &page.Events[0]
+	return append([]byte{}, e.Data...), ExpectedVersion(e.Number), nil
+}
+
+// SetStreamMetadata replaces a stream's metadata, which takes effect at once; the stream need not exist. Whoever wants to
+// change only a part reads it first and expects the version that was read. LastEventNumber of the result is the version
+// to expect next time.
+//
+// It is an append to the metadata stream: see Append for the errors. Metadata for a stream that DeleteStream has deleted
+// brings the stream back, without its old events; the server then writes metadata of its own behind it, so read again to
+// learn the version.
+func (c *Client) SetStreamMetadata(
+	ctx context.Context, stream string, expected ExpectedVersion, m StreamMetadata,
+) (AppendResult, error) {
+	data, err := m.MarshalJSON()
+	if err != nil {
+		return AppendResult{}, err
+	}
+	return c.SetRawStreamMetadata(ctx, stream, expected, data)
+}
+
+// SetRawStreamMetadata is SetStreamMetadata for metadata that is encoded already. It must be a JSON object: servers ignore
+// anything else, rights included.
+func (c *Client) SetRawStreamMetadata(
+	ctx context.Context, stream string, expected ExpectedVersion, data []byte,
+) (AppendResult, error) {
+	if err := validateMetadataOf(stream); err != nil {
+		return AppendResult{}, err
+	}
+	if object := map[string]json.RawMessage(nil); json.Unmarshal(data, &object) != nil || object == nil {
+		return AppendResult{}, &ArgumentError{Argument: "data", Reason: "it is no JSON object"}
+	}
+	return c.Append(ctx, metadataPrefix+stream, expected,
+		EventData{Type: metadataType, ContentType: ContentTypeJSON, Data: data})
+}
+
+const (
+	metadataPrefix = "$$" // begins the names of metadata streams
+	metadataType   = "$metadata"
+)
+
+func validateMetadataOf(stream string) error {
+	if err := validateName("stream", stream); err != nil {
+		return err
+	}
+	if strings.HasPrefix(stream, metadataPrefix) {
+		return &ArgumentError{Argument: "stream", Reason: fmt.Sprintf("%q is a metadata stream itself", stream)}
+	}
+	return nil
+}
+
+// The keys that mean something to the server.
+const (
+	keyMaxCount       = "$maxCount"
+	keyMaxAge         = "$maxAge"
+	keyTruncateBefore = "$tb"
+	keyCacheControl   = "$cacheControl"
+	keyACL            = "$acl"
+)
+
+// MarshalJSON encodes the metadata as the server wants it. It refuses what the server would ignore, as an *ArgumentError.
+func (m StreamMetadata) MarshalJSON() ([]byte, error) {
+	var o object
+	for _, n := range []struct {
+		field, key string
+		n          int64
+	}{{"MaxCount", keyMaxCount, m.MaxCount}, {"TruncateBefore", keyTruncateBefore, m.TruncateBefore}} {
+		if n.n < 0 {
+			return nil, &ArgumentError{Argument: "StreamMetadata." + n.field, Reason: fmt.Sprintf("%d is negative", n.n)}
+		}
+	}
+	for _, d := range []struct {
+		field string
+		d     time.Duration
+	}{{"MaxAge", m.MaxAge}, {"CacheControl", m.CacheControl}} {
+		if d.d < 0 || d.d%time.Second != 0 {
+			return nil, &ArgumentError{Argument: "StreamMetadata." + d.field,
+				Reason: fmt.Sprintf("%v is no whole number of seconds from 0 on", d.d)}
+		}
+	}
+	o.number(keyMaxCount, m.MaxCount)
+	o.number(keyMaxAge, int64(m.MaxAge/time.Second))
+	o.number(keyTruncateBefore, m.TruncateBefore)
+	o.number(keyCacheControl, int64(m.CacheControl/time.Second))
+	if err := o.acl("StreamMetadata.ACL", keyACL, &m.ACL); err != nil {
+		return nil, err
+	}
+	return o.rest("StreamMetadata.Custom", m.Custom, keyMaxCount, keyMaxAge, keyTruncateBefore, keyCacheControl, keyACL)
+}
+
+// UnmarshalJSON decodes metadata. What m held before is forgotten.
+func (m *StreamMetadata) UnmarshalJSON(data []byte) error {
+	f := fieldsOf(data)
+	*m = StreamMetadata{
+		MaxCount:       f.number(keyMaxCount, 1),
+		MaxAge:         f.seconds(keyMaxAge),
+		TruncateBefore: f.number(keyTruncateBefore, 0),
+		CacheControl:   f.seconds(keyCacheControl),
+		ACL:            f.acl(keyACL),
+	}
+	m.Custom = f.rest()
+	return f.err
+}
+
+// aclRight is one right of a StreamACL.
+type aclRight struct {
+	key   string
+	field string
+	roles *[]string
+}
+
+func (a *StreamACL) rights() []aclRight {
+	return []aclRight{
+		{"$r", "Read", &a.Read}, {"$w", "Write", &a.Write}, {"$d", "Delete", &a.Delete},
+		{"$mr", "MetaRead", &a.MetaRead}, {"$mw", "MetaWrite", &a.MetaWrite},
+	}
+}

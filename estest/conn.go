@@ -30,6 +30,7 @@ type conn struct {
 	via    *conn    // the client's connection to another node, which has forwarded a request: replies go there
 
 	// Guarded by core.mu.
+	name    string               // as IdentifyClient says
 	version uint8                // as IdentifyClient says; without it event numbers have 32 bits
 	user    *user                // for whom frames without credentials act; nil for nobody
 	refused *esproto.Credentials // of an Authenticate that failed, or is still being looked at; nil otherwise

@@ -145,7 +145,7 @@ func (c *conn) identify(f *frame) {
 	if proto.Unmarshal(f.payload, &m) != nil {
 		return // as the real server: no reply at all
 	}
-	c.version = uint8(m.GetVersion()) // the server cuts it off, too
+	c.name, c.version = m.GetConnectionName(), uint8(m.GetVersion()) // the server cuts the version off, too
 	c.mu.Lock()
 	c.mute = c.version > esproto.IdentifyVersion
 	c.mu.Unlock()

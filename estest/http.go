@@ -81,6 +81,15 @@ func (s *Server) authorized(w http.ResponseWriter, r *http.Request) (u *user, ok
 	return u, true
 }
 
+// authenticated is authorized for what nobody may do without logging in.
+func (s *Server) authenticated(w http.ResponseWriter, r *http.Request) (u *user, ok bool) {
+	if u, ok = s.authorized(w, r); ok && u == nil {
+		unauthorized(w)
+		return nil, false
+	}
+	return u, ok
+}
+
 func unauthorized(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", `Basic realm="ES"`)
 	http.Error(w, "Unauthorized", http.StatusUnauthorized)

@@ -1,8 +1,9 @@
 package estest
 
 import (
+	"math"
 	"net/http"
-	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -32,6 +33,8 @@ type groupBody struct {
 	MaxCheckPointCount          int64  `json:"maxCheckPointCount"`
 	MaxSubscriberCount          int    `json:"maxSubscriberCount"`
 	NamedConsumerStrategy       string `json:"namedConsumerStrategy"`
+
+	StartPosition *string `json:"startPosition,omitempty"` // in answers from 21.10 on
 }
 
 func defaultGroupBody() groupBody {
@@ -62,84 +65,25 @@ func bodyOf(s *groupSettings) groupBody {
 	}
 }
 
-// groupInfo is what the server tells of a group.
-type groupInfo struct {
-	Config                    *groupBody   `json:"config,omitempty"`
-	EventStreamID             string       `json:"eventStreamId"`
-	GroupName                 string       `json:"groupName"`
-	Status                    string       `json:"status"`
-	AverageItemsPerSecond     float64      `json:"averageItemsPerSecond"`
-	TotalItemsProcessed       int64        `json:"totalItemsProcessed"`
-	CountSinceLastMeasurement int64        `json:"countSinceLastMeasurement"`
-	LastProcessedEventNumber  int64        `json:"lastProcessedEventNumber"`
-	LastKnownEventNumber      int64        `json:"lastKnownEventNumber"`
-	ReadBufferCount           int          `json:"readBufferCount"`
-	LiveBufferCount           int          `json:"liveBufferCount"`
-	RetryBufferCount          int          `json:"retryBufferCount"`
-	TotalInFlightMessages     int          `json:"totalInFlightMessages"`
-	OutstandingMessagesCount  int          `json:"outstandingMessagesCount"`
-	ParkedMessageURI          string       `json:"parkedMessageUri"`
-	GetMessagesURI            string       `json:"getMessagesUri"`
-	Connections               []clientInfo `json:"connections"`
-}
-
-type clientInfo struct {
-	From                      string   `json:"from"`
-	Username                  string   `json:"username"`
-	AverageItemsPerSecond     float64  `json:"averageItemsPerSecond"`
-	TotalItemsProcessed       int64    `json:"totalItemsProcessed"`
-	CountSinceLastMeasurement int64    `json:"countSinceLastMeasurement"`
-	ExtraStatistics           []string `json:"extraStatistics"`
-	AvailableSlots            int      `json:"availableSlots"`
-	InFlightMessages          int      `json:"inFlightMessages"`
-}
-
-func (s *Server) groupInfo(g *group) groupInfo {
-	status := "Behind"
-	if g.live {
-		status = "Live"
-	}
-	info := groupInfo{
-		EventStreamID: g.stream, GroupName: g.name, Status: status, TotalItemsProcessed: g.processed,
-		LastProcessedEventNumber: g.checkpoint, LastKnownEventNumber: g.core.lastNumber(g.stream),
-		ReadBufferCount: g.buffer.len(), RetryBufferCount: len(g.retry), OutstandingMessagesCount: len(g.outstanding),
-		ParkedMessageURI: s.HTTPURL() + "/streams/" + url.PathEscape(g.parkedStream()),
-		GetMessagesURI:   s.HTTPURL() + "/subscriptions/" + url.PathEscape(g.stream) + "/" + url.PathEscape(g.name) + "/1",
-		Connections:      []clientInfo{},
-	}
-	for _, c := range g.clients {
-		info.TotalInFlightMessages += c.taken
-		name := "anonymous"
-		if c.user != nil {
-			name = c.user.login
-		}
-		info.Connections = append(info.Connections, clientInfo{
-			From: c.conn.nc.RemoteAddr().String(), Username: name, TotalItemsProcessed: c.total,
-			ExtraStatistics: []string{}, AvailableSlots: c.free(), InFlightMessages: c.taken,
-		})
-	}
-	return info
-}
-
 // httpGroups lists all groups, or those of one stream.
 func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
-	if _, ok := s.authorized(w, r); !ok {
+	if _, ok := s.authenticated(w, r); !ok {
 		return
 	}
 	stream := r.PathValue("stream")
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	infos := []groupInfo{}
+	groups := []listedGroup{}
 	for _, g := range s.core.sortedGroups() {
 		if stream == "" || g.stream == stream {
-			infos = append(infos, s.groupInfo(g))
+			groups = append(groups, s.listedGroup(g))
 		}
 	}
-	if stream != "" && len(infos) == 0 {
-		http.Error(w, "Not found", http.StatusNotFound)
+	if stream != "" && len(groups) == 0 {
+		writeJSON(w, http.StatusNotFound, groups)
 		return
 	}
-	writeJSON(w, http.StatusOK, infos)
+	writeJSON(w, http.StatusOK, groups)
 }
 
 // pathGroup returns the group that a path names. It answers the request itself if there is none.
@@ -152,16 +96,13 @@ func (s *Server) pathGroup(w http.ResponseWriter, r *http.Request) *group {
 }
 
 func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
-	if _, ok := s.authorized(w, r); !ok {
+	if _, ok := s.authenticated(w, r); !ok {
 		return
 	}
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	if g := s.pathGroup(w, r); g != nil {
-		info := s.groupInfo(g)
-		cfg := bodyOf(&g.settings)
-		info.Config = &cfg
-		writeJSON(w, http.StatusOK, info)
+		writeJSON(w, http.StatusOK, s.groupInfo(g))
 	}
 }
 
@@ -217,10 +158,19 @@ func (s *Server) httpDeleteGroup(w http.ResponseWriter, r *http.Request) {
 	writeGroupResult(w, result, reason, http.StatusOK, http.StatusNotFound)
 }
 
+// httpReplayParked replays what is parked, from 20.6 on perhaps only up to an entry of the parked stream.
 func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
-	u, ok := s.authorized(w, r)
+	u, ok := s.authenticated(w, r)
 	if !ok {
 		return
+	}
+	stopAt := int64(math.MaxInt64)
+	if q := r.URL.Query(); q.Has("stopAt") && s.core.persona.since(era20) {
+		var err error
+		if stopAt, err = strconv.ParseInt(q.Get("stopAt"), 10, 64); err != nil || stopAt < 0 {
+			http.Error(w, "stopAt should be a properly formed positive long", http.StatusBadRequest)
+			return
+		}
 	}
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -229,7 +179,7 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if g := s.pathGroup(w, r); g != nil {
-		g.replayParked()
+		g.replayParked(stopAt)
 		writeGroupResult(w, groupSuccess, "", http.StatusOK, http.StatusNotFound)
 	}
 }

@@ -1,11 +1,22 @@
 package estest
 
-import "net/http"
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
 
 func (s *Server) handleUsers(mux *http.ServeMux) {
 	mux.HandleFunc("POST /users/", s.adminOnly(s.httpCreateUser))
 	mux.HandleFunc("POST /users", s.adminOnly(s.httpCreateUser))
-	mux.HandleFunc("GET /users/{login}", s.adminOnly(s.httpUser))
+	mux.HandleFunc("GET /users", s.adminOnly(s.httpUsers))
+	mux.HandleFunc("GET /users/{$}", s.adminOnly(s.httpUsers))
+	mux.HandleFunc("GET /users/{login}", s.httpUser)
+	mux.HandleFunc("PUT /users/{login}", s.adminOnly(s.httpUpdateUser))
 	mux.HandleFunc("DELETE /users/{login}", s.adminOnly(s.httpDeleteUser))
 	mux.HandleFunc("POST /users/{login}/command/enable", s.adminOnly(s.httpEnableUser(true)))
 	mux.HandleFunc("POST /users/{login}/command/disable", s.adminOnly(s.httpEnableUser(false)))
@@ -41,17 +52,20 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 	}
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	if s.core.users[m.LoginName] != nil {
+	switch u := s.core.users[m.LoginName]; {
+	case u == nil:
+		s.core.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups}, userCreated)
+	case !u.hasPassword(m.Password): // who knows it is taken to have created the user
 		userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
 		return
 	}
-	s.core.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups}, userCreated)
 	w.Header().Set("Location", s.HTTPURL()+"/users/"+m.LoginName)
 	userChanged(w, http.StatusCreated, m.LoginName, "Success")
 }
 
-// changeUser serves a request about the user that its path names.
-func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, eventType string, change func(u *user)) {
+// changeUser serves a request about the user that its path names. With notify the server has all nodes forget what they
+// remember of the user.
+func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool, change func(u *user)) {
 	login := r.PathValue("login")
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -63,22 +77,93 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, eventType st
 	// A user is replaced, not changed: connections hold on to what they authenticated as.
 	next := *u
 	change(&next)
-	s.core.saveUser(&next, eventType)
+	if notify {
+		s.core.notifyPasswordChanged(login)
+	}
+	s.core.saveUser(&next, userUpdated)
 	userChanged(w, http.StatusOK, login, "Success")
 }
 
-func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
+// userDetails is a user as the server tells of it.
+type userDetails struct {
+	LoginName       string    `json:"loginName"`
+	FullName        string    `json:"fullName"`
+	Groups          []string  `json:"groups"`
+	DateLastUpdated time.Time `json:"dateLastUpdated"`
+	Disabled        bool      `json:"disabled"`
+	Links           []relLink `json:"links"`
+}
+
+func (s *Server) userDetails(u *user) userDetails {
+	stream := s.core.stream(userStream + u.login)
+	path := s.HTTPURL() + "/users/" + url.PathEscape(u.login)
+	d := userDetails{
+		LoginName: u.login, FullName: u.fullName, Groups: u.groups, Disabled: u.disabled,
+		DateLastUpdated: esproto.TicksToTime(stream.at(stream.last()).created),
+		Links: []relLink{
+			{path + "/command/reset-password", "reset-password"}, {path + "/command/change-password", "change-password"},
+			{path, "edit"}, {path, "delete"},
+		},
+	}
+	if u.disabled {
+		d.Links = append(d.Links, relLink{path + "/command/enable", "enable"})
+	} else {
+		d.Links = append(d.Links, relLink{path + "/command/disable", "disable"})
+	}
+	return d
+}
+
+// userAnswer is an answer about one user or several.
+type userAnswer struct {
+	Data    any    `json:"data"`
+	Success bool   `json:"success"`
+	Error   string `json:"error"`
+}
+
+func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	u := s.core.users[r.PathValue("login")]
-	if u == nil {
-		userChanged(w, http.StatusNotFound, r.PathValue("login"), "NotFound")
+	users := []userDetails{}
+	for _, login := range slices.Sorted(maps.Keys(s.core.users)) {
+		users = append(users, s.userDetails(s.core.users[login]))
+	}
+	writeJSON(w, http.StatusOK, userAnswer{Data: users, Success: true, Error: "Success"})
+}
+
+// httpUser tells administrators of any user and, from 20.6 on, others of themselves. Whoever asks for $current is told of
+// itself anyway.
+func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
+	asks, ok := s.authenticated(w, r)
+	if !ok {
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
-		"success": true, "error": "Success",
-		"data": map[string]any{"loginName": u.login, "fullName": u.fullName, "groups": u.groups, "disabled": u.disabled},
-	})
+	login := r.PathValue("login")
+	self := asks.login == login && s.core.persona.since(era20)
+	if login == "$current" {
+		login, self = asks.login, true
+	}
+	if !self && !asks.isAdmin() {
+		unauthorized(w)
+		return
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	u := s.core.users[login]
+	if u == nil {
+		writeJSON(w, http.StatusNotFound, userAnswer{Error: "NotFound"})
+		return
+	}
+	writeJSON(w, http.StatusOK, userAnswer{Data: s.userDetails(u), Success: true, Error: "Success"})
+}
+
+func (s *Server) httpUpdateUser(w http.ResponseWriter, r *http.Request) {
+	var m struct {
+		FullName string   `json:"fullName"`
+		Groups   []string `json:"groups"`
+	}
+	if readJSON(w, r, &m) {
+		s.changeUser(w, r, true, func(u *user) { u.fullName, u.groups = m.FullName, m.Groups })
+	}
 }
 
 func (s *Server) httpDeleteUser(w http.ResponseWriter, r *http.Request) {
@@ -91,12 +176,13 @@ func (s *Server) httpDeleteUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.core.deleteUser(u)
+	s.core.notifyPasswordChanged(login)
 	userChanged(w, http.StatusOK, login, "Success")
 }
 
 func (s *Server) httpEnableUser(enabled bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s.changeUser(w, r, userUpdated, func(u *user) { u.disabled = !enabled })
+		s.changeUser(w, r, !enabled, func(u *user) { u.disabled = !enabled })
 	}
 }
 
@@ -105,25 +191,28 @@ func (s *Server) httpResetPassword(w http.ResponseWriter, r *http.Request) {
 		NewPassword string `json:"newPassword"`
 	}
 	if readJSON(w, r, &m) {
-		s.changeUser(w, r, passwordChanged, func(u *user) { u.setPassword(m.NewPassword) })
+		s.changeUser(w, r, true, func(u *user) { u.setPassword(m.NewPassword) })
 	}
 }
 
-// httpChangePassword is for users themselves, who must know the current password.
+// httpChangePassword is for whoever knows the current password; from 20.6 on, for the user itself alone.
 func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		CurrentPassword string `json:"currentPassword"`
 		NewPassword     string `json:"newPassword"`
 	}
-	if _, ok := s.authorized(w, r); !ok || !readJSON(w, r, &m) {
+	asks, ok := s.authenticated(w, r)
+	if !ok || !readJSON(w, r, &m) {
 		return
 	}
+	login := r.PathValue("login")
 	s.core.mu.Lock()
-	known := s.core.login(r.PathValue("login"), m.CurrentPassword) != nil
+	u := s.core.users[login]
+	known := u == nil || u.hasPassword(m.CurrentPassword)
 	s.core.mu.Unlock()
-	if !known {
+	if !known || asks.login != login && s.core.persona.since(era20) {
 		unauthorized(w)
 		return
 	}
-	s.changeUser(w, r, passwordChanged, func(u *user) { u.setPassword(m.NewPassword) })
+	s.changeUser(w, r, true, func(u *user) { u.setPassword(m.NewPassword) })
 }

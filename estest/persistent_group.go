@@ -33,6 +33,7 @@ type group struct {
 	checkpoint  int64      // the last one written
 	checkedAt   time.Time
 	processed   int64
+	measured    gauge // of processed
 
 	// How far the group is, in the unit in which checkpoints are counted: event numbers up to 20.10, gaps included; from
 	// 21.10 on how many events were pushed.
@@ -66,6 +67,7 @@ type message struct {
 	open     bool   // it was pushed and is waited for
 	bucket   uint32 // that Pinned put it into
 	due      time.Time
+	sent     time.Time // if the group records statistics
 
 	// Set when it is pushed for the first time.
 	sequence int64 // the group's progress with it
@@ -99,6 +101,9 @@ type client struct {
 	held    map[esproto.GUID]*message
 	taken   int // slots in use; more than len(held) where two events of one id were sent, which are acked together
 	total   int64
+
+	measured  gauge   // of total
+	latencies []int64 // the last ones, in milliseconds, if the group records statistics
 }
 
 func (c *client) free() int { return c.allowed - c.taken }
@@ -153,6 +158,9 @@ func (c *client) give(m *message) {
 	if _, twice := c.held[id]; !twice {
 		c.held[id] = m
 	}
+	if g.settings.recordStatistics {
+		m.sent = g.core.now()
+	}
 	if _, twice := g.outstanding[id]; !twice {
 		m.open, m.due = true, g.core.now().Add(g.settings.messageTimeout)
 		g.outstanding[id] = m
@@ -174,6 +182,12 @@ func (c *client) release(id esproto.GUID) {
 	}
 	delete(c.held, id)
 	c.taken--
+	if c.group.settings.recordStatistics {
+		if len(c.latencies) == latencyWindow {
+			c.latencies = c.latencies[1:]
+		}
+		c.latencies = append(c.latencies, c.group.core.now().Sub(m.sent).Milliseconds())
+	}
 	c.group.strategy.settled(c, m)
 }
 

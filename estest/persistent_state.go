@@ -98,13 +98,14 @@ func (g *group) park(m *message, reason string) {
 	g.core.systemAppend(g.parkedStream(), linkType, false, data, metadata)
 }
 
-// replayParked delivers the parked messages again. It returns how many there were.
-func (g *group) replayParked() (n int) {
+// replayParked delivers the parked messages again, those before entry stopAt. The server takes the stream to begin there
+// from then on, even if it has begun behind it.
+func (g *group) replayParked(stopAt int64) {
 	s := g.core.stream(g.parkedStream())
-	if s == nil || s.last() < 0 || s.softDeleted() || s.hardDeleted() {
-		return 0
+	if s == nil || s.last() < 0 || s.softDeleted() || s.hardDeleted() || stopAt == 0 {
+		return
 	}
-	end := s.last() + 1
+	end := min(s.last()+1, stopAt)
 	for number := s.first(); number < end; number++ {
 		r := s.visible(number, g.core.now())
 		if r == nil {
@@ -113,12 +114,10 @@ func (g *group) replayParked() (n int) {
 		m := &message{replayed: true}
 		m.event, m.link = g.core.resolve(r)
 		g.addRetry(m, 0)
-		n++
 	}
 	meta := fmt.Sprintf(`{"$tb":%d,"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`, end)
 	g.core.systemAppend("$$"+s.name, metadataType, true, []byte(meta), nil)
 	g.push()
-	return n
 }
 
 // forget soft-deletes what the server wrote about a group.

@@ -59,6 +59,7 @@ const (
 	userStream      = "$user-" // and the login
 	userCreated     = "$UserCreated"
 	userUpdated     = "$UserUpdated"
+	passwordStream  = "$users-password-notifications"
 	passwordChanged = "$PasswordChanged"
 )
 
@@ -132,6 +133,15 @@ func (u *user) setPassword(password string) { u.password, u.stored = password, n
 func (c *core) deleteUser(u *user) {
 	delete(c.users, u.login)
 	c.systemAppend("$$"+userStream+u.login, metadataType, true, softDeleteData, nil)
+}
+
+// notifyPasswordChanged writes down, for an hour, that what is remembered of a user holds no more.
+func (c *core) notifyPasswordChanged(login string) {
+	if c.stream(passwordStream) == nil {
+		c.systemAppend("$$"+passwordStream, metadataType, true, []byte(`{"$maxAge":3600}`), nil)
+	}
+	data, _ := json.Marshal(map[string]string{"loginName": login}) // has nothing that cannot be marshaled
+	c.systemAppend(passwordStream, passwordChanged, true, data, nil)
 }
 
 func (u *user) in(group string) bool { return u != nil && slices.Contains(u.groups, group) }

@@ -46,6 +46,9 @@ type Config struct {
 	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's. New reads it,
 	// where TLS is set without RootCAs, and uses it for Gossip in the same way.
 	TLSCAFile string
+	// HTTPEndpoint is where Client.Management finds the server's HTTP interface: host:port, or a URL that begins with
+	// http:// or https://. The default follows from Gossip or Address; see there.
+	HTTPEndpoint string
 	// Credentials are the user that the connection acts for, unless a call has its own; see WithCredentials. Without
 	// them the connection is anonymous.
 	Credentials *Credentials
@@ -140,6 +143,11 @@ func (c *Config) setDefaults() {
 func (c *Config) Validate() error {
 	if err := c.validateTarget(); err != nil {
 		return err
+	}
+	if c.HTTPEndpoint != "" {
+		if _, _, err := parseHTTPEndpoint(c.HTTPEndpoint); err != nil {
+			return err
+		}
 	}
 	if c.Credentials != nil {
 		if err := c.Credentials.Validate(); err != nil {

@@ -3,6 +3,7 @@ package esclient
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -40,6 +41,7 @@ import (
 //	TLSVerify, ValidateServer       false accepts any certificate
 //	TLSServerName, TargetHost       the name that the certificate must be for, if not the host's
 //	TLSCAFile                       certificates, PEM, of the authorities to trust instead of the system's
+//	HTTPEndpoint                    host:port of the HTTP interface, for Client.Management, or a URL such as https://host:2113
 //
 // Settings of the reference client that mean nothing here are checked and ignored: VerboseLogging, MaxQueueSize,
 // MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod. Any other is an error.
@@ -80,9 +82,11 @@ type connStringParser struct {
 	gossipTLS     *bool
 	gossipSet     string // the last setting that only makes sense with gossip
 
+	https     bool // to the HTTP interface, whatever the rest says
 	useTLS    bool
 	tlsConfig tls.Config
 	tlsSet    string // the last setting that only makes sense with TLS
+	caSet     string // the one that also makes sense with HTTPS alone
 }
 
 func (p *connStringParser) parseURI(s string) error {
@@ -215,6 +219,8 @@ func (p *connStringParser) set(name, value string) error {
 	case "connectionname":
 		c.ConnectionName = value
 		return nil
+	case "httpendpoint":
+		return p.httpEndpoint(name, value)
 	case "heartbeatinterval":
 		return parseDuration(name, value, &c.HeartbeatInterval)
 	case "heartbeattimeout":
@@ -298,7 +304,7 @@ func (p *connStringParser) setTLS(name, value string) error {
 		p.tlsSet, p.tlsConfig.ServerName = name, value
 		return nil
 	case "tlscafile":
-		p.tlsSet, p.cfg.TLSCAFile = name, value
+		p.caSet, p.cfg.TLSCAFile = name, value
 		_, err := readCAFile(name, value)
 		return err
 	}
@@ -329,6 +335,16 @@ func (p *connStringParser) gossipSeeds(name, value string) error {
 		}
 		p.seeds = append(p.seeds, e)
 	}
+	return nil
+}
+
+func (p *connStringParser) httpEndpoint(name, value string) error {
+	scheme, _, err := parseHTTPEndpoint(value)
+	if e := (*ConfigError)(nil); errors.As(err, &e) {
+		e.Setting = name
+		return e
+	}
+	p.cfg.HTTPEndpoint, p.https = value, scheme == "https"
 	return nil
 }
 
@@ -367,6 +383,9 @@ func parseBool(name, value string, b *bool) error {
 func (p *connStringParser) finish() error {
 	if p.tlsSet != "" && !p.useTLS {
 		return &ConfigError{Setting: p.tlsSet, Reason: "means nothing without TLS: use the scheme tls, or tls=true"}
+	}
+	if p.caSet != "" && !p.useTLS && !p.https && (p.gossipTLS == nil || !*p.gossipTLS) {
+		return &ConfigError{Setting: p.caSet, Reason: "means nothing without TLS: use the scheme tls, or tls=true"}
 	}
 	if p.useTLS {
 		p.cfg.TLS = p.tlsConfig.Clone()

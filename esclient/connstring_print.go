@@ -51,6 +51,9 @@ func (c Config) String() string {
 	if c.AllowFollower {
 		q.Set("requireLeader", "false")
 	}
+	if c.HTTPEndpoint != "" {
+		q.Set("httpEndpoint", c.HTTPEndpoint)
+	}
 	if c.ConnectionName != "" {
 		q.Set("connectionName", c.ConnectionName)
 	}
@@ -86,6 +89,9 @@ func (c *Config) printGossip(u *url.URL, q url.Values) {
 }
 
 func (c *Config) printTLS(q url.Values) {
+	if c.TLSCAFile != "" {
+		q.Set("tlsCAFile", c.TLSCAFile)
+	}
 	if c.TLS == nil {
 		return
 	}
@@ -94,9 +100,6 @@ func (c *Config) printTLS(q url.Values) {
 	}
 	if c.TLS.ServerName != "" {
 		q.Set("tlsServerName", c.TLS.ServerName)
-	}
-	if c.TLSCAFile != "" {
-		q.Set("tlsCAFile", c.TLSCAFile)
 	}
 }
 

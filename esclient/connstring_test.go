@@ -104,6 +104,9 @@ func TestBadConnectionStringsNameTheSetting(t *testing.T) {
 		"tcp://host?tlsVerify=false":                        "tlsVerify",
 		"tls://host?tlsCAFile=/does/not/exist":              "tlsCAFile",
 		"tls://host?tlsCAFile=" + noPEM:                     "tlsCAFile",
+		"tcp://host?httpEndpoint=ftp://host":                "httpEndpoint",
+		"tcp://host?httpEndpoint=http://host/path":          "httpEndpoint",
+		"tcp://host?httpEndpoint=":                          "httpEndpoint",
 		"tcp://host?nonsense=1":                             "nonsense",
 		"tcp://host?connectTo=tcp://other":                  "connectTo",
 		"tcp://host?maxQueueSize=many":                      "maxQueueSize",
@@ -143,6 +146,7 @@ func TestErrorsNeverShowThePassword(t *testing.T) {
 		"tcp://jane:hunter2/x@host", "ConnectTo=tcp://jane:hunter2@ho st",
 		"esdb://jane:hunter2@host", "tcp://jane:hunter2@host?x=1", "tcp://jané:hunter2@host:1/x",
 		"ConnectTo=tcp://h;DefaultUserCredentials=:hunter2", "tcp://é:hunter2@host",
+		"tcp://host?httpEndpoint=http://jane:hunter2@host", "ConnectTo=tcp://host;HttpEndpoint=jane:hunter2@host",
 	} {
 		_, err := esclient.ParseConnectionString(s)
 		require.Error(t, err, s)
@@ -160,6 +164,7 @@ func TestBadConfigsNameTheField(t *testing.T) {
 		"Credentials":       func(c *esclient.Config) { c.Credentials = &esclient.Credentials{Login: "x"} },
 		"ConnectionName":    func(c *esclient.Config) { c.ConnectionName = "\xff" },
 		"HeartbeatInterval": func(c *esclient.Config) { c.HeartbeatInterval = -1 },
+		"HTTPEndpoint":      func(c *esclient.Config) { c.HTTPEndpoint = "http://h/x" },
 		"MaxReconnectDelay": func(c *esclient.Config) { c.ReconnectDelay, c.MaxReconnectDelay = 2, 1 },
 		"MaxReconnects":     func(c *esclient.Config) { c.MaxReconnects = -1 },
 		"MaxFrameSize":      func(c *esclient.Config) { c.MaxFrameSize = 1 << 30 },
@@ -193,6 +198,8 @@ func TestEverySettingInBothForms(t *testing.T) {
 		"subscriptionBufferSize=321":  func(c *esclient.Config) any { return c.SubscriptionBufferSize },
 		"persistentInFlight=321":      func(c *esclient.Config) any { return c.PersistentInFlight },
 		"connectionName=321":          func(c *esclient.Config) any { return c.ConnectionName },
+		"httpEndpoint=h:321":          func(c *esclient.Config) any { return c.HTTPEndpoint },
+		"httpEndpoint=https://h":      func(c *esclient.Config) any { return c.HTTPEndpoint },
 		"requireLeader=false":         func(c *esclient.Config) any { return c.AllowFollower },
 		"tls=true":                    func(c *esclient.Config) any { return c.TLS != nil },
 		"gossipSeeds=a:321,b:321":     func(c *esclient.Config) any { return c.Gossip.Seeds },
@@ -251,7 +258,7 @@ func FuzzParseConnectionString(f *testing.F) {
 		"tcp://admin:changeit@localhost:1113?heartbeatTimeout=500&tls=true", "discover://cluster.example:2113",
 		"ConnectTo=tcp://u:p@h:1; HeartBeatTimeout=500; GossipSeeds=a:1,b:2", "tcp://[::1]:1113", "a=b;;c", "://", "=",
 		"host:1113?gossipSeeds=x@y", "host/x@y?z=@", "h;y=@", "tls://h?tlsVerify=false&tlsServerName=x",
-		"tcp://[fe80::1%25eth0]:1?nodePreference=random", "discover://a%41", "tcp://h?maxRetries=-1&maxReconnections=-1",
+		"tcp://[fe80::1%25eth0]:1?nodePreference=random", "discover://a%41", "tcp://h?maxRetries=-1&maxReconnections=-1", "tcp://h?httpEndpoint=https://x:1",
 	} {
 		f.Add(s)
 	}

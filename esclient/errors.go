@@ -43,6 +43,12 @@ var (
 	ErrStreamDeleted = errors.New("esclient: the stream is deleted")
 	// ErrAccessDenied means that the user lacks the right.
 	ErrAccessDenied = errors.New("esclient: access denied")
+	// ErrNotFound means that what Management was to describe or change does not exist.
+	ErrNotFound = errors.New("esclient: not found")
+	// ErrUserExists means that there is a user of that login.
+	ErrUserExists = errors.New("esclient: the user exists already")
+	// ErrUserNotFound means that there is no user of that login.
+	ErrUserNotFound = errors.New("esclient: the user does not exist")
 	// ErrNotSupported means that the server, or this node of the cluster, cannot do what was asked.
 	ErrNotSupported = errors.New("esclient: not supported by the server")
 	// ErrTransactionEnded means that nothing more can be done with a Transaction: it is committed, or it cannot be,
@@ -247,6 +253,9 @@ func serverError(result fmt.Stringer, text string) error {
 func SafeToRetry(err error) bool {
 	if err == nil || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrClosed) || errors.Is(err, ErrNotEventStore) {
 		return false
+	}
+	if e := (*HTTPError)(nil); errors.As(err, &e) {
+		return e.safeToRetry()
 	}
 	if auth := (*engine.NotAuthenticatedError)(nil); errors.As(err, &auth) {
 		return auth.Transient()

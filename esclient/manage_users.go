@@ -1,0 +1,197 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// User is somebody who may log in to the server.
+type User struct {
+	Login    string
+	FullName string
+	// Groups are what access control lists may name. Members of $admins may do everything, members of $ops may run the
+	// server and administer persistent subscriptions.
+	Groups   []string
+	Disabled bool
+	// LastUpdated is when the server wrote the user down last; zero where it does not tell.
+	LastUpdated time.Time
+}
+
+// Users returns the users of the server, by login. Only administrators may ask.
+func (m *Management) Users(ctx context.Context) ([]User, error) {
+	var answer struct {
+		Data []userJSON `json:"data"`
+	}
+	if err := m.get(ctx, "/users/", &answer); err != nil {
+		return nil, userError("list users", err)
+	}
+	var users []User
+	for _, u := range answer.Data {
+		users = append(users, u.user())
+	}
+	return users, nil
+}
+
+// User returns one user. Only administrators may ask; from 20.6 on a user may, too, of itself. The error is
+// ErrUserNotFound if there is none.
+func (m *Management) User(ctx context.Context, login string) (User, error) {
+	path, err := userPath(login, "")
+	if err != nil {
+		return User{}, err
+	}
+	var answer struct {
+		Data userJSON `json:"data"`
+	}
+	if err := m.get(ctx, path, &answer); err != nil {
+		return User{}, userError("describe user", err)
+	}
+	return answer.Data.user(), nil
+}
+
+// CreateUser makes a user, by its Login, FullName and Groups. Only administrators may do that. The error is ErrUserExists
+// if there is one of that login with another password; one that has the same password is left as it is.
+func (m *Management) CreateUser(ctx context.Context, u User, password string) error {
+	if err := validateUser(u.Login, password); err != nil {
+		return err
+	}
+	return userError("create user", m.post(ctx, "/users/", struct {
+		LoginName string   `json:"loginName"`
+		FullName  string   `json:"fullName"`
+		Groups    []string `json:"groups"`
+		Password  string   `json:"password"`
+	}{u.Login, u.FullName, orEmpty(u.Groups), password}))
+}
+
+// UpdateUser changes the FullName and the Groups of the user with that Login. Only administrators may do that.
+func (m *Management) UpdateUser(ctx context.Context, u User) error {
+	path, err := userPath(u.Login, "")
+	if err != nil {
+		return err
+	}
+	return userError("update user", m.do(ctx, http.MethodPut, path, struct {
+		FullName string   `json:"fullName"`
+		Groups   []string `json:"groups"`
+	}{u.FullName, orEmpty(u.Groups)}, nil))
+}
+
+// ChangePassword changes a user's password. It acts for that user, who need not be an administrator. The error is
+// ErrAccessDenied if the current password is wrong.
+func (m *Management) ChangePassword(ctx context.Context, login, current, next string) error {
+	if err := validateUser(login, current); err != nil {
+		return err
+	}
+	if err := validateUser(login, next); err != nil {
+		return err
+	}
+	path, err := userPath(login, "/command/change-password")
+	if err != nil {
+		return err
+	}
+	ctx = WithCredentials(ctx, Credentials{Login: login, Password: current})
+	return userError("change password", m.post(ctx, path, struct {
+		CurrentPassword string `json:"currentPassword"`
+		NewPassword     string `json:"newPassword"`
+	}{current, next}))
+}
+
+// ResetPassword gives a user another password. Only administrators may do that.
+func (m *Management) ResetPassword(ctx context.Context, login, password string) error {
+	if err := validateUser(login, password); err != nil {
+		return err
+	}
+	path, err := userPath(login, "/command/reset-password")
+	if err != nil {
+		return err
+	}
+	return userError("reset password", m.post(ctx, path, struct {
+		NewPassword string `json:"newPassword"`
+	}{password}))
+}
+
+// EnableUser lets a user log in again. Only administrators may do that.
+func (m *Management) EnableUser(ctx context.Context, login string) error {
+	return m.commandUser(ctx, "enable user", login, "/command/enable")
+}
+
+// DisableUser keeps a user from logging in. Connections that have authenticated before go on. Only administrators may do
+// that.
+func (m *Management) DisableUser(ctx context.Context, login string) error {
+	return m.commandUser(ctx, "disable user", login, "/command/disable")
+}
+
+func (m *Management) commandUser(ctx context.Context, operation, login, command string) error {
+	path, err := userPath(login, command)
+	if err != nil {
+		return err
+	}
+	return userError(operation, m.post(ctx, path, struct{}{}))
+}
+
+// DeleteUser removes a user. Only administrators may do that.
+func (m *Management) DeleteUser(ctx context.Context, login string) error {
+	path, err := userPath(login, "")
+	if err != nil {
+		return err
+	}
+	return userError("delete user", m.do(ctx, http.MethodDelete, path, nil, nil))
+}
+
+func userPath(login, command string) (string, error) {
+	if err := validateName("login", login); err != nil {
+		return "", err
+	}
+	return "/users/" + url.PathEscape(login) + command, nil
+}
+
+// validateUser refuses what the user could not log in with.
+func validateUser(login, password string) error {
+	if err := validateName("login", login); err != nil {
+		return err
+	}
+	c := Credentials{Login: login, Password: password}
+	if err := c.Validate(); err != nil {
+		return &ArgumentError{Argument: "credentials", Reason: err.Error()}
+	}
+	return nil
+}
+
+// orEmpty keeps a list from being sent as null.
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// userError says what failed; nil for nil.
+func userError(operation string, err error) error {
+	var e *HTTPError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNotFound):
+		err = fmt.Errorf("%w: %w", ErrUserNotFound, err)
+	case errors.As(err, &e) && e.Status == http.StatusConflict:
+		err = fmt.Errorf("%w: %w", ErrUserExists, err)
+	}
+	return &OperationError{Operation: operation, Err: err}
+}
+
+// userJSON is a user as servers describe it.
+type userJSON struct {
+	LoginName       string   `json:"loginName"`
+	FullName        string   `json:"fullName"`
+	Groups          []string `json:"groups"`
+	DateLastUpdated string   `json:"dateLastUpdated"`
+	Disabled        bool     `json:"disabled"`
+}
+
+func (u *userJSON) user() User {
+	return User{
+		Login: u.LoginName, FullName: u.FullName, Groups: u.Groups, Disabled: u.Disabled, LastUpdated: serverTime(u.DateLastUpdated),
+	}
+}

@@ -1,0 +1,62 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+)
+
+// ParkedEvent is an event that a group has given up.
+type ParkedEvent struct {
+	// Event is the event that was parked. Its Link is the entry in the group's parked stream, or, where Unresolved tells
+	// that the event is gone, it is that entry itself.
+	Event *Event
+	// Reason is why: that of Nack, with the server's word in front, or the server's own.
+	Reason string
+	// Added is when the server parked it, by its own clock; zero where it does not tell.
+	Added time.Time
+	// Number is that of the event in the stream that the group is on.
+	Number int64
+}
+
+// ReadParked reads the events that a group has parked, the oldest first, as ReadStream does. There are none where the
+// group has parked nothing, or does not exist. Only administrators may read them, unless the server's settings say
+// otherwise.
+func (c *Client) ReadParked(ctx context.Context, stream, group string) iter.Seq2[ParkedEvent, error] {
+	return func(yield func(ParkedEvent, error) bool) {
+		if err := validateGroup(stream, group); err != nil {
+			yield(ParkedEvent{}, err)
+			return
+		}
+		for e, err := range c.ReadStream(ctx, parkedStream(stream, group), ReadOptions{ResolveLinks: true}) {
+			if errors.Is(err, ErrStreamNotFound) {
+				return
+			}
+			if err != nil {
+				yield(ParkedEvent{}, groupError("read parked events", stream, group, err))
+				return
+			}
+			if !yield(parkedEvent(e), nil) {
+				return
+			}
+		}
+	}
+}
+
+func parkedStream(stream, group string) string {
+	return "$persistentsubscription-" + stream + "::" + group + "-parked"
+}
+
+// parkedEvent reads what the server noted down when it parked an event. It leaves zero values out.
+func parkedEvent(e *Event) ParkedEvent {
+	var note struct {
+		Added                   string `json:"added"`
+		Reason                  string `json:"reason"`
+		SubscriptionEventNumber int64  `json:"subscriptionEventNumber"`
+	}
+	if e.Original().MetadataJSON(&note) != nil {
+		return ParkedEvent{Event: e, Number: -1} // not by a server's hand
+	}
+	return ParkedEvent{Event: e, Reason: note.Reason, Added: serverTime(note.Added), Number: note.SubscriptionEventNumber}
+}

@@ -66,7 +66,10 @@ type Conn struct {
 	taken    int64         // bytes that the writer has taken: from here on they count as sent
 	idle     bool          // the writer sleeps and must be kicked
 	space    chan struct{} // closed when out has shrunk; nil while nobody waits for that
+	leaving  error         // why nothing new is started on it; nil if anything may be
 	err      error         // why the connection died
+
+	leaveTimer *time.Timer // runs while the connection is left
 
 	received []Receiver // to be woken; the reader's own
 
@@ -129,9 +132,9 @@ func (c *Conn) die(err error) {
 	c.err = &ConnectionError{Endpoint: c.endpoint, Err: err}
 	waiting, taken := c.calls, c.taken
 	c.calls, c.out, c.spare = nil, nil, nil
-	if c.space != nil {
-		close(c.space)
-		c.space = nil
+	c.makeSpace()
+	if c.leaveTimer != nil {
+		c.leaveTimer.Stop()
 	}
 	c.mu.Unlock()
 
@@ -139,6 +142,58 @@ func (c *Conn) die(err error) {
 	c.nc.Close()
 	for _, e := range waiting {
 		e.r.Fail(c.err, e.start < taken)
+	}
+}
+
+// leaveTimeout is how long a connection that is left may still take to answer.
+const leaveTimeout = 250 * time.Millisecond
+
+// Leave lets the connection die with err once the calls that wait are answered, for which it has a moment. What would be
+// started on it fails at once, and so do those who get any number of frames.
+func (c *Conn) Leave(err error) {
+	c.mu.Lock()
+	if c.err != nil || c.leaving != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.leaving = err
+	c.leaveTimer = time.AfterFunc(leaveTimeout, func() { c.die(err) })
+	var streams []Receiver
+	for seq, e := range c.calls {
+		if !e.once {
+			streams = append(streams, e.r)
+			delete(c.calls, seq)
+		}
+	}
+	c.makeSpace()
+	left := len(c.calls) == 0
+	c.mu.Unlock()
+	for _, r := range streams {
+		r.Fail(&ConnectionError{Endpoint: c.endpoint, Err: err}, true)
+	}
+	if left {
+		c.die(err)
+	}
+}
+
+// forget removes a Receiver. It returns false if it was removed before. The last call ends a connection that is left.
+func (c *Conn) forget(seq uint64) bool {
+	c.mu.Lock()
+	_, ok := c.calls[seq]
+	delete(c.calls, seq)
+	left, leaving := len(c.calls) == 0, c.leaving
+	c.mu.Unlock()
+	if leaving != nil && left {
+		c.die(leaving)
+	}
+	return ok
+}
+
+// makeSpace wakes those who wait for room in the write buffer. c.mu is held.
+func (c *Conn) makeSpace() {
+	if c.space != nil {
+		close(c.space)
+		c.space = nil
 	}
 }
 
@@ -163,14 +218,7 @@ func (c *Conn) correlationID(seq uint64) (id esproto.CorrelationID) {
 // Remove forgets the Receiver: it gets nothing any more, not even Fail. It returns false if the Receiver is gone
 // already: its last frame, or Fail, has been or is just being handed to it.
 func (h Handle) Remove() bool {
-	if h.c == nil {
-		return false
-	}
-	h.c.mu.Lock()
-	defer h.c.mu.Unlock()
-	_, ok := h.c.calls[h.seq]
-	delete(h.c.calls, h.seq)
-	return ok
+	return h.c != nil && h.c.forget(h.seq)
 }
 
 // shrink gives the write buffers of a silent connection back.

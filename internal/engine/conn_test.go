@@ -102,6 +102,53 @@ func TestDeathFailsEveryWaiter(t *testing.T) {
 	assert.ErrorIs(t, err, c.Err())
 }
 
+func TestALeftConnectionAnswersThoseWhoWait(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	c := dial(t, connConfig(), func(p *peer) {
+		_, _ = p.next() // the stream's
+		f, _ := p.next()
+		close(arrived)
+		<-release
+		p.reply(f)
+		_, err := p.next()
+		assert.Error(t, err, "it is closed after the last reply")
+	})
+	stream := newProbe()
+	require.NoError(t, c.StartStream(background(t), &ping{}, nil, stream, func(Handle) {}))
+	answered := make(chan error, 1)
+	go func() {
+		_, err := c.Do(background(t), &ping{}, nil)
+		answered <- err
+	}()
+	<-arrived
+	c.Leave(errRedirected)
+	c.Leave(errRedirected) // again
+	assert.True(t, <-stream.sent, "a stream ends at once")
+	sent, err := c.Do(background(t), &ping{}, nil)
+	assert.False(t, sent, "nothing new begins")
+	require.ErrorIs(t, err, errRedirected)
+	close(release)
+	require.NoError(t, <-answered)
+	<-c.Dead()
+	assert.ErrorIs(t, c.Err(), errRedirected)
+}
+
+func TestALeftConnectionDoesNotWaitForLong(t *testing.T) {
+	arrived := make(chan struct{})
+	c := dial(t, connConfig(), func(p *peer) {
+		_, _ = p.next()
+		close(arrived)
+		_, _ = p.next() // until it is closed
+	})
+	failed := newProbe()
+	_, err := c.Start(background(t), &ping{}, nil, failed)
+	require.NoError(t, err)
+	<-arrived
+	c.Leave(errRedirected)
+	assert.True(t, <-failed.sent)
+	<-c.Dead()
+}
+
 func TestCloseFailsPendingCallsAtOnce(t *testing.T) {
 	asked := make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {

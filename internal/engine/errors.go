@@ -15,7 +15,7 @@ var (
 	ErrHeartbeatTimeout = errors.New("esclient: the server did not answer a heartbeat")
 	ErrNotEventStore    = errors.New("esclient: the peer does not speak the EventStore TCP protocol")
 	ErrNotAuthenticated = errors.New("esclient: the server did not accept the credentials")
-	errRedirected       = errors.New("the server named another node as the leader")
+	errRedirected       = errors.New("left for another node")
 )
 
 // ConnectionError reports a connection that could not be made or was lost.

@@ -145,18 +145,19 @@ func (m *Manager) Current() *Conn {
 	return nil
 }
 
-// Redirect gives up c, if it is still the current connection, for the leader that a NotHandled reply named. Without an
-// endpoint the next connection is found anew.
+// Redirect leaves c, if it is still the current connection, for the leader that a NotHandled reply named. Without an
+// endpoint the next connection is found anew. Calls that wait on c may still be answered: most likely likewise.
 func (m *Manager) Redirect(c *Conn, e *NotHandledError) {
 	endpoint, _ := e.LeaderEndpoint(m.cfg.TLSForRedirects)
-	m.mu.Lock()
-	if m.cur.Load() != c {
-		m.mu.Unlock()
-		return
+	current := false
+	m.update(func() {
+		if current = m.cur.CompareAndSwap(c, nil); current {
+			m.redirect = endpoint
+		}
+	})
+	if current {
+		c.Leave(fmt.Errorf("%w: %w", errRedirected, e))
 	}
-	m.redirect = endpoint
-	m.mu.Unlock()
-	c.die(fmt.Errorf("%w: %w", errRedirected, e))
 }
 
 func (m *Manager) run(ctx context.Context) {
@@ -174,13 +175,14 @@ func (m *Manager) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
+		// Connections that end at once must not lead to a storm of others: one has to last as long as the pause that was
+		// due before it to be taken for a success. So nodes that name each other as the leader are not dialed in turn.
+		lasted := established && time.Since(started) >= delay
+		if lasted {
+			delays.Reset()
+		}
 		if established {
 			failures = 0
-			// Connections that end at once must not lead to a storm of others: one has to last as long as the pause
-			// before it to be taken for a success.
-			if time.Since(started) >= delay || errors.Is(err, errRedirected) {
-				delays.Reset()
-			}
 		}
 		failures++
 		if m.cfg.MaxReconnects > 0 && failures > m.cfg.MaxReconnects {
@@ -188,11 +190,12 @@ func (m *Manager) run(ctx context.Context) {
 			break
 		}
 		delay = max(delays.NextBackOff(), m.cfg.Pause(err))
-		if m.takesRedirect() {
-			delay = 0
+		pause := delay
+		if lasted && m.takesRedirect() {
+			pause = 0
 		}
-		m.cfg.Events.Reconnecting(failures, delay, err)
-		if !sleep(ctx, delay) {
+		m.cfg.Events.Reconnecting(failures, pause, err)
+		if !sleep(ctx, pause) {
 			break
 		}
 	}

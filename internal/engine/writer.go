@@ -58,7 +58,7 @@ func (h Handle) Post(req Request, creds *esproto.Credentials) error {
 // lockForAppend takes the lock when there is room in the write buffer. After an error the lock is not held.
 func (c *Conn) lockForAppend(ctx context.Context) error {
 	c.mu.Lock()
-	for c.err == nil && len(c.out) >= c.cfg.MaxPendingBytes {
+	for c.err == nil && c.leaving == nil && len(c.out) >= c.cfg.MaxPendingBytes {
 		if c.space == nil {
 			c.space = make(chan struct{})
 		}
@@ -71,11 +71,14 @@ func (c *Conn) lockForAppend(ctx context.Context) error {
 		}
 		c.mu.Lock()
 	}
-	if err := c.err; err != nil {
-		c.mu.Unlock()
-		return err
+	err := c.err
+	if err == nil && c.leaving != nil {
+		err = &ConnectionError{Endpoint: c.endpoint, Err: c.leaving}
 	}
-	return nil
+	if err != nil {
+		c.mu.Unlock()
+	}
+	return err
 }
 
 func (c *Conn) appendFrame(req Request, id esproto.CorrelationID, creds *esproto.Credentials) {
@@ -153,10 +156,7 @@ func (c *Conn) takeOut() []byte {
 	buf := c.out
 	c.out, c.spare = c.spare, nil
 	c.taken = c.appended
-	if c.space != nil {
-		close(c.space)
-		c.space = nil
-	}
+	c.makeSpace()
 	return buf
 }
 

@@ -38,7 +38,8 @@ type Config struct {
 	// Gossip, if not nil, has the node found by asking the nodes of a cluster; it wins over Address. Its SecureTCP follows
 	// TLS, and where it has TLS but no Credentials, those below are sent.
 	Gossip *discovery.GossipConfig
-	// Discoverer, if not nil, finds the node to connect to; see package discovery. It wins over Gossip and Address.
+	// Discoverer, if not nil, finds the node to connect to; see package discovery. It wins over Gossip and Address. If it
+	// has a method MapEndpoint, as discovery.Gossip does, that is applied to the leader that another node names.
 	Discoverer discovery.Discoverer
 	// TLS, if not nil, has the connection encrypted. The server's certificate is verified unless the configuration says
 	// otherwise; without a ServerName it must be that of the host.
@@ -209,6 +210,9 @@ func (c *Config) validateNumbers() error {
 	}
 	return nil
 }
+
+// discovers reports whether there may be other nodes to go to.
+func (c *Config) discovers() bool { return c.Discoverer != nil || c.Gossip != nil }
 
 func (c *Config) validateTarget() error {
 	if c.Discoverer != nil {

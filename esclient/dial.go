@@ -74,13 +74,7 @@ func (d *dialer) gossip(cfg *Config, roots *x509.CertPool) (err error) {
 
 // dial implements engine.Dialer.
 func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, error) {
-	target := discovery.Target{}
-	var err error
-	if redirect != "" {
-		target.Endpoint, err = discovery.ParseEndpoint(redirect)
-	} else {
-		target, err = d.discover.Next(ctx)
-	}
+	target, err := d.target(ctx, redirect)
 	if err != nil {
 		return nil, "", err
 	}
@@ -105,6 +99,23 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 		return nil, address, err
 	}
 	return tc, address, nil
+}
+
+// target returns what to dial: the leader that another node named, or what the Discoverer finds.
+func (d *dialer) target(ctx context.Context, redirect string) (discovery.Target, error) {
+	if redirect == "" {
+		return d.discover.Next(ctx)
+	}
+	e, err := discovery.ParseEndpoint(redirect)
+	if err != nil {
+		return discovery.Target{}, err
+	}
+	if m, ok := d.discover.(interface {
+		MapEndpoint(advertised discovery.Endpoint) discovery.Endpoint
+	}); ok {
+		e = m.MapEndpoint(e)
+	}
+	return discovery.Target{Endpoint: e}, nil
 }
 
 // report tells the Discoverer what became of an endpoint.

@@ -41,15 +41,16 @@ const (
 
 // attempts is the course of one operation through its attempts.
 type attempts struct {
-	c       *Client
-	effect  effect
-	creds   *Credentials
-	conn    *engine.Conn // of the latest attempt; nil before the first
-	failed  int
-	retries int
-	delays  *backoff.ExponentialBackOff
-	unknown error        // why an earlier attempt may have taken place; nil if none may have
-	on      *engine.Conn // the connection that attempt was made on
+	c        *Client
+	effect   effect
+	creds    *Credentials
+	conn     *engine.Conn // of the latest attempt; nil before the first
+	failed   int
+	retries  int
+	notReady int // how often in a row a node was not ready
+	delays   *backoff.ExponentialBackOff
+	unknown  error        // why an earlier attempt may have taken place; nil if none may have
+	on       *engine.Conn // the connection that attempt was made on
 
 	begun    engine.Pending // the first attempt, if it was made ahead of time
 	observed *observedOp    // what the hooks are told; nil if there are none
@@ -198,8 +199,21 @@ func (a *attempts) judgeNotHandled(conn *engine.Conn, e *engine.NotHandledError)
 		return true, false
 	case esproto.NotHandled_IsReadOnly:
 		return false, false
+	case esproto.NotHandled_NotReady:
+		a.leaveIfNotReady(conn, e)
 	}
 	return true, true
+}
+
+// notReadyLimit is how often in a row a node may say that it is not ready until another is looked for: it may have lost
+// its cluster, which goes on without it.
+const notReadyLimit = 3
+
+func (a *attempts) leaveIfNotReady(conn *engine.Conn, e *engine.NotHandledError) {
+	if a.notReady++; a.notReady >= notReadyLimit && a.c.cfg.discovers() {
+		a.notReady = 0
+		a.c.manager.Redirect(conn, e)
+	}
 }
 
 func (a *attempts) uncertain(conn *engine.Conn, err error) {

@@ -1,0 +1,433 @@
+package esclient_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// never is longer than any test.
+const never = time.Hour
+
+// runCluster starts an embedded cluster of three, for tests that need control of it.
+func runCluster(t testing.TB, opts ...estest.Option) *estest.Cluster {
+	t.Helper()
+	if os.Getenv(serverURL) != "" {
+		t.Skip("needs control of the cluster, which one given by " + serverURL + " does not offer")
+	}
+	return estest.RunCluster(t, 3, opts...)
+}
+
+// route notes the nodes to which a client is connected, one after the other.
+type route struct {
+	mu    sync.Mutex
+	nodes []string
+}
+
+func (r *route) OnConnected(i esclient.ConnectionInfo) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.nodes = append(r.nodes, i.Endpoint)
+}
+
+func (r *route) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.nodes...)
+}
+
+// ends waits until the client is connected to the last of the nodes, after the others: hooks may hear of a connection
+// later than those who use it.
+func (r *route) ends(t testing.TB, nodes ...string) {
+	t.Helper()
+	assert.EventuallyWithT(t, func(c *assert.CollectT) {
+		all := r.all()
+		assert.Equal(c, nodes, all[max(0, len(all)-len(nodes)):])
+	}, 20*time.Second, time.Millisecond)
+}
+
+// is waits until these are all the nodes that the client was ever connected to.
+func (r *route) is(t testing.TB, nodes ...string) {
+	t.Helper()
+	r.ends(t, nodes...)
+	assert.Len(t, r.all(), len(nodes))
+}
+
+// openClient opens a client whose configuration differs from that of its connection string.
+func openClient(t testing.TB, url string, change func(*esclient.Config)) (*esclient.Client, *route) {
+	t.Helper()
+	cfg, err := esclient.ParseConnectionString(url)
+	require.NoError(t, err)
+	r := &route{}
+	cfg.ReconnectDelay = 10 * time.Millisecond
+	cfg.Hooks = append(cfg.Hooks, r)
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := esclient.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c, r
+}
+
+// appendNew appends an event to a new stream and returns its name. With that version the append is repeated wherever that
+// is needed.
+func appendNew(t testing.TB, c *esclient.Client) string {
+	t.Helper()
+	stream := name("s")
+	_, err := c.Append(testContext(t), stream, esclient.NoStream, numbered(0, 0)...)
+	require.NoError(t, err)
+	return stream
+}
+
+func countEvents(t testing.TB, c *esclient.Client, stream string) (n int) {
+	t.Helper()
+	for _, err := range c.ReadStream(testContext(t), stream, esclient.ReadOptions{}) {
+		require.NoError(t, err)
+		n++
+	}
+	return n
+}
+
+func port(addr string) int {
+	_, p, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(p)
+	return n
+}
+
+func TestRedirectToTheLeader(t *testing.T) {
+	c := runCluster(t)
+	for _, form := range []struct {
+		name   string
+		change func(*esproto.NotHandled_LeaderInfo)
+		leader string // as the client knows it then
+	}{
+		{"plain", nil, c.Node(0).Addr()},
+		{"DNS name", func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpAddress = proto.String("localhost") },
+			"localhost:" + strconv.Itoa(port(c.Node(0).Addr()))},
+	} {
+		c.SetLeaderInfo(form.change)
+		client, route := openClient(t, c.Node(1).ConnectionString(), nil)
+		appendNew(t, client)
+		route.is(t, c.Node(1).Addr(), form.leader)
+	}
+}
+
+// Where a follower does not say how the leader is reached, the client finds it anew.
+func TestRedirectWithoutAUsableEndpoint(t *testing.T) {
+	c := runCluster(t)
+	for name, change := range map[string]func(*esproto.NotHandled_LeaderInfo){
+		"nothing":     func(i *esproto.NotHandled_LeaderInfo) { proto.Reset(i) },
+		"no port":     func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpPort = nil },
+		"absurd port": func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpPort = proto.Int32(1 << 20) },
+		"absurd name": func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpAddress = proto.String("no name/at all") },
+		"secure only": func(i *esproto.NotHandled_LeaderInfo) {
+			i.ExternalSecureTcpAddress, i.ExternalSecureTcpPort = i.ExternalTcpAddress, i.ExternalTcpPort
+			i.ExternalTcpAddress, i.ExternalTcpPort = nil, nil
+		},
+	} {
+		gossipSaysLeader(c, 1) // until the client has been there
+		c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
+			change(i)
+			gossip.Store(0)
+		})
+		client, route := openClient(t, c.ConnectionString(), nil)
+		appendNew(t, client)
+		route.ends(t, c.Node(0).Addr())
+		assert.Equal(t, c.Node(1).Addr(), route.all()[0], name)
+	}
+}
+
+// gossip is the node that gossipSaysLeader has all nodes call the leader.
+var gossip atomic.Int32
+
+func gossipSaysLeader(c *estest.Cluster, node int) {
+	gossip.Store(int32(node))
+	for i := range c.Size() {
+		c.SetGossip(i, func(members []estest.Member) []estest.Member {
+			for j := range members {
+				members[j].Role = estest.RoleFollower
+			}
+			members[gossip.Load()].Role = estest.RoleLeader
+			return members
+		})
+	}
+}
+
+func TestRedirectToASecureEndpoint(t *testing.T) {
+	c := runCluster(t, estest.WithPersona(estest.Persona2310))
+	cert, roots := certificate(t)
+	follower, leader := secure(t, c.Node(1).Addr(), cert), secure(t, c.Node(0).Addr(), cert)
+	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
+		proto.Reset(i) // servers from 20.6 on tell of nothing else when they have TLS
+		i.ExternalSecureTcpAddress, i.ExternalSecureTcpPort = proto.String("localhost"), proto.Int32(int32(port(leader)))
+	})
+	client, route := openClient(t, "tls://admin:changeit@"+follower, func(cfg *esclient.Config) {
+		cfg.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	})
+	appendNew(t, client)
+	route.is(t, follower, "localhost:"+strconv.Itoa(port(leader)))
+}
+
+// certificate makes one for localhost and 127.0.0.1.
+func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	parsed, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}
+
+// secure returns the address of a TLS endpoint in front of a plain one.
+func secure(t testing.TB, addr string, cert tls.Certificate) string {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", addr)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			wg.Go(func() { _, _ = io.Copy(out, in); out.Close() })
+			wg.Go(func() { _, _ = io.Copy(in, out); in.Close() })
+		}
+	})
+	t.Cleanup(func() { wg.Wait() }) // its connections end with the client, which is closed before
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+// All that is under way to a follower is answered there, and then done by the leader: nothing is left unknown.
+func TestCallsUnderWayMoveToTheLeader(t *testing.T) {
+	c := runCluster(t)
+	for range 20 {
+		client, _ := openClient(t, c.Node(2).ConnectionString(), nil)
+		require.NoError(t, client.Connect(testContext(t)))
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				_, err := client.Append(testContext(t), name("s"), esclient.Any, numbered(0, 0)...)
+				assert.NoError(t, err)
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestFollowerPreference(t *testing.T) {
+	c := runCluster(t)
+	client, route := openClient(t, c.ConnectionString()+"; NodePreference=follower; RequireLeader=false", nil)
+	stream := appendNew(t, client)
+	assert.Equal(t, 1, countEvents(t, client, stream))
+	assert.NotContains(t, route.all(), c.Node(0).Addr(), "followers read, and forward writes")
+	live, err := client.SubscribeCatchUp(testContext(t), stream, esclient.CatchUpOptions{})
+	require.NoError(t, err)
+	defer live.Stop()
+	settings := esclient.DefaultPersistentSettings()
+	settings.StartFrom = 0
+	require.NoError(t, client.CreatePersistent(testContext(t), stream, "g", settings))
+	route.ends(t, c.Node(0).Addr()) // groups are the leader's
+	p, err := client.ConnectPersistent(testContext(t), stream, "g", esclient.PersistentOptions{})
+	require.NoError(t, err)
+	appendNumbered(t, client, stream, 1, 1)
+	for n := range int64(2) {
+		e, err := p.Next(testContext(t))
+		require.NoError(t, err)
+		require.NoError(t, p.Ack(e))
+		e, err = live.Next(testContext(t))
+		require.NoError(t, err, "the subscription has moved with the connection")
+		assert.Equal(t, n, e.Number)
+	}
+
+	require.NoError(t, c.Elect(1))
+	appendNumbered(t, client, stream, 1, 1)
+	e, err := p.Next(testContext(t))
+	for err == nil && e.Number < 2 { // not acked in time for a checkpoint
+		require.NoError(t, p.Ack(e))
+		e, err = p.Next(testContext(t))
+	}
+	require.NoError(t, err)
+	route.ends(t, c.Node(1).Addr()) // the group has moved, and the subscription after it
+}
+
+// refusing counts the attempts to connect to an address, all of which it refuses.
+type refusing struct {
+	addr  string
+	count atomic.Int32
+}
+
+func (r *refusing) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if address == r.addr {
+		r.count.Add(1)
+		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}
+
+// Gossip and the followers name a leader to which nobody can connect.
+func TestNoStormOnALeaderThatRefusesTCP(t *testing.T) {
+	t.Parallel()
+	c := runCluster(t)
+	refusing := &refusing{addr: c.Node(0).Addr()}
+	client, _ := openClient(t, c.ConnectionString(), func(cfg *esclient.Config) {
+		cfg.Dial, cfg.ReconnectDelay = refusing.dial, 0 // the default
+	})
+	ctx, cancel := context.WithTimeout(testContext(t), 5*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, err := client.Append(ctx, name("s"), esclient.Any, numbered(0, 0)...)
+				assert.Error(t, err)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Positive(t, refusing.count.Load())
+	assert.LessOrEqual(t, refusing.count.Load(), int32(10), "in the first 5 s")
+	require.NoError(t, c.Elect(1))
+	appendNew(t, client)
+}
+
+// Nodes that name each other are not asked in turn without a pause.
+func TestNoStormOnNodesThatNameEachOther(t *testing.T) {
+	c := runCluster(t)
+	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
+		other := c.Node(1).Addr()
+		if gossip.Add(1)%2 == 0 {
+			other = c.Node(2).Addr()
+		}
+		i.ExternalTcpPort = proto.Int32(int32(port(other)))
+	})
+	client, route := openClient(t, c.Node(1).ConnectionString(), func(cfg *esclient.Config) { cfg.ReconnectDelay = 0 })
+	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
+	defer cancel()
+	_, err := client.Append(ctx, name("s"), esclient.Any, numbered(0, 0)...)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.LessOrEqual(t, len(route.all()), 8)
+}
+
+func TestVanishedSeeds(t *testing.T) {
+	c := runCluster(t, estest.WithElectionDelay(10*time.Millisecond))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	nobody := l.Addr().String()
+	require.NoError(t, l.Close())
+	client, route := openClient(t, "GossipSeeds="+nobody+","+c.Node(0).HTTPAddr()+"; DefaultUserCredentials=admin:changeit", nil)
+	appendNew(t, client)
+	require.NoError(t, c.Kill(0)) // the last seed: the client has learned of the others
+	appendNew(t, client)
+	route.ends(t, c.Node(c.Leader()).Addr())
+}
+
+func TestGossipThatLagsBehindAnElection(t *testing.T) {
+	c := runCluster(t, estest.WithElectionDelay(10*time.Millisecond))
+	client, route := openClient(t, c.ConnectionString(), nil)
+	appendNew(t, client)
+	old := c.Members(1)
+	c.SetGossip(1, func([]estest.Member) []estest.Member { return old })
+	c.SetGossip(2, func([]estest.Member) []estest.Member { return old })
+	require.NoError(t, c.Kill(0)) // and yet all who live list it as the leader that lives
+	appendNew(t, client)
+	route.ends(t, c.Node(c.Leader()).Addr())
+}
+
+func TestALeaderThatLostItsClusterIsLeft(t *testing.T) {
+	c := runCluster(t, estest.WithElectionDelay(10*time.Millisecond), estest.WithStepDownDelay(100*time.Millisecond))
+	client, route := openClient(t, c.ConnectionString(), nil)
+	appendNew(t, client)
+	route.is(t, c.Node(0).Addr())
+	c.Partition(0) // it lives, and so does the connection
+	stream := appendNew(t, client)
+	route.ends(t, c.Node(c.Leader()).Addr())
+	c.Heal()
+	assert.Equal(t, 1, countEvents(t, client, stream))
+}
+
+func TestTwoNodesThatBothCallThemselvesLeader(t *testing.T) {
+	c := runCluster(t, estest.WithElectionDelay(10*time.Millisecond), estest.WithStepDownDelay(never))
+	c.Partition(0)
+	require.Eventually(t, func() bool { return c.Leader() > 0 }, 20*time.Second, time.Millisecond)
+	client, route := openClient(t, c.ConnectionString(), nil)
+	appendNew(t, client)
+	route.is(t, c.Node(c.Leader()).Addr()) // that of the later epoch
+}
+
+func TestClusterOverIPv6(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("this machine has no IPv6: %v", err)
+	} else {
+		l.Close()
+	}
+	c := runCluster(t, estest.WithTCPAddr("[::1]:0"), estest.WithHTTPAddr("[::1]:0"))
+	client, route := openClient(t, c.Node(1).ConnectionString(), nil)
+	appendNew(t, client)
+	route.is(t, c.Node(1).Addr(), c.Node(0).Addr())
+	client, route = openClient(t, "discover://admin:changeit@"+c.Node(1).HTTPAddr(), nil)
+	appendNew(t, client)
+	route.is(t, c.Node(0).Addr())
+}
+
+// The nodes know each other by addresses of a network that the client is not in.
+func TestEndpointMapping(t *testing.T) {
+	c := runCluster(t)
+	inside := func(addr string) string { return strings.Replace(addr, "127.0.0.1", "10.255.255.1", 1) }
+	for i := range c.Size() {
+		c.SetGossip(i, func(members []estest.Member) []estest.Member {
+			for j := range members {
+				members[j].TCPAddr, members[j].HTTPAddr = inside(members[j].TCPAddr), inside(members[j].HTTPAddr)
+			}
+			return members
+		})
+	}
+	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpAddress = proto.String("10.255.255.1") })
+	client, route := openClient(t, c.ConnectionString()+"; NodePreference=follower", func(cfg *esclient.Config) {
+		cfg.Gossip.Map = func(advertised discovery.Endpoint) discovery.Endpoint {
+			advertised.Host = "127.0.0.1"
+			return advertised
+		}
+	})
+	appendNew(t, client)
+	route.ends(t, c.Node(0).Addr())
+	assert.Len(t, route.all(), 2, "a follower by gossip, and the leader by its word")
+}

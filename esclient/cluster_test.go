@@ -2,13 +2,7 @@ package esclient_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"io"
-	"math/big"
 	"net"
 	"os"
 	"strconv"
@@ -178,62 +172,19 @@ func gossipSaysLeader(c *estest.Cluster, node int) {
 }
 
 func TestRedirectToASecureEndpoint(t *testing.T) {
-	c := runCluster(t, estest.WithPersona(estest.Persona2310))
-	cert, roots := certificate(t)
-	follower, leader := secure(t, c.Node(1).Addr(), cert), secure(t, c.Node(0).Addr(), cert)
-	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
-		proto.Reset(i) // servers from 20.6 on tell of nothing else when they have TLS
-		i.ExternalSecureTcpAddress, i.ExternalSecureTcpPort = proto.String("localhost"), proto.Int32(int32(port(leader)))
-	})
-	client, route := openClient(t, "tls://admin:changeit@"+follower, func(cfg *esclient.Config) {
-		cfg.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	})
-	appendNew(t, client)
-	route.is(t, follower, "localhost:"+strconv.Itoa(port(leader)))
-}
+	for _, persona := range []estest.Persona{estest.Persona5011, estest.Persona2310} {
+		c := runCluster(t, estest.WithPersona(persona), estest.WithTLS())
+		trust := &tls.Config{RootCAs: c.Node(0).CertPool(), MinVersion: tls.VersionTLS12}
+		client, route := openClient(t, c.Node(1).ConnectionString(), func(cfg *esclient.Config) { cfg.TLS = trust })
+		appendNew(t, client)
+		route.is(t, c.Node(1).Addr(), c.Node(0).Addr())
 
-// certificate makes one for localhost and 127.0.0.1.
-func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		client, route = openClient(t, c.ConnectionString(), func(cfg *esclient.Config) {
+			cfg.TLS, cfg.Gossip.TLS = trust, trust
+		})
+		appendNew(t, client)
+		route.is(t, c.Node(0).Addr())
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	parsed, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	roots := x509.NewCertPool()
-	roots.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
-}
-
-// secure returns the address of a TLS endpoint in front of a plain one.
-func secure(t testing.TB, addr string, cert tls.Certificate) string {
-	t.Helper()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", addr)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			wg.Go(func() { _, _ = io.Copy(out, in); out.Close() })
-			wg.Go(func() { _, _ = io.Copy(in, out); in.Close() })
-		}
-	})
-	t.Cleanup(func() { wg.Wait() }) // its connections end with the client, which is closed before
-	t.Cleanup(func() { l.Close() })
-	return l.Addr().String()
 }
 
 // All that is under way to a follower is answered there, and then done by the leader: nothing is left unknown.

@@ -238,7 +238,7 @@ func (c *conn) write() {
 				c.end()
 				return
 			}
-			c.pulse.sent()
+			c.pulse.sent(n)
 			c.giveBack(buf)
 		}
 	}

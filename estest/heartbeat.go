@@ -9,14 +9,18 @@ import (
 
 // pulse counts bytes, since those, not frames, are what shows that a client lives.
 type pulse struct {
-	received atomic.Int64
-	written  atomic.Int64
+	received  atomic.Int64
+	written   atomic.Int64 // how many times something was
+	sentBytes atomic.Int64
 
 	seen, said int64       // what beat found the last time; its calls follow each other
 	waiting    atomic.Bool // for a sign of life
 }
 
-func (p *pulse) sent() { p.written.Add(1) }
+func (p *pulse) sent(n int) {
+	p.written.Add(1)
+	p.sentBytes.Add(int64(n))
+}
 
 // WithholdHeartbeats has the server neither answer the heartbeats of clients nor send any, as long as withhold is true; it
 // cuts nobody off for being silent. Everything else goes on.

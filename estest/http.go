@@ -16,6 +16,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /gossip", s.httpGossip)
 	// Servers before 20.x have none, but whoever waits for this one should not have to know its persona.
 	mux.HandleFunc("GET /health/live", httpHealth) // GET stands for HEAD, too
+	s.handleStats(mux)
+	s.handlePage(mux)
 	leaders := http.NewServeMux()
 	s.handleUsers(leaders)
 	s.handleSubscriptions(leaders)

@@ -79,6 +79,7 @@ type Server struct {
 
 	life     sync.Mutex // held while the server is started, restarted or closed
 	listened bool       // so its addresses are fixed
+	started  time.Time  // by the system's clock
 	mu       sync.Mutex
 	tcp      net.Listener
 	web      *http.Server
@@ -149,7 +150,7 @@ func newServer(opts []Option) (*Server, error) {
 	if cfg.clock != nil {
 		c = cfg.clock
 	}
-	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true}
+	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true, started: time.Now()}
 	s.core.projecting = cfg.projections
 	if cfg.tls {
 		return s, s.prepareTLS()

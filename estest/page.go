@@ -1,0 +1,218 @@
+package estest
+
+import (
+	"cmp"
+	"embed"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// The page at / shows what the tests wrote, live. It only reads. Whoever comes from the machine itself needs no
+// credentials for it, since there the server is as open as any program; everybody else must be an administrator, as to
+// read $all.
+
+//go:embed page
+var pageFiles embed.FS
+
+// Limits of what the page shows at a time.
+const (
+	pageStreams = 200
+	pageEvents  = 50
+	pageText    = 2000 // bytes of data or metadata
+	pageBytes   = 32   // of what is no text
+)
+
+// pagePolicy lets the page load nothing but its own files, and nobody frame it.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func (s *Server) handlePage(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", s.forViewers(pageFile("page.html", "text/html")))
+	mux.HandleFunc("GET /estest/page.css", s.forViewers(pageFile("page.css", "text/css")))
+	mux.HandleFunc("GET /estest/page.js", s.forViewers(pageFile("page.js", "text/javascript")))
+	mux.HandleFunc("GET /estest/state", s.forViewers(s.httpPageState))
+}
+
+func pageFile(name, mediaType string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		b, err := pageFiles.ReadFile("page/" + name)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", mediaType+"; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", pagePolicy)
+		_, _ = w.Write(b) // the client may be gone
+	}
+}
+
+// forViewers serves a request if it comes from the machine itself, or from an administrator.
+func (s *Server) forViewers(serve http.HandlerFunc) http.HandlerFunc {
+	forAdmins := s.adminOnly(serve)
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if isLoopback(r.RemoteAddr) && isLoopback(r.Host) {
+			serve(w, r)
+			return
+		}
+		forAdmins(w, r)
+	}
+}
+
+// isLoopback reports whether an address, with or without a port, is one of the machine itself. That the host by which
+// the server is called must be one keeps pages of others, whose names they may point here, from reading it.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = strings.Trim(addr, "[]")
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// pageState is what the page shows.
+type pageState struct {
+	Version      string       `json:"version"`
+	Connections  int          `json:"connections"`
+	StreamsTotal int          `json:"streamsTotal"`
+	EventsTotal  int          `json:"eventsTotal"`
+	Groups       []GroupStats `json:"groups"`
+	Streams      []StreamInfo `json:"streams"` // that were written to last, the newest first
+	More         bool         `json:"more"`    // there are more streams
+	Events       []pageEvent  `json:"events"`  // the newest first
+	Oldest       string       `json:"oldest"`  // where the next page of events ends; empty if there is none
+}
+
+// pageEvent is an event as people read it.
+type pageEvent struct {
+	Stream   string `json:"stream"`
+	Number   int64  `json:"number"`
+	Type     string `json:"type"`
+	Created  string `json:"created"`
+	Position int64  `json:"position"`
+	Data     string `json:"data"`
+	Metadata string `json:"metadata"`
+}
+
+// httpPageState answers with the groups; the streams whose names contain filter, of the server's own only with system; and
+// the events of one stream, or of all, before what an earlier answer called the oldest.
+func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	before := int64(-1)
+	if text := q.Get("before"); text != "" {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			http.Error(w, "before is no number", http.StatusBadRequest)
+			return
+		}
+		before = n
+	}
+	c := s.core
+	c.mu.Lock()
+	state := pageState{
+		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.log), Groups: []GroupStats{}, Streams: []StreamInfo{},
+	}
+	for _, g := range c.sortedGroups() {
+		state.Groups = append(state.Groups, g.stats())
+	}
+	streams, matching, total := c.newestStreams(q.Get("filter"), q.Get("system") == "true")
+	for _, st := range streams {
+		state.Streams = append(state.Streams, st.info(c.now()))
+	}
+	state.StreamsTotal, state.More = total, matching > len(streams)
+	state.Events, state.Oldest = c.newestEvents(q.Get("stream"), before)
+	c.mu.Unlock()
+	writeJSON(w, http.StatusOK, state)
+}
+
+// newestStreams returns those streams that match and were written to last, how many match, and how many there are.
+func (c *core) newestStreams(filter string, system bool) (newest []*stream, matching, total int) {
+	for _, s := range c.streams {
+		if s.last() < 0 {
+			continue
+		}
+		total++
+		if !system && strings.HasPrefix(s.name, "$") || !strings.Contains(s.name, filter) {
+			continue
+		}
+		matching++
+		i, _ := slices.BinarySearchFunc(newest, s, func(a, b *stream) int { return cmp.Compare(b.written(), a.written()) })
+		if i == pageStreams {
+			continue
+		}
+		if len(newest) == pageStreams {
+			newest = newest[:pageStreams-1]
+		}
+		newest = slices.Insert(newest, i, s)
+	}
+	return newest, matching, total
+}
+
+// written returns the position of the last event of a stream that has one.
+func (s *stream) written() int64 { return s.at(s.last()).commit }
+
+// newestEvents returns a page of events, the newest first: those of a stream with lower numbers than before, or, where
+// stream is empty, as many of the log as before says; from the end if before is negative. What metadata hides is left out
+// of a stream, but not of the log.
+func (c *core) newestEvents(stream string, before int64) (events []pageEvent, oldest string) {
+	events = []pageEvent{}
+	if stream == "" {
+		i := len(c.log)
+		if before >= 0 {
+			i = int(min(before, int64(i)))
+		}
+		for ; i > 0 && len(events) < pageEvents; i-- {
+			events = append(events, pageEventOf(c.log[i-1]))
+		}
+		if i > 0 {
+			oldest = strconv.Itoa(i)
+		}
+		return events, oldest
+	}
+	s := c.stream(stream)
+	if s == nil || s.hardDeleted() {
+		return events, ""
+	}
+	n, first := s.last(), s.first()
+	if before >= 0 {
+		n = min(n, before-1)
+	}
+	for ; n >= first && len(events) < pageEvents; n-- {
+		if r := s.visible(n, c.now()); r != nil {
+			events = append(events, pageEventOf(r))
+		}
+	}
+	if n >= first {
+		oldest = strconv.FormatInt(n+1, 10)
+	}
+	return events, oldest
+}
+
+func pageEventOf(r *record) pageEvent {
+	return pageEvent{
+		Stream: r.stream.name, Number: r.number, Type: r.typ, Position: r.commit,
+		Created: esproto.TicksToTime(r.created).Format(time.RFC3339Nano), Data: readable(r.data), Metadata: readable(r.metadata),
+	}
+}
+
+// readable is a text as it is, and bytes in hex, both up to a limit.
+func readable(b []byte) string {
+	if !utf8.Valid(b) {
+		if len(b) > pageBytes {
+			return fmt.Sprintf("% x … (%d bytes)", b[:pageBytes], len(b))
+		}
+		return fmt.Sprintf("% x", b)
+	}
+	if len(b) <= pageText {
+		return string(b)
+	}
+	return strings.ToValidUTF8(string(b[:pageText]), "") + fmt.Sprintf(" … (%d bytes)", len(b))
+}

@@ -79,6 +79,13 @@ var (
 // BadRequestError is the server's word that it could not make sense of a request.
 type BadRequestError = engine.BadRequestError
 
+// NotHandledError is the server's word that it did not process a request: it is not ready, too busy, or not the leader.
+// Calls end with it when they have tried MaxRetries times. SafeToRetry is true for it.
+type NotHandledError = engine.NotHandledError
+
+// UnexpectedReplyError is a reply that does not answer what was asked, or that cannot be read.
+type UnexpectedReplyError = engine.UnexpectedReplyError
+
 // ConnectionError reports a connection that could not be made or was lost, with the endpoint and the cause.
 type ConnectionError = engine.ConnectionError
 

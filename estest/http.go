@@ -112,8 +112,11 @@ func (s *Server) adminOnly(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// maxBody is how many bytes the body of a request may have.
+const maxBody = 1 << 20
+
 func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(v); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(v); err != nil {
 		http.Error(w, fmt.Sprintf("The body is not the JSON that is expected: %v", err), http.StatusBadRequest)
 		return false
 	}

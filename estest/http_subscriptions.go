@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
@@ -15,6 +16,9 @@ func (s *Server) handleSubscriptions(mux *http.ServeMux) {
 	mux.HandleFunc("POST /subscriptions/{stream}/{group}", s.httpPutGroup((*core).updateGroup, http.StatusOK, http.StatusNotFound))
 	mux.HandleFunc("DELETE /subscriptions/{stream}/{group}", s.httpDeleteGroup)
 	mux.HandleFunc("POST /subscriptions/{stream}/{group}/replayParked", s.httpReplayParked)
+	if s.core.persona.since(era20) {
+		mux.HandleFunc("POST /subscriptions/restart", s.httpRestartGroups)
+	}
 }
 
 // groupBody is the body of a request that creates or updates a group; what it leaves out has the defaults of HTTP.
@@ -34,7 +38,7 @@ type groupBody struct {
 	MaxSubscriberCount          int    `json:"maxSubscriberCount"`
 	NamedConsumerStrategy       string `json:"namedConsumerStrategy"`
 
-	StartPosition *string `json:"startPosition,omitempty"` // in answers from 21.10 on
+	StartPosition *string `json:"startPosition,omitempty"` // from 21.10 on; startFrom is then what it was before
 }
 
 func defaultGroupBody() groupBody {
@@ -51,8 +55,22 @@ func (b *groupBody) settings() groupSettings {
 		recordStatistics: b.ExtraStatistics, liveBufferSize: b.LiveBufferSize, readBatchSize: b.ReadBatchSize, bufferSize: b.BufferSize,
 		maxRetryCount: b.MaxRetryCount, checkpointAfter: time.Duration(b.CheckPointAfterMilliseconds) * time.Millisecond,
 		checkpointMax: b.MaxCheckPointCount, checkpointMin: b.MinCheckPointCount, maxSubscribers: b.MaxSubscriberCount,
-		strategy: b.NamedConsumerStrategy,
+		strategy: strategyName(b.NamedConsumerStrategy, b.PreferRoundRobin),
 	}
+}
+
+// readGroupBody reads the body of a request. The server takes one that it cannot read for none.
+func readGroupBody(w http.ResponseWriter, r *http.Request) groupBody {
+	body := defaultGroupBody()
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&body); err != nil {
+		return defaultGroupBody()
+	}
+	if body.StartPosition != nil {
+		if n, err := strconv.ParseInt(*body.StartPosition, 10, 64); err == nil {
+			body.StartFrom = n
+		}
+	}
+	return body
 }
 
 func bodyOf(s *groupSettings) groupBody {
@@ -114,11 +132,14 @@ type groupChanged struct {
 	MsgTypeID     int    `json:"msgTypeId"`
 }
 
-func writeGroupResult(w http.ResponseWriter, result groupResult, reason string, success, existence int) {
+func (s *Server) writeGroupResult(w http.ResponseWriter, result groupResult, reason string, success, existence int) {
 	status := [...]int{groupSuccess: success, groupExistence: existence, groupFail: http.StatusBadRequest, groupDenied: http.StatusUnauthorized}[result]
 	name := [...]string{groupSuccess: "Success", groupExistence: "DoesNotExist", groupFail: "Fail", groupDenied: "AccessDenied"}[result]
 	if result == groupExistence && existence == http.StatusConflict {
 		name = "AlreadyExists"
+	}
+	if result == groupFail && !s.core.persona.since(era20) {
+		status = http.StatusInternalServerError
 	}
 	writeJSON(w, status, groupChanged{CorrelationID: newGUID().String(), Reason: reason, Result: name})
 }
@@ -129,10 +150,7 @@ func (s *Server) httpPutGroup(put func(*core, *user, string, string, groupSettin
 		if !ok {
 			return
 		}
-		body := defaultGroupBody()
-		if !readJSON(w, r, &body) {
-			return
-		}
+		body := readGroupBody(w, r)
 		if body.BufferSize <= 0 || body.LiveBufferSize <= 0 || body.ReadBatchSize <= 0 || body.BufferSize <= body.ReadBatchSize {
 			http.Error(w, "Buffer sizes must be positive, and the buffer larger than the read batch", http.StatusBadRequest)
 			return
@@ -143,7 +161,7 @@ func (s *Server) httpPutGroup(put func(*core, *user, string, string, groupSettin
 		if result == groupSuccess && success == http.StatusCreated {
 			w.Header().Set("Location", s.HTTPURL()+r.URL.EscapedPath())
 		}
-		writeGroupResult(w, result, reason, success, existence)
+		s.writeGroupResult(w, result, reason, success, existence)
 	}
 }
 
@@ -155,7 +173,7 @@ func (s *Server) httpDeleteGroup(w http.ResponseWriter, r *http.Request) {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	result, reason := s.core.deleteGroup(u, r.PathValue("stream"), r.PathValue("group"))
-	writeGroupResult(w, result, reason, http.StatusOK, http.StatusNotFound)
+	s.writeGroupResult(w, result, reason, http.StatusOK, http.StatusNotFound)
 }
 
 // httpReplayParked replays what is parked, from 20.6 on perhaps only up to an entry of the parked stream.
@@ -180,6 +198,25 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 	}
 	if g := s.pathGroup(w, r); g != nil {
 		g.replayParked(stopAt)
-		writeGroupResult(w, groupSuccess, "", http.StatusOK, http.StatusNotFound)
+		s.writeGroupResult(w, groupSuccess, "", http.StatusOK, http.StatusNotFound)
 	}
+}
+
+// httpRestartGroups has the groups begin anew at their checkpoints, without the clients that they had.
+func (s *Server) httpRestartGroups(w http.ResponseWriter, r *http.Request) {
+	u, ok := s.authorized(w, r)
+	if !ok {
+		return
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	if !s.core.mayManageGroups(u) {
+		unauthorized(w)
+		return
+	}
+	for _, g := range s.core.groups {
+		s.core.dropClients(g)
+	}
+	s.core.restartGroups()
+	writeJSON(w, http.StatusOK, struct{}{})
 }

@@ -58,7 +58,7 @@ func (c *conn) deletePersistent(f *frame) error {
 }
 
 func settingsOf(m *esproto.CreatePersistentSubscription) groupSettings {
-	s := groupSettings{
+	return groupSettings{
 		resolveLinks:     m.GetResolveLinkTos(),
 		startFrom:        m.GetStartFrom(),
 		messageTimeout:   time.Duration(m.GetMessageTimeoutMilliseconds()) * time.Millisecond,
@@ -71,15 +71,8 @@ func settingsOf(m *esproto.CreatePersistentSubscription) groupSettings {
 		checkpointMax:    int64(m.GetCheckpointMaxCount()),
 		checkpointMin:    int64(m.GetCheckpointMinCount()),
 		maxSubscribers:   int(m.GetSubscriberMaxCount()),
-		strategy:         m.GetNamedConsumerStrategy(),
+		strategy:         strategyName(m.GetNamedConsumerStrategy(), m.GetPreferRoundRobin()),
 	}
-	if s.strategy == "" {
-		s.strategy = dispatchToSingleName
-		if m.GetPreferRoundRobin() {
-			s.strategy = roundRobinName
-		}
-	}
-	return s
 }
 
 // settingsProblem says what is wrong with the settings of a group; nothing if they will do.

@@ -133,31 +133,31 @@ func (g *group) forget() {
 type groupEntry struct {
 	Stream             string `json:"stream"`
 	Group              string `json:"group"`
-	ResolveLinkTos     bool   `json:"resolveLinkTos"`
-	ExtraStatistics    bool   `json:"extraStatistics"`
-	MessageTimeout     int64  `json:"messageTimeout"`
-	StartFrom          int64  `json:"startFrom"`
-	LiveBufferSize     int    `json:"liveBufferSize"`
-	HistoryBufferSize  int    `json:"historyBufferSize"`
-	MaxRetryCount      int    `json:"maxRetryCount"`
-	ReadBatchSize      int    `json:"readBatchSize"`
-	CheckPointAfter    int64  `json:"checkPointAfter"`
-	MinCheckPointCount int64  `json:"minCheckPointCount"`
-	MaxCheckPointCount int64  `json:"maxCheckPointCount"`
-	MaxSubscriberCount int    `json:"maxSubscriberCount"`
-	Strategy           string `json:"namedConsumerStrategy"`
+	ResolveLinkTos     bool   `json:"resolveLinkTos,omitempty"`
+	ExtraStatistics    bool   `json:"extraStatistics,omitempty"`
+	MessageTimeout     int64  `json:"messageTimeout,omitempty"`
+	StartFrom          int64  `json:"startFrom,omitempty"`
+	LiveBufferSize     int    `json:"liveBufferSize,omitempty"`
+	HistoryBufferSize  int    `json:"historyBufferSize,omitempty"`
+	MaxRetryCount      int    `json:"maxRetryCount,omitempty"`
+	ReadBatchSize      int    `json:"readBatchSize,omitempty"`
+	CheckPointAfter    int64  `json:"checkPointAfter,omitempty"`
+	MinCheckPointCount int64  `json:"minCheckPointCount,omitempty"`
+	MaxCheckPointCount int64  `json:"maxCheckPointCount,omitempty"`
+	MaxSubscriberCount int    `json:"maxSubscriberCount,omitempty"`
+	Strategy           string `json:"namedConsumerStrategy,omitempty"`
 }
 
 type groupConfig struct {
 	Updated   string       `json:"updated"`
-	UpdatedBy string       `json:"updatedBy"`
+	UpdatedBy string       `json:"updatedBy,omitempty"`
 	Version   string       `json:"version"`
 	Entries   []groupEntry `json:"entries"`
 }
 
 // saveGroups writes the configuration of all groups.
 func (c *core) saveGroups(by *user) {
-	cfg := groupConfig{Updated: c.now().UTC().Format(time.RFC3339Nano), Version: "1", Entries: []groupEntry{}}
+	cfg := groupConfig{Updated: c.now().UTC().Format(time.RFC3339Nano), Version: "2", Entries: []groupEntry{}}
 	if by != nil {
 		cfg.UpdatedBy = by.login
 	}
@@ -170,6 +170,9 @@ func (c *core) saveGroups(by *user) {
 			CheckPointAfter: s.checkpointAfter.Milliseconds(), MinCheckPointCount: s.checkpointMin,
 			MaxCheckPointCount: s.checkpointMax, MaxSubscriberCount: s.maxSubscribers, Strategy: s.strategy,
 		})
+	}
+	if !c.hasMetadata(configStream) {
+		c.systemAppend("$$"+configStream, metadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
 	b, _ := json.Marshal(cfg) // has nothing that cannot be marshaled
 	c.systemAppend(configStream, c.persona.configType(), true, b, nil)

@@ -37,6 +37,17 @@ func (p *persona) knownStrategy(name string) bool {
 		name == pinnedByCorrelName && p.since(era20)
 }
 
+// strategyName is the name of a strategy that may be left open.
+func strategyName(name string, preferRoundRobin bool) string {
+	switch {
+	case name != "":
+		return name
+	case preferRoundRobin:
+		return roundRobinName
+	}
+	return dispatchToSingleName
+}
+
 func newStrategy(name string) strategy {
 	switch name {
 	case dispatchToSingleName:

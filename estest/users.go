@@ -66,12 +66,15 @@ const (
 // storedUser is a user as its stream has it.
 type storedUser struct {
 	LoginName string   `json:"loginName"`
-	FullName  string   `json:"fullName"`
+	FullName  string   `json:"fullName,omitempty"`
 	Salt      []byte   `json:"salt"`
 	Hash      []byte   `json:"hash"`
-	Disabled  bool     `json:"disabled"`
-	Groups    []string `json:"groups"`
+	Disabled  bool     `json:"disabled,omitempty"`
+	Groups    []string `json:"groups,omitempty"`
 }
+
+// userMetadata protects the stream of a user.
+var userMetadata = []byte(`{"$acl":{"$w":"$admins","$d":"$admins","$mw":"$admins"}}`)
 
 // saveUser makes a user known, new or in place of what it was, and writes that down.
 func (c *core) saveUser(u *user, eventType string) {
@@ -82,6 +85,9 @@ func (c *core) saveUser(u *user, eventType string) {
 	} else {
 		salt := newGUID()
 		stored.Salt, stored.Hash = salt[:], passwordHash(u.password, salt[:])
+	}
+	if eventType == userCreated {
+		c.systemAppend("$$"+userStream+u.login, metadataType, true, userMetadata, nil)
 	}
 	data, _ := json.Marshal(stored) // has nothing that cannot be marshaled
 	c.systemAppend(userStream+u.login, eventType, true, data, nil)

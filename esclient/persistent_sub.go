@@ -289,9 +289,12 @@ func (p *PersistentSubscription) stop(ctx context.Context, reason error) error {
 	if s != nil {
 		s.handle.Post(unsubscribe{}, p.creds)
 	}
+	first := p.endLocked(reason) // before the server's word on it, which else would look like a reason to come back
 	p.mu.Unlock()
 	p.queue.drain()
-	p.end(reason)
+	if first {
+		p.tellEnd(reason)
+	}
 	if s == nil {
 		return nil
 	}
@@ -324,10 +327,11 @@ func (p *PersistentSubscription) endIfDrained() (ended bool) {
 		if p.session != nil {
 			p.session.handle.Post(unsubscribe{}, p.creds)
 		}
+		p.endLocked(ErrSubscriptionStopped)
 	}
 	p.mu.Unlock()
 	if drained {
-		p.end(ErrSubscriptionStopped)
+		p.tellEnd(ErrSubscriptionStopped)
 	}
 	return drained
 }
@@ -342,18 +346,28 @@ func (p *PersistentSubscription) Err() error {
 	return p.ended
 }
 
-// end is the one place where the subscription ends. The first call counts.
 func (p *PersistentSubscription) end(reason error) {
 	p.mu.Lock()
+	first := p.endLocked(reason)
+	p.mu.Unlock()
+	if first {
+		p.tellEnd(reason)
+	}
+}
+
+// endLocked is the one place where the subscription ends. The first call counts: tellEnd must follow it, without p.mu.
+func (p *PersistentSubscription) endLocked(reason error) (first bool) {
 	if p.ended != nil {
-		p.mu.Unlock()
-		return
+		return false
 	}
 	p.ended = reason
 	if p.ackTimer != nil {
 		p.ackTimer.Stop()
 	}
-	p.mu.Unlock()
+	return true
+}
+
+func (p *PersistentSubscription) tellEnd(reason error) {
 	p.cancel(reason)
 	close(p.closed)
 	p.c.unregister(p)

@@ -27,20 +27,6 @@ func expectedVersionFromCtx(ctx context.Context) (esclient.ExpectedVersion, bool
 
 type deliveryKey struct{}
 
-// deliveryContext is the context of a message that was handed out. It is one value with all that is known of the message,
-// since most handlers ask for none of it.
-type deliveryContext struct {
-	context.Context
-	d *delivery
-}
-
-func (c *deliveryContext) Value(key any) any {
-	if key == (deliveryKey{}) {
-		return c.d
-	}
-	return c.Context.Value(key)
-}
-
 func deliveryFromCtx(ctx context.Context) *delivery {
 	d, _ := ctx.Value(deliveryKey{}).(*delivery)
 	return d

@@ -26,15 +26,66 @@ type subscription struct {
 	cancel context.CancelFunc
 }
 
-// delivery is an event on its way through a subscription. The fields belong to the goroutine that hands it out, while that
-// waits for the handler's word to the handler.
+// delivery is a message on its way to the consumer, and its context. It is one value with all that is known of the message,
+// and what can be cancelled is made when somebody asks for it, since most handlers do not.
 type delivery struct {
-	event *esclient.Event
-	nacks int // how often it was nacked here
+	subscription context.Context // the parent
+	event        *esclient.Event
+	nacks        int // how often the event was nacked here before
 
 	mu     sync.Mutex
 	action Action // what NackWith asked for; ActionDefault if it was not called
 	reason string
+	over   bool            // the message was acked or nacked, or its subscription ended
+	real   context.Context // nil until somebody waits
+	cancel context.CancelFunc
+}
+
+var _ context.Context = (*delivery)(nil)
+
+// again is the delivery of the event after a nack.
+func (d *delivery) again() *delivery {
+	return &delivery{subscription: d.subscription, event: d.event, nacks: d.nacks + 1}
+}
+
+// end cancels the context.
+func (d *delivery) end() {
+	d.mu.Lock()
+	d.over = true
+	cancel := d.cancel
+	d.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+func (d *delivery) Deadline() (time.Time, bool) { return d.subscription.Deadline() }
+
+func (d *delivery) Done() <-chan struct{} { return d.context(true).Done() }
+
+func (d *delivery) Err() error { return d.context(false).Err() }
+
+func (d *delivery) Value(key any) any {
+	if key == (deliveryKey{}) {
+		return d
+	}
+	return d.context(false).Value(key)
+}
+
+// context returns the context that stands for this one. That is the parent's as long as nobody needs more of it.
+func (d *delivery) context(wait bool) context.Context {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.real == nil && (wait || d.over) {
+		d.real, d.cancel = context.WithCancel(d.subscription)
+		if d.over {
+			d.cancel()
+		}
+	}
+	if d.real == nil {
+		return d.subscription
+	}
+	return d.real
 }
 
 // NackWith nacks a received message and decides what becomes of it, instead of SubscriberConfig.MaxNacks and NackAction;
@@ -77,7 +128,7 @@ func (s *subscription) runSerial() error {
 		if err != nil {
 			return err
 		}
-		d := &delivery{event: e}
+		d := &delivery{subscription: s.ctx, event: e}
 		if msg, ok := s.unmarshal(d); !ok || msg != nil && !s.deliver(d, msg) {
 			return nil
 		}
@@ -96,7 +147,7 @@ func (s *subscription) unmarshal(d *delivery) (msg *message.Message, ok bool) {
 		s.log.Error("Event cannot be unmarshaled", err, s.fields(d, watermill.LogFields{"action": s.cfg.UnmarshalAction.String()}))
 		return nil, s.giveUp(d, s.cfg.UnmarshalAction, err.Error())
 	}
-	msg.SetContext(&deliveryContext{Context: s.ctx, d: d})
+	msg.SetContext(d)
 	return msg, true
 }
 
@@ -120,7 +171,6 @@ func (s *subscription) deliver(d *delivery, msg *message.Message) bool {
 		if acked || !ok {
 			return ok
 		}
-		d.nacks++
 		if action, reason := s.verdict(d); action != ActionDefault {
 			s.log.Info("Message given up", s.fields(d, watermill.LogFields{
 				"message_uuid": msg.UUID, "action": action.String(), "reason": reason,
@@ -130,6 +180,7 @@ func (s *subscription) deliver(d *delivery, msg *message.Message) bool {
 		if !s.pause() {
 			return false
 		}
+		d = d.again()
 		if msg, ok = s.unmarshal(d); msg == nil {
 			return ok
 		}
@@ -138,9 +189,7 @@ func (s *subscription) deliver(d *delivery, msg *message.Message) bool {
 
 // handOut gives a message to the consumer and waits for its word. ok is false if the subscription ended.
 func (s *subscription) handOut(d *delivery, msg *message.Message) (acked, ok bool) {
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	msg.SetContext(&deliveryContext{Context: ctx, d: d})
+	defer d.end()
 	select {
 	case s.out <- msg:
 	case <-s.ctx.Done():
@@ -189,8 +238,8 @@ func (s *subscription) verdict(d *delivery) (Action, string) {
 	if action == ActionStop || action != ActionDefault && s.src.gives(action) {
 		return action, reason
 	}
-	if s.cfg.MaxNacks > 0 && d.nacks >= s.cfg.MaxNacks {
-		return s.cfg.NackAction, fmt.Sprintf("nacked %d times", d.nacks)
+	if nacks := d.nacks + 1; s.cfg.MaxNacks > 0 && nacks >= s.cfg.MaxNacks {
+		return s.cfg.NackAction, fmt.Sprintf("nacked %d times", nacks)
 	}
 	return ActionDefault, ""
 }

@@ -60,7 +60,7 @@ func (l *lanes) distribute() error {
 		if err != nil {
 			return err
 		}
-		d := &delivery{event: e}
+		d := &delivery{subscription: l.s.ctx, event: e}
 		msg, ok := l.s.unmarshal(d)
 		if !ok {
 			return errStopped

@@ -101,15 +101,14 @@ func isJSON(data []byte) bool {
 
 // Unmarshal implements Unmarshaler. It has no error.
 func (DefaultMarshaler) Unmarshal(_ string, e *esclient.Event) (*message.Message, error) {
-	metadata, uuid, ours := unmarshalMetadata(e.Metadata)
-	if !ours {
-		uuid = e.ID.String()
-		adopt(metadata, EventTypeKey, e.Type)
-		adopt(metadata, CorrelationIDKey, metadata[correlationID])
-		adopt(metadata, CausationIDKey, metadata[causationID])
+	msg := message.NewMessage("", bytes.Clone(e.Data))
+	var ours bool
+	if msg.UUID, ours = unmarshalMetadata(msg.Metadata, e.Metadata); !ours {
+		msg.UUID = e.ID.String()
+		adopt(msg.Metadata, EventTypeKey, e.Type)
+		adopt(msg.Metadata, CorrelationIDKey, msg.Metadata[correlationID])
+		adopt(msg.Metadata, CausationIDKey, msg.Metadata[causationID])
 	}
-	msg := message.NewMessage(uuid, bytes.Clone(e.Data))
-	msg.Metadata = metadata
 	return msg, nil
 }
 

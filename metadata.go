@@ -96,62 +96,65 @@ func plain(s string) bool {
 	return true
 }
 
-// unmarshalMetadata reads what marshalMetadata wrote, and whatever else there may be; ours tells which.
-func unmarshalMetadata(data []byte) (m message.Metadata, uuid string, ours bool) {
+// unmarshalMetadata reads what marshalMetadata wrote, and whatever else there may be, into an empty m; ours tells which.
+func unmarshalMetadata(m message.Metadata, data []byte) (uuid string, ours bool) {
 	if len(data) == 0 {
-		return message.Metadata{}, "", false
+		return "", false
 	}
-	if m, ok := scanStrings(string(data)); ok {
-		if uuid, ours = m[UUIDKey]; ours {
-			delete(m, UUIDKey)
+	if uuid, ours, ok := scanStrings(m, string(data)); ok {
+		if ours {
 			unmap(m)
 		}
-		return m, uuid, ours
+		return uuid, ours
 	}
+	clear(m)
 	var raw map[string]json.RawMessage
 	if json.Unmarshal(data, &raw) != nil || raw == nil {
-		return message.Metadata{RawMetadataKey: string(data)}, "", false
+		m[RawMetadataKey] = string(data)
+		return "", false
 	}
 	if uuid, ours = uuidOf(raw[UUIDKey]); ours {
 		delete(raw, UUIDKey)
 	}
-	m = make(message.Metadata, len(raw))
 	for k, v := range raw {
 		m[k] = textOf(v)
 	}
 	if !ours {
-		return m, "", false
+		return "", false
 	}
 	restoreMetadata(m, raw)
-	return m, uuid, true
+	return uuid, true
 }
 
 // scanStrings reads the usual kind of metadata, an object of strings without an escape, in a fraction of the time that
-// encoding/json takes. The strings are parts of s. ok is false for anything else, be it JSON or not.
-func scanStrings(s string) (m message.Metadata, ok bool) {
+// encoding/json takes. The strings are parts of s. ok is false for anything else, be it JSON or not; m then holds rubbish.
+func scanStrings(m message.Metadata, s string) (uuid string, ours, ok bool) {
 	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' || strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
-		return nil, false
+		return "", false, false
 	}
-	m = make(message.Metadata, 4)
 	rest := s[1 : len(s)-1]
 	for rest != "" {
 		var key, value string
 		if key, rest, ok = scanString(rest); !ok || rest == "" || rest[0] != ':' {
-			return nil, false
+			return "", false, false
 		}
 		if value, rest, ok = scanString(rest[1:]); !ok {
-			return nil, false
+			return "", false, false
 		}
-		m[key] = value
+		if key == UUIDKey {
+			uuid, ours = value, true
+		} else {
+			m[key] = value
+		}
 		if rest == "" {
 			break
 		}
 		if rest[0] != ',' || len(rest) == 1 {
-			return nil, false
+			return "", false, false
 		}
 		rest = rest[1:]
 	}
-	return m, true
+	return uuid, ours, true
 }
 
 func scanString(s string) (text, rest string, ok bool) {

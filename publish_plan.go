@@ -31,15 +31,7 @@ func (a *plannedAppend) follow(expected esclient.ExpectedVersion, last int64) {
 // plan marshals all messages and decides which are written together, before anything is sent.
 func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAppend, error) {
 	if len(messages) == 1 {
-		a := plannedAppend{messages: messages, events: make([]esclient.EventData, 1)}
-		var err error
-		if a.stream, a.events[0], err = p.event(topic, messages[0]); err != nil {
-			return nil, err
-		}
-		if a.expected, err = p.expected(messages, 0); err != nil {
-			return nil, err
-		}
-		return []plannedAppend{a}, nil
+		return p.planOne(topic, messages)
 	}
 	var order []string
 	byStream := make(map[string][]plannedAppend)
@@ -61,6 +53,24 @@ func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAp
 		all = append(all, byStream[stream]...)
 	}
 	return all, nil
+}
+
+// planOne is plan for the most usual case, with one allocation.
+func (p *Publisher) planOne(topic string, messages []*message.Message) ([]plannedAppend, error) {
+	var one struct {
+		plan   [1]plannedAppend
+		events [1]esclient.EventData
+	}
+	a := &one.plan[0]
+	a.messages, a.events = messages, one.events[:]
+	var err error
+	if a.stream, a.events[0], err = p.event(topic, messages[0]); err != nil {
+		return nil, err
+	}
+	if a.expected, err = p.expected(messages, 0); err != nil {
+		return nil, err
+	}
+	return one.plan[:], nil
 }
 
 func addToPlan(appends []plannedAppend, stream string, m *message.Message, event esclient.EventData) []plannedAppend {

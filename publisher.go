@@ -53,7 +53,7 @@ type PublisherConfig struct {
 	// expected version, or esclient.NoStream, nothing is ever unknown for that reason.
 	RepublishUnknown bool
 	// PublishTimeout bounds a Publish call, on top of the contexts of its messages, from waiting for a connection to the
-	// last reply. The default is DefaultPublishTimeout; a negative value is no limit.
+	// last reply; it may come early by a sixty-fourth. The default is DefaultPublishTimeout; a negative value is no limit.
 	PublishTimeout time.Duration
 	// CloseTimeout is how long Close waits for Publish calls that are under way. The default is DefaultCloseTimeout.
 	CloseTimeout time.Duration
@@ -96,11 +96,11 @@ func (c *PublisherConfig) Validate() error {
 
 // Publisher is Watermill's Publisher for EventStore. Its methods may be called by any number of goroutines at once.
 type Publisher struct {
-	cfg        PublisherConfig
-	conn       connection
-	log        watermill.LoggerAdapter
-	trace      bool
-	errTimeout error
+	cfg      PublisherConfig
+	conn     connection
+	log      watermill.LoggerAdapter
+	trace    bool
+	timeouts timeouts
 
 	mu      sync.Mutex
 	closed  bool
@@ -121,11 +121,12 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	config.setDefaults()
 	p := &Publisher{cfg: config, log: orNop(logger).With(watermill.LogFields{"provider": "eventstore"})}
 	p.trace = !quiet(p.log)
-	p.errTimeout = fmt.Errorf("eventstore: not published within PublishTimeout, %v: %w", config.PublishTimeout, context.DeadlineExceeded)
 	var err error
 	if p.conn, err = connect(config.ConnectionString, config.Client, p.log); err != nil {
 		return nil, err
 	}
+	p.timeouts.init(config.PublishTimeout, fmt.Errorf(
+		"eventstore: not published within PublishTimeout, %v: %w", config.PublishTimeout, context.DeadlineExceeded))
 	return p, nil
 }
 
@@ -172,10 +173,7 @@ func (p *Publisher) begin() bool {
 
 // context returns a context that ends with that of any message and with the timeout. Its values are the first message's.
 func (p *Publisher) context(messages []*message.Message) (context.Context, context.CancelFunc) {
-	ctx, cancel := messages[0].Context(), context.CancelFunc(func() {})
-	if p.cfg.PublishTimeout > 0 {
-		ctx, cancel = context.WithTimeoutCause(ctx, p.cfg.PublishTimeout, p.errTimeout)
-	}
+	ctx, cancel := p.timeouts.of(messages[0].Context())
 	for _, m := range messages[1:] {
 		if m.Context() != messages[0].Context() && m.Context().Done() != nil {
 			ctx, cancel = endsWith(ctx, cancel, m.Context())
@@ -260,6 +258,7 @@ func (p *Publisher) Close() error {
 			p.log.Error("Publish calls are still under way after CloseTimeout", nil, watermill.LogFields{"timeout": p.cfg.CloseTimeout.String()})
 		}
 		p.closeErr = p.conn.close()
+		p.timeouts.end()
 		p.log.Debug("Publisher closed", nil)
 	})
 	return p.closeErr

@@ -12,11 +12,21 @@ import (
 
 // exampleClient stands for a client of an EventStore that is running somewhere.
 func exampleClient() (c *esclient.Client, closeAll func()) {
+	return exampleClientWith(func(*esclient.Config) {})
+}
+
+func exampleClientWith(change func(*esclient.Config)) (c *esclient.Client, closeAll func()) {
 	srv, err := estest.Start()
 	if err != nil {
 		log.Fatal(err)
 	}
-	c, err = esclient.Open(srv.ConnectionString())
+	cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg.HTTPEndpoint = srv.HTTPURL() // not the usual port
+	change(&cfg)
+	c, err = esclient.New(cfg)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package esclient
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -26,10 +27,11 @@ import (
 // unit, as in 2s.
 //
 //	ConnectTo                       where to connect to, in the second form
-//	GossipSeeds                     host:port,host:port of a cluster's HTTP endpoints; wins over ConnectTo
+//	GossipSeeds                     host:port,host:port of a cluster's HTTP endpoints, or URLs of them; wins over ConnectTo
+//	ClusterDNS, GossipPort          the name of a cluster and the port of its gossip, as in discover://name:port
 //	NodePreference                  leader, follower, readonlyreplica or random, in a cluster
 //	GossipTimeout                   for each node asked
-//	GossipTLS                       whether gossip is fetched over HTTPS; as TLS, if not given
+//	GossipTLS                       whether gossip is fetched over HTTPS; as the seeds say, or else as TLS
 //	DefaultUserCredentials          user:password
 //	ConnectionName, HeartbeatInterval, HeartbeatTimeout, OperationTimeout, ConnectTimeout, MaxRetries, MaxFrameSize,
 //	MaxPendingBytes, CatchUpPageSize, SubscriptionBufferSize, PersistentInFlight
@@ -44,7 +46,8 @@ import (
 //	HTTPEndpoint                    host:port of the HTTP interface, for Client.Management, or a URL such as https://host:2113
 //
 // Settings of the reference client that mean nothing here are checked and ignored: VerboseLogging, MaxQueueSize,
-// MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod. Any other is an error.
+// MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod, QueueTimeout,
+// CompatibilityMode. Any other is an error.
 //
 // The error is a *ConfigError that names the setting. It never shows a password.
 func ParseConnectionString(s string) (Config, error) {
@@ -77,9 +80,13 @@ type connStringParser struct {
 	endpoint discovery.Endpoint // of the node, or of the cluster's gossip
 
 	seeds         []discovery.Endpoint
+	seedsByURL    bool // their scheme tells whether they speak TLS, ...
+	seedsByTLS    bool // ... which they do
 	prefer        discovery.Preference
 	gossipTimeout time.Duration
 	gossipTLS     *bool
+	clusterDNS    string
+	gossipPort    int
 	gossipSet     string // the last setting that only makes sense with gossip
 
 	https     bool // to the HTTP interface, whatever the rest says
@@ -208,7 +215,7 @@ func (p *connStringParser) set(name, value string) error {
 		return err
 	case "gossipseeds":
 		return p.gossipSeeds(name, value)
-	case "nodepreference", "gossiptimeout", "gossiptls":
+	case "nodepreference", "gossiptimeout", "gossiptls", "gossipovertls", "clusterdns", "gossipport", "externalgossipport":
 		return p.setGossip(name, value)
 	case "defaultusercredentials":
 		login, password, ok := strings.Cut(value, ":")
@@ -268,8 +275,10 @@ func ignored(name, value string) (known bool, err error) {
 		return true, parseBool(name, value, new(bool))
 	case "maxqueuesize", "maxconcurrentitems", "maxdiscoverattempts":
 		return true, parseInt(name, value, -1, new(int))
-	case "operationtimeoutcheckperiod":
+	case "operationtimeoutcheckperiod", "queuetimeout":
 		return true, parseDuration(name, value, new(time.Duration))
+	case "compatibilitymode":
+		return true, nil
 	}
 	return false, nil
 }
@@ -279,9 +288,17 @@ func (p *connStringParser) setGossip(name, value string) error {
 	switch settingKey(name) {
 	case "gossiptimeout":
 		return parseDuration(name, value, &p.gossipTimeout)
-	case "gossiptls":
+	case "gossiptls", "gossipovertls":
 		p.gossipTLS = new(bool)
 		return parseBool(name, value, p.gossipTLS)
+	case "gossipport", "externalgossipport":
+		return parsePort(name, value, &p.gossipPort)
+	case "clusterdns":
+		if e, err := discovery.ParseEndpoint(value); err != nil || e.Port != 0 {
+			return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is not the name of a host", Err: err}
+		}
+		p.clusterDNS = value
+		return nil
 	}
 	var err error
 	if p.prefer, err = discovery.ParsePreference(value); err != nil {
@@ -327,14 +344,25 @@ func readCAFile(setting, path string) (*x509.CertPool, error) {
 }
 
 func (p *connStringParser) gossipSeeds(name, value string) error {
+	schemes := make(map[string]bool)
 	for seed := range strings.SplitSeq(value, ",") {
 		seed = strings.TrimSpace(seed)
-		e, err := discovery.ParseEndpoint(seed)
-		if err != nil || e.Port == 0 {
+		scheme, rest, ok := strings.Cut(seed, "://")
+		if !ok {
+			scheme, rest = "", seed
+		}
+		e, err := discovery.ParseEndpoint(rest)
+		if err != nil || e.Port == 0 || ok && scheme != "http" && scheme != "https" {
 			return &ConfigError{Setting: name, Value: withoutUser(seed), Reason: "is not host:port", Err: err}
 		}
+		schemes[scheme] = true
 		p.seeds = append(p.seeds, e)
 	}
+	if len(schemes) > 1 {
+		return &ConfigError{Setting: name, Reason: "has seeds by http://, by https:// or by neither: all must be of one kind"}
+	}
+	p.seedsByTLS = schemes["https"]
+	p.seedsByURL = !schemes[""]
 	return nil
 }
 
@@ -359,6 +387,13 @@ func parseDuration(name, value string, d *time.Duration) error {
 		return nil
 	}
 	return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is not a number of milliseconds or a duration such as 2s"}
+}
+
+func parsePort(name, value string, n *int) error {
+	if err := parseInt(name, value, 1, n); err != nil || *n > 1<<16-1 {
+		return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is not a port from 1 to 65535"}
+	}
+	return nil
 }
 
 func parseInt(name, value string, least int, n *int) error {
@@ -391,7 +426,7 @@ func (p *connStringParser) finish() error {
 		p.cfg.TLS = p.tlsConfig.Clone()
 		p.cfg.TLS.MinVersion = tls.VersionTLS12
 	}
-	if p.scheme == "" && len(p.seeds) == 0 {
+	if p.scheme == "" && len(p.seeds) == 0 && p.clusterDNS == "" {
 		return &ConfigError{Setting: "ConnectTo", Reason: "is missing"}
 	}
 	if err := p.target(); err != nil {
@@ -402,8 +437,15 @@ func (p *connStringParser) finish() error {
 
 // target sets up gossip where there are seeds, or the name of a cluster.
 func (p *connStringParser) target() error {
-	if p.scheme == "discover" && len(p.seeds) == 0 {
-		p.seeds = []discovery.Endpoint{p.endpoint.WithDefaultPort(discovery.DefaultGossipPort)}
+	if p.seedsByURL && p.gossipTLS == nil {
+		p.gossipTLS = &p.seedsByTLS
+	}
+	switch {
+	case len(p.seeds) > 0:
+	case p.clusterDNS != "":
+		p.seeds = []discovery.Endpoint{{Host: p.clusterDNS, Port: cmp.Or(p.gossipPort, discovery.DefaultGossipPort)}}
+	case p.scheme == "discover":
+		p.seeds = []discovery.Endpoint{p.endpoint.WithDefaultPort(cmp.Or(p.gossipPort, discovery.DefaultGossipPort))}
 	}
 	if len(p.seeds) == 0 {
 		if p.gossipSet != "" {

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +77,84 @@ func TestConnectionStringTLS(t *testing.T) {
 	assert.Equal(t, "node1", cfg.TLS.ServerName)
 }
 
+func TestConnectionStringsOfClusters(t *testing.T) {
+	for s, printed := range map[string]string{
+		"discover://name":                                                    "discover://name:2113",
+		"discover://name?gossipPort=30778":                                   "discover://name:30778",
+		"discover://name:1?gossipPort=30778":                                 "discover://name:1",
+		"ClusterDns=name; ExternalGossipPort=30778":                          "discover://name:30778",
+		"Cluster Dns=name; Node Preference=random":                           "discover://name:2113?nodePreference=random",
+		"GossipSeeds=a:1,b:2; CompatibilityMode=auto; QueueTimeout=100":      "discover://a:1?gossipSeeds=a%3A1%2Cb%3A2",
+		"GossipSeeds=https://a:1, https://b:2":                               "discover://a:1?gossipSeeds=a%3A1%2Cb%3A2&gossipTLS=true",
+		"GossipSeeds=https://a:1; UseSslConnection=true":                     "discover://a:1?tls=true",
+		"GossipSeeds=http://a:1; UseSslConnection=true":                      "discover://a:1?gossipTLS=false&tls=true",
+		"GossipSeeds=https://a:1; GossipOverTls=false":                       "discover://a:1",
+		"ConnectTo=discover://u:p@name; GossipTimeout=250; ClusterDns=other": "discover://u:xxxxx@other:2113?gossipTimeout=250ms",
+	} {
+		cfg, err := esclient.ParseConnectionString(s)
+		require.NoError(t, err, s)
+		assert.Equal(t, printed, cfg.String(), s)
+	}
+}
+
+// TestAnyConfigIsReadBack changes every setting at random.
+func TestAnyConfigIsReadBack(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	some := func(set func()) {
+		if r.IntN(2) == 0 {
+			set()
+		}
+	}
+	text := func() string {
+		return string([]rune("aZ9 ä;=&?#%+/\\:,'\"日")[r.IntN(19)]) + strconv.Itoa(r.IntN(1000))
+	}
+	for range 500 {
+		var cfg esclient.Config
+		if r.IntN(2) == 0 {
+			cfg.Gossip = &discovery.GossipConfig{Preference: discovery.Preference(r.IntN(4))}
+			for n := range 1 + r.IntN(3) {
+				cfg.Gossip.Seeds = append(cfg.Gossip.Seeds, discovery.Endpoint{Host: fmt.Sprintf("node%d", n), Port: 1 + r.IntN(65535)})
+			}
+			some(func() { cfg.Gossip.Timeout = time.Duration(r.Int64N(1e12)) })
+			some(func() { cfg.Gossip.TLS = &tls.Config{MinVersion: tls.VersionTLS12} })
+		} else {
+			cfg.Address = []string{"host:1", "[::1]:1113", "10.0.0.1:65535"}[r.IntN(3)]
+		}
+		some(func() {
+			cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: r.IntN(2) == 0}
+			some(func() { cfg.TLS.ServerName = text() })
+			if cfg.Gossip != nil {
+				cfg.Gossip.SecureTCP = true
+				if cfg.Gossip.TLS != nil {
+					cfg.Gossip.TLS = cfg.TLS.Clone()
+				}
+			}
+		})
+		some(func() { cfg.Credentials = &esclient.Credentials{Login: "u" + text(), Password: "xxxxx"} })
+		some(func() { cfg.ConnectionName = text() })
+		some(func() { cfg.HTTPEndpoint = []string{"h:1", "https://h", "http://[::1]:2"}[r.IntN(3)] })
+		for _, d := range []*time.Duration{
+			&cfg.HeartbeatInterval, &cfg.HeartbeatTimeout, &cfg.OperationTimeout, &cfg.ConnectTimeout, &cfg.ReconnectDelay,
+		} {
+			some(func() { *d = time.Duration(r.Int64N(1e12)) })
+		}
+		some(func() { cfg.MaxReconnectDelay = cfg.ReconnectDelay + time.Duration(r.Int64N(1e12)) })
+		for _, n := range []*int{
+			&cfg.MaxRetries, &cfg.MaxReconnects, &cfg.MaxFrameSize, &cfg.MaxPendingBytes, &cfg.CatchUpPageSize,
+			&cfg.SubscriptionBufferSize, &cfg.PersistentInFlight,
+		} {
+			some(func() { *n = 1 + r.IntN(4096) })
+		}
+		some(func() { cfg.MaxRetries = -1 })
+		some(func() { cfg.AllowFollower = true })
+		require.NoError(t, cfg.Validate())
+		printed := cfg.String()
+		again, err := esclient.ParseConnectionString(printed)
+		require.NoError(t, err, "%s", printed)
+		assert.Equal(t, cfg, again, "%s", printed)
+	}
+}
+
 func TestBadConnectionStringsNameTheSetting(t *testing.T) {
 	noPEM := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(noPEM, []byte("hello"), 0o600))
@@ -126,6 +206,15 @@ func TestBadConnectionStringsNameTheSetting(t *testing.T) {
 		"HeartBeatTimeout=500":                              "ConnectTo",
 		"ConnectTo=tcp://host;DefaultUserCredentials=admin": "DefaultUserCredentials",
 		"ConnectTo=tcp://host;GossipSeeds=a":                "GossipSeeds",
+		"GossipSeeds=ftp://a:1":                             "GossipSeeds",
+		"GossipSeeds=http://a:1,https://b:1":                "GossipSeeds",
+		"GossipSeeds=https://a:1,b:1":                       "GossipSeeds",
+		"ClusterDns=a:1":                                    "ClusterDns",
+		"ClusterDns=":                                       "ClusterDns",
+		"ClusterDns=a;ExternalGossipPort=0":                 "ExternalGossipPort",
+		"ClusterDns=a;ExternalGossipPort=65536":             "ExternalGossipPort",
+		"tcp://host?gossipPort=2113":                        "gossipPort",
+		"tcp://host?queueTimeout=long":                      "queueTimeout",
 	} {
 		_, err := esclient.ParseConnectionString(s)
 		require.Error(t, err, s)

@@ -94,9 +94,18 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 				return nil, err
 			case !resumable(err):
 				return nil, s.finish(err)
+			default:
+				s.rest(ctx)
 			}
 		}
 	}
+}
+
+// rest keeps a server that cannot serve the subscription for now from being asked all the time.
+func (s *Subscription) rest(ctx context.Context) {
+	ctx, cancel := s.merged(ctx)
+	defer cancel()
+	_ = pause(ctx, s.c.cfg.ReconnectDelay) // if that ends early, the next step says why
 }
 
 // resumable reports whether a subscription should go on trying after a call has given up.
@@ -151,7 +160,7 @@ func (s *Subscription) advance(ctx context.Context) error {
 	case f == nil || !s.lastRead:
 		return s.read(ctx)
 	case f.err() != nil:
-		return s.replace(ctx, f.err())
+		return s.replace(f.err())
 	}
 	if s.live.set(true) {
 		s.witness.caughtUp()
@@ -189,14 +198,14 @@ func (s *Subscription) open(ctx context.Context) error {
 		f.close(ErrSubscriptionStopped)
 	}
 	s.feed = f
-	s.lastRead = s.cursor.reaches(f)
+	s.lastRead = !s.fillGaps || s.cursor.reaches(f)
 	s.mu.Unlock()
 	s.witness.subscribed(f.handle.Conn().Endpoint())
 	return nil
 }
 
 // replace follows the end of a feed, once its queue is empty.
-func (s *Subscription) replace(ctx context.Context, reason error) error {
+func (s *Subscription) replace(reason error) error {
 	s.witness.dropped(reason)
 	if s.live.set(false) {
 		s.witness.fellBehind(reason)
@@ -211,15 +220,7 @@ func (s *Subscription) replace(ctx context.Context, reason error) error {
 	s.mu.Lock()
 	s.feed = nil
 	s.mu.Unlock()
-	s.atEnd, s.lastRead = false, false
-	if s.fillGaps {
-		return nil
-	}
-	s.atEnd = true
-	if err := s.open(ctx); err != nil {
-		return err
-	}
-	s.lastRead = true
+	s.atEnd, s.lastRead = !s.fillGaps, false
 	return nil
 }
 

@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 // take returns the data of the next n events.
@@ -353,4 +355,94 @@ func TestNextHonoursItsContext(t *testing.T) {
 	}
 	appendNumbered(t, c, stream, 0, 0)
 	assert.Equal(t, words(0, 0), take(t, s.Next, 1))
+}
+
+func TestStopDeliversNothingMore(t *testing.T) {
+	c, ctx, stream := connect(t), testContext(t), name("s")
+	appendNumbered(t, c, stream, 0, 9)
+	reading, err := c.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{})
+	require.NoError(t, err)
+	live, err := c.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{})
+	require.NoError(t, err)
+	appendNumbered(t, c, stream, 10, 19)
+	assert.Equal(t, words(0, 0), take(t, reading.Next, 1))
+	assert.Equal(t, words(10, 10), take(t, live.Next, 1))
+	for _, s := range []*esclient.Subscription{reading, live} {
+		s.Stop()
+		e, err := s.Next(ctx)
+		assert.ErrorIs(t, err, esclient.ErrSubscriptionStopped)
+		assert.Nil(t, e, "though there are some at hand")
+		s.Drain() // comes too late to change that
+		_, err = s.Next(ctx)
+		assert.ErrorIs(t, err, esclient.ErrSubscriptionStopped)
+		<-s.Closed()
+	}
+}
+
+// TestSubscriptionsTryForEver has a server that is not ready for far longer than a call would wait for it.
+func TestSubscriptionsTryForEver(t *testing.T) {
+	const attempts = 50
+	notReady := []byte{8, 0}
+	number := int64(1) // the confirmation says that event 0 is there already
+	for what, tc := range map[string]struct {
+		cmd       esproto.Command
+		subscribe func(*esclient.Client) (next func(context.Context) (*esclient.Event, error), stop func())
+		confirm   func(*script)
+	}{
+		"persistent": {
+			esproto.CmdConnectToPersistentSubscription,
+			func(c *esclient.Client) (func(context.Context) (*esclient.Event, error), func()) {
+				p, err := c.ConnectPersistent(testContext(t), "orders", "g", esclient.PersistentOptions{})
+				require.NoError(t, err)
+				return p.Next, func() {
+					over, cancel := context.WithCancel(testContext(t))
+					cancel() // nobody answers
+					p.Stop(over)
+				}
+			},
+			func(s *script) { s.confirmed(1) },
+		},
+		"volatile": {
+			esproto.CmdSubscribeToStream,
+			func(c *esclient.Client) (func(context.Context) (*esclient.Event, error), func()) {
+				s, err := c.SubscribeVolatile(testContext(t), "orders", esclient.VolatileOptions{})
+				require.NoError(t, err)
+				return s.Next, s.Stop
+			},
+			func(s *script) {
+				q := s.next(esproto.CmdSubscribeToStream)
+				q.reply(esproto.CmdSubscriptionConfirmation, []byte{8, 0})
+				id := esproto.NewGUID(uuid.New())
+				record := esproto.RecordView{StreamID: "orders", EventID: id[:], EventType: "t", EventNumber: number}
+				number++
+				q.reply(esproto.CmdStreamEventAppeared,
+					esproto.AppendStreamEventAppeared(nil, record.Append(nil, esproto.Explicit), nil, 1, 1, esproto.Explicit))
+			},
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := newScript(t)
+			c := s.client(func(cfg *esclient.Config) { cfg.MaxRetries = -1 })
+			ready := make(chan struct{})
+			go func() {
+				defer close(ready)
+				tc.confirm(s)
+			}()
+			next, stop := tc.subscribe(c)
+			defer stop()
+			<-ready
+			_, err := next(testContext(t))
+			require.NoError(t, err)
+			s.cutAll()
+			go func() { // the volatile one subscribes anew when it is asked for the next event
+				for range attempts {
+					s.next(tc.cmd).reply(esproto.CmdNotHandled, notReady)
+				}
+				tc.confirm(s)
+			}()
+			e, err := next(testContext(t))
+			require.NoError(t, err)
+			assert.Equal(t, "orders", e.Stream)
+		})
+	}
 }

@@ -2,6 +2,7 @@ package estest
 
 import (
 	"fmt"
+	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -132,7 +133,15 @@ func (c *conn) operate(f *frame) {
 
 // refuse says that a request makes no sense.
 func (c *conn) refuse(f *frame, err error) {
-	c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %v.\n%v", f.cmd, err))
+	c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %s.\n%v", c.core.persona.commandName(f.cmd), err))
+}
+
+// commandName is what the server calls a command: one that its version does not know has only a number.
+func (p *persona) commandName(cmd esproto.Command) string {
+	if !cmd.Known() || handlersSince20[cmd] != nil && !p.since(era20) {
+		return strconv.Itoa(int(cmd))
+	}
+	return cmd.String()
 }
 
 func (c *conn) ping(f *frame) error {

@@ -1,6 +1,7 @@
 package estest_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -143,10 +144,14 @@ func TestFilteredSubscription(t *testing.T) {
 }
 
 func TestOlderServersKnowNoFilters(t *testing.T) {
-	p := connectAs(t, estest.Run(t), admin)
-	for _, cmd := range []esproto.Command{
-		esproto.CmdFilteredReadAllEventsForward, esproto.CmdFilteredReadAllEventsBackward, esproto.CmdFilteredSubscribeToStream,
-	} {
-		p.refused(cmd, nil, nil)
+	for _, persona := range []estest.Persona{estest.Persona5011, estest.Persona414} {
+		p := connectAs(t, estest.Run(t, estest.WithPersona(persona)), admin)
+		for _, cmd := range []esproto.Command{
+			esproto.CmdFilteredReadAllEventsForward, esproto.CmdFilteredReadAllEventsBackward, esproto.CmdFilteredSubscribeToStream,
+		} {
+			r := p.answer(p.send(cmd, nil, nil))
+			assert.Equal(t, esproto.CmdBadRequest, r.cmd)
+			assert.Contains(t, string(r.payload), fmt.Sprintf("command %d.", cmd), "as of a command without a name")
+		}
 	}
 }

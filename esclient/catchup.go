@@ -16,6 +16,8 @@ type CatchUpOptions struct {
 	ResolveLinks bool
 	// PageSize is how many events are read at a time, 1 to MaxPageSize; 0 means Config.CatchUpPageSize.
 	PageSize int
+	// Filter, if not nil, has only the events of AllStream delivered that it picks.
+	Filter *Filter
 	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize. When it
 	// overflows, the subscription goes back to reading until it has caught up again.
 	BufferSize int
@@ -38,7 +40,7 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	if err := validatePageSize("CatchUpOptions.PageSize", &opts.PageSize); err != nil {
 		return nil, err
 	}
-	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.BufferSize)
+	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +49,7 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 		return s, s.openLive(ctx)
 	}
 	s.cursor.start(opts.Start)
+	s.publish()
 	return s, nil
 }
 
@@ -57,6 +60,7 @@ type cursor struct {
 	position Position // likewise in $all
 	any      bool     // position is set; before that everything in $all is wanted
 	next     Position // where to read $all on
+	passed   Position // in $all, of the last event that was delivered or looked at; UnknownPosition before any
 }
 
 func (c *cursor) start(s Start) {
@@ -70,6 +74,8 @@ func (c *cursor) start(s Start) {
 		c.any = true
 		if c.position = s.position; s.included {
 			c.position.Prepare--
+		} else {
+			c.passed = s.position
 		}
 	}
 }
@@ -80,7 +86,7 @@ func (c *cursor) advance(e *Event) bool {
 		if c.any && e.Position.Compare(c.position) <= 0 {
 			return false
 		}
-		c.position, c.any = e.Position, true
+		c.position, c.passed, c.any = e.Position, e.Position, true
 		return true
 	}
 	n := e.Original().Number
@@ -91,12 +97,21 @@ func (c *cursor) advance(e *Event) bool {
 	return true
 }
 
+// pass moves to where the server has looked at everything, in $all. It returns false if the cursor is there already.
+func (c *cursor) pass(p Position) bool {
+	if c.any && p.Compare(c.position) <= 0 {
+		return false
+	}
+	c.position, c.passed, c.any = p, p, true
+	return true
+}
+
 // skipTo moves to the end of what there was when f was confirmed.
 func (c *cursor) skipTo(f *feed) {
 	if c.all {
 		c.position, c.any = Position{Commit: f.position, Prepare: f.position}, true
-		if c.next = c.position; f.position < 0 {
-			c.next = StartPosition // the log is empty
+		if c.next, c.passed = c.position, c.position; f.position < 0 {
+			c.next, c.passed = StartPosition, UnknownPosition // the log is empty
 		}
 		return
 	}
@@ -170,12 +185,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	if s.cursor.all {
-		page, err := s.c.readAllPage(ctx, s.c.newReadAll(ctx, s.cursor.next, s.pageSize, s.resolveLinks))
-		if err != nil {
-			return false, err
-		}
-		s.page, s.cursor.next = page.Events, page.Next.position
-		return page.EndOfStream, nil
+		return s.readAllPage(ctx)
 	}
 	if s.cursor.tombstone() {
 		return false, ErrStreamDeleted
@@ -190,6 +200,21 @@ func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	s.last = page.LastEventNumber
 	if s.page = page.Events; len(s.page) == 0 && !page.EndOfStream {
 		s.cursor.number = page.Next.number - 1 // what lies between is truncated
+	}
+	return page.EndOfStream, nil
+}
+
+func (s *Subscription) readAllPage(ctx context.Context) (end bool, err error) {
+	op := s.c.newReadAll(ctx, s.cursor.next, s.pageSize, s.resolveLinks)
+	op.filter = s.filter
+	page, err := s.c.readAllPage(ctx, op)
+	if err != nil {
+		return false, err
+	}
+	s.page, s.cursor.next = page.Events, page.Next.position
+	// An event lies at such a position only within a transaction, which has prepare positions of its own.
+	if len(page.Events) == 0 && s.cursor.next.Prepare == 0 && s.cursor.next.Commit > 0 {
+		s.cursor.pass(s.cursor.next)
 	}
 	return page.EndOfStream, nil
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
 // exampleOrders is a client of an EventStore that has a stream of three events.
@@ -170,4 +171,86 @@ func ExampleEvent_JSON() {
 	}
 	fmt.Println(placed.Total)
 	// Output: 12
+}
+
+// exampleFiltering stands for a client of an EventStore from 20.6 on, which knows filters.
+func exampleFiltering() (c *esclient.Client, closeAll func()) {
+	srv, err := estest.Start(estest.WithPersona(estest.Persona2310))
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err = esclient.Open(srv.ConnectionString())
+	if err != nil {
+		log.Fatal(err)
+	}
+	for n, typ := range []string{"placed", "paid", "placed", "shipped"} {
+		_, err := c.Append(context.Background(), fmt.Sprintf("order-%d", n%2), esclient.Any, esclient.EventData{Type: typ})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	return c, func() {
+		c.Close()
+		srv.Close()
+	}
+}
+
+// The server picks events of all streams by their type.
+func ExampleFilter() {
+	client, closeAll := exampleFiltering()
+	defer closeAll()
+
+	opts := esclient.ReadAllOptions{Filter: &esclient.Filter{TypePrefixes: []string{"placed", "shipped"}}}
+	for event, err := range client.ReadAll(context.Background(), opts) {
+		if errors.Is(err, esclient.ErrNotSupported) {
+			log.Fatal("filters take a server from 20.6 on")
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(event.Stream, event.Number, event.Type)
+	}
+	// Output:
+	// order-0 0 placed
+	// order-0 1 placed
+	// order-1 1 shipped
+}
+
+// A subscription goes on where another has stopped. The checkpoint covers what Next was called behind.
+func ExampleSubscription_Checkpoint() {
+	client, closeAll := exampleFiltering()
+	defer closeAll()
+	ctx := context.Background()
+	filter := &esclient.Filter{StreamPrefixes: []string{"order-"}}
+
+	first, err := client.SubscribeCatchUp(ctx, esclient.AllStream, esclient.CatchUpOptions{Filter: filter})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		event, err := first.Next(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(event.Stream, event.Type)
+	}
+	first.Stop() // before it has dealt with the third event
+	kept := first.Checkpoint()
+
+	second, err := client.SubscribeCatchUp(ctx, esclient.AllStream,
+		esclient.CatchUpOptions{Start: esclient.AfterPosition(kept), Filter: filter})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer second.Stop()
+	event, err := second.Next(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("again", event.Stream, event.Type)
+	// Output:
+	// order-0 placed
+	// order-1 paid
+	// order-0 placed
+	// again order-0 placed
 }

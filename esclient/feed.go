@@ -15,6 +15,7 @@ import (
 type feed struct {
 	stream       string // empty for $all
 	resolveLinks bool
+	filter       *Filter // nil for none
 	queue        queue
 	handle       engine.Handle
 
@@ -28,7 +29,7 @@ type feed struct {
 }
 
 // openFeed subscribes on the current connection and waits for the confirmation. It retries like a read.
-func (c *Client) openFeed(ctx context.Context, stream string, resolveLinks bool, limit int) (*feed, error) {
+func (c *Client) openFeed(ctx context.Context, stream string, resolveLinks bool, filter *Filter, limit int) (*feed, error) {
 	creds, err := credentialsFrom(ctx)
 	if err != nil {
 		return nil, err
@@ -39,17 +40,22 @@ func (c *Client) openFeed(ctx context.Context, stream string, resolveLinks bool,
 	}
 	var f *feed
 	err = c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
-		f = &feed{stream: wire, resolveLinks: resolveLinks, confirmed: make(chan struct{})}
+		f = &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, confirmed: make(chan struct{})}
 		f.queue.init(limit)
 		return f, conn.StartStream(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
 	})
 	if err != nil {
-		return nil, err
+		return nil, filter.explain(err)
 	}
 	return f, nil
 }
 
-func (f *feed) Command() esproto.Command { return esproto.CmdSubscribeToStream }
+func (f *feed) Command() esproto.Command {
+	if f.filter != nil {
+		return esproto.CmdFilteredSubscribeToStream
+	}
+	return esproto.CmdSubscribeToStream
+}
 
 func (f *feed) about() (stream, group string) {
 	if f.stream == "" {
@@ -59,6 +65,9 @@ func (f *feed) about() (stream, group string) {
 }
 
 func (f *feed) AppendPayload(b []byte) []byte {
+	if f.filter != nil {
+		return f.filter.appendSubscribe(b, f.resolveLinks)
+	}
 	return appendMessage(b, &esproto.SubscribeToStream{EventStreamId: proto.String(f.stream), ResolveLinkTos: proto.Bool(f.resolveLinks)})
 }
 
@@ -69,6 +78,8 @@ func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	switch cmd {
 	case esproto.CmdStreamEventAppeared:
 		err = f.push(payload)
+	case esproto.CmdCheckpointReached:
+		err = f.checkpoint(payload)
 	case esproto.CmdSubscriptionConfirmation:
 		err = f.confirm(payload)
 	case esproto.CmdSubscriptionDropped:
@@ -80,7 +91,7 @@ func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	}
 	if err != nil {
 		f.end(err)
-		if cmd == esproto.CmdStreamEventAppeared {
+		if cmd == esproto.CmdStreamEventAppeared || cmd == esproto.CmdCheckpointReached {
 			f.handle.Post(unsubscribe{}, nil)
 		}
 	}
@@ -97,6 +108,16 @@ func (f *feed) push(payload []byte) error {
 	if !f.queue.push(e) {
 		return ErrSlowConsumer
 	}
+	return nil
+}
+
+// checkpoint notes that the server has looked at everything up to a position.
+func (f *feed) checkpoint(payload []byte) error {
+	var m esproto.CheckpointReached
+	if err := proto.Unmarshal(payload, &m); err != nil {
+		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdCheckpointReached, Err: err}
+	}
+	f.queue.pass(Position{Commit: m.GetCommitPosition(), Prepare: m.GetPreparePosition()})
 	return nil
 }
 

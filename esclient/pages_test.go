@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -191,16 +190,14 @@ func TestReadsSurviveEverything(t *testing.T) {
 	for n := 0; n < total; n += 500 {
 		appendNumbered(t, c, stream, n, n+499)
 	}
-	done := make(chan struct{})
+	progress := make(chan struct{}) // so that there is no trouble before somebody has got on
 	var trouble, readers sync.WaitGroup
 	trouble.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-done:
+		for n := 1; ; n++ {
+			if _, more := <-progress; !more {
 				return
-			case <-time.After(10 * time.Millisecond):
 			}
-			if i%10 == 9 {
+			if n%10 == 0 {
 				assert.NoError(t, srv.Restart())
 			} else {
 				srv.DropConnections()
@@ -222,7 +219,7 @@ func TestReadsSurviveEverything(t *testing.T) {
 					continue
 				}
 				if got = append(got, string(e.Data)); len(got)%100 == 0 {
-					time.Sleep(time.Millisecond) // so that there is trouble meanwhile
+					progress <- struct{}{}
 				}
 			}
 			assert.Equal(t, want, got, "%s, backward: %v", what, backward)
@@ -235,7 +232,7 @@ func TestReadsSurviveEverything(t *testing.T) {
 		})
 	}
 	readers.Wait()
-	close(done)
+	close(progress)
 	trouble.Wait()
 }
 

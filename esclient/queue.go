@@ -16,6 +16,7 @@ type queue struct {
 	in struct {
 		sync.Mutex
 		events []*Event
+		mark   Position // behind all events that were ever pushed: the server has looked at everything up to there
 	}
 	out struct { // locked before in, where both are
 		sync.Mutex
@@ -28,7 +29,7 @@ type queue struct {
 const keepRing = 512
 
 func (q *queue) init(limit int) {
-	q.limit, q.wake = int64(limit), make(chan struct{}, 1)
+	q.limit, q.wake, q.in.mark = int64(limit), make(chan struct{}, 1), UnknownPosition
 }
 
 // push appends an event. It returns false if the queue is full. The consumer hears of it by signal.
@@ -70,6 +71,25 @@ func (q *queue) takeOver() (any bool) {
 	}
 	q.out.events, q.out.next, q.in.events = q.in.events, 0, empty
 	return true
+}
+
+// pass notes that nothing more will come up to a position. The consumer hears of it by signal.
+func (q *queue) pass(p Position) {
+	q.in.Lock()
+	defer q.in.Unlock()
+	q.in.mark = p
+}
+
+// passed returns how far the server has looked, if no event is left before that; else UnknownPosition.
+func (q *queue) passed() Position {
+	q.out.Lock()
+	defer q.out.Unlock()
+	q.in.Lock()
+	defer q.in.Unlock()
+	if q.out.next < len(q.out.events) || len(q.in.events) > 0 {
+		return UnknownPosition
+	}
+	return q.in.mark
 }
 
 // drain empties the queue and returns what was in it.

@@ -27,9 +27,14 @@ type ReadAllOptions struct {
 	PageSize int
 	// ResolveLinks reads the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
+	// Filter, if not nil, reads only the events that it picks.
+	Filter *Filter
 }
 
-func (o *ReadAllOptions) validate() error {
+func (o *ReadAllOptions) validate() (err error) {
+	if o.Filter, err = o.Filter.ready(AllStream); err != nil {
+		return err
+	}
 	if err := o.From.validateRead("ReadAllOptions.From", AllStream, o.Backward); err != nil {
 		return err
 	}
@@ -97,6 +102,7 @@ type readAllOp struct {
 	from    Position
 	without bool // the event at from is not wanted
 	alone   bool // the event at from is wanted alone, and is read forward
+	filter  *Filter
 	reply   esproto.PageView
 }
 
@@ -111,7 +117,7 @@ func (c *Client) newReadAll(ctx context.Context, from Position, size int, resolv
 func (c *Client) readAllOp(ctx context.Context, opts ReadAllOptions) *readAllOp {
 	op := c.newReadAll(ctx, StartPosition, opts.PageSize, opts.ResolveLinks)
 	op.limit(opts.MaxCount)
-	op.backward = opts.Backward
+	op.backward, op.filter = opts.Backward, opts.Filter
 	switch s := opts.From; {
 	case s.kind == startPosition:
 		op.from, op.without, op.alone = s.position, !s.included && !op.backward, s.included && op.backward
@@ -124,13 +130,29 @@ func (c *Client) readAllOp(ctx context.Context, opts ReadAllOptions) *readAllOp 
 func (o *readAllOp) forward() bool { return !o.backward || o.alone }
 
 func (o *readAllOp) Command() esproto.Command {
-	if o.forward() {
+	switch {
+	case o.filter != nil && o.forward():
+		return esproto.CmdFilteredReadAllEventsForward
+	case o.filter != nil:
+		return esproto.CmdFilteredReadAllEventsBackward
+	case o.forward():
 		return esproto.CmdReadAllEventsForward
 	}
 	return esproto.CmdReadAllEventsBackward
 }
 
 func (o *readAllOp) completed() esproto.Command {
+	switch {
+	case o.filter != nil && o.forward():
+		return esproto.CmdFilteredReadAllEventsForwardCompleted
+	case o.filter != nil:
+		return esproto.CmdFilteredReadAllEventsBackwardCompleted
+	}
+	return o.plain()
+}
+
+// plain is the reply to a read without a filter. Servers also use it to deny one with a filter.
+func (o *readAllOp) plain() esproto.Command {
 	if o.forward() {
 		return esproto.CmdReadAllEventsForwardCompleted
 	}
@@ -143,6 +165,13 @@ func (o *readAllOp) AppendPayload(b []byte) []byte {
 	count := o.count()
 	if o.alone {
 		count = 1
+	}
+	if o.filter != nil {
+		window := int32(o.filter.SearchWindow)
+		if o.alone {
+			window = 1
+		}
+		return o.filter.appendRead(b, o.from, count, window, &o.pageRequest)
 	}
 	return appendMessage(b, &esproto.ReadAllEvents{
 		CommitPosition:  proto.Int64(o.from.Commit),
@@ -157,14 +186,22 @@ func (o *readAllOp) Keeps(cmd esproto.Command) bool { return cmd == o.completed(
 
 // Decode looks at the page as a whole; page, which runs on the caller's goroutine, decodes the events.
 func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
-	if cmd != o.completed() {
+	if cmd != o.completed() && cmd != o.plain() {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
 	}
-	if err := o.reply.DecodeAll(payload); err != nil {
+	decode := o.reply.DecodeAll
+	if cmd != o.plain() {
+		decode = o.reply.DecodeFilteredAll
+	}
+	if err := decode(payload); err != nil {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
 	}
+	// The results of both replies have the same numbers.
 	switch r := esproto.ReadAllEventsCompleted_ReadAllResult(o.reply.Result); r {
 	case esproto.ReadAllEventsCompleted_Success:
+		if cmd != o.completed() {
+			return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
+		}
 		return nil
 	case esproto.ReadAllEventsCompleted_AccessDenied:
 		return ErrAccessDenied
@@ -184,6 +221,9 @@ func (o *readAllOp) page() (AllPage, error) {
 		From:        Position{Commit: o.reply.CommitPosition, Prepare: o.reply.PreparePosition},
 		EndOfStream: len(events) == 0,
 	}
+	if o.filter != nil {
+		page.EndOfStream = o.reply.IsEndOfStream
+	}
 	next := Position{Commit: o.reply.NextCommit, Prepare: o.reply.NextPrepare}
 	if !page.EndOfStream && !o.progress(next) {
 		return AllPage{}, fmt.Errorf("%w: a page from %v says that the next one begins at %v", ErrServer, o.from, next)
@@ -194,7 +234,7 @@ func (o *readAllOp) page() (AllPage, error) {
 	at := len(events) > 0 && events[0].Position == o.from
 	switch {
 	case o.alone && at:
-		page.Next = AfterPosition(o.from)
+		page.Next, page.EndOfStream = AfterPosition(o.from), false
 	case o.alone:
 		page.Events, page.Next, page.EndOfStream = nil, AfterPosition(o.from), false
 	case o.without && at:
@@ -220,7 +260,7 @@ func (o *readAllOp) turn() (events []Event, more bool, err error) {
 }
 
 func (o *readAllOp) failed(err error) error {
-	return &OperationError{Operation: "read stream", Stream: AllStream, Err: err}
+	return &OperationError{Operation: "read stream", Stream: AllStream, Err: o.filter.explain(err)}
 }
 
 // appendMessage encodes a message without a hot codec of its own.

@@ -20,6 +20,7 @@ type Subscription struct {
 	c            *Client
 	stream       string
 	resolveLinks bool
+	filter       *Filter // nil for none
 	pageSize     int
 	bufferSize   int
 	fillGaps     bool
@@ -41,13 +42,18 @@ type Subscription struct {
 	feed     *feed // nil while reading
 	draining bool
 	finished error // what Next returns from now on
+	passed   Position
 	live     liveness
 
 	closed chan struct{}
 }
 
-func (c *Client) newSubscription(ctx context.Context, stream string, resolveLinks bool, bufferSize int) (*Subscription, error) {
+func (c *Client) newSubscription(ctx context.Context, stream string, resolveLinks bool, filter *Filter, bufferSize int) (*Subscription, error) {
 	if err := validateName("stream", stream); err != nil {
+		return nil, err
+	}
+	filter, err := filter.ready(stream)
+	if err != nil {
 		return nil, err
 	}
 	if bufferSize == 0 {
@@ -61,8 +67,10 @@ func (c *Client) newSubscription(ctx context.Context, stream string, resolveLink
 		return nil, err
 	}
 	s := &Subscription{
-		c: c, stream: stream, resolveLinks: resolveLinks, bufferSize: bufferSize, pageSize: c.cfg.CatchUpPageSize, creds: creds,
-		cursor:  cursor{all: stream == AllStream, number: -1},
+		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter, creds: creds,
+		bufferSize: bufferSize, pageSize: c.cfg.CatchUpPageSize,
+		cursor:  cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
+		passed:  UnknownPosition,
 		witness: witness{c: c, stream: stream},
 		live:    newLiveness(), closed: make(chan struct{}),
 	}
@@ -79,6 +87,7 @@ func (c *Client) newSubscription(ctx context.Context, stream string, resolveLink
 // what Err returns from then on: ErrStreamDeleted, ErrAccessDenied, ErrSlowConsumer, ErrClosed.
 func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 	for {
+		s.publish()
 		if err := s.Err(); err != nil {
 			return nil, err
 		}
@@ -146,7 +155,33 @@ func (s *Subscription) buffered() *Event {
 			return e
 		}
 	}
+	if p := f.queue.passed(); p != UnknownPosition && s.cursor.pass(p) {
+		s.cursor.next = p
+		s.publish()
+	}
 	return nil
+}
+
+// Checkpoint returns how far in AllStream the subscription has got: up to that position, all events were delivered and,
+// since Next was called again, dealt with, or they do not pass the filter. Given to AfterPosition, it has another
+// subscription go on from there. It is UnknownPosition before the first event, and for a single stream.
+//
+// With a filter that picks few events it moves on nevertheless, while Next waits: about every Filter.CheckpointInterval
+// events that the server has looked at. So it is worth keeping by a timer.
+func (s *Subscription) Checkpoint() Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.passed
+}
+
+// publish lets Checkpoint know how far Next has got.
+func (s *Subscription) publish() {
+	if !s.cursor.all {
+		return
+	}
+	s.mu.Lock()
+	s.passed = s.cursor.passed
+	s.mu.Unlock()
 }
 
 // advance does what has to be done before there can be another event: read a page, subscribe, or wait.
@@ -189,7 +224,7 @@ func (s *Subscription) merged(ctx context.Context) (context.Context, context.Can
 func (s *Subscription) open(ctx context.Context) error {
 	ctx, cancel := s.merged(ctx)
 	defer cancel()
-	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.bufferSize)
+	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.filter, s.bufferSize)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ type VolatileOptions struct {
 	// not fit the buffer. Without it such events are lost, and a full buffer ends the subscription with
 	// ErrSlowConsumer.
 	FillGaps bool
+	// Filter, if not nil, has only the events of AllStream delivered that it picks.
+	Filter *Filter
 	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize.
 	BufferSize int
 }
@@ -17,7 +19,7 @@ type VolatileOptions struct {
 // SubscribeVolatile delivers the events that are written to a stream, which need not exist yet, or to AllStream, from now
 // on. It is live when this method returns. ctx serves to make the subscription; its end does not end it.
 func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts VolatileOptions) (*Subscription, error) {
-	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.BufferSize)
+	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +35,7 @@ func (s *Subscription) openLive(ctx context.Context) error {
 		return s.finish(err)
 	}
 	s.cursor.skipTo(s.feed)
+	s.publish()
 	s.lastRead = true
 	return nil
 }

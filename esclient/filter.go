@@ -1,0 +1,159 @@
+package esclient
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Defaults of Filter.
+const (
+	DefaultSearchWindow       = 4096
+	DefaultCheckpointInterval = 1000
+)
+
+// Filter has the server pick events of $all by the name of their stream or by their type, instead of sending all of them.
+// Exactly one of StreamPrefixes, StreamRegex, TypePrefixes and TypeRegex must be set. A link is picked by its own stream
+// and type, not by those of its target.
+//
+// It takes a server from 20.6 on; others answer with ErrNotSupported.
+type Filter struct {
+	// StreamPrefixes pick events whose stream's name begins with one of them, and TypePrefixes those whose type does.
+	StreamPrefixes []string
+	TypePrefixes   []string
+	// StreamRegex picks events whose stream's name matches the regular expression somewhere, and TypeRegex those whose
+	// type does. The syntax is that of .NET. `^[^$]` leaves the server's own events out.
+	StreamRegex string
+	TypeRegex   string
+
+	// SearchWindow is how many events the server looks at for one page; 0 means DefaultSearchWindow. Where few events
+	// are picked, a larger one takes fewer requests, each of which takes the server longer.
+	SearchWindow int
+	// CheckpointInterval is how many events the server looks at before it tells a subscription how far it is; see
+	// Subscription.Checkpoint. 0 means DefaultCheckpointInterval.
+	CheckpointInterval int
+}
+
+// ready returns a valid copy with its defaults, for a read of or a subscription to a stream; nil for nil.
+func (f *Filter) ready(stream string) (*Filter, error) {
+	if f == nil {
+		return nil, nil
+	}
+	if stream != AllStream {
+		return nil, &ArgumentError{Argument: "Filter", Reason: "only " + AllStream + " can be filtered"}
+	}
+	if err := f.validateTest(); err != nil {
+		return nil, err
+	}
+	c := *f
+	for _, n := range []struct {
+		field string
+		v     *int
+		def   int
+	}{
+		{"SearchWindow", &c.SearchWindow, DefaultSearchWindow},
+		{"CheckpointInterval", &c.CheckpointInterval, DefaultCheckpointInterval},
+	} {
+		if *n.v == 0 {
+			*n.v = n.def
+		}
+		if *n.v < 1 || *n.v > math.MaxInt32 {
+			return nil, &ArgumentError{Argument: "Filter." + n.field, Reason: fmt.Sprintf("%d is not between 1 and %d", *n.v, math.MaxInt32)}
+		}
+	}
+	return &c, nil
+}
+
+// validateTest holds that there is one test, and that it can be sent.
+func (f *Filter) validateTest() error {
+	var set []string
+	for _, test := range []struct {
+		field string
+		data  []string
+	}{
+		{"StreamPrefixes", f.StreamPrefixes}, {"TypePrefixes", f.TypePrefixes},
+		{"StreamRegex", one(f.StreamRegex)}, {"TypeRegex", one(f.TypeRegex)},
+	} {
+		if len(test.data) > 0 {
+			set = append(set, test.field)
+		}
+		for _, s := range test.data {
+			if s == "" || !utf8.ValidString(s) {
+				return &ArgumentError{Argument: "Filter." + test.field, Reason: fmt.Sprintf("%q is empty or not valid UTF-8", s)}
+			}
+		}
+	}
+	switch len(set) {
+	case 0:
+		return &ArgumentError{Argument: "Filter", Reason: "it says nothing: set prefixes or a regular expression, of the stream or of the type"}
+	case 1:
+		return nil
+	}
+	return &ArgumentError{Argument: "Filter", Reason: strings.Join(set, " and ") + " are set, of which a server takes one alone"}
+}
+
+func one(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// message returns the filter as it is sent.
+func (f *Filter) message() *esproto.Filter {
+	m := &esproto.Filter{Context: esproto.Filter_StreamId.Enum(), Type: esproto.Filter_Prefix.Enum()}
+	if len(f.TypePrefixes) > 0 || f.TypeRegex != "" {
+		m.Context = esproto.Filter_EventType.Enum()
+	}
+	switch {
+	case f.StreamRegex != "" || f.TypeRegex != "":
+		m.Type, m.Data = esproto.Filter_Regex.Enum(), one(f.StreamRegex+f.TypeRegex)
+	case len(f.TypePrefixes) > 0:
+		m.Data = f.TypePrefixes
+	default:
+		m.Data = f.StreamPrefixes
+	}
+	return m
+}
+
+// appendRead is the request for a page. It reads window events at most.
+func (f *Filter) appendRead(b []byte, from Position, count, window int32, r *pageRequest) []byte {
+	return appendMessage(b, &esproto.FilteredReadAllEvents{
+		CommitPosition:  proto.Int64(from.Commit),
+		PreparePosition: proto.Int64(from.Prepare),
+		MaxCount:        proto.Int32(count),
+		MaxSearchWindow: proto.Int32(window),
+		ResolveLinkTos:  proto.Bool(r.resolveLinks),
+		RequireLeader:   proto.Bool(r.requireLeader),
+		Filter:          f.message(),
+	})
+}
+
+// appendSubscribe is the request for a subscription.
+func (f *Filter) appendSubscribe(b []byte, resolveLinks bool) []byte {
+	return appendMessage(b, &esproto.FilteredSubscribeToStream{
+		EventStreamId:      proto.String(""),
+		ResolveLinkTos:     proto.Bool(resolveLinks),
+		Filter:             f.message(),
+		CheckpointInterval: proto.Int32(int32(f.CheckpointInterval)),
+	})
+}
+
+// explain tells a server that knows no filters from one that cannot make sense of this one. Both answer with BadRequest, but
+// a command that a server does not know has a number there, and no name.
+func (f *Filter) explain(err error) error {
+	var refused *BadRequestError
+	if f == nil || !errors.As(err, &refused) {
+		return err
+	}
+	if strings.Contains(refused.Text, "Filtered") {
+		return fmt.Errorf("%w: the server makes no sense of the filter: %w", ErrServer, err)
+	}
+	return fmt.Errorf("%w: filters take a server from 20.6 on: %w", ErrNotSupported, err)
+}

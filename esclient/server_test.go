@@ -51,7 +51,7 @@ func openWith(t testing.TB, url string, change func(*esclient.Config)) *esclient
 	t.Helper()
 	cfg, err := esclient.ParseConnectionString(url)
 	require.NoError(t, err)
-	cfg.ReconnectDelay = time.Millisecond
+	cfg.ReconnectDelay, cfg.MaxReconnectDelay = time.Millisecond, 20*time.Millisecond // tests cut connections often
 	change(&cfg)
 	c, err := esclient.New(cfg)
 	require.NoError(t, err)

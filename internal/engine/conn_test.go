@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -416,25 +415,25 @@ func TestWriteTimeoutEndsAStalledConnection(t *testing.T) {
 // The heartbeat waits behind the large frame, so only that the frame gets on shows that the peer lives.
 func TestALargeWriteThatGetsOnIsASignOfLife(t *testing.T) {
 	cfg := connConfig()
-	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 150*time.Millisecond, 150*time.Millisecond
-	c := dial(t, cfg, func(p *peer) {
-		p.nc.(*net.TCPConn).SetReadBuffer(64 << 10)
-		p.r = esproto.NewFrameReader(slowly{p.nc}, 128<<10, esproto.MaxFrameSize)
-		echo(p)
-	})
-	c.nc.(*net.TCPConn).SetWriteBuffer(64 << 10)
-	started := time.Now()
-	_, err := c.Do(background(t), &ping{payload: make([]byte, 8<<20)}, nil)
+	c := dial(t, cfg, echo)
+	_, err := c.Do(background(t), &ping{payload: make([]byte, 4*writeChunk)}, nil)
 	require.NoError(t, err)
-	assert.Greater(t, time.Since(started), 2*(cfg.HeartbeatInterval+cfg.HeartbeatTimeout), "too fast to show anything")
-}
+	assert.EqualValues(t, 4, c.chunks.Load(), "the header makes it five writes, of which the first shows nothing")
 
-// slowly reads at most 12 MiB a second.
-type slowly struct{ r io.Reader }
-
-func (s slowly) Read(b []byte) (int, error) {
-	time.Sleep(10 * time.Millisecond)
-	return s.r.Read(b[:min(len(b), 128<<10)])
+	now := time.Now()
+	p := &pulse{c: c, since: now, chunks: c.chunks.Load()}
+	later := func(d time.Duration) error {
+		now = now.Add(d)
+		return p.beat(now)
+	}
+	require.NoError(t, later(cfg.HeartbeatInterval))
+	require.True(t, p.waiting, "a heartbeat is sent")
+	for range 3 {
+		c.chunks.Add(1)
+		require.NoError(t, later(2*cfg.HeartbeatTimeout))
+	}
+	require.NoError(t, later(cfg.HeartbeatInterval))
+	assert.ErrorIs(t, later(cfg.HeartbeatTimeout), ErrHeartbeatTimeout, "nothing gets on any more")
 }
 
 func TestUnsentRequestsAreKnownAsSuch(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -202,6 +203,36 @@ func TestBadNamesNameTheArgument(t *testing.T) {
 		require.ErrorAs(t, c.CreatePersistent(ctx, "s", bad, settings), &e)
 		assert.Equal(t, "group", e.Argument)
 	}
+}
+
+func TestCredentialsThatCannotBeSentAreRefusedBefore(t *testing.T) {
+	s := newScript(t)
+	c := s.client(func(cfg *esclient.Config) { cfg.HTTPEndpoint = s.l.Addr().String() })
+	m, err := c.Management()
+	require.NoError(t, err)
+	for what, creds := range map[string]esclient.Credentials{
+		"long login":    {Login: strings.Repeat("x", 128), Password: "secret"},
+		"long password": {Login: "jane", Password: strings.Repeat("x", 128)},
+		"no password":   {Login: "jane"},
+		"no login":      {Password: "secret"},
+		"not ASCII":     {Login: "émile", Password: "secret"},
+	} {
+		ctx := esclient.WithCredentials(testContext(t), creds)
+		for call, try := range map[string]func() error{
+			"ping":       func() error { _, err := c.Ping(ctx); return err },
+			"append":     func() error { _, err := c.Append(ctx, "s", esclient.Any, numbered(0, 0)...); return err },
+			"create":     func() error { return c.CreatePersistent(ctx, "s", "g", fromStart()) },
+			"connect":    func() error { _, err := c.ConnectPersistent(ctx, "s", "g", esclient.PersistentOptions{}); return err },
+			"subscribe":  func() error { _, err := c.SubscribeVolatile(ctx, "s", esclient.VolatileOptions{}); return err },
+			"catch up":   func() error { _, err := c.SubscribeCatchUp(ctx, "s", esclient.CatchUpOptions{}); return err },
+			"management": func() error { _, err := m.Users(ctx); return err },
+		} {
+			err := try()
+			assert.ErrorIs(t, err, esclient.ErrInvalidArgument, "%s: %s", what, call)
+			assert.NotContains(t, err.Error(), "secret")
+		}
+	}
+	assert.Empty(t, s.requests)
 }
 
 func TestAnOversizedEventNamesItself(t *testing.T) {

@@ -17,8 +17,20 @@
 // or delivered again. All three are pulled from with Next or All, so that a slow consumer delays nobody else: what the
 // server pushes meanwhile waits in a bounded buffer.
 //
+// # Groups and users
+//
+// CreatePersistent, UpdatePersistent and DeletePersistent change groups, ReadParked reads what they have given up. What
+// servers offer over HTTP alone is done by Client.Management: groups described with their subscribers, parked events
+// replayed, users created and changed.
+//
+// # Hooks and logging
+//
+// Config.Hooks are told of connections, operations, retries and subscriptions, for metrics and traces: implement those
+// interfaces of Hook that are of interest. Config.Logger is for people. Neither costs anything where nobody listens.
+//
 // # Errors
 //
 // Errors say what was asked and wrap their cause. The conditions to decide by are variables for errors.Is, and types for
-// errors.As where there is more to know: WrongExpectedVersionError, OutcomeUnknownError, ConfigError, ArgumentError.
+// errors.As where there is more to know: WrongExpectedVersionError, OutcomeUnknownError, ConfigError, ArgumentError,
+// SubscriptionDroppedError, HTTPError. SafeToRetry and Timeout sort them.
 package esclient

@@ -181,6 +181,30 @@ func TestOperationsThatNobodyWatchesAllocateNothing(t *testing.T) {
 	}
 }
 
+// TestDeliveriesThatNobodyWatchesAllocateNothing looks at Next alone: decoding an event has taken its memory before.
+func TestDeliveriesThatNobodyWatchesAllocateNothing(t *testing.T) {
+	const events = 300
+	s := newScript(t)
+	c := s.client(func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{connectionOnly{}} })
+	ctx := testContext(t)
+	pushed := make(chan struct{})
+	go func() {
+		defer close(pushed)
+		s.confirmed(events)
+	}()
+	p, err := c.ConnectPersistent(ctx, "orders", "g", esclient.PersistentOptions{InFlight: events})
+	require.NoError(t, err)
+	<-pushed
+	go func() { s.next(esproto.CmdPing).reply(esproto.CmdPong, nil) }()
+	_, err = c.Ping(ctx) // its reply comes behind the events
+	require.NoError(t, err)
+	assert.Zero(t, testing.AllocsPerRun(events-1, func() {
+		if _, err := p.Next(ctx); err != nil {
+			t.Error(err)
+		}
+	}))
+}
+
 func BenchmarkPing(b *testing.B) {
 	for _, bm := range []struct {
 		name  string

@@ -86,7 +86,7 @@ func unreachable(err error) bool {
 }
 
 const (
-	maxHTTPAnswer = 32 << 20
+	maxHTTPAnswer = 16 << 20
 	maxErrorBody  = 512
 )
 

@@ -104,13 +104,16 @@ func TestAnswersThatCannotBeRead(t *testing.T) {
 	_, err := m.Users(testContext(t))
 	assert.ErrorContains(t, err, "not the JSON that was expected")
 
-	m = answering(t, func(w http.ResponseWriter, r *http.Request) {
-		for r.Context().Err() == nil {
-			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		chunk := make([]byte, 1<<20)
+		for {
+			if _, err := w.Write(chunk); err != nil {
 				return
 			}
 		}
-	})
+	}))
+	defer endless.Close()
+	m = managing(t, esclient.Config{Address: "127.0.0.1:1", HTTPEndpoint: endless.URL, OperationTimeout: time.Minute})
 	_, err = m.Users(testContext(t))
 	assert.ErrorIs(t, err, esclient.ErrTooLarge, "an answer without an end")
 }

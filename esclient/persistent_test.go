@@ -231,6 +231,9 @@ func TestMaxSubscribers(t *testing.T) {
 	p := subscribe(t, c, stream, group, esclient.PersistentOptions{})
 	_, err := c.ConnectPersistent(ctx, stream, group, esclient.PersistentOptions{})
 	assert.ErrorIs(t, err, esclient.ErrMaxSubscribers)
+	var dropped *esclient.SubscriptionDroppedError
+	require.ErrorAs(t, err, &dropped)
+	assert.Equal(t, esclient.DropMaxSubscribers, dropped.Reason)
 	require.NoError(t, p.Stop(ctx))
 	subscribe(t, c, stream, group, esclient.PersistentOptions{})
 }

@@ -18,6 +18,7 @@ const (
 	readBuffer     = 64 << 10
 	resumeReading  = 4 << 20 // the reader waits while more than this is to be sent: replies are never the reason
 	keptBuffer     = 256 << 10
+	writeAtOnce    = 64 << 10 // so much is written even while the reader is about to add to it
 	lingerOnReject = 50 * time.Millisecond
 )
 
@@ -43,6 +44,7 @@ type conn struct {
 	mute    bool // the client identified itself with a version for which the server has no replies
 	out     []byte
 	spare   []byte
+	busy    bool          // the reader deals with frames that came together: it wakes the writer when it is done
 	closing bool          // what is in out is still to be written, and then the connection closed
 	room    chan struct{} // closed when out has shrunk; nil while nobody waits for that
 	kick    chan struct{}
@@ -163,7 +165,16 @@ func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b
 	}
 	esproto.EndFrame(c.out, start)
 	c.srv.traffic.framesOut[cmd].Add(1)
-	if start == 0 {
+	if start == 0 && !c.busy || start < writeAtOnce && len(c.out) >= writeAtOnce {
+		c.wake()
+	}
+}
+
+// setBusy is called by the reader around its waiting for bytes.
+func (c *conn) setBusy(busy bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy = busy; !busy && len(c.out) > 0 {
 		c.wake()
 	}
 }

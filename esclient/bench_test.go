@@ -26,7 +26,7 @@ type benchPeer struct {
 	answer func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte
 }
 
-func newBenchClient(b *testing.B, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte) *esclient.Client {
+func newBenchClient(b testing.TB, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte) *esclient.Client {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	p := &benchPeer{l: l, answer: answer}
@@ -233,4 +233,67 @@ func BenchmarkVolatile(b *testing.B) {
 			}
 		}
 	}
+}
+
+const (
+	benchPages    = 10
+	benchPageSize = 500
+)
+
+// newReadClient is a client of a peer that has a stream of benchPages pages.
+func newReadClient(b testing.TB) *esclient.Client {
+	var pages [benchPages][]byte
+	event := esproto.GUID{1}
+	for n := range benchPages * benchPageSize {
+		record := esproto.RecordView{
+			StreamID: "orders", EventNumber: int64(n), EventID: event[:], EventType: "benchmarked", Data: make([]byte, 256),
+		}
+		page := &pages[n/benchPageSize]
+		*page = esproto.AppendIndexedEvent(*page, 1, record.Append(nil, esproto.Explicit), nil)
+	}
+	for n := range pages {
+		m, err := proto.Marshal(&esproto.ReadStreamEventsCompleted{
+			Result:          esproto.ReadStreamEventsCompleted_Success.Enum(),
+			NextEventNumber: proto.Int64(int64(n+1) * benchPageSize),
+			LastEventNumber: proto.Int64(benchPages*benchPageSize - 1),
+			IsEndOfStream:   proto.Bool(n == benchPages-1),
+		})
+		require.NoError(b, err)
+		pages[n] = append(pages[n], m...)
+	}
+	next := 0
+	c := newBenchClient(b, func(_ esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
+		out = esproto.AppendFrame(out, esproto.CmdReadStreamEventsForwardCompleted, id, pages[next])
+		next = (next + 1) % benchPages
+		return out
+	})
+	require.NoError(b, c.Connect(context.Background()))
+	return c
+}
+
+// readBenchStream reads the stream of newReadClient and returns how many events it has.
+func readBenchStream(b testing.TB, c *esclient.Client) (n int) {
+	for _, err := range c.ReadStream(context.Background(), "orders", esclient.ReadOptions{PageSize: benchPageSize}) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+func BenchmarkReadStream(b *testing.B) {
+	c := newReadClient(b)
+	b.ReportAllocs()
+	for n := 0; n < b.N; {
+		n += readBenchStream(b, c)
+	}
+}
+
+// TestReadsAllocateByThePage holds that no event of a read costs an allocation of its own.
+func TestReadsAllocateByThePage(t *testing.T) {
+	c := newReadClient(t)
+	require.Equal(t, benchPages*benchPageSize, readBenchStream(t, c))
+	perRead := testing.AllocsPerRun(20, func() { readBenchStream(t, c) })
+	require.Less(t, perRead, 0.01*benchPages*benchPageSize)
 }

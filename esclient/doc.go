@@ -10,6 +10,13 @@
 //	_, err = client.Append(ctx, "orders-1", esclient.NoStream, esclient.EventData{Type: "placed", Data: data})
 //	for event, err := range client.ReadStream(ctx, "orders-1", esclient.ReadOptions{}) { … }
 //
+// # Reading
+//
+// ReadEvent reads one event of a stream. ReadStream and ReadAll, which reads the log of all streams, are iterators in
+// either direction, with the next page on its way while one is consumed; ReadStreamPage and ReadAllPage read one page and
+// tell where the next begins. A Filter has servers from 20.6 on pick the events of all streams. How a call is made is said
+// by its context: WithCredentials, WithRequireLeader.
+//
 // # Subscriptions
 //
 // SubscribeVolatile delivers what is written from now on, SubscribeCatchUp also what was there before, from wherever the

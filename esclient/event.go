@@ -1,9 +1,11 @@
 package esclient
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -95,9 +97,10 @@ func (p Position) Compare(q Position) int {
 // String prints the position as C:…/P:….
 func (p Position) String() string { return fmt.Sprintf("C:%d/P:%d", p.Commit, p.Prepare) }
 
-// Event is an event as it was read or pushed. Its strings and byte slices are parts of the frame, or of the page, that
-// it came in: whoever keeps an event for long keeps that memory alive, and does better to copy what is needed. Nothing
-// in an Event is shared with the client any more; the byte slices may be changed.
+// Event is an event as it was read or pushed. Its strings and byte slices are parts of the frame that it came in: whoever
+// keeps an event, or only its stream's name, keeps the whole frame in memory. For a pushed event and ReadEvent that is
+// little more than the event itself, for a read it is the page with all of its events. Clone makes a copy that keeps
+// nothing else. Nothing in an Event is shared with the client any more; the byte slices may be changed, within their length.
 type Event struct {
 	Stream      string
 	Number      int64 // counts the stream's events from 0
@@ -128,7 +131,7 @@ func (e *Event) Original() *Event {
 	return e
 }
 
-// JSON decodes the event's data into v.
+// JSON decodes the event's data into v, whatever its ContentType. An event without data is an error.
 func (e *Event) JSON(v any) error {
 	if err := json.Unmarshal(e.Data, v); err != nil {
 		return fmt.Errorf("esclient: data of event %d@%s of type %q: %w", e.Number, e.Stream, e.Type, err)
@@ -136,12 +139,23 @@ func (e *Event) JSON(v any) error {
 	return nil
 }
 
-// MetadataJSON decodes the event's metadata into v.
+// MetadataJSON decodes the event's metadata into v. An event without metadata is an error.
 func (e *Event) MetadataJSON(v any) error {
 	if err := json.Unmarshal(e.Metadata, v); err != nil {
 		return fmt.Errorf("esclient: metadata of event %d@%s of type %q: %w", e.Number, e.Stream, e.Type, err)
 	}
 	return nil
+}
+
+// Clone returns a copy of the event, and of its link, that shares no memory with it, nor with the page it came in.
+func (e *Event) Clone() *Event {
+	c := *e
+	c.Stream, c.Type = strings.Clone(e.Stream), strings.Clone(e.Type)
+	c.Data, c.Metadata = bytes.Clone(e.Data), bytes.Clone(e.Metadata)
+	if e.Link != nil {
+		c.Link = e.Link.Clone()
+	}
+	return &c
 }
 
 // fill makes e from what was on the wire.

@@ -1,0 +1,57 @@
+package esclient_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// A client is made once and shared by the whole program. Calls may be made at once; Connect is for those who want to know
+// first.
+func Example() {
+	srv, err := estest.Start() // a real one: tcp://admin:changeit@localhost:1113
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer srv.Close()
+	client, err := esclient.Open(srv.ConnectionString())
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := client.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.Ping(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	event, err := esclient.JSONEvent("placed", map[string]int{"total": 12})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.Append(ctx, "order-1", esclient.NoStream, event); err != nil {
+		log.Fatal(err)
+	}
+	for event, err := range client.ReadStream(ctx, "order-1", esclient.ReadOptions{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(event.Number, event.Type, string(event.Data))
+	}
+
+	if err := client.Close(); err != nil {
+		log.Fatal(err)
+	}
+	<-client.Closed()
+	_, err = client.Ping(ctx)
+	fmt.Println(err)
+	// Output:
+	// 0 placed {"total":12}
+	// esclient: ping: the client is closed
+}

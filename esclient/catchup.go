@@ -31,7 +31,7 @@ type CatchUpOptions struct {
 // ctx serves to make the subscription; its end does not end it. No word is exchanged with the server before Next,
 // except that FromEnd has the subscription live when this method returns.
 func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts CatchUpOptions) (*Subscription, error) {
-	if err := opts.Start.validate(stream); err != nil {
+	if err := opts.Start.validate("Start", stream); err != nil {
 		return nil, err
 	}
 	if opts.PageSize == 0 {
@@ -190,7 +190,8 @@ func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	if s.cursor.tombstone() {
 		return false, ErrStreamDeleted
 	}
-	page, err := s.c.readStreamPage(ctx, s.c.newReadStream(ctx, s.stream, s.cursor.number+1, s.pageSize, s.resolveLinks))
+	op := s.c.newReadStream(ctx, s.stream, s.cursor.number+1, s.pageSize, s.resolveLinks)
+	page, err := s.c.readStreamPage(ctx, op)
 	if errors.Is(err, ErrStreamNotFound) {
 		return true, nil // it may come, or come back
 	}

@@ -97,10 +97,11 @@ func (p Position) Compare(q Position) int {
 // String prints the position as C:…/P:….
 func (p Position) String() string { return fmt.Sprintf("C:%d/P:%d", p.Commit, p.Prepare) }
 
-// Event is an event as it was read or pushed. Its strings and byte slices are parts of the frame that it came in: whoever
-// keeps an event, or only its stream's name, keeps the whole frame in memory. For a pushed event and ReadEvent that is
-// little more than the event itself, for a read it is the page with all of its events. Clone makes a copy that keeps
-// nothing else. Nothing in an Event is shared with the client any more; the byte slices may be changed, within their length.
+// Event is an event as it was read or pushed. Its strings and byte slices are parts of the frame that it came in:
+// whoever keeps an event, or only its stream's name, keeps the whole frame in memory. For a pushed event and ReadEvent
+// that is little more than the event itself, for a read it is the page with all of its events. Clone makes a copy that
+// keeps nothing else. Nothing in an Event is shared with the client any more; the byte slices may be changed, within
+// their length.
 type Event struct {
 	Stream      string
 	Number      int64 // counts the stream's events from 0

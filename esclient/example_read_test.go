@@ -128,7 +128,8 @@ func ExampleClient_ReadAllPage() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := client.Append(ctx, "order-1", esclient.StreamExists, esclient.EventData{Type: "delivered"}); err != nil {
+	_, err = client.Append(ctx, "order-1", esclient.StreamExists, esclient.EventData{Type: "delivered"})
+	if err != nil {
 		log.Fatal(err)
 	}
 
@@ -184,7 +185,8 @@ func exampleFiltering() (c *esclient.Client, closeAll func()) {
 		log.Fatal(err)
 	}
 	for n, typ := range []string{"placed", "paid", "placed", "shipped"} {
-		_, err := c.Append(context.Background(), fmt.Sprintf("order-%d", n%2), esclient.Any, esclient.EventData{Type: typ})
+		stream := fmt.Sprintf("order-%d", n%2)
+		_, err := c.Append(context.Background(), stream, esclient.Any, esclient.EventData{Type: typ})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -29,7 +29,9 @@ type feed struct {
 }
 
 // openFeed subscribes on the current connection and waits for the confirmation. It retries like a read.
-func (c *Client) openFeed(ctx context.Context, stream string, resolveLinks bool, filter *Filter, limit int) (*feed, error) {
+func (c *Client) openFeed(
+	ctx context.Context, stream string, resolveLinks bool, filter *Filter, limit int,
+) (*feed, error) {
 	creds, err := credentialsFrom(ctx)
 	if err != nil {
 		return nil, err
@@ -68,7 +70,9 @@ func (f *feed) AppendPayload(b []byte) []byte {
 	if f.filter != nil {
 		return f.filter.appendSubscribe(b, f.resolveLinks)
 	}
-	return appendMessage(b, &esproto.SubscribeToStream{EventStreamId: proto.String(f.stream), ResolveLinkTos: proto.Bool(f.resolveLinks)})
+	return appendMessage(b, &esproto.SubscribeToStream{
+		EventStreamId: proto.String(f.stream), ResolveLinkTos: proto.Bool(f.resolveLinks),
+	})
 }
 
 func (f *feed) Keeps(cmd esproto.Command) bool { return cmd == esproto.CmdStreamEventAppeared }

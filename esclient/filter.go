@@ -18,9 +18,9 @@ const (
 	DefaultCheckpointInterval = 1000
 )
 
-// Filter has the server pick events of $all by the name of their stream or by their type, instead of sending all of them.
-// Exactly one of StreamPrefixes, StreamRegex, TypePrefixes and TypeRegex must be set. A link is picked by its own stream
-// and type, not by those of its target.
+// Filter has the server pick events of $all by the name of their stream or by their type, instead of sending all of
+// them. Exactly one of StreamPrefixes, StreamRegex, TypePrefixes and TypeRegex must be set. A link is picked by its own
+// stream and type, not by those of its target.
 //
 // It takes a server from 20.6 on; others answer with ErrNotSupported.
 type Filter struct {
@@ -64,7 +64,8 @@ func (f *Filter) ready(stream string) (*Filter, error) {
 			*n.v = n.def
 		}
 		if *n.v < 1 || *n.v > math.MaxInt32 {
-			return nil, &ArgumentError{Argument: "Filter." + n.field, Reason: fmt.Sprintf("%d is not between 1 and %d", *n.v, math.MaxInt32)}
+			reason := fmt.Sprintf("%d is not between 1 and %d", *n.v, math.MaxInt32)
+			return nil, &ArgumentError{Argument: "Filter." + n.field, Reason: reason}
 		}
 	}
 	return &c, nil
@@ -85,17 +86,19 @@ func (f *Filter) validateTest() error {
 		}
 		for _, s := range test.data {
 			if s == "" || !utf8.ValidString(s) {
-				return &ArgumentError{Argument: "Filter." + test.field, Reason: fmt.Sprintf("%q is empty or not valid UTF-8", s)}
+				reason := fmt.Sprintf("%q is empty or not valid UTF-8", s)
+				return &ArgumentError{Argument: "Filter." + test.field, Reason: reason}
 			}
 		}
 	}
 	switch len(set) {
 	case 0:
-		return &ArgumentError{Argument: "Filter", Reason: "it says nothing: set prefixes or a regular expression, of the stream or of the type"}
+		return &ArgumentError{Argument: "Filter", Reason: "it says nothing: set prefixes or a regular expression"}
 	case 1:
 		return nil
 	}
-	return &ArgumentError{Argument: "Filter", Reason: strings.Join(set, " and ") + " are set, of which a server takes one alone"}
+	reason := strings.Join(set, " and ") + " are set, of which a server takes one alone"
+	return &ArgumentError{Argument: "Filter", Reason: reason}
 }
 
 func one(s string) []string {
@@ -145,8 +148,8 @@ func (f *Filter) appendSubscribe(b []byte, resolveLinks bool) []byte {
 	})
 }
 
-// explain tells a server that knows no filters from one that cannot make sense of this one. Both answer with BadRequest, but
-// a command that a server does not know has a number there, and no name.
+// explain tells a server that knows no filters from one that cannot make sense of this one. Both answer with
+// BadRequest, but a command that a server does not know has a number there, and no name.
 func (f *Filter) explain(err error) error {
 	var refused *BadRequestError
 	if f == nil || !errors.As(err, &refused) {

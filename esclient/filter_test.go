@@ -42,8 +42,8 @@ func connectFiltering(t testing.TB) *esclient.Client {
 	return c
 }
 
-// filterable writes 20 events each to two streams and one event type of its own to every tenth, and returns a prefix that
-// only these streams and types have.
+// filterable writes 20 events each to two streams and one event type of its own to every tenth, and returns a prefix
+// that only these streams and types have.
 func filterable(t testing.TB, c *esclient.Client) (prefix string) {
 	t.Helper()
 	prefix = name("f")

@@ -47,8 +47,8 @@ type pageOp interface {
 }
 
 // readPages reads from page to page. Each is asked for when the consumer has come back from the first event of the page
-// before: whoever wants only one event makes the server read no second page. No goroutine takes part: a page that arrives
-// early waits in op.
+// before: whoever wants only one event makes the server read no second page. No goroutine takes part: a page that
+// arrives early waits in op.
 func (c *Client) readPages(ctx context.Context, op pageOp, yield func(*Event) bool) error {
 	var page pageRead
 	defer func() { page.abandon() }()

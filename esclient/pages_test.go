@@ -181,8 +181,8 @@ func TestTheEndOfTheContextEndsTheReadAhead(t *testing.T) {
 	assert.Equal(t, []string{"0", "1", "canceled"}, got)
 }
 
-// TestReadsSurviveEverything loses connections and the server itself, again and again, while a stream and $all are read in
-// both directions.
+// TestReadsSurviveEverything loses connections and the server itself, again and again, while a stream and $all are read
+// in both directions.
 func TestReadsSurviveEverything(t *testing.T) {
 	srv, c := embedded(t)
 	ctx, stream := testContext(t), name("s")

@@ -60,9 +60,9 @@ func validatePageSize(argument string, n *int) error {
 	return nil
 }
 
-// ReadStream reads a stream, forward to where its end is when the reading gets there, or backward to its first event. An
-// error ends it, with a nil event: ErrStreamNotFound, ErrStreamDeleted, ErrAccessDenied, ErrInvalidArgument, or that of
-// the context. Lost connections are made good inside: the read goes on where it was.
+// ReadStream reads a stream, forward to where its end is when the reading gets there, or backward to its first event.
+// An error ends it, with a nil event: ErrStreamNotFound, ErrStreamDeleted, ErrAccessDenied, ErrInvalidArgument, or that
+// of the context. Lost connections are made good inside: the read goes on where it was.
 //
 // While the events of one page are being consumed the next page is on its way, so that two are held in memory at most.
 // Breaking out of the loop frees both at once. The events of one page share memory; see Event.
@@ -123,7 +123,9 @@ type readStreamOp struct {
 }
 
 // newReadStream begins a read forward, of all that follows.
-func (c *Client) newReadStream(ctx context.Context, stream string, from int64, size int, resolveLinks bool) *readStreamOp {
+func (c *Client) newReadStream(
+	ctx context.Context, stream string, from int64, size int, resolveLinks bool,
+) *readStreamOp {
 	return &readStreamOp{stream: stream, from: from, pageRequest: pageRequest{
 		size: size, left: everything, resolveLinks: resolveLinks, requireLeader: c.requireLeader(ctx),
 	}}
@@ -206,7 +208,7 @@ func (o *readStreamOp) page() (StreamPage, error) {
 	case o.backward && page.EndOfStream:
 		page.Next = AfterNumber(0)
 	case !page.EndOfStream && !o.progress(next):
-		return StreamPage{}, fmt.Errorf("%w: a page from event %d says that the next one begins at %d", ErrServer, o.from, next)
+		return StreamPage{}, fmt.Errorf("%w: the page behind that from event %d begins at %d", ErrServer, o.from, next)
 	default:
 		page.Next = FromNumber(next)
 	}

@@ -17,7 +17,8 @@ const AllStream = "$all"
 
 // ReadAllOptions say what to read of the log of all streams. The zero value reads all of it.
 type ReadAllOptions struct {
-	// From is where to begin: FromPosition, AfterPosition, or by default the first event, or the last one with Backward.
+	// From is where to begin: FromPosition, AfterPosition, or by default the first event, or the last one with
+	// Backward.
 	From Start
 	// Backward reads from later events to earlier ones.
 	Backward bool
@@ -44,9 +45,9 @@ func (o *ReadAllOptions) validate() (err error) {
 	return validatePageSize("ReadAllOptions.PageSize", &o.PageSize)
 }
 
-// ReadAll reads the events of all streams in the order of the log, with their positions: forward to where the end is when
-// the reading gets there, or backward to the beginning. The log also has events of the server's own, metadata, links,
-// deletions, and what was deleted but not scavenged yet. In all else it is like ReadStream.
+// ReadAll reads the events of all streams in the order of the log, with their positions: forward to where the end is
+// when the reading gets there, or backward to the beginning. The log also has events of the server's own, metadata,
+// links, deletions, and what was deleted but not scavenged yet. In all else it is like ReadStream.
 func (c *Client) ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
 		err := opts.validate()
@@ -61,20 +62,21 @@ func (c *Client) ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[*Ev
 
 // AllPage is a part of the log of all streams, read at once.
 type AllPage struct {
-	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is reached.
+	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is
+	// reached.
 	Events []Event
 	// From is where the page begins in the log. Going backward from the end, that is the end of the log.
 	From Position
 	// Next is the ReadAllOptions.From of the page that follows in the same direction. Behind the last page it is where
 	// events will be that are yet to be written.
 	Next Start
-	// EndOfStream is true if nothing followed when the page was read. Without a filter the server tells that by an empty
-	// page alone.
+	// EndOfStream is true if nothing followed when the page was read. Without a filter the server tells that by an
+	// empty page alone.
 	EndOfStream bool
 }
 
-// ReadAllPage reads one page of the log of all streams: up to opts.PageSize events, or opts.MaxCount where that is less.
-// The errors are those of ReadAll. To read on, set opts.From to the page's Next.
+// ReadAllPage reads one page of the log of all streams: up to opts.PageSize events, or opts.MaxCount where that is
+// less. The errors are those of ReadAll. To read on, set opts.From to the page's Next.
 func (c *Client) ReadAllPage(ctx context.Context, opts ReadAllOptions) (AllPage, error) {
 	if err := opts.validate(); err != nil {
 		return AllPage{}, err
@@ -226,7 +228,7 @@ func (o *readAllOp) page() (AllPage, error) {
 	}
 	next := Position{Commit: o.reply.NextCommit, Prepare: o.reply.NextPrepare}
 	if !page.EndOfStream && !o.progress(next) {
-		return AllPage{}, fmt.Errorf("%w: a page from %v says that the next one begins at %v", ErrServer, o.from, next)
+		return AllPage{}, fmt.Errorf("%w: the page behind that from %v begins at %v", ErrServer, o.from, next)
 	}
 	if page.Next = FromPosition(next); o.backward {
 		page.Next = AfterPosition(next)
@@ -265,6 +267,6 @@ func (o *readAllOp) failed(err error) error {
 
 // appendMessage encodes a message without a hot codec of its own.
 func appendMessage(b []byte, m proto.Message) []byte {
-	b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only for messages with required fields, and ours have none
+	b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only where required fields are missing, and ours has none
 	return b
 }

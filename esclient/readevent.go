@@ -28,7 +28,9 @@ func (c *Client) ReadEvent(ctx context.Context, stream string, number int64, opt
 	if number < LastEvent {
 		return nil, &ArgumentError{Argument: "number", Reason: fmt.Sprintf("%d is no event number", number)}
 	}
-	op := &readEventOp{stream: stream, number: number, resolveLinks: opts.ResolveLinks, requireLeader: c.requireLeader(ctx)}
+	op := &readEventOp{
+		stream: stream, number: number, resolveLinks: opts.ResolveLinks, requireLeader: c.requireLeader(ctx),
+	}
 	if err := c.do(ctx, op, readOnly); err != nil {
 		return nil, &OperationError{Operation: fmt.Sprintf("read event %d of", number), Stream: stream, Err: err}
 	}

@@ -63,8 +63,8 @@ func (c *Client) do(ctx context.Context, op engine.Operation, effect effect) err
 	return a.tellEnd(ctx, a.perform(ctx, op))
 }
 
-// begin makes the first attempt without waiting for its reply, if there is a connection at hand. perform or the Cancel of
-// begun must follow.
+// begin makes the first attempt without waiting for its reply, if there is a connection at hand. perform or the Cancel
+// of begun must follow.
 func (a *attempts) begin(ctx context.Context, op engine.Operation) {
 	creds, err := credentialsFrom(ctx)
 	conn := a.c.manager.Current()

@@ -41,8 +41,8 @@ func AfterNumber(n int64) Start { return Start{kind: startNumber, number: n} }
 // FromPosition begins, in AllStream, with the event at position p.
 func FromPosition(p Position) Start { return Start{kind: startPosition, position: p, included: true} }
 
-// AfterPosition begins, in AllStream, with the event behind position p, or before it for a read that goes backward: p is
-// that of the last one that was dealt with.
+// AfterPosition begins, in AllStream, with the event behind position p, or before it for a read that goes backward: p
+// is that of the last one that was dealt with.
 func AfterPosition(p Position) Start { return Start{kind: startPosition, position: p} }
 
 // String says in words where it is.
@@ -64,34 +64,38 @@ func (s Start) String() string {
 	return "where the direction begins"
 }
 
-func (s Start) validate(stream string) error {
+func (s Start) validate(argument, stream string) error {
+	var reason string
 	switch {
 	case s.kind == startNumber && stream == AllStream:
-		return &ArgumentError{Argument: "Start", Reason: "an event number says nothing about " + AllStream + ": give a position"}
+		reason = "an event number says nothing about " + AllStream + ": give a position"
 	case s.kind == startPosition && stream != AllStream:
-		return &ArgumentError{Argument: "Start", Reason: "a log position says nothing about a single stream: give an event number"}
+		reason = "a log position says nothing about a single stream: give an event number"
 	case s.kind == startNumber && (s.number < -1 || s.included && s.number < 0):
-		return &ArgumentError{Argument: "Start", Reason: fmt.Sprintf("%d is no event number", s.number)}
+		reason = fmt.Sprintf("%d is no event number", s.number)
 	case s.kind == startPosition && (s.position.Commit < 0 || s.position.Prepare < 0):
-		return &ArgumentError{Argument: "Start", Reason: fmt.Sprintf("%v is no position to begin at", s.position)}
+		reason = fmt.Sprintf("%v is no position to begin at", s.position)
+	default:
+		return nil
 	}
-	return nil
+	return &ArgumentError{Argument: argument, Reason: reason}
 }
 
 // validateRead is validate for a read, which must have something to read.
 func (s Start) validateRead(argument, stream string, backward bool) error {
-	err := s.validate(stream)
-	if invalid, ok := err.(*ArgumentError); ok {
-		invalid.Argument = argument
-		return invalid
+	if err := s.validate(argument, stream); err != nil {
+		return err
 	}
+	var reason string
 	switch {
 	case s.kind == startBeginning && backward:
-		return &ArgumentError{Argument: argument, Reason: "nothing lies before the start: leave it out to read backward from the end"}
+		reason = "nothing lies before the start: leave it out to read backward from the end"
 	case s.kind == startEnd && !backward:
-		return &ArgumentError{Argument: argument, Reason: "nothing lies behind the end: leave it out to read from the start"}
+		reason = "nothing lies behind the end: leave it out to read from the start"
 	case s.kind == startNumber && !s.included && s.number == math.MaxInt64 && !backward:
-		return &ArgumentError{Argument: argument, Reason: fmt.Sprintf("no event follows number %d", s.number)}
+		reason = fmt.Sprintf("no event follows number %d", s.number)
+	default:
+		return nil
 	}
-	return nil
+	return &ArgumentError{Argument: argument, Reason: reason}
 }

@@ -48,7 +48,9 @@ type Subscription struct {
 	closed chan struct{}
 }
 
-func (c *Client) newSubscription(ctx context.Context, stream string, resolveLinks bool, filter *Filter, bufferSize int) (*Subscription, error) {
+func (c *Client) newSubscription(
+	ctx context.Context, stream string, resolveLinks bool, filter *Filter, bufferSize int,
+) (*Subscription, error) {
 	if err := validateName("stream", stream); err != nil {
 		return nil, err
 	}
@@ -307,7 +309,8 @@ func (s *Subscription) Err() error {
 
 // CaughtUp returns a channel that is closed as soon as the subscription has caught up: Next has delivered all that was
 // there and begins to wait for what comes. It is closed already where that is so now. A subscription that fell behind
-// catches up again; call CaughtUp anew to wait for that. A subscription that ends stays as it is, so wait for Closed, too:
+// catches up again; call CaughtUp anew to wait for that. A subscription that ends stays as it is, so wait for Closed,
+// too:
 //
 //	for {
 //		select {

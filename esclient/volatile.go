@@ -16,8 +16,8 @@ type VolatileOptions struct {
 	BufferSize int
 }
 
-// SubscribeVolatile delivers the events that are written to a stream, which need not exist yet, or to AllStream, from now
-// on. It is live when this method returns. ctx serves to make the subscription; its end does not end it.
+// SubscribeVolatile delivers the events that are written to a stream, which need not exist yet, or to AllStream, from
+// now on. It is live when this method returns. ctx serves to make the subscription; its end does not end it.
 func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts VolatileOptions) (*Subscription, error) {
 	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize)
 	if err != nil {

@@ -133,7 +133,8 @@ func (c *conn) operate(f *frame) {
 
 // refuse says that a request makes no sense.
 func (c *conn) refuse(f *frame, err error) {
-	c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %s.\n%v", c.core.persona.commandName(f.cmd), err))
+	name := c.core.persona.commandName(f.cmd)
+	c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %s.\n%v", name, err))
 }
 
 // commandName is what the server calls a command: one that its version does not know has only a number.

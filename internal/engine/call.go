@@ -114,8 +114,8 @@ func (c *Conn) Do(ctx context.Context, op Operation, creds *esproto.Credentials)
 	return p.Wait(ctx)
 }
 
-// Pending is an operation that was sent, and whose reply is decoded into it when it comes. Wait or Cancel must be called,
-// once. The zero Pending is no operation.
+// Pending is an operation that was sent, and whose reply is decoded into it when it comes. Wait or Cancel must be
+// called, once. The zero Pending is no operation.
 type Pending struct {
 	call   *call
 	handle Handle

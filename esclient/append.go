@@ -204,8 +204,8 @@ func (o *appendOp) release() {
 	appendOps.Put(o)
 }
 
-// eventIDs appends the ids of events to ids, those that they have or new ones. This is done before the first attempt, so
-// that every attempt has the same.
+// eventIDs appends the ids of events to ids, those that they have or new ones. This is done before the first attempt,
+// so that every attempt has the same.
 func eventIDs(ids []esproto.GUID, events []EventData) []esproto.GUID {
 	for i := range events {
 		id := events[i].ID

@@ -102,10 +102,10 @@ type AppendFromResult struct {
 // something fails. The result says exactly what is written, also with an error: the first Events events of the source.
 //
 // Nothing is written twice and the order is kept over lost connections and restarts of the server, because all appends
-// but perhaps the first have an exact expected version, the number of the event before, and one is on its way at a time.
-// So the server recognises every repetition, and can accept no batch while one before it is missing: with several on
-// their way it could, if another writer's events came between them, or if it took them in another order, as servers may.
-// Throughput comes from the batches, which grow while an append is on its way.
+// but perhaps the first have an exact expected version, the number of the event before, and one is on its way at a
+// time. So the server recognises every repetition, and can accept no batch while one before it is missing: with several
+// on their way it could, if another writer's events came between them, or if it took them in another order, as servers
+// may. Throughput comes from the batches, which grow while an append is on its way.
 //
 // What is expected of the stream is checked for the first event. With NoStream or an event number the stream must be
 // this call's alone from there on; another's event between ends it with ErrWrongExpectedVersion. With Any and
@@ -115,15 +115,17 @@ type AppendFromResult struct {
 // A source whose events have ids can be appended again from its beginning, after an error or a crash, with the same
 // NoStream or event number: what the stream has already counts as written and is not doubled.
 //
-// The error is that of the append which failed, see Append, or a source's own, with which a source ends, or the first
-// invalid event's, an *ArgumentError; what was yielded before those two is still written. After the end of ctx it is the
-// context's: what is on its way is awaited for a moment, see AppendFromOptions.Grace, and the rest not sent. The error is
-// nil if the source ended first.
+// The error is that of the append which failed, see Append, and SafeToRetry is about that one alone. Or it is one that
+// the source yielded, which ends the source, or an *ArgumentError for the first event that is invalid; what came before
+// these two is still written. After the end of ctx it is the context's: what is on its way is awaited for a moment, see
+// AppendFromOptions.Grace, and nothing more is sent. There is no error if the source ended first.
 //
-// The source runs in the caller's goroutine; AppendFrom returns when it has. One that waits must therefore end with ctx,
-// and may be woken by AppendFromOptions.Failed. The slices of its events must not be changed before they are written.
+// The source runs in the caller's goroutine; AppendFrom returns when it has. One that waits must therefore end with
+// ctx, and may be woken by AppendFromOptions.Failed. The slices of its events must not be changed before they are
+// written.
 func (c *Client) AppendFrom(
-	ctx context.Context, stream string, expected ExpectedVersion, source iter.Seq2[EventData, error], opts AppendFromOptions,
+	ctx context.Context, stream string, expected ExpectedVersion, source iter.Seq2[EventData, error],
+	opts AppendFromOptions,
 ) (AppendFromResult, error) {
 	none := AppendFromResult{FirstEventNumber: -1, LastEventNumber: -1, Position: UnknownPosition}
 	if err := validateName("stream", stream); err != nil {
@@ -149,8 +151,8 @@ func (c *Client) AppendFrom(
 	return f.run(ctx, source)
 }
 
-// sourceAppend is one AppendFrom. The caller's goroutine pulls the source and puts events into the queue, another one takes
-// batches from it and appends them.
+// sourceAppend is one AppendFrom. The caller's goroutine pulls the source and puts events into the queue, another one
+// takes batches from it and appends them.
 type sourceAppend struct {
 	c      *Client
 	stream string

@@ -169,6 +169,18 @@ func TestBadNamesNameTheArgument(t *testing.T) {
 		"append":        func(s string) error { _, err := c.Append(ctx, s, esclient.Any, good); return err },
 		"delete stream": func(s string) error { _, err := c.DeleteStream(ctx, s, esclient.Any); return err },
 		"tombstone":     func(s string) error { _, err := c.TombstoneStream(ctx, s, esclient.Any); return err },
+		"append from": func(s string) error {
+			_, err := c.AppendFrom(ctx, s, esclient.Any, source(0, 0, nil), esclient.AppendFromOptions{})
+			return err
+		},
+		"start":        func(s string) error { _, err := c.StartTransaction(ctx, s, esclient.Any); return err },
+		"continue":     func(s string) error { _, err := c.ContinueTransaction(1, s, esclient.Any); return err },
+		"metadata":     func(s string) error { _, _, err := c.StreamMetadata(ctx, s); return err },
+		"raw metadata": func(s string) error { _, _, err := c.RawStreamMetadata(ctx, s); return err },
+		"set metadata": func(s string) error {
+			_, err := c.SetStreamMetadata(ctx, s, esclient.Any, esclient.StreamMetadata{})
+			return err
+		},
 		"read": func(s string) error {
 			for _, err := range c.ReadStream(ctx, s, esclient.ReadOptions{}) {
 				return err

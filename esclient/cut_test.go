@@ -34,8 +34,8 @@ const (
 // done reports whether the server has got the request.
 func (p cutPoint) done() bool { return p == cutUnanswered || p == cutHalfAnswered }
 
-// cutter stands between a client and a server. It ends the connection of the first request of a kind where it is told to,
-// and lets everything else through.
+// cutter stands between a client and a server. It ends the connection of the first request of a kind where it is told
+// to, and lets everything else through.
 type cutter struct {
 	target string
 	l      net.Listener
@@ -362,8 +362,8 @@ func groups(t *testing.T, c *esclient.Client, stream string) int {
 	return 1
 }
 
-// TestTheConnectionIsCutAtEachStep ends it at each step of each operation, and looks at what has become of the server: no
-// call hangs, what was acknowledged is there, and nothing is there twice.
+// TestTheConnectionIsCutAtEachStep ends it at each step of each operation, and looks at what has become of the server:
+// no call hangs, what was acknowledged is there, and nothing is there twice.
 func TestTheConnectionIsCutAtEachStep(t *testing.T) {
 	url := os.Getenv(serverURL)
 	if url == "" {

@@ -45,7 +45,9 @@ func (c *Client) TombstoneStream(ctx context.Context, stream string, expected Ex
 	return c.delete(ctx, "tombstone stream", stream, expected, true, repeatable)
 }
 
-func (c *Client) delete(ctx context.Context, what, stream string, expected ExpectedVersion, hard bool, effect effect) (Position, error) {
+func (c *Client) delete(
+	ctx context.Context, what, stream string, expected ExpectedVersion, hard bool, effect effect,
+) (Position, error) {
 	if err := validateDelete(stream, expected); err != nil {
 		return UnknownPosition, err
 	}

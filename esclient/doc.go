@@ -10,6 +10,16 @@
 //	_, err = client.Append(ctx, "orders-1", esclient.NoStream, esclient.EventData{Type: "placed", Data: data})
 //	for event, err := range client.ReadStream(ctx, "orders-1", esclient.ReadOptions{}) { … }
 //
+// # Writing
+//
+// Append writes events to a stream, all of them or none, if the stream is at the version that is expected of it;
+// AppendConditional answers with a status where it is not. AppendFrom writes what a source yields, without end if need
+// be, in order and nothing twice. What is too large for one append goes into a Transaction. DeleteStream and
+// TombstoneStream delete a stream for now or for ever, and its StreamMetadata limits what it keeps and who may do what.
+//
+// An exact expected version, or NoStream, does more than to keep writers from overwriting each other: with it the server
+// recognises events that it has for as long as it has them, so that a lost reply is always made good.
+//
 // # Reading
 //
 // ReadEvent reads one event of a stream. ReadStream and ReadAll, which reads the log of all streams, are iterators in

@@ -175,7 +175,8 @@ func (e *WrongExpectedVersionError) Error() string {
 	if e.Current == UnknownVersion {
 		return fmt.Sprintf("%v of stream %q: it is not at %v", ErrWrongExpectedVersion, e.Stream, e.Expected)
 	}
-	return fmt.Sprintf("%v of stream %q: expected %v, it is at %v", ErrWrongExpectedVersion, e.Stream, e.Expected, ExpectedVersion(e.Current))
+	return fmt.Sprintf("%v of stream %q: expected %v, it is at %v",
+		ErrWrongExpectedVersion, e.Stream, e.Expected, ExpectedVersion(e.Current))
 }
 
 // Is makes the error match ErrWrongExpectedVersion.
@@ -205,8 +206,8 @@ type DropReason = esproto.SubscriptionDropped_SubscriptionDropReason
 
 // The reasons.
 const (
-	// DropUnsubscribed is no fault of the subscriber: the server shuts down, or the group was updated, deleted, or moved
-	// to another leader. Subscriptions go on by themselves if they can.
+	// DropUnsubscribed is no fault of the subscriber: the server shuts down, or the group was updated, deleted, or
+	// moved to another leader. Subscriptions go on by themselves if they can.
 	DropUnsubscribed = esproto.SubscriptionDropped_Unsubscribed
 	// DropAccessDenied is ErrAccessDenied.
 	DropAccessDenied = esproto.SubscriptionDropped_AccessDenied
@@ -255,8 +256,8 @@ func serverError(result fmt.Stringer, text string) error {
 }
 
 // SafeToRetry reports whether an operation that failed with err had no effect, so that it can be repeated as it was,
-// with hope: the connection was lost before it was sent, or the server was not ready. It is false where somebody must do
-// something first: for refused credentials, or a peer that is no EventStore.
+// with hope: the connection was lost before it was sent, or the server was not ready. It is false where somebody must
+// do something first: for refused credentials, or a peer that is no EventStore.
 func SafeToRetry(err error) bool {
 	if err == nil || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrClosed) || errors.Is(err, ErrNotEventStore) {
 		return false

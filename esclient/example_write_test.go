@@ -52,9 +52,10 @@ func ExampleClient_Append() {
 	}
 	fmt.Println("the last event has the number", res.LastEventNumber)
 
-	_, err = client.Append(ctx, "order-1", esclient.ExpectedVersion(res.LastEventNumber), esclient.EventData{Type: "paid"})
+	last := esclient.ExpectedVersion(res.LastEventNumber)
+	_, err = client.Append(ctx, "order-1", last, esclient.EventData{Type: "paid"})
 	fmt.Println("appended behind it:", err == nil)
-	_, err = client.Append(ctx, "order-1", esclient.ExpectedVersion(res.LastEventNumber), esclient.EventData{Type: "cancelled"})
+	_, err = client.Append(ctx, "order-1", last, esclient.EventData{Type: "cancelled"})
 	var wrong *esclient.WrongExpectedVersionError
 	if errors.As(err, &wrong) {
 		fmt.Println("somebody was faster: the stream is at", wrong.Current)
@@ -69,9 +70,10 @@ func ExampleClient_Append() {
 func ExampleClient_AppendConditional() {
 	client, closeAll := exampleClient()
 	defer closeAll()
+	ctx := context.Background()
 
 	for range 2 {
-		res, err := client.AppendConditional(context.Background(), "order-1", esclient.NoStream, esclient.EventData{Type: "placed"})
+		res, err := client.AppendConditional(ctx, "order-1", esclient.NoStream, esclient.EventData{Type: "placed"})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -159,13 +161,14 @@ func ExampleClient_TombstoneStream() {
 	if _, err := client.Append(ctx, "user-1", esclient.Any, esclient.EventData{Type: "registered"}); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := client.TombstoneStream(ctx, "user-1", esclient.StreamExists); errors.Is(err, esclient.ErrNotSupported) {
+	_, err := client.TombstoneStream(ctx, "user-1", esclient.StreamExists)
+	if errors.Is(err, esclient.ErrNotSupported) {
 		fmt.Println("this server cannot tell whether a stream exists when it deletes")
 	}
 	if _, err := client.TombstoneStream(ctx, "user-1", esclient.Any); err != nil {
 		log.Fatal(err)
 	}
-	_, err := client.Append(ctx, "user-1", esclient.Any, esclient.EventData{Type: "registered"})
+	_, err = client.Append(ctx, "user-1", esclient.Any, esclient.EventData{Type: "registered"})
 	fmt.Println("deleted for ever:", errors.Is(err, esclient.ErrStreamDeleted))
 	// Output:
 	// this server cannot tell whether a stream exists when it deletes
@@ -225,7 +228,8 @@ func ExampleClient_SetStreamMetadata() {
 	defer closeAll()
 	ctx := context.Background()
 
-	if _, err := client.SetRawStreamMetadata(ctx, "sensor-1", esclient.NoStream, []byte(`{"owner":"anna"}`)); err != nil {
+	raw := []byte(`{"owner":"anna"}`)
+	if _, err := client.SetRawStreamMetadata(ctx, "sensor-1", esclient.NoStream, raw); err != nil {
 		log.Fatal(err)
 	}
 	metadata, version, err := client.StreamMetadata(ctx, "sensor-1")
@@ -237,9 +241,27 @@ func ExampleClient_SetStreamMetadata() {
 	if _, err := client.SetStreamMetadata(ctx, "sensor-1", version, metadata); err != nil {
 		log.Fatal(err)
 	}
-	raw, version, err := client.RawStreamMetadata(ctx, "sensor-1")
+	raw, version, err = client.RawStreamMetadata(ctx, "sensor-1")
 	fmt.Println(version, string(raw), err)
 	// Output: 1 {"$maxCount":10,"$acl":{"$w":["sensors","$admins"]},"owner":"anna"} <nil>
+}
+
+// A stream without metadata keeps everything, and its rights are the default ones.
+func ExampleClient_StreamMetadata() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+
+	metadata, version, err := client.StreamMetadata(context.Background(), "sensor-1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("version:", version)
+	fmt.Println("keeps everything:", metadata.MaxCount == 0 && metadata.MaxAge == 0 && metadata.TruncateBefore == 0)
+	fmt.Println("says who may read:", metadata.ACL.Read != nil)
+	// Output:
+	// version: no stream
+	// keeps everything: true
+	// says who may read: false
 }
 
 // Nobody but the administrators may delete streams that do not say otherwise.
@@ -256,8 +278,8 @@ func ExampleClient_SetSystemSettings() {
 	if _, err := client.SetSystemSettings(ctx, version, settings); err != nil {
 		log.Fatal(err)
 	}
-	_, err = client.DeleteStream(esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"}),
-		"order-1", esclient.Any)
+	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	_, err = client.DeleteStream(ops, "order-1", esclient.Any)
 	fmt.Println(errors.Is(err, esclient.ErrAccessDenied))
 	// Output: true
 }

@@ -24,8 +24,8 @@ type StreamMetadata struct {
 	CacheControl time.Duration
 	// ACL says who may do what to the stream.
 	ACL StreamACL
-	// Custom has everything else that the metadata says, by its keys, as JSON. It is kept as it is. The names above have
-	// the keys $maxCount, $maxAge, $tb, $cacheControl and $acl, which cannot be in it.
+	// Custom has everything else that the metadata says, by its keys, as JSON. It is kept as it is. The names above
+	// have the keys $maxCount, $maxAge, $tb, $cacheControl and $acl, which cannot be in it.
 	Custom map[string]json.RawMessage
 }
 
@@ -87,13 +87,13 @@ func (c *Client) lastData(ctx context.Context, what, stream, in string) ([]byte,
 	return append([]byte{}, e.Data...), ExpectedVersion(e.Number), nil
 }
 
-// SetStreamMetadata replaces a stream's metadata, which takes effect at once; the stream need not exist. Whoever wants to
-// change only a part reads it first and expects the version that was read. LastEventNumber of the result is the version
-// to expect next time.
+// SetStreamMetadata replaces a stream's metadata, which takes effect at once; the stream need not exist. Whoever wants
+// to change only a part reads it first and expects the version that was read. LastEventNumber of the result is the
+// version to expect next time.
 //
-// It is an append to the metadata stream: see Append for the errors. Metadata for a stream that DeleteStream has deleted
-// brings the stream back, without its old events; the server then writes metadata of its own behind it, so read again to
-// learn the version.
+// It is an append to the metadata stream: see Append for the errors. Metadata for a stream that DeleteStream has
+// deleted brings the stream back, without its old events; the server then writes metadata of its own behind it, so read
+// again to learn the version.
 func (c *Client) SetStreamMetadata(
 	ctx context.Context, stream string, expected ExpectedVersion, m StreamMetadata,
 ) (AppendResult, error) {
@@ -104,8 +104,8 @@ func (c *Client) SetStreamMetadata(
 	return c.SetRawStreamMetadata(ctx, stream, expected, data)
 }
 
-// SetRawStreamMetadata is SetStreamMetadata for metadata that is encoded already. It must be a JSON object: servers ignore
-// anything else, rights included.
+// SetRawStreamMetadata is SetStreamMetadata for metadata that is encoded already. It must be a JSON object: servers
+// ignore anything else, rights included.
 func (c *Client) SetRawStreamMetadata(
 	ctx context.Context, stream string, expected ExpectedVersion, data []byte,
 ) (AppendResult, error) {
@@ -143,7 +143,8 @@ const (
 	keyACL            = "$acl"
 )
 
-// MarshalJSON encodes the metadata as the server wants it. It refuses what the server would ignore, as an *ArgumentError.
+// MarshalJSON encodes the metadata as the server wants it. It refuses what the server would ignore, as an
+// *ArgumentError.
 func (m StreamMetadata) MarshalJSON() ([]byte, error) {
 	var o object
 	for _, n := range []struct {
@@ -151,7 +152,8 @@ func (m StreamMetadata) MarshalJSON() ([]byte, error) {
 		n          int64
 	}{{"MaxCount", keyMaxCount, m.MaxCount}, {"TruncateBefore", keyTruncateBefore, m.TruncateBefore}} {
 		if n.n < 0 {
-			return nil, &ArgumentError{Argument: "StreamMetadata." + n.field, Reason: fmt.Sprintf("%d is negative", n.n)}
+			return nil, &ArgumentError{Argument: "StreamMetadata." + n.field,
+				Reason: fmt.Sprintf("%d is negative", n.n)}
 		}
 	}
 	for _, d := range []struct {

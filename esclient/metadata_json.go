@@ -62,7 +62,8 @@ func (o *object) rest(argument string, custom map[string]json.RawMessage, named 
 		case slices.Contains(named, key):
 			return nil, &ArgumentError{Argument: argument, Reason: key + " has a field of its own"}
 		case !json.Valid(value):
-			return nil, &ArgumentError{Argument: argument, Reason: fmt.Sprintf("the value of %q is not valid JSON", key)}
+			return nil, &ArgumentError{Argument: argument,
+				Reason: fmt.Sprintf("the value of %q is not valid JSON", key)}
 		}
 		o.put(key, value)
 	}

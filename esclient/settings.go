@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 )
 
-// SystemSettings are the access rights of streams whose metadata does not say. The zero value stands for the server's own
-// defaults: everyone may do everything to streams of users, and the administrators to those of the system, whose names
-// begin with "$". Rights that are nil keep these defaults, one by one.
+// SystemSettings are the access rights of streams whose metadata does not say. The zero value stands for the server's
+// own defaults: everyone may do everything to streams of users, and the administrators to those of the system, whose
+// names begin with "$". Rights that are nil keep these defaults, one by one.
 type SystemSettings struct {
 	UserStreams   StreamACL
 	SystemStreams StreamACL
@@ -38,14 +38,17 @@ func (c *Client) SystemSettings(ctx context.Context) (SystemSettings, ExpectedVe
 	return s, version, nil
 }
 
-// SetSystemSettings replaces the server's settings, which takes effect at once and for all streams. It is an append to the
-// stream "$settings": see Append for the errors. LastEventNumber of the result is the version to expect next time.
-func (c *Client) SetSystemSettings(ctx context.Context, expected ExpectedVersion, s SystemSettings) (AppendResult, error) {
+// SetSystemSettings replaces the server's settings, which takes effect at once and for all streams. It is an append to
+// the stream "$settings": see Append for the errors. LastEventNumber of the result is the version to expect next time.
+func (c *Client) SetSystemSettings(
+	ctx context.Context, expected ExpectedVersion, s SystemSettings,
+) (AppendResult, error) {
 	data, err := s.MarshalJSON()
 	if err != nil {
 		return AppendResult{}, err
 	}
-	return c.Append(ctx, settingsStream, expected, EventData{Type: settingsType, ContentType: ContentTypeJSON, Data: data})
+	return c.Append(ctx, settingsStream, expected,
+		EventData{Type: settingsType, ContentType: ContentTypeJSON, Data: data})
 }
 
 // MarshalJSON encodes the settings as the server wants them. It refuses what cannot be, as an *ArgumentError.

@@ -32,8 +32,8 @@ type Transaction struct {
 }
 
 // StartTransaction begins a transaction on a stream. What is expected of the stream, which cannot be StreamExists, is
-// checked by Commit only. The error is ErrNotSupported where the server has no transactions. A call may leave one behind
-// that nobody goes on with, which does no harm.
+// checked by Commit only. The error is ErrNotSupported where the server has no transactions. A call may leave one
+// behind that nobody goes on with, which does no harm.
 func (c *Client) StartTransaction(ctx context.Context, stream string, expected ExpectedVersion) (*Transaction, error) {
 	t, err := c.transaction(stream, expected)
 	if err != nil {
@@ -50,10 +50,10 @@ func (c *Client) StartTransaction(ctx context.Context, stream string, expected E
 	return t, nil
 }
 
-// ContinueTransaction returns the transaction with the given id, as Transaction.ID told it to whoever started it. Stream
-// and expected must be what it was started with: the server goes by what it knows itself, but the client decides by them
-// whether a Commit may be repeated, and names them in errors. Nothing is sent, so an id that does not exist is noticed
-// by Commit, if not by nobody: some servers take what is written to it, and never reply to its Commit.
+// ContinueTransaction returns the transaction with the given id, as Transaction.ID told it to whoever started it.
+// Stream and expected must be what it was started with: the server goes by what it knows itself, but the client decides
+// by them whether a Commit may be repeated, and names them in errors. Nothing is sent, so an id that does not exist is
+// noticed by Commit, if not by nobody: some servers take what is written to it, and never reply to its Commit.
 func (c *Client) ContinueTransaction(id int64, stream string, expected ExpectedVersion) (*Transaction, error) {
 	if id < 0 {
 		return nil, &ArgumentError{Argument: "id", Reason: fmt.Sprintf("%d is negative", id)}
@@ -74,7 +74,8 @@ func (c *Client) transaction(stream string, expected ExpectedVersion) (*Transact
 		return nil, err
 	}
 	if expected == StreamExists {
-		return nil, &ArgumentError{Argument: "expected", Reason: "no server lets a transaction expect that the stream exists"}
+		return nil, &ArgumentError{Argument: "expected",
+			Reason: "no server lets a transaction expect that the stream exists"}
 	}
 	return &Transaction{c: c, stream: stream, expected: expected}, nil
 }
@@ -114,11 +115,11 @@ func (t *Transaction) Write(ctx context.Context, events ...EventData) error {
 // Commit makes the events visible, all of them or none, at the end of the stream. The result is as that of Append; of a
 // transaction without events FirstEventNumber is the greater one.
 //
-// The error is ErrWrongExpectedVersion, without the current version, or ErrStreamDeleted or ErrAccessDenied: then nothing
-// is visible, and Commit may be called again. Servers up to 5.0 say ErrAccessDenied of an id that does not exist, too.
-// Repetitions after a lost reply are recognised as those of Append are, with ErrOutcomeUnknown in the same cases; to
-// find out, call Commit again, or read the stream. If a server that had confirmed writes has lost some in a crash, the
-// error is ErrTransactionIncomplete, and the rest is visible.
+// The error is ErrWrongExpectedVersion, without the current version, or ErrStreamDeleted or ErrAccessDenied: then
+// nothing is visible, and Commit may be called again. Servers up to 5.0 say ErrAccessDenied of an id that does not
+// exist, too. Repetitions after a lost reply are recognised as those of Append are, with ErrOutcomeUnknown in the same
+// cases; to find out, call Commit again, or read the stream. If a server that had confirmed writes has lost some in a
+// crash, the error is ErrTransactionIncomplete, and the rest is visible.
 func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
 	const what = "commit transaction"
 	if t.lacking {
@@ -140,7 +141,8 @@ func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
 		Position:         Position{Commit: r.GetCommitPosition(), Prepare: r.GetPreparePosition()},
 	}
 	if n := res.LastEventNumber - res.FirstEventNumber + 1; n < int64(t.written) {
-		return res, t.failed(what, fmt.Errorf("%w: of %d events %d were committed", ErrTransactionIncomplete, t.written, n))
+		err := fmt.Errorf("%w: of %d events %d were committed", ErrTransactionIncomplete, t.written, n)
+		return res, t.failed(what, err)
 	}
 	return res, nil
 }

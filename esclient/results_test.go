@@ -47,11 +47,14 @@ func (o *operation) answer(q *request, result int32) {
 	if o.result != 0 {
 		b = protowire.AppendVarint(protowire.AppendTag(nil, o.result, protowire.VarintType), uint64(result))
 	}
-	reply := o.reply
-	if reply == 0 {
-		reply = o.cmd + 1
+	q.reply(o.completed(), append(b, o.success...))
+}
+
+func (o *operation) completed() esproto.Command {
+	if o.reply != 0 {
+		return o.reply
 	}
-	q.reply(reply, append(b, o.success...))
+	return o.cmd + 1
 }
 
 var (
@@ -98,9 +101,10 @@ func operations() map[string]operation {
 			return err
 		}
 	}
-	readAll := func(backward bool) func(context.Context, *esclient.Client) error {
+	filter := &esclient.Filter{TypePrefixes: []string{"t"}}
+	readAll := func(backward bool, filter *esclient.Filter) func(context.Context, *esclient.Client) error {
 		return func(ctx context.Context, c *esclient.Client) error {
-			_, err := c.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: backward})
+			_, err := c.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: backward, Filter: filter})
 			return err
 		}
 	}
@@ -118,9 +122,12 @@ func operations() map[string]operation {
 		return o
 	}
 	return map[string]operation{
-		"append, exact":     write(operation{cmd: esproto.CmdWriteEvents, call: appendTo(4), repeat: repeatRecognised, result: 1}),
-		"append, no stream": write(operation{cmd: esproto.CmdWriteEvents, call: appendTo(esclient.NoStream), repeat: repeatRecognised, result: 1}),
-		"append, any":       write(operation{cmd: esproto.CmdWriteEvents, call: appendTo(esclient.Any), repeat: repeatSame, result: 1}),
+		"append, exact": write(operation{cmd: esproto.CmdWriteEvents, repeat: repeatRecognised, result: 1,
+			call: appendTo(4)}),
+		"append, no stream": write(operation{cmd: esproto.CmdWriteEvents, repeat: repeatRecognised, result: 1,
+			call: appendTo(esclient.NoStream)}),
+		"append, any": write(operation{cmd: esproto.CmdWriteEvents, repeat: repeatSame, result: 1,
+			call: appendTo(esclient.Any)}),
 		"set metadata": write(operation{cmd: esproto.CmdWriteEvents, repeat: repeatRecognised, result: 1,
 			call: func(ctx context.Context, c *esclient.Client) error {
 				_, err := c.SetStreamMetadata(ctx, "s", 4, esclient.StreamMetadata{})
@@ -151,8 +158,10 @@ func operations() map[string]operation {
 				}
 				return err
 			}}),
-		"transaction commit, exact": write(operation{cmd: esproto.CmdTransactionCommit, call: commit(4), repeat: repeatRecognised, result: 2}),
-		"transaction commit, any":   write(operation{cmd: esproto.CmdTransactionCommit, call: commit(esclient.Any), repeat: repeatSame, result: 2}),
+		"transaction commit, exact": write(operation{cmd: esproto.CmdTransactionCommit, repeat: repeatRecognised, result: 2,
+			call: commit(4)}),
+		"transaction commit, any": write(operation{cmd: esproto.CmdTransactionCommit, repeat: repeatSame, result: 2,
+			call: commit(esclient.Any)}),
 		"read event": {cmd: esproto.CmdReadEvent, result: 1, settled: esclient.ErrEventNotFound,
 			results: readEventResults, known: esproto.ReadEventCompleted_ReadEventResult_name,
 			call: func(ctx context.Context, c *esclient.Client) error {
@@ -163,10 +172,15 @@ func operations() map[string]operation {
 			results: readStreamResults, known: esproto.ReadStreamEventsCompleted_ReadStreamResult_name},
 		"read stream backward": {cmd: esproto.CmdReadStreamEventsBackward, call: read(true), result: 2, success: field(5, 1),
 			results: readStreamResults, known: esproto.ReadStreamEventsCompleted_ReadStreamResult_name},
-		"read $all": {cmd: esproto.CmdReadAllEventsForward, call: readAll(false), result: 6,
+		"read $all": {cmd: esproto.CmdReadAllEventsForward, call: readAll(false, nil), result: 6,
 			results: readAllResults, known: esproto.ReadAllEventsCompleted_ReadAllResult_name},
-		"read $all backward": {cmd: esproto.CmdReadAllEventsBackward, call: readAll(true), result: 6,
+		"read $all backward": {cmd: esproto.CmdReadAllEventsBackward, call: readAll(true, nil), result: 6,
 			results: readAllResults, known: esproto.ReadAllEventsCompleted_ReadAllResult_name},
+		"read $all filtered": {cmd: esproto.CmdFilteredReadAllEventsForward, call: readAll(false, filter), result: 7,
+			success: field(6, 1), results: readAllResults, known: esproto.FilteredReadAllEventsCompleted_FilteredReadAllResult_name},
+		"read $all filtered backward": {cmd: esproto.CmdFilteredReadAllEventsBackward, call: readAll(true, filter), result: 7,
+			reply: esproto.CmdFilteredReadAllEventsBackwardCompleted, success: field(6, 1),
+			results: readAllResults, known: esproto.FilteredReadAllEventsCompleted_FilteredReadAllResult_name},
 		"create group": {cmd: esproto.CmdCreatePersistentSubscription, repeat: repeatRecognised, result: 1, results: createResults,
 			known: esproto.CreatePersistentSubscriptionCompleted_CreatePersistentSubscriptionResult_name,
 			call: func(ctx context.Context, c *esclient.Client) error {
@@ -187,6 +201,13 @@ func operations() map[string]operation {
 				_, err := c.SubscribeVolatile(ctx, "s", esclient.VolatileOptions{})
 				return err
 			}},
+		"subscribe filtered": {cmd: esproto.CmdFilteredSubscribeToStream, reply: esproto.CmdSubscriptionDropped, result: 1,
+			final: 1, settled: esclient.ErrAccessDenied, results: dropReasons,
+			known: esproto.SubscriptionDropped_SubscriptionDropReason_name,
+			call: func(ctx context.Context, c *esclient.Client) error {
+				_, err := c.SubscribeVolatile(ctx, esclient.AllStream, esclient.VolatileOptions{Filter: filter})
+				return err
+			}},
 		"connect to group": {cmd: esproto.CmdConnectToPersistentSubscription, reply: esproto.CmdSubscriptionDropped, result: 1,
 			final: 1, settled: esclient.ErrAccessDenied, results: dropReasons,
 			known: esproto.SubscriptionDropped_SubscriptionDropReason_name,
@@ -198,6 +219,9 @@ func operations() map[string]operation {
 			call: func(ctx context.Context, c *esclient.Client) error { _, err := c.Ping(ctx); return err }},
 	}
 }
+
+// dropped reports whether the answer is that a subscription has ended.
+func (o *operation) dropped() bool { return o.reply == esproto.CmdSubscriptionDropped }
 
 // verdict is what a client makes of an answer.
 type verdict struct {
@@ -241,20 +265,25 @@ func (o *operation) answers() map[string]answer {
 		"not handled, why ever": {raw(esproto.CmdNotHandled, "\x08\x63"), again},
 		"not handled, garbage":  {raw(esproto.CmdNotHandled, "\xff"), verdict{}},
 		"bad request":           {raw(esproto.CmdBadRequest, "no"), verdict{}},
-		"not authenticated":     {raw(esproto.CmdNotAuthenticated, "Unauthorized"), verdict{is: esclient.ErrNotAuthenticated}},
+		"not authenticated":     {raw(esproto.CmdNotAuthenticated, "Unauthorized"), ends(esclient.ErrNotAuthenticated)},
 		"server starting":       {raw(esproto.CmdNotAuthenticated, "Server not yet ready"), again},
 		"server's own error":    {raw(esproto.CmdNotAuthenticated, "Internal Server Error"), again},
 		"another's reply":       {raw(esproto.CmdClientIdentified, ""), nonsense(o.repeat)},
 		"the last word":         {func(q *request) { o.answer(q, o.final) }, ends(o.settled)},
 	}
-	if o.result != 0 && o.reply == 0 {
-		all["half a reply"] = answer{raw(o.cmd+1, string(protowire.AppendTag(nil, o.result, protowire.VarintType))), nonsense(o.repeat)}
-		all["garbage"] = answer{raw(o.cmd+1, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), nonsense(o.repeat)}
+	if o.result != 0 {
+		v := nonsense(o.repeat)
+		if o.dropped() {
+			v = again // whatever the reason
+		}
+		half := string(protowire.AppendTag(nil, o.result, protowire.VarintType))
+		all["half a reply"] = answer{raw(o.completed(), half), v}
+		all["garbage"] = answer{raw(o.completed(), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), v}
 	}
 	for code, is := range o.results {
 		v := verdict{is: is}
 		switch {
-		case is == nil && o.reply != 0: // dropped for no fault of anybody's
+		case is == nil && o.dropped(): // for no fault of anybody's
 			v = again
 		case is == nil:
 			v = serverTimeout(o.repeat, code == int32(esproto.OperationResult_ForwardTimeout))

@@ -28,7 +28,7 @@ down: ## stop every container and forget its data
 wait: ## wait until the containers are healthy, starting them if need be
 	$(COMPOSE) up --detach --wait --wait-timeout 120
 
-.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_server
+.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_browser test_server
 test: ## run the tests on the embedded server
 	go test ./...
 
@@ -50,6 +50,9 @@ test_reconnect: ## Watermill's reconnect suite
 
 test_soak: ## random valid requests to the embedded server, held against a model (SOAK=30m: half an hour)
 	ESTEST_SOAK='$(SOAK)' go test -tags=soak -timeout=2h -count=1 -run=TestSoak -v ./estest
+
+test_browser: ## the embedded server's page in Chromium, which must be on the PATH
+	go test -count=1 -tags=browser -run='Browser|NoScript' ./estest
 
 test_server: ## run the tests on the server at WATERMILL_TEST_EVENTSTORE_URL
 	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 .

@@ -124,7 +124,7 @@ func (c *Cluster) add(i int, s *Server) {
 func (c *Cluster) begin() error {
 	first := c.nodes[0]
 	c.alarms = newAlarms(first.core.clock)
-	if err := first.core.begin(first.srv.cfg.snapshot); err != nil {
+	if err := first.core.begin(&first.srv.cfg); err != nil {
 		return err
 	}
 	first.core.forgetGroups() // until it leads
@@ -158,8 +158,10 @@ func (c *Cluster) ConnectionString() string {
 	for i, n := range c.nodes {
 		addrs[i] = n.srv.HTTPAddr()
 	}
-	s := "GossipSeeds=" + strings.Join(addrs, ",") + "; DefaultUserCredentials=admin:changeit"
-	if c.nodes[0].srv.cfg.tls {
+	cfg := &c.nodes[0].srv.cfg
+	password, _ := cfg.administrator().Password()
+	s := "GossipSeeds=" + strings.Join(addrs, ",") + "; DefaultUserCredentials=admin:" + password
+	if cfg.tls {
 		s += "; TLS=true"
 	}
 	return s

@@ -243,13 +243,12 @@ func (c *conn) write() {
 				break
 			}
 			n, cut := c.srv.cutSent.pass(len(buf))
-			n, err := c.nc.Write(buf[:n])
+			c.pulse.sent(n) // before the client can have it, so that whoever has an answer finds it counted
 			c.srv.traffic.bytesOut.Add(int64(n))
-			if err != nil || cut {
+			if _, err := c.nc.Write(buf[:n]); err != nil || cut {
 				c.end()
 				return
 			}
-			c.pulse.sent(n)
 			c.giveBack(buf)
 		}
 	}

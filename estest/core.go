@@ -2,6 +2,7 @@ package estest
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,16 +52,34 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	}
 }
 
-// begin gives a new core what a server has from the start: the built-in users, or what another one had.
-func (c *core) begin(snap *Snapshot) error {
-	if snap != nil {
-		return c.restore(snap)
+// begin gives a new core what a server has from the start: the built-in users, or what another one had; and the users that
+// it is to have.
+func (c *core) begin(cfg *config) error {
+	if cfg.snapshot != nil {
+		if err := c.restore(cfg.snapshot); err != nil {
+			return err
+		}
+	} else {
+		c.loadDefaults()
+		for _, u := range builtinUsers() {
+			c.saveUser(u, userCreated)
+		}
 	}
-	c.loadDefaults()
-	for _, u := range builtinUsers() {
-		c.saveUser(u, userCreated)
+	for _, u := range cfg.users {
+		c.addUser(*u)
 	}
 	return nil
+}
+
+// addUser adds a user, or gives one who is there the password and the groups besides those that he has.
+func (c *core) addUser(u user) {
+	known := c.users[u.login]
+	if known == nil {
+		c.saveUser(&u, userCreated)
+		return
+	}
+	u.fullName, u.groups = known.fullName, append(slices.Clone(known.groups), u.groups...)
+	c.saveUser(&u, passwordChanged)
 }
 
 // newGUID makes an id for an event of the server's own.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -31,6 +33,7 @@ type config struct {
 	snapshot          *Snapshot
 	projections       bool
 	tls               bool
+	users             []*user
 	cluster           clusterConfig
 }
 
@@ -47,6 +50,14 @@ func WithPersona(p Persona) Option { return func(c *config) { c.persona = p } }
 // WithAnonymousAccess has the server of a persona that denies everything to clients without credentials, 23.10, treat them
 // as earlier servers do: they may do what every user may.
 func WithAnonymousAccess() Option { return func(c *config) { c.anonymous = true } }
+
+// WithUser adds a user to the server, or gives one of the built-in ones, admin and ops, another password and further groups.
+// Groups that mean something to the server are $admins and $ops. The login must not be empty.
+func WithUser(login, password string, groups ...string) Option {
+	return func(c *config) {
+		c.users = append(c.users, &user{login: login, fullName: login, password: password, groups: groups})
+	}
+}
 
 // WithHeartbeat changes after which silence the server asks a client for a sign of life, 2 s by default, and after which
 // further silence it closes the connection, 1 s by default. Both must be positive.
@@ -111,7 +122,7 @@ func Start(opts ...Option) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.core.begin(s.cfg.snapshot); err != nil {
+	if err := s.core.begin(&s.cfg); err != nil {
 		return nil, err
 	}
 	if err := s.start(); err != nil {
@@ -138,6 +149,9 @@ func newServer(opts []Option) (*Server, error) {
 	}
 	if cfg.maxPending <= 0 {
 		return nil, errors.New("estest: the limit of bytes to be sent must be positive")
+	}
+	if slices.ContainsFunc(cfg.users, func(u *user) bool { return u.login == "" }) {
+		return nil, errors.New("estest: the login of a user is empty")
 	}
 	p, err := personaOf(cfg.persona)
 	if err != nil {
@@ -340,8 +354,20 @@ func (s *Server) HTTPURL() string {
 // ConnectionString returns how to connect as the administrator. With TLS the client must be told, besides, to trust what
 // CertPool has.
 func (s *Server) ConnectionString() string {
+	u := url.URL{Scheme: "tcp", User: s.cfg.administrator(), Host: s.Addr()}
 	if s.cfg.tls {
-		return "tls://admin:changeit@" + s.Addr()
+		u.Scheme = "tls"
 	}
-	return "tcp://admin:changeit@" + s.Addr()
+	return u.String()
+}
+
+// administrator returns the credentials of admin.
+func (c *config) administrator() *url.Userinfo {
+	password := "changeit"
+	for _, u := range c.users {
+		if u.login == "admin" {
+			password = u.password
+		}
+	}
+	return url.UserPassword("admin", password)
 }

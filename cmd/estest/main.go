@@ -1,5 +1,5 @@
 // Command estest runs an in-memory, wire-compatible EventStore for tests and first steps. Whatever is written to it is
-// gone when it ends.
+// gone when it ends. A page at its HTTP address shows what that is.
 package main
 
 import (
@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
@@ -19,45 +21,134 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, err)
-		}
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// run serves until ctx ends.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// settings are what the flags say.
+type settings struct {
+	tcp, http, persona, level   string
+	tls, projections, anonymous bool
+	caFile                      string
+	users                       []estest.Option
+}
+
+func parse(args []string, stderr io.Writer) (*settings, error) {
+	var s settings
 	flags := flag.NewFlagSet("estest", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	tcp := flags.String("tcp", "127.0.0.1:1113", "`host:port` for the TCP protocol")
-	http := flags.String("http", "127.0.0.1:2113", "`host:port` for HTTP; empty for none")
-	persona := flags.String("persona", string(estest.Persona5011), "server `version` to behave as: 5.0.11, 4.1.4 or 23.10")
-	level := flags.String("log-level", "warn", "what to log: debug, info, warn or error")
+	flags.Usage = func() {
+		fmt.Fprintf(stderr, "estest runs an EventStore in memory only: nothing is kept when it ends.\n\nFlags:\n")
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&s.tcp, "tcp", "127.0.0.1:1113", "`host:port` for the TCP protocol")
+	flags.StringVar(&s.http, "http", "127.0.0.1:2113", "`host:port` for HTTP; empty for none")
+	flags.StringVar(&s.persona, "persona", string(estest.Persona5011), "server `version` to behave as: 5.0.11, 4.1.4 or 23.10")
+	flags.BoolVar(&s.tls, "tls", false, "take encrypted connections only, with a certificate that is made at the start")
+	flags.StringVar(&s.caFile, "tls-ca", "", "`file` to write the certificate to that clients must trust; implies -tls")
+	flags.BoolVar(&s.projections, "projections", false, "run the system projections: $ce-, $et-, $streams and $category-")
+	flags.BoolVar(&s.anonymous, "anonymous", false, "let clients without credentials into a 23.10 server")
+	var users []string
+	flags.Func("user", "`login:password[:group,group]` to add, or to change; may be repeated", func(value string) error {
+		users = append(users, value) // and looked at later: an error of this function would be shown with the password
+		return nil
+	})
+	flags.StringVar(&s.level, "log-level", "warn", "what to log: debug, info, warn or error")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return nil, err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("estest: unknown argument %q", flags.Arg(0))
+		return nil, fmt.Errorf("estest: unknown argument %q", flags.Arg(0))
 	}
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(*level)); err != nil {
-		return fmt.Errorf("estest: -log-level: %w", err)
+	s.tls = s.tls || s.caFile != ""
+	for _, value := range users {
+		if err := s.addUser(value); err != nil {
+			return nil, err
+		}
 	}
-	srv, err := estest.Start(
-		estest.WithTCPAddr(*tcp), estest.WithHTTPAddr(*http), estest.WithPersona(estest.Persona(*persona)),
-		estest.WithLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l}))),
+	return &s, nil
+}
+
+// addUser reads a value of -user.
+func (s *settings) addUser(value string) error {
+	login, rest, ok := strings.Cut(value, ":")
+	password, list, _ := strings.Cut(rest, ":")
+	if !ok || login == "" || password == "" {
+		return errors.New("estest: -user: want login:password, and groups behind another colon")
+	}
+	var groups []string
+	if list != "" {
+		groups = strings.Split(list, ",")
+	}
+	s.users = append(s.users, estest.WithUser(login, password, groups...))
+	return nil
+}
+
+func (s *settings) options(stderr io.Writer) ([]estest.Option, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.level)); err != nil {
+		return nil, fmt.Errorf("estest: -log-level: %w", err)
+	}
+	options := append(s.users,
+		estest.WithTCPAddr(s.tcp), estest.WithHTTPAddr(s.http), estest.WithPersona(estest.Persona(s.persona)),
+		estest.WithLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))),
 	)
+	if s.tls {
+		options = append(options, estest.WithTLS())
+	}
+	if s.projections {
+		options = append(options, estest.WithProjections())
+	}
+	if s.anonymous {
+		options = append(options, estest.WithAnonymousAccess())
+	}
+	return options, nil
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	s, err := parse(args, stderr)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "EventStore %s (estest), in memory only: nothing is kept when it ends.\n", *persona)
-	fmt.Fprintf(stdout, "TCP   %s\n", srv.ConnectionString())
+	options, err := s.options(stderr)
+	if err != nil {
+		return err
+	}
+	srv, err := estest.Start(options...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, srv.Close()) }()
+	if s.caFile != "" {
+		if err := os.WriteFile(s.caFile, srv.CertPEM(), 0o644); err != nil { //nolint:gosec // it is public
+			return fmt.Errorf("estest: -tls-ca: %w", err)
+		}
+	}
+	s.announce(stdout, srv)
+	<-ctx.Done()
+	fmt.Fprintln(stdout, "Ending.")
+	return nil
+}
+
+// announce says how to reach the server.
+func (s *settings) announce(stdout io.Writer, srv *estest.Server) {
+	connect := srv.ConnectionString()
+	if s.caFile != "" {
+		connect += "?tlsCAFile=" + url.QueryEscape(s.caFile)
+	}
+	fmt.Fprintf(stdout, "EventStore %s (estest), in memory only: nothing is kept when it ends.\n", s.persona)
+	fmt.Fprintf(stdout, "TCP   %s\n", connect)
+	if s.tls && s.caFile == "" {
+		fmt.Fprintln(stdout, "TLS   no file has the certificate that clients must trust: give one with -tls-ca.")
+	}
 	if url := srv.HTTPURL(); url != "" {
 		fmt.Fprintf(stdout, "HTTP  %s\n", url)
 	}
-	<-ctx.Done()
-	fmt.Fprintln(stdout, "Ending.")
-	return srv.Close()
 }

@@ -3,63 +3,185 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"regexp"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram has the test binary be the program, for tests of what happens to a process.
+const asProgram = "ESTEST_TEST_AS_PROGRAM"
 
-func TestItServesUntilItIsToldToEnd(t *testing.T) {
-	for persona, version := range map[string]string{"5.0.11": "5.0.11", "4.1.4": "4.1.4", "23.10": "23.10"} {
-		ctx, cancel := context.WithCancel(context.Background())
-		out, in := io.Pipe()
-		ended := make(chan error, 1)
-		go func() {
-			err := run(ctx, []string{"-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-persona", persona}, in, io.Discard)
-			in.Close()
-			ended <- err
-		}()
-		lines := bufio.NewScanner(out)
-		var url string
-		for url == "" && lines.Scan() {
-			if m := regexp.MustCompile(`^HTTP +(http://\S+)$`).FindStringSubmatch(lines.Text()); m != nil {
-				url = m[1]
-			}
-		}
-		require.NotEmpty(t, url, "it says where it listens")
-		for path, status := range map[string]int{"/info": 200, "/ping": 200, "/gossip": 200, "/health/live": 204} {
-			res, err := http.Get(url + path)
-			require.NoError(t, err)
-			body, err := io.ReadAll(res.Body)
-			require.NoError(t, err)
-			res.Body.Close()
-			assert.Equal(t, status, res.StatusCode, path)
-			if path == "/info" {
-				assert.Contains(t, string(body), version)
-			}
-		}
-		http.DefaultClient.CloseIdleConnections()
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// started is a server that runs.
+type started struct {
+	t     testing.TB
+	said  map[string]string // what it says of each address
+	first string
+}
+
+// start runs the program in the process until the test ends.
+func start(t testing.TB, args ...string) *started {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, append([]string{"-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0"}, args...), in, io.Discard)
+		in.Close()
+		ended <- err
+	}()
+	lines := bufio.NewScanner(out)
+	s := listenTo(t, lines)
+	t.Cleanup(func() {
 		cancel()
-		for lines.Scan() { // what it says at the end
-		}
+		require.True(t, lines.Scan())
+		assert.Equal(t, "Ending.", lines.Text())
 		require.NoError(t, <-ended)
+	})
+	return s
+}
+
+// listenTo reads what the program says when it starts.
+func listenTo(t testing.TB, lines *bufio.Scanner) *started {
+	t.Helper()
+	s := &started{t: t, said: make(map[string]string)}
+	require.True(t, lines.Scan(), "it says something")
+	s.first = lines.Text()
+	for s.said["HTTP"] == "" && lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), " ")
+		s.said[key] = strings.TrimSpace(value)
+	}
+	require.NotEmpty(t, s.said["HTTP"], "it says where it listens")
+	return s
+}
+
+// get makes an HTTP request as a user, or as nobody, and expects a status.
+func (s *started) get(path, login, password string, status int) []byte {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.said["HTTP"]+path, http.NoBody)
+	require.NoError(s.t, err)
+	req.Close = true
+	if login != "" {
+		req.SetBasicAuth(login, password)
+	}
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(s.t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(s.t, err)
+	assert.Equal(s.t, status, res.StatusCode, path)
+	return body
+}
+
+func TestItSaysHowToConnect(t *testing.T) {
+	for _, persona := range []string{"5.0.11", "4.1.4", "23.10"} {
+		s := start(t, "-persona", persona)
+		assert.Contains(t, s.first, "EventStore "+persona)
+		assert.Contains(t, s.first, "in memory only")
+		for path, status := range map[string]int{"/ping": 200, "/gossip": 200, "/health/live": 204, "/": 200} {
+			s.get(path, "", "", status)
+		}
+		assert.Contains(t, string(s.get("/info", "", "", 200)), persona)
+		addr, ok := strings.CutPrefix(s.said["TCP"], "tcp://admin:changeit@")
+		require.True(t, ok, s.said["TCP"])
+		nc, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		nc.Close()
+	}
+}
+
+func TestUsersProjectionsAndAnonymousAccess(t *testing.T) {
+	s := start(t, "-persona", "23.10", "-anonymous", "-projections", "-user", "ann:secret:$admins,writers", "-user", "admin:other")
+	assert.Contains(t, s.said["TCP"], "tcp://admin:other@")
+	var user struct {
+		Data struct{ Groups []string }
+	}
+	require.NoError(t, json.Unmarshal(s.get("/users/ann", "ann", "secret", 200), &user))
+	assert.Equal(t, []string{"$admins", "writers"}, user.Data.Groups)
+	s.get("/users/ann", "admin", "changeit", 401)
+	s.get("/stats", "", "", 200)
+	assert.Contains(t, string(s.get("/info", "", "", 200)), `"projections": true`)
+}
+
+func TestTheCertificateIsWrittenDown(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "the ca.pem")
+	s := start(t, "-tls-ca", file)
+	connect, ok := strings.CutPrefix(s.said["TCP"], "tls://admin:changeit@")
+	require.True(t, ok, s.said["TCP"])
+	addr, query, _ := strings.Cut(connect, "?")
+	assert.Equal(t, "tlsCAFile="+strings.NewReplacer("/", "%2F", " ", "+").Replace(file), query)
+	pem, err := os.ReadFile(file)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	require.True(t, pool.AppendCertsFromPEM(pem))
+	for _, a := range []string{addr, strings.TrimPrefix(s.said["HTTP"], "https://")} {
+		nc, err := (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext(t.Context(), "tcp", a)
+		require.NoError(t, err)
+		nc.Close()
+	}
+}
+
+func TestTLSWithoutAFile(t *testing.T) {
+	s := start(t, "-tls")
+	assert.Contains(t, s.said["TLS"], "-tls-ca")
+	assert.Contains(t, s.said["HTTP"], "https://")
+}
+
+// A process that is told to end does so at once, and in peace.
+func TestASignalEndsTheProcess(t *testing.T) {
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		cmd := exec.Command(os.Args[0], "-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0")
+		cmd.Env = append(os.Environ(), asProgram+"=1")
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+		lines := bufio.NewScanner(out)
+		s := listenTo(t, lines)
+		s.get("/ping", "", "", 200)
+		require.NoError(t, cmd.Process.Signal(signal))
+		require.True(t, lines.Scan())
+		assert.Equal(t, "Ending.", lines.Text())
+		require.NoError(t, cmd.Wait())
+		limit.Stop()
 	}
 }
 
 func TestBadFlags(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
 	for _, args := range [][]string{
 		{"-tcp", "nowhere"}, {"-persona", "3.9"}, {"-log-level", "loud"}, {"-no-such-flag"}, {"surplus"}, {"-h"},
+		{"-tcp", taken.Addr().String()}, {"-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-tls-ca", "/no/such/dir/ca.pem"},
+		{"-user", "ann"}, {"-user", ":secret"}, {"-user", "ann:"},
 	} {
 		var stdout, stderr strings.Builder
 		err := run(t.Context(), args, &stdout, &stderr)
 		assert.Error(t, err, args)
 		assert.Empty(t, stdout.String(), args)
+		assert.NotContains(t, fmt.Sprint(err)+stderr.String(), "secret", args)
 	}
 }

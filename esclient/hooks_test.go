@@ -139,11 +139,17 @@ func TestNoLogShowsThePassword(t *testing.T) {
 	s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 0})
 	s.next(esproto.CmdWriteEvents).written(success)
 	require.NoError(t, (<-done).err)
+	go func() { s.confirmed(0).reply(esproto.CmdSubscriptionDropped, []byte{8, 1}) }()
+	p, err := c.ConnectPersistent(testContext(t), "orders", "g", esclient.PersistentOptions{})
+	require.NoError(t, err)
+	<-p.Closed()
 	require.NoError(t, c.Close())
 	mu.Lock()
 	defer mu.Unlock()
 	assert.Contains(t, out.String(), "trying again")
 	assert.Contains(t, out.String(), "stream=orders")
+	assert.Regexp(t, `level=INFO msg="subscription dropped" stream=orders .* group=g error=.*access denied`, out.String())
+	assert.Regexp(t, `level=WARN msg="subscription ended" stream=orders .* group=g`, out.String())
 	assert.NotContains(t, out.String(), "hunter")
 }
 

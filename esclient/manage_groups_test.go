@@ -3,6 +3,7 @@ package esclient_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -165,6 +166,34 @@ func TestParkedEventsWhoseTargetIsGone(t *testing.T) {
 	assert.EqualValues(t, 99, parked[0].Number)
 	assert.Zero(t, parked[0].Added)
 	assert.EqualValues(t, -1, parked[1].Number)
+}
+
+func TestReadParkedRefusesAndStops(t *testing.T) {
+	c, ctx := connect(t), testContext(t)
+	stream, group := group(t, c, fromStart())
+	appendNumbered(t, c, stream, 0, 2)
+	park(t, c, subscribe(t, c, stream, group, esclient.PersistentOptions{}), stream, group, 3)
+	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	for what, tc := range map[string]struct {
+		events iter.Seq2[esclient.ParkedEvent, error]
+		is     error
+	}{
+		"no group": {c.ReadParked(ctx, stream, ""), esclient.ErrInvalidArgument},
+		"denied":   {c.ReadParked(ops, stream, group), esclient.ErrAccessDenied},
+	} {
+		n := 0
+		for e, err := range tc.events {
+			n++
+			assert.ErrorIs(t, err, tc.is, what)
+			assert.Zero(t, e, what)
+		}
+		assert.Equal(t, 1, n, "%s: one error ends the loop", what)
+	}
+	for e, err := range c.ReadParked(ctx, stream, group) {
+		require.NoError(t, err)
+		assert.Equal(t, "0", string(e.Event.Data))
+		break
+	}
 }
 
 func TestReplayUpToALimit(t *testing.T) {

@@ -16,7 +16,7 @@ type witness struct {
 
 	mu       sync.Mutex
 	endpoint string // that confirmed the subscription last; empty before the first did
-	over     bool
+	untold   bool   // that it did
 }
 
 func (w *witness) info() SubscriptionInfo {
@@ -40,14 +40,20 @@ func (w *witness) log(level slog.Level, message string, i *SubscriptionInfo) {
 	log.LogAttrs(w.c.ctx, level, message, attrs...)
 }
 
-func (w *witness) subscribed(endpoint string) {
+// confirmed notes that the server has confirmed the subscription. It tells nobody yet, so it may be called anywhere.
+func (w *witness) confirmed(endpoint string) {
 	w.mu.Lock()
-	over := w.over
-	if !over {
-		w.endpoint = endpoint
-	}
+	defer w.mu.Unlock()
+	w.endpoint, w.untold = endpoint, true
+}
+
+// subscribed tells of the confirmation, unless that was done already.
+func (w *witness) subscribed() {
+	w.mu.Lock()
+	untold := w.untold
+	w.untold = false
 	w.mu.Unlock()
-	if over {
+	if !untold {
 		return
 	}
 	i := w.info()
@@ -58,6 +64,7 @@ func (w *witness) subscribed(endpoint string) {
 }
 
 func (w *witness) dropped(err error) {
+	w.subscribed() // whoever subscribed may not have got round to it
 	i := w.info()
 	i.Err = err
 	w.log(slog.LevelInfo, "subscription dropped", &i)
@@ -85,9 +92,7 @@ func (w *witness) fellBehind(err error) {
 
 // ended tells that the subscription is over, unless it never began.
 func (w *witness) ended(err error) {
-	w.mu.Lock()
-	w.over = true
-	w.mu.Unlock()
+	w.subscribed()
 	i := w.info()
 	if i.Endpoint == "" {
 		return

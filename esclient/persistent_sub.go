@@ -155,14 +155,12 @@ func (c *Client) ConnectPersistent(ctx context.Context, stream, group string, op
 
 // connect makes a session on the current connection, or on the next one.
 func (p *PersistentSubscription) connect(ctx context.Context) error {
-	endpoint := ""
 	err := p.c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
 		s := newSession(p)
-		endpoint = conn.Endpoint()
 		return s, conn.StartStream(ctx, s, p.creds, s, func(h engine.Handle) { s.handle = h })
 	})
 	if err == nil {
-		p.witness.subscribed(endpoint)
+		p.witness.subscribed()
 	}
 	return err
 }
@@ -172,7 +170,7 @@ func (p *PersistentSubscription) resume(reason error) {
 	work := func() {
 		p.witness.dropped(reason)
 		if !transient(reason) && !p.mayRecreate(reason) {
-			p.end(reason)
+			p.end(readOnlyNode(reason))
 			return
 		}
 		if p.endIfDrained() {

@@ -80,6 +80,7 @@ func (s *session) confirm(payload []byte) error {
 	if s.ended == nil && p.session == nil {
 		s.open, s.id, p.session = true, m.GetSubscriptionId(), s
 		p.lastKnown = max(p.lastKnown, m.GetLastEventNumber())
+		p.witness.confirmed(s.handle.Conn().Endpoint())
 		close(s.confirmed)
 	}
 	return nil

@@ -99,15 +99,15 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 			}
 			return e, nil
 		}
-		if err := s.advance(ctx); err != nil {
-			switch {
-			case ctx.Err() != nil && s.Err() == nil:
-				return nil, err
-			case !resumable(err):
-				return nil, s.finish(err)
-			default:
-				s.rest(ctx)
-			}
+		err := s.advance(ctx)
+		switch {
+		case err == nil, s.Err() != nil:
+		case ctx.Err() != nil:
+			return nil, err
+		case !resumable(err):
+			return nil, s.finish(err)
+		default:
+			s.rest(ctx)
 		}
 	}
 }
@@ -236,8 +236,11 @@ func (s *Subscription) open(ctx context.Context) error {
 	}
 	s.feed = f
 	s.lastRead = !s.fillGaps || s.cursor.reaches(f)
+	if s.finished == nil {
+		s.witness.confirmed(f.handle.Conn().Endpoint())
+	}
 	s.mu.Unlock()
-	s.witness.subscribed(f.handle.Conn().Endpoint())
+	s.witness.subscribed()
 	return nil
 }
 
@@ -249,7 +252,7 @@ func (s *Subscription) replace(reason error) error {
 	}
 	overflow := errors.Is(reason, ErrSlowConsumer)
 	if !transient(reason) && !(overflow && s.fillGaps) {
-		return reason
+		return s.finish(readOnlyNode(reason))
 	}
 	if s.cursor.tombstone() {
 		return ErrStreamDeleted

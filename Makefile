@@ -28,7 +28,7 @@ down: ## stop every container and forget its data
 wait: ## wait until the containers are healthy, starting them if need be
 	$(COMPOSE) up --detach --wait --wait-timeout 120
 
-.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_browser test_server
+.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_cluster test_browser test_server
 test: ## run the tests on the embedded server
 	go test ./...
 
@@ -53,6 +53,9 @@ test_soak: ## random valid requests to the embedded server, held against a model
 
 test_browser: ## the embedded server's page in Chromium, which must be on the PATH
 	go test -count=1 -tags=browser -run='Browser|NoScript' ./estest
+
+test_cluster: ## kill and cut off the leader of a cluster a hundred times
+	go test -tags=soak -timeout=1h -v -run=TestClusterSoak .
 
 test_server: ## run the tests on the server at WATERMILL_TEST_EVENTSTORE_URL
 	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 .

@@ -35,10 +35,16 @@ func connectionString(t testing.TB) string {
 // embedded returns an embedded server, for tests that need control of it.
 func embedded(t testing.TB, opts ...estest.Option) *estest.Server {
 	t.Helper()
+	embeddedOnly(t)
+	return estest.Run(t, opts...)
+}
+
+// embeddedOnly skips a test that needs control of the server.
+func embeddedOnly(t testing.TB) {
+	t.Helper()
 	if os.Getenv(serverURL) != "" {
 		t.Skip("needs control of the server, which a server given by " + serverURL + " does not offer")
 	}
-	return estest.Run(t, opts...)
 }
 
 func newPublisher(t testing.TB, cfg eventstore.PublisherConfig) *eventstore.Publisher {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
 // source yields numbered events from from to to, and does something before each.
@@ -119,6 +120,38 @@ func TestASourceSurvivesDropsAndRestarts(t *testing.T) {
 			requireNumbers(t, 0, last, dataOf(t, c, stream, "numbered"))
 		})
 	}
+}
+
+// TestASourceSurvivesElections also loses what a leader has written alone, while it was cut off from the others.
+func TestASourceSurvivesElections(t *testing.T) {
+	cluster := runCluster(t, estest.WithElectionDelay(20*time.Millisecond), estest.WithStepDownDelay(20*time.Millisecond))
+	c, _ := openClient(t, cluster.ConnectionString(), func(cfg *esclient.Config) {
+		cfg.ReconnectDelay, cfg.MaxReconnectDelay = time.Millisecond, 10*time.Millisecond
+	})
+	stream, last, cutOff := name("s"), 1999, 0
+	res, err := c.AppendFrom(testContext(t), stream, esclient.NoStream, source(0, last, func(n int) {
+		leader := cluster.Leader()
+		switch {
+		case leader < 0:
+		case n == 500:
+			assert.NoError(t, cluster.Kill(leader))
+			cutOff = leader
+		case n == 700:
+			assert.NoError(t, cluster.Restart(cutOff))
+		case n == 1000:
+			cluster.Partition(leader)
+		case n == 1300:
+			cluster.Heal()
+		case n%150 == 0:
+			if next := (leader + 1) % cluster.Size(); n < 500 || n > 1300 {
+				assert.NoError(t, cluster.Elect(next))
+			}
+		}
+	}), esclient.AppendFromOptions{BatchEvents: 20, WindowEvents: 40})
+	require.NoError(t, err)
+	assert.Equal(t, int64(last+1), res.Events)
+	assert.Equal(t, int64(last), res.LastEventNumber)
+	requireNumbers(t, 0, last, dataOf(t, c, stream, "numbered"))
 }
 
 func TestASourceSharesItsStream(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
@@ -310,4 +311,89 @@ func ExampleClient_CreatePersistent() {
 	// updated: <nil>
 	// it would never read: true
 	// deleted: <nil>
+}
+
+// Metadata that is JSON already is written as it is.
+func ExampleClient_SetRawStreamMetadata() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	if _, err := client.SetRawStreamMetadata(ctx, "sensor-1", esclient.Any, []byte(`{ "$maxAge": 3600 }`)); err != nil {
+		log.Fatal(err)
+	}
+	raw, version, err := client.RawStreamMetadata(ctx, "sensor-1")
+	fmt.Println(version, string(raw), err)
+	metadata, _, err := client.StreamMetadata(ctx, "sensor-1")
+	fmt.Println(metadata.MaxAge, err)
+	// Output:
+	// 0 { "$maxAge": 3600 } <nil>
+	// 1h0m0s <nil>
+}
+
+// The version that was expected when the transaction began is checked when it is committed.
+func ExampleTransaction_Commit() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	tx, err := client.StartTransaction(ctx, "import-1", esclient.NoStream)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := tx.Write(ctx, esclient.EventData{Type: "row"}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.Append(ctx, "import-1", esclient.Any, esclient.EventData{Type: "note"}); err != nil {
+		log.Fatal(err)
+	}
+	_, err = tx.Commit(ctx)
+	fmt.Println("somebody was faster:", errors.Is(err, esclient.ErrWrongExpectedVersion))
+	// Output: somebody was faster: true
+}
+
+// One call acts for another user than the connection.
+func ExampleWithCredentials() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	_, err := client.Append(ops, "$secrets", esclient.Any, esclient.EventData{Type: "note"})
+	fmt.Println("denied:", errors.Is(err, esclient.ErrAccessDenied))
+	_, err = client.Append(ctx, "$secrets", esclient.Any, esclient.EventData{Type: "note"})
+	fmt.Println("the administrator may:", err == nil)
+	// Output:
+	// denied: true
+	// the administrator may: true
+}
+
+// Nothing was sent, so that the append can be tried again as it is.
+func ExampleSafeToRetry() {
+	client, err := esclient.Open("tcp://127.0.0.1:1") // where nobody listens
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+
+	_, err = client.Append(ctx, "order-1", esclient.Any, esclient.EventData{Type: "placed"})
+	fmt.Println("time ran out:", esclient.Timeout(err))
+	fmt.Println("safe to retry:", esclient.SafeToRetry(err))
+	fmt.Println("may be written:", errors.Is(err, esclient.ErrOutcomeUnknown))
+	// Output:
+	// time ran out: true
+	// safe to retry: true
+	// may be written: false
+}
+
+// The server is there.
+func ExampleClient_Ping() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+
+	took, err := client.Ping(context.Background())
+	fmt.Println(took > 0, err)
+	// Output: true <nil>
 }

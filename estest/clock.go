@@ -21,9 +21,9 @@ func (systemClock) afterFunc(d time.Duration, f func()) (cancel func() bool) {
 	return time.AfterFunc(d, f).Stop
 }
 
-// Clock is a clock that stands still until it is advanced. Servers that are started with WithClock do by it whatever they
-// do by time: message timeouts, on their tick of one second; checkpoints; $maxAge; heartbeats; what Intercept delays; and
-// the times of events. Several servers may have the same clock. Its methods may be called by any goroutine.
+// Clock is a clock that stands still until it is advanced. Servers that are started with WithClock do by it whatever
+// they do by time: message timeouts, on their tick of one second; checkpoints; $maxAge; heartbeats; what Intercept
+// delays; and the times of events. Several servers may have the same clock. Its methods may be called by any goroutine.
 type Clock struct {
 	turn sync.Mutex // held while it is advanced
 
@@ -41,9 +41,9 @@ func NewClock(start time.Time) *Clock {
 	return &Clock{now: start}
 }
 
-// WithClock has the server do by c whatever it does by time, so that tests of timeouts need not wait for them. Clients have
-// their own clocks, and an idle one no time to answer while c is advanced: without WithHeartbeat, such a server asks for
-// no sign of life.
+// WithClock has the server do by c whatever it does by time, so that tests of timeouts need not wait for them. Clients
+// have their own clocks, and an idle one no time to answer while c is advanced: without WithHeartbeat, such a server
+// asks for no sign of life.
 func WithClock(c *Clock) Option { return func(cfg *config) { cfg.clock = c } }
 
 // Now returns the time at which the clock stands.
@@ -54,8 +54,8 @@ func (c *Clock) Now() time.Time {
 }
 
 // Advance moves the clock on. What becomes due on the way is done in its order, each thing at its time, before Advance
-// returns: a timeout of 30 s has passed, and what it has the server send is on its way, after Advance(31 * time.Second). A
-// duration that is not positive moves nothing.
+// returns: a timeout of 30 s has passed, and what it has the server send is on its way, after Advance(31 *
+// time.Second). A duration that is not positive moves nothing.
 func (c *Clock) Advance(d time.Duration) {
 	c.turn.Lock()
 	defer c.turn.Unlock()

@@ -36,8 +36,8 @@ var system = &user{login: "system", groups: []string{groupAdmins}}
 
 // Append writes events to the end of a stream without a connection, as an administrator who expects no version, and
 // returns the number of the last one. Whatever waits for these events gets them as if a client had written them, and
-// ids that the stream was given before are recognised. Metadata is set by an event of type $metadata in $$<stream>.
-// The error is ErrStreamDeleted for a stream that is gone for good, ErrNoLeader on a node of a cluster that cannot write at
+// ids that the stream was given before are recognised. Metadata is set by an event of type $metadata in $$<stream>. The
+// error is ErrStreamDeleted for a stream that is gone for good, ErrNoLeader on a node of a cluster that cannot write at
 // the moment; else it says what is wrong with the events.
 func (s *Server) Append(stream string, events ...Event) (last int64, err error) {
 	views := make([]esproto.NewEventView, len(events))
@@ -75,8 +75,8 @@ func (s *Server) Append(stream string, events ...Event) (last int64, err error) 
 	return 0, fmt.Errorf("estest: the write to %q is refused: %v", stream, reply.Result)
 }
 
-// Read returns up to limit events of a stream, from number from on, without a connection; without a limit if that is not
-// positive. As for clients, what metadata hides is left out; links are not resolved. The error is ErrNoStream for a
+// Read returns up to limit events of a stream, from number from on, without a connection; without a limit if that is
+// not positive. As for clients, what metadata hides is left out; links are not resolved. The error is ErrNoStream for a
 // stream that was never written to or is soft-deleted, ErrStreamDeleted for one that is gone for good.
 func (s *Server) Read(stream string, from int64, limit int) ([]Event, error) {
 	c := s.core
@@ -108,8 +108,8 @@ func eventOf(r *record) Event {
 	}
 }
 
-// ForgetEventIDs empties the memory of event ids on which idempotency with the versions Any and StreamExists rests, as a
-// change of the leader does: an append with one of them that is repeated is written again.
+// ForgetEventIDs empties the memory of event ids on which idempotency with the versions Any and StreamExists rests, as
+// a change of the leader does: an append with one of them that is repeated is written again.
 func (s *Server) ForgetEventIDs() {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()

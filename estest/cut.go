@@ -27,9 +27,9 @@ func (c *cutter) pass(n int) (may int, cut bool) {
 	return int(before), true
 }
 
-// CutAfterReceived cuts one connection when n more bytes have come in: the connection that the last of them comes on, right
-// behind it. What is whole until there is served; what it is answered with may be lost. Bytes that belong to a cut frame
-// were never served. It happens once; calling it again before that starts anew.
+// CutAfterReceived cuts one connection when n more bytes have come in: the connection that the last of them comes on,
+// right behind it. What is whole until there is served; what it is answered with may be lost. Bytes that belong to a
+// cut frame were never served. It happens once; calling it again before that starts anew.
 func (s *Server) CutAfterReceived(n int64) { s.cutReceived.arm(n) }
 
 // CutAfterSent cuts one connection when n more bytes have gone out: the connection that the last of them goes to, right

@@ -11,8 +11,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// AnyOperation stands for all commands of Intercept that a client sends to get something done: those of reading, writing,
-// subscribing and persistent subscriptions. Ping, UnsubscribeFromStream and what belongs to the connection are none.
+// AnyOperation stands for all commands of Intercept that a client sends to get something done: those of reading,
+// writing, subscribing and persistent subscriptions. Ping, UnsubscribeFromStream and what belongs to the connection are
+// none.
 const AnyOperation esproto.Command = 0
 
 // Request is a frame that came in, as Choose shows it.
@@ -62,9 +63,9 @@ func Delay(d time.Duration) Action {
 // Disconnect cuts the connection.
 func Disconnect() Action { return Action{act: func(*conn, *frame) error { return errCut }} }
 
-// Unanswered serves the frame, keeps what it would be answered with, and then takes another action in place of that: with
-// Drop the reply is lost on its way, with Disconnect the connection is, with Reply the server tells something else. So a
-// write is done, and its client cannot know.
+// Unanswered serves the frame, keeps what it would be answered with, and then takes another action in place of that:
+// with Drop the reply is lost on its way, with Disconnect the connection is, with Reply the server tells something
+// else. So a write is done, and its client cannot know.
 func Unanswered(then Action) Action {
 	return Action{act: func(c *conn, f *frame) error {
 		c.silence(f.id, true)
@@ -77,8 +78,8 @@ func Unanswered(then Action) Action {
 	}}
 }
 
-// NotReady answers NotHandled, as a node does that starts or knows no leader. Acks and naks, which such a node forgets, get
-// no answer; the same holds for TooBusy and NotLeader.
+// NotReady answers NotHandled, as a node does that starts or knows no leader. Acks and naks, which such a node forgets,
+// get no answer; the same holds for TooBusy and NotLeader.
 func NotReady() Action { return notHandled(esproto.NotHandled_NotReady, nil) }
 
 // TooBusy answers NotHandled with a reason that servers have but do not use, and that clients retry.
@@ -155,9 +156,9 @@ func For(d time.Duration) RuleOption {
 	return func(r *Rule) { r.until = r.srv.core.now().Add(d) }
 }
 
-// Intercept has the server do something else with the frames of a command, or of AnyOperation, than to serve them. Rules
-// are asked in the order in which they were made; the first one that applies to a frame is the only one. They outlive
-// connections and Restart.
+// Intercept has the server do something else with the frames of a command, or of AnyOperation, than to serve them.
+// Rules are asked in the order in which they were made; the first one that applies to a frame is the only one. They
+// outlive connections and Restart.
 func (s *Server) Intercept(cmd esproto.Command, action Action, options ...RuleOption) *Rule {
 	r := &Rule{srv: s, cmd: cmd, action: action, times: -1}
 	for _, o := range options {
@@ -202,7 +203,10 @@ func (r *Rule) isAbout(cmd esproto.Command) bool {
 	if r.cmd != AnyOperation {
 		return r.cmd == cmd
 	}
-	return cmd != esproto.CmdPing && cmd != esproto.CmdUnsubscribeFromStream && (handlers[cmd] != nil || handlersSince20[cmd] != nil)
+	if cmd == esproto.CmdPing || cmd == esproto.CmdUnsubscribeFromStream {
+		return false
+	}
+	return handlers[cmd] != nil || handlersSince20[cmd] != nil
 }
 
 // changeRules replaces the list of rules, which connections read without a lock.
@@ -272,7 +276,8 @@ func (s *Server) LeaderInfo() *esproto.NotHandled_LeaderInfo {
 	return s.core.persona.leaderInfo(s.Addr(), s.HTTPAddr(), s.cfg.tls)
 }
 
-// leaderInfo fills in the secure address or the plain one. Up to 5.0 the latter must be there: without such a port it is 0.
+// leaderInfo fills in the secure address or the plain one. Up to 5.0 the latter must be there: without such a port it
+// is 0.
 func (p *persona) leaderInfo(tcpAddr, httpAddr string, secure bool) *esproto.NotHandled_LeaderInfo {
 	info := &esproto.NotHandled_LeaderInfo{}
 	host, port := splitAddr(tcpAddr)

@@ -77,8 +77,10 @@ func TestANodeIsNotReadyForAWhile(t *testing.T) {
 
 	s.Intercept(estest.AnyOperation, estest.NotReady(), estest.For(2*time.Second))
 	p.notHandled(esproto.CmdWriteEvents, write("s"))
-	p.notHandled(esproto.CmdReadAllEventsForward, &esproto.ReadAllEvents{CommitPosition: proto.Int64(0),
-		PreparePosition: proto.Int64(0), MaxCount: proto.Int32(1), ResolveLinkTos: proto.Bool(false), RequireLeader: proto.Bool(false)})
+	p.notHandled(esproto.CmdReadAllEventsForward, &esproto.ReadAllEvents{
+		CommitPosition: proto.Int64(0), PreparePosition: proto.Int64(0), MaxCount: proto.Int32(1),
+		ResolveLinkTos: proto.Bool(false), RequireLeader: proto.Bool(false),
+	})
 	p.ack(sub, "s", "g", id)
 	pings(t, p) // the ack had no answer
 	assert.Equal(t, 1, s.Stats().InFlight, "nor was it heeded")
@@ -104,16 +106,19 @@ func TestNotLeaderTellsWhereTheLeaderIs(t *testing.T) {
 func TestAReplyOfTheTestsOwn(t *testing.T) {
 	s := estest.Run(t)
 	p := connect(t, s)
-	timeout := &esproto.WriteEventsCompleted{Result: esproto.OperationResult_CommitTimeout.Enum(), Message: proto.String("slow")}
+	const commitTimeout = esproto.OperationResult_CommitTimeout
+	timeout := &esproto.WriteEventsCompleted{Result: commitTimeout.Enum(), Message: proto.String("slow")}
 	s.Intercept(esproto.CmdWriteEvents, estest.Reply(esproto.CmdWriteEventsCompleted, timeout), estest.Times(1))
-	assert.Equal(t, esproto.OperationResult_CommitTimeout, p.append(nil, "s", esproto.ExpectAny, newEvent("T", "x")).GetResult())
+	assert.Equal(t, commitTimeout, p.append(nil, "s", esproto.ExpectAny, newEvent("T", "x")).GetResult())
 	assert.Zero(t, written(t, s, "s"))
 
-	s.Intercept(esproto.CmdWriteEvents, estest.Unanswered(estest.Reply(esproto.CmdWriteEventsCompleted, timeout)), estest.Times(1))
-	assert.Equal(t, esproto.OperationResult_CommitTimeout, p.append(nil, "s", esproto.ExpectAny, newEvent("T", "x")).GetResult())
+	late := estest.Unanswered(estest.Reply(esproto.CmdWriteEventsCompleted, timeout))
+	s.Intercept(esproto.CmdWriteEvents, late, estest.Times(1))
+	assert.Equal(t, commitTimeout, p.append(nil, "s", esproto.ExpectAny, newEvent("T", "x")).GetResult())
 	assert.Equal(t, 1, written(t, s, "s"), "the write was done all the same")
 
-	s.Intercept(esproto.CmdWriteEvents, estest.ReplyBytes(esproto.CmdWriteEventsCompleted, []byte("\xffgarbage")), estest.Times(1))
+	garbage := estest.ReplyBytes(esproto.CmdWriteEventsCompleted, []byte("\xffgarbage"))
+	s.Intercept(esproto.CmdWriteEvents, garbage, estest.Times(1))
 	assert.Equal(t, "\xffgarbage", string(p.answer(p.send(esproto.CmdWriteEvents, nil, write("s"))).payload))
 	s.Intercept(esproto.CmdWriteEvents, estest.BadRequest("no"), estest.Times(1))
 	r := p.answer(p.send(esproto.CmdWriteEvents, nil, write("s")))
@@ -177,10 +182,12 @@ func TestAccessDeniedInTheWayOfEachCommand(t *testing.T) {
 	s := estest.Run(t)
 	p := connectAs(t, s, admin)
 	s.Intercept(estest.AnyOperation, estest.AccessDenied())
-	assert.Equal(t, esproto.OperationResult_AccessDenied, p.append(nil, "s", esproto.ExpectAny, newEvent("T", "x")).GetResult())
+	refused := p.append(nil, "s", esproto.ExpectAny, newEvent("T", "x"))
+	assert.Equal(t, esproto.OperationResult_AccessDenied, refused.GetResult())
 	assert.Equal(t, esproto.ReadStreamEventsCompleted_AccessDenied, p.read(nil, "s", 0, 10, false).GetResult())
 	var dropped esproto.SubscriptionDropped
-	p.ask(esproto.CmdSubscribeToStream, nil, &esproto.SubscribeToStream{EventStreamId: proto.String("s"), ResolveLinkTos: proto.Bool(false)}, &dropped)
+	p.ask(esproto.CmdSubscribeToStream, nil,
+		&esproto.SubscribeToStream{EventStreamId: proto.String("s"), ResolveLinkTos: proto.Bool(false)}, &dropped)
 	assert.Equal(t, esproto.SubscriptionDropped_AccessDenied, dropped.GetReason())
 	var deleted esproto.DeletePersistentSubscriptionCompleted
 	p.ask(esproto.CmdDeletePersistentSubscription, nil, &esproto.DeletePersistentSubscription{
@@ -223,7 +230,8 @@ func TestAConnectionIsCutAtAByteThatIsSent(t *testing.T) {
 func TestAConnectionIsCutAtAByteThatIsReceived(t *testing.T) {
 	s := estest.Run(t)
 	p, other := connect(t, s), connect(t, s)
-	first, second := frameOf(t, esproto.CmdWriteEvents, newID(), nil, write("s")), frameOf(t, esproto.CmdWriteEvents, newID(), nil, write("s"))
+	first := frameOf(t, esproto.CmdWriteEvents, newID(), nil, write("s"))
+	second := frameOf(t, esproto.CmdWriteEvents, newID(), nil, write("s"))
 	s.CutAfterReceived(int64(len(first) + len(second) - 1))
 	p.write(append(first, second...))
 	require.Eventually(t, func() bool { return s.Stats().Connections == 1 }, patience, eagerness)

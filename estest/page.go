@@ -94,7 +94,7 @@ type pageState struct {
 // pageEvent is an event as people read it.
 type pageEvent struct {
 	Stream   string `json:"stream"`
-	Number   int64  `json:"number"`
+	Number   int64  `json:"number,string"` // that of a tombstone is more than a browser can count
 	Type     string `json:"type"`
 	Created  string `json:"created"`
 	Position int64  `json:"position"`
@@ -102,8 +102,8 @@ type pageEvent struct {
 	Metadata string `json:"metadata"`
 }
 
-// httpPageState answers with the groups; the streams whose names contain filter, of the server's own only with system; and
-// the events of one stream, or of all, before what an earlier answer called the oldest.
+// httpPageState answers with the groups; the streams whose names contain filter, of the server's own only with system;
+// and the events of one stream, or of all, before what an earlier answer called the oldest.
 func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	before := int64(-1)
@@ -118,7 +118,8 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	c := s.core
 	c.mu.Lock()
 	state := pageState{
-		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.log), Groups: []GroupStats{}, Streams: []StreamInfo{},
+		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.log),
+		Groups: []GroupStats{}, Streams: []StreamInfo{},
 	}
 	for _, g := range c.sortedGroups() {
 		state.Groups = append(state.Groups, g.stats())
@@ -144,7 +145,7 @@ func (c *core) newestStreams(filter string, system bool) (newest []*stream, matc
 			continue
 		}
 		matching++
-		i, _ := slices.BinarySearchFunc(newest, s, func(a, b *stream) int { return cmp.Compare(b.written(), a.written()) })
+		i, _ := slices.BinarySearchFunc(newest, s, byLastWrite)
 		if i == pageStreams {
 			continue
 		}
@@ -156,12 +157,15 @@ func (c *core) newestStreams(filter string, system bool) (newest []*stream, matc
 	return newest, matching, total
 }
 
+// byLastWrite puts streams with the newest events first.
+func byLastWrite(a, b *stream) int { return cmp.Compare(b.written(), a.written()) }
+
 // written returns the position of the last event of a stream that has one.
 func (s *stream) written() int64 { return s.at(s.last()).commit }
 
 // newestEvents returns a page of events, the newest first: those of a stream with lower numbers than before, or, where
-// stream is empty, as many of the log as before says; from the end if before is negative. What metadata hides is left out
-// of a stream, but not of the log.
+// stream is empty, as many of the log as before says; from the end if before is negative. What metadata hides is left
+// out of a stream, but not of the log.
 func (c *core) newestEvents(stream string, before int64) (events []pageEvent, oldest string) {
 	events = []pageEvent{}
 	if stream == "" {
@@ -199,7 +203,8 @@ func (c *core) newestEvents(stream string, before int64) (events []pageEvent, ol
 func pageEventOf(r *record) pageEvent {
 	return pageEvent{
 		Stream: r.stream.name, Number: r.number, Type: r.typ, Position: r.commit,
-		Created: esproto.TicksToTime(r.created).Format(time.RFC3339Nano), Data: readable(r.data), Metadata: readable(r.metadata),
+		Created: esproto.TicksToTime(r.created).Format(time.RFC3339Nano),
+		Data:    readable(r.data), Metadata: readable(r.metadata),
 	}
 }
 

@@ -166,6 +166,10 @@ func TestThePageInABrowser(t *testing.T) {
 	b.run(`document.getElementById("system").click()`)
 	b.shows("true", column("streams", 1)+`.includes("$users")`)
 
+	p.delete("orders", true)
+	b.run(`document.getElementById("all").click()`)
+	b.shows("true", column("events", 3)+`.startsWith("9223372036854775807|")`)
+
 	require.NoError(t, s.Restart())
 	b.shows("true", `document.getElementById("status").textContent.includes("0 connections")`)
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// WithProjections has the server run the system projections, which write links as events are written: $ce-<category>, to the
-// events of streams by what stands before the first - in their name; $et-<type>, to events by their type, the server's own
-// included; $streams, to the first event of each stream; and $category-<category>, which has the names of streams. A real
-// server does so a moment later, and writes checkpoints as well. Only administrators may read these streams. The
-// default is none, as it is of servers.
+// WithProjections has the server run the system projections, which write links as events are written: $ce-<category>,
+// to the events of streams by what stands before the first - in their name; $et-<type>, to events by their type, the
+// server's own included; $streams, to the first event of each stream; and $category-<category>, which has the names of
+// streams. A real server does so a moment later, and writes checkpoints as well. Only administrators may read these
+// streams. The default is none, as it is of servers.
 func WithProjections() Option { return func(c *config) { c.projections = true } }
 
 // What projections write.
@@ -79,8 +79,8 @@ func emissions(r *record) []emission {
 	return list
 }
 
-// deletedBy returns the stream that an event is about, and whether it deletes that: a tombstone does, and the metadata of
-// a soft delete, which is in the metadata stream.
+// deletedBy returns the stream that an event is about, and whether it deletes that: a tombstone does, and the metadata
+// of a soft delete, which is in the metadata stream.
 func deletedBy(r *record) (stream string, deletes bool) {
 	name := r.stream.name
 	if !isMetastream(name) {

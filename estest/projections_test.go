@@ -41,7 +41,8 @@ func TestProjectionsLinkToEvents(t *testing.T) {
 
 	assert.Equal(t, []string{"0@order-1-a", "1@order-1-a", "0@order-2", "0@nocategory"}, linksOf(t, s, "$ce-order"))
 	assert.Equal(t, []string{"0@order-1-a", "0@order-2", "0@nocategory"}, linksOf(t, s, "$et-Placed"))
-	assert.Subset(t, linksOf(t, s, "$streams"), []string{"0@order-1-a", "0@order-2", "0@nocategory", "0@-odd", "0@$streams"})
+	assert.Subset(t, linksOf(t, s, "$streams"),
+		[]string{"0@order-1-a", "0@order-2", "0@nocategory", "0@-odd", "0@$streams"})
 	events, err := s.Read("$category-order", 0, 0)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"order-1-a", "order-2", "order-3"}, texts(events))
@@ -83,7 +84,8 @@ func TestDeletesInProjections(t *testing.T) {
 	appendTo(t, s, "order-2", "Placed")
 	p.delete("order-1", false)
 	p.delete("order-2", true)
-	assert.Equal(t, []string{"0@order-1", "0@order-2", "0@$$order-1", "9223372036854775807@order-2"}, linksOf(t, s, "$ce-order"))
+	assert.Equal(t, []string{"0@order-1", "0@order-2", "0@$$order-1", "9223372036854775807@order-2"},
+		linksOf(t, s, "$ce-order"))
 	assert.Equal(t, []string{"0@order-1", "9223372036854775807@order-2"}, linksOf(t, s, "$et-$deleted"))
 	page := p.read(admin, "$ce-order", 0, 10, true)
 	require.Len(t, page.GetEvents(), 4)
@@ -101,7 +103,8 @@ func TestProjectionsAreOffAndForAdministrators(t *testing.T) {
 	}
 	s = estest.Run(t, estest.WithProjections())
 	appendTo(t, s, "order-1", "Placed")
-	assert.Equal(t, esproto.ReadStreamEventsCompleted_AccessDenied, connect(t, s).read(nil, "$ce-order", 0, 10, true).GetResult())
+	page := connect(t, s).read(nil, "$ce-order", 0, 10, true)
+	assert.Equal(t, esproto.ReadStreamEventsCompleted_AccessDenied, page.GetResult())
 }
 
 // Projections that are switched on later make up for what they have missed, and only for that.

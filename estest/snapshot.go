@@ -41,7 +41,8 @@ func (c *core) sortedStreams() []*stream {
 }
 
 func (s *stream) info(now time.Time) StreamInfo {
-	info := StreamInfo{Name: s.name, First: -1, Last: int64(len(s.events)) - 1, Deleted: s.hardDeleted() || s.softDeleted()}
+	info := StreamInfo{Name: s.name, First: -1, Last: int64(len(s.events)) - 1}
+	info.Deleted = s.hardDeleted() || s.softDeleted()
 	if info.Deleted {
 		return info
 	}
@@ -55,8 +56,8 @@ func (s *stream) info(now time.Time) StreamInfo {
 	return info
 }
 
-// Snapshot is everything that a server has written, its own streams with users and groups included. Its JSON is the same
-// for the same state, and starts another server with WithSnapshot. It holds no plain passwords.
+// Snapshot is everything that a server has written, its own streams with users and groups included. Its JSON is the
+// same for the same state, and starts another server with WithSnapshot. It holds no plain passwords.
 type Snapshot struct {
 	// Events are all there are, in the order of the log; a tombstone has the highest number there is.
 	Events     []Event `json:"events"`
@@ -89,15 +90,17 @@ func (c *core) restore(snap *Snapshot) error {
 		at := position{e.Commit, e.Prepare}
 		switch {
 		case e.Stream == "" || e.Type == "" || s.hardDeleted():
-			return fmt.Errorf("estest: the snapshot's event %d, %d@%s, has no name, no type, or comes after a delete", i, e.Number, e.Stream)
+			return e.impossible(i, "has no name, no type, or comes after a delete")
 		case e.Number != s.last()+1 && e.Number != esproto.DeletedStream:
-			return fmt.Errorf("estest: the snapshot's event %d, %d@%s, is out of order: the last one was %d", i, e.Number, e.Stream, s.last())
+			return e.impossible(i, fmt.Sprintf("is out of order: the last one was %d", s.last()))
 		case !before.before(at) || max(e.Commit, e.Prepare) >= snap.End || min(e.Commit, e.Prepare) < 0:
-			return fmt.Errorf("estest: the snapshot's event %d, %d@%s, is at an impossible position", i, e.Number, e.Stream)
+			return e.impossible(i, "is at an impossible position")
 		}
 		before = at
-		r := &record{stream: s, id: esproto.NewGUID(e.ID), typ: e.Type, json: e.JSON, data: e.Data, metadata: e.Metadata,
-			prepare: e.Prepare, created: esproto.TimeToTicks(e.Created)}
+		r := &record{
+			stream: s, id: esproto.NewGUID(e.ID), typ: e.Type, json: e.JSON, data: e.Data, metadata: e.Metadata,
+			prepare: e.Prepare, created: esproto.TimeToTicks(e.Created),
+		}
 		c.encode(r, e.Number, e.Commit)
 		c.show([]*record{r})
 	}
@@ -108,6 +111,10 @@ func (c *core) restore(snap *Snapshot) error {
 	}
 	c.restart()
 	return nil
+}
+
+func (e *Event) impossible(i int, problem string) error {
+	return fmt.Errorf("estest: the snapshot's event %d, %d@%s, %s", i, e.Number, e.Stream, problem)
 }
 
 // eventJSON is an event in a snapshot: bytes are text where they can be, so that people can read and compare them.

@@ -109,8 +109,8 @@ func (s *Server) mayLook(w http.ResponseWriter, r *http.Request) bool {
 	return ok
 }
 
-// httpStats answers with the part of the statistics that the path names; those that servers have and that mean something
-// here have their names, and those of estest are all in one place.
+// httpStats answers with the part of the statistics that the path names; those that servers have and that mean
+// something here have their names, and those of estest are all in one place.
 func (s *Server) httpStats(w http.ResponseWriter, r *http.Request) {
 	if !s.mayLook(w, r) {
 		return
@@ -144,7 +144,8 @@ func (s *Server) statsTree() map[string]any {
 		},
 		"es": map[string]any{"checksum": end},
 		"estest": map[string]any{
-			"connectionsTotal": stats.ConnectionsTotal, "framesIn": byName(stats.FramesIn), "framesOut": byName(stats.FramesOut),
+			"connectionsTotal": stats.ConnectionsTotal,
+			"framesIn":         byName(stats.FramesIn), "framesOut": byName(stats.FramesOut),
 			"streams": stats.Streams, "events": stats.Events, "subscriptions": stats.Subscriptions,
 			"inFlight": stats.InFlight, "parked": stats.Parked, "groups": stats.Groups,
 		},
@@ -191,8 +192,9 @@ func (c *conn) stats() tcpStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return tcpStats{
-		RemoteEndPoint: c.nc.RemoteAddr().String(), LocalEndPoint: c.nc.LocalAddr().String(), ClientConnectionName: c.name,
-		TotalBytesSent: c.pulse.sentBytes.Load(), TotalBytesReceived: c.pulse.received.Load(), PendingSendBytes: len(c.out),
-		IsExternalConnection: true, IsSslConnection: c.srv.cfg.tls,
+		RemoteEndPoint: c.nc.RemoteAddr().String(), LocalEndPoint: c.nc.LocalAddr().String(),
+		ClientConnectionName: c.name, IsExternalConnection: true, IsSslConnection: c.srv.cfg.tls,
+		TotalBytesSent: c.pulse.sentBytes.Load(), TotalBytesReceived: c.pulse.received.Load(),
+		PendingSendBytes: len(c.out),
 	}
 }

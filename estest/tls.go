@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// WithTLS has the server take encrypted connections only, on both ports: TLS 1.2 or 1.3, as servers have from 20.6 on. Its
-// certificate is made when it starts, for localhost, the loopback addresses and the hosts that it listens at; see CertPool.
+// WithTLS has the server take encrypted connections only, on both ports: TLS 1.2 or 1.3, as servers have from 20.6 on.
+// Its certificate is made when it starts, for localhost, the loopback addresses and the hosts that it listens at; see
+// CertPool.
 func WithTLS() Option { return func(c *config) { c.tls = true } }
 
 // certLife is how long certificates are valid. They are never stored.
@@ -62,7 +63,8 @@ func (a *authority) issue(hosts []string) (tls.Certificate, error) {
 		return tls.Certificate{}, fmt.Errorf("estest: a key cannot be made: %w", err)
 	}
 	template := certTemplate(time.Now().UnixNano(), "eventstore-node")
-	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
@@ -98,8 +100,8 @@ func (s *Server) prepareTLS() error {
 	return nil
 }
 
-// CertPool returns what a client must trust, as the RootCAs of its tls.Config, to connect to this server or another one with
-// TLS in this process. It is nil without TLS.
+// CertPool returns what a client must trust, as the RootCAs of its tls.Config, to connect to this server or another one
+// with TLS in this process. It is nil without TLS.
 func (s *Server) CertPool() *x509.CertPool {
 	if s.authority == nil {
 		return nil

@@ -67,7 +67,8 @@ func TestTLSIsNotTrustedUnasked(t *testing.T) {
 	require.ErrorAs(t, err, &unknown)
 	_, err = getTLS(t, s.HTTPURL()+"/ping", nil)
 	require.ErrorAs(t, err, &unknown)
-	_, err = (&tls.Dialer{Config: &tls.Config{RootCAs: s.CertPool(), ServerName: "example.org"}}).DialContext(t.Context(), "tcp", s.Addr())
+	elsewhere := &tls.Dialer{Config: &tls.Config{RootCAs: s.CertPool(), ServerName: "example.org"}}
+	_, err = elsewhere.DialContext(t.Context(), "tcp", s.Addr())
 	var hostname x509.HostnameError
 	require.ErrorAs(t, err, &hostname)
 	plain := dial(t, s)

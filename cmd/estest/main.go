@@ -49,14 +49,16 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	}
 	flags.StringVar(&s.tcp, "tcp", "127.0.0.1:1113", "`host:port` for the TCP protocol")
 	flags.StringVar(&s.http, "http", "127.0.0.1:2113", "`host:port` for HTTP; empty for none")
-	flags.StringVar(&s.persona, "persona", string(estest.Persona5011), "server `version` to behave as: 5.0.11, 4.1.4 or 23.10")
+	flags.StringVar(&s.persona, "persona", string(estest.Persona5011),
+		"server `version` to behave as: 5.0.11, 4.1.4 or 23.10")
 	flags.BoolVar(&s.tls, "tls", false, "take encrypted connections only, with a certificate that is made at the start")
 	flags.StringVar(&s.caFile, "tls-ca", "", "`file` to write the certificate to that clients must trust; implies -tls")
-	flags.BoolVar(&s.projections, "projections", false, "run the system projections: $ce-, $et-, $streams and $category-")
+	flags.BoolVar(&s.projections, "projections", false,
+		"run the system projections: $ce-, $et-, $streams and $category-")
 	flags.BoolVar(&s.anonymous, "anonymous", false, "let clients without credentials into a 23.10 server")
 	var users []string
-	flags.Func("user", "`login:password[:group,group]` to add, or to change; may be repeated", func(value string) error {
-		users = append(users, value) // and looked at later: an error of this function would be shown with the password
+	flags.Func("user", "`login:password[:group,group]` to add, or to change; repeatable", func(value string) error {
+		users = append(users, value) // and looked at later: an error here would be shown with the password
 		return nil
 	})
 	flags.StringVar(&s.level, "log-level", "warn", "what to log: debug, info, warn or error")

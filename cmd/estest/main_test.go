@@ -113,7 +113,8 @@ func TestItSaysHowToConnect(t *testing.T) {
 }
 
 func TestUsersProjectionsAndAnonymousAccess(t *testing.T) {
-	s := start(t, "-persona", "23.10", "-anonymous", "-projections", "-user", "ann:secret:$admins,writers", "-user", "admin:other")
+	s := start(t, "-persona", "23.10", "-anonymous", "-projections",
+		"-user", "ann:secret:$admins,writers", "-user", "admin:other")
 	assert.Contains(t, s.said["TCP"], "tcp://admin:other@")
 	var user struct {
 		Data struct{ Groups []string }
@@ -175,7 +176,8 @@ func TestBadFlags(t *testing.T) {
 	defer taken.Close()
 	for _, args := range [][]string{
 		{"-tcp", "nowhere"}, {"-persona", "3.9"}, {"-log-level", "loud"}, {"-no-such-flag"}, {"surplus"}, {"-h"},
-		{"-tcp", taken.Addr().String()}, {"-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-tls-ca", "/no/such/dir/ca.pem"},
+		{"-tcp", taken.Addr().String()},
+		{"-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-tls-ca", "/no/such/dir/ca.pem"},
 		{"-user", "ann"}, {"-user", ":secret"}, {"-user", "ann:"},
 	} {
 		var stdout, stderr strings.Builder

@@ -42,13 +42,13 @@ function groupRow(g) {
 }
 
 function streamRow(s) {
-	const tr = row(cell(linkTo(s.name)), number(s.events), number(s.first), number(s.last), cell(s.deleted ? 'deleted' : ''));
+	const tr = row(cell(linkTo(s.name)), number(s.events), number(s.first), number(s.last), cell(s.deleted ? 'deleted' : '', 'tight'));
 	if (s.deleted) tr.className = 'gone';
 	return tr;
 }
 
 function eventRow(e) {
-	return row(number(e.position), cell(linkTo(e.stream)), number(e.number), cell(e.type), cell(e.created),
+	return row(number(e.position), cell(linkTo(e.stream)), number(e.number), cell(e.type), cell(e.created, 'tight'),
 		cell(e.data, 'data'), cell(e.metadata, 'data'));
 }
 

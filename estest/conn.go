@@ -17,7 +17,7 @@ import (
 const (
 	readBuffer     = 64 << 10
 	resumeReading  = 4 << 20 // the reader waits while more than this is to be sent: replies are never the reason
-	keptBuffer     = 256 << 10
+	keptBuffer     = 512 << 10
 	writeAtOnce    = 64 << 10 // so much is written even while the reader is about to add to it
 	lingerOnReject = 50 * time.Millisecond
 )

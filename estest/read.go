@@ -2,6 +2,7 @@ package estest
 
 import (
 	"errors"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -137,6 +138,15 @@ func (c *core) readPage(u *user, m *esproto.ReadStreamEvents, forward bool, read
 	return p
 }
 
+// pageSize is about how much a page of records takes, so that it is not copied while it grows.
+func pageSize(recs []*record) int {
+	n := 512
+	for _, r := range recs {
+		n += len(r.wire) + 32
+	}
+	return n
+}
+
 // sendPage encodes a page straight into what is sent.
 func (c *conn) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks bool) {
 	for _, r := range p.recs {
@@ -146,6 +156,7 @@ func (c *conn) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks b
 		}
 	}
 	c.send(reply, f.id, func(b []byte) []byte {
+		b = slices.Grow(b, pageSize(p.recs))
 		for _, r := range p.recs {
 			event, link, _ := c.core.resolveFor(f.user, r, resolveLinks)
 			b = c.appendIndexed(b, event, link)

@@ -1,6 +1,8 @@
 package estest
 
 import (
+	"slices"
+
 	"math"
 	"sort"
 
@@ -114,6 +116,7 @@ func (c *conn) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolveL
 
 // appendPositioned appends the events of a page of $all, whose links u may follow.
 func (c *conn) appendPositioned(b []byte, u *user, recs []*record, resolveLinks bool) []byte {
+	b = slices.Grow(b, pageSize(recs))
 	for _, r := range recs {
 		event, link, _ := c.core.resolveFor(u, r, resolveLinks)
 		b = esproto.AppendPositionedEvent(b, 3, c.wire(event), c.wire(link), r.commit, r.prepare, c.core.persona.style)

@@ -3,6 +3,7 @@ package eventstore_test
 import (
 	"encoding/json"
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -185,4 +186,17 @@ func BenchmarkUnmarshal(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What the marshaler allocates: the metadata of an event; of a message itself with its two channels and its map, of payload
+// and metadata a copy each.
+func TestMarshalerAllocations(t *testing.T) {
+	var m eventstore.DefaultMarshaler
+	msg := newMessage(strings.Repeat("x", 256))
+	data, err := m.Marshal("topic", msg)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, err = m.Marshal("topic", msg) }), 1.0)
+	event := &esclient.Event{Type: data.Type, Data: data.Data, Metadata: data.Metadata}
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, err = m.Unmarshal("topic", event) }), 6.0)
+	require.NoError(t, err)
 }

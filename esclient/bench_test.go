@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -27,6 +28,7 @@ type benchPeer struct {
 }
 
 func newBenchClient(b testing.TB, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte) *esclient.Client {
+	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	p := &benchPeer{l: l, answer: answer}
@@ -85,14 +87,18 @@ func (p *benchPeer) talk(nc net.Conn) {
 	}
 }
 
+// appendClient is a client of a peer that has written everything at once.
+func appendClient(tb testing.TB) *esclient.Client {
+	reply := (&esproto.WriteEventsCompletedView{LastEventNumber: 7}).Append(nil, esproto.Explicit)
+	return newBenchClient(tb, func(_ esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
+		return esproto.AppendFrame(out, esproto.CmdWriteEventsCompleted, id, reply)
+	})
+}
+
 func BenchmarkAppend(b *testing.B) {
 	for _, inFlight := range []int{1, 256} {
-		b.Run(map[int]string{1: "1 in flight", 256: "256 in flight"}[inFlight], func(b *testing.B) {
-			reply := (&esproto.WriteEventsCompletedView{LastEventNumber: 7}).Append(nil, esproto.Explicit)
-			c := newBenchClient(b, func(_ esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
-				return esproto.AppendFrame(out, esproto.CmdWriteEventsCompleted, id, reply)
-			})
-			ctx, data := context.Background(), make([]byte, 256)
+		b.Run(fmt.Sprint(inFlight, " in flight"), func(b *testing.B) {
+			c, ctx, data := appendClient(b), context.Background(), make([]byte, 256)
 			require.NoError(b, c.Connect(ctx))
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -112,55 +118,59 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+func benchRecord(number int64, id esproto.GUID) []byte {
+	return (&esproto.RecordView{
+		StreamID: "orders", EventNumber: number, EventID: id[:], EventType: "benchmarked", Data: make([]byte, 256),
+	}).Append(nil, esproto.Explicit)
+}
+
 // pushed holds frames of events that can be told apart, as long as the ledger of the client remembers.
-func pushed(b *testing.B, id esproto.CorrelationID) (frames []byte, each int) {
-	b.Helper()
-	const count = 4 * esclient.DefaultRememberAcked
-	for n := range count {
+func pushed(id esproto.CorrelationID) (frames [][]byte) {
+	for n := range uint64(4 * esclient.DefaultRememberAcked) {
 		var event esproto.GUID
-		binary.LittleEndian.PutUint64(event[:], uint64(n))
-		record := esproto.RecordView{
-			StreamID: "orders", EventNumber: int64(1<<20 + n), EventID: event[:], EventType: "benchmarked", Data: make([]byte, 256),
-		}
-		frames = esproto.AppendFrame(frames, esproto.CmdPersistentSubscriptionStreamEventAppeared, id,
-			esproto.AppendPersistentEvent(nil, record.Append(nil, esproto.Explicit), nil, 0, esproto.Explicit))
-		each = len(frames) / (n + 1)
-		require.Zero(b, len(frames)%(n+1), "frames of different lengths")
+		binary.LittleEndian.PutUint64(event[:], n)
+		frames = append(frames, esproto.AppendFrame(nil, esproto.CmdPersistentSubscriptionStreamEventAppeared, id,
+			esproto.AppendPersistentEvent(nil, benchRecord(int64(n), event), nil, 0, esproto.Explicit)))
 	}
-	return frames, each
+	return frames
+}
+
+// groupSubscriber is that of a peer that pushes an event for each that was acked.
+func groupSubscriber(tb testing.TB, inFlight int) *esclient.PersistentSubscription {
+	confirmation, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{SubscriptionId: proto.String("orders::g")})
+	require.NoError(tb, err)
+	var (
+		frames [][]byte
+		next   int
+		ids    []esproto.GUID
+	)
+	push := func(out []byte, n int) []byte {
+		for range n {
+			out = append(out, frames[next%len(frames)]...)
+			next++
+		}
+		return out
+	}
+	c := newBenchClient(tb, func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte {
+		switch cmd {
+		case esproto.CmdConnectToPersistentSubscription:
+			frames = pushed(id)
+			return push(esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, confirmation), inFlight)
+		case esproto.CmdPersistentSubscriptionAckEvents:
+			_, ids, _ = esproto.DecodeAck(payload, ids[:0])
+			return push(out, len(ids))
+		}
+		return out
+	})
+	p, err := c.ConnectPersistent(context.Background(), "orders", "g", esclient.PersistentOptions{InFlight: inFlight})
+	require.NoError(tb, err)
+	return p
 }
 
 func BenchmarkPersistent(b *testing.B) {
-	confirmation, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{SubscriptionId: proto.String("orders::g")})
-	require.NoError(b, err)
 	for _, inFlight := range []int{10, 200} {
-		b.Run(map[int]string{10: "10 in flight", 200: "200 in flight"}[inFlight], func(b *testing.B) {
-			var (
-				frames     []byte
-				each, next int
-				ids        []esproto.GUID
-			)
-			push := func(out []byte, n int) []byte {
-				for range n {
-					out = append(out, frames[next:next+each]...)
-					next = (next + each) % len(frames)
-				}
-				return out
-			}
-			c := newBenchClient(b, func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte {
-				switch cmd {
-				case esproto.CmdConnectToPersistentSubscription:
-					frames, each = pushed(b, id)
-					return push(esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, confirmation), inFlight)
-				case esproto.CmdPersistentSubscriptionAckEvents:
-					_, ids, _ = esproto.DecodeAck(payload, ids[:0])
-					return push(out, len(ids))
-				}
-				return out
-			})
-			ctx := context.Background()
-			p, err := c.ConnectPersistent(ctx, "orders", "g", esclient.PersistentOptions{InFlight: inFlight})
-			require.NoError(b, err)
+		b.Run(fmt.Sprint(inFlight, " in flight"), func(b *testing.B) {
+			p, ctx := groupSubscriber(b, inFlight), context.Background()
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
@@ -176,26 +186,19 @@ func BenchmarkPersistent(b *testing.B) {
 	}
 }
 
-func volatileFrame(id esproto.CorrelationID, number uint64) []byte {
-	event := esproto.GUID{1}
-	record := esproto.RecordView{
-		StreamID: "orders", EventNumber: int64(number), EventID: event[:], EventType: "benchmarked", Data: make([]byte, 256),
-	}
-	return esproto.AppendFrame(nil, esproto.CmdStreamEventAppeared, id,
-		esproto.AppendStreamEventAppeared(nil, record.Append(nil, esproto.Explicit), nil, 7, 7, esproto.Explicit))
-}
-
-// BenchmarkVolatile has the peer push as many events as the client has taken, which it says by a ping.
-func BenchmarkVolatile(b *testing.B) {
+// volatileSubscriber returns what takes the next event from a peer that pushes as many as the client has taken, which it
+// says by a ping.
+func volatileSubscriber(tb testing.TB) (next func() error) {
 	const ahead = 1000
 	confirmation, err := proto.Marshal(&esproto.SubscriptionConfirmation{
 		LastCommitPosition: proto.Int64(0), LastEventNumber: proto.Int64(-1),
 	})
-	require.NoError(b, err)
+	require.NoError(tb, err)
+	const first = uint64(1) << 28 // and up to 1 << 35 all take as many bytes
 	var (
 		frame  []byte
 		at     int // of the event's number in the frame
-		number uint64
+		number = first
 	)
 	push := func(out []byte) []byte {
 		for range ahead {
@@ -205,12 +208,12 @@ func BenchmarkVolatile(b *testing.B) {
 		}
 		return out
 	}
-	c := newBenchClient(b, func(cmd esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
+	c := newBenchClient(tb, func(cmd esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
 		switch cmd {
 		case esproto.CmdSubscribeToStream:
-			number = 1 << 28 // and up to 1 << 35 all take as many bytes
-			frame = volatileFrame(id, number)
-			at = bytes.Index(frame, binary.AppendUvarint(nil, number))
+			frame = esproto.AppendFrame(nil, esproto.CmdStreamEventAppeared, id, esproto.AppendStreamEventAppeared(
+				nil, benchRecord(int64(first), esproto.GUID{1}), nil, 7, 7, esproto.Explicit))
+			at = bytes.Index(frame, binary.AppendUvarint(nil, first))
 			return push(push(esproto.AppendFrame(out, esproto.CmdSubscriptionConfirmation, id, confirmation)))
 		case esproto.CmdPing:
 			return push(esproto.AppendFrame(out, esproto.CmdPong, id, nil))
@@ -219,18 +222,25 @@ func BenchmarkVolatile(b *testing.B) {
 	})
 	ctx := context.Background()
 	s, err := c.SubscribeVolatile(ctx, "orders", esclient.VolatileOptions{})
-	require.NoError(b, err)
-	defer s.Stop()
+	require.NoError(tb, err)
+	tb.Cleanup(s.Stop)
+	taken := 0
+	return func() error {
+		_, err := s.Next(ctx)
+		if taken++; err == nil && taken%ahead == 0 {
+			_, err = c.Ping(ctx)
+		}
+		return err
+	}
+}
+
+func BenchmarkVolatile(b *testing.B) {
+	next := volatileSubscriber(b)
 	b.ReportAllocs()
 	b.ResetTimer()
-	for n := range b.N {
-		if _, err := s.Next(ctx); err != nil {
+	for range b.N {
+		if err := next(); err != nil {
 			b.Fatal(err)
-		}
-		if n%ahead == ahead-1 {
-			if _, err := c.Ping(ctx); err != nil {
-				b.Fatal(err)
-			}
 		}
 	}
 }

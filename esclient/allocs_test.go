@@ -1,0 +1,52 @@
+package esclient_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// TestAllocations holds what operations allocate from end to end; see TestReadsAllocateByThePage, too. The peer's next to
+// nothing is counted.
+func TestAllocations(t *testing.T) {
+	ctx, data := context.Background(), make([]byte, 256)
+	writer := appendClient(t)
+	group, volatile := groupSubscriber(t, 200), volatileSubscriber(t)
+	for _, tt := range []struct {
+		name string
+		most float64
+		do   func() error
+	}{
+		{"append", 3, func() error {
+			_, err := writer.Append(ctx, "orders", esclient.Any, esclient.EventData{Type: "t", Data: data})
+			return err
+		}},
+		{"event of a volatile subscription", 2.1, volatile},
+		{"event of a group, acked", 2.1, func() error {
+			e, err := group.Next(ctx)
+			if err != nil {
+				return err
+			}
+			return group.Ack(e)
+		}},
+	} {
+		const batch = 1000
+		for range batch { // connections and buffers
+			require.NoError(t, tt.do(), tt.name)
+		}
+		var err error
+		n := testing.AllocsPerRun(5, func() {
+			for range batch {
+				if e := tt.do(); e != nil {
+					err = e
+				}
+			}
+		})
+		require.NoError(t, err, tt.name)
+		assert.LessOrEqual(t, n/batch, tt.most, tt.name)
+	}
+}

@@ -181,6 +181,11 @@ func TestBadNamesNameTheArgument(t *testing.T) {
 			_, err := c.SetStreamMetadata(ctx, s, esclient.Any, esclient.StreamMetadata{})
 			return err
 		},
+		"read event": func(s string) error {
+			_, err := c.ReadEvent(ctx, s, 0, esclient.ReadEventOptions{})
+			return err
+		},
+		"read page": func(s string) error { _, err := c.ReadStreamPage(ctx, s, esclient.ReadOptions{}); return err },
 		"read": func(s string) error {
 			for _, err := range c.ReadStream(ctx, s, esclient.ReadOptions{}) {
 				return err

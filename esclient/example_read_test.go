@@ -174,6 +174,24 @@ func ExampleEvent_JSON() {
 	// Output: 12
 }
 
+// An event that is kept for long is copied, so that the page it came in can go.
+func ExampleEvent_Clone() {
+	client, closeAll := exampleOrders()
+	defer closeAll()
+
+	var placed *esclient.Event
+	for event, err := range client.ReadStream(context.Background(), "order-1", esclient.ReadOptions{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if event.Type == "placed" {
+			placed = event.Clone()
+		}
+	}
+	fmt.Printf("%s\n", placed.Data)
+	// Output: {"total":12}
+}
+
 // exampleFiltering stands for a client of an EventStore from 20.6 on, which knows filters.
 func exampleFiltering() (c *esclient.Client, closeAll func()) {
 	srv, err := estest.Start(estest.WithPersona(estest.Persona2310))

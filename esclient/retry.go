@@ -47,7 +47,7 @@ type attempts struct {
 	conn     *engine.Conn // of the latest attempt; nil before the first
 	failed   int
 	retries  int
-	notReady int // how often in a row a node was not ready
+	notReady int // how often a node was not ready, since another was looked for
 	delays   *backoff.ExponentialBackOff
 	unknown  error        // why an earlier attempt may have taken place; nil if none may have
 	on       *engine.Conn // the connection that attempt was made on
@@ -205,7 +205,7 @@ func (a *attempts) judgeNotHandled(conn *engine.Conn, e *engine.NotHandledError)
 	return true, true
 }
 
-// notReadyLimit is how often in a row a node may say that it is not ready until another is looked for: it may have lost
+// notReadyLimit is how often an operation is told that the node is not ready until another is looked for: it may have lost
 // its cluster, which goes on without it.
 const notReadyLimit = 3
 

@@ -35,7 +35,7 @@ func (c *core) take(recs []*record) {
 // forgetLog empties the log. Nobody is told: whoever reads from it must be cut off.
 func (c *core) forgetLog() {
 	clear(c.streams)
-	c.log, c.end, c.lastCommit = nil, firstPosition, -1
+	c.log, c.end, c.lastCommit, c.defaults = nil, firstPosition, -1, parseDefaults(nil)
 	c.ids.clear()
 }
 

@@ -108,6 +108,21 @@ func TestFollowersSendToTheLeaderWhatDemandsIt(t *testing.T) {
 	}
 }
 
+func TestNodesShareUsersAndProjections(t *testing.T) {
+	c := estest.RunCluster(t, 3, estest.WithProjections())
+	res := request(t, http.MethodPost, c.Node(1).HTTPURL()+"/users", admin, `{"loginName":"jane","password":"secret","fullName":"Jane"}`)
+	require.Equal(t, http.StatusCreated, res.StatusCode)
+	p := connectAs(t, c.Node(2), &esproto.Credentials{Login: "jane", Password: "secret"})
+	p.mustAppend(nil, "order-1", newEvent("placed", "1"))
+	require.NoError(t, c.Elect(1))
+	connect(t, c.Node(0)).mustAppend(admin, "order-2", newEvent("placed", "2"))
+	for i := range c.Size() {
+		page := connect(t, c.Node(i)).read(admin, "$ce-order", 0, 10, true)
+		assert.Equal(t, []string{"1", "2"}, data(page), "node %d: each event is linked once", i)
+	}
+	p.ask(esproto.CmdPing, nil, nil, &esproto.IdentifyClient{}) // no log was cut off: the connection has lasted
+}
+
 // member is what the gossip of all versions says of a node, as far as tests look at it.
 type member struct {
 	State           string

@@ -59,6 +59,7 @@ func (n *node) joins() {
 	n.cluster.mu.Lock()
 	defer n.cluster.mu.Unlock()
 	n.core.instance = uuid.NewString()
+	n.core.loadDefaults()
 	n.up, n.addr, n.web = true, n.srv.Addr(), n.srv.HTTPAddr()
 	n.cluster.settle()
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // Ack tells the server that the events are dealt with. It does not wait for anything: acks are gathered, see
-// PersistentOptions.AckDelay, and the server does not reply to them. While there is no connection they are kept and sent
-// when the server delivers the events again. Events that were settled before are ignored. The error is the one that
-// ended the subscription; the server then delivers the events again.
+// PersistentOptions.AckDelay, and the server does not reply to them. While there is no connection they are kept and
+// sent when the server delivers the events again. Events that were settled before are ignored. The error is the one
+// that ended the subscription; the server then delivers the events again.
 func (p *PersistentSubscription) Ack(events ...*Event) error {
 	return p.settle(acked, events)
 }

@@ -30,22 +30,23 @@ const (
 	defaultConnectionName    = "watermill-eventstore"
 )
 
-// Config says how a Client connects and works. Address, Gossip or Discoverer is all that is needed; ParseConnectionString
-// makes a Config from a string, which may then be changed, and String prints it without the password.
+// Config says how a Client connects and works. Address, Gossip or Discoverer is all that is needed;
+// ParseConnectionString makes a Config from a string, which may then be changed, and String prints it without the
+// password.
 type Config struct {
 	// Address is the host:port of a node; without a port it is DefaultPort. It is not used where Discoverer is set.
 	Address string
-	// Gossip, if not nil, has the node found by asking the nodes of a cluster; it wins over Address. Its SecureTCP follows
-	// TLS, and where it has TLS but no Credentials, those below are sent.
+	// Gossip, if not nil, has the node found by asking the nodes of a cluster; it wins over Address. Its SecureTCP
+	// follows TLS, and where it has TLS but no Credentials, those below are sent.
 	Gossip *discovery.GossipConfig
-	// Discoverer, if not nil, finds the node to connect to; see package discovery. It wins over Gossip and Address. If it
-	// has a method MapEndpoint, as discovery.Gossip does, that is applied to the leader that another node names.
+	// Discoverer, if not nil, finds the node to connect to; see package discovery. It wins over Gossip and Address. If
+	// it has a method MapEndpoint, as discovery.Gossip does, that is applied to the leader that another node names.
 	Discoverer discovery.Discoverer
 	// TLS, if not nil, has the connection encrypted. The server's certificate is verified unless the configuration says
 	// otherwise; without a ServerName it must be that of the host.
 	TLS *tls.Config
-	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's. New reads it,
-	// where TLS is set without RootCAs, and uses it for Gossip in the same way.
+	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's. New reads
+	// it, where TLS is set without RootCAs, and uses it for Gossip in the same way.
 	TLSCAFile string
 	// HTTPEndpoint is where Client.Management finds the server's HTTP interface: host:port, or a URL that begins with
 	// http:// or https://. The default follows from Gossip or Address; see there.
@@ -93,9 +94,9 @@ type Config struct {
 	SubscriptionBufferSize int
 	PersistentInFlight     int
 
-	// Logger is told of connections, made at Info and lost at Warn, of refused credentials at Error, of subscriptions that
-	// end by themselves at Warn and that are dropped at Info, and at Debug of operations that are tried again and of the
-	// course of subscriptions. The default is none.
+	// Logger is told of connections, made at Info and lost at Warn, of refused credentials at Error, of subscriptions
+	// that end by themselves at Warn and that are dropped at Info, and at Debug of operations that are tried again and
+	// of the course of subscriptions. The default is none.
 	Logger *slog.Logger
 	// Hooks are told what happens in the client.
 	Hooks []Hook

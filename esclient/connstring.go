@@ -22,12 +22,12 @@ import (
 //	tcp://user:password@host:1113?heartbeatTimeout=500&tls=true
 //	ConnectTo=tcp://user:password@host:1113; HeartBeatTimeout=500; UseSslConnection=true
 //
-// The scheme is tcp, tls for an encrypted connection, or discover for the DNS name and gossip port of a cluster. Names of
-// settings are those of the reference client; case and spaces in them do not matter. Times are milliseconds, or have a
-// unit, as in 2s.
+// The scheme is tcp, tls for an encrypted connection, or discover for the DNS name and gossip port of a cluster. Names
+// of settings are those of the reference client; case and spaces in them do not matter. Times are milliseconds, or have
+// a unit, as in 2s.
 //
 //	ConnectTo                       where to connect to, in the second form
-//	GossipSeeds                     host:port,host:port of a cluster's HTTP endpoints, or URLs of them; wins over ConnectTo
+//	GossipSeeds                     host:port,host:port of a cluster's HTTP endpoints, or URLs; wins over ConnectTo
 //	ClusterDNS, GossipPort          the name of a cluster and the port of its gossip, as in discover://name:port
 //	NodePreference                  leader, follower, readonlyreplica or random, in a cluster
 //	GossipTimeout                   for each node asked
@@ -43,7 +43,7 @@ import (
 //	TLSVerify, ValidateServer       false accepts any certificate
 //	TLSServerName, TargetHost       the name that the certificate must be for, if not the host's
 //	TLSCAFile                       certificates, PEM, of the authorities to trust instead of the system's
-//	HTTPEndpoint                    host:port of the HTTP interface, for Client.Management, or a URL such as https://host:2113
+//	HTTPEndpoint                    host:port, or https://host:port, of the HTTP interface, for Client.Management
 //
 // Settings of the reference client that mean nothing here are checked and ignored: VerboseLogging, MaxQueueSize,
 // MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod, QueueTimeout,
@@ -215,7 +215,8 @@ func (p *connStringParser) set(name, value string) error {
 		return err
 	case "gossipseeds":
 		return p.gossipSeeds(name, value)
-	case "nodepreference", "gossiptimeout", "gossiptls", "gossipovertls", "clusterdns", "gossipport", "externalgossipport":
+	case "nodepreference", "gossiptimeout", "gossiptls", "gossipovertls",
+		"clusterdns", "gossipport", "externalgossipport":
 		return p.setGossip(name, value)
 	case "defaultusercredentials":
 		login, password, ok := strings.Cut(value, ":")
@@ -359,7 +360,9 @@ func (p *connStringParser) gossipSeeds(name, value string) error {
 		p.seeds = append(p.seeds, e)
 	}
 	if len(schemes) > 1 {
-		return &ConfigError{Setting: name, Reason: "has seeds by http://, by https:// or by neither: all must be of one kind"}
+		return &ConfigError{
+			Setting: name, Reason: "has seeds by http://, by https:// or by neither: all must be of one kind",
+		}
 	}
 	p.seedsByTLS = schemes["https"]
 	p.seedsByURL = !schemes[""]

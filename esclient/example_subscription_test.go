@@ -274,8 +274,8 @@ func ExampleClient_UpdatePersistent() {
 	settings.ReadBatchSize = settings.BufferSize
 	fmt.Println(client.UpdatePersistent(ctx, "orders", "invoices", settings))
 	// Output:
-	// <nil>
-	// esclient: invalid argument: PersistentSettings.ReadBatchSize: 500 is not less than BufferSize, 500: the server would never read
+	// <nil> esclient: invalid argument: PersistentSettings.ReadBatchSize: 500 is not less than BufferSize, 500: the
+	// server would never read
 }
 
 // A group that is deleted is gone with its checkpoint and its parked events.

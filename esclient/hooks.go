@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Hook is told what happens in a client, for metrics, traces and logs. It implements any of the interfaces below; a Hook
-// that implements none is refused by Config.Validate. What no Hook wants to know costs nothing.
+// Hook is told what happens in a client, for metrics, traces and logs. It implements any of the interfaces below; a
+// Hook that implements none is refused by Config.Validate. What no Hook wants to know costs nothing.
 //
 // No lock is held when a hook is called. Hooks of the connection are called by a goroutine of the client, one after the
-// other; one that takes long delays the next connection, but never the reading of frames or the answering of heartbeats.
-// Hooks of operations and subscriptions are called by the goroutine that uses the client, and so by many at the same
-// time; only what happens to a persistent subscription unasked is told by a goroutine of the client.
+// other; one that takes long delays the next connection, but never the reading of frames or the answering of
+// heartbeats. Hooks of operations and subscriptions are called by the goroutine that uses the client, and so by many at
+// the same time; only what happens to a persistent subscription unasked is told by a goroutine of the client.
 type Hook any
 
 // ConnectionInfo is what the hooks of the connection are told. Fields that do not apply are zero.
@@ -110,8 +110,8 @@ type DroppedHook interface{ OnDropped(SubscriptionInfo) }
 // CaughtUpHook is told that a Subscription has delivered all that was there; see Subscription.CaughtUp.
 type CaughtUpHook interface{ OnCaughtUp(SubscriptionInfo) }
 
-// FellBehindHook is told that a Subscription which had caught up does not receive events as they come any more, for Err;
-// see Subscription.FellBehind.
+// FellBehindHook is told that a Subscription which had caught up does not receive events as they come any more, for
+// Err; see Subscription.FellBehind.
 type FellBehindHook interface{ OnFellBehind(SubscriptionInfo) }
 
 // SubscriptionEndedHook is told, last of all, that a subscription has ended, with what its method Err returns.

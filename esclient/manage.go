@@ -26,9 +26,9 @@ const DefaultHTTPPort = discovery.DefaultGossipPort
 // was parked, and manages users. Client.Management makes one. All methods may be called by any number of goroutines at
 // once.
 //
-// Requests act for the user of WithCredentials, or else of Config.Credentials. Each has a connection of its own, so there
-// is nothing to close. None is repeated, other than at the next node of a cluster where one could not be reached. A node
-// may take Config.OperationTimeout to answer.
+// Requests act for the user of WithCredentials, or else of Config.Credentials. Each has a connection of its own, so
+// there is nothing to close. None is repeated, other than at the next node of a cluster where one could not be reached.
+// A node may take Config.OperationTimeout to answer.
 //
 // Errors are *OperationErrors; what came over HTTP is an *HTTPError within.
 type Management struct {
@@ -76,7 +76,8 @@ func (e *HTTPError) Unwrap() error { return e.Err }
 
 // safeToRetry reports whether the request had no effect.
 func (e *HTTPError) safeToRetry() bool {
-	return e.Status == http.StatusServiceUnavailable || e.Status == 0 && (e.Method == http.MethodGet || unreachable(e.Err))
+	return e.Status == http.StatusServiceUnavailable ||
+		e.Status == 0 && (e.Method == http.MethodGet || unreachable(e.Err))
 }
 
 // unreachable reports whether the request was not even sent.
@@ -92,8 +93,8 @@ const (
 
 // Management returns the management of the server that the client is of. It needs to know where its HTTP interface is:
 // from Config.HTTPEndpoint, from the seeds of Config.Gossip, or from Config.Address, whose host it takes with
-// DefaultHTTPPort. Where that leads nowhere, the error is a *ConfigError. It is reached by HTTPS if Config.TLS is set, for
-// a cluster if Gossip.TLS is, and where HTTPEndpoint says so.
+// DefaultHTTPPort. Where that leads nowhere, the error is a *ConfigError. It is reached by HTTPS if Config.TLS is set,
+// for a cluster if Gossip.TLS is, and where HTTPEndpoint says so.
 func (c *Client) Management() (*Management, error) {
 	m := &Management{c: c}
 	tlsConfig, err := m.locate(&c.cfg)
@@ -146,13 +147,17 @@ func (m *Management) locate(cfg *Config) (*tls.Config, error) {
 			tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 	case cfg.Discoverer != nil:
-		return nil, &ConfigError{Setting: "HTTPEndpoint", Reason: "is missing: a Discoverer does not tell where the HTTP interface is"}
+		return nil, &ConfigError{
+			Setting: "HTTPEndpoint", Reason: "is missing: a Discoverer does not tell where the HTTP interface is",
+		}
 	case cfg.Gossip != nil:
 		seeds, tlsConfig = cfg.Gossip.Seeds, cfg.Gossip.TLS
 	default:
 		endpoint, err := discovery.ParseEndpoint(cfg.Address)
 		if err != nil {
-			return nil, &ConfigError{Setting: "Address", Value: withoutUser(cfg.Address), Reason: "is not host:port", Err: err}
+			return nil, &ConfigError{
+				Setting: "Address", Value: withoutUser(cfg.Address), Reason: "is not host:port", Err: err,
+			}
 		}
 		seeds = append(seeds, discovery.Endpoint{Host: endpoint.Host})
 	}
@@ -167,8 +172,8 @@ func (m *Management) locate(cfg *Config) (*tls.Config, error) {
 	return tlsConfig, nil
 }
 
-// parseHTTPEndpoint reads host:port, with or without http:// or https:// in front. Its errors do not quote what may hold
-// a password.
+// parseHTTPEndpoint reads host:port, with or without http:// or https:// in front. Its errors do not quote what may
+// hold a password.
 func parseHTTPEndpoint(s string) (scheme string, e discovery.Endpoint, err error) {
 	rest := s
 	if before, after, ok := strings.Cut(s, "://"); ok {
@@ -179,7 +184,9 @@ func parseHTTPEndpoint(s string) (scheme string, e discovery.Endpoint, err error
 			return scheme, e, nil
 		}
 	}
-	return "", e, &ConfigError{Setting: "HTTPEndpoint", Value: withoutUser(s), Reason: "is not host:port, or a URL such as https://host:2113"}
+	return "", e, &ConfigError{
+		Setting: "HTTPEndpoint", Value: withoutUser(s), Reason: "is not host:port, or a URL such as https://host:2113",
+	}
 }
 
 // get asks for what is at a path and reads it into answer.
@@ -220,7 +227,9 @@ func (m *Management) do(ctx context.Context, method, path string, body, answer a
 	return err
 }
 
-func (m *Management) ask(ctx context.Context, method, address string, creds *Credentials, payload []byte, answer any) error {
+func (m *Management) ask(
+	ctx context.Context, method, address string, creds *Credentials, payload []byte, answer any,
+) error {
 	failed := &HTTPError{Method: method, URL: address}
 	ctx, cancel := context.WithTimeoutCause(ctx, m.c.cfg.OperationTimeout, ErrOperationTimeout)
 	defer cancel()

@@ -95,10 +95,10 @@ func (m *Management) Group(ctx context.Context, stream, group string) (GroupInfo
 	return answer.info(), nil
 }
 
-// ReplayParked has the group deliver parked events again: at most limit, the oldest first, or all where limit is 0. They
-// are delivered as those of the parked stream, so Event.Original is the entry there and the event itself has its own
-// stream and number. Whoever may not administer groups gets ErrAccessDenied. The error is ErrGroupNotFound if there is
-// no such group.
+// ReplayParked has the group deliver parked events again: at most limit, the oldest first, or all where limit is 0.
+// They are delivered as those of the parked stream, so Event.Original is the entry there and the event itself has its
+// own stream and number. Whoever may not administer groups gets ErrAccessDenied. The error is ErrGroupNotFound if there
+// is no such group.
 //
 // A limit takes a server from 20.6 on, otherwise the error is ErrNotSupported, and the right to read the parked stream.
 func (m *Management) ReplayParked(ctx context.Context, stream, group string, limit int64) error {
@@ -119,9 +119,9 @@ func (m *Management) ReplayParked(ctx context.Context, stream, group string, lim
 	return groupError("replay parked events", stream, group, m.post(ctx, path, struct{}{}))
 }
 
-// replayUpTo returns the query that limits a replay. It is empty where there is nothing to replay. What the server takes
-// is no count but the number, in the parked stream, of the first event that is to stay there; one that lies before its
-// beginning would bring back what was replayed already.
+// replayUpTo returns the query that limits a replay. It is empty where there is nothing to replay. What the server
+// takes is no count but the number, in the parked stream, of the first event that is to stay there; one that lies
+// before its beginning would bring back what was replayed already.
 func (m *Management) replayUpTo(ctx context.Context, stream, group string, limit int64) (query string, err error) {
 	switch major, err := m.serverMajor(ctx); {
 	case err != nil:
@@ -253,7 +253,8 @@ func (g *groupJSON) info() GroupInfo {
 		connection := GroupConnection{
 			From: c.From, Username: c.Username, ConnectionName: c.ConnectionName,
 			AverageItemsPerSecond: c.AverageItemsPerSecond, TotalItemsProcessed: c.TotalItemsProcessed,
-			ItemsSinceLastMeasurement: c.CountSinceLastMeasurement, AvailableSlots: c.AvailableSlots, InFlight: c.InFlightMessages,
+			ItemsSinceLastMeasurement: c.CountSinceLastMeasurement,
+			AvailableSlots:            c.AvailableSlots, InFlight: c.InFlightMessages,
 		}
 		for _, s := range c.ExtraStatistics {
 			if connection.Latencies == nil {

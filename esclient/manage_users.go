@@ -52,8 +52,8 @@ func (m *Management) User(ctx context.Context, login string) (User, error) {
 	return answer.Data.user(), nil
 }
 
-// CreateUser makes a user, by its Login, FullName and Groups. Only administrators may do that. The error is ErrUserExists
-// if there is one of that login with another password; one that has the same password is left as it is.
+// CreateUser makes a user, by its Login, FullName and Groups. Only administrators may do that. The error is
+// ErrUserExists if there is one of that login with another password; one that has the same password is left as it is.
 func (m *Management) CreateUser(ctx context.Context, u User, password string) error {
 	if err := validateUser(u.Login, password); err != nil {
 		return err
@@ -117,8 +117,8 @@ func (m *Management) EnableUser(ctx context.Context, login string) error {
 	return m.commandUser(ctx, "enable user", login, "/command/enable")
 }
 
-// DisableUser keeps a user from logging in. Connections that have authenticated before go on. Only administrators may do
-// that.
+// DisableUser keeps a user from logging in. Connections that have authenticated before go on. Only administrators may
+// do that.
 func (m *Management) DisableUser(ctx context.Context, login string) error {
 	return m.commandUser(ctx, "disable user", login, "/command/disable")
 }
@@ -192,6 +192,7 @@ type userJSON struct {
 
 func (u *userJSON) user() User {
 	return User{
-		Login: u.LoginName, FullName: u.FullName, Groups: u.Groups, Disabled: u.Disabled, LastUpdated: serverTime(u.DateLastUpdated),
+		Login: u.LoginName, FullName: u.FullName, Groups: u.Groups, Disabled: u.Disabled,
+		LastUpdated: serverTime(u.DateLastUpdated),
 	}
 }

@@ -64,8 +64,8 @@ func (a *attempts) reopens(ctx context.Context, conn *engine.Conn, err error) bo
 	return again
 }
 
-// droppedWithoutFault reports whether the server ended the subscription for a reason that the subscriber need do nothing
-// about.
+// droppedWithoutFault reports whether the server ended the subscription for a reason that the subscriber need do
+// nothing about.
 func droppedWithoutFault(err error) bool {
 	var e *SubscriptionDroppedError
 	return errors.As(err, &e) && e.condition() == nil

@@ -9,8 +9,8 @@ import (
 
 // ParkedEvent is an event that a group has given up.
 type ParkedEvent struct {
-	// Event is the event that was parked. Its Link is the entry in the group's parked stream, or, where Unresolved tells
-	// that the event is gone, it is that entry itself.
+	// Event is the event that was parked. Its Link is the entry in the group's parked stream, or, where Unresolved
+	// tells that the event is gone, it is that entry itself.
 	Event *Event
 	// Reason is why: that of Nack, with the server's word in front, or the server's own.
 	Reason string
@@ -58,5 +58,7 @@ func parkedEvent(e *Event) ParkedEvent {
 	if e.Original().MetadataJSON(&note) != nil {
 		return ParkedEvent{Event: e, Number: -1} // not by a server's hand
 	}
-	return ParkedEvent{Event: e, Reason: note.Reason, Added: serverTime(note.Added), Number: note.SubscriptionEventNumber}
+	return ParkedEvent{
+		Event: e, Reason: note.Reason, Added: serverTime(note.Added), Number: note.SubscriptionEventNumber,
+	}
 }

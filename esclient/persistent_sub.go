@@ -31,9 +31,9 @@ type PersistentOptions struct {
 	// AckDelay is the longest that an ack waits for others to be sent with it; 0 means DefaultAckDelay. Acks are sent
 	// earlier when the consumer has nothing left to do, or when half of InFlight has gathered.
 	AckDelay time.Duration
-	// RememberAcked is how many settled events are remembered, so that those which the server delivers again after
-	// a lost connection or a restart, are settled again instead of being handed out twice; 0 means
-	// DefaultRememberAcked, or InFlight if that is more. The group's CheckpointMaxCount is how far back a server goes after a restart.
+	// RememberAcked is how many settled events are remembered, so that those which the server delivers again after a
+	// lost connection or a restart, are settled again instead of being handed out twice; 0 means DefaultRememberAcked,
+	// or InFlight if that is more. The group's CheckpointMaxCount is how far back a server goes after a restart.
 	RememberAcked int
 	// Recreate, if not nil, is what the group is made anew with when it is found missing after a reconnect. Otherwise
 	// the subscription then ends with ErrGroupNotFound.
@@ -306,8 +306,8 @@ func (p *PersistentSubscription) stop(ctx context.Context, reason error) error {
 }
 
 // Drain ends the subscription gently: what has been received is still delivered, then Next returns
-// ErrSubscriptionStopped. The subscription lasts until the events that were handed out are settled; everything else then
-// goes back to the server. Stop may cut it short.
+// ErrSubscriptionStopped. The subscription lasts until the events that were handed out are settled; everything else
+// then goes back to the server. Stop may cut it short.
 func (p *PersistentSubscription) Drain() {
 	p.mu.Lock()
 	p.draining = true

@@ -138,7 +138,11 @@ func (s *script) client(change func(*esclient.Config)) *esclient.Client {
 	}
 	c, err := esclient.New(cfg)
 	require.NoError(s.t, err)
-	s.t.Cleanup(func() { c.Close() })
+	s.t.Cleanup(func() {
+		s.l.Close()
+		s.cutAll() // or Close waits for an answer to what it says
+		c.Close()
+	})
 	return c
 }
 

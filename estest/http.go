@@ -28,8 +28,8 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-// byLeader has what only the leader of a cluster serves forwarded to it. What a leader writes after it was deposed is cut
-// off when it follows another.
+// byLeader has what only the leader of a cluster serves forwarded to it. What a leader writes after it was deposed is
+// cut off when it follows another.
 func (s *Server) byLeader(own http.Handler) http.Handler {
 	if s.node == nil {
 		return own

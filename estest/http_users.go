@@ -130,8 +130,8 @@ func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, userAnswer{Data: users, Success: true, Error: "Success"})
 }
 
-// httpUser tells administrators of any user and, from 20.6 on, others of themselves. Whoever asks for $current is told of
-// itself anyway.
+// httpUser tells administrators of any user and, from 20.6 on, others of themselves. Whoever asks for $current is told
+// of itself anyway.
 func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 	asks, ok := s.authenticated(w, r)
 	if !ok {

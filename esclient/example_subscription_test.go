@@ -271,11 +271,15 @@ func ExampleClient_UpdatePersistent() {
 	settings := esclient.DefaultPersistentSettings()
 	settings.MessageTimeout = 5 * time.Minute
 	fmt.Println(client.UpdatePersistent(ctx, "orders", "invoices", settings))
-	settings.ReadBatchSize = settings.BufferSize
-	fmt.Println(client.UpdatePersistent(ctx, "orders", "invoices", settings))
+	settings.ReadBatchSize = settings.BufferSize // with which the server would never read
+	err := client.UpdatePersistent(ctx, "orders", "invoices", settings)
+	var wrong *esclient.ArgumentError
+	if errors.As(err, &wrong) {
+		fmt.Println(wrong.Argument)
+	}
 	// Output:
-	// <nil> esclient: invalid argument: PersistentSettings.ReadBatchSize: 500 is not less than BufferSize, 500: the
-	// server would never read
+	// <nil>
+	// PersistentSettings.ReadBatchSize
 }
 
 // A group that is deleted is gone with its checkpoint and its parked events.

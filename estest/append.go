@@ -21,7 +21,8 @@ func (c *conn) writeEvents(f *frame) error {
 	if err := checkWrite(w.StreamID, w.ExpectedVersion, esproto.ExpectStreamExists); err != nil {
 		return err
 	}
-	events, err := c.core.persona.checkEvents(w.Events)
+	events, err := c.core.persona.checkEvents(w.Events, c.events[:0])
+	c.events = events
 	if err != nil {
 		return err
 	}
@@ -41,8 +42,8 @@ func checkWrite(stream string, expected, least int64) error {
 	return nil
 }
 
-func (p *persona) checkEvents(views []esproto.NewEventView) ([]event, error) {
-	events := make([]event, len(views))
+// checkEvents appends the events of a request to events, unless one of them is refused.
+func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]event, error) {
 	for i := range views {
 		v := &views[i]
 		id, ok := esproto.ParseGUID(v.EventID)
@@ -54,7 +55,9 @@ func (p *persona) checkEvents(views []esproto.NewEventView) ([]event, error) {
 		case p.eventSize(v) > esproto.MaxEventSize:
 			return nil, errors.New("an event is too large")
 		}
-		events[i] = event{id: id, typ: v.EventType, json: v.DataContentType == esproto.ContentTypeJSON, data: v.Data, metadata: v.Metadata}
+		events = append(events, event{
+			id: id, typ: v.EventType, json: v.DataContentType == esproto.ContentTypeJSON, data: v.Data, metadata: v.Metadata,
+		})
 	}
 	return events, nil
 }

@@ -16,9 +16,9 @@ import (
 // Limits of a connection.
 const (
 	readBuffer     = 64 << 10
-	resumeReading  = 4 << 20 // the reader waits while more than this is to be sent: replies are never the reason
-	keptBuffer     = 512 << 10
-	writeAtOnce    = 64 << 10 // so much is written even while the reader is about to add to it
+	resumeReading  = 512 << 10 // the reader waits while more than this is to be sent: replies are never the reason
+	keptBuffer     = 64 << 10  // a larger one is kept only while it is used
+	writeAtOnce    = 64 << 10  // so much is written even while the reader is about to add to it
 	lingerOnReject = 50 * time.Millisecond
 )
 
@@ -36,6 +36,7 @@ type conn struct {
 	user    *user                // for whom frames without credentials act; nil for nobody
 	refused *esproto.Credentials // of an Authenticate that failed, or is still being looked at; nil otherwise
 	writes  esproto.WriteEventsView
+	events  []event
 	ackIDs  []esproto.GUID
 
 	pending atomic.Pointer[pendingLogin] // changed with core.mu held
@@ -257,8 +258,10 @@ func (c *conn) write() {
 func (c *conn) take() (buf []byte, closing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	buf = c.out
-	c.out, c.spare = c.spare, nil
+	if len(c.out) > 0 { // an empty buffer stays where it is: its memory is for the next frames
+		buf = c.out
+		c.out, c.spare = c.spare, nil
+	}
 	if c.room != nil {
 		close(c.room)
 		c.room = nil
@@ -267,7 +270,7 @@ func (c *conn) take() (buf []byte, closing bool) {
 }
 
 func (c *conn) giveBack(buf []byte) {
-	if cap(buf) > keptBuffer {
+	if cap(buf) > keptBuffer && len(buf) < cap(buf)/4 {
 		return
 	}
 	c.mu.Lock()

@@ -55,7 +55,7 @@ func (s *Server) Append(stream string, events ...Event) (last int64, err error) 
 	if err := checkWrite(stream, esproto.ExpectAny, esproto.ExpectAny); err != nil {
 		return 0, fmt.Errorf("estest: %w", err)
 	}
-	checked, err := s.core.persona.checkEvents(views)
+	checked, err := s.core.persona.checkEvents(views, nil)
 	if err != nil {
 		return 0, fmt.Errorf("estest: %w", err)
 	}

@@ -26,6 +26,7 @@ type core struct {
 	mu         *sync.Mutex
 	streams    map[string]*stream
 	log        []*record // in the order of their positions
+	arena      arena     // that holds the records
 	end        int64     // where the next record goes
 	began      int64     // where the log ended when the process began
 	marks      []int64   // where the records begin that are not events with a place of their own, in order

@@ -12,7 +12,7 @@ const (
 // It is what idempotency with the versions Any and StreamExists rests on, and is lost with the process.
 type idCache struct {
 	by    map[esproto.GUID]*record
-	order queue[esproto.GUID]
+	order queue[*record] // as they were written; nil for one whose id was known
 	size  int
 }
 
@@ -24,17 +24,18 @@ func (c *idCache) add(r *record) {
 		c.by = make(map[esproto.GUID]*record)
 	}
 	for c.size > maxCachedIDs && c.order.len() > 0 {
-		oldest := c.order.pop()
-		if known := c.by[oldest]; known != nil {
-			c.size -= cachedSize(known)
-			delete(c.by, oldest)
+		if oldest := c.order.pop(); oldest != nil {
+			c.size -= cachedSize(oldest)
+			delete(c.by, oldest.id)
 		}
 	}
 	c.size += cachedSize(r)
-	c.order.push(r.id)
-	if c.by[r.id] == nil {
-		c.by[r.id] = r
+	if c.by[r.id] != nil {
+		c.order.push(nil)
+		return
 	}
+	c.by[r.id] = r
+	c.order.push(r)
 }
 
 // lookup returns the event of stream s that had the id; nil if it is not known.

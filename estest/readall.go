@@ -1,9 +1,8 @@
 package estest
 
 import (
-	"slices"
-
 	"math"
+	"slices"
 	"sort"
 
 	"google.golang.org/protobuf/proto"

@@ -126,10 +126,9 @@ func (c *core) newRecord(s *stream, number int64, e *event) *record {
 
 // placeRecord gives an event its place in the log, but neither number nor commit position yet.
 func (c *core) placeRecord(s *stream, e *event) *record {
-	r := &record{
-		stream: s, id: e.id, typ: e.typ, json: e.json, data: e.data, metadata: e.metadata,
-		prepare: c.end, created: esproto.TimeToTicks(c.now()),
-	}
+	r := c.arena.record()
+	r.stream, r.id, r.typ, r.json, r.data, r.metadata = s, e.id, e.typ, e.json, e.data, e.metadata
+	r.prepare, r.created = c.end, esproto.TimeToTicks(c.now())
 	c.end += r.size()
 	return r
 }
@@ -170,7 +169,7 @@ func (c *core) encode(r *record, number, commit int64) {
 		v.DataContentType, v.MetadataContentType = esproto.ContentTypeJSON, esproto.ContentTypeJSON
 	}
 	size := len(v.StreamID) + len(v.EventType) + len(v.Data) + len(v.Metadata) + 80
-	r.wire = v.Append(make([]byte, 0, size), c.persona.style)
+	r.wire = c.arena.keep(size, v.Append(c.arena.reserve(size), c.persona.style))
 	if err := v.Decode(r.wire); err == nil {
 		r.typ, r.data, r.metadata = v.EventType, v.Data, v.Metadata
 	}

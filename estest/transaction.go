@@ -53,7 +53,7 @@ func (c *conn) transactionWrite(f *frame) error {
 		views[i] = esproto.NewEventView{EventID: e.GetEventId(), EventType: e.GetEventType(),
 			DataContentType: e.GetDataContentType(), Data: e.GetData(), Metadata: e.GetMetadata()}
 	}
-	events, err := c.core.persona.checkEvents(views)
+	events, err := c.core.persona.checkEvents(views, nil)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,45 @@
+package estest
+
+// The log only grows, so what it holds is allocated in chunks: that is faster than one by one, and takes less.
+const (
+	arenaChunk   = 128 << 10
+	arenaLargest = 16 << 10 // what is larger gets memory of its own
+	recordChunk  = 128
+)
+
+// arena hands out memory that is never given back.
+type arena struct {
+	bytes   []byte
+	records []record
+}
+
+// reserve returns an empty slice with a capacity of n bytes. Before anything else is reserved, keep may be told how many of
+// them were used.
+func (a *arena) reserve(n int) []byte {
+	if n > arenaLargest {
+		return make([]byte, 0, n)
+	}
+	if cap(a.bytes)-len(a.bytes) < n {
+		a.bytes = make([]byte, 0, arenaChunk)
+	}
+	start := len(a.bytes)
+	a.bytes = a.bytes[:start+n]
+	return a.bytes[start : start : start+n]
+}
+
+// keep takes back what was reserved but not used: n bytes were reserved, and used is what became of them.
+func (a *arena) keep(n int, used []byte) []byte {
+	if n <= arenaLargest && len(used) <= n {
+		a.bytes = a.bytes[:len(a.bytes)-n+len(used)]
+	}
+	return used[:len(used):len(used)]
+}
+
+func (a *arena) record() *record {
+	if len(a.records) == 0 {
+		a.records = make([]record, recordChunk)
+	}
+	r := &a.records[0]
+	a.records = a.records[1:]
+	return r
+}

@@ -93,7 +93,8 @@ func (f *FrameReader) Borrow() ([]byte, error) {
 func (f *FrameReader) Take() ([]byte, error) {
 	total := f.rest
 	f.rest = 0
-	// A length is no more than a claim: what is allocated at once is limited, then memory grows with what has come.
+	// A length is no more than a claim: what is allocated at once is limited, then memory grows with what has come. It
+	// grows by much, since each time all of that is copied.
 	b := make([]byte, min(total, maxEager))
 	for have := 0; ; {
 		if _, err := io.ReadFull(f.r, b[have:]); err != nil {
@@ -102,7 +103,7 @@ func (f *FrameReader) Take() ([]byte, error) {
 		if have = len(b); have == total {
 			return b, nil
 		}
-		grown := make([]byte, min(total, 2*have))
+		grown := make([]byte, min(total, growth*have))
 		copy(grown, b)
 		b = grown
 	}
@@ -124,6 +125,7 @@ func (f *FrameReader) Buffered() int { return f.r.Buffered() - f.held }
 
 const (
 	maxEager   = 1 << 20 // the most memory that is taken for a payload before any of it has come
+	growth     = 8       // how much more is taken than what has come
 	maxScratch = 1 << 20 // the largest buffer that is kept from one large borrowed payload to the next
 )
 

@@ -143,10 +143,10 @@ func TestRedirectWithoutAUsableEndpoint(t *testing.T) {
 			i.ExternalTcpAddress, i.ExternalTcpPort = nil, nil
 		},
 	} {
-		gossipSaysLeader(c, 1) // until the client has been there
+		called := gossipCallsLeader(c, 1) // until the client has been there
 		c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
 			change(i)
-			gossip.Store(0)
+			called.Store(0)
 		})
 		client, route := openClient(t, c.ConnectionString(), nil)
 		appendNew(t, client)
@@ -155,20 +155,20 @@ func TestRedirectWithoutAUsableEndpoint(t *testing.T) {
 	}
 }
 
-// gossip is the node that gossipSaysLeader has all nodes call the leader.
-var gossip atomic.Int32
-
-func gossipSaysLeader(c *estest.Cluster, node int) {
-	gossip.Store(int32(node))
+// gossipCallsLeader has all nodes call one of them the leader, which can be changed to another.
+func gossipCallsLeader(c *estest.Cluster, node int32) *atomic.Int32 {
+	called := &atomic.Int32{}
+	called.Store(node)
 	for i := range c.Size() {
 		c.SetGossip(i, func(members []estest.Member) []estest.Member {
 			for j := range members {
 				members[j].Role = estest.RoleFollower
 			}
-			members[gossip.Load()].Role = estest.RoleLeader
+			members[called.Load()].Role = estest.RoleLeader
 			return members
 		})
 	}
+	return called
 }
 
 func TestRedirectToASecureEndpoint(t *testing.T) {
@@ -283,12 +283,10 @@ func TestNoStormOnALeaderThatRefusesTCP(t *testing.T) {
 // Nodes that name each other are not asked in turn without a pause.
 func TestNoStormOnNodesThatNameEachOther(t *testing.T) {
 	c := runCluster(t)
+	var refusals atomic.Int32
 	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
-		other := c.Node(1).Addr()
-		if gossip.Add(1)%2 == 0 {
-			other = c.Node(2).Addr()
-		}
-		i.ExternalTcpPort = proto.Int32(int32(port(other)))
+		other := c.Node(1 + int(refusals.Add(1))%2)
+		i.ExternalTcpPort = proto.Int32(int32(port(other.Addr())))
 	})
 	client, route := openClient(t, c.Node(1).ConnectionString(), func(cfg *esclient.Config) { cfg.ReconnectDelay = 0 })
 	ctx, cancel := context.WithTimeout(testContext(t), time.Second)

@@ -54,7 +54,7 @@ func TestClusterSoak(t *testing.T) {
 	leaks := goleak.IgnoreCurrent()
 	l := &load{
 		url: os.Getenv(serverURL), publishers: *soakPublishers, consumers: []int{1, 1, 4, 6, 8}, pace: *soakPace,
-		disturbances: *soakDisturbances, every: *soakEvery,
+		disturbances: *soakDisturbances, every: *soakEvery, recovery: 2 * time.Second,
 	}
 	if l.url == "" {
 		cluster, err := estest.StartCluster(3)

@@ -30,6 +30,7 @@ func TestNothingIsLostWhenTheLeaderIs(t *testing.T) {
 	l := load{
 		url: cluster.ConnectionString(), publishers: 20, consumers: []int{1, 3, 4}, pace: 5 * time.Millisecond,
 		disturbances: 4, every: 1200 * time.Millisecond, disturb: disturbEmbedded(t, cluster),
+		recovery: patience, // the machine may be busy: the soak measures
 	}
 	l.run(t)
 	require.NoError(t, cluster.Close())
@@ -59,6 +60,7 @@ type load struct {
 	pace       time.Duration // between two messages of a publisher
 	consumers  []int         // of each group, each with a connection of its own
 
+	recovery     time.Duration // the median that is allowed, from an election on
 	disturbances int
 	every        time.Duration
 	disturb      func(n int) (undo func())
@@ -102,7 +104,7 @@ func (l *load) run(t *testing.T) {
 	assert.Zero(t, v.unasked, "duplicates without a reason")
 	assert.Zero(t, v.phantoms, "consumed, but said not to be written")
 	assert.GreaterOrEqual(t, v.elections, l.disturbances/2)
-	assert.Less(t, v.p50, 2*time.Second, "recovery after an election")
+	assert.Less(t, v.p50, l.recovery, "median of the recoveries after an election")
 	assert.Zero(t, l.open.Load(), "connections are left")
 }
 

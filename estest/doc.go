@@ -1,11 +1,21 @@
-// Package estest is an EventStore in the process, for tests. It speaks EventStore's TCP protocol as real servers do, version
-// by version, and serves what a TCP client needs of HTTP; everything is kept in memory.
+// Package estest is an EventStore in the process, for tests. It speaks EventStore's TCP protocol as real servers do,
+// version by version, and serves what a TCP client needs of HTTP; everything is kept in memory.
 //
 // Run starts a server for a test, and RunCluster several that keep one log and elect a leader:
 //
-//	server := estest.Run(t)
+//	server := estest.Run(t) // closed when the test ends
 //	client, err := esclient.Open(server.ConnectionString())
 //
-// Tests can look into a server and write to it without a connection, let a Clock decide what time it is, intercept requests,
-// cut connections, let the server hang or restart, and in a cluster kill nodes, cut them off and have gossip lie.
+// Options choose the version to behave as, TLS, users, system projections and more. A test steers a server in these
+// ways:
+//
+//   - Append, Read, Streams, Snapshot and Stats fill it and look at it without a connection.
+//   - Intercept has it refuse, delay, lose or answer differently what clients ask for, once or for a while.
+//   - DropConnections, CutAfterSent, CutAfterReceived, Pause, WithholdHeartbeats, Restart and ForgetEventIDs are what
+//     happens to networks and servers.
+//   - WithClock has it do by a Clock whatever it does by time, so that a test of a timeout takes no time.
+//   - In a Cluster nodes are killed and cut off, leaders elected, and gossip lies.
+//
+// The page at the server's HTTP address shows streams, events and persistent subscription groups, live. Command
+// cmd/estest is the same server as a program.
 package estest

@@ -112,16 +112,30 @@ func (p *peer) ack(sub esproto.CorrelationID, stream, group string, ids ...[]byt
 
 func TestASilentClientIsAskedAndThenCutOff(t *testing.T) {
 	s, clock := runByClock(t, estest.WithHeartbeat(2*time.Second, time.Second))
-	silent, lively := dial(t, s), dial(t, s)
-	require.Eventually(t, func() bool { return s.Stats().Connections == 2 }, patience, eagerness)
-	clock.Advance(2 * time.Second)
-	pings(t, lively)
-	clock.Advance(2 * time.Second) // that a client has connected was a sign of life
-	pings(t, lively)
-	nc := afterHeartbeat(t, silent)
+	p := dial(t, s)
+	advanceToHeartbeat(t, s, clock)
+	nc := afterHeartbeat(t, p)
 	clock.Advance(time.Second)
 	ends(t, &peer{t: t, s: s, nc: nc})
-	pings(t, lively)
+}
+
+// advanceToHeartbeat lets time pass until the server asks for a sign of life.
+func advanceToHeartbeat(t testing.TB, s *estest.Server, clock *estest.Clock) {
+	t.Helper()
+	before := s.Stats().FramesOut[esproto.CmdHeartbeatRequest]
+	require.Eventually(t, func() bool {
+		clock.Advance(500 * time.Millisecond)
+		return s.Stats().FramesOut[esproto.CmdHeartbeatRequest] > before
+	}, patience, eagerness)
+}
+
+func TestAClientThatAnswersIsNotCutOff(t *testing.T) {
+	s, clock := runByClock(t, estest.WithHeartbeat(2*time.Second, time.Second))
+	p := connect(t, s)
+	for range 20 {
+		clock.Advance(500 * time.Millisecond)
+		pings(t, p)
+	}
 }
 
 func TestHeartbeatsAreWithheld(t *testing.T) {
@@ -137,7 +151,7 @@ func TestHeartbeatsAreWithheld(t *testing.T) {
 	s.WithholdHeartbeats(false)
 	id := p.send(esproto.CmdHeartbeatRequest, nil, nil)
 	assert.Equal(t, esproto.CmdHeartbeatResponse, p.answer(id).cmd)
-	clock.Advance(4 * time.Second)
+	advanceToHeartbeat(t, s, clock)
 	nc := afterHeartbeat(t, p)
 	clock.Advance(time.Second)
 	ends(t, &peer{t: t, s: s, nc: nc})

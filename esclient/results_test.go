@@ -303,11 +303,18 @@ func TestEveryAnswerToEveryOperation(t *testing.T) {
 					assert.True(t, ok, "%v has no test", text)
 				}
 			}
-			for name, a := range o.answers() {
-				t.Run(name, func(t *testing.T) { answered(t, &o, a) })
-			}
+			together(t, o.answers(), func(t *testing.T, a answer) { answered(t, &o, a) })
 		})
 	}
+}
+
+// together runs subtests at the same time, more of them than there are processors: they mostly wait.
+func together[T any](t *testing.T, cases map[string]T, test func(t *testing.T, c T)) {
+	var wg sync.WaitGroup
+	for name, c := range cases {
+		wg.Go(func() { t.Run(name, func(t *testing.T) { test(t, c) }) })
+	}
+	wg.Wait()
 }
 
 func answered(t *testing.T, o *operation, a answer) {
@@ -384,23 +391,20 @@ func TestErrorsOfAnswersAreTyped(t *testing.T) {
 
 // TestASilentServer takes every operation and answers none.
 func TestASilentServer(t *testing.T) {
-	for name, o := range operations() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newScript(t)
-			c := s.client(func(c *esclient.Config) { c.MaxRetries, c.OperationTimeout = 1, 40*time.Millisecond })
-			err := o.call(testContext(t), c)
-			attempts := 2
-			if o.repeat == repeatNever {
-				attempts = 1
-			}
-			assert.Equal(t, attempts, s.left(o.cmd))
-			assert.ErrorIs(t, err, esclient.ErrOperationTimeout)
-			assert.True(t, esclient.Timeout(err))
-			assert.Equal(t, o.repeat != repeatAlways, errors.Is(err, esclient.ErrOutcomeUnknown), "%v", err)
-			assert.Equal(t, o.repeat == repeatAlways, esclient.SafeToRetry(err), "%v", err)
-		})
-	}
+	together(t, operations(), func(t *testing.T, o operation) {
+		s := newScript(t)
+		c := s.client(func(c *esclient.Config) { c.MaxRetries, c.OperationTimeout = 1, 40*time.Millisecond })
+		err := o.call(testContext(t), c)
+		attempts := 2
+		if o.repeat == repeatNever {
+			attempts = 1
+		}
+		assert.Equal(t, attempts, s.left(o.cmd))
+		assert.ErrorIs(t, err, esclient.ErrOperationTimeout)
+		assert.True(t, esclient.Timeout(err))
+		assert.Equal(t, o.repeat != repeatAlways, errors.Is(err, esclient.ErrOutcomeUnknown), "%v", err)
+		assert.Equal(t, o.repeat == repeatAlways, esclient.SafeToRetry(err), "%v", err)
+	})
 }
 
 // retries are told of by a client to its hook.
@@ -417,34 +421,31 @@ func (r *retries) OnRetry(_ context.Context, info esclient.OperationInfo) {
 
 // TestAServerThatIsNeverReady is asked so often and no more, after pauses, and hooks are told of each time and why.
 func TestAServerThatIsNeverReady(t *testing.T) {
-	for name, o := range operations() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, told := newScript(t), &retries{}
-			c := s.client(func(c *esclient.Config) { c.MaxRetries, c.Hooks = 2, []esclient.Hook{told} })
-			done := inBackground(func() error { return o.call(testContext(t), c) })
-			started := time.Now()
-			for n := range 3 {
-				s.next(o.cmd).reply(esproto.CmdNotHandled, []byte{8, byte(n % 2)})
-			}
-			err := <-done
-			assert.ErrorContains(t, err, "3 attempts")
-			assert.True(t, esclient.SafeToRetry(err))
-			assert.NotErrorIs(t, err, esclient.ErrOutcomeUnknown)
-			assert.Zero(t, s.left(o.cmd))
+	together(t, operations(), func(t *testing.T, o operation) {
+		s, told := newScript(t), &retries{}
+		c := s.client(func(c *esclient.Config) { c.MaxRetries, c.Hooks = 2, []esclient.Hook{told} })
+		done := inBackground(func() error { return o.call(testContext(t), c) })
+		started := time.Now()
+		for n := range 3 {
+			s.next(o.cmd).reply(esproto.CmdNotHandled, []byte{8, byte(n % 2)})
+		}
+		err := <-done
+		assert.ErrorContains(t, err, "3 attempts")
+		assert.True(t, esclient.SafeToRetry(err))
+		assert.NotErrorIs(t, err, esclient.ErrOutcomeUnknown)
+		assert.Zero(t, s.left(o.cmd))
 
-			require.Len(t, told.all, 2)
-			var pauses time.Duration
-			for n, info := range told.all {
-				assert.Equal(t, o.cmd.String(), info.Command)
-				assert.Equal(t, n+1, info.Retries)
-				assert.Positive(t, info.Delay)
-				pauses += info.Delay
-				var e *esclient.NotHandledError
-				require.ErrorAs(t, info.Err, &e)
-				assert.Equal(t, esproto.NotHandled_NotHandledReason(n%2), e.Reason)
-			}
-			assert.GreaterOrEqual(t, time.Since(started), pauses)
-		})
-	}
+		require.Len(t, told.all, 2)
+		var pauses time.Duration
+		for n, info := range told.all {
+			assert.Equal(t, o.cmd.String(), info.Command)
+			assert.Equal(t, n+1, info.Retries)
+			assert.Positive(t, info.Delay)
+			pauses += info.Delay
+			var e *esclient.NotHandledError
+			require.ErrorAs(t, info.Err, &e)
+			assert.Equal(t, esproto.NotHandled_NotHandledReason(n%2), e.Reason)
+		}
+		assert.GreaterOrEqual(t, time.Since(started), pauses)
+	})
 }

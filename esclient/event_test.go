@@ -18,7 +18,8 @@ func TestWhatAnEventTells(t *testing.T) {
 	c, ctx, target, links := connect(t), testContext(t), name("target"), name("links")
 	id := uuid.New()
 	written, err := c.Append(ctx, target, esclient.NoStream, esclient.EventData{
-		ID: id, Type: "placed", ContentType: esclient.ContentTypeJSON, Data: []byte(`{"total":12}`), Metadata: []byte(`{"by":"me"}`),
+		ID: id, Type: "placed", ContentType: esclient.ContentTypeJSON,
+		Data: []byte(`{"total":12}`), Metadata: []byte(`{"by":"me"}`),
 	})
 	require.NoError(t, err)
 	linked, err := c.Append(ctx, links, esclient.NoStream, esclient.EventData{Type: "$>", Data: []byte("0@" + target)},
@@ -39,7 +40,8 @@ func TestWhatAnEventTells(t *testing.T) {
 		assert.WithinDuration(t, time.Now(), e.Created, time.Hour)
 	}
 	var read []*esclient.Event
-	for e, err := range c.ReadAll(ctx, esclient.ReadAllOptions{From: esclient.FromPosition(written.Position), ResolveLinks: true}) {
+	from := esclient.FromPosition(written.Position)
+	for e, err := range c.ReadAll(ctx, esclient.ReadAllOptions{From: from, ResolveLinks: true}) {
 		require.NoError(t, err)
 		if e.Original().Stream == target || e.Original().Stream == links {
 			read = append(read, e)
@@ -85,7 +87,8 @@ func TestACloneSharesNothing(t *testing.T) {
 
 	bytesOf := func(e *esclient.Event) [][]byte {
 		return [][]byte{
-			unsafe.Slice(unsafe.StringData(e.Stream), len(e.Stream)), unsafe.Slice(unsafe.StringData(e.Type), len(e.Type)),
+			unsafe.Slice(unsafe.StringData(e.Stream), len(e.Stream)),
+			unsafe.Slice(unsafe.StringData(e.Type), len(e.Type)),
 			e.Data, e.Metadata,
 		}
 	}

@@ -22,7 +22,8 @@ import (
 // knowsFilters asks the server.
 func knowsFilters(t testing.TB, c *esclient.Client) bool {
 	t.Helper()
-	_, err := c.ReadAllPage(testContext(t), esclient.ReadAllOptions{Filter: &esclient.Filter{StreamPrefixes: []string{"none"}}})
+	filter := &esclient.Filter{StreamPrefixes: []string{"none"}}
+	_, err := c.ReadAllPage(testContext(t), esclient.ReadAllOptions{Filter: filter})
 	if err != nil {
 		require.ErrorIs(t, err, esclient.ErrNotSupported)
 	}
@@ -77,13 +78,17 @@ func TestFilteredReads(t *testing.T) {
 		filter esclient.Filter
 		want   []string
 	}{
-		"stream prefix":     {esclient.Filter{StreamPrefixes: []string{prefix + "-a"}}, filtered(1, "-a")},
-		"stream prefixes":   {esclient.Filter{StreamPrefixes: []string{"none", prefix + "-b", prefix + "-a"}}, filtered(1, "-a", "-b")},
-		"stream regex":      {esclient.Filter{StreamRegex: "^" + prefix + "-[bc]$"}, filtered(1, "-b")},
-		"type prefix":       {esclient.Filter{TypePrefixes: []string{prefix}}, filtered(10, "-a", "-b")},
-		"type regex":        {esclient.Filter{TypeRegex: prefix + "-r.re"}, filtered(10, "-a", "-b")},
-		"nothing":           {esclient.Filter{StreamPrefixes: []string{prefix + "-c"}}, nil},
-		"in narrow windows": {esclient.Filter{TypePrefixes: []string{prefix}, SearchWindow: 7}, filtered(10, "-a", "-b")},
+		"stream prefix": {esclient.Filter{StreamPrefixes: []string{prefix + "-a"}}, filtered(1, "-a")},
+		"stream prefixes": {
+			esclient.Filter{StreamPrefixes: []string{"none", prefix + "-b", prefix + "-a"}}, filtered(1, "-a", "-b"),
+		},
+		"stream regex": {esclient.Filter{StreamRegex: "^" + prefix + "-[bc]$"}, filtered(1, "-b")},
+		"type prefix":  {esclient.Filter{TypePrefixes: []string{prefix}}, filtered(10, "-a", "-b")},
+		"type regex":   {esclient.Filter{TypeRegex: prefix + "-r.re"}, filtered(10, "-a", "-b")},
+		"nothing":      {esclient.Filter{StreamPrefixes: []string{prefix + "-c"}}, nil},
+		"in narrow windows": {
+			esclient.Filter{TypePrefixes: []string{prefix}, SearchWindow: 7}, filtered(10, "-a", "-b"),
+		},
 	} {
 		for _, backward := range []bool{false, true} {
 			want := slices.Clone(tc.want)
@@ -181,7 +186,8 @@ func TestFilteredCatchUp(t *testing.T) {
 		_, err := s.Next(waiting)
 		done <- err
 	}()
-	require.Eventually(t, func() bool { return s.Checkpoint().Compare(positions[0]) >= 0 }, 10*time.Second, time.Millisecond)
+	moved := func() bool { return s.Checkpoint().Compare(positions[0]) >= 0 }
+	require.Eventually(t, moved, 10*time.Second, time.Millisecond)
 	stop()
 	assert.ErrorIs(t, <-done, context.Canceled)
 	assert.Positive(t, s.Checkpoint().Compare(read))
@@ -221,7 +227,8 @@ func TestFilteredVolatile(t *testing.T) {
 func TestACheckpointWaitsForWhatWasDelivered(t *testing.T) {
 	c, ctx, stream := connect(t), testContext(t), name("s")
 	positions := appendEach(t, c, stream, 0, 2)
-	s, err := c.SubscribeCatchUp(ctx, esclient.AllStream, esclient.CatchUpOptions{Start: esclient.FromPosition(positions[0])})
+	from := esclient.FromPosition(positions[0])
+	s, err := c.SubscribeCatchUp(ctx, esclient.AllStream, esclient.CatchUpOptions{Start: from})
 	require.NoError(t, err)
 	defer s.Stop()
 	assert.Equal(t, esclient.UnknownPosition, s.Checkpoint())
@@ -317,12 +324,14 @@ func TestFilterErrors(t *testing.T) {
 		filter *esclient.Filter
 		is     error
 	}{
-		"denied":      {ops, good, esclient.ErrAccessDenied},
-		"nonsense":    {ctx, &esclient.Filter{StreamRegex: "("}, esclient.ErrServer},
-		"empty":       {ctx, &esclient.Filter{}, esclient.ErrInvalidArgument},
-		"no prefix":   {ctx, &esclient.Filter{TypePrefixes: []string{"a", ""}}, esclient.ErrInvalidArgument},
-		"no UTF-8":    {ctx, &esclient.Filter{TypeRegex: "\xff"}, esclient.ErrInvalidArgument},
-		"two tests":   {ctx, &esclient.Filter{TypeRegex: "a", StreamPrefixes: []string{"a"}}, esclient.ErrInvalidArgument},
+		"denied":    {ops, good, esclient.ErrAccessDenied},
+		"nonsense":  {ctx, &esclient.Filter{StreamRegex: "("}, esclient.ErrServer},
+		"empty":     {ctx, &esclient.Filter{}, esclient.ErrInvalidArgument},
+		"no prefix": {ctx, &esclient.Filter{TypePrefixes: []string{"a", ""}}, esclient.ErrInvalidArgument},
+		"no UTF-8":  {ctx, &esclient.Filter{TypeRegex: "\xff"}, esclient.ErrInvalidArgument},
+		"two tests": {
+			ctx, &esclient.Filter{TypeRegex: "a", StreamPrefixes: []string{"a"}}, esclient.ErrInvalidArgument,
+		},
 		"window":      {ctx, &esclient.Filter{TypeRegex: "a", SearchWindow: -1}, esclient.ErrInvalidArgument},
 		"checkpoints": {ctx, &esclient.Filter{TypeRegex: "a", CheckpointInterval: -1}, esclient.ErrInvalidArgument},
 	} {
@@ -351,10 +360,12 @@ func TestAFilteredReplyMustBeOne(t *testing.T) {
 	s := newScript(t)
 	c := s.client(nil)
 	go func() {
-		payload, err := proto.Marshal(&esproto.ReadAllEventsCompleted{Result: esproto.ReadAllEventsCompleted_Success.Enum()})
+		reply := &esproto.ReadAllEventsCompleted{Result: esproto.ReadAllEventsCompleted_Success.Enum()}
+		payload, err := proto.Marshal(reply)
 		assert.NoError(t, err)
 		s.next(esproto.CmdFilteredReadAllEventsForward).reply(esproto.CmdReadAllEventsForwardCompleted, payload)
 	}()
-	_, err := c.ReadAllPage(testContext(t), esclient.ReadAllOptions{Filter: &esclient.Filter{StreamPrefixes: []string{"a"}}})
+	filter := &esclient.Filter{StreamPrefixes: []string{"a"}}
+	_, err := c.ReadAllPage(testContext(t), esclient.ReadAllOptions{Filter: filter})
 	assert.ErrorContains(t, err, "ReadAllEventsForwardCompleted")
 }

@@ -26,7 +26,10 @@ func (q *request) streamPage(from, to int64, end bool) {
 		b = esproto.AppendIndexedEvent(b, 1, r.Append(nil, esproto.Explicit), nil)
 	}
 	m, err := proto.Marshal(&esproto.ReadStreamEventsCompleted{
-		Result: esproto.ReadStreamEventsCompleted_Success.Enum(), NextEventNumber: proto.Int64(to + 1), IsEndOfStream: &end})
+		Result:          esproto.ReadStreamEventsCompleted_Success.Enum(),
+		NextEventNumber: proto.Int64(to + 1),
+		IsEndOfStream:   &end,
+	})
 	require.NoError(q.s.t, err)
 	q.reply(esproto.CmdReadStreamEventsForwardCompleted, append(b, m...))
 }

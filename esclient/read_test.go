@@ -38,9 +38,11 @@ func TestReadStreamInPages(t *testing.T) {
 		assert.Equal(t, words(0, 99), readAll(t, c, stream, esclient.ReadOptions{PageSize: size}), "pages of %d", size)
 	}
 	assert.Equal(t, words(90, 99), readAll(t, c, stream, esclient.ReadOptions{From: esclient.FromNumber(90)}))
-	assert.Equal(t, words(10, 24), readAll(t, c, stream, esclient.ReadOptions{From: esclient.FromNumber(10), MaxCount: 15, PageSize: 4}))
+	from := esclient.ReadOptions{From: esclient.FromNumber(10), MaxCount: 15, PageSize: 4}
+	assert.Equal(t, words(10, 24), readAll(t, c, stream, from))
 	assert.Equal(t, words(0, 4), readAll(t, c, stream, esclient.ReadOptions{MaxCount: 5}))
-	assert.Equal(t, words(11, 24), readAll(t, c, stream, esclient.ReadOptions{From: esclient.AfterNumber(10), MaxCount: 14, PageSize: 4}))
+	after := esclient.ReadOptions{From: esclient.AfterNumber(10), MaxCount: 14, PageSize: 4}
+	assert.Equal(t, words(11, 24), readAll(t, c, stream, after))
 	assert.Equal(t, words(0, 2), readAll(t, c, stream, esclient.ReadOptions{From: esclient.FromStart(), MaxCount: 3}))
 	assert.Empty(t, readAll(t, c, stream, esclient.ReadOptions{From: esclient.FromNumber(100)}))
 }
@@ -59,16 +61,22 @@ func TestReadStreamBackward(t *testing.T) {
 		opts esclient.ReadOptions
 		want []string
 	}{
-		"all":                {esclient.ReadOptions{}, down(99, 0)},
-		"in small pages":     {esclient.ReadOptions{PageSize: 7}, down(99, 0)},
-		"in single events":   {esclient.ReadOptions{PageSize: 1}, down(99, 0)},
-		"from the end":       {esclient.ReadOptions{From: esclient.FromEnd(), MaxCount: 3}, down(99, 97)},
-		"from a number":      {esclient.ReadOptions{From: esclient.FromNumber(7), PageSize: 3}, down(7, 0)},
-		"from the first":     {esclient.ReadOptions{From: esclient.FromNumber(0)}, words(0, 0)},
-		"before a number":    {esclient.ReadOptions{From: esclient.AfterNumber(7), MaxCount: 5, PageSize: 3}, down(6, 2)},
-		"before the first":   {esclient.ReadOptions{From: esclient.AfterNumber(0)}, nil},
-		"from beyond":        {esclient.ReadOptions{From: esclient.FromNumber(1000), PageSize: 10, MaxCount: 12}, down(99, 88)},
-		"from right behind":  {esclient.ReadOptions{From: esclient.FromNumber(100), PageSize: 10, MaxCount: 12}, down(99, 88)},
+		"all":              {esclient.ReadOptions{}, down(99, 0)},
+		"in small pages":   {esclient.ReadOptions{PageSize: 7}, down(99, 0)},
+		"in single events": {esclient.ReadOptions{PageSize: 1}, down(99, 0)},
+		"from the end":     {esclient.ReadOptions{From: esclient.FromEnd(), MaxCount: 3}, down(99, 97)},
+		"from a number":    {esclient.ReadOptions{From: esclient.FromNumber(7), PageSize: 3}, down(7, 0)},
+		"from the first":   {esclient.ReadOptions{From: esclient.FromNumber(0)}, words(0, 0)},
+		"before a number": {
+			esclient.ReadOptions{From: esclient.AfterNumber(7), MaxCount: 5, PageSize: 3}, down(6, 2),
+		},
+		"before the first": {esclient.ReadOptions{From: esclient.AfterNumber(0)}, nil},
+		"from beyond": {
+			esclient.ReadOptions{From: esclient.FromNumber(1000), PageSize: 10, MaxCount: 12}, down(99, 88),
+		},
+		"from right behind": {
+			esclient.ReadOptions{From: esclient.FromNumber(100), PageSize: 10, MaxCount: 12}, down(99, 88),
+		},
 		"no more than there": {esclient.ReadOptions{From: esclient.FromNumber(3), MaxCount: 100}, down(3, 0)},
 	} {
 		tc.opts.Backward = true
@@ -149,7 +157,8 @@ func TestReadEvent(t *testing.T) {
 	}
 	links := name("links")
 	_, err := c.Append(ctx, links, esclient.Any,
-		esclient.EventData{Type: "$>", Data: []byte("4@" + stream)}, esclient.EventData{Type: "$>", Data: []byte("44@" + stream)})
+		esclient.EventData{Type: "$>", Data: []byte("4@" + stream)},
+		esclient.EventData{Type: "$>", Data: []byte("44@" + stream)})
 	require.NoError(t, err)
 	e, err := c.ReadEvent(ctx, links, 0, esclient.ReadEventOptions{})
 	require.NoError(t, err)
@@ -212,21 +221,31 @@ func TestABrokenLoopLeavesNothingBehind(t *testing.T) {
 
 func TestReadErrors(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
+	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
 	for name, tc := range map[string]struct {
 		stream string
 		opts   esclient.ReadOptions
 		ctx    context.Context
 		is     error
 	}{
-		"no stream":   {name("missing"), esclient.ReadOptions{}, ctx, esclient.ErrStreamNotFound},
-		"denied":      {"$settings", esclient.ReadOptions{}, esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"}), esclient.ErrAccessDenied},
-		"no name":     {"", esclient.ReadOptions{}, ctx, esclient.ErrInvalidArgument},
-		"from":        {"s", esclient.ReadOptions{From: esclient.FromNumber(-1)}, ctx, esclient.ErrInvalidArgument},
-		"max count":   {"s", esclient.ReadOptions{MaxCount: -1}, ctx, esclient.ErrInvalidArgument},
-		"from start":  {"s", esclient.ReadOptions{From: esclient.FromStart(), Backward: true}, ctx, esclient.ErrInvalidArgument},
-		"from end":    {"s", esclient.ReadOptions{From: esclient.FromEnd()}, ctx, esclient.ErrInvalidArgument},
-		"after all":   {"s", esclient.ReadOptions{From: esclient.AfterNumber(math.MaxInt64)}, ctx, esclient.ErrInvalidArgument},
-		"position":    {"s", esclient.ReadOptions{From: esclient.FromPosition(esclient.StartPosition)}, ctx, esclient.ErrInvalidArgument},
+		"no stream": {name("missing"), esclient.ReadOptions{}, ctx, esclient.ErrStreamNotFound},
+		"denied": {
+			"$settings", esclient.ReadOptions{}, ops, esclient.ErrAccessDenied,
+		},
+		"no name":   {"", esclient.ReadOptions{}, ctx, esclient.ErrInvalidArgument},
+		"from":      {"s", esclient.ReadOptions{From: esclient.FromNumber(-1)}, ctx, esclient.ErrInvalidArgument},
+		"max count": {"s", esclient.ReadOptions{MaxCount: -1}, ctx, esclient.ErrInvalidArgument},
+		"from start": {
+			"s", esclient.ReadOptions{From: esclient.FromStart(), Backward: true}, ctx, esclient.ErrInvalidArgument,
+		},
+		"from end": {"s", esclient.ReadOptions{From: esclient.FromEnd()}, ctx, esclient.ErrInvalidArgument},
+		"after all": {
+			"s", esclient.ReadOptions{From: esclient.AfterNumber(math.MaxInt64)}, ctx, esclient.ErrInvalidArgument,
+		},
+		"position": {
+			"s", esclient.ReadOptions{From: esclient.FromPosition(esclient.StartPosition)}, ctx,
+			esclient.ErrInvalidArgument,
+		},
 		"all streams": {esclient.AllStream, esclient.ReadOptions{}, ctx, esclient.ErrInvalidArgument},
 		"page size":   {"s", esclient.ReadOptions{PageSize: 4097}, ctx, esclient.ErrInvalidArgument},
 		"page size -": {"s", esclient.ReadOptions{PageSize: -1}, ctx, esclient.ErrInvalidArgument},

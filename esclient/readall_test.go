@@ -51,21 +51,25 @@ func TestReadAll(t *testing.T) {
 		opts esclient.ReadAllOptions
 		want []string
 	}{
-		"everything":         {esclient.ReadAllOptions{}, words(0, 19)},
-		"from the start":     {esclient.ReadAllOptions{From: esclient.FromStart()}, words(0, 19)},
-		"from":               {esclient.ReadAllOptions{From: at(5), PageSize: 3}, words(5, 19)},
-		"after":              {esclient.ReadAllOptions{From: behind(5), PageSize: 3}, words(6, 19)},
-		"after, single":      {esclient.ReadAllOptions{From: behind(5), PageSize: 1}, words(6, 19)},
-		"after, one":         {esclient.ReadAllOptions{From: behind(5), MaxCount: 1}, words(6, 6)},
-		"some":               {esclient.ReadAllOptions{From: at(5), MaxCount: 7, PageSize: 3}, words(5, 11)},
-		"after the last":     {esclient.ReadAllOptions{From: behind(19)}, nil},
-		"back":               {esclient.ReadAllOptions{Backward: true}, down(19, 0)},
-		"back from the end":  {esclient.ReadAllOptions{Backward: true, From: esclient.FromEnd(), PageSize: 6}, down(19, 0)},
-		"back from":          {esclient.ReadAllOptions{Backward: true, From: at(5), PageSize: 3}, down(5, 0)},
-		"back from, one":     {esclient.ReadAllOptions{Backward: true, From: at(5), MaxCount: 1}, words(5, 5)},
-		"back from, two":     {esclient.ReadAllOptions{Backward: true, From: at(5), MaxCount: 2}, down(5, 4)},
-		"back before":        {esclient.ReadAllOptions{Backward: true, From: behind(5), PageSize: 3}, down(4, 0)},
-		"back before, three": {esclient.ReadAllOptions{Backward: true, From: behind(5), MaxCount: 3, PageSize: 2}, down(4, 2)},
+		"everything":     {esclient.ReadAllOptions{}, words(0, 19)},
+		"from the start": {esclient.ReadAllOptions{From: esclient.FromStart()}, words(0, 19)},
+		"from":           {esclient.ReadAllOptions{From: at(5), PageSize: 3}, words(5, 19)},
+		"after":          {esclient.ReadAllOptions{From: behind(5), PageSize: 3}, words(6, 19)},
+		"after, single":  {esclient.ReadAllOptions{From: behind(5), PageSize: 1}, words(6, 19)},
+		"after, one":     {esclient.ReadAllOptions{From: behind(5), MaxCount: 1}, words(6, 6)},
+		"some":           {esclient.ReadAllOptions{From: at(5), MaxCount: 7, PageSize: 3}, words(5, 11)},
+		"after the last": {esclient.ReadAllOptions{From: behind(19)}, nil},
+		"back":           {esclient.ReadAllOptions{Backward: true}, down(19, 0)},
+		"back from the end": {
+			esclient.ReadAllOptions{Backward: true, From: esclient.FromEnd(), PageSize: 6}, down(19, 0),
+		},
+		"back from":      {esclient.ReadAllOptions{Backward: true, From: at(5), PageSize: 3}, down(5, 0)},
+		"back from, one": {esclient.ReadAllOptions{Backward: true, From: at(5), MaxCount: 1}, words(5, 5)},
+		"back from, two": {esclient.ReadAllOptions{Backward: true, From: at(5), MaxCount: 2}, down(5, 4)},
+		"back before":    {esclient.ReadAllOptions{Backward: true, From: behind(5), PageSize: 3}, down(4, 0)},
+		"back before, three": {
+			esclient.ReadAllOptions{Backward: true, From: behind(5), MaxCount: 3, PageSize: 2}, down(4, 2),
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			last := "19"
@@ -108,7 +112,8 @@ func TestAllPages(t *testing.T) {
 	assert.Positive(t, page.From.Compare(more[0]), "it begins at the end, which lies behind the last event")
 	assert.Equal(t, esclient.AfterPosition(positions[9]), page.Next)
 
-	page, err = c.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true, From: esclient.AfterPosition(esclient.StartPosition)})
+	before := esclient.AfterPosition(esclient.StartPosition)
+	page, err = c.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true, From: before})
 	require.NoError(t, err)
 	assert.Empty(t, page.Events)
 	assert.True(t, page.EndOfStream)
@@ -125,11 +130,16 @@ func TestReadAllErrors(t *testing.T) {
 		"denied":     {ops, esclient.ReadAllOptions{}, esclient.ErrAccessDenied},
 		"denied too": {ops, esclient.ReadAllOptions{Backward: true}, esclient.ErrAccessDenied},
 		"number":     {ctx, esclient.ReadAllOptions{From: esclient.FromNumber(1)}, esclient.ErrInvalidArgument},
-		"negative":   {ctx, esclient.ReadAllOptions{From: esclient.FromPosition(esclient.EndPosition)}, esclient.ErrInvalidArgument},
-		"from start": {ctx, esclient.ReadAllOptions{From: esclient.FromStart(), Backward: true}, esclient.ErrInvalidArgument},
-		"from end":   {ctx, esclient.ReadAllOptions{From: esclient.FromEnd()}, esclient.ErrInvalidArgument},
-		"max count":  {ctx, esclient.ReadAllOptions{MaxCount: -1}, esclient.ErrInvalidArgument},
-		"page size":  {ctx, esclient.ReadAllOptions{PageSize: 4097}, esclient.ErrInvalidArgument},
+		"negative": {
+			ctx, esclient.ReadAllOptions{From: esclient.FromPosition(esclient.EndPosition)},
+			esclient.ErrInvalidArgument,
+		},
+		"from start": {
+			ctx, esclient.ReadAllOptions{From: esclient.FromStart(), Backward: true}, esclient.ErrInvalidArgument,
+		},
+		"from end":  {ctx, esclient.ReadAllOptions{From: esclient.FromEnd()}, esclient.ErrInvalidArgument},
+		"max count": {ctx, esclient.ReadAllOptions{MaxCount: -1}, esclient.ErrInvalidArgument},
+		"page size": {ctx, esclient.ReadAllOptions{PageSize: 4097}, esclient.ErrInvalidArgument},
 		"between": {ctx, esclient.ReadAllOptions{From: esclient.FromPosition(esclient.Position{Commit: 1, Prepare: 1})},
 			esclient.ErrServer},
 	} {
@@ -143,7 +153,8 @@ func TestReadAllErrors(t *testing.T) {
 		_, err := c.ReadAllPage(tc.ctx, tc.opts)
 		assert.ErrorIs(t, err, tc.is, what)
 		var argument *esclient.ArgumentError
-		if assert.ErrorIs(t, err, tc.is, what); tc.is == esclient.ErrInvalidArgument && assert.ErrorAs(t, err, &argument) {
+		assert.ErrorIs(t, err, tc.is, what)
+		if tc.is == esclient.ErrInvalidArgument && assert.ErrorAs(t, err, &argument) {
 			assert.Contains(t, argument.Argument, "ReadAllOptions.", what)
 		}
 	}

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 func TestAQuickRun(t *testing.T) {
 	dir := t.TempDir()
 	run := "^(append, 256 in flight|append, batches of 100|read, pages of 500|catch-up|volatile|persistent with acks, in-flight 200|" +
-		"publish, 64 goroutines|subscribe|router)$"
+		"publish, 64 goroutines|subscribe|router|router, handlers of 1 ms, 256 keys)$"
 	opts, err := parseOptions([]string{"-quick", "-rounds", "1", "-run", run, "-out", dir})
 	if err != nil {
 		t.Fatal(err)
@@ -50,8 +50,8 @@ func TestAQuickRun(t *testing.T) {
 	if err := json.Unmarshal(data, &results); err != nil {
 		t.Fatal(err)
 	}
-	if len(results.Scenarios) != 9 {
-		t.Fatalf("%d scenarios, want 9", len(results.Scenarios))
+	if len(results.Scenarios) != 10 {
+		t.Fatalf("%d scenarios, want 10", len(results.Scenarios))
 	}
 	for _, s := range results.Scenarios {
 		for _, c := range s.Contenders {

@@ -31,7 +31,7 @@ const (
 
 var colours = map[string]string{
 	esClient: "#2a6fdb", gesClient: "#d9822b", rawFrames: "#8a8a8a",
-	ownPubSub: "#2a6fdb", ownCatchUp: "#6a9be8", bareTCP: "#8a8a8a", goChannel: "#b8b8b8",
+	ownPubSub: "#2a6fdb", ownCatchUp: "#6a9be8", ownSerial: "#6a9be8", ownLanes: "#2a6fdb", bareTCP: "#8a8a8a", goChannel: "#b8b8b8",
 }
 
 // plot draws the bars of each scenario to a scale of its own, with the range of the rounds as a line.

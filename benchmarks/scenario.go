@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // The contenders.
 const (
@@ -10,6 +13,8 @@ const (
 
 	ownPubSub  = "eventstore"          // this project's Publisher and Subscriber, which consumes as a group
 	ownCatchUp = "eventstore catch-up" // the same in ModeCatchUp
+	ownSerial  = "one at a time"       // the first again, with a handler that takes its time
+	ownLanes   = "64 at a time"        // the same with Concurrency, by key
 	bareTCP    = "bare TCP"            // a Pub/Sub that does no more than Watermill demands of one, see relay_server.go
 	goChannel  = "gochannel"           // Watermill's own, within the process
 )
@@ -25,21 +30,23 @@ const (
 	publishing  = "publish"
 	subscribing = "subscribe"
 	routing     = "router"
+	handling    = "handler"
 )
 
 // job is one measurement of one contender: what a worker process is told to do.
 type job struct {
 	Contender string
 	Work      string
-	URL       string // of the server: tcp://user:password@host:port
-	Stream    string // what is written to or read from; the first one if there are several
-	Group     string // to make, for persistent subscriptions
-	Events    int    // to write or to receive, by all subscriptions together
-	Size      int    // of an event's data, in bytes
-	InFlight  int    // appends or Publish calls at a time, or events not acked
-	Batch     int    // events in one append
-	Streams   int    // to spread appends over
-	Subs      int    // subscriptions on the one connection
+	URL       string        // of the server: tcp://user:password@host:port
+	Stream    string        // what is written to or read from; the first one if there are several
+	Group     string        // to make, for persistent subscriptions
+	Events    int           // to write or to receive, by all subscriptions together
+	Size      int           // of an event's data, in bytes
+	InFlight  int           // appends or Publish calls at a time, or events not acked
+	Batch     int           // events in one append
+	Streams   int           // to spread appends over
+	Subs      int           // subscriptions on the one connection
+	Handler   time.Duration // what the handler of a message takes
 }
 
 // scenario is work that all its contenders do in turn.
@@ -84,6 +91,9 @@ func scenarios() []scenario {
 	}
 	add("catch-up", clients, job{Work: catchingUp, Events: 200_000, Size: 256}).prepare = true
 	add("volatile", all, job{Work: volatile, Events: 100_000, Size: 256, Subs: 1}).push = true
+	for _, n := range []struct{ size, events int }{{16, 100_000}, {4 << 10, 40_000}, {64 << 10, 2_000}} {
+		add("volatile"+sizeSuffix(n.size), all, job{Work: volatile, Events: n.events, Size: n.size, Subs: 1}).push = true
+	}
 	add("volatile, 1000 subscriptions", clients, job{Work: volatile, Events: 200_000, Size: 256, Subs: 1000}).push = true
 	for _, n := range []int{10, 200} {
 		add(fmt.Sprintf("persistent with acks, in-flight %d", n), clients,
@@ -94,6 +104,8 @@ func scenarios() []scenario {
 		job{Work: publishing, Events: 128_000, Size: 256, InFlight: 64})
 	add("subscribe", pubSubs, job{Work: subscribing, Events: 100_000, Size: 256})
 	add("router", pubSubs, job{Work: routing, Events: 100_000, Size: 256})
+	add("router, handlers of 1 ms, 256 keys", []string{ownSerial, ownLanes},
+		job{Work: handling, Events: 2_000, Size: 256, Handler: time.Millisecond})
 	return list
 }
 

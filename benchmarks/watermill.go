@@ -29,11 +29,11 @@ func overPubSub(open openPubSub) contender {
 		switch j.Work {
 		case publishing:
 			return workPublish(pub, j, m)
-		case subscribing, routing:
+		case subscribing, routing, handling:
 			if err := publishAll(pub, j); err != nil {
 				return result{}, fmt.Errorf("publishing what is to be received: %w", err)
 			}
-			if j.Work == routing {
+			if j.Work != subscribing {
 				return workRoute(ctx, sub, j, m)
 			}
 			return workSubscribe(ctx, sub, j, m)
@@ -54,6 +54,10 @@ func openOwn(mode eventstore.Mode) openPubSub {
 			settings := eventstore.DefaultGroupSettings()
 			settings.ReadBatchSize, settings.BufferSize, settings.LiveBufferSize = groupPage, groupBuffer, groupBuffer
 			cfg.ConsumerGroup, cfg.GroupSettings, cfg.InFlight = j.Group, &settings, pubSubInFlight
+		}
+		if j.Contender == ownLanes {
+			cfg.Concurrency = lanes
+			cfg.Key = func(msg *message.Message) string { return msg.UUID[:2] } // hexadecimal and random: 256 keys
 		}
 		pub, err := eventstore.NewPublisher(eventstore.PublisherConfig{Client: c}, nil)
 		if err != nil {
@@ -83,6 +87,7 @@ func openGoChannel(_ context.Context, j job, m *meter) (message.Publisher, messa
 
 const (
 	pubSubInFlight = 200 // messages of a group that the server pushes ahead
+	lanes          = 64  // messages of ownLanes that are handled at a time
 	pubSubBatch    = 100 // messages that are published at a time, where that is not measured
 )
 
@@ -154,7 +159,7 @@ func workSubscribe(ctx context.Context, sub message.Subscriber, j job, m *meter)
 	return m.stop(), nil
 }
 
-// workRoute has a Router ack what comes.
+// workRoute has a Router ack what comes, after the time that the handler takes.
 func workRoute(ctx context.Context, sub message.Subscriber, j job, m *meter) (result, error) {
 	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	if err != nil {
@@ -163,6 +168,9 @@ func workRoute(ctx context.Context, sub message.Subscriber, j job, m *meter) (re
 	all := make(chan struct{})
 	var seen atomic.Int64
 	router.AddConsumerHandler("benchmark", j.Stream, sub, func(*message.Message) error {
+		if j.Handler > 0 {
+			time.Sleep(j.Handler)
+		}
 		if seen.Add(1) == int64(j.Events) {
 			close(all)
 		}

@@ -28,6 +28,8 @@ var contenders = map[string]contender{
 
 	ownPubSub:  overPubSub(openOwn(eventstore.ModePersistent)),
 	ownCatchUp: overPubSub(openOwn(eventstore.ModeCatchUp)),
+	ownSerial:  overPubSub(openOwn(eventstore.ModePersistent)),
+	ownLanes:   overPubSub(openOwn(eventstore.ModePersistent)),
 	bareTCP:    overPubSub(openRelay),
 	goChannel:  overPubSub(openGoChannel),
 }

@@ -164,12 +164,18 @@ func (p *cutter) reply(head []byte, size int64) (through int64, cut bool) {
 	return 0, true
 }
 
+type (
+	// call is what is cut off.
+	call func(ctx context.Context, c *esclient.Client) error
+	// prepare makes what the call needs, with a client that nobody cuts off. count returns how often the call has taken
+	// effect; it is nil for what leaves no trace.
+	prepare func(t *testing.T, c *esclient.Client, stream string) (cut call, count func() int)
+)
+
 // cutOff is an operation whose connection is cut.
 type cutOff struct {
-	cmd esproto.Command
-	// prepare makes what the call needs, with a client that nobody cuts off. count returns how often the call has taken
-	// effect; nil for what leaves no trace.
-	prepare func(t *testing.T, c *esclient.Client, stream string) (call func(ctx context.Context, c *esclient.Client) error, count func() int)
+	cmd     esproto.Command
+	prepare prepare
 	// lost and done say whether the call succeeds in spite of the cut, where the server has not got the request and
 	// where it has. If not, its outcome is unknown.
 	lost bool
@@ -177,17 +183,19 @@ type cutOff struct {
 }
 
 func cutOffs() map[string]cutOff {
-	type call = func(ctx context.Context, c *esclient.Client) error
 	one := esclient.EventData{Type: "numbered", Data: []byte("1")}
 	events := func(t *testing.T, c *esclient.Client, stream string) func() int {
 		return func() int { return len(numbersOf(t, c, stream)) }
 	}
-	write := func(v esclient.ExpectedVersion, e esclient.EventData) func(*testing.T, *esclient.Client, string) (call, func() int) {
+	write := func(v esclient.ExpectedVersion, e esclient.EventData) prepare {
 		return func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
-			return func(ctx context.Context, c *esclient.Client) error { _, err := c.Append(ctx, stream, v, e); return err }, events(t, c, stream)
+			return func(ctx context.Context, c *esclient.Client) error {
+				_, err := c.Append(ctx, stream, v, e)
+				return err
+			}, events(t, c, stream)
 		}
 	}
-	del := func(v esclient.ExpectedVersion) func(*testing.T, *esclient.Client, string) (call, func() int) {
+	del := func(v esclient.ExpectedVersion) prepare {
 		return func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
 			appendNumbered(t, c, stream, 0, 0)
 			return func(ctx context.Context, c *esclient.Client) error {
@@ -197,7 +205,7 @@ func cutOffs() map[string]cutOff {
 				func() int { return 1 - len(numbersOf(t, c, stream)) }
 		}
 	}
-	commit := func(v esclient.ExpectedVersion) func(*testing.T, *esclient.Client, string) (call, func() int) {
+	commit := func(v esclient.ExpectedVersion) prepare {
 		return func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
 			tx := start(t, c, stream, v)
 			require.NoError(t, tx.Write(testContext(t), one))
@@ -211,8 +219,9 @@ func cutOffs() map[string]cutOff {
 		}
 	}
 	return map[string]cutOff{
-		"append, no stream": {cmd: esproto.CmdWriteEvents, prepare: write(esclient.NoStream, one), lost: true, done: true},
-		"append, any":       {cmd: esproto.CmdWriteEvents, prepare: write(esclient.Any, one)},
+		"append, no stream": {cmd: esproto.CmdWriteEvents, lost: true, done: true,
+			prepare: write(esclient.NoStream, one)},
+		"append, any": {cmd: esproto.CmdWriteEvents, prepare: write(esclient.Any, one)},
 		"append, large": {cmd: esproto.CmdWriteEvents, lost: true, done: true,
 			prepare: write(esclient.NoStream, esclient.EventData{Type: "t", Data: make([]byte, 4<<20)})},
 		"append, exact": {cmd: esproto.CmdWriteEvents, lost: true, done: true,
@@ -224,14 +233,16 @@ func cutOffs() map[string]cutOff {
 		"append from a source": {cmd: esproto.CmdWriteEvents, lost: true, done: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
 				return func(ctx context.Context, c *esclient.Client) error {
-					_, err := c.AppendFrom(ctx, stream, esclient.Any, source(0, 29, nil), esclient.AppendFromOptions{BatchEvents: 10})
+					_, err := c.AppendFrom(ctx, stream, esclient.Any, source(0, 29, nil),
+						esclient.AppendFromOptions{BatchEvents: 10})
 					return err
 				}, func() int { return len(numbersOf(t, c, stream)) / 30 }
 			}},
 		"set metadata": {cmd: esproto.CmdWriteEvents, lost: true, done: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
 				return func(ctx context.Context, c *esclient.Client) error {
-						_, err := c.SetStreamMetadata(ctx, stream, esclient.NoStream, esclient.StreamMetadata{MaxCount: 1})
+						m := esclient.StreamMetadata{MaxCount: 1}
+						_, err := c.SetStreamMetadata(ctx, stream, esclient.NoStream, m)
 						return err
 					}, func() int {
 						_, version, err := c.StreamMetadata(testContext(t), stream)
@@ -281,8 +292,9 @@ func cutOffs() map[string]cutOff {
 						return len(numbersOf(t, c, stream))
 					}
 			}},
-		"transaction commit, exact": {cmd: esproto.CmdTransactionCommit, prepare: commit(esclient.NoStream), lost: true, done: true},
-		"transaction commit, any":   {cmd: esproto.CmdTransactionCommit, prepare: commit(esclient.Any)},
+		"transaction commit, exact": {cmd: esproto.CmdTransactionCommit, lost: true, done: true,
+			prepare: commit(esclient.NoStream)},
+		"transaction commit, any": {cmd: esproto.CmdTransactionCommit, prepare: commit(esclient.Any)},
 		"create group": {cmd: esproto.CmdCreatePersistentSubscription, lost: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
 				return func(ctx context.Context, c *esclient.Client) error {
@@ -299,8 +311,9 @@ func cutOffs() map[string]cutOff {
 		"delete group": {cmd: esproto.CmdDeletePersistentSubscription, lost: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
 				require.NoError(t, c.CreatePersistent(testContext(t), stream, "g", fromStart()))
-				return func(ctx context.Context, c *esclient.Client) error { return c.DeletePersistent(ctx, stream, "g") },
-					func() int { return 1 - groups(t, c, stream) }
+				return func(ctx context.Context, c *esclient.Client) error {
+					return c.DeletePersistent(ctx, stream, "g")
+				}, func() int { return 1 - groups(t, c, stream) }
 			}},
 		"read event": {cmd: esproto.CmdReadEvent, lost: true, done: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {

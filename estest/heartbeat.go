@@ -78,11 +78,13 @@ func (c *conn) beat() {
 // judge ends the connection without a word if nothing has come since the client was asked for a sign of life.
 func (c *conn) judge(received int64) {
 	c.pulse.waiting.Store(false)
-	if c.pulse.received.Load() == received && !c.srv.holdsBreath() {
+	now := c.pulse.received.Load()
+	if now == received && !c.srv.holdsBreath() {
 		c.end()
 		return
 	}
 	if !c.core.persona.since(era5) {
+		c.pulse.seen = now // beat does not run meanwhile
 		c.callAfter(&c.beatAlarm, c.srv.cfg.heartbeatInterval, c.beat)
 	}
 }

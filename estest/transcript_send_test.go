@@ -109,6 +109,7 @@ func commandName(c esproto.Command) string {
 
 // send says what the client said. A frame with credentials has the right password unless it was refused for them.
 func (p *player) send(f *entry) {
+	p.unanswered++
 	body, err := hex.DecodeString(strings.TrimSuffix(f.Raw, "..."))
 	if err != nil {
 		p.fail("%v", err)

@@ -104,23 +104,24 @@ var pauses = map[string]time.Duration{
 
 // player plays one scenario.
 type player struct {
-	sc       *scenario
-	srv      *estest.Server
-	clock    *estest.Clock
-	lines    map[int]*line
-	incoming chan arrival
-	labels   map[esproto.CorrelationID]string
-	corrs    map[string]esproto.CorrelationID
-	wanted   map[string]int // how many frames are expected, by line and label
-	ours     translation
-	beats    bool         // heartbeats are what it is about: they are recorded, and nothing else is sent
-	silent   bool         // heartbeats are not answered
-	lively   atomic.Int64 // heartbeats that were answered
-	taken    int          // what came in, fences and their answers left out
-	asked    int64        // heartbeats among it
-	problems []string
-	recorded []side // per step
-	answered []side
+	sc         *scenario
+	srv        *estest.Server
+	clock      *estest.Clock
+	lines      map[int]*line
+	incoming   chan arrival
+	labels     map[esproto.CorrelationID]string
+	corrs      map[string]esproto.CorrelationID
+	wanted     map[string]int // how many frames are expected, by line and label
+	ours       translation
+	beats      bool         // heartbeats are what it is about: they are recorded, and little else is sent
+	silent     bool         // heartbeats are not answered
+	lively     atomic.Int64 // heartbeats that were answered
+	taken      int          // what came in, fences and their answers left out
+	asked      int64        // heartbeats among it
+	unanswered int          // requests without an answer, where heartbeats are recorded: each has one there
+	problems   []string
+	recorded   []side // per step
+	answered   []side
 }
 
 // side is what one server said in a step.
@@ -287,6 +288,8 @@ func (p *player) take(limit <-chan time.Time) bool {
 		p.taken++
 		if a.cmd == commandName(esproto.CmdHeartbeatRequest) {
 			p.asked++
+		} else {
+			p.unanswered--
 		}
 		if a.cmd == "closed" {
 			if a.line.closed = true; !a.line.shut {
@@ -363,8 +366,8 @@ func (p *player) waitForMore() {
 	before := p.taken
 	if !p.beats {
 		p.fence()
-	} else if s := p.srv.Stats(); s.FramesOut[esproto.CmdHeartbeatRequest] != p.asked || s.FramesIn[esproto.CmdHeartbeatResponse] != p.lively.Load() {
-		return // a question or its answer is under way
+	} else if s := p.srv.Stats(); p.unanswered > 0 || s.FramesOut[esproto.CmdHeartbeatRequest] != p.asked || s.FramesIn[esproto.CmdHeartbeatResponse] != p.lively.Load() {
+		return // a question or an answer is under way
 	}
 	if p.taken == before {
 		p.clock.Advance(500 * time.Millisecond)

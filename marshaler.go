@@ -95,8 +95,16 @@ func (m DefaultMarshaler) Marshal(_ string, msg *message.Message) (esclient.Even
 
 // isJSON reports whether data is a JSON object or array. Other JSON, a number say, may just as well be something else.
 func isJSON(data []byte) bool {
-	start := bytes.TrimLeft(data, " \t\r\n")
-	return len(start) > 1 && (start[0] == '{' || start[0] == '[') && json.Valid(data)
+	for _, c := range data {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+		case '{', '[':
+			return json.Valid(data)
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 // Unmarshal implements Unmarshaler. It has no error.

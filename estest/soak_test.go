@@ -38,7 +38,8 @@ const (
 func soak(t *testing.T, persona estest.Persona, length time.Duration) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	s := estest.Run(t, estest.WithPersona(persona))
+	// A machine that is busy with this is slow to answer heartbeats.
+	s := estest.Run(t, estest.WithPersona(persona), estest.WithHeartbeat(time.Minute, time.Minute))
 	var soakers [soakClients]*soaker
 	for i := range soakers {
 		soakers[i] = newSoaker(s, seed, i)
@@ -46,11 +47,10 @@ func soak(t *testing.T, persona estest.Persona, length time.Duration) {
 	steps := 0
 	for end := time.Now().Add(length); time.Now().Before(end); {
 		t.Run("round", func(t *testing.T) {
-			until := time.Now().Add(soakRound)
 			for _, k := range soakers {
 				t.Run(k.name, func(t *testing.T) {
 					t.Parallel()
-					k.round(t, until)
+					k.round(t, time.Now().Add(soakRound))
 				})
 			}
 		})

@@ -73,9 +73,12 @@ func fuzzSeeds(t testing.TB) [][]byte {
 			EventStreamId: &stream, SubscriptionId: &group, AllowedInFlightMessages: count}},
 		{esproto.CmdSubscribeToStream, &esproto.SubscribeToStream{EventStreamId: proto.String(""), ResolveLinkTos: yes}},
 		{esproto.CmdFilteredSubscribeToStream, &esproto.FilteredSubscribeToStream{Filter: filter, CheckpointInterval: proto.Int32(1)}},
-		{esproto.CmdWriteEvents, &esproto.WriteEvents{EventStreamId: &stream, ExpectedVersion: proto.Int64(-2), Events: []*esproto.NewEvent{event}}},
-		{esproto.CmdWriteEvents, &esproto.WriteEvents{EventStreamId: proto.String("$$fuzz"), ExpectedVersion: proto.Int64(-2), Events: []*esproto.NewEvent{meta}}},
-		{esproto.CmdPersistentSubscriptionAckEvents, &esproto.PersistentSubscriptionAckEvents{SubscriptionId: &full, ProcessedEventIds: [][]byte{id[:]}}},
+		{esproto.CmdWriteEvents, &esproto.WriteEvents{
+			EventStreamId: &stream, ExpectedVersion: proto.Int64(-2), Events: []*esproto.NewEvent{event}}},
+		{esproto.CmdWriteEvents, &esproto.WriteEvents{
+			EventStreamId: proto.String("$$fuzz"), ExpectedVersion: proto.Int64(-2), Events: []*esproto.NewEvent{meta}}},
+		{esproto.CmdPersistentSubscriptionAckEvents, &esproto.PersistentSubscriptionAckEvents{
+			SubscriptionId: &full, ProcessedEventIds: [][]byte{id[:]}}},
 		{esproto.CmdPersistentSubscriptionNakEvents, &esproto.PersistentSubscriptionNakEvents{
 			SubscriptionId: &full, ProcessedEventIds: [][]byte{id[:]}, Action: esproto.PersistentSubscriptionNakEvents_Park.Enum()}},
 		{esproto.CmdReadEvent, &esproto.ReadEvent{EventStreamId: &stream, EventNumber: number, ResolveLinkTos: yes}},

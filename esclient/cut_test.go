@@ -385,7 +385,7 @@ func TestTheConnectionIsCutAtEachStep(t *testing.T) {
 	cfg, err := esclient.ParseConnectionString(url)
 	require.NoError(t, err)
 	if cfg.Address == "" || cfg.TLS != nil {
-		t.Skip("the cutter needs to see the frames of one node")
+		t.Skip("the proxy that cuts connections has to see plain frames of one node, not TLS or a cluster")
 	}
 	direct := open(t, url)
 	p := newCutter(t, cfg.Address)

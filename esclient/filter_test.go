@@ -252,7 +252,7 @@ func TestACheckpointWaitsForWhatWasDelivered(t *testing.T) {
 
 func TestFilteredCatchUpSurvivesEverything(t *testing.T) {
 	if os.Getenv(serverURL) != "" {
-		t.Skip("needs control of the server")
+		t.Skip("cuts connections and restarts the server, which a server given by " + serverURL + " does not offer")
 	}
 	srv := estest.Run(t, estest.WithPersona(estest.Persona2310))
 	c, ctx, prefix := open(t, srv.ConnectionString()), testContext(t), name("f")
@@ -284,8 +284,8 @@ func TestFilteredCatchUpSurvivesEverything(t *testing.T) {
 func TestFiltersTakeANewerServer(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona5011, estest.Persona414} {
 		c, ctx := connectTo(t, persona), testContext(t)
-		if knowsFilters(t, c) {
-			t.Skip("the server knows filters")
+		if os.Getenv(serverURL) != "" && knowsFilters(t, c) {
+			t.Skip("needs a server before 20.6: the one given by " + serverURL + " knows filters")
 		}
 		f := &esclient.Filter{StreamPrefixes: []string{"a"}}
 		for _, backward := range []bool{false, true} {

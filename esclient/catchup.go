@@ -14,7 +14,8 @@ type CatchUpOptions struct {
 	Start Start
 	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
-	// PageSize is how many events are read at a time, 1 to MaxPageSize; 0 means Config.CatchUpPageSize.
+	// PageSize is how many events are read at a time, 1 to MaxPageSize; 0 means Config.CatchUpPageSize. Of large events
+	// fewer are asked for; see ReadOptions.PageSize.
 	PageSize int
 	// Filter, if not nil, has only the events of AllStream delivered that it picks.
 	Filter *Filter
@@ -44,7 +45,7 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	if err != nil {
 		return nil, err
 	}
-	s.fillGaps, s.pageSize = true, opts.PageSize
+	s.fillGaps, s.pageSize = true, c.newPageSize(opts.PageSize)
 	if opts.Start.kind == startEnd {
 		return s, s.openLive(ctx)
 	}
@@ -192,6 +193,7 @@ func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	}
 	op := s.c.newReadStream(ctx, s.stream, s.cursor.number+1, s.pageSize, s.resolveLinks)
 	page, err := s.c.readStreamPage(ctx, op)
+	s.pageSize = op.size
 	if errors.Is(err, ErrStreamNotFound) {
 		return true, nil // it may come, or come back
 	}
@@ -209,6 +211,7 @@ func (s *Subscription) readAllPage(ctx context.Context) (end bool, err error) {
 	op := s.c.newReadAll(ctx, s.cursor.next, s.pageSize, s.resolveLinks)
 	op.filter = s.filter
 	page, err := s.c.readAllPage(ctx, op)
+	s.pageSize = op.size
 	if err != nil {
 		return false, err
 	}

@@ -81,7 +81,9 @@ type Config struct {
 	// MaxReconnects closes the client after so many failed attempts in a row. The default, 0, tries for ever.
 	MaxReconnects int
 
-	// MaxFrameSize is the largest frame that is received, in bytes; 64 MiB, the server's limit, by default.
+	// MaxFrameSize is the largest frame that is received, in bytes; 64 MiB, the server's limit, by default. Reads keep
+	// to an eighth of it, as far as can be told from the events before. A larger frame costs the connection, after which
+	// the read asks for less; a single event that is too large cannot be read.
 	MaxFrameSize int
 	// MaxPendingBytes is how much may wait to be written to the connection before calls wait, too;
 	// DefaultMaxPendingBytes.

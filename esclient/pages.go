@@ -9,8 +9,9 @@ import (
 
 // pageRequest is what the reads of pages have in common.
 type pageRequest struct {
-	size          int   // of a page
+	size          pageSize
 	left          int64 // how many events are wanted, or everything
+	received      int   // bytes of the latest page
 	backward      bool
 	resolveLinks  bool
 	requireLeader bool
@@ -27,7 +28,9 @@ func (r *pageRequest) limit(max int64) {
 }
 
 // count is how many events to ask for.
-func (r *pageRequest) count() int32 { return int32(min(int64(r.size), r.left)) }
+func (r *pageRequest) count() int32 { return int32(min(int64(r.size.now), r.left)) }
+
+func (r *pageRequest) request() *pageRequest { return r }
 
 // take notes that n events were read, and reports whether more are wanted.
 func (r *pageRequest) take(n int) (more bool) {
@@ -40,6 +43,8 @@ func (r *pageRequest) take(n int) (more bool) {
 // pageOp is a read that goes on from page to page: of a stream or of $all.
 type pageOp interface {
 	engine.Operation
+	// request is what the read asks for.
+	request() *pageRequest
 	// turn makes events of the reply and turns to the page that follows; more is false if none is wanted.
 	turn() (events []Event, more bool, err error)
 	// failed says what was being read.
@@ -78,6 +83,13 @@ func (c *Client) readPages(ctx context.Context, op pageOp, yield func(*Event) bo
 	}
 }
 
+// doPage reads a single page.
+func (c *Client) doPage(ctx context.Context, op pageOp) error {
+	var page pageRead
+	page.start(ctx, c, op)
+	return page.finish()
+}
+
 // pageRead is the read of one page, which may be begun before the page is needed.
 type pageRead struct {
 	attempts
@@ -85,8 +97,8 @@ type pageRead struct {
 	op  engine.Operation // what hooks have made of it; nil when it has ended
 }
 
-func (r *pageRead) start(ctx context.Context, c *Client, op engine.Operation) {
-	r.attempts = attempts{c: c, effect: readOnly}
+func (r *pageRead) start(ctx context.Context, c *Client, op pageOp) {
+	r.attempts = attempts{c: c, effect: readOnly, page: op.request()}
 	r.ctx, r.op = r.observe(ctx, op)
 }
 

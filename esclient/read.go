@@ -23,7 +23,8 @@ type ReadOptions struct {
 	Backward bool
 	// MaxCount ends the read after so many events; 0 reads to the end.
 	MaxCount int64
-	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize.
+	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize. Where events are
+	// so large that a page of them might not fit into a frame, fewer are asked for; see Config.MaxFrameSize.
 	PageSize int
 	// ResolveLinks reads the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
@@ -81,7 +82,7 @@ func (c *Client) ReadStream(ctx context.Context, stream string, opts ReadOptions
 // StreamPage is a part of a stream, read at once.
 type StreamPage struct {
 	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is
-	// reached: events may have been truncated or have expired.
+	// reached: events may have been truncated or have expired, or be too large for one page.
 	Events []Event
 	// Next is the ReadOptions.From of the page that follows in the same direction. Behind the last page it is where
 	// events will be that are yet to be written.
@@ -103,7 +104,7 @@ func (c *Client) ReadStreamPage(ctx context.Context, stream string, opts ReadOpt
 }
 
 func (c *Client) readStreamPage(ctx context.Context, op *readStreamOp) (StreamPage, error) {
-	err := c.do(ctx, op, readOnly)
+	err := c.doPage(ctx, op)
 	if err == nil {
 		var page StreamPage
 		if page, err = op.page(); err == nil {
@@ -124,7 +125,7 @@ type readStreamOp struct {
 
 // newReadStream begins a read forward, of all that follows.
 func (c *Client) newReadStream(
-	ctx context.Context, stream string, from int64, size int, resolveLinks bool,
+	ctx context.Context, stream string, from int64, size pageSize, resolveLinks bool,
 ) *readStreamOp {
 	return &readStreamOp{stream: stream, from: from, pageRequest: pageRequest{
 		size: size, left: everything, resolveLinks: resolveLinks, requireLeader: c.requireLeader(ctx),
@@ -133,7 +134,7 @@ func (c *Client) newReadStream(
 
 // readStreamOp begins a read by options that are valid.
 func (c *Client) readStreamOp(ctx context.Context, stream string, opts ReadOptions) *readStreamOp {
-	op := c.newReadStream(ctx, stream, 0, opts.PageSize, opts.ResolveLinks)
+	op := c.newReadStream(ctx, stream, 0, c.newPageSize(opts.PageSize), opts.ResolveLinks)
 	op.limit(opts.MaxCount)
 	op.backward = opts.Backward
 	s := opts.From
@@ -178,6 +179,7 @@ func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 	if cmd != o.completed() {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
 	}
+	o.received = len(payload)
 	if err := o.reply.DecodeStream(payload); err != nil {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
 	}
@@ -201,6 +203,7 @@ func (o *readStreamOp) page() (StreamPage, error) {
 	if err != nil {
 		return StreamPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: o.completed(), Err: err}
 	}
+	o.size.settle(o.reply.Len, o.received)
 	page := StreamPage{Events: events, EndOfStream: o.reply.IsEndOfStream, LastEventNumber: o.reply.LastEventNumber}
 	switch next := o.reply.NextEventNumber; {
 	case o.passed:

@@ -24,7 +24,8 @@ type ReadAllOptions struct {
 	Backward bool
 	// MaxCount ends the read after so many events; 0 reads to the end.
 	MaxCount int64
-	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize.
+	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize. Of large events
+	// fewer are asked for; see ReadOptions.PageSize.
 	PageSize int
 	// ResolveLinks reads the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
@@ -63,7 +64,7 @@ func (c *Client) ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[*Ev
 // AllPage is a part of the log of all streams, read at once.
 type AllPage struct {
 	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is
-	// reached.
+	// reached; see also StreamPage.Events.
 	Events []Event
 	// From is where the page begins in the log. Going backward from the end, that is the end of the log.
 	From Position
@@ -85,7 +86,7 @@ func (c *Client) ReadAllPage(ctx context.Context, opts ReadAllOptions) (AllPage,
 }
 
 func (c *Client) readAllPage(ctx context.Context, op *readAllOp) (AllPage, error) {
-	err := c.do(ctx, op, readOnly)
+	err := c.doPage(ctx, op)
 	if err == nil {
 		var page AllPage
 		if page, err = op.page(); err == nil {
@@ -109,7 +110,7 @@ type readAllOp struct {
 }
 
 // newReadAll begins a read forward, of all that follows.
-func (c *Client) newReadAll(ctx context.Context, from Position, size int, resolveLinks bool) *readAllOp {
+func (c *Client) newReadAll(ctx context.Context, from Position, size pageSize, resolveLinks bool) *readAllOp {
 	return &readAllOp{from: from, pageRequest: pageRequest{
 		size: size, left: everything, resolveLinks: resolveLinks, requireLeader: c.requireLeader(ctx),
 	}}
@@ -117,7 +118,7 @@ func (c *Client) newReadAll(ctx context.Context, from Position, size int, resolv
 
 // readAllOp begins a read by options that are valid.
 func (c *Client) readAllOp(ctx context.Context, opts ReadAllOptions) *readAllOp {
-	op := c.newReadAll(ctx, StartPosition, opts.PageSize, opts.ResolveLinks)
+	op := c.newReadAll(ctx, StartPosition, c.newPageSize(opts.PageSize), opts.ResolveLinks)
 	op.limit(opts.MaxCount)
 	op.backward, op.filter = opts.Backward, opts.Filter
 	switch s := opts.From; {
@@ -195,6 +196,7 @@ func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 	if cmd != o.plain() {
 		decode = o.reply.DecodeFilteredAll
 	}
+	o.received = len(payload)
 	if err := decode(payload); err != nil {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
 	}
@@ -218,6 +220,7 @@ func (o *readAllOp) page() (AllPage, error) {
 	if err != nil {
 		return AllPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: o.completed(), Err: err}
 	}
+	o.size.settle(o.reply.Len, o.received)
 	page := AllPage{
 		Events:      events,
 		From:        Position{Commit: o.reply.CommitPosition, Prepare: o.reply.PreparePosition},

@@ -43,6 +43,7 @@ const (
 type attempts struct {
 	c        *Client
 	effect   effect
+	page     *pageRequest // what is read, if it is a page
 	creds    *Credentials
 	conn     *engine.Conn // of the latest attempt; nil before the first
 	failed   int
@@ -99,6 +100,9 @@ func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error)
 		again, delay := a.judge(ctx, conn, sent, err)
 		if !again {
 			return a.final(err)
+		}
+		if sent && a.shrinkPage(err) {
+			a.failed-- // which next counts
 		}
 		if err := a.next(ctx, op, delay, err); err != nil {
 			return a.final(err)

@@ -21,7 +21,7 @@ type Subscription struct {
 	stream       string
 	resolveLinks bool
 	filter       *Filter // nil for none
-	pageSize     int
+	pageSize     pageSize
 	bufferSize   int
 	fillGaps     bool
 	creds        *Credentials
@@ -70,7 +70,7 @@ func (c *Client) newSubscription(
 	}
 	s := &Subscription{
 		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter, creds: creds,
-		bufferSize: bufferSize, pageSize: c.cfg.CatchUpPageSize,
+		bufferSize: bufferSize, pageSize: c.newPageSize(c.cfg.CatchUpPageSize),
 		cursor:  cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
 		passed:  UnknownPosition,
 		witness: witness{c: c, stream: stream},

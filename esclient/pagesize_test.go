@@ -1,0 +1,218 @@
+package esclient_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// stuffed makes data of a number, which is filled up with spaces to a size.
+func stuffed(number, size int) []byte {
+	data := bytes.Repeat([]byte{' '}, size)
+	copy(data, fmt.Sprint(number))
+	return data
+}
+
+// unstuffed returns the number in stuffed data.
+func unstuffed(data []byte) string { return string(bytes.TrimRight(data, " ")) }
+
+// appendStuffed appends stuffed events, each by itself.
+func appendStuffed(t testing.TB, c *esclient.Client, stream string, count, size int) {
+	t.Helper()
+	for n := range count {
+		e := esclient.EventData{Type: "stuffed", Data: stuffed(n, size)}
+		_, err := c.Append(t.Context(), stream, esclient.Any, e)
+		require.NoError(t, err)
+	}
+}
+
+// readStuffed returns the numbers of the first stuffed events of a stream.
+func readStuffed(
+	t testing.TB, stream string, count, size int, events iter.Seq2[*esclient.Event, error],
+) (numbers []string) {
+	t.Helper()
+	for e, err := range events {
+		if !assert.NoError(t, err) {
+			break
+		}
+		if e.Stream != stream {
+			continue
+		}
+		assert.Equal(t, size, len(e.Data))
+		if numbers = append(numbers, unstuffed(e.Data)); len(numbers) == count {
+			break
+		}
+	}
+	return numbers
+}
+
+func catchUp(t testing.TB, c *esclient.Client, stream string) iter.Seq2[*esclient.Event, error] {
+	t.Helper()
+	s, err := c.SubscribeCatchUp(t.Context(), stream, esclient.CatchUpOptions{})
+	require.NoError(t, err)
+	t.Cleanup(s.Stop)
+	return s.All(t.Context())
+}
+
+// TestEventsThatFitNoFrameTogether reads events of nearly a quarter of a frame, in pages that would have all six: in
+// small, and with the largest frames and events that there can be.
+func TestEventsThatFitNoFrameTogether(t *testing.T) {
+	const total = 6
+	up, back := words(0, total-1), down(total-1, 0)
+	for _, frame := range []int{64 << 10, esproto.MaxFrameSize} {
+		if frame == esproto.MaxFrameSize && testing.Short() {
+			continue
+		}
+		srv, _ := embedded(t, estest.WithPersona(estest.Persona2310))
+		c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.MaxFrameSize = frame })
+		ctx, stream, size := t.Context(), name("s"), frame/64*15
+		appendStuffed(t, c, stream, total, size)
+		only := &esclient.Filter{StreamPrefixes: []string{stream}}
+		for what, tc := range map[string]struct {
+			events iter.Seq2[*esclient.Event, error]
+			want   []string
+		}{
+			"stream":           {c.ReadStream(ctx, stream, esclient.ReadOptions{}), up},
+			"stream, backward": {c.ReadStream(ctx, stream, esclient.ReadOptions{Backward: true}), back},
+			"$all":             {c.ReadAll(ctx, esclient.ReadAllOptions{}), up},
+			"$all, backward":   {c.ReadAll(ctx, esclient.ReadAllOptions{Backward: true}), back},
+			"$all, filtered":   {c.ReadAll(ctx, esclient.ReadAllOptions{Filter: only}), up},
+			"$all, filtered, backward": {
+				c.ReadAll(ctx, esclient.ReadAllOptions{Filter: only, Backward: true}), back,
+			},
+			"subscription":         {catchUp(t, c, stream), up},
+			"subscription to $all": {catchUp(t, c, esclient.AllStream), up},
+		} {
+			t.Run(fmt.Sprintf("%s, frames of %d KiB", what, frame>>10), func(t *testing.T) {
+				assert.Equal(t, tc.want, readStuffed(t, stream, total, size, tc.events))
+			})
+		}
+	}
+}
+
+func TestAPageThatFitsNoFrameIsCutShort(t *testing.T) {
+	srv, _ := embedded(t)
+	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.MaxFrameSize = 64 << 10 })
+	ctx, stream := testContext(t), name("s")
+	const total, size = 100, 2 << 10
+	appendStuffed(t, c, stream, total, size)
+	opts := esclient.ReadOptions{PageSize: 200}
+	var got []string
+	for end := false; !end; {
+		page, err := c.ReadStreamPage(ctx, stream, opts)
+		require.NoError(t, err)
+		for i := range page.Events {
+			got = append(got, unstuffed(page.Events[i].Data))
+		}
+		opts.From, end = page.Next, page.EndOfStream
+	}
+	assert.Equal(t, words(0, total-1), got)
+
+	first, err := c.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true})
+	require.NoError(t, err)
+	require.NotEmpty(t, first.Events)
+	second, err := c.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true, From: first.Next, MaxCount: 1})
+	require.NoError(t, err)
+	require.Len(t, second.Events, 1)
+	assert.Equal(t, int64(total-1-len(first.Events)), second.Events[0].Number, "no event is left out")
+}
+
+func TestAnEventThatFitsNoFrame(t *testing.T) {
+	srv, writer := embedded(t)
+	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.MaxFrameSize, cfg.MaxRetries = 4<<10, 2 })
+	ctx, stream := testContext(t), name("s")
+	appendStuffed(t, writer, stream, 1, 4<<10)
+	var failure error
+	for _, err := range c.ReadStream(ctx, stream, esclient.ReadOptions{}) {
+		failure = err
+	}
+	require.ErrorIs(t, failure, esproto.ErrFrame)
+	assert.ErrorContains(t, failure, "gave up after 3 attempts", "those that asked for less are not among them")
+}
+
+// stuffedPage answers a read with events of a size, of a stream that goes on.
+func (q *request) stuffedPage(from int64, count, size int) {
+	q.s.t.Helper()
+	var b []byte
+	for n := from; n < from+int64(count); n++ {
+		r := esproto.RecordView{StreamID: "orders", EventNumber: n, EventType: "t", Data: stuffed(int(n), size)}
+		b = esproto.AppendIndexedEvent(b, 1, r.Append(nil, esproto.Explicit), nil)
+	}
+	m, err := proto.Marshal(&esproto.ReadStreamEventsCompleted{
+		Result:          esproto.ReadStreamEventsCompleted_Success.Enum(),
+		NextEventNumber: proto.Int64(from + int64(count)),
+		IsEndOfStream:   proto.Bool(false),
+	})
+	require.NoError(q.s.t, err)
+	q.reply(esproto.CmdReadStreamEventsForwardCompleted, append(b, m...))
+}
+
+// asks returns how many events a read asks for.
+func (q *request) asks() int {
+	q.s.t.Helper()
+	var m esproto.ReadStreamEvents
+	require.NoError(q.s.t, proto.Unmarshal(q.payload, &m))
+	return int(m.GetMaxCount())
+}
+
+func TestPagesShrinkAndGrow(t *testing.T) {
+	s := newScript(t)
+	c := s.client(func(cfg *esclient.Config) {
+		cfg.MaxRetries, cfg.MaxFrameSize, cfg.OperationTimeout = 1, 80<<10, 2*time.Second
+	})
+	tooLong := func(q *request) { q.nc.Write(binary.LittleEndian.AppendUint32(nil, 80<<10+1)) }
+	tooMuch := func(q *request) {
+		q.id = esproto.CorrelationID{}
+		q.reply(esproto.CmdBadRequest, []byte("Connection pending send bytes is too big: 10485761."))
+		q.cut()
+	}
+	silent := func(*request) {}
+	page := func(count, size int) func(*request) {
+		return func(q *request) {
+			var m esproto.ReadStreamEvents
+			require.NoError(t, proto.Unmarshal(q.payload, &m))
+			q.stuffedPage(m.GetFromEventNumber(), count, size)
+		}
+	}
+	events := c.ReadStream(testContext(t), "orders", esclient.ReadOptions{PageSize: 1000})
+	go func() {
+		for range events { // until the client is closed
+		}
+	}()
+	for n, step := range []struct {
+		asks  int
+		reply func(*request)
+	}{
+		{1000, tooLong},
+		{125, tooMuch},
+		{15, tooLong},
+		{4, tooLong},
+		{2, tooLong},
+		{1, page(1, 10)},
+		{2, page(2, 10)},
+		{4, silent},
+		{2, page(2, 10)},
+		{4, page(4, 10)},
+		{8, page(8, 1000)},
+		{9, page(9, 5000)}, // an eighth of a frame, 10 KiB, holds so many of 1000 bytes and what belongs to them
+		{2, page(2, 10)},
+		{4, (*request).cut},
+		{4, page(4, 10)},
+		{8, page(8, 10)},
+	} {
+		q := s.next(esproto.CmdReadStreamEventsForward)
+		require.Equal(t, step.asks, q.asks(), "step %d", n)
+		step.reply(q)
+	}
+}

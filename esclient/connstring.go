@@ -27,8 +27,8 @@ import (
 // a unit, as in 2s.
 //
 //	ConnectTo                       where to connect to, in the second form
-//	GossipSeeds                     host:port,host:port of a cluster's HTTP endpoints, or URLs; wins over ConnectTo
 //	ClusterDNS, GossipPort          the name of a cluster and the port of its gossip, as in discover://name:port
+//	GossipSeeds                     host:port,host:port of a cluster's HTTP endpoints, or URLs
 //	NodePreference                  leader, follower, readonlyreplica or random, in a cluster
 //	GossipTimeout                   for each node asked
 //	GossipTLS                       whether gossip is fetched over HTTPS; as the seeds say, or else as TLS
@@ -44,6 +44,9 @@ import (
 //	TLSServerName, TargetHost       the name that the certificate must be for, if not the host's
 //	TLSCAFile                       certificates, PEM, of the authorities to trust instead of the system's
 //	HTTPEndpoint                    host:port, or https://host:port, of the HTTP interface, for Client.Management
+//
+// All that names a cluster is asked for its nodes: the host behind discover://, ClusterDNS and GossipSeeds. A host behind
+// tcp:// or tls:// is not, and is not connected to where one of these is given: it need not be one of the nodes.
 //
 // Settings of the reference client that mean nothing here are checked and ignored: VerboseLogging, MaxQueueSize,
 // MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod, QueueTimeout,
@@ -295,10 +298,11 @@ func (p *connStringParser) setGossip(name, value string) error {
 	case "gossipport", "externalgossipport":
 		return parsePort(name, value, &p.gossipPort)
 	case "clusterdns":
-		if e, err := discovery.ParseEndpoint(value); err != nil || e.Port != 0 {
+		e, err := discovery.ParseEndpoint(value)
+		if err != nil || e.Port != 0 {
 			return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is not the name of a host", Err: err}
 		}
-		p.clusterDNS = value
+		p.clusterDNS = e.Host
 		return nil
 	}
 	var err error
@@ -438,26 +442,40 @@ func (p *connStringParser) finish() error {
 	return p.cfg.Validate()
 }
 
+// clusterSeeds gathers all that names a cluster, or nodes of it, in the order in which the settings are documented.
+func (p *connStringParser) clusterSeeds() (seeds []discovery.Endpoint) {
+	add := func(e discovery.Endpoint) {
+		e = e.WithDefaultPort(cmp.Or(p.gossipPort, discovery.DefaultGossipPort))
+		if !slices.Contains(seeds, e) {
+			seeds = append(seeds, e)
+		}
+	}
+	if p.scheme == "discover" {
+		add(p.endpoint)
+	}
+	if p.clusterDNS != "" {
+		add(discovery.Endpoint{Host: p.clusterDNS})
+	}
+	for _, e := range p.seeds {
+		add(e)
+	}
+	return seeds
+}
+
 // target sets up gossip where there are seeds, or the name of a cluster.
 func (p *connStringParser) target() error {
 	if p.seedsByURL && p.gossipTLS == nil {
 		p.gossipTLS = &p.seedsByTLS
 	}
-	switch {
-	case len(p.seeds) > 0:
-	case p.clusterDNS != "":
-		p.seeds = []discovery.Endpoint{{Host: p.clusterDNS, Port: cmp.Or(p.gossipPort, discovery.DefaultGossipPort)}}
-	case p.scheme == "discover":
-		p.seeds = []discovery.Endpoint{p.endpoint.WithDefaultPort(cmp.Or(p.gossipPort, discovery.DefaultGossipPort))}
-	}
-	if len(p.seeds) == 0 {
+	seeds := p.clusterSeeds()
+	if len(seeds) == 0 {
 		if p.gossipSet != "" {
 			return &ConfigError{Setting: p.gossipSet, Reason: "means nothing for a single node: use discover:// or GossipSeeds"}
 		}
 		p.cfg.Address = p.endpoint.WithDefaultPort(DefaultPort).String()
 		return nil
 	}
-	gossip := discovery.GossipConfig{Seeds: p.seeds, SecureTCP: p.useTLS, Preference: p.prefer, Timeout: p.gossipTimeout}
+	gossip := discovery.GossipConfig{Seeds: seeds, SecureTCP: p.useTLS, Preference: p.prefer, Timeout: p.gossipTimeout}
 	if p.gossipTLS == nil && p.useTLS || p.gossipTLS != nil && *p.gossipTLS {
 		gossip.TLS = p.tlsConfig.Clone()
 		gossip.TLS.MinVersion = tls.VersionTLS12

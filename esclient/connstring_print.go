@@ -72,7 +72,7 @@ func (c *Config) printGossip(u *url.URL, q url.Values) {
 		u.Host = seeds[0]
 	}
 	if len(seeds) > 1 {
-		q.Set("gossipSeeds", strings.Join(seeds, ","))
+		q.Set("gossipSeeds", strings.Join(seeds[1:], ","))
 	}
 	if g.Preference != discovery.PreferLeader {
 		q.Set("nodePreference", g.Preference.String())

@@ -79,17 +79,22 @@ func TestConnectionStringTLS(t *testing.T) {
 
 func TestConnectionStringsOfClusters(t *testing.T) {
 	for s, printed := range map[string]string{
-		"discover://name":                                                    "discover://name:2113",
-		"discover://name?gossipPort=30778":                                   "discover://name:30778",
-		"discover://name:1?gossipPort=30778":                                 "discover://name:1",
-		"ClusterDns=name; ExternalGossipPort=30778":                          "discover://name:30778",
-		"Cluster Dns=name; Node Preference=random":                           "discover://name:2113?nodePreference=random",
-		"GossipSeeds=a:1,b:2; CompatibilityMode=auto; QueueTimeout=100":      "discover://a:1?gossipSeeds=a%3A1%2Cb%3A2",
-		"GossipSeeds=https://a:1, https://b:2":                               "discover://a:1?gossipSeeds=a%3A1%2Cb%3A2&gossipTLS=true",
-		"GossipSeeds=https://a:1; UseSslConnection=true":                     "discover://a:1?tls=true",
-		"GossipSeeds=http://a:1; UseSslConnection=true":                      "discover://a:1?gossipTLS=false&tls=true",
-		"GossipSeeds=https://a:1; GossipOverTls=false":                       "discover://a:1",
-		"ConnectTo=discover://u:p@name; GossipTimeout=250; ClusterDns=other": "discover://u:xxxxx@other:2113?gossipTimeout=250ms",
+		"discover://name":                                               "discover://name:2113",
+		"discover://name?gossipPort=30778":                              "discover://name:30778",
+		"discover://name:1?gossipPort=30778":                            "discover://name:1",
+		"ClusterDns=name; ExternalGossipPort=30778":                     "discover://name:30778",
+		"Cluster Dns=name; Node Preference=random":                      "discover://name:2113?nodePreference=random",
+		"GossipSeeds=a:1,b:2; CompatibilityMode=auto; QueueTimeout=100": "discover://a:1?gossipSeeds=b%3A2",
+		"GossipSeeds=https://a:1, https://b:2":                          "discover://a:1?gossipSeeds=b%3A2&gossipTLS=true",
+		"GossipSeeds=https://a:1; UseSslConnection=true":                "discover://a:1?tls=true",
+		"GossipSeeds=http://a:1; UseSslConnection=true":                 "discover://a:1?gossipTLS=false&tls=true",
+		"GossipSeeds=https://a:1; GossipOverTls=false":                  "discover://a:1",
+		"ConnectTo=discover://u:p@name; GossipTimeout=250":              "discover://u:xxxxx@name:2113?gossipTimeout=250ms",
+		"discover://name?clusterDNS=other":                              "discover://name:2113?gossipSeeds=other%3A2113",
+		"discover://a:1?gossipSeeds=b:2,c:3":                            "discover://a:1?gossipSeeds=b%3A2%2Cc%3A3",
+		"discover://a:1?gossipSeeds=a:1,b:2":                            "discover://a:1?gossipSeeds=b%3A2",
+		"discover://a?gossipSeeds=b:2&clusterDNS=c&gossipPort=4":        "discover://a:4?gossipSeeds=c%3A4%2Cb%3A2",
+		"tcp://a:1?gossipSeeds=b:2":                                     "discover://b:2",
 	} {
 		cfg, err := esclient.ParseConnectionString(s)
 		require.NoError(t, err, s)

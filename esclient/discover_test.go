@@ -21,6 +21,8 @@ func TestDiscoverByGossip(t *testing.T) {
 	for _, s := range []string{
 		"discover://admin:changeit@" + srv.HTTPAddr(),
 		"ConnectTo=discover://admin:changeit@" + srv.HTTPAddr() + "; NodePreference=master; GossipTimeout=2000",
+		"discover://admin:changeit@" + srv.HTTPAddr() + "?gossipSeeds=" + nobody,
+		"discover://admin:changeit@" + nobody + "?gossipSeeds=" + srv.HTTPAddr(),
 		"tcp://admin:changeit@" + nobody + "?gossipSeeds=" + nobody + "," + srv.HTTPAddr(),
 		"GossipSeeds=" + nobody + "," + srv.HTTPAddr() + "; DefaultUserCredentials=admin:changeit",
 	} {

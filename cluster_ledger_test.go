@@ -140,7 +140,9 @@ func (l *ledger) verdict() verdict {
 	lost := l.missing()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := verdict{published: l.published, confirmed: len(l.confirmed), unwritten: l.unwritten, lost: lost, elections: l.elections}
+	v := verdict{
+		published: l.published, confirmed: len(l.confirmed), unwritten: l.unwritten, lost: lost, elections: l.elections,
+	}
 	for _, n := range l.unknown {
 		v.unknown += n
 	}
@@ -180,11 +182,13 @@ func (v verdict) String() string {
 		name  string
 		value any
 	}{
-		{"Publish calls", v.published}, {"confirmed", v.confirmed}, {"outcome unknown", v.unknown}, {"not written", v.unwritten},
-		{"consumed, by all groups", v.consumed}, {"duplicates: ack lost", v.again}, {"duplicates: written twice", v.twice},
+		{"Publish calls", v.published},
+		{"confirmed", v.confirmed}, {"outcome unknown", v.unknown}, {"not written", v.unwritten},
+		{"consumed, by all groups", v.consumed},
+		{"duplicates: ack lost", v.again}, {"duplicates: written twice", v.twice},
 		{"duplicates: without a reason", v.unasked}, {"never written, and yet consumed", v.phantoms}, {"lost", v.lost},
-		{"reordered", v.reordered}, {"elections", v.elections}, {"recovery p50", v.p50.Round(time.Millisecond)},
-		{"recovery p99", v.p99.Round(time.Millisecond)},
+		{"reordered", v.reordered}, {"elections", v.elections},
+		{"recovery p50", v.p50.Round(time.Millisecond)}, {"recovery p99", v.p99.Round(time.Millisecond)},
 	} {
 		fmt.Fprintf(&b, "\n%-32s %12v", row.name, row.value)
 	}

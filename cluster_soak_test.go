@@ -29,9 +29,9 @@ var (
 )
 
 // TestClusterSoak has 100 publishers and 20 consumers in 5 groups work on a cluster whose leader is killed, or cut off
-// from the other nodes, every few seconds. Every message whose Publish returned nil must come to every group, in the order
-// of its publisher where a group has one consumer, and be written twice only where its outcome was unknown. A table tells
-// how much there was of everything.
+// from the other nodes, every few seconds. Every message whose Publish returned nil must come to every group, in the
+// order of its publisher where a group has one consumer, and be written twice only where its outcome was unknown. A
+// table tells how much there was of everything.
 //
 //	go test -tags soak -run TestClusterSoak -timeout 1h -v . [-soak.disturbances 20]
 //
@@ -43,8 +43,9 @@ var (
 //   - the leader's HTTP endpoint as gossip tells it, host:port, in the environment variable
 //     WATERMILL_TEST_EVENTSTORE_LEADER; empty if gossip tells of none.
 //
-// It kills a node, the leader unless it has reasons for another, starts it again, and ends with status 0 when the node has
-// been started; it need not wait until the node takes part again. It may take a minute. With a container for each node:
+// It kills a node, the leader unless it has reasons for another, starts it again, and ends with status 0 when the node
+// has been started; it need not wait until the node takes part again. It may take a minute. With a container for each
+// node:
 //
 //	seeds=127.0.0.1:2121,127.0.0.1:2122,127.0.0.1:2123
 //	export WATERMILL_TEST_EVENTSTORE_URL="GossipSeeds=$seeds; DefaultUserCredentials=admin:changeit"

@@ -9,9 +9,9 @@ import (
 
 type expectedVersionKey struct{}
 
-// WithExpectedVersion returns a context for a message that is to be published: its stream must be at the given version, the
-// number of its last event or one of esclient.NoStream, esclient.StreamExists and esclient.Any. Otherwise Publish fails
-// with esclient.ErrWrongExpectedVersion, and nothing is written.
+// WithExpectedVersion returns a context for a message that is to be published: its stream must be at the given version,
+// the number of its last event or one of esclient.NoStream, esclient.StreamExists and esclient.Any. Otherwise Publish
+// fails with esclient.ErrWrongExpectedVersion, and nothing is written.
 //
 //	msg.SetContext(eventstore.WithExpectedVersion(msg.Context(), 41))
 //
@@ -32,8 +32,8 @@ func deliveryFromCtx(ctx context.Context) *delivery {
 	return d
 }
 
-// EventFromCtx returns the event that a received message was made of. Its byte slices must not be changed: the message is
-// made of them again after a nack. ok is false where ctx is not that of a message that a Subscriber of this package
+// EventFromCtx returns the event that a received message was made of. Its byte slices must not be changed: the message
+// is made of them again after a nack. ok is false where ctx is not that of a message that a Subscriber of this package
 // handed out; so it is for all functions of this kind.
 func EventFromCtx(ctx context.Context) (e *esclient.Event, ok bool) {
 	if d := deliveryFromCtx(ctx); d != nil {
@@ -84,8 +84,8 @@ func CreatedFromCtx(ctx context.Context) (created time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// RetryCountFromCtx returns how often the message was delivered before: by the server, as it counts for the group, and by
-// this subscription after a Nack.
+// RetryCountFromCtx returns how often the message was delivered before: by the server, as it counts for the group, and
+// by this subscription after a Nack.
 func RetryCountFromCtx(ctx context.Context) (count int, ok bool) {
 	if d := deliveryFromCtx(ctx); d != nil {
 		return d.event.RetryCount + d.nacks, true

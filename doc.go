@@ -1,4 +1,5 @@
-// Package eventstore is a Watermill Pub/Sub for EventStore (EventStoreDB), over its TCP protocol, for servers 4.1 to 23.10.
+// Package eventstore is a Watermill Pub/Sub for EventStore (EventStoreDB), over its TCP protocol, for servers 4.1 to
+// 23.10.
 //
 // A topic is a stream. Messages are events: a Publish call appends them, a Subscriber reads them in one of three ways.
 //
@@ -8,8 +9,8 @@
 //	catch-up             each to every subscription           all, from a start position   hand out the next
 //
 // All of them hand out one message at a time and the next one after its ack, so that the order of the stream is kept;
-// SubscriberConfig.Concurrency gives up just that much of it that is wanted. A nacked message is handed out again by the
-// same subscription after a pause. Delivery is at least once.
+// SubscriberConfig.Concurrency gives up just that much of it that is wanted. A nacked message is handed out again by
+// the same subscription after a pause. Delivery is at least once.
 //
 //	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{
 //		ConnectionString: "tcp://admin:changeit@localhost:1113",
@@ -21,21 +22,22 @@
 //
 // # Topics and streams
 //
-// PublisherConfig.StreamName spreads a topic over streams, one for each aggregate for example; SubscriberConfig.StreamName
-// and ResolveLinks bring them together again, by the server's projections: "$ce-order" has the events of all streams whose
-// name begins with "order-". The topic "$all", in catch-up mode, is everything.
+// PublisherConfig.StreamName spreads a topic over streams, one for each aggregate for example;
+// SubscriberConfig.StreamName and ResolveLinks bring them together again, by the server's projections: "$ce-order" has
+// the events of all streams whose name begins with "order-". The topic "$all", in catch-up mode, is everything.
 //
 // # Lost connections
 //
 // Connections heal by themselves, with backoff, for ever. Publish waits for one until the message's context or
 // PublisherConfig.PublishTimeout ends. Where a reply was lost it publishes again if the server is sure to recognise the
 // events; else the error says that the outcome is unknown (esclient.ErrOutcomeUnknown, PublishError.Unknown), or
-// PublisherConfig.RepublishUnknown decides. Subscriptions go on where they were: a group's messages that were acked while
-// the connection was gone are acked again and not handed out twice, and what a volatile subscription missed is read back.
+// PublisherConfig.RepublishUnknown decides. Subscriptions go on where they were: a group's messages that were acked
+// while the connection was gone are acked again and not handed out twice, and what a volatile subscription missed is
+// read back.
 //
-// The server keeps a group's progress with a delay (esclient.PersistentSettings, CheckpointAfter and the counts). After its
-// restart, or when another node becomes the leader, it may deliver messages again that were acked before. A Subscriber
-// that was connected remembers them and acks them again; another one gets them twice.
+// The server keeps a group's progress with a delay (esclient.PersistentSettings, CheckpointAfter and the counts). After
+// its restart, or when another node becomes the leader, it may deliver messages again that were acked before. A
+// Subscriber that was connected remembers them and acks them again; another one gets them twice.
 //
 // # Package esclient
 //

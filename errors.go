@@ -16,8 +16,9 @@ var (
 	ErrSubscriberClosed = errors.New("eventstore: the subscriber is closed")
 )
 
-// PublishError is a Publish call that failed. It wraps the cause, usually one of the errors of package esclient, and says
-// what became of each message of the call: they are in exactly one of the three lists, each in the order of the call.
+// PublishError is a Publish call that failed. It wraps the cause, usually one of the errors of package esclient, and
+// says what became of each message of the call: they are in exactly one of the three lists, each in the order of the
+// call.
 //
 // Nothing that is in NotWritten reached a stream, so that a caller may publish just these again. What is in Unknown was
 // sent, but its outcome is not known: errors.Is(err, esclient.ErrOutcomeUnknown) then holds.

@@ -2,6 +2,7 @@ package eventstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 
@@ -32,7 +33,9 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer publisher.Close()
-	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "invoices"}, nil)
+	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+		ConnectionString: url, ConsumerGroup: "invoices",
+	}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -70,11 +73,12 @@ func ExampleWithExpectedVersion() {
 		msg := message.NewMessage(watermill.NewUUID(), []byte("placed"))
 		msg.Metadata.Set("order", "17")
 		msg.SetContext(eventstore.WithExpectedVersion(context.Background(), esclient.NoStream))
-		fmt.Println(publisher.Publish("order", msg))
+		err := publisher.Publish("order", msg)
+		fmt.Println(errors.Is(err, esclient.ErrWrongExpectedVersion), errors.Unwrap(err))
 	}
 	// Output:
-	// <nil>
-	// eventstore: cannot publish to topic "order", stream "order-17" (nothing was written): esclient: append "order-17": wrong expected version of stream "order-17": expected no stream, it is at 0
+	// false <nil>
+	// true esclient: append "order-17": wrong expected version of stream "order-17": expected no stream, it is at 0
 }
 
 // A replay from a checkpoint that the application keeps.
@@ -133,7 +137,9 @@ func ExampleNackWith() {
 		log.Fatal(err)
 	}
 	defer publisher.Close()
-	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "invoices"}, nil)
+	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+		ConnectionString: url, ConsumerGroup: "invoices",
+	}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

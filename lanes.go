@@ -7,8 +7,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// lanes hands out messages of different keys in parallel and those of one key in order. Each key that has messages has a
-// lane; a worker that takes a lane hands out its first message.
+// lanes hands out messages of different keys in parallel and those of one key in order. Each key that has messages has
+// a lane; a worker that takes a lane hands out its first message.
 type lanes struct {
 	s    *subscription
 	work chan *lane    // lanes that nobody works on

@@ -100,7 +100,9 @@ func TestConcurrentHandlersLoseNothingAtTheEnd(t *testing.T) {
 	for round := 0; len(done) < 300; round++ {
 		require.Less(t, round, 100)
 		ctx, cancel := context.WithCancel(context.Background())
-		sub := newSubscriber(t, eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g", Concurrency: 8, Key: keyOf, InFlight: 40, AckGrace: patience})
+		sub := newSubscriber(t, eventstore.SubscriberConfig{
+			Client: c, ConsumerGroup: "g", Concurrency: 8, Key: keyOf, InFlight: 40, AckGrace: patience,
+		})
 		messages, err := sub.Subscribe(ctx, topic)
 		require.NoError(t, err)
 		var handlers sync.WaitGroup
@@ -136,7 +138,9 @@ func BenchmarkConcurrency(b *testing.B) {
 			for n := 0; n < b.N; n += 320 {
 				publishKeyed(b, pub, topic, 32, 10)
 			}
-			sub := newSubscriber(b, eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g", Concurrency: concurrency, Key: keyOf, InFlight: 200})
+			sub := newSubscriber(b, eventstore.SubscriberConfig{
+				Client: c, ConsumerGroup: "g", Concurrency: concurrency, Key: keyOf, InFlight: 200,
+			})
 			messages := subscribe(b, sub, topic)
 			b.ResetTimer()
 			for range b.N {

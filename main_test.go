@@ -7,9 +7,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	const suite = "github.com/ThreeDotsLabs/watermill/internal/subscriber"
 	goleak.VerifyTestMain(m,
 		// Watermill's suite leaves goroutines of its own behind, which wait to hand on a message that nobody takes.
-		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
-		goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func3"),
+		goleak.IgnoreAnyFunction(suite+".(*multiplier).Subscribe.func2"),
+		goleak.IgnoreAnyFunction(suite+".(*multiplier).Subscribe.func3"),
 	)
 }

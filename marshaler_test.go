@@ -16,11 +16,15 @@ import (
 )
 
 // throughTheServer is what becomes of a message on its way.
-func throughTheServer(t testing.TB, m eventstore.MarshalerUnmarshaler, msg *message.Message) (*message.Message, esclient.EventData) {
+func throughTheServer(
+	t testing.TB, m eventstore.MarshalerUnmarshaler, msg *message.Message,
+) (*message.Message, esclient.EventData) {
 	t.Helper()
 	data, err := m.Marshal("topic", msg)
 	require.NoError(t, err)
-	got, err := m.Unmarshal("topic", &esclient.Event{Type: data.Type, ID: uuid.New(), Data: data.Data, Metadata: data.Metadata})
+	got, err := m.Unmarshal("topic", &esclient.Event{
+		Type: data.Type, ID: uuid.New(), Data: data.Data, Metadata: data.Metadata,
+	})
 	require.NoError(t, err)
 	return got, data
 }
@@ -41,7 +45,8 @@ func TestAMessageIsReadAsItWasPublished(t *testing.T) {
 			msg := message.NewMessage(id, message.Payload("\x00\xff payload"))
 			msg.Metadata = maps.Clone(metadata)
 			got, _ := throughTheServer(t, eventstore.DefaultMarshaler{}, msg)
-			assert.True(t, msg.Equals(got), "%s: %q %v became %q %v", name, msg.UUID, msg.Metadata, got.UUID, got.Metadata)
+			assert.True(t, msg.Equals(got),
+				"%s: %q %v became %q %v", name, msg.UUID, msg.Metadata, got.UUID, got.Metadata)
 			assert.Equal(t, metadata, msg.Metadata, "publishing changes no message")
 		}
 	}
@@ -73,7 +78,8 @@ func TestWhatEventStoreSeesOfAMessage(t *testing.T) {
 		assert.Equal(t, want, typed(eventstore.DefaultMarshaler{}, "x", payload).ContentType, payload)
 	}
 	binary := func(*message.Message) esclient.ContentType { return esclient.ContentTypeBinary }
-	assert.Equal(t, esclient.ContentTypeBinary, typed(eventstore.DefaultMarshaler{ContentType: binary}, "x", "{}").ContentType)
+	assert.Equal(t, esclient.ContentTypeBinary,
+		typed(eventstore.DefaultMarshaler{ContentType: binary}, "x", "{}").ContentType)
 }
 
 func TestReservedMetadataIsRefused(t *testing.T) {
@@ -103,7 +109,9 @@ func TestEventsOfOthersAreRead(t *testing.T) {
 		`{"_watermill_message_uuid":7}`:             {"name": "T", "_watermill_message_uuid": "7"},
 		`{"a":"` + "\xff" + `","_watermill_x":"1"}`: {"name": "T", "a": "\ufffd", "_watermill_x": "1"},
 	} {
-		msg, err := eventstore.DefaultMarshaler{}.Unmarshal("topic", &esclient.Event{ID: id, Type: "T", Data: []byte("x"), Metadata: []byte(raw)})
+		msg, err := eventstore.DefaultMarshaler{}.Unmarshal("topic", &esclient.Event{
+			ID: id, Type: "T", Data: []byte("x"), Metadata: []byte(raw),
+		})
 		require.NoError(t, err)
 		assert.Equal(t, want, msg.Metadata, raw)
 		assert.Equal(t, id.String(), msg.UUID)
@@ -115,7 +123,8 @@ func TestEventsOfOthersAreRead(t *testing.T) {
 func FuzzMessagesSurviveTheRoundTrip(f *testing.F) {
 	f.Add("id", []byte(`{"a":1}`), []byte(`{"a":"b","n":1}`), "key", "value")
 	f.Add("", []byte{}, []byte(`{"$correlationId":"x"}`), "correlation_id", "c")
-	f.Add("\xff", []byte("\x00"), []byte(`{"_watermill_message_uuid":"u","_watermill_mapped":["a"],"_watermill_binary":[["YQ==","Yg=="]]}`), "\xfe", "")
+	mapped := `{"_watermill_message_uuid":"u","_watermill_mapped":["a"],"_watermill_binary":[["YQ==","Yg=="]]}`
+	f.Add("\xff", []byte("\x00"), []byte(mapped), "\xfe", "")
 	f.Add("1", []byte("[]"), []byte("no json"), "_eventstore_raw_metadata", "\x80")
 	f.Fuzz(func(t *testing.T, id string, payload, foreign []byte, key, value string) {
 		m := eventstore.DefaultMarshaler{}
@@ -129,7 +138,9 @@ func FuzzMessagesSurviveTheRoundTrip(f *testing.F) {
 		read, err := m.Unmarshal("topic", &esclient.Event{Type: "T", ID: uuid.New(), Data: payload, Metadata: foreign})
 		require.NoError(t, err)
 		if data, err := m.Marshal("topic", read); err == nil {
-			again, err := m.Unmarshal("topic", &esclient.Event{Type: data.Type, Data: data.Data, Metadata: data.Metadata})
+			again, err := m.Unmarshal("topic", &esclient.Event{
+				Type: data.Type, Data: data.Data, Metadata: data.Metadata,
+			})
 			require.NoError(t, err)
 			require.True(t, read.Equals(again), "%v became %v", read, again)
 		}
@@ -139,8 +150,8 @@ func FuzzMessagesSurviveTheRoundTrip(f *testing.F) {
 // The short cut for metadata must read what encoding/json reads.
 func FuzzMetadataIsReadAsJSON(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"a":"b"}`, `{"a":"b","a":"c","ä":"ö"}`, `{"a":"\u00e4"}`, `{"a":"b",}`, `{"a" : "b"}`, `{"a":1}`, `{,}`, `{"a"}`,
-		`{"a":"b"}}`, `{"a":"b""c":"d"}`, "{\"a\":\"\x01\"}", "{\"a\":\"\xff\"}", `{"":""}`,
+		`{}`, `{"a":"b"}`, `{"a":"b","a":"c","ä":"ö"}`, `{"a":"\u00e4"}`, `{"a":"b",}`, `{"a" : "b"}`, `{"a":1}`, `{,}`,
+		`{"a"}`, `{"a":"b"}}`, `{"a":"b""c":"d"}`, "{\"a\":\"\x01\"}", "{\"a\":\"\xff\"}", `{"":""}`,
 	} {
 		f.Add(seed)
 	}
@@ -154,7 +165,9 @@ func FuzzMetadataIsReadAsJSON(f *testing.F) {
 				t.Skip() // null is read as text, and a UUID taken out
 			}
 		}
-		msg, err := eventstore.DefaultMarshaler{}.Unmarshal("topic", &esclient.Event{Metadata: []byte(raw), ID: uuid.New()})
+		msg, err := eventstore.DefaultMarshaler{}.Unmarshal("topic", &esclient.Event{
+			Metadata: []byte(raw), ID: uuid.New(),
+		})
 		require.NoError(t, err)
 		delete(want, "correlation_id")
 		delete(want, "causation_id")
@@ -188,8 +201,8 @@ func BenchmarkUnmarshal(b *testing.B) {
 	}
 }
 
-// What the marshaler allocates: the metadata of an event; of a message itself with its two channels and its map, of payload
-// and metadata a copy each.
+// What the marshaler allocates: the metadata of an event; of a message itself with its two channels and its map, of
+// payload and metadata a copy each.
 func TestMarshalerAllocations(t *testing.T) {
 	var m eventstore.DefaultMarshaler
 	msg := newMessage(strings.Repeat("x", 256))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// timeouts ends Publish calls that take too long. A timer and a context for each would be a fifth of what a call costs, so
-// calls that begin at about the same time share them: the limit may come early, by one part in timeoutSlices.
+// timeouts ends Publish calls that take too long. A timer and a context for each would be a fifth of what a call costs,
+// so calls that begin at about the same time share them: the limit may come early, by one part in timeoutSlices.
 type timeouts struct {
 	limit time.Duration // none if it is not positive
 	cause error

@@ -88,7 +88,8 @@ func TestOddMessagesArePublished(t *testing.T) {
 	assert.Nil(t, payloads(t, c, topic), "no message, no stream")
 
 	literal := &message.Message{UUID: "literal"} // neither payload nor metadata
-	require.NoError(t, pub.Publish(topic, literal, message.NewMessage("", nil), message.NewMessage("1", message.Payload{})))
+	null, empty := message.NewMessage("", nil), message.NewMessage("1", message.Payload{})
+	require.NoError(t, pub.Publish(topic, literal, null, empty))
 	assert.Equal(t, []string{"", "", ""}, payloads(t, c, topic))
 	assert.Nil(t, literal.Metadata, "a published message is not changed")
 }
@@ -124,7 +125,8 @@ func TestStreamNameSpreadsATopicOverStreams(t *testing.T) {
 	assert.Equal(t, prefix+"-b", failed.Stream)
 	assert.Equal(t, []*message.Message{messages[0], messages[3], messages[6]}, failed.Written)
 	assert.Empty(t, failed.Unknown)
-	assert.Equal(t, []*message.Message{messages[1], messages[4], messages[7], messages[2], messages[5], messages[8]}, failed.NotWritten)
+	assert.Equal(t, []*message.Message{messages[1], messages[4], messages[7], messages[2], messages[5], messages[8]},
+		failed.NotWritten)
 	assert.ErrorContains(t, err, "of 9 messages 3 were written")
 
 	err = pub.Publish(prefix, newMessage("without"))
@@ -237,7 +239,9 @@ func TestPublishEndsWithTheContextOfAnyMessage(t *testing.T) {
 
 func TestPublishTimeout(t *testing.T) {
 	srv := embedded(t)
-	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString(), PublishTimeout: 30 * time.Millisecond})
+	pub := newPublisher(t, eventstore.PublisherConfig{
+		ConnectionString: srv.ConnectionString(), PublishTimeout: 30 * time.Millisecond,
+	})
 	srv.Pause()
 	defer srv.Resume()
 	err := pub.Publish("topic", newMessage("x"))
@@ -258,7 +262,9 @@ func TestACallWaitsForTheConnection(t *testing.T) {
 
 func TestRepublishUnknownWritesOnce(t *testing.T) {
 	srv := embedded(t)
-	pub := newPublisher(t, eventstore.PublisherConfig{Client: openTough(t, srv.ConnectionString()), RepublishUnknown: true})
+	pub := newPublisher(t, eventstore.PublisherConfig{
+		Client: openTough(t, srv.ConnectionString()), RepublishUnknown: true,
+	})
 	const publishers, each = 8, 100
 	stop := make(chan struct{})
 	var cutter, wg sync.WaitGroup
@@ -329,7 +335,9 @@ func TestPublisherClose(t *testing.T) {
 
 func TestCloseDoesNotWaitForEver(t *testing.T) {
 	srv := embedded(t)
-	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString(), CloseTimeout: 20 * time.Millisecond})
+	pub := newPublisher(t, eventstore.PublisherConfig{
+		ConnectionString: srv.ConnectionString(), CloseTimeout: 20 * time.Millisecond,
+	})
 	require.NoError(t, pub.Publish("topic", newMessage("x")))
 	srv.Pause()
 	defer srv.Resume()
@@ -363,7 +371,9 @@ func TestBadTopicsAndMessagesAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		"empty":             func() error { return pub.Publish("", newMessage("x")) },
 		"control character": func() error { return pub.Publish("a\nb", newMessage("x")) },
 		"UTF-8":             func() error { return pub.Publish("a\xff", newMessage("x")) },
-		"bytes":             func() error { return pub.Publish("topic", newMessage("x"), newMessage(strings.Repeat("x", 17<<20))) },
+		"bytes": func() error {
+			return pub.Publish("topic", newMessage("x"), newMessage(strings.Repeat("x", 17<<20)))
+		},
 	} {
 		err := call()
 		require.ErrorIs(t, err, esclient.ErrInvalidArgument, reason)

@@ -53,9 +53,10 @@ func TestPubSubCatchUp(t *testing.T) {
 // Most of the suite publishes before it subscribes, of which a volatile subscription sees nothing.
 func TestPubSubVolatileMessageCtx(t *testing.T) {
 	url := connectionString(t)
-	tests.TestMessageCtx(t, tests.TestContext{TestID: tests.NewTestID()}, func(t *testing.T) (message.Publisher, message.Subscriber) {
+	volatile := func(t *testing.T) (message.Publisher, message.Subscriber) {
 		return pubSub(t, url, eventstore.SubscriberConfig{})
-	})
+	}
+	tests.TestMessageCtx(t, tests.TestContext{TestID: tests.NewTestID()}, volatile)
 }
 
 func TestVolatileSubscribersAllGetWhatIsPublishedWhileTheyLast(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// The twin of Watermill's TestReconnect, which restarts its broker by a command: the server is restarted twice under 10000
-// messages from 100 publishers. Each publishes a message until Publish returns nil.
+// The twin of Watermill's TestReconnect, which restarts its broker by a command: the server is restarted twice under
+// 10000 messages from 100 publishers. Each publishes a message until Publish returns nil.
 func TestReconnect(t *testing.T) {
 	count := 10_000
 	if testing.Short() {
@@ -51,7 +51,9 @@ func testReconnect(t *testing.T, cfg eventstore.SubscriberConfig, count int) {
 		wg.Go(func() {
 			for n := range work {
 				msg := newMessage(fmt.Sprint(n))
-				assert.Eventually(t, func() bool { return pub.Publish("topic", msg) == nil }, patience, time.Millisecond)
+				assert.Eventually(t, func() bool {
+					return pub.Publish("topic", msg) == nil
+				}, patience, time.Millisecond)
 			}
 		})
 	}
@@ -86,12 +88,17 @@ func silenceButForDuplicates(t testing.TB, messages <-chan *message.Message, rec
 	}
 }
 
-// Every message that a group's only subscriber acks is counted; the server is cut off, restarted and hung up all the time.
+// Every message that a group's only subscriber acks is counted; the server is cut off, restarted and hung up all the
+// time.
 func TestAGroupUnderFaults(t *testing.T) {
 	srv := embedded(t, estest.WithHeartbeat(time.Hour, time.Hour))
 	const count = 3000
-	pub := newPublisher(t, eventstore.PublisherConfig{Client: openTough(t, srv.ConnectionString()), RepublishUnknown: true})
-	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: openTough(t, srv.ConnectionString()), ConsumerGroup: "g"})
+	pub := newPublisher(t, eventstore.PublisherConfig{
+		Client: openTough(t, srv.ConnectionString()), RepublishUnknown: true,
+	})
+	sub := newSubscriber(t, eventstore.SubscriberConfig{
+		Client: openTough(t, srv.ConnectionString()), ConsumerGroup: "g",
+	})
 	messages := subscribe(t, sub, "topic")
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

@@ -55,5 +55,6 @@ func TestRouterFinishesWhatItIsDoing(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { close(finish) })
 	stop()
 	assert.Equal(t, numbers(1, 3), payloads(t, c, out))
-	assert.Equal(t, numbers(4, 5), consume(t, subscribe(t, newSubscriber(t, cfg), in), 2), "what was done is not done again")
+	assert.Equal(t, numbers(4, 5), consume(t, subscribe(t, newSubscriber(t, cfg), in), 2),
+		"what was done is not done again")
 }

@@ -19,7 +19,8 @@ type source interface {
 	stop()
 }
 
-// groupSource is a subscriber of a persistent subscription group. Errors of Ack and Nack are those that next returns, too.
+// groupSource is a subscriber of a persistent subscription group. Errors of Ack and Nack are those that next returns,
+// too.
 type groupSource struct {
 	p *esclient.PersistentSubscription
 }
@@ -45,7 +46,7 @@ const giveBackTimeout = 2 * time.Second
 func (s groupSource) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), giveBackTimeout)
 	defer cancel()
-	_ = s.p.Stop(ctx) // without the confirmation the server takes them back when the connection or the message timeout ends
+	_ = s.p.Stop(ctx) // unconfirmed, the server takes them back when the connection or the message timeout ends
 }
 
 // plainSource is a volatile or catch-up subscription: the server knows nothing of what becomes of its events.

@@ -13,8 +13,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Subscriber is Watermill's Subscriber for EventStore. Its methods may be called by any number of goroutines at once, and a
-// topic may be subscribed to any number of times.
+// Subscriber is Watermill's Subscriber for EventStore. Its methods may be called by any number of goroutines at once,
+// and a topic may be subscribed to any number of times.
 type Subscriber struct {
 	cfg   SubscriberConfig
 	conn  connection
@@ -37,8 +37,9 @@ var (
 	_ message.SubscribeInitializer = (*Subscriber)(nil)
 )
 
-// NewSubscriber makes a Subscriber. It fails for a configuration that cannot be used, with an *esclient.ConfigError, but not
-// for a server that cannot be reached: Subscribe waits for the connection, and logger, which may be nil, is told of it.
+// NewSubscriber makes a Subscriber. It fails for a configuration that cannot be used, with an *esclient.ConfigError,
+// but not for a server that cannot be reached: Subscribe waits for the connection, and logger, which may be nil, is
+// told of it.
 func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Subscriber, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -56,16 +57,17 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	return s, nil
 }
 
-// Subscribe delivers the messages of a topic until ctx ends or the Subscriber is closed, and then closes the channel. The
-// subscription is live when it returns: what is published from then on is delivered. How, the SubscriberConfig says.
+// Subscribe delivers the messages of a topic until ctx ends or the Subscriber is closed, and then closes the channel.
+// The subscription is live when it returns: what is published from then on is delivered. How, the SubscriberConfig
+// says.
 //
 // The next message is handed out when the one before was acked; a nacked one comes again. When ctx ends, or Close is
 // called, the contexts of messages end at once. A message that was handed out can still be acked for
-// SubscriberConfig.AckGrace; everything else that this subscriber of a group had received goes back to the server at once,
-// and nothing is lost. Lost connections do not show.
+// SubscriberConfig.AckGrace; everything else that this subscriber of a group had received goes back to the server at
+// once, and nothing is lost. Lost connections do not show.
 //
-// The channel is closed early, with an error to the logger, only for what would not pass by waiting: the group or the right
-// to read is taken away, or the stream is deleted for good.
+// The channel is closed early, with an error to the logger, only for what would not pass by waiting: the group or the
+// right to read is taken away, or the stream is deleted for good.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	stream, err := s.stream(topic)
 	if err != nil {
@@ -135,8 +137,8 @@ func (s *Subscriber) source(ctx context.Context, topic, stream string) (source, 
 	}
 }
 
-// joinGroup connects to the group, and makes it first if it is missing. In this order a user who may only consume does not
-// need the right to make groups.
+// joinGroup connects to the group, and makes it first if it is missing. In this order a user who may only consume does
+// not need the right to make groups.
 func (s *Subscriber) joinGroup(ctx context.Context, stream string) (source, error) {
 	opts := esclient.PersistentOptions{
 		InFlight: s.cfg.InFlight, AckDelay: s.cfg.AckDelay, RememberAcked: s.cfg.rememberAcked(),
@@ -169,9 +171,9 @@ func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
 // initializeTimeout bounds SubscribeInitialize, to which Watermill gives no context.
 const initializeTimeout = 30 * time.Second
 
-// SubscribeInitialize makes the consumer group of a topic if it does not exist, so that messages which are published before
-// the first Subscribe are consumed, too, whatever the group's StartFrom. It is not needed otherwise, and does nothing in
-// modes without groups.
+// SubscribeInitialize makes the consumer group of a topic if it does not exist, so that messages which are published
+// before the first Subscribe are consumed, too, whatever the group's StartFrom. It is not needed otherwise, and does
+// nothing in modes without groups.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
 	stream, err := s.stream(topic)
 	if err != nil {
@@ -211,9 +213,9 @@ func (s *Subscriber) begin() bool {
 	return true
 }
 
-// Close ends all subscriptions as the end of their contexts does, closes their channels, and then the connection if it is
-// the Subscriber's own. It waits for messages that were handed out at most for AckGrace. It may be called more than once
-// and by several goroutines, and returns when all is done.
+// Close ends all subscriptions as the end of their contexts does, closes their channels, and then the connection if it
+// is the Subscriber's own. It waits for messages that were handed out at most for AckGrace. It may be called more than
+// once and by several goroutines, and returns when all is done.
 func (s *Subscriber) Close() error {
 	s.closeOnce.Do(func() {
 		s.mu.Lock()

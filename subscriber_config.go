@@ -66,8 +66,8 @@ const (
 	DefaultAckGrace  = time.Second
 )
 
-// SubscriberConfig says where and how a Subscriber subscribes. Either ConnectionString or Client is needed; everything else
-// has a default.
+// SubscriberConfig says where and how a Subscriber subscribes. Either ConnectionString or Client is needed; everything
+// else has a default.
 type SubscriberConfig struct {
 	// ConnectionString has the Subscriber open a connection of its own, which Close closes; see
 	// esclient.ParseConnectionString.
@@ -81,8 +81,8 @@ type SubscriberConfig struct {
 	// streams is read from "$ce-" + category, an event type from "$et-" + type, both with ResolveLinks and with the
 	// server's projections running.
 	StreamName func(topic string) (string, error)
-	// ResolveLinks hands out the targets of link events instead of the links. Acks are for the link all the same. A link
-	// whose target is gone is handed out as it is.
+	// ResolveLinks hands out the targets of link events instead of the links. Acks are for the link all the same. A
+	// link whose target is gone is handed out as it is.
 	ResolveLinks bool
 
 	// Mode is how messages are got.
@@ -110,8 +110,8 @@ type SubscriberConfig struct {
 	PageSize int
 	// BufferSize is how many pushed events ModeVolatile and ModeCatchUp hold; esclient.DefaultBufferSize by default.
 	BufferSize int
-	// DisableGapFilling has ModeVolatile skip what was published while the connection was gone, and end the subscription
-	// when its buffer is full. By default both is read back, in order and without duplicates.
+	// DisableGapFilling has ModeVolatile skip what was published while the connection was gone, and end the
+	// subscription when its buffer is full. By default both is read back, in order and without duplicates.
 	DisableGapFilling bool
 
 	// Concurrency is how many messages of one subscription may be handed out at a time. With the default, 1, they come
@@ -139,8 +139,8 @@ type SubscriberConfig struct {
 	AckGrace time.Duration
 }
 
-// DefaultGroupSettings are those of esclient.DefaultPersistentSettings, but for StartFrom: a new group begins with the first
-// message of its stream.
+// DefaultGroupSettings are those of esclient.DefaultPersistentSettings, but for StartFrom: a new group begins with the
+// first message of its stream.
 func DefaultGroupSettings() esclient.PersistentSettings {
 	s := esclient.DefaultPersistentSettings()
 	s.StartFrom = 0
@@ -220,14 +220,16 @@ func (c *SubscriberConfig) Validate() error {
 		setting string
 		n       int
 	}{
-		{"InFlight", c.InFlight}, {"PageSize", c.PageSize}, {"BufferSize", c.BufferSize}, {"Concurrency", c.Concurrency}, {"MaxNacks", c.MaxNacks},
+		{"InFlight", c.InFlight}, {"PageSize", c.PageSize}, {"BufferSize", c.BufferSize},
+		{"Concurrency", c.Concurrency}, {"MaxNacks", c.MaxNacks},
 	} {
 		if n.n < 0 {
 			return configError("SubscriberConfig."+n.setting, fmt.Sprint(n.n), "is negative")
 		}
 	}
 	if c.InFlight > 0 && c.InFlight < c.Concurrency {
-		return configError("SubscriberConfig.InFlight", fmt.Sprint(c.InFlight), fmt.Sprintf("is less than Concurrency, %d", c.Concurrency))
+		return configError("SubscriberConfig.InFlight", fmt.Sprint(c.InFlight),
+			fmt.Sprintf("is less than Concurrency, %d", c.Concurrency))
 	}
 	if c.AckDelay < 0 {
 		return configError("SubscriberConfig.AckDelay", c.AckDelay.String(), "is negative")
@@ -240,11 +242,14 @@ func (c *SubscriberConfig) validateMode() error {
 	case mode < ModePersistent || mode > ModeCatchUp:
 		return configError("SubscriberConfig.Mode", mode.String(), "is unknown")
 	case mode == ModePersistent && c.ConsumerGroup == "":
-		return configError("SubscriberConfig.ConsumerGroup", "", "is missing, which "+mode.String()+" subscriptions need")
+		return configError("SubscriberConfig.ConsumerGroup", "",
+			"is missing, which "+mode.String()+" subscriptions need")
 	case mode != ModePersistent && c.ConsumerGroup != "":
-		return configError("SubscriberConfig.ConsumerGroup", c.ConsumerGroup, "has no meaning for "+mode.String()+" subscriptions")
+		return configError("SubscriberConfig.ConsumerGroup", c.ConsumerGroup,
+			"has no meaning for "+mode.String()+" subscriptions")
 	case mode != ModeCatchUp && (c.LoadStart != nil || c.Start != (esclient.Start{})):
-		return configError("SubscriberConfig.Start", "", "has a meaning for catch-up subscriptions only; groups have GroupSettings.StartFrom")
+		return configError("SubscriberConfig.Start", "",
+			"has a meaning for catch-up subscriptions only; groups have GroupSettings.StartFrom")
 	case mode == ModePersistent:
 		return c.groupSettings().Validate()
 	}

@@ -64,11 +64,12 @@ func TestContextValues(t *testing.T) {
 	_, ok = eventstore.PositionFromCtx(ctx)
 	assert.False(t, ok, "a group's events come without a position")
 
+	ctx = context.Background()
 	for _, known := range []bool{
-		second(eventstore.StreamFromCtx(context.Background())), second(eventstore.EventNumberFromCtx(context.Background())),
-		second(eventstore.PositionFromCtx(context.Background())), second(eventstore.EventTypeFromCtx(context.Background())),
-		second(eventstore.CreatedFromCtx(context.Background())), second(eventstore.RetryCountFromCtx(context.Background())),
-		second(eventstore.LinkFromCtx(context.Background())), second(eventstore.EventFromCtx(context.Background())),
+		second(eventstore.StreamFromCtx(ctx)), second(eventstore.EventNumberFromCtx(ctx)),
+		second(eventstore.PositionFromCtx(ctx)), second(eventstore.EventTypeFromCtx(ctx)),
+		second(eventstore.CreatedFromCtx(ctx)), second(eventstore.RetryCountFromCtx(ctx)),
+		second(eventstore.LinkFromCtx(ctx)), second(eventstore.EventFromCtx(ctx)),
 	} {
 		assert.False(t, known)
 	}
@@ -203,7 +204,9 @@ func TestWhatCannotBeUnmarshaledIsParkedAndBlocksNothing(t *testing.T) {
 	assert.Contains(t, string(parked[0].Metadata), "a bad event")
 	assert.Contains(t, string(parked[1].Metadata), "neither a message nor an error")
 
-	catchUp := newSubscriber(t, eventstore.SubscriberConfig{Client: c, Mode: eventstore.ModeCatchUp, Unmarshaler: picky{}})
+	catchUp := newSubscriber(t, eventstore.SubscriberConfig{
+		Client: c, Mode: eventstore.ModeCatchUp, Unmarshaler: picky{},
+	})
 	assert.Equal(t, []string{"1", "2"}, consume(t, subscribe(t, catchUp, topic), 2))
 
 	stopping := newSubscriber(t, eventstore.SubscriberConfig{
@@ -271,7 +274,9 @@ func TestCloseWhileAMessageWaitsThatNobodyTakes(t *testing.T) {
 	c := openClient(t, connectionString(t))
 	pub, topic := newPublisher(t, eventstore.PublisherConfig{Client: c}), name("unread")
 	publishNumbered(t, pub, topic, 1, 1)
-	for _, cfg := range []eventstore.SubscriberConfig{{ConsumerGroup: "g"}, {Mode: eventstore.ModeCatchUp}, {Mode: eventstore.ModeCatchUp, Concurrency: 4}} {
+	for _, cfg := range []eventstore.SubscriberConfig{
+		{ConsumerGroup: "g"}, {Mode: eventstore.ModeCatchUp}, {Mode: eventstore.ModeCatchUp, Concurrency: 4},
+	} {
 		cfg.Client, cfg.AckGrace = c, time.Hour
 		sub := newSubscriber(t, cfg)
 		messages := subscribe(t, sub, topic)
@@ -350,7 +355,9 @@ func TestLinksAreResolvedOnRequestAndAckedAsLinks(t *testing.T) {
 	pub, topic, links := newPublisher(t, eventstore.PublisherConfig{Client: c}), name("target"), name("links")
 	publishNumbered(t, pub, topic, 0, 1)
 	for n := range 2 {
-		_, err := c.Append(timeout(t), links, esclient.Any, esclient.EventData{Type: "$>", Data: fmt.Appendf(nil, "%d@%s", n, topic)})
+		_, err := c.Append(timeout(t), links, esclient.Any, esclient.EventData{
+			Type: "$>", Data: fmt.Appendf(nil, "%d@%s", n, topic),
+		})
 		require.NoError(t, err)
 	}
 	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g", ResolveLinks: true, InFlight: 1})
@@ -446,14 +453,17 @@ func TestSubscriberRefusesBadConfigurations(t *testing.T) {
 	} {
 		_, err := eventstore.NewSubscriber(cfg, nil)
 		require.Error(t, err, setting)
-		assert.True(t, errors.Is(err, esclient.ErrInvalidConfig) || errors.Is(err, esclient.ErrInvalidArgument), "%v", err)
+		assert.True(t, errors.Is(err, esclient.ErrInvalidConfig) || errors.Is(err, esclient.ErrInvalidArgument),
+			"%v", err)
 		assert.ErrorContains(t, err, setting)
 	}
 }
 
 func TestVolatileGapsAreFilled(t *testing.T) {
 	srv := embedded(t)
-	pub := newPublisher(t, eventstore.PublisherConfig{Client: openTough(t, srv.ConnectionString()), RepublishUnknown: true})
+	pub := newPublisher(t, eventstore.PublisherConfig{
+		Client: openTough(t, srv.ConnectionString()), RepublishUnknown: true,
+	})
 	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: openTough(t, srv.ConnectionString())})
 	messages := subscribe(t, sub, "topic")
 	for n := range 20 {

@@ -161,9 +161,10 @@ func (f form) member(m member) map[string]any {
 	if m.wildcard {
 		tcpIP = "0.0.0.0"
 	}
+	written := time.Date(2026, 1, 2, 3, 4, m.time, 123456700, time.UTC)
 	doc := map[string]any{
 		"instanceId":            m.instance,
-		"timeStamp":             time.Date(2026, 1, 2, 3, 4, m.time, 123456700, time.UTC).Format("2006-01-02T15:04:05.0000000Z"),
+		"timeStamp":             written.Format("2006-01-02T15:04:05.0000000Z"),
 		"state":                 m.state,
 		"isAlive":               !m.dead,
 		"internalTcpIp":         m.ip,

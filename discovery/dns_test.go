@@ -136,8 +136,8 @@ func TestDNSTimeout(t *testing.T) {
 	assert.ErrorIs(t, err, discovery.ErrNoNode)
 }
 
-// Go's resolver goes on until its own timeout of 5 s; the end of the test, which waits for the server, shows that it was
-// stopped.
+// Go's resolver goes on until its own timeout of 5 s; the end of the test, which waits for the server, shows that it
+// was stopped.
 func TestDNSCancelled(t *testing.T) {
 	t.Parallel()
 	start := time.Now()

@@ -117,8 +117,8 @@ func TestEndpointWithDefaultPort(t *testing.T) {
 // An endpoint that is accepted prints as what it was read from, and means the same to the dialer.
 func FuzzParseEndpoint(f *testing.F) {
 	for _, s := range []string{
-		"localhost", "localhost:1113", "[::1]:1113", "[fe80::1%eth0]", "10.0.0.1:2113", "::1", "[]:1", "a:b:c", "u:p@h:1",
-		"host:00001", "1.2.3", "[::ffff:1.2.3.4]:9", "x.:1", "[[::1]]:1", "host:65536",
+		"localhost", "localhost:1113", "[::1]:1113", "[fe80::1%eth0]", "10.0.0.1:2113", "::1", "[]:1", "a:b:c",
+		"u:p@h:1", "host:00001", "1.2.3", "[::ffff:1.2.3.4]:9", "x.:1", "[[::1]]:1", "host:65536",
 	} {
 		f.Add(s)
 	}

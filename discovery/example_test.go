@@ -25,7 +25,8 @@ func ExampleParseEndpoint() {
 	// node1.example:1113
 }
 
-// Nodes whose addresses are known take turns. One to which no connection could be made waits until the others had theirs.
+// Nodes whose addresses are known take turns. One to which no connection could be made waits until the others had
+// theirs.
 func ExampleNewStatic() {
 	nodes, err := discovery.NewStatic(discovery.StaticConfig{Endpoints: []discovery.Endpoint{
 		{Host: "10.0.0.1", Port: 1113}, {Host: "10.0.0.2", Port: 1113},
@@ -80,7 +81,9 @@ func ExampleNewGossip() {
 
 // An attempt that finds no node tells why each candidate was not taken, and is not the last: try again after a pause.
 func ExampleError() {
-	cluster, err := discovery.NewGossip(discovery.GossipConfig{Seeds: []discovery.Endpoint{{Host: "127.0.0.1", Port: 1}}})
+	cluster, err := discovery.NewGossip(discovery.GossipConfig{
+		Seeds: []discovery.Endpoint{{Host: "127.0.0.1", Port: 1}},
+	})
 	if err != nil {
 		panic(err)
 	}

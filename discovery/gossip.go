@@ -43,8 +43,8 @@ type GossipConfig struct {
 	// Preference says which nodes to prefer; PreferLeader by default.
 	Preference Preference
 	// Select, if not nil, takes the place of Preference. It gets the members that could be dialed, at least one, in the
-	// order of PreferLeader, and returns those to be dialed, the best first. It may keep and change the slice. It may be
-	// called several times in an attempt, by the goroutine that called Next.
+	// order of PreferLeader, and returns those to be dialed, the best first. It may keep and change the slice. It may
+	// be called several times in an attempt, by the goroutine that called Next.
 	Select func(members []Member) []Member
 	// Map, if not nil, turns an advertised endpoint, TCP or HTTP, into one that can be reached from here, for
 	// clusters behind NAT or in containers. It is not applied to Seeds. It is called from several goroutines at once.

@@ -211,18 +211,36 @@ func TestGossipNodesDisagree(t *testing.T) {
 		{
 			name: "an old leader that is cut off still calls itself so: the later epoch counts",
 			says: map[string][]member{
-				a:  {{ip: a, state: "Leader", epoch: 5, time: 30}, {ip: b, state: "Follower", dead: true, time: 31}, {ip: cc, dead: true, state: "Follower", time: 31}},
-				b:  {{ip: a, state: "Leader", epoch: 5, dead: true, time: 9}, {ip: b, state: "Leader", epoch: 6, time: 12}, {ip: cc, state: "Follower", time: 11}},
-				cc: {{ip: a, state: "Leader", epoch: 5, dead: true, time: 9}, {ip: b, state: "Leader", epoch: 6, time: 11}, {ip: cc, state: "Follower", time: 12}},
+				a: {
+					{ip: a, state: "Leader", epoch: 5, time: 30}, {ip: b, state: "Follower", dead: true, time: 31},
+					{ip: cc, dead: true, state: "Follower", time: 31},
+				},
+				b: {
+					{ip: a, state: "Leader", epoch: 5, dead: true, time: 9},
+					{ip: b, state: "Leader", epoch: 6, time: 12}, {ip: cc, state: "Follower", time: 11},
+				},
+				cc: {
+					{ip: a, state: "Leader", epoch: 5, dead: true, time: 9},
+					{ip: b, state: "Leader", epoch: 6, time: 11}, {ip: cc, state: "Follower", time: 12},
+				},
 			},
 			want: b,
 		},
 		{
 			name: "what a node says of itself counts more than what is said of it later",
 			says: map[string][]member{
-				a:  {{ip: a, state: "Follower", time: 1}, {ip: b, state: "Follower", time: 9}, {ip: cc, state: "Leader", time: 1}},
-				b:  {{ip: a, state: "Leader", time: 9, epoch: 9}, {ip: b, state: "Follower", time: 1}, {ip: cc, state: "Leader", time: 1}},
-				cc: {{ip: a, state: "Leader", time: 8, epoch: 9}, {ip: b, state: "Leader", time: 1}, {ip: cc, state: "Leader", time: 1}},
+				a: {
+					{ip: a, state: "Follower", time: 1}, {ip: b, state: "Follower", time: 9},
+					{ip: cc, state: "Leader", time: 1},
+				},
+				b: {
+					{ip: a, state: "Leader", time: 9, epoch: 9}, {ip: b, state: "Follower", time: 1},
+					{ip: cc, state: "Leader", time: 1},
+				},
+				cc: {
+					{ip: a, state: "Leader", time: 8, epoch: 9}, {ip: b, state: "Leader", time: 1},
+					{ip: cc, state: "Leader", time: 1},
+				},
 			},
 			want: cc,
 		},
@@ -230,16 +248,25 @@ func TestGossipNodesDisagree(t *testing.T) {
 			name: "of a node that is silent, what was said last counts",
 			says: map[string][]member{
 				a: {{ip: a, state: "Follower"}, {ip: b, state: "Leader", time: 7}, {ip: cc, state: "Leader", time: 5}},
-				b: {{ip: a, state: "Follower"}, {ip: b, state: "Leader", time: 7}, {ip: cc, state: "Leader", dead: true, time: 6, epoch: 9}},
+				b: {
+					{ip: a, state: "Follower"}, {ip: b, state: "Leader", time: 7},
+					{ip: cc, state: "Leader", dead: true, time: 6, epoch: 9},
+				},
 			},
 			want: b,
 		},
 		{
 			name: "at the same epoch the later word counts",
 			says: map[string][]member{
-				a:  {{ip: a, state: "Leader", time: 1, epoch: 2}, {ip: b, state: "Follower"}, {ip: cc, state: "Follower"}},
-				b:  {{ip: a, state: "Follower"}, {ip: b, state: "Follower"}, {ip: cc, state: "Follower"}},
-				cc: {{ip: a, state: "Follower"}, {ip: b, state: "Follower"}, {ip: cc, state: "Leader", time: 2, epoch: 2}},
+				a: {
+					{ip: a, state: "Leader", time: 1, epoch: 2}, {ip: b, state: "Follower"},
+					{ip: cc, state: "Follower"},
+				},
+				b: {{ip: a, state: "Follower"}, {ip: b, state: "Follower"}, {ip: cc, state: "Follower"}},
+				cc: {
+					{ip: a, state: "Follower"}, {ip: b, state: "Follower"},
+					{ip: cc, state: "Leader", time: 2, epoch: 2},
+				},
 			},
 			want: cc,
 		},
@@ -391,7 +418,10 @@ func TestGossipRefusesWhatIsNoGossip(t *testing.T) {
 			assert.Equal(t, "/gossip", r.URL.Path, "it is not followed")
 			http.Redirect(w, r, "http://10.0.0.1:2113/elsewhere", http.StatusFound)
 		}, nil, "HTTP status 302"},
-		"cut header": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, io.ErrUnexpectedEOF, "if the server expects HTTPS, set GossipConfig.TLS"},
+		"cut header": {
+			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, io.ErrUnexpectedEOF,
+			"if the server expects HTTPS, set GossipConfig.TLS",
+		},
 		"long header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Long", strings.Repeat("x", 100<<10))
 		}, discovery.ErrTooLarge, "more than 65536 bytes of header"},

@@ -38,11 +38,17 @@ func TestGossipPreferences(t *testing.T) {
 		{"5 leader", form5, members5, discovery.PreferLeader, leader},
 		{"5 follower", form5, members5, discovery.PreferFollower, followers},
 		{"5 replica: there is none", form5, members5, discovery.PreferReadOnlyReplica, leader},
-		{"5 random", form5, members5, discovery.PreferRandom, append([]string{"10.0.0.2:1113", "10.0.0.4:1113"}, followers...)},
+		{
+			"5 random", form5, members5, discovery.PreferRandom,
+			append([]string{"10.0.0.2:1113", "10.0.0.4:1113"}, followers...),
+		},
 		{"20 leader", form20, members20, discovery.PreferLeader, leader},
 		{"20 follower", form20, members20, discovery.PreferFollower, followers},
 		{"20 replica", form20, members20, discovery.PreferReadOnlyReplica, []string{"10.0.0.4:1113"}},
-		{"20 random", form20, members20, discovery.PreferRandom, append([]string{"10.0.0.2:1113", "10.0.0.4:1113"}, followers...)},
+		{
+			"20 random", form20, members20, discovery.PreferRandom,
+			append([]string{"10.0.0.2:1113", "10.0.0.4:1113"}, followers...),
+		},
 		{"no leader", form20, members20[2:], discovery.PreferLeader, []string{"10.0.0.3:1113"}},
 		{"no follower", form20, members20[3:], discovery.PreferFollower, []string{"10.0.0.4:1113"}},
 		{"a clone at last", form5, members5[3:], discovery.PreferLeader, []string{"10.0.0.4:1113"}},
@@ -101,7 +107,8 @@ func TestGossipStates(t *testing.T) {
 			require.ErrorAs(t, err, &bad, word)
 			assert.Equal(t, state, bad.State)
 			assert.False(t, bad.State.Serves())
-			assert.ErrorContains(t, err, fmt.Sprintf("member 10.0.0.1:1113: does not serve clients in state %q", string(state)))
+			assert.ErrorContains(t, err,
+				fmt.Sprintf("member 10.0.0.1:1113: does not serve clients in state %q", string(state)))
 		})
 	}
 }
@@ -148,7 +155,8 @@ func TestGossipIPv6(t *testing.T) {
 	t.Parallel()
 	for _, f := range []form{form5, form20} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCluster(t, f, member{ip: "2001:db8::1", state: "Follower"}, member{ip: "2001:db8::2", state: "Leader"})
+			c := newCluster(t, f, member{ip: "2001:db8::1", state: "Follower"},
+				member{ip: "2001:db8::2", state: "Leader"})
 			g := c.gossip(discovery.GossipConfig{Seeds: eps("[2001:db8::1]")})
 			assert.Equal(t, "[2001:db8::2]:1113", find(t, g).Endpoint.String())
 			c.stop["2001:db8::1"]()
@@ -160,7 +168,8 @@ func TestGossipIPv6(t *testing.T) {
 func TestGossipMap(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, form20, member{ip: "172.30.240.11", state: "Follower"}, member{ip: "172.30.240.12", state: "Leader"})
+		c := newCluster(t, form20, member{ip: "172.30.240.11", state: "Follower"},
+			member{ip: "172.30.240.12", state: "Leader"})
 		// Only mapped addresses lead anywhere.
 		inside := map[string]discovery.Endpoint{
 			"127.0.0.1:2111": ep("172.30.240.11:2113"), "127.0.0.1:2112": ep("172.30.240.12:2113"),
@@ -237,7 +246,9 @@ func TestGossipSelect(t *testing.T) {
 		assert.ErrorIs(t, err, discovery.ErrNoTCPEndpoint, "an invented member")
 
 		choose = func(members []discovery.Member) []discovery.Member { panic("user") }
-		assert.PanicsWithValue(t, "user", func() { _, _ = g.Next(t.Context()) }, "it is the caller's, and nothing is left over")
+		assert.PanicsWithValue(t, "user", func() {
+			_, _ = g.Next(t.Context())
+		}, "it is the caller's, and nothing is left over")
 	})
 }
 
@@ -306,10 +317,13 @@ func TestGossipConfigRefuses(t *testing.T) {
 	t.Parallel()
 	seeds := eps("a")
 	for field, cfg := range map[string]discovery.GossipConfig{
-		"Seeds":             {},
-		"Seeds[1]":          {Seeds: []discovery.Endpoint{{Host: "a"}, {Host: "http://a"}}},
-		"Preference":        {Seeds: seeds, Preference: 9},
-		"Select":            {Seeds: seeds, Preference: discovery.PreferRandom, Select: func(m []discovery.Member) []discovery.Member { return m }},
+		"Seeds":      {},
+		"Seeds[1]":   {Seeds: []discovery.Endpoint{{Host: "a"}, {Host: "http://a"}}},
+		"Preference": {Seeds: seeds, Preference: 9},
+		"Select": {
+			Seeds: seeds, Preference: discovery.PreferRandom,
+			Select: func(m []discovery.Member) []discovery.Member { return m },
+		},
 		"Credentials.Login": {Seeds: seeds, Credentials: &discovery.Credentials{Login: "a:b"}},
 		"Timeout":           {Seeds: seeds, Timeout: -1},
 		"Settle":            {Seeds: seeds, Settle: -1},

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// interruptible returns a resolver like r, or like the default one, that ends its exchange with the name server when the
-// lookup's context is cancelled. Go's own resolver heeds the deadline of a context only, and so would go on for seconds
-// after the caller has left.
+// interruptible returns a resolver like r, or like the default one, that ends its exchange with the name server when
+// the lookup's context is cancelled. Go's own resolver heeds the deadline of a context only, and so would go on for
+// seconds after the caller has left.
 func interruptible(r *net.Resolver) *net.Resolver {
 	if r == nil {
 		r = net.DefaultResolver

@@ -127,9 +127,9 @@ func (g *Gossip) fetch(ctx context.Context, source, addr Endpoint) (*view, error
 	return v, nil
 }
 
-// get makes the request on a connection of its own, in the calling goroutine. An http.Client would leave the dial and the
-// connection to goroutines that outlive the request by a moment, and keep addr from being chosen here. No redirection is
-// followed: it would lead away from addr, and the credentials with it.
+// get makes the request on a connection of its own, in the calling goroutine. An http.Client would leave the dial and
+// the connection to goroutines that outlive the request by a moment, and keep addr from being chosen here. No
+// redirection is followed: it would lead away from addr, and the credentials with it.
 func (g *Gossip) get(ctx context.Context, source, addr Endpoint) (*view, error) {
 	raw, err := g.cfg.Dial(ctx, "tcp", addr.String())
 	if err != nil {
@@ -167,8 +167,8 @@ func (g *Gossip) get(ctx context.Context, source, addr Endpoint) (*view, error) 
 	return g.decoder.decode(resp.Body)
 }
 
-// secured makes a TLS connection of raw, if that is configured. The certificate must be for the name that was given, and
-// not for the address that it led to.
+// secured makes a TLS connection of raw, if that is configured. The certificate must be for the name that was given,
+// and not for the address that it led to.
 func (g *Gossip) secured(ctx context.Context, raw net.Conn, source Endpoint) (net.Conn, error) {
 	if g.cfg.TLS == nil {
 		return raw, nil

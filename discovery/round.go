@@ -127,8 +127,8 @@ func (r *round) standing(http Endpoint) standing {
 	return result
 }
 
-// unanimous says that every node that is called alive has spoken for itself, that these are most of the cluster, and that
-// no other is about to: a node that is cut off takes the others for dead. Nothing better can come then.
+// unanimous says that every node that is called alive has spoken for itself, that these are most of the cluster, and
+// that no other is about to: a node that is cut off takes the others for dead. Nothing better can come then.
 func (r *round) unanimous() bool {
 	own := 0
 	for _, m := range r.members {

@@ -119,7 +119,8 @@ func rewriteReadEvent(t *testing.T, b []byte) []byte {
 	if m.EventStreamId == nil || m.EventNumber == nil || m.RequireLeader == nil {
 		return nil
 	}
-	return esproto.AppendReadEvent(nil, m.GetEventStreamId(), m.GetEventNumber(), m.GetResolveLinkTos(), m.GetRequireLeader())
+	return esproto.AppendReadEvent(nil, m.GetEventStreamId(), m.GetEventNumber(),
+		m.GetResolveLinkTos(), m.GetRequireLeader())
 }
 
 func rewriteReadStreamEvents(t *testing.T, b []byte) []byte {

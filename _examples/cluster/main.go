@@ -1,4 +1,5 @@
-// Command cluster publishes to a cluster while its leader dies, and shows what becomes of the connection and the messages.
+// Command cluster publishes to a cluster while its leader dies, and shows what becomes of the connection and the
+// messages.
 //
 //	go -C _examples/cluster run .    on an embedded cluster of three, whose leader it kills
 //
@@ -124,7 +125,8 @@ func (d *demo) run(ctx context.Context, client *esclient.Client) error {
 	for _, n := range d.received {
 		duplicates += n - 1
 	}
-	d.note("consumed all %d messages; %d came once more, since acks were lost with the leader", len(d.received), duplicates)
+	d.note("consumed all %d messages; %d came once more, since acks were lost with the leader",
+		len(d.received), duplicates)
 	return nil
 }
 

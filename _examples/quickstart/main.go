@@ -1,5 +1,5 @@
-// Command quickstart publishes messages through Watermill to EventStore and consumes them again: by the two members of a
-// consumer group, who share them, and by a fan-out subscriber, who sees them all.
+// Command quickstart publishes messages through Watermill to EventStore and consumes them again: by the two members of
+// a consumer group, who share them, and by a fan-out subscriber, who sees them all.
 //
 //	go -C _examples/quickstart run .                                                    on an embedded server
 //	EVENTSTORE_URL=tcp://admin:changeit@localhost:1113 go -C _examples/quickstart run .  on a real one
@@ -94,7 +94,8 @@ func run(ctx context.Context, out io.Writer, url string) error {
 
 // consume handles the messages of a topic in a goroutine, which end stops.
 func consume(
-	ctx context.Context, topic, who string, received *tally, say func(string, ...any), config eventstore.SubscriberConfig,
+	ctx context.Context, topic, who string, received *tally, say func(string, ...any),
+	config eventstore.SubscriberConfig,
 ) (end func(), err error) {
 	subscriber, err := eventstore.NewSubscriber(config, nil)
 	if err != nil {

@@ -16,7 +16,9 @@ func TestQuickstart(t *testing.T) {
 	if err := run(ctx, &out, os.Getenv("EVENTSTORE_URL")); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for what, want := range map[string]int{"Subscribed": 3, "Publishing": orders, "by invoices": orders, "by dashboard": orders, "Done": 1} {
+	for what, want := range map[string]int{
+		"Subscribed": 3, "Publishing": orders, "by invoices": orders, "by dashboard": orders, "Done": 1,
+	} {
 		if got := strings.Count(out.String(), what); got != want {
 			t.Errorf("%q occurs %d times, want %d, in\n%s", what, got, want, out.String())
 		}

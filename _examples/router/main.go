@@ -1,5 +1,5 @@
-// Command router runs a Watermill Router on EventStore: commands and events by Watermill's CQRS component, each event handler
-// with a consumer group of its own, and a poison queue for what cannot be handled.
+// Command router runs a Watermill Router on EventStore: commands and events by Watermill's CQRS component, each event
+// handler with a consumer group of its own, and a poison queue for what cannot be handled.
 //
 //	go -C _examples/router run .                                                    on an embedded server
 //	EVENTSTORE_URL=tcp://admin:changeit@localhost:1113 go -C _examples/router run .  on a real one
@@ -57,7 +57,9 @@ func run(ctx context.Context, out io.Writer, url string) error {
 	}
 	defer client.Close()
 	suffix := watermill.NewShortUUID()
-	app := application{client: client, orders: "orders-" + suffix, poison: "poison-" + suffix, handled: make(chan string, 16)}
+	app := application{
+		client: client, orders: "orders-" + suffix, poison: "poison-" + suffix, handled: make(chan string, 16),
+	}
 	return app.run(ctx, out)
 }
 
@@ -116,10 +118,14 @@ func (a *application) router(publisher message.Publisher) (*message.Router, erro
 	}
 	router.AddMiddleware(middleware.CorrelationID, poison)
 	processor, err := cqrs.NewEventProcessorWithConfig(router, cqrs.EventProcessorConfig{
-		Marshaler:              marshaler,
-		GenerateSubscribeTopic: func(cqrs.EventProcessorGenerateSubscribeTopicParams) (string, error) { return a.orders, nil },
+		Marshaler: marshaler,
+		GenerateSubscribeTopic: func(cqrs.EventProcessorGenerateSubscribeTopicParams) (string, error) {
+			return a.orders, nil
+		},
 		SubscriberConstructor: func(p cqrs.EventProcessorSubscriberConstructorParams) (message.Subscriber, error) {
-			return eventstore.NewSubscriber(eventstore.SubscriberConfig{Client: a.client, ConsumerGroup: p.HandlerName}, nil)
+			return eventstore.NewSubscriber(eventstore.SubscriberConfig{
+				Client: a.client, ConsumerGroup: p.HandlerName,
+			}, nil)
 		},
 	})
 	if err != nil {
@@ -164,7 +170,9 @@ func (a *application) publish(ctx context.Context, publisher message.Publisher) 
 
 // report waits for the poisoned message and tells of it. It was acked: the group has gone on behind it.
 func (a *application) report(ctx context.Context, out io.Writer) error {
-	sub, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{Client: a.client, Mode: eventstore.ModeCatchUp}, nil)
+	sub, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+		Client: a.client, Mode: eventstore.ModeCatchUp,
+	}, nil)
 	if err != nil {
 		return err
 	}

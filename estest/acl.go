@@ -79,8 +79,8 @@ const (
 // defaults are the rights on streams whose metadata does not say.
 type defaults struct{ user, system acl }
 
-// parseDefaults reads an event of $settings. What it leaves out is as built in, right by right; if it is not what it should
-// be, everything is.
+// parseDefaults reads an event of $settings. What it leaves out is as built in, right by right; if it is not what it
+// should be, everything is.
 func parseDefaults(data []byte) defaults {
 	builtin := defaults{user: builtinUserACL, system: builtinSystemACL}
 	fields, err := parseObject(data)
@@ -150,7 +150,9 @@ func (c *core) allowed(u *user, r right, name string) bool {
 	if u == nil {
 		return false
 	}
-	return slices.Contains(roles, u.login) || slices.ContainsFunc(u.groups, func(g string) bool { return slices.Contains(roles, g) })
+	return slices.Contains(roles, u.login) || slices.ContainsFunc(u.groups, func(g string) bool {
+		return slices.Contains(roles, g)
+	})
 }
 
 func (c *core) roles(r right, name string) []string {

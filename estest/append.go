@@ -27,7 +27,9 @@ func (c *conn) writeEvents(f *frame) error {
 		return err
 	}
 	reply := c.core.appendEvents(f.user, w.StreamID, w.ExpectedVersion, events)
-	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte { return reply.Append(b, c.core.persona.style) })
+	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
+		return reply.Append(b, c.core.persona.style)
+	})
 	return nil
 }
 
@@ -56,7 +58,8 @@ func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]e
 			return nil, errors.New("an event is too large")
 		}
 		events = append(events, event{
-			id: id, typ: v.EventType, json: v.DataContentType == esproto.ContentTypeJSON, data: v.Data, metadata: v.Metadata,
+			id: id, typ: v.EventType, json: v.DataContentType == esproto.ContentTypeJSON, data: v.Data,
+			metadata: v.Metadata,
 		})
 	}
 	return events, nil
@@ -84,11 +87,14 @@ func (c *core) appendEvents(u *user, name string, expected int64, events []event
 		return failedWrite(esproto.OperationResult_WrongExpectedVersion, textWrongVersion, d.current)
 	case decideKnown:
 		pos := c.knownPosition(&d)
-		return esproto.WriteEventsCompletedView{FirstEventNumber: d.first, LastEventNumber: d.last, PreparePosition: pos, CommitPosition: pos}
+		return esproto.WriteEventsCompletedView{
+			FirstEventNumber: d.first, LastEventNumber: d.last, PreparePosition: pos, CommitPosition: pos,
+		}
 	}
 	pos := c.write(name, events)
 	return esproto.WriteEventsCompletedView{
-		FirstEventNumber: d.current + 1, LastEventNumber: d.current + int64(len(events)), PreparePosition: pos, CommitPosition: pos,
+		FirstEventNumber: d.current + 1, LastEventNumber: d.current + int64(len(events)), PreparePosition: pos,
+		CommitPosition: pos,
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// The frames of these benchmarks are made beforehand, so that the client does next to nothing: it shares the processors.
+// The frames of these benchmarks are made beforehand, so that the client does next to nothing: it shares the
+// processors.
 
 // frameCount reads until n frames have come, heartbeats left out.
 func frameCount(b *testing.B, fr *esproto.FrameReader, n int) {
@@ -48,7 +49,8 @@ func newWriteFrames(b *testing.B, n, size int) *writeFrames {
 		e := newEvent("event-type", "")
 		e.Data = make([]byte, size)
 		frame := frameOf(b, esproto.CmdWriteEvents, newID(), nil, &esproto.WriteEvents{
-			EventStreamId: proto.String("bench-stream"), ExpectedVersion: proto.Int64(esproto.ExpectAny), Events: []*esproto.NewEvent{e},
+			EventStreamId: proto.String("bench-stream"), ExpectedVersion: proto.Int64(esproto.ExpectAny),
+			Events:        []*esproto.NewEvent{e},
 			RequireLeader: proto.Bool(false)})
 		w.ids = append(w.ids, len(w.wire)+indexOf(b, frame, e.EventId))
 		w.wire = append(w.wire, frame...)

@@ -106,8 +106,8 @@ func TestCheckpointsByTheClock(t *testing.T) {
 func (p *peer) ack(sub esproto.CorrelationID, stream, group string, ids ...[]byte) {
 	p.t.Helper()
 	name := stream + "::" + group
-	p.write(frameOf(p.t, esproto.CmdPersistentSubscriptionAckEvents, sub, admin, &esproto.PersistentSubscriptionAckEvents{
-		SubscriptionId: &name, ProcessedEventIds: ids}))
+	ack := &esproto.PersistentSubscriptionAckEvents{SubscriptionId: &name, ProcessedEventIds: ids}
+	p.write(frameOf(p.t, esproto.CmdPersistentSubscriptionAckEvents, sub, admin, ack))
 }
 
 func TestASilentClientIsAskedAndThenCutOff(t *testing.T) {

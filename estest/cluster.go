@@ -18,22 +18,22 @@ type clusterConfig struct {
 	stepDownDelay time.Duration
 }
 
-// WithElectionDelay says how long the nodes of a cluster are without a leader until they elect one, 200 ms by default. A
-// single server does not heed it.
+// WithElectionDelay says how long the nodes of a cluster are without a leader until they elect one, 200 ms by default.
+// A single server does not heed it.
 func WithElectionDelay(d time.Duration) Option {
 	return func(c *config) { c.cluster.electionDelay = d }
 }
 
-// WithStepDownDelay says how long a leader that is cut off from the majority goes on calling itself the leader, 500 ms by
-// default. Meanwhile it takes writes, which are not acknowledged. A single server does not heed it.
+// WithStepDownDelay says how long a leader that is cut off from the majority goes on calling itself the leader, 500 ms
+// by default. Meanwhile it takes writes, which are not acknowledged. A single server does not heed it.
 func WithStepDownDelay(d time.Duration) Option {
 	return func(c *config) { c.cluster.stepDownDelay = d }
 }
 
 // Cluster is several servers that keep one log. One of them leads: it alone writes, and every node that it reaches has
 // what it writes at once. A write is acknowledged when a majority of the nodes has it. A leader that does not reach a
-// majority holds writes back; they are answered with CommitTimeout after two seconds, are written after all if the leader
-// finds the others again before they elect another, and are lost otherwise.
+// majority holds writes back; they are answered with CommitTimeout after two seconds, are written after all if the
+// leader finds the others again before they elect another, and are lost otherwise.
 //
 // Nodes have the numbers from 0 on. The methods may be called by any goroutine at any time, and panic for a number that
 // no node has.
@@ -65,8 +65,8 @@ func RunCluster(t testing.TB, nodes int, opts ...Option) *Cluster {
 	return c
 }
 
-// StartCluster starts a cluster of so many nodes, which Close ends. Node 0 leads at first. The options are those of Start
-// and apply to every node; addresses that they give must have the port 0.
+// StartCluster starts a cluster of so many nodes, which Close ends. Node 0 leads at first. The options are those of
+// Start and apply to every node; addresses that they give must have the port 0.
 func StartCluster(nodes int, opts ...Option) (*Cluster, error) {
 	if nodes < 1 {
 		return nil, fmt.Errorf("estest: %d nodes are no cluster", nodes)
@@ -211,8 +211,8 @@ func (c *Cluster) Elect(i int) error {
 	return nil
 }
 
-// Partition cuts the network between the given nodes, which go on to reach each other, and all the others. Clients reach
-// every node as before. A further call cuts in addition.
+// Partition cuts the network between the given nodes, which go on to reach each other, and all the others. Clients
+// reach every node as before. A further call cuts in addition.
 func (c *Cluster) Partition(nodes ...int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -31,9 +31,9 @@ func (c *Cluster) Members(i int) []Member {
 	return c.nodes[i].members()
 }
 
-// SetGossip lets lie have a hand in what the gossip of a node tells: it is called for each request with the truth, as far
-// as the node knows it, and returns what is told. It is called with the lock of the cluster held, so it must not call the
-// cluster. With nil the node tells the truth again.
+// SetGossip lets lie have a hand in what the gossip of a node tells: it is called for each request with the truth, as
+// far as the node knows it, and returns what is told. It is called with the lock of the cluster held, so it must not
+// call the cluster. With nil the node tells the truth again.
 //
 // Gossip that lags is what Members returned some time ago:
 //

@@ -1,7 +1,7 @@
 package estest
 
-// catchUp adds to the log what another one has beyond it. Where the other has not all of this one, this one begins anew:
-// truncated is true then.
+// catchUp adds to the log what another one has beyond it. Where the other has not all of this one, this one begins
+// anew: truncated is true then.
 func (c *core) catchUp(from *core) (truncated bool) {
 	if n := len(c.log); n > len(from.log) || n > 0 && !c.log[n-1].copies(from.log[n-1]) {
 		c.forgetLog()

@@ -232,8 +232,8 @@ func (c *Cluster) elected(side []*node, leader *node, now time.Time) *node {
 	return leader
 }
 
-// withoutMajority is what becomes of a leader that does not reach a majority: it goes on for a while. It returns nil when
-// that is over.
+// withoutMajority is what becomes of a leader that does not reach a majority: it goes on for a while. It returns nil
+// when that is over.
 func (n *node) withoutMajority(now time.Time, patience time.Duration) *node {
 	n.quorum = false
 	if n.stepAt.IsZero() {

@@ -107,7 +107,8 @@ func (n *node) serveAsLeader(need need, c *conn, f *frame, handle func(*conn, *f
 	return nil
 }
 
-// writer returns the core that writes for a server: its own, or that of the leader; nil while there is none with a majority.
+// writer returns the core that writes for a server: its own, or that of the leader; nil while there is none with a
+// majority.
 func (s *Server) writer() *core {
 	if s.node == nil {
 		return s.core
@@ -197,7 +198,9 @@ func (c *conn) timedOut(f *frame) {
 	switch f.cmd {
 	case esproto.CmdWriteEvents:
 		reply := failedWrite(result, textCommitTimeout, -1)
-		c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte { return reply.Append(b, c.core.persona.style) })
+		c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
+			return reply.Append(b, c.core.persona.style)
+		})
 	case esproto.CmdDeleteStream:
 		c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.failedDelete(result, textCommitTimeout, -1))
 	case esproto.CmdTransactionStart:

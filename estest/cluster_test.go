@@ -90,12 +90,22 @@ func TestFollowersSendToTheLeaderWhatDemandsIt(t *testing.T) {
 		p := connectAs(t, c.Node(0), admin)
 		group := proto.String("g")
 		for cmd, m := range map[esproto.Command]proto.Message{
-			esproto.CmdWriteEvents:                     demand("s", newEvent("e", "")),
-			esproto.CmdDeleteStream:                    &esproto.DeleteStream{EventStreamId: proto.String("s"), RequireLeader: proto.Bool(true)},
-			esproto.CmdReadStreamEventsForward:         &esproto.ReadStreamEvents{EventStreamId: proto.String("s"), RequireLeader: proto.Bool(true)},
-			esproto.CmdReadEvent:                       &esproto.ReadEvent{EventStreamId: proto.String("s"), RequireLeader: proto.Bool(true)},
-			esproto.CmdConnectToPersistentSubscription: &esproto.ConnectToPersistentSubscription{SubscriptionId: group, EventStreamId: proto.String("s")},
-			esproto.CmdDeletePersistentSubscription:    &esproto.DeletePersistentSubscription{SubscriptionGroupName: group, EventStreamId: proto.String("s")},
+			esproto.CmdWriteEvents: demand("s", newEvent("e", "")),
+			esproto.CmdDeleteStream: &esproto.DeleteStream{
+				EventStreamId: proto.String("s"), RequireLeader: proto.Bool(true),
+			},
+			esproto.CmdReadStreamEventsForward: &esproto.ReadStreamEvents{
+				EventStreamId: proto.String("s"), RequireLeader: proto.Bool(true),
+			},
+			esproto.CmdReadEvent: &esproto.ReadEvent{
+				EventStreamId: proto.String("s"), RequireLeader: proto.Bool(true),
+			},
+			esproto.CmdConnectToPersistentSubscription: &esproto.ConnectToPersistentSubscription{
+				SubscriptionId: group, EventStreamId: proto.String("s"),
+			},
+			esproto.CmdDeletePersistentSubscription: &esproto.DeletePersistentSubscription{
+				SubscriptionGroupName: group, EventStreamId: proto.String("s"),
+			},
 		} {
 			r := p.askNotHandled(cmd, m)
 			assert.Equal(t, esproto.NotHandled_NotLeader, r.GetReason())
@@ -110,7 +120,8 @@ func TestFollowersSendToTheLeaderWhatDemandsIt(t *testing.T) {
 
 func TestNodesShareUsersAndProjections(t *testing.T) {
 	c := estest.RunCluster(t, 3, estest.WithProjections())
-	res := request(t, http.MethodPost, c.Node(1).HTTPURL()+"/users", admin, `{"loginName":"jane","password":"secret","fullName":"Jane"}`)
+	res := request(t, http.MethodPost, c.Node(1).HTTPURL()+"/users", admin,
+		`{"loginName":"jane","password":"secret","fullName":"Jane"}`)
 	require.Equal(t, http.StatusCreated, res.StatusCode)
 	p := connectAs(t, c.Node(2), &esproto.Credentials{Login: "jane", Password: "secret"})
 	p.mustAppend(nil, "order-1", newEvent("placed", "1"))
@@ -210,10 +221,14 @@ func TestWithoutLeaderNodesAreNotReady(t *testing.T) {
 	connect(t, c.Node(0)).mustAppend(admin, "s", newEvent("e", "1"))
 	require.NoError(t, c.Kill(0))
 	p := connectAs(t, c.Node(1), admin)
-	assert.Equal(t, esproto.NotHandled_NotReady, p.askNotHandled(esproto.CmdWriteEvents, demand("s", newEvent("e", "2"))).GetReason())
+	assert.Equal(t, esproto.NotHandled_NotReady,
+		p.askNotHandled(esproto.CmdWriteEvents, demand("s", newEvent("e", "2"))).GetReason())
 	assert.Equal(t, esproto.NotHandled_NotReady, p.askNotHandled(esproto.CmdConnectToPersistentSubscription,
-		&esproto.ConnectToPersistentSubscription{SubscriptionId: proto.String("g"), EventStreamId: proto.String("s")}).GetReason())
-	assert.Equal(t, []string{"1"}, data(p.read(nil, "s", 0, 10, false)), "reads that do not demand the leader are served")
+		&esproto.ConnectToPersistentSubscription{
+			SubscriptionId: proto.String("g"), EventStreamId: proto.String("s"),
+		}).GetReason())
+	assert.Equal(t, []string{"1"}, data(p.read(nil, "s", 0, 10, false)),
+		"reads that do not demand the leader are served")
 	res := request(t, http.MethodGet, c.Node(1).HTTPURL()+"/subscriptions", admin, "")
 	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 }
@@ -224,7 +239,8 @@ func TestWritesWithoutMajorityAreLost(t *testing.T) {
 	p.mustAppend(admin, "s", newEvent("e", "kept"))
 	c.Partition(0)
 	second := electsOther(t, c, 0)
-	assert.Equal(t, []string{"Master", "Slave, dead", "Slave, dead"}, states(gossipOf(t, c.Node(0))), "it does not know")
+	assert.Equal(t, []string{"Master", "Slave, dead", "Slave, dead"}, states(gossipOf(t, c.Node(0))),
+		"it does not know")
 	r := p.append(admin, "s", esproto.ExpectAny, newEvent("e", "lost"))
 	assert.Equal(t, esproto.OperationResult_CommitTimeout, r.GetResult())
 	assert.Equal(t, []string{"kept"}, data(p.read(admin, "s", 0, 10, false)), "what is not acknowledged is not seen")
@@ -266,7 +282,8 @@ func TestLeaderWithoutMajorityStepsDown(t *testing.T) {
 
 func TestNodesDoByTheClockWhatTheyDoByTime(t *testing.T) {
 	clock := estest.NewClock(time.Time{})
-	c := estest.RunCluster(t, 3, estest.WithClock(clock), estest.WithElectionDelay(time.Minute), estest.WithStepDownDelay(never))
+	c := estest.RunCluster(t, 3, estest.WithClock(clock), estest.WithElectionDelay(time.Minute),
+		estest.WithStepDownDelay(never))
 	p := connect(t, c.Node(0))
 	c.Partition(0)
 	_, err := c.Node(1).Append("s", estest.Event{Type: "e"})
@@ -317,7 +334,8 @@ func TestGroupsLiveOnTheLeader(t *testing.T) {
 	var dropped esproto.SubscriptionDropped
 	p.answer(id).into(t, &dropped)
 	assert.Equal(t, esproto.SubscriptionDropped_Unsubscribed, dropped.GetReason())
-	assert.Equal(t, esproto.NotHandled_NotLeader, p.askNotHandled(esproto.CmdConnectToPersistentSubscription, join).GetReason())
+	assert.Equal(t, esproto.NotHandled_NotLeader,
+		p.askNotHandled(esproto.CmdConnectToPersistentSubscription, join).GetReason())
 
 	p = connectAs(t, c.Node(1), admin)
 	id = p.send(esproto.CmdConnectToPersistentSubscription, nil, join)

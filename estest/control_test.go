@@ -127,10 +127,11 @@ func (p *peer) createGroupOf(stream, group string, resolve bool) {
 	var r esproto.CreatePersistentSubscriptionCompleted
 	p.ask(esproto.CmdCreatePersistentSubscription, admin, &esproto.CreatePersistentSubscription{
 		EventStreamId: &stream, SubscriptionGroupName: &group, ResolveLinkTos: &resolve, StartFrom: proto.Int64(0),
-		MessageTimeoutMilliseconds: proto.Int32(5000), RecordStatistics: proto.Bool(false), LiveBufferSize: proto.Int32(500),
-		ReadBatchSize: proto.Int32(20), BufferSize: proto.Int32(500), MaxRetryCount: proto.Int32(1),
-		PreferRoundRobin: proto.Bool(false), CheckpointAfterTime: proto.Int32(1000), CheckpointMaxCount: proto.Int32(500),
-		CheckpointMinCount: proto.Int32(1), SubscriberMaxCount: proto.Int32(0), NamedConsumerStrategy: proto.String("RoundRobin"),
+		MessageTimeoutMilliseconds: proto.Int32(5000), RecordStatistics: proto.Bool(false),
+		LiveBufferSize: proto.Int32(500), ReadBatchSize: proto.Int32(20), BufferSize: proto.Int32(500),
+		MaxRetryCount: proto.Int32(1), PreferRoundRobin: proto.Bool(false), CheckpointAfterTime: proto.Int32(1000),
+		CheckpointMaxCount: proto.Int32(500), CheckpointMinCount: proto.Int32(1), SubscriberMaxCount: proto.Int32(0),
+		NamedConsumerStrategy: proto.String("RoundRobin"),
 	}, &r)
 	require.Equal(p.t, esproto.CreatePersistentSubscriptionCompleted_Success, r.GetResult(), r.GetReason())
 }
@@ -153,12 +154,15 @@ func (p *peer) delivered(sub esproto.CorrelationID) *esproto.PersistentSubscript
 }
 
 func (p *peer) nak(
-	sub esproto.CorrelationID, stream, group string, action esproto.PersistentSubscriptionNakEvents_NakAction, id []byte,
+	sub esproto.CorrelationID, stream, group string, action esproto.PersistentSubscriptionNakEvents_NakAction,
+	id []byte,
 ) {
 	p.t.Helper()
-	p.write(frameOf(p.t, esproto.CmdPersistentSubscriptionNakEvents, sub, admin, &esproto.PersistentSubscriptionNakEvents{
-		SubscriptionId: proto.String(stream + "::" + group), ProcessedEventIds: [][]byte{id}, Action: &action,
-		Message: proto.String("test")}))
+	p.write(frameOf(p.t, esproto.CmdPersistentSubscriptionNakEvents, sub, admin,
+		&esproto.PersistentSubscriptionNakEvents{
+			SubscriptionId: proto.String(stream + "::" + group), ProcessedEventIds: [][]byte{id}, Action: &action,
+			Message: proto.String("test"),
+		}))
 }
 
 func TestStatsCountWhatHappens(t *testing.T) {
@@ -178,15 +182,18 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	assert.Equal(t, int64(1), stats.ConnectionsTotal)
 	assert.Equal(t, map[esproto.Command]int64{
 		esproto.CmdIdentifyClient: 1, esproto.CmdWriteEvents: 1, esproto.CmdCreatePersistentSubscription: 1,
-		esproto.CmdConnectToPersistentSubscription: 1, esproto.CmdPersistentSubscriptionNakEvents: 1, esproto.CmdPing: 1,
+		esproto.CmdConnectToPersistentSubscription: 1, esproto.CmdPersistentSubscriptionNakEvents: 1,
+		esproto.CmdPing: 1,
 	}, stats.FramesIn)
 	assert.Equal(t, int64(3), stats.FramesOut[esproto.CmdPersistentSubscriptionStreamEventAppeared])
 	assert.Positive(t, stats.BytesIn)
 	assert.Greater(t, stats.BytesOut, stats.BytesIn/10)
 	assert.Equal(t, 2, stats.InFlight)
 	assert.Equal(t, 1, stats.Parked)
-	assert.Equal(t, []estest.GroupStats{{Stream: "s", Group: "g", Strategy: "RoundRobin", Clients: 1, InFlight: 2, Parked: 1,
-		Processed: 3, Checkpoint: -1}}, stats.Groups)
+	assert.Equal(t, []estest.GroupStats{{
+		Stream: "s", Group: "g", Strategy: "RoundRobin", Clients: 1, InFlight: 2, Parked: 1, Processed: 3,
+		Checkpoint: -1,
+	}}, stats.Groups)
 
 	p.nc.Close()
 	require.Eventually(t, func() bool { return s.Stats().Connections == 0 }, patience, eagerness)
@@ -230,7 +237,8 @@ func TestASnapshotStartsAnotherServer(t *testing.T) {
 			opts := []estest.Option{estest.WithPersona(persona), estest.WithAnonymousAccess()}
 			s := estest.Run(t, opts...)
 			p := connect(t, s)
-			p.mustAppend(nil, "s", newEvent("T", "a"), newEvent("T", "\xff\x00"), newEvent("T", `{"json" : "as it was"}`))
+			p.mustAppend(nil, "s",
+				newEvent("T", "a"), newEvent("T", "\xff\x00"), newEvent("T", `{"json" : "as it was"}`))
 			p.mustAppend(nil, "$$s", metadata(`{"$tb":1}`))
 			p.mustAppend(nil, "gone", newEvent("T", "x"))
 			p.delete("gone", true)
@@ -270,13 +278,15 @@ func TestABrokenSnapshotIsRefused(t *testing.T) {
 	_, err := s.Append("s", estest.Event{Type: "T"}, estest.Event{Type: "T"})
 	require.NoError(t, err)
 	for name, breakIt := range map[string]func(snap *estest.Snapshot){
-		"a gap":             func(snap *estest.Snapshot) { snap.Events[len(snap.Events)-1].Number++ },
-		"no type":           func(snap *estest.Snapshot) { snap.Events[0].Type = "" },
-		"no stream":         func(snap *estest.Snapshot) { snap.Events[0].Stream = "" },
-		"a place twice":     func(snap *estest.Snapshot) { snap.Events[1].Commit, snap.Events[1].Prepare = 0, 0 },
-		"beyond the end":    func(snap *estest.Snapshot) { snap.End = 1 },
-		"before the log":    func(snap *estest.Snapshot) { snap.Events[0].Prepare = -1 },
-		"behind the delete": func(snap *estest.Snapshot) { snap.Events[len(snap.Events)-2].Number = esproto.DeletedStream },
+		"a gap":          func(snap *estest.Snapshot) { snap.Events[len(snap.Events)-1].Number++ },
+		"no type":        func(snap *estest.Snapshot) { snap.Events[0].Type = "" },
+		"no stream":      func(snap *estest.Snapshot) { snap.Events[0].Stream = "" },
+		"a place twice":  func(snap *estest.Snapshot) { snap.Events[1].Commit, snap.Events[1].Prepare = 0, 0 },
+		"beyond the end": func(snap *estest.Snapshot) { snap.End = 1 },
+		"before the log": func(snap *estest.Snapshot) { snap.Events[0].Prepare = -1 },
+		"behind the delete": func(snap *estest.Snapshot) {
+			snap.Events[len(snap.Events)-2].Number = esproto.DeletedStream
+		},
 	} {
 		snap := s.Snapshot()
 		breakIt(snap)

@@ -45,16 +45,16 @@ type core struct {
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	return &core{
-		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: uuid.NewString(), mu: new(sync.Mutex),
-		streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
+		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: uuid.NewString(),
+		mu: new(sync.Mutex), streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
 		groups: make(map[string]*group), byGroup: make(map[string][]*group),
 	}
 }
 
-// begin gives a new core what a server has from the start: the built-in users, or what another one had; and the users that
-// it is to have.
+// begin gives a new core what a server has from the start: the built-in users, or what another one had; and the users
+// that it is to have.
 func (c *core) begin(cfg *config) error {
 	if cfg.snapshot != nil {
 		if err := c.restore(cfg.snapshot); err != nil {

@@ -18,7 +18,8 @@ func (c *conn) deleteStream(f *frame) error {
 	if err := checkWrite(m.GetEventStreamId(), m.GetExpectedVersion(), least); err != nil {
 		return err
 	}
-	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.delete(f.user, m.GetEventStreamId(), m.GetExpectedVersion(), m.GetHardDelete()))
+	c.reply(esproto.CmdDeleteStreamCompleted, f.id,
+		c.core.delete(f.user, m.GetEventStreamId(), m.GetExpectedVersion(), m.GetHardDelete()))
 	return nil
 }
 
@@ -67,7 +68,8 @@ func (c *core) nothingToDelete(name string) bool {
 
 func (c *core) failedDelete(result esproto.OperationResult, text string, current int64) *esproto.DeleteStreamCompleted {
 	reply := &esproto.DeleteStreamCompleted{
-		Result: result.Enum(), Message: proto.String(text), PreparePosition: proto.Int64(-1), CommitPosition: proto.Int64(-1),
+		Result: result.Enum(), Message: proto.String(text), PreparePosition: proto.Int64(-1),
+		CommitPosition: proto.Int64(-1),
 	}
 	if c.persona.since(era21) {
 		reply.CurrentVersion = proto.Int64(current)

@@ -86,7 +86,9 @@ func (c *conn) readFiltered(f *frame, forward bool) error {
 	if err != nil {
 		return err
 	}
-	scan := allScan{picks: picked.picks, forward: forward, count: int(m.GetMaxCount()), window: int(m.GetMaxSearchWindow())}
+	scan := allScan{
+		picks: picked.picks, forward: forward, count: int(m.GetMaxCount()), window: int(m.GetMaxSearchWindow()),
+	}
 	if scan.window <= 0 {
 		scan.window = scan.count
 	}

@@ -21,7 +21,9 @@ func regex(context esproto.Filter_FilterContext, data string) *esproto.Filter {
 	return &esproto.Filter{Context: &context, Type: esproto.Filter_Regex.Enum(), Data: []string{data}}
 }
 
-func readFiltered(p *peer, cmd esproto.Command, from [2]int64, count, window int32, f *esproto.Filter) *esproto.FilteredReadAllEventsCompleted {
+func readFiltered(
+	p *peer, cmd esproto.Command, from [2]int64, count, window int32, f *esproto.Filter,
+) *esproto.FilteredReadAllEventsCompleted {
 	p.t.Helper()
 	var r esproto.FilteredReadAllEventsCompleted
 	p.ask(cmd, nil, &esproto.FilteredReadAllEvents{
@@ -64,22 +66,26 @@ func TestFilteredReads(t *testing.T) {
 			assert.Equal(t, c.want, dataOf(r.GetEvents()))
 			assert.True(t, r.GetIsEndOfStream())
 
-			back := dataOf(readFiltered(p, esproto.CmdFilteredReadAllEventsBackward, end, int32(len(c.want)), 100, c.filter).GetEvents())
+			backward := esproto.CmdFilteredReadAllEventsBackward
+			back := dataOf(readFiltered(p, backward, end, int32(len(c.want)), 100, c.filter).GetEvents())
 			slices.Reverse(back)
 			assert.Equal(t, c.want, back[max(0, len(back)-len(c.want)):])
 		})
 	}
 
 	t.Run("the window ends a page without events", func(t *testing.T) {
-		r := readFiltered(p, esproto.CmdFilteredReadAllEventsForward, start, 10, 2, prefixes(esproto.Filter_StreamId, "customer"))
+		r := readFiltered(p, esproto.CmdFilteredReadAllEventsForward, start, 10, 2,
+			prefixes(esproto.Filter_StreamId, "customer"))
 		assert.Empty(t, r.GetEvents())
 		assert.False(t, r.GetIsEndOfStream())
 		r = readFiltered(p, esproto.CmdFilteredReadAllEventsForward,
-			[2]int64{r.GetNextCommitPosition(), r.GetNextPreparePosition()}, 10, 2, prefixes(esproto.Filter_StreamId, "customer"))
+			[2]int64{r.GetNextCommitPosition(), r.GetNextPreparePosition()}, 10, 2,
+			prefixes(esproto.Filter_StreamId, "customer"))
 		assert.Equal(t, []string{"c1"}, dataOf(r.GetEvents()))
 	})
 	t.Run("without a window as much is looked at as is asked for", func(t *testing.T) {
-		r := readFiltered(p, esproto.CmdFilteredReadAllEventsForward, start, 3, 0, prefixes(esproto.Filter_EventType, "pa"))
+		r := readFiltered(p, esproto.CmdFilteredReadAllEventsForward, start, 3, 0,
+			prefixes(esproto.Filter_EventType, "pa"))
 		assert.Equal(t, []string{"o2"}, dataOf(r.GetEvents()))
 		assert.False(t, r.GetIsEndOfStream())
 	})
@@ -113,7 +119,8 @@ func TestFilteredSubscription(t *testing.T) {
 	subscribe := func(interval int32) esproto.CorrelationID {
 		var c esproto.SubscriptionConfirmation
 		return p.ask(esproto.CmdFilteredSubscribeToStream, nil, &esproto.FilteredSubscribeToStream{
-			EventStreamId: proto.String(""), Filter: prefixes(esproto.Filter_StreamId, "a"), CheckpointInterval: &interval,
+			EventStreamId: proto.String(""), Filter: prefixes(esproto.Filter_StreamId, "a"),
+			CheckpointInterval: &interval,
 		}, &c).id
 	}
 	everyTwo, never := subscribe(2), subscribe(-1)
@@ -147,7 +154,8 @@ func TestOlderServersKnowNoFilters(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona5011, estest.Persona414} {
 		p := connectAs(t, estest.Run(t, estest.WithPersona(persona)), admin)
 		for _, cmd := range []esproto.Command{
-			esproto.CmdFilteredReadAllEventsForward, esproto.CmdFilteredReadAllEventsBackward, esproto.CmdFilteredSubscribeToStream,
+			esproto.CmdFilteredReadAllEventsForward, esproto.CmdFilteredReadAllEventsBackward,
+			esproto.CmdFilteredSubscribeToStream,
 		} {
 			r := p.answer(p.send(cmd, nil, nil))
 			assert.Equal(t, esproto.CmdBadRequest, r.cmd)

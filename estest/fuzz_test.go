@@ -49,16 +49,23 @@ func fuzzSeeds(t testing.TB) [][]byte {
 	t.Helper()
 	stream, group, id := "fuzz", "g", uuid.New()
 	yes, number, count := proto.Bool(true), proto.Int64(0), proto.Int32(10)
-	event := &esproto.NewEvent{EventId: id[:], EventType: proto.String("$>"), DataContentType: proto.Int32(1), Data: []byte("0@fuzz")}
+	event := &esproto.NewEvent{
+		EventId: id[:], EventType: proto.String("$>"), DataContentType: proto.Int32(1), Data: []byte("0@fuzz"),
+	}
 	meta := &esproto.NewEvent{EventId: id[:], EventType: proto.String("$metadata"), DataContentType: proto.Int32(1),
 		Data: []byte(`{"$tb":1,"$maxCount":2,"$acl":{"$r":["$all"],"$w":"ops"}}`)}
-	page := &esproto.ReadStreamEvents{EventStreamId: &stream, FromEventNumber: number, MaxCount: count, ResolveLinkTos: yes}
+	page := &esproto.ReadStreamEvents{
+		EventStreamId: &stream, FromEventNumber: number, MaxCount: count, ResolveLinkTos: yes,
+	}
 	all := &esproto.ReadAllEvents{CommitPosition: number, PreparePosition: number, MaxCount: count, ResolveLinkTos: yes}
 	end := &esproto.ReadAllEvents{CommitPosition: proto.Int64(-1), PreparePosition: proto.Int64(-1), MaxCount: count}
-	filter := &esproto.Filter{Context: esproto.Filter_EventType.Enum(), Type: esproto.Filter_Regex.Enum(), Data: []string{"^.*$"}}
+	filter := &esproto.Filter{
+		Context: esproto.Filter_EventType.Enum(), Type: esproto.Filter_Regex.Enum(), Data: []string{"^.*$"},
+	}
 	settings := &esproto.CreatePersistentSubscription{
-		EventStreamId: &stream, SubscriptionGroupName: &group, StartFrom: number, ResolveLinkTos: yes, BufferSize: proto.Int32(20),
-		ReadBatchSize: proto.Int32(10), LiveBufferSize: proto.Int32(5), CheckpointMaxCount: proto.Int32(1), MaxRetryCount: proto.Int32(1),
+		EventStreamId: &stream, SubscriptionGroupName: &group, StartFrom: number, ResolveLinkTos: yes,
+		BufferSize: proto.Int32(20), ReadBatchSize: proto.Int32(10), LiveBufferSize: proto.Int32(5),
+		CheckpointMaxCount: proto.Int32(1), MaxRetryCount: proto.Int32(1),
 		NamedConsumerStrategy: proto.String("Pinned"),
 	}
 	full := stream + "::" + group
@@ -71,26 +78,33 @@ func fuzzSeeds(t testing.TB) [][]byte {
 		{esproto.CmdCreatePersistentSubscription, settings},
 		{esproto.CmdConnectToPersistentSubscription, &esproto.ConnectToPersistentSubscription{
 			EventStreamId: &stream, SubscriptionId: &group, AllowedInFlightMessages: count}},
-		{esproto.CmdSubscribeToStream, &esproto.SubscribeToStream{EventStreamId: proto.String(""), ResolveLinkTos: yes}},
-		{esproto.CmdFilteredSubscribeToStream, &esproto.FilteredSubscribeToStream{Filter: filter, CheckpointInterval: proto.Int32(1)}},
+		{esproto.CmdSubscribeToStream, &esproto.SubscribeToStream{
+			EventStreamId: proto.String(""), ResolveLinkTos: yes}},
+		{esproto.CmdFilteredSubscribeToStream, &esproto.FilteredSubscribeToStream{
+			Filter: filter, CheckpointInterval: proto.Int32(1)}},
 		{esproto.CmdWriteEvents, &esproto.WriteEvents{
 			EventStreamId: &stream, ExpectedVersion: proto.Int64(-2), Events: []*esproto.NewEvent{event}}},
 		{esproto.CmdWriteEvents, &esproto.WriteEvents{
-			EventStreamId: proto.String("$$fuzz"), ExpectedVersion: proto.Int64(-2), Events: []*esproto.NewEvent{meta}}},
+			EventStreamId: proto.String("$$fuzz"), ExpectedVersion: proto.Int64(-2),
+			Events: []*esproto.NewEvent{meta}}},
 		{esproto.CmdPersistentSubscriptionAckEvents, &esproto.PersistentSubscriptionAckEvents{
 			SubscriptionId: &full, ProcessedEventIds: [][]byte{id[:]}}},
 		{esproto.CmdPersistentSubscriptionNakEvents, &esproto.PersistentSubscriptionNakEvents{
-			SubscriptionId: &full, ProcessedEventIds: [][]byte{id[:]}, Action: esproto.PersistentSubscriptionNakEvents_Park.Enum()}},
+			SubscriptionId: &full, ProcessedEventIds: [][]byte{id[:]},
+			Action: esproto.PersistentSubscriptionNakEvents_Park.Enum()}},
 		{esproto.CmdReadEvent, &esproto.ReadEvent{EventStreamId: &stream, EventNumber: number, ResolveLinkTos: yes}},
 		{esproto.CmdReadStreamEventsForward, page}, {esproto.CmdReadStreamEventsBackward, page},
 		{esproto.CmdReadAllEventsForward, all}, {esproto.CmdReadAllEventsBackward, end},
 		{esproto.CmdFilteredReadAllEventsForward, &esproto.FilteredReadAllEvents{MaxCount: count, Filter: filter}},
-		{esproto.CmdTransactionStart, &esproto.TransactionStart{EventStreamId: &stream, ExpectedVersion: proto.Int64(-2)}},
-		{esproto.CmdTransactionWrite, &esproto.TransactionWrite{TransactionId: number, Events: []*esproto.NewEvent{event}}},
+		{esproto.CmdTransactionStart, &esproto.TransactionStart{
+			EventStreamId: &stream, ExpectedVersion: proto.Int64(-2)}},
+		{esproto.CmdTransactionWrite, &esproto.TransactionWrite{
+			TransactionId: number, Events: []*esproto.NewEvent{event}}},
 		{esproto.CmdTransactionCommit, &esproto.TransactionCommit{TransactionId: number}},
 		{esproto.CmdUpdatePersistentSubscription, settings},
 		{esproto.CmdDeleteStream, &esproto.DeleteStream{EventStreamId: &stream, ExpectedVersion: proto.Int64(-2)}},
-		{esproto.CmdDeletePersistentSubscription, &esproto.DeletePersistentSubscription{EventStreamId: &stream, SubscriptionGroupName: &group}},
+		{esproto.CmdDeletePersistentSubscription, &esproto.DeletePersistentSubscription{
+			EventStreamId: &stream, SubscriptionGroupName: &group}},
 		{esproto.CmdScavengeDatabase, nil}, {esproto.CmdUnsubscribeFromStream, nil}, {esproto.CmdPing, nil},
 	}
 	var whole []byte
@@ -155,8 +169,8 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-// sound reads everything that a server holds and checks that it fits together: positions grow strictly, and the numbers of
-// every stream follow each other.
+// sound reads everything that a server holds and checks that it fits together: positions grow strictly, and the numbers
+// of every stream follow each other.
 func sound(t testing.TB, s *estest.Server) {
 	t.Helper()
 	p := connectAs(t, s, admin)

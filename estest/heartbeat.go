@@ -22,8 +22,8 @@ func (p *pulse) sent(n int) {
 	p.sentBytes.Add(int64(n))
 }
 
-// WithholdHeartbeats has the server neither answer the heartbeats of clients nor send any, as long as withhold is true; it
-// cuts nobody off for being silent. Everything else goes on.
+// WithholdHeartbeats has the server neither answer the heartbeats of clients nor send any, as long as withhold is true;
+// it cuts nobody off for being silent. Everything else goes on.
 func (s *Server) WithholdHeartbeats(withhold bool) { s.breathless.Store(withhold) }
 
 // watched counts what is read from a connection.
@@ -49,8 +49,8 @@ func (w *watched) Read(b []byte) (int, error) {
 // beats reports whether the server asks its clients for signs of life.
 func (s *Server) beats() bool { return s.cfg.clock == nil || s.cfg.heartbeatSet }
 
-// beat asks a silent client for a sign of life. Since 5.0 the server also speaks when it has said nothing for a while, so
-// that the client knows who lives, and looks again while it waits.
+// beat asks a silent client for a sign of life. Since 5.0 the server also speaks when it has said nothing for a while,
+// so that the client knows who lives, and looks again while it waits.
 func (c *conn) beat() {
 	p := &c.pulse
 	interval := c.srv.cfg.heartbeatInterval

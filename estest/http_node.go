@@ -101,8 +101,8 @@ func (s *Server) members() []Member {
 		return s.node.members()
 	}
 	return []Member{{
-		Role: RoleLeader, Alive: true, TCPAddr: s.Addr(), HTTPAddr: s.HTTPAddr(), Time: s.core.now(), InstanceID: s.core.instance,
-		LastCommit: s.core.lastCommit, LogEnd: s.core.end, EpochID: s.core.epoch,
+		Role: RoleLeader, Alive: true, TCPAddr: s.Addr(), HTTPAddr: s.HTTPAddr(), Time: s.core.now(),
+		InstanceID: s.core.instance, LastCommit: s.core.lastCommit, LogEnd: s.core.end, EpochID: s.core.epoch,
 	}}
 }
 
@@ -111,8 +111,8 @@ func (p *persona) member(m *Member, secure bool) any {
 	tcpHost, tcpPort := splitAddr(m.TCPAddr)
 	httpHost, httpPort := splitAddr(m.HTTPAddr)
 	node := member{
-		InstanceID: m.InstanceID, TimeStamp: m.Time.UTC().Format(time.RFC3339Nano), State: p.state(m.Role), IsAlive: m.Alive,
-		InternalTCPIP: tcpHost, ExternalTCPIP: tcpHost, ExternalTCPPort: tcpPort,
+		InstanceID: m.InstanceID, TimeStamp: m.Time.UTC().Format(time.RFC3339Nano), State: p.state(m.Role),
+		IsAlive: m.Alive, InternalTCPIP: tcpHost, ExternalTCPIP: tcpHost, ExternalTCPPort: tcpPort,
 		LastCommitPosition: m.LastCommit, WriterCheckpoint: m.LogEnd, ChaserCheckpoint: m.LogEnd,
 		EpochPosition: m.EpochPosition, EpochNumber: m.EpochNumber, EpochID: m.EpochID,
 	}
@@ -121,7 +121,8 @@ func (p *persona) member(m *Member, secure bool) any {
 	}
 	if !p.since(era20) {
 		return memberMaster{
-			member: node, InternalHTTPIP: httpHost, InternalHTTPPort: httpPort, ExternalHTTPIP: httpHost, ExternalHTTPPort: httpPort,
+			member: node, InternalHTTPIP: httpHost, InternalHTTPPort: httpPort, ExternalHTTPIP: httpHost,
+			ExternalHTTPPort: httpPort,
 		}
 	}
 	leader := memberLeader{member: node, HTTPEndPointIP: httpHost, HTTPEndPointPort: httpPort}

@@ -36,7 +36,8 @@ func TestHTTPStatusCodes(t *testing.T) {
 		{"PUT", group, ops, body, byPersona(201, 401, 201)}, // up to 4.1 it takes the right to write to $settings
 		{"PUT", "/subscriptions/http-st/h", admin, body, all(201)},
 		{"PUT", "/subscriptions/http-st/h", admin, body, all(409)},
-		{"PUT", "/subscriptions/http-st/i", admin, "this is no JSON", all(201)}, // all its settings are then the defaults
+		// all its settings are then the defaults
+		{"PUT", "/subscriptions/http-st/i", admin, "this is no JSON", all(201)},
 		{"PUT", "/subscriptions/http-st/j", admin, `{"bufferSize":0}`, all(400)},
 		{"PUT", "/subscriptions/http-st/j", admin, `{"liveBufferSize":-1}`, all(400)},
 		{"PUT", "/subscriptions/http-st/j", admin, `{"readBatchSize":0}`, all(400)},
@@ -88,7 +89,8 @@ func TestHTTPStatusCodes(t *testing.T) {
 			s := estest.Run(t, estest.WithPersona(persona))
 			for _, r := range requests {
 				res, answer := requestBody(t, r.method, s.HTTPURL()+r.path, r.as, r.body)
-				assert.Equal(t, r.want[persona], res.StatusCode, "%s %s as %v %s: %s", r.method, r.path, r.as, r.body, answer)
+				assert.Equal(t, r.want[persona], res.StatusCode,
+					"%s %s as %v %s: %s", r.method, r.path, r.as, r.body, answer)
 			}
 		})
 	}

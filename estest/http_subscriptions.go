@@ -12,8 +12,10 @@ func (s *Server) handleSubscriptions(mux *http.ServeMux) {
 	mux.HandleFunc("GET /subscriptions", s.httpGroups)
 	mux.HandleFunc("GET /subscriptions/{stream}", s.httpGroups)
 	mux.HandleFunc("GET /subscriptions/{stream}/{group}/info", s.httpGroup)
-	mux.HandleFunc("PUT /subscriptions/{stream}/{group}", s.httpPutGroup((*core).createGroup, http.StatusCreated, http.StatusConflict))
-	mux.HandleFunc("POST /subscriptions/{stream}/{group}", s.httpPutGroup((*core).updateGroup, http.StatusOK, http.StatusNotFound))
+	mux.HandleFunc("PUT /subscriptions/{stream}/{group}",
+		s.httpPutGroup((*core).createGroup, http.StatusCreated, http.StatusConflict))
+	mux.HandleFunc("POST /subscriptions/{stream}/{group}",
+		s.httpPutGroup((*core).updateGroup, http.StatusOK, http.StatusNotFound))
 	mux.HandleFunc("DELETE /subscriptions/{stream}/{group}", s.httpDeleteGroup)
 	mux.HandleFunc("POST /subscriptions/{stream}/{group}/replayParked", s.httpReplayParked)
 	if s.core.persona.since(era20) {
@@ -51,10 +53,12 @@ func defaultGroupBody() groupBody {
 
 func (b *groupBody) settings() groupSettings {
 	return groupSettings{
-		resolveLinks: b.ResolveLinkTos, startFrom: b.StartFrom, messageTimeout: time.Duration(b.MessageTimeoutMilliseconds) * time.Millisecond,
-		recordStatistics: b.ExtraStatistics, liveBufferSize: b.LiveBufferSize, readBatchSize: b.ReadBatchSize, bufferSize: b.BufferSize,
-		maxRetryCount: b.MaxRetryCount, checkpointAfter: time.Duration(b.CheckPointAfterMilliseconds) * time.Millisecond,
-		checkpointMax: b.MaxCheckPointCount, checkpointMin: b.MinCheckPointCount, maxSubscribers: b.MaxSubscriberCount,
+		resolveLinks: b.ResolveLinkTos, startFrom: b.StartFrom, recordStatistics: b.ExtraStatistics,
+		messageTimeout: time.Duration(b.MessageTimeoutMilliseconds) * time.Millisecond,
+		liveBufferSize: b.LiveBufferSize, readBatchSize: b.ReadBatchSize, bufferSize: b.BufferSize,
+		checkpointAfter: time.Duration(b.CheckPointAfterMilliseconds) * time.Millisecond,
+		checkpointMax:   b.MaxCheckPointCount, checkpointMin: b.MinCheckPointCount,
+		maxRetryCount: b.MaxRetryCount, maxSubscribers: b.MaxSubscriberCount,
 		strategy: strategyName(b.NamedConsumerStrategy, b.PreferRoundRobin),
 	}
 }
@@ -75,8 +79,9 @@ func readGroupBody(w http.ResponseWriter, r *http.Request) groupBody {
 
 func bodyOf(s *groupSettings) groupBody {
 	return groupBody{
-		ResolveLinkTos: s.resolveLinks, StartFrom: s.startFrom, MessageTimeoutMilliseconds: s.messageTimeout.Milliseconds(),
-		ExtraStatistics: s.recordStatistics, LiveBufferSize: s.liveBufferSize, ReadBatchSize: s.readBatchSize, BufferSize: s.bufferSize,
+		ResolveLinkTos: s.resolveLinks, StartFrom: s.startFrom,
+		MessageTimeoutMilliseconds: s.messageTimeout.Milliseconds(), ExtraStatistics: s.recordStatistics,
+		LiveBufferSize: s.liveBufferSize, ReadBatchSize: s.readBatchSize, BufferSize: s.bufferSize,
 		MaxRetryCount: s.maxRetryCount, CheckPointAfterMilliseconds: s.checkpointAfter.Milliseconds(),
 		MaxCheckPointCount: s.checkpointMax, MinCheckPointCount: s.checkpointMin, MaxSubscriberCount: s.maxSubscribers,
 		PreferRoundRobin: s.strategy == roundRobinName, NamedConsumerStrategy: s.strategy,
@@ -133,8 +138,13 @@ type groupChanged struct {
 }
 
 func (s *Server) writeGroupResult(w http.ResponseWriter, result groupResult, reason string, success, existence int) {
-	status := [...]int{groupSuccess: success, groupExistence: existence, groupFail: http.StatusBadRequest, groupDenied: http.StatusUnauthorized}[result]
-	name := [...]string{groupSuccess: "Success", groupExistence: "DoesNotExist", groupFail: "Fail", groupDenied: "AccessDenied"}[result]
+	status := [...]int{
+		groupSuccess: success, groupExistence: existence,
+		groupFail: http.StatusBadRequest, groupDenied: http.StatusUnauthorized,
+	}[result]
+	name := [...]string{
+		groupSuccess: "Success", groupExistence: "DoesNotExist", groupFail: "Fail", groupDenied: "AccessDenied",
+	}[result]
 	if result == groupExistence && existence == http.StatusConflict {
 		name = "AlreadyExists"
 	}
@@ -144,15 +154,19 @@ func (s *Server) writeGroupResult(w http.ResponseWriter, result groupResult, rea
 	writeJSON(w, status, groupChanged{CorrelationID: newGUID().String(), Reason: reason, Result: name})
 }
 
-func (s *Server) httpPutGroup(put func(*core, *user, string, string, groupSettings) (groupResult, string), success, existence int) http.HandlerFunc {
+func (s *Server) httpPutGroup(
+	put func(*core, *user, string, string, groupSettings) (groupResult, string), success, existence int,
+) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, ok := s.authorized(w, r)
 		if !ok {
 			return
 		}
 		body := readGroupBody(w, r)
-		if body.BufferSize <= 0 || body.LiveBufferSize <= 0 || body.ReadBatchSize <= 0 || body.BufferSize <= body.ReadBatchSize {
-			http.Error(w, "Buffer sizes must be positive, and the buffer larger than the read batch", http.StatusBadRequest)
+		if body.BufferSize <= 0 || body.LiveBufferSize <= 0 || body.ReadBatchSize <= 0 ||
+			body.BufferSize <= body.ReadBatchSize {
+			http.Error(w, "Buffer sizes must be positive, and the buffer larger than the read batch",
+				http.StatusBadRequest)
 			return
 		}
 		s.core.mu.Lock()

@@ -29,12 +29,13 @@ func keys(t testing.TB, object []byte) (names []string) {
 
 func TestWhatHTTPTellsOfAGroup(t *testing.T) {
 	inAll := []string{
-		"averageItemsPerSecond", "eventStreamId", "getMessagesUri", "groupName", "lastKnownEventNumber", "lastProcessedEventNumber",
-		"links", "parkedMessageUri", "status", "totalInFlightMessages", "totalItemsProcessed",
+		"averageItemsPerSecond", "eventStreamId", "getMessagesUri", "groupName", "lastKnownEventNumber",
+		"lastProcessedEventNumber", "links", "parkedMessageUri", "status", "totalInFlightMessages",
+		"totalItemsProcessed",
 	}
 	ofOne := []string{
-		"config", "connections", "countSinceLastMeasurement", "liveBufferCount", "outstandingMessagesCount", "readBufferCount",
-		"retryBufferCount",
+		"config", "connections", "countSinceLastMeasurement", "liveBufferCount", "outstandingMessagesCount",
+		"readBufferCount", "retryBufferCount",
 	}
 	for persona, more := range map[estest.Persona]struct{ listed, single []string }{
 		estest.Persona414:  {},
@@ -65,7 +66,9 @@ func TestWhatHTTPTellsOfAGroup(t *testing.T) {
 }
 
 func TestWhoMayReplayParkedMessages(t *testing.T) {
-	for persona, limited := range map[estest.Persona]int{estest.Persona5011: http.StatusOK, estest.Persona2310: http.StatusBadRequest} {
+	for persona, limited := range map[estest.Persona]int{
+		estest.Persona5011: http.StatusOK, estest.Persona2310: http.StatusBadRequest,
+	} {
 		t.Run(string(persona), func(t *testing.T) {
 			url := estest.Run(t, estest.WithPersona(persona)).HTTPURL()
 			replay := url + "/subscriptions/s/g/replayParked"
@@ -84,11 +87,13 @@ func TestWhoMayReplayParkedMessages(t *testing.T) {
 
 func TestWhatHTTPTellsOfUsers(t *testing.T) {
 	url := estest.Run(t).HTTPURL()
-	request(t, "POST", url+"/users/", admin, `{"loginName":"jane","fullName":"Jane","password":"secret","groups":["g"]}`)
+	request(t, "POST", url+"/users/", admin,
+		`{"loginName":"jane","fullName":"Jane","password":"secret","groups":["g"]}`)
 	var all struct{ Data []json.RawMessage }
 	getJSON(t, url+"/users/", &all)
 	require.Len(t, all.Data, 3, "admin, jane and ops")
-	assert.Equal(t, []string{"dateLastUpdated", "disabled", "fullName", "groups", "links", "loginName"}, keys(t, all.Data[1]))
+	assert.Equal(t, []string{"dateLastUpdated", "disabled", "fullName", "groups", "links", "loginName"},
+		keys(t, all.Data[1]))
 
 	var current struct {
 		Data struct{ LoginName, FullName string }
@@ -101,9 +106,10 @@ func TestWhatHTTPTellsOfUsers(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, request(t, "GET", url+"/users/jane", jane, "").StatusCode)
 
 	change := url + "/users/jane/command/change-password"
-	assert.Equal(t, http.StatusUnauthorized, request(t, "POST", change, nil, `{"currentPassword":"secret","newPassword":"x"}`).StatusCode)
-	assert.Equal(t, http.StatusUnauthorized, request(t, "POST", change, jane, `{"currentPassword":"wrong","newPassword":"x"}`).StatusCode)
-	assert.Equal(t, http.StatusOK, request(t, "POST", change, ops, `{"currentPassword":"secret","newPassword":"x"}`).StatusCode,
-		"whoever knows it may change it")
-	assert.Equal(t, http.StatusNotFound, request(t, "POST", url+"/users/joe/command/change-password", ops, `{}`).StatusCode)
+	right, wrong := `{"currentPassword":"secret","newPassword":"x"}`, `{"currentPassword":"wrong","newPassword":"x"}`
+	assert.Equal(t, http.StatusUnauthorized, request(t, "POST", change, nil, right).StatusCode)
+	assert.Equal(t, http.StatusUnauthorized, request(t, "POST", change, jane, wrong).StatusCode)
+	assert.Equal(t, http.StatusOK, request(t, "POST", change, ops, right).StatusCode, "whoever knows it may change it")
+	assert.Equal(t, http.StatusNotFound,
+		request(t, "POST", url+"/users/joe/command/change-password", ops, `{}`).StatusCode)
 }

@@ -54,7 +54,8 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 	defer s.core.mu.Unlock()
 	switch u := s.core.users[m.LoginName]; {
 	case u == nil:
-		s.core.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups}, userCreated)
+		s.core.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups},
+			userCreated)
 	case !u.hasPassword(m.Password): // who knows it is taken to have created the user
 		userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
 		return
@@ -101,8 +102,8 @@ func (s *Server) userDetails(u *user) userDetails {
 		LoginName: u.login, FullName: u.fullName, Groups: u.groups, Disabled: u.disabled,
 		DateLastUpdated: esproto.TicksToTime(stream.at(stream.last()).created),
 		Links: []relLink{
-			{path + "/command/reset-password", "reset-password"}, {path + "/command/change-password", "change-password"},
-			{path, "edit"}, {path, "delete"},
+			{path + "/command/reset-password", "reset-password"},
+			{path + "/command/change-password", "change-password"}, {path, "edit"}, {path, "delete"},
 		},
 	}
 	if u.disabled {

@@ -50,7 +50,8 @@ func TestARuleAppliesOnceOrSomeTimesOrUntilItIsRemoved(t *testing.T) {
 	twice := s.Intercept(esproto.CmdWriteEvents, estest.TooBusy(), estest.Times(2))
 	always := s.Intercept(esproto.CmdWriteEvents, estest.NotReady())
 	for _, reason := range []esproto.NotHandled_NotHandledReason{
-		esproto.NotHandled_TooBusy, esproto.NotHandled_TooBusy, esproto.NotHandled_NotReady, esproto.NotHandled_NotReady,
+		esproto.NotHandled_TooBusy, esproto.NotHandled_TooBusy, esproto.NotHandled_NotReady,
+		esproto.NotHandled_NotReady,
 	} {
 		assert.Equal(t, reason, p.notHandled(esproto.CmdWriteEvents, write("s")).GetReason())
 	}

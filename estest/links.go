@@ -10,8 +10,8 @@ import (
 
 const linkType = "$>"
 
-// target reads the data of a link, number@stream, and returns what it leads to; nil if that is gone. ok is false if there
-// is no number.
+// target reads the data of a link, number@stream, and returns what it leads to; nil if that is gone. ok is false if
+// there is no number.
 func (c *core) target(data []byte, name string) (r *record, ok bool) {
 	n, _, _ := strings.Cut(string(data), "@")
 	number, err := strconv.ParseInt(strings.TrimSpace(n), 10, 64)

@@ -79,8 +79,8 @@ func parseField[T int64 | bool](fields map[string]json.RawMessage, key string, v
 // softDeleteData is the metadata that a soft delete leaves: everything else is gone.
 var softDeleteData = []byte(`{"$tb":9223372036854775807}`)
 
-// showFrom follows a write that brings a soft-deleted stream back, to the stream itself or to its metadata: the server adds
-// a copy of the metadata that hides what is below first. It does not if the metadata is no JSON object.
+// showFrom follows a write that brings a soft-deleted stream back, to the stream itself or to its metadata: the server
+// adds a copy of the metadata that hides what is below first. It does not if the metadata is no JSON object.
 func (c *core) showFrom(s *stream, first int64) {
 	meta := c.streamFor("$$" + s.name)
 	if data, ok := withTruncateBefore(meta.at(meta.last()).data, first); ok {
@@ -99,8 +99,8 @@ func withTruncateBefore(data []byte, first int64) (b []byte, ok bool) {
 	return b, true
 }
 
-// revivedBy returns the soft-deleted stream that a write to the metadata stream name brings back, if any. It must be asked
-// before the write.
+// revivedBy returns the soft-deleted stream that a write to the metadata stream name brings back, if any. It must be
+// asked before the write.
 func (c *core) revivedBy(name string) *stream {
 	if !isMetastream(name) {
 		return nil

@@ -65,7 +65,8 @@ func browse(t testing.TB, url string) *browser {
 	var target struct{ TargetID string }
 	require.NoError(t, b.call("Target.createTarget", map[string]any{"url": url}, &target))
 	var attached struct{ SessionID string }
-	require.NoError(t, b.call("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached))
+	flat := map[string]any{"targetId": target.TargetID, "flatten": true}
+	require.NoError(t, b.call("Target.attachToTarget", flat, &attached))
 	b.session = attached.SessionID
 	return b
 }
@@ -130,14 +131,16 @@ func (b *browser) run(expression string) string {
 func (b *browser) shows(want, expression string) {
 	b.t.Helper()
 	var got string
-	if !assert.Eventually(b.t, func() bool { got = b.run(expression); return got == want }, patience, 20*time.Millisecond) {
+	if !assert.Eventually(b.t, func() bool { got = b.run(expression); return got == want },
+		patience, 20*time.Millisecond) {
 		b.t.Fatalf("%s is %q, not %q", expression, got, want)
 	}
 }
 
 // column is the text of the cells of one column.
 func column(table string, n int) string {
-	return fmt.Sprintf(`[...document.querySelectorAll("#%s tr td:nth-child(%d)")].map(td => td.textContent).join("|")`, table, n)
+	return fmt.Sprintf(`[...document.querySelectorAll("#%s tr td:nth-child(%d)")].map(td => td.textContent).join("|")`,
+		table, n)
 }
 
 func TestThePageInABrowser(t *testing.T) {

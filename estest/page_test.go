@@ -159,7 +159,8 @@ func TestWhoMayLookAtThePage(t *testing.T) {
 func TestStatsOverHTTP(t *testing.T) {
 	s := estest.Run(t)
 	p := dial(t, s)
-	p.ask(esproto.CmdIdentifyClient, nil, &esproto.IdentifyClient{Version: proto.Int32(1), ConnectionName: proto.String("me")},
+	p.ask(esproto.CmdIdentifyClient, nil,
+		&esproto.IdentifyClient{Version: proto.Int32(1), ConnectionName: proto.String("me")},
 		&esproto.ClientIdentified{})
 	p.mustAppend(nil, "s", newEvent("T", "x"))
 	var stats struct {

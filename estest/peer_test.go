@@ -65,7 +65,9 @@ func connectAs(t testing.TB, s *estest.Server, as *esproto.Credentials) *peer {
 	return p
 }
 
-func frameOf(t testing.TB, cmd esproto.Command, id esproto.CorrelationID, as *esproto.Credentials, m proto.Message) []byte {
+func frameOf(
+	t testing.TB, cmd esproto.Command, id esproto.CorrelationID, as *esproto.Credentials, m proto.Message,
+) []byte {
 	t.Helper()
 	b := esproto.AppendHeader(nil, cmd, id, as)
 	if m != nil {
@@ -128,7 +130,8 @@ func (p *peer) answer(id esproto.CorrelationID) reply {
 func (p *peer) ask(cmd esproto.Command, as *esproto.Credentials, m, out proto.Message) reply {
 	p.t.Helper()
 	r := p.answer(p.send(cmd, as, m))
-	require.NotContains(p.t, []esproto.Command{esproto.CmdBadRequest, esproto.CmdNotAuthenticated}, r.cmd, "%s", r.payload)
+	require.NotContains(p.t, []esproto.Command{esproto.CmdBadRequest, esproto.CmdNotAuthenticated}, r.cmd,
+		"%s", r.payload)
 	r.into(p.t, out)
 	return r
 }
@@ -154,16 +157,21 @@ func newEvent(typ, data string) *esproto.NewEvent {
 }
 
 // append writes events and returns the reply.
-func (p *peer) append(as *esproto.Credentials, stream string, expected int64, events ...*esproto.NewEvent) *esproto.WriteEventsCompleted {
+func (p *peer) append(
+	as *esproto.Credentials, stream string, expected int64, events ...*esproto.NewEvent,
+) *esproto.WriteEventsCompleted {
 	p.t.Helper()
 	var r esproto.WriteEventsCompleted
-	p.ask(esproto.CmdWriteEvents, as, &esproto.WriteEvents{EventStreamId: &stream, ExpectedVersion: &expected, Events: events,
-		RequireLeader: proto.Bool(false)}, &r)
+	p.ask(esproto.CmdWriteEvents, as, &esproto.WriteEvents{
+		EventStreamId: &stream, ExpectedVersion: &expected, Events: events, RequireLeader: proto.Bool(false),
+	}, &r)
 	return &r
 }
 
 // mustAppend is append that must succeed.
-func (p *peer) mustAppend(as *esproto.Credentials, stream string, events ...*esproto.NewEvent) *esproto.WriteEventsCompleted {
+func (p *peer) mustAppend(
+	as *esproto.Credentials, stream string, events ...*esproto.NewEvent,
+) *esproto.WriteEventsCompleted {
 	p.t.Helper()
 	r := p.append(as, stream, esproto.ExpectAny, events...)
 	require.Equal(p.t, esproto.OperationResult_Success, r.GetResult(), r.GetMessage())
@@ -171,12 +179,16 @@ func (p *peer) mustAppend(as *esproto.Credentials, stream string, events ...*esp
 }
 
 // read reads a page forward.
-func (p *peer) read(as *esproto.Credentials, stream string, from int64, count int32, resolve bool) *esproto.ReadStreamEventsCompleted {
+func (p *peer) read(
+	as *esproto.Credentials, stream string, from int64, count int32, resolve bool,
+) *esproto.ReadStreamEventsCompleted {
 	p.t.Helper()
 	return p.readPage(esproto.CmdReadStreamEventsForward, as, stream, from, count, resolve)
 }
 
-func (p *peer) readPage(cmd esproto.Command, as *esproto.Credentials, stream string, from int64, count int32, resolve bool) *esproto.ReadStreamEventsCompleted {
+func (p *peer) readPage(
+	cmd esproto.Command, as *esproto.Credentials, stream string, from int64, count int32, resolve bool,
+) *esproto.ReadStreamEventsCompleted {
 	p.t.Helper()
 	var r esproto.ReadStreamEventsCompleted
 	p.ask(cmd, as, &esproto.ReadStreamEvents{EventStreamId: &stream, FromEventNumber: &from, MaxCount: &count,

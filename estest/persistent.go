@@ -208,7 +208,8 @@ func (c *conn) connectPersistent(f *frame) error {
 		return nil // the correlation id is that of another client: this one is confirmed and then gets nothing
 	}
 	g.join(&client{
-		group: g, conn: c, id: f.id, user: f.user, allowed: int(m.GetAllowedInFlightMessages()), held: make(map[esproto.GUID]*message),
+		group: g, conn: c, id: f.id, user: f.user, allowed: int(m.GetAllowedInFlightMessages()),
+		held: make(map[esproto.GUID]*message),
 	})
 	return nil
 }

@@ -6,9 +6,9 @@ import (
 	"sort"
 )
 
-// What waits in a group: events wait in the buffer in the order of their numbers, those to be delivered again in the retry
-// list. While the group is live, events go into the buffer as they are written. When it is full the group falls behind; it
-// then reads pages when acks have made room, until it meets the newest events, which it remembers.
+// What waits in a group: events wait in the buffer in the order of their numbers, those to be delivered again in the
+// retry list. While the group is live, events go into the buffer as they are written. When it is full the group falls
+// behind; it then reads pages when acks have made room, until it meets the newest events, which it remembers.
 
 const (
 	maxReadBatch     = 100
@@ -52,8 +52,8 @@ func (g *group) wantsPage() bool {
 	return !g.live && !g.faulted && g.settings.bufferSize-g.buffer.len()-len(g.retry) > g.settings.readBatchSize
 }
 
-// readOn reads pages. Whether there is room for another one is decided before a page is pushed: a client that could take
-// more than the buffer holds gets it when it acks.
+// readOn reads pages. Whether there is room for another one is decided before a page is pushed: a client that could
+// take more than the buffer holds gets it when it acks.
 func (g *group) readOn(more bool) {
 	for more {
 		g.readPage()

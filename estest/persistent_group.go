@@ -35,8 +35,8 @@ type group struct {
 	processed   int64
 	measured    gauge // of processed
 
-	// How far the group is, in the unit in which checkpoints are counted: event numbers up to 20.10, gaps included; from
-	// 21.10 on how many events were pushed.
+	// How far the group is, in the unit in which checkpoints are counted: event numbers up to 20.10, gaps included;
+	// from 21.10 on how many events were pushed.
 	progress     int64
 	checkedUntil int64 // progress at the last checkpoint
 }
@@ -82,8 +82,8 @@ func (m *message) original() *record {
 	return m.event
 }
 
-// order is the number by which retried messages are sorted: up to 20.10 that of the event that the message is about, then
-// that of the original event.
+// order is the number by which retried messages are sorted: up to 20.10 that of the event that the message is about,
+// then that of the original event.
 func (p *persona) order(m *message) int64 {
 	if m.event != nil && !p.since(era21) {
 		return m.event.number
@@ -109,7 +109,10 @@ type client struct {
 func (c *client) free() int { return c.allowed - c.taken }
 
 func newGroup(c *core, stream, name string, s groupSettings) *group {
-	g := &group{core: c, stream: stream, name: name, settings: s, strategy: newStrategy(s.strategy), outstanding: make(map[esproto.GUID]*message)}
+	g := &group{
+		core: c, stream: stream, name: name, settings: s, strategy: newStrategy(s.strategy),
+		outstanding: make(map[esproto.GUID]*message),
+	}
 	g.resume()
 	return g
 }
@@ -219,8 +222,8 @@ func (g *group) release(id esproto.GUID) {
 	}
 }
 
-// settle takes events for dealt with. correlation is that of the ack: in 4.1.4 only the client with that one gets its slot
-// back.
+// settle takes events for dealt with. correlation is that of the ack: in 4.1.4 only the client with that one gets its
+// slot back.
 func (g *group) settle(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		for _, c := range g.clients {
@@ -239,7 +242,10 @@ func (g *group) settle(ids []esproto.GUID, correlation esproto.CorrelationID) {
 }
 
 // nak does with events what the client asks for. Whatever is not delivered again is settled.
-func (g *group) nak(ids []esproto.GUID, correlation esproto.CorrelationID, action esproto.PersistentSubscriptionNakEvents_NakAction, reason string) {
+func (g *group) nak(
+	ids []esproto.GUID, correlation esproto.CorrelationID, action esproto.PersistentSubscriptionNakEvents_NakAction,
+	reason string,
+) {
 	for _, id := range ids {
 		m := g.outstanding[id]
 		if m == nil {
@@ -297,8 +303,8 @@ func (g *group) join(c *client) {
 
 // leave removes clients, which have unsubscribed or were lost with their connection. What they had is delivered to
 // others. Up to 5.0 that counts as the first retry and never parks an event. From 20.6 on it counts as one more, and if
-// the client was lost that may be too many; the first event that is parked for it ends the loop, so that the others wait
-// for their timeout.
+// the client was lost that may be too many; the first event that is parked for it ends the loop, so that the others
+// wait for their timeout.
 func (g *group) leave(gone func(c *client) bool, lost bool) {
 	var held []*message
 	g.clients = slices.DeleteFunc(g.clients, func(c *client) bool {

@@ -20,8 +20,8 @@ func (g *group) checkpointStream() string {
 
 func (g *group) parkedStream() string { return "$persistentsubscription-" + g.id() + "-parked" }
 
-// isParkedStream reports whether a stream is one of parked messages. Its events do not count for checkpoints, by whatever
-// way they come into a group.
+// isParkedStream reports whether a stream is one of parked messages. Its events do not count for checkpoints, by
+// whatever way they come into a group.
 func isParkedStream(name string) bool {
 	return strings.HasPrefix(name, "$persistentsubscription-") && strings.HasSuffix(name, "-parked")
 }
@@ -98,8 +98,8 @@ func (g *group) park(m *message, reason string) {
 	g.core.systemAppend(g.parkedStream(), linkType, false, data, metadata)
 }
 
-// replayParked delivers the parked messages again, those before entry stopAt. The server takes the stream to begin there
-// from then on, even if it has begun behind it.
+// replayParked delivers the parked messages again, those before entry stopAt. The server takes the stream to begin
+// there from then on, even if it has begun behind it.
 func (g *group) replayParked(stopAt int64) {
 	s := g.core.stream(g.parkedStream())
 	if s == nil || s.last() < 0 || s.softDeleted() || s.hardDeleted() || stopAt == 0 {
@@ -115,8 +115,8 @@ func (g *group) replayParked(stopAt int64) {
 		m.event, m.link = g.core.resolve(r)
 		g.addRetry(m, 0)
 	}
-	meta := fmt.Sprintf(`{"$tb":%d,"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`, end)
-	g.core.systemAppend("$$"+s.name, metadataType, true, []byte(meta), nil)
+	const meta = `{"$tb":%d,"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`
+	g.core.systemAppend("$$"+s.name, metadataType, true, fmt.Appendf(nil, meta, end), nil)
 	g.push()
 }
 

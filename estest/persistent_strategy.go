@@ -158,7 +158,8 @@ func (s *pinned) leastBuckets() *client {
 	return least
 }
 
-// join gives the new client what each of the others has above the new average, the buckets with the fewest events first.
+// join gives the new client what each of the others has above the new average, the buckets with the fewest events
+// first.
 func (s *pinned) join(c *client) {
 	var owned int
 	for _, o := range s.clients {

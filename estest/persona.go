@@ -47,7 +47,8 @@ func personaOf(p Persona) (*persona, error) {
 	case Persona2310:
 		return &persona{version: p, full: "23.10.6.0", era: era23, style: esproto.OmitZeros, denyAnonymous: true}, nil
 	}
-	return nil, fmt.Errorf("estest: unknown persona %q, there are %q, %q and %q", p, Persona5011, Persona414, Persona2310)
+	return nil, fmt.Errorf("estest: unknown persona %q, there are %q, %q and %q",
+		p, Persona5011, Persona414, Persona2310)
 }
 
 // since reports whether the server is of this release or a later one.

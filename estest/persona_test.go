@@ -80,7 +80,8 @@ func TestServersFrom2210LeaveZerosOut(t *testing.T) {
 	assert.Empty(t, zeros(t, r.payload, all), "%x", r.payload)
 
 	r = p.answer(p.send(esproto.CmdReadEvent, nil, &esproto.ReadEvent{EventStreamId: &stream, EventNumber: &zero}))
-	assert.Empty(t, zeros(t, r.payload, map[protowire.Number]map[protowire.Number]bool{2: {1: true, 2: true}}), "%x", r.payload)
+	assert.Empty(t, zeros(t, r.payload, map[protowire.Number]map[protowire.Number]bool{2: {1: true, 2: true}}),
+		"%x", r.payload)
 
 	r = p.answer(p.send(esproto.CmdSubscribeToStream, nil, &esproto.SubscribeToStream{EventStreamId: proto.String("")}))
 	assert.Empty(t, zeros(t, r.payload, none), "%x", r.payload)
@@ -106,10 +107,12 @@ func TestAnonymousIsDenied(t *testing.T) {
 	var dropped esproto.SubscriptionDropped
 	p.ask(esproto.CmdSubscribeToStream, nil, &esproto.SubscribeToStream{EventStreamId: proto.String("s")}, &dropped)
 	assert.Equal(t, esproto.SubscriptionDropped_AccessDenied, dropped.GetReason())
-	assert.Equal(t, esproto.OperationResult_Success, p.append(ops, "s", esproto.ExpectAny, newEvent("t", "d")).GetResult())
+	assert.Equal(t, esproto.OperationResult_Success,
+		p.append(ops, "s", esproto.ExpectAny, newEvent("t", "d")).GetResult())
 
 	p = connect(t, open)
-	assert.Equal(t, esproto.OperationResult_Success, p.append(nil, "s", esproto.ExpectAny, newEvent("t", "d")).GetResult())
+	assert.Equal(t, esproto.OperationResult_Success,
+		p.append(nil, "s", esproto.ExpectAny, newEvent("t", "d")).GetResult())
 	createGroup(p, "s", "g", nil)
 	r := p.ask(esproto.CmdConnectToPersistentSubscription, nil, &esproto.ConnectToPersistentSubscription{
 		SubscriptionId: proto.String("g"), EventStreamId: proto.String("s"), AllowedInFlightMessages: proto.Int32(1),
@@ -122,11 +125,12 @@ func TestAnonymousIsDenied(t *testing.T) {
 func createGroup(p *peer, stream, group string, change func(*esproto.CreatePersistentSubscription)) {
 	p.t.Helper()
 	m := &esproto.CreatePersistentSubscription{
-		SubscriptionGroupName: &group, EventStreamId: &stream, ResolveLinkTos: proto.Bool(false), StartFrom: proto.Int64(0),
-		MessageTimeoutMilliseconds: proto.Int32(30_000), RecordStatistics: proto.Bool(false), LiveBufferSize: proto.Int32(500),
-		ReadBatchSize: proto.Int32(20), BufferSize: proto.Int32(500), MaxRetryCount: proto.Int32(10),
-		PreferRoundRobin: proto.Bool(true), CheckpointAfterTime: proto.Int32(2000), CheckpointMaxCount: proto.Int32(1000),
-		CheckpointMinCount: proto.Int32(10), SubscriberMaxCount: proto.Int32(0), NamedConsumerStrategy: proto.String("RoundRobin"),
+		SubscriptionGroupName: &group, EventStreamId: &stream, ResolveLinkTos: proto.Bool(false),
+		StartFrom: proto.Int64(0), MessageTimeoutMilliseconds: proto.Int32(30_000), RecordStatistics: proto.Bool(false),
+		LiveBufferSize: proto.Int32(500), ReadBatchSize: proto.Int32(20), BufferSize: proto.Int32(500),
+		MaxRetryCount: proto.Int32(10), PreferRoundRobin: proto.Bool(true), CheckpointAfterTime: proto.Int32(2000),
+		CheckpointMaxCount: proto.Int32(1000), CheckpointMinCount: proto.Int32(10), SubscriberMaxCount: proto.Int32(0),
+		NamedConsumerStrategy: proto.String("RoundRobin"),
 	}
 	if change != nil {
 		change(m)
@@ -145,7 +149,8 @@ func TestOperationsBeforeAuthenticated(t *testing.T) {
 		t.Run(string(persona), func(t *testing.T) {
 			p := connect(t, estest.Run(t, estest.WithPersona(persona)))
 			auth, ping := newID(), newID()
-			p.write(append(frameOf(t, esproto.CmdAuthenticate, auth, admin, nil), frameOf(t, esproto.CmdPing, ping, nil, nil)...))
+			login := frameOf(t, esproto.CmdAuthenticate, auth, admin, nil)
+			p.write(append(login, frameOf(t, esproto.CmdPing, ping, nil, nil)...))
 			got := make(map[esproto.CorrelationID]esproto.Command)
 			for range 2 {
 				r, ok := p.next()
@@ -161,7 +166,8 @@ func TestOperationsBeforeAuthenticated(t *testing.T) {
 func TestDeletesSince2110(t *testing.T) {
 	del := func(p *peer, stream string, expected int64, hard bool) *esproto.DeleteStreamCompleted {
 		var r esproto.DeleteStreamCompleted
-		p.ask(esproto.CmdDeleteStream, admin, &esproto.DeleteStream{EventStreamId: &stream, ExpectedVersion: &expected, HardDelete: &hard}, &r)
+		p.ask(esproto.CmdDeleteStream, admin,
+			&esproto.DeleteStream{EventStreamId: &stream, ExpectedVersion: &expected, HardDelete: &hard}, &r)
 		return &r
 	}
 	p := connect(t, run2310(t))
@@ -177,7 +183,8 @@ func TestDeletesSince2110(t *testing.T) {
 	r = del(p, "soft", esproto.ExpectStreamExists, false)
 	assert.Equal(t, esproto.OperationResult_Success, r.GetResult())
 	assert.Zero(t, r.GetCurrentVersion(), "the first event of the metadata stream")
-	assert.Equal(t, esproto.OperationResult_StreamDeleted, del(p, "soft", esproto.ExpectStreamExists, false).GetResult())
+	assert.Equal(t, esproto.OperationResult_StreamDeleted,
+		del(p, "soft", esproto.ExpectStreamExists, false).GetResult())
 	assert.EqualValues(t, 1, del(p, "soft", esproto.ExpectAny, false).GetCurrentVersion())
 
 	r = del(p, "hard", esproto.ExpectAny, true)
@@ -210,9 +217,12 @@ func TestRepeatedWritesTellTheirPositionSince20(t *testing.T) {
 
 func TestGossipByVersion(t *testing.T) {
 	httpPort := map[estest.Persona]string{
-		estest.Persona414: "externalHttpPort", estest.Persona5011: "externalHttpPort", estest.Persona2310: "httpEndPointPort",
+		estest.Persona414: "externalHttpPort", estest.Persona5011: "externalHttpPort",
+		estest.Persona2310: "httpEndPointPort",
 	}
-	state := map[estest.Persona]string{estest.Persona414: "Master", estest.Persona5011: "Master", estest.Persona2310: "Leader"}
+	state := map[estest.Persona]string{
+		estest.Persona414: "Master", estest.Persona5011: "Master", estest.Persona2310: "Leader",
+	}
 	for persona := range httpPort {
 		s := estest.Run(t, estest.WithPersona(persona))
 		var got struct {

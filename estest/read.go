@@ -28,7 +28,9 @@ func (c *conn) readEvent(f *frame) error {
 	return nil
 }
 
-func (c *core) readOne(u *user, name string, number int64, resolveLinks bool) (esproto.ReadEventCompleted_ReadEventResult, *record, *record) {
+func (c *core) readOne(
+	u *user, name string, number int64, resolveLinks bool,
+) (esproto.ReadEventCompleted_ReadEventResult, *record, *record) {
 	if !c.allowed(u, rightRead, name) {
 		return esproto.ReadEventCompleted_AccessDenied, nil, nil
 	}
@@ -58,7 +60,9 @@ func (c *core) readOne(u *user, name string, number int64, resolveLinks bool) (e
 
 // withoutEvent is the result of reading one event that is not there. For a metadata stream that is a success if its
 // stream exists; the servers up to 5.0 take every name that begins with $ for one and cut two characters off.
-func (c *core) withoutEvent(name string, result esproto.ReadEventCompleted_ReadEventResult) esproto.ReadEventCompleted_ReadEventResult {
+func (c *core) withoutEvent(
+	name string, result esproto.ReadEventCompleted_ReadEventResult,
+) esproto.ReadEventCompleted_ReadEventResult {
 	if len(name) < 2 || name[0] != '$' || c.persona.since(era20) && !isMetastream(name) {
 		return result
 	}
@@ -88,7 +92,9 @@ func (c *conn) readStreamBackward(f *frame) error {
 	return c.readStream(f, esproto.CmdReadStreamEventsBackwardCompleted, (*core).readBackward)
 }
 
-func (c *conn) readStream(f *frame, reply esproto.Command, read func(*core, *stream, int64, int) ([]*record, int64, bool)) error {
+func (c *conn) readStream(
+	f *frame, reply esproto.Command, read func(*core, *stream, int64, int) ([]*record, int64, bool),
+) error {
 	var m esproto.ReadStreamEvents
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -105,15 +111,20 @@ func (c *conn) readStream(f *frame, reply esproto.Command, read func(*core, *str
 	return nil
 }
 
-func (c *core) readPage(u *user, m *esproto.ReadStreamEvents, forward bool, read func(*core, *stream, int64, int) ([]*record, int64, bool)) page {
+func (c *core) readPage(
+	u *user, m *esproto.ReadStreamEvents, forward bool, read func(*core, *stream, int64, int) ([]*record, int64, bool),
+) page {
 	name, from, count := m.GetEventStreamId(), m.GetFromEventNumber(), m.GetMaxCount()
 	failed := page{next: -1, last: -1, end: true, lastCommit: c.lastCommit}
 	mayRead := c.allowed(u, rightRead, name)
 	switch {
 	case !mayRead && c.persona.since(era20): // before anything else is looked at
-		return page{result: esproto.ReadStreamEventsCompleted_AccessDenied, text: c.persona.denied(), next: -1, end: true}
+		return page{
+			result: esproto.ReadStreamEventsCompleted_AccessDenied, text: c.persona.denied(), next: -1, end: true,
+		}
 	case count > esproto.MaxReadCount:
-		failed.result, failed.text = esproto.ReadStreamEventsCompleted_Error, "Read size too big, should be less than 4096 items"
+		failed.result = esproto.ReadStreamEventsCompleted_Error
+		failed.text = "Read size too big, should be less than 4096 items"
 		return failed
 	case !mayRead:
 		failed.result = esproto.ReadStreamEventsCompleted_AccessDenied
@@ -151,7 +162,10 @@ func pageSize(recs []*record) int {
 func (c *conn) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks bool) {
 	for _, r := range p.recs {
 		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
-			*p = page{result: esproto.ReadStreamEventsCompleted_AccessDenied, next: -1, last: -1, end: true, lastCommit: p.lastCommit}
+			*p = page{
+				result: esproto.ReadStreamEventsCompleted_AccessDenied, next: -1, last: -1, end: true,
+				lastCommit: p.lastCommit,
+			}
 			break
 		}
 	}

@@ -19,7 +19,8 @@ func (p position) before(q position) bool {
 
 func (r *record) position() position { return position{r.commit, r.prepare} }
 
-// afterwards is the position to read on from behind a record: in a transaction within its commit, else behind the record.
+// afterwards is the position to read on from behind a record: in a transaction within its commit, else behind the
+// record.
 func (r *record) afterwards() position {
 	if r.commit != r.prepare {
 		return position{r.commit, r.prepare + r.size()}
@@ -192,7 +193,8 @@ func (c *conn) scavenge(f *frame) error {
 	if !f.user.isAdmin() && !f.user.in(groupOps) {
 		reply := &esproto.ScavengeDatabaseResponse{Result: esproto.ScavengeDatabaseResponse_Unauthorized.Enum()}
 		if !c.core.persona.since(era5) {
-			reply.ScavengeId, reply.TotalTimeMs, reply.TotalSpaceSaved = proto.String(c.core.persona.denied()), proto.Int32(0), proto.Int64(0)
+			reply.ScavengeId = proto.String(c.core.persona.denied())
+			reply.TotalTimeMs, reply.TotalSpaceSaved = proto.Int32(0), proto.Int64(0)
 		}
 		c.reply(esproto.CmdScavengeDatabaseResponse, f.id, reply)
 		return nil

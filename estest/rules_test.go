@@ -39,12 +39,20 @@ func TestReadingAtTheGreatestNumbers(t *testing.T) {
 		end      bool
 		returned int
 	}{
-		"just before the wrap":      {cmd: esproto.CmdReadStreamEventsForward, from: most - 9, count: 10, next: math.MinInt64, end: true},
-		"the window wraps around":   {cmd: esproto.CmdReadStreamEventsForward, from: most, count: 10, next: 0},
-		"far behind the end":        {cmd: esproto.CmdReadStreamEventsForward, from: 1 << 40, count: 10, next: 3, end: true},
-		"backward from far":         {cmd: esproto.CmdReadStreamEventsBackward, from: most, count: 4096, next: 2},
-		"backward, one short":       {cmd: esproto.CmdReadStreamEventsBackward, from: 4, count: 3, next: 1, returned: 1},
-		"backward to the beginning": {cmd: esproto.CmdReadStreamEventsBackward, from: 2, count: 3, next: -1, end: true, returned: 3},
+		"just before the wrap": {
+			cmd: esproto.CmdReadStreamEventsForward, from: most - 9, count: 10, next: math.MinInt64, end: true,
+		},
+		"the window wraps around": {cmd: esproto.CmdReadStreamEventsForward, from: most, count: 10, next: 0},
+		"far behind the end": {
+			cmd: esproto.CmdReadStreamEventsForward, from: 1 << 40, count: 10, next: 3, end: true,
+		},
+		"backward from far": {cmd: esproto.CmdReadStreamEventsBackward, from: most, count: 4096, next: 2},
+		"backward, one short": {
+			cmd: esproto.CmdReadStreamEventsBackward, from: 4, count: 3, next: 1, returned: 1,
+		},
+		"backward to the beginning": {
+			cmd: esproto.CmdReadStreamEventsBackward, from: 2, count: 3, next: -1, end: true, returned: 3,
+		},
 	} {
 		r := p.readPage(tc.cmd, nil, "s", tc.from, tc.count, false)
 		assert.Equal(t, esproto.ReadStreamEventsCompleted_Success, r.GetResult(), what)
@@ -61,7 +69,8 @@ func TestReadingAllAtOddPositions(t *testing.T) {
 	last := p.mustAppend(nil, "s", newEvent("t", "b")).GetCommitPosition()
 	read := func(cmd esproto.Command, commit, prepare int64, count int32) *esproto.ReadAllEventsCompleted {
 		var r esproto.ReadAllEventsCompleted
-		p.ask(cmd, nil, &esproto.ReadAllEvents{CommitPosition: &commit, PreparePosition: &prepare, MaxCount: &count}, &r)
+		p.ask(cmd, nil,
+			&esproto.ReadAllEvents{CommitPosition: &commit, PreparePosition: &prepare, MaxCount: &count}, &r)
 		return &r
 	}
 	const forward, backward = esproto.CmdReadAllEventsForward, esproto.CmdReadAllEventsBackward
@@ -72,13 +81,14 @@ func TestReadingAllAtOddPositions(t *testing.T) {
 		result          esproto.ReadAllEventsCompleted_ReadAllResult
 		data            string
 	}{
-		"at an event":                    {cmd: forward, commit: first, prepare: first, count: 2, data: "ab"},
-		"at its commit, behind it":       {cmd: forward, commit: first, prepare: first + 1, count: 2, data: "b"},
-		"inside of an event":             {cmd: forward, commit: first + 1, prepare: first + 1, count: 2, result: 2},
-		"behind the last event":          {cmd: forward, commit: last + 1, prepare: 0, count: 2},
-		"far behind":                     {cmd: forward, commit: 1 << 50, prepare: 0, count: 2},
-		"backward from an event":         {cmd: backward, commit: last, prepare: last, count: 1, data: "a"},
-		"backward, but behind no record": {cmd: backward, commit: last, prepare: 0, count: 1, data: "admin"}, // what ends at last is left out
+		"at an event":              {cmd: forward, commit: first, prepare: first, count: 2, data: "ab"},
+		"at its commit, behind it": {cmd: forward, commit: first, prepare: first + 1, count: 2, data: "b"},
+		"inside of an event":       {cmd: forward, commit: first + 1, prepare: first + 1, count: 2, result: 2},
+		"behind the last event":    {cmd: forward, commit: last + 1, prepare: 0, count: 2},
+		"far behind":               {cmd: forward, commit: 1 << 50, prepare: 0, count: 2},
+		"backward from an event":   {cmd: backward, commit: last, prepare: last, count: 1, data: "a"},
+		// what ends at last is left out
+		"backward, but behind no record": {cmd: backward, commit: last, prepare: 0, count: 1, data: "admin"},
 		"backward from inside":           {cmd: backward, commit: last + 1, prepare: last + 1, count: 2, result: 2},
 		"backward from too far":          {cmd: backward, commit: 1 << 50, prepare: 1 << 50, count: 2, result: 2},
 		"half negative":                  {cmd: forward, commit: -1, prepare: 0, count: 2, result: 2},
@@ -101,7 +111,8 @@ func TestReadingAllAtOddPositions(t *testing.T) {
 	nobody := int64(-7)
 	var r esproto.ReadAllEventsCompleted
 	other := connect(t, p.s)
-	other.ask(forward, nil, &esproto.ReadAllEvents{CommitPosition: &nobody, PreparePosition: &nobody, MaxCount: proto.Int32(1)}, &r)
+	other.ask(forward, nil,
+		&esproto.ReadAllEvents{CommitPosition: &nobody, PreparePosition: &nobody, MaxCount: proto.Int32(1)}, &r)
 	assert.Equal(t, esproto.ReadAllEventsCompleted_Error, r.GetResult(), "what is wrong goes before what is denied")
 }
 
@@ -183,8 +194,10 @@ func TestWritesToTheMetadataOfDeletedStreams(t *testing.T) {
 	p.delete("nothing", false)
 	assert.Equal(t, esproto.OperationResult_Success, meta("nothing"))
 	var last esproto.ReadEventCompleted
-	p.ask(esproto.CmdReadEvent, nil, &esproto.ReadEvent{EventStreamId: proto.String("$$nothing"), EventNumber: proto.Int64(-1)}, &last)
-	assert.Equal(t, int64(2), last.GetEvent().GetEvent().GetEventNumber(), "the delete, the metadata, and the copy that brings it back")
+	p.ask(esproto.CmdReadEvent, nil,
+		&esproto.ReadEvent{EventStreamId: proto.String("$$nothing"), EventNumber: proto.Int64(-1)}, &last)
+	assert.Equal(t, int64(2), last.GetEvent().GetEvent().GetEventNumber(),
+		"the delete, the metadata, and the copy that brings it back")
 	assert.JSONEq(t, `{"a":1,"$tb":0}`, string(last.GetEvent().GetEvent().GetData()))
 }
 
@@ -222,11 +235,13 @@ func TestATransactionEndsAtItsFirstCommit(t *testing.T) {
 	p := connect(t, estest.Run(t))
 	stream := "tx"
 	var start esproto.TransactionStartCompleted
-	p.ask(esproto.CmdTransactionStart, nil, &esproto.TransactionStart{EventStreamId: &stream, ExpectedVersion: proto.Int64(0)}, &start)
+	p.ask(esproto.CmdTransactionStart, nil,
+		&esproto.TransactionStart{EventStreamId: &stream, ExpectedVersion: proto.Int64(0)}, &start)
 	id := start.TransactionId
 	write := func(e *esproto.NewEvent) {
 		var r esproto.TransactionWriteCompleted
-		p.ask(esproto.CmdTransactionWrite, nil, &esproto.TransactionWrite{TransactionId: id, Events: []*esproto.NewEvent{e}}, &r)
+		p.ask(esproto.CmdTransactionWrite, nil,
+			&esproto.TransactionWrite{TransactionId: id, Events: []*esproto.NewEvent{e}}, &r)
 		require.Equal(t, esproto.OperationResult_Success, r.GetResult())
 	}
 	commit := func() *esproto.TransactionCommitCompleted {
@@ -254,7 +269,8 @@ func TestTheCacheOfIDsForgetsTheOldest(t *testing.T) {
 		p.appendAny(long, 1)
 	}
 	assert.Equal(t, int64(1), p.append(nil, "s", -2, old...).GetFirstEventNumber(), "it is written again")
-	assert.Equal(t, int64(0), p.append(nil, "s", -1, old...).GetFirstEventNumber(), "explicit versions look at the stream")
+	assert.Equal(t, int64(0), p.append(nil, "s", -1, old...).GetFirstEventNumber(),
+		"explicit versions look at the stream")
 }
 
 func TestRepliesThatAClientSends(t *testing.T) {
@@ -268,19 +284,23 @@ func TestRepliesThatAClientSends(t *testing.T) {
 
 func TestAFailedLoginIsTriedAgainUpTo50(t *testing.T) {
 	for persona, want := range map[estest.Persona]esproto.Command{
-		estest.Persona414: esproto.CmdPong, estest.Persona5011: esproto.CmdPong, estest.Persona2310: esproto.CmdNotAuthenticated,
+		estest.Persona414: esproto.CmdPong, estest.Persona5011: esproto.CmdPong,
+		estest.Persona2310: esproto.CmdNotAuthenticated,
 	} {
 		s := estest.Run(t, estest.WithPersona(persona))
 		p := connect(t, s)
 		p.answer(p.send(esproto.CmdAuthenticate, jane, nil))
 		assert.Equal(t, esproto.CmdNotAuthenticated, p.answer(p.send(esproto.CmdPing, nil, nil)).cmd)
-		require.Equal(t, 201, request(t, "POST", s.HTTPURL()+"/users", admin, `{"loginName":"jane","password":"secret"}`).StatusCode)
+		res := request(t, "POST", s.HTTPURL()+"/users", admin, `{"loginName":"jane","password":"secret"}`)
+		require.Equal(t, 201, res.StatusCode)
 		assert.Equal(t, want, p.answer(p.send(esproto.CmdPing, nil, nil)).cmd, persona)
 	}
 }
 
 func TestAVersionIsCutToAByte(t *testing.T) {
-	for version, speaks := range map[int32]bool{0: true, 1: true, 2: false, 255: false, -1: false, 256: true, 257: true} {
+	for version, speaks := range map[int32]bool{
+		0: true, 1: true, 2: false, 255: false, -1: false, 256: true, 257: true,
+	} {
 		p := dial(t, estest.Run(t))
 		p.ask(esproto.CmdIdentifyClient, nil, &esproto.IdentifyClient{Version: &version}, &esproto.ClientIdentified{})
 		ping, heartbeat := p.send(esproto.CmdPing, nil, nil), p.send(esproto.CmdHeartbeatRequest, nil, nil)
@@ -296,9 +316,10 @@ func (p *peer) group(stream, name string, change func(m *esproto.CreatePersisten
 	p.t.Helper()
 	m := &esproto.CreatePersistentSubscription{
 		EventStreamId: &stream, SubscriptionGroupName: &name, StartFrom: proto.Int64(0),
-		MessageTimeoutMilliseconds: proto.Int32(30_000), LiveBufferSize: proto.Int32(500), ReadBatchSize: proto.Int32(20),
-		BufferSize: proto.Int32(500), MaxRetryCount: proto.Int32(10), CheckpointAfterTime: proto.Int32(1000),
-		CheckpointMaxCount: proto.Int32(500), CheckpointMinCount: proto.Int32(10), NamedConsumerStrategy: proto.String("RoundRobin"),
+		MessageTimeoutMilliseconds: proto.Int32(30_000), LiveBufferSize: proto.Int32(500),
+		ReadBatchSize: proto.Int32(20), BufferSize: proto.Int32(500), MaxRetryCount: proto.Int32(10),
+		CheckpointAfterTime: proto.Int32(1000), CheckpointMaxCount: proto.Int32(500),
+		CheckpointMinCount: proto.Int32(10), NamedConsumerStrategy: proto.String("RoundRobin"),
 	}
 	change(m)
 	var r esproto.CreatePersistentSubscriptionCompleted
@@ -343,7 +364,8 @@ func TestGroupsReadOnWhenAcksHaveMadeRoom(t *testing.T) {
 func TestGroupsTakeTheNewestEventsWhenTheyMeetThem(t *testing.T) {
 	p := connectAs(t, estest.Run(t), admin)
 	p.group("s", "g", func(m *esproto.CreatePersistentSubscription) {
-		m.StartFrom, m.BufferSize, m.ReadBatchSize, m.LiveBufferSize = proto.Int64(-1), proto.Int32(5), proto.Int32(2), proto.Int32(10)
+		m.StartFrom = proto.Int64(-1)
+		m.BufferSize, m.ReadBatchSize, m.LiveBufferSize = proto.Int32(5), proto.Int32(2), proto.Int32(10)
 	})
 	p.appendAny("s", 20) // five are kept, the next ones are to be read
 	sub := p.joinWith("s", "g", 100)
@@ -354,7 +376,8 @@ func TestGroupsTakeTheNewestEventsWhenTheyMeetThem(t *testing.T) {
 
 func TestCheckpointsByTheLetter(t *testing.T) {
 	checkpoints := func(p *peer, stream, group string) (data []string) {
-		for _, e := range p.read(nil, "$persistentsubscription-"+stream+"::"+group+"-checkpoint", 0, 100, false).GetEvents() {
+		written := p.read(nil, "$persistentsubscription-"+stream+"::"+group+"-checkpoint", 0, 100, false)
+		for _, e := range written.GetEvents() {
 			data = append(data, string(e.GetEvent().GetData()))
 		}
 		return data
@@ -363,7 +386,8 @@ func TestCheckpointsByTheLetter(t *testing.T) {
 	p := connectAs(t, s, admin)
 	p.appendAny("s", 12)
 	p.group("s", "g", func(m *esproto.CreatePersistentSubscription) {
-		m.CheckpointMinCount, m.CheckpointMaxCount, m.CheckpointAfterTime = proto.Int32(3), proto.Int32(5), proto.Int32(10_000)
+		m.CheckpointMinCount, m.CheckpointMaxCount = proto.Int32(3), proto.Int32(5)
+		m.CheckpointAfterTime = proto.Int32(10_000)
 	})
 	sub := p.joinWith("s", "g", 12)
 	ids := p.receives(sub, 12)
@@ -391,7 +415,8 @@ func TestCheckpointsByTheLetter(t *testing.T) {
 	ids = p.receives(sub, 2)
 	p.ack(sub, "s", "g", ids[0])
 	pings(t, p)
-	assert.Equal(t, []string{"3", "9", "10"}, checkpoints(p, "s", "g"), "after a restart the server counts from the beginning")
+	assert.Equal(t, []string{"3", "9", "10"}, checkpoints(p, "s", "g"),
+		"after a restart the server counts from the beginning")
 }
 
 func TestAClientThatComesTwiceUnderOneID(t *testing.T) {
@@ -399,8 +424,10 @@ func TestAClientThatComesTwiceUnderOneID(t *testing.T) {
 	p.group("s", "g", func(*esproto.CreatePersistentSubscription) {})
 	stream, group := "s", "g"
 	id := newID()
-	connectFrame := frameOf(t, esproto.CmdConnectToPersistentSubscription, id, nil, &esproto.ConnectToPersistentSubscription{
-		SubscriptionId: &group, EventStreamId: &stream, AllowedInFlightMessages: proto.Int32(1)})
+	connectFrame := frameOf(t, esproto.CmdConnectToPersistentSubscription, id, nil,
+		&esproto.ConnectToPersistentSubscription{
+			SubscriptionId: &group, EventStreamId: &stream, AllowedInFlightMessages: proto.Int32(1),
+		})
 	for range 2 {
 		p.write(connectFrame)
 		assert.Equal(t, esproto.CmdPersistentSubscriptionConfirmation, p.answer(id).cmd)
@@ -408,7 +435,8 @@ func TestAClientThatComesTwiceUnderOneID(t *testing.T) {
 	p.appendAnyTo(id, stream, 2)
 	p.refused(esproto.CmdConnectToPersistentSubscription, nil, &esproto.ConnectToPersistentSubscription{
 		EventStreamId: &stream, AllowedInFlightMessages: proto.Int32(1)})
-	p.send(esproto.CmdConnectToPersistentSubscription, nil, &esproto.ConnectToPersistentSubscription{SubscriptionId: &group})
+	p.send(esproto.CmdConnectToPersistentSubscription, nil,
+		&esproto.ConnectToPersistentSubscription{SubscriptionId: &group})
 	pings(t, p)
 }
 

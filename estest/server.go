@@ -47,26 +47,27 @@ func WithHTTPAddr(addr string) Option { return func(c *config) { c.httpAddr = ad
 // WithPersona has the server behave as another version than 5.0.11 where versions differ.
 func WithPersona(p Persona) Option { return func(c *config) { c.persona = p } }
 
-// WithAnonymousAccess has the server of a persona that denies everything to clients without credentials, 23.10, treat them
-// as earlier servers do: they may do what every user may.
+// WithAnonymousAccess has the server of a persona that denies everything to clients without credentials, 23.10, treat
+// them as earlier servers do: they may do what every user may.
 func WithAnonymousAccess() Option { return func(c *config) { c.anonymous = true } }
 
-// WithUser adds a user to the server, or gives one of the built-in ones, admin and ops, another password and further groups.
-// Groups that mean something to the server are $admins and $ops. The login must not be empty.
+// WithUser adds a user to the server, or gives one of the built-in ones, admin and ops, another password and further
+// groups. Groups that mean something to the server are $admins and $ops. The login must not be empty.
 func WithUser(login, password string, groups ...string) Option {
 	return func(c *config) {
 		c.users = append(c.users, &user{login: login, fullName: login, password: password, groups: groups})
 	}
 }
 
-// WithHeartbeat changes after which silence the server asks a client for a sign of life, 2 s by default, and after which
-// further silence it closes the connection, 1 s by default. Both must be positive.
+// WithHeartbeat changes after which silence the server asks a client for a sign of life, 2 s by default, and after
+// which further silence it closes the connection, 1 s by default. Both must be positive.
 func WithHeartbeat(interval, timeout time.Duration) Option {
 	return func(c *config) { c.heartbeatSet, c.heartbeatInterval, c.heartbeatTimeout = true, interval, timeout }
 }
 
-// WithPendingSendLimit changes how many bytes may wait for a client that does not read before the server takes it for a slow
-// consumer, when an event of a subscription is to join them, and cuts it off: 10 MiB by default. It must be positive.
+// WithPendingSendLimit changes how many bytes may wait for a client that does not read before the server takes it for a
+// slow consumer, when an event of a subscription is to join them, and cuts it off: 10 MiB by default. It must be
+// positive.
 func WithPendingSendLimit(bytes int) Option { return func(c *config) { c.maxPending = bytes } }
 
 // WithLogger has the server tell of connections and of what it refuses. The default is silence.
@@ -204,7 +205,10 @@ func (s *Server) listen() error {
 	s.wg.Go(func() { s.accept(tcp) })
 	s.alarms.after(tickInterval, s.tick)
 	if web != nil {
-		s.web = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug)}
+		s.web = &http.Server{
+			Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second,
+			ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug),
+		}
 		s.wg.Go(func() { _ = s.web.Serve(s.encryptedListener(web)) }) // always ends with ErrServerClosed
 	}
 	s.node.joins()
@@ -287,9 +291,10 @@ func (s *Server) shutdown() error {
 	return err
 }
 
-// Restart is the end of the server's process and the start of another on the same ports and data. Streams are kept, also
-// groups, which go on behind their checkpoints. Lost are the connections, what was in flight, and the memory of event
-// ids on which idempotency with the versions Any and StreamExists rests. A server that was closed is not restarted.
+// Restart is the end of the server's process and the start of another on the same ports and data. Streams are kept,
+// also groups, which go on behind their checkpoints. Lost are the connections, what was in flight, and the memory of
+// event ids on which idempotency with the versions Any and StreamExists rests. A server that was closed is not
+// restarted.
 func (s *Server) Restart() error {
 	s.life.Lock()
 	defer s.life.Unlock()
@@ -321,8 +326,8 @@ func (s *Server) DropConnections() {
 	}
 }
 
-// Pause lets the server hang: connections stay, and new ones are accepted by the system, but nothing is read, answered or
-// sent, heartbeats included, until Resume.
+// Pause lets the server hang: connections stay, and new ones are accepted by the system, but nothing is read, answered
+// or sent, heartbeats included, until Resume.
 func (s *Server) Pause() {
 	s.gate.close()
 	s.node.hangs(true)
@@ -351,8 +356,8 @@ func (s *Server) HTTPURL() string {
 	return "http://" + s.cfg.httpAddr
 }
 
-// ConnectionString returns how to connect as the administrator. With TLS the client must be told, besides, to trust what
-// CertPool has.
+// ConnectionString returns how to connect as the administrator. With TLS the client must be told, besides, to trust
+// what CertPool has.
 func (s *Server) ConnectionString() string {
 	u := url.URL{Scheme: "tcp", User: s.cfg.administrator(), Host: s.Addr()}
 	if s.cfg.tls {

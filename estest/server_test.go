@@ -48,7 +48,8 @@ func TestRestartKeepsThePortsAndTheEvents(t *testing.T) {
 	assert.Equal(t, http, s.HTTPAddr())
 
 	p = connect(t, s)
-	assert.Equal(t, esproto.OperationResult_WrongExpectedVersion, p.append(nil, "stream", 0, newEvent("T", "c")).GetResult())
+	assert.Equal(t, esproto.OperationResult_WrongExpectedVersion,
+		p.append(nil, "stream", 0, newEvent("T", "c")).GetResult())
 	assert.Equal(t, int64(2), p.append(nil, "stream", 1, newEvent("T", "c")).GetLastEventNumber())
 }
 
@@ -91,7 +92,8 @@ func afterHeartbeat(t testing.TB, p *peer) net.Conn {
 func TestOptionsThatMakeNoSense(t *testing.T) {
 	for _, o := range []estest.Option{
 		estest.WithHeartbeat(0, time.Second), estest.WithHeartbeat(time.Second, -1),
-		estest.WithPersona("3.9"), estest.WithTCPAddr("no address"), estest.WithHTTPAddr("no address"), estest.WithUser("", "secret"),
+		estest.WithPersona("3.9"), estest.WithTCPAddr("no address"), estest.WithHTTPAddr("no address"),
+		estest.WithUser("", "secret"),
 	} {
 		_, err := estest.Start(o)
 		assert.ErrorContains(t, err, "estest: ")
@@ -99,13 +101,17 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 }
 
 func TestUsersFromTheStart(t *testing.T) {
-	s := estest.Run(t, estest.WithUser("ann", "secret", "$admins"), estest.WithUser("ops", "changed"), estest.WithUser("admin", "p@ss:word"))
+	s := estest.Run(t, estest.WithUser("ann", "secret", "$admins"), estest.WithUser("ops", "changed"),
+		estest.WithUser("admin", "p@ss:word"))
 	assert.Equal(t, "tcp://admin:p%40ss%3Aword@"+s.Addr(), s.ConnectionString())
 	connectAs(t, s, &esproto.Credentials{Login: "admin", Password: "p@ss:word"})
 	p := connectAs(t, s, &esproto.Credentials{Login: "ann", Password: "secret"})
-	assert.Equal(t, esproto.ReadStreamEventsCompleted_Success, p.read(nil, "$users", 0, 10, false).GetResult(), "she is an administrator")
+	assert.Equal(t, esproto.ReadStreamEventsCompleted_Success, p.read(nil, "$users", 0, 10, false).GetResult(),
+		"she is an administrator")
 	var r esproto.ScavengeDatabaseResponse
-	p.ask(esproto.CmdScavengeDatabase, &esproto.Credentials{Login: "ops", Password: "changed"}, &esproto.ScavengeDatabase{}, &r)
+	p.ask(esproto.CmdScavengeDatabase, &esproto.Credentials{Login: "ops", Password: "changed"},
+		&esproto.ScavengeDatabase{}, &r)
 	assert.Equal(t, esproto.ScavengeDatabaseResponse_Started, r.GetResult(), "ops has the groups that it had")
-	assert.Equal(t, esproto.CmdNotAuthenticated, p.answer(p.send(esproto.CmdPing, admin, nil)).cmd, "the password is another")
+	assert.Equal(t, esproto.CmdNotAuthenticated, p.answer(p.send(esproto.CmdPing, admin, nil)).cmd,
+		"the password is another")
 }

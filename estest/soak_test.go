@@ -16,8 +16,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// TestSoak makes random requests that are valid and holds the answers against a model of each stream, for 30 s or for as
-// long as ESTEST_SOAK says: several clients at a time, and a restart of the server between rounds.
+// TestSoak makes random requests that are valid and holds the answers against a model of each stream, for 30 s or for
+// as long as ESTEST_SOAK says: several clients at a time, and a restart of the server between rounds.
 func TestSoak(t *testing.T) {
 	length := 30 * time.Second
 	if text := os.Getenv("ESTEST_SOAK"); text != "" {
@@ -144,7 +144,8 @@ func (k *soaker) step(t *testing.T) {
 		k.deleteSoftly(t, m)
 	case n < 80:
 		k.p.delete(m.name, true)
-		require.Equal(t, esproto.OperationResult_StreamDeleted, k.p.append(nil, m.name, -2, newEvent("t", "")).GetResult())
+		require.Equal(t, esproto.OperationResult_StreamDeleted,
+			k.p.append(nil, m.name, -2, newEvent("t", "")).GetResult())
 		k.model = append(k.model[:i], k.model[i+1:]...)
 	case n < 86:
 		k.transaction(t, m)
@@ -277,7 +278,8 @@ func (k *soaker) transaction(t *testing.T, m *modelStream) {
 	for range k.rng.IntN(3) {
 		events, ids := k.events(1 + k.rng.IntN(3))
 		var r esproto.TransactionWriteCompleted
-		k.p.ask(esproto.CmdTransactionWrite, nil, &esproto.TransactionWrite{TransactionId: start.TransactionId, Events: events}, &r)
+		k.p.ask(esproto.CmdTransactionWrite, nil,
+			&esproto.TransactionWrite{TransactionId: start.TransactionId, Events: events}, &r)
 		require.Equal(t, esproto.OperationResult_Success, r.GetResult())
 		all = append(all, ids...)
 	}
@@ -289,7 +291,8 @@ func (k *soaker) transaction(t *testing.T, m *modelStream) {
 		var r esproto.TransactionCommitCompleted
 		k.p.ask(esproto.CmdTransactionCommit, nil, &esproto.TransactionCommit{TransactionId: start.TransactionId}, &r)
 		require.Equal(t, esproto.OperationResult_Success, r.GetResult(), r.GetMessage())
-		require.Equal(t, [2]int64{first, first + int64(len(all)) - 1}, [2]int64{r.GetFirstEventNumber(), r.GetLastEventNumber()})
+		require.Equal(t, [2]int64{first, first + int64(len(all)) - 1},
+			[2]int64{r.GetFirstEventNumber(), r.GetLastEventNumber()})
 	}
 }
 

@@ -30,7 +30,9 @@ func dialTLS(t testing.TB, s *estest.Server, cfg *tls.Config) *peer {
 
 func getTLS(t testing.TB, url string, pool *x509.CertPool) (body []byte, err error) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	client := &http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}},
+	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	require.NoError(t, err)
 	res, err := client.Do(req)

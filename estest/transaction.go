@@ -65,7 +65,8 @@ func (c *conn) transactionWrite(f *frame) error {
 		if c.core.allowed(f.user, rightWrite, t.stream) {
 			c.core.writeTransaction(t, events)
 		} else {
-			reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(c.core.persona.denied())
+			reply.Result = esproto.OperationResult_AccessDenied.Enum()
+			reply.Message = proto.String(c.core.persona.denied())
 		}
 	}
 	c.reply(esproto.CmdTransactionWriteCompleted, f.id, reply)
@@ -123,8 +124,9 @@ func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCo
 func failedCommit(id int64, result esproto.OperationResult, text string) *esproto.TransactionCommitCompleted {
 	return &esproto.TransactionCommitCompleted{
 		TransactionId: proto.Int64(id), Result: result.Enum(), Message: proto.String(text),
-		FirstEventNumber: proto.Int64(esproto.InvalidEventNumber), LastEventNumber: proto.Int64(esproto.InvalidEventNumber),
-		PreparePosition: proto.Int64(0), CommitPosition: proto.Int64(0),
+		FirstEventNumber: proto.Int64(esproto.InvalidEventNumber),
+		LastEventNumber:  proto.Int64(esproto.InvalidEventNumber), PreparePosition: proto.Int64(0),
+		CommitPosition: proto.Int64(0),
 	}
 }
 

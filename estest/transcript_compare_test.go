@@ -67,7 +67,8 @@ func own(m proto.Message, suffix string) protoreflect.Message {
 	}
 	kept, _ := proto.Clone(all).(*esproto.ReadAllEventsCompleted)
 	kept.Events = slices.DeleteFunc(kept.Events, func(e *esproto.ResolvedEvent) bool {
-		return !strings.Contains(e.GetEvent().GetEventStreamId(), suffix) && !strings.Contains(e.GetLink().GetEventStreamId(), suffix)
+		return !strings.Contains(e.GetEvent().GetEventStreamId(), suffix) &&
+			!strings.Contains(e.GetLink().GetEventStreamId(), suffix)
 	})
 	return kept.ProtoReflect()
 }
@@ -75,8 +76,8 @@ func own(m proto.Message, suffix string) protoreflect.Message {
 // optionalFields are those that the protocol does not call required: their default is the same as their absence. A name
 // with a message counts for that message, one without for all.
 var optionalFields = map[string]bool{
-	"message": true, "error": true, "reason": true, "metadata": true, "link": true, "created": true, "created_epoch": true,
-	"current_version": true, "retryCount": true, "additional_info": true, "scavengeId": true,
+	"message": true, "error": true, "reason": true, "metadata": true, "link": true, "created": true,
+	"created_epoch": true, "current_version": true, "retryCount": true, "additional_info": true, "scavengeId": true,
 	"WriteEventsCompleted.prepare_position": true, "WriteEventsCompleted.commit_position": true,
 	"DeleteStreamCompleted.prepare_position": true, "DeleteStreamCompleted.commit_position": true,
 	"TransactionCommitCompleted.prepare_position": true, "TransactionCommitCompleted.commit_position": true,
@@ -137,7 +138,8 @@ func succeeded(m protoreflect.Message) bool {
 
 func isPosition(field protoreflect.FieldDescriptor) bool {
 	name := field.Name()
-	return (name == "prepare_position" || name == "commit_position") && field.Parent().Name() != "ReadAllEventsCompleted"
+	return (name == "prepare_position" || name == "commit_position") &&
+		field.Parent().Name() != "ReadAllEventsCompleted"
 }
 
 // gather collects the positions of records.
@@ -189,7 +191,8 @@ func httpText(b []byte) string {
 		Shape       []string `json:"shape"`
 	}
 	_ = json.Unmarshal(b, &said)
-	if said.Shape == nil || said.Status != 200 || !slices.ContainsFunc(said.Shape, func(s string) bool { return strings.HasPrefix(s, "members") }) {
+	members := func(s string) bool { return strings.HasPrefix(s, "members") }
+	if said.Shape == nil || said.Status != 200 || !slices.ContainsFunc(said.Shape, members) {
 		said.ContentType, said.Shape = "", nil
 	}
 	return fmt.Sprint(said)

@@ -209,11 +209,12 @@ func (p *player) rebuild(f *entry) []byte {
 func hashed(data []byte) string {
 	h := fnv.New64a()
 	h.Write(data)
-	return fmt.Sprintf("(%d bytes, fnv %s)", len(data), hex.EncodeToString(binary.BigEndian.AppendUint64(nil, h.Sum64())))
+	return fmt.Sprintf("(%d bytes, fnv %s)", len(data),
+		hex.EncodeToString(binary.BigEndian.AppendUint64(nil, h.Sum64())))
 }
 
-// likeTruncated returns what our server said if it can be what the real one said, of which only the beginning, the length
-// and a hash were kept. Else it returns nothing.
+// likeTruncated returns what our server said if it can be what the real one said, of which only the beginning, the
+// length and a hash were kept. Else it returns nothing.
 func (p *player) likeTruncated(f *entry, got []byte) []byte {
 	var m esproto.ReadEventCompleted
 	if f.RawLen != len(got) || proto.Unmarshal(got, &m) != nil {

@@ -157,14 +157,15 @@ type line struct {
 
 func play(version estest.Persona, sc *scenario) []string {
 	clock := estest.NewClock(time.Time{})
-	srv, err := estest.Start(estest.WithPersona(version), estest.WithClock(clock), estest.WithHeartbeat(2*time.Second, time.Second))
+	srv, err := estest.Start(estest.WithPersona(version), estest.WithClock(clock),
+		estest.WithHeartbeat(2*time.Second, time.Second))
 	if err != nil {
 		return []string{err.Error()}
 	}
 	p := &player{
-		sc: sc, srv: srv, clock: clock, lines: map[int]*line{}, incoming: make(chan arrival, 1024), corrs: map[string]esproto.CorrelationID{},
-		labels: map[esproto.CorrelationID]string{{}: "zero"}, wanted: map[string]int{}, ours: newTranslation(),
-		silent: sc.Name == "conn-heartbeat-unanswered",
+		sc: sc, srv: srv, clock: clock, lines: map[int]*line{}, incoming: make(chan arrival, 1024),
+		corrs: map[string]esproto.CorrelationID{}, labels: map[esproto.CorrelationID]string{{}: "zero"},
+		wanted: map[string]int{}, ours: newTranslation(), silent: sc.Name == "conn-heartbeat-unanswered",
 	}
 	p.beats = p.silent || sc.Name == "conn-heartbeat-server"
 	var readers sync.WaitGroup
@@ -173,7 +174,7 @@ func play(version estest.Persona, sc *scenario) []string {
 			l.peer.nc.Close()
 		}
 		go func() {
-			for range p.incoming { //nolint:revive // what comes late is of no interest, but must not hold up the readers
+			for range p.incoming { //nolint:revive // what comes late must not hold up the readers
 			}
 		}()
 		readers.Wait()
@@ -227,7 +228,8 @@ func (p *player) playStep(st *step, readers *sync.WaitGroup) bool {
 			want.said = append(want.said, p.expect(st, f))
 		}
 		if len(p.problems) > before {
-			p.problems[before] = fmt.Sprintf("step %q, frame %d (%s %s): %s", st.Title, i, f.Dir, f.Cmd, p.problems[before])
+			p.problems[before] = fmt.Sprintf("step %q, frame %d (%s %s): %s",
+				st.Title, i, f.Dir, f.Cmd, p.problems[before])
 			return false
 		}
 	}
@@ -366,7 +368,8 @@ func (p *player) waitForMore() {
 	before := p.taken
 	if !p.beats {
 		p.fence()
-	} else if s := p.srv.Stats(); p.unanswered > 0 || s.FramesOut[esproto.CmdHeartbeatRequest] != p.asked || s.FramesIn[esproto.CmdHeartbeatResponse] != p.lively.Load() {
+	} else if s := p.srv.Stats(); p.unanswered > 0 || s.FramesOut[esproto.CmdHeartbeatRequest] != p.asked ||
+		s.FramesIn[esproto.CmdHeartbeatResponse] != p.lively.Load() {
 		return // a question or an answer is under way
 	}
 	if p.taken == before {

@@ -96,7 +96,8 @@ func (c *core) saveUser(u *user, eventType string) {
 	}
 }
 
-// passwordHash is how the server keeps passwords. It is nil only where policy forbids the algorithm: nobody logs in then.
+// passwordHash is how the server keeps passwords. It is nil only where policy forbids the algorithm: nobody logs in
+// then.
 func passwordHash(password string, salt []byte) []byte {
 	hash, err := pbkdf2.Key(sha1.New, password, salt, 1000, 20)
 	if err != nil {
@@ -117,7 +118,9 @@ func (c *core) restoreUsers() {
 			c.logger.Error("a user cannot be read", "user", login, "error", err)
 			continue
 		}
-		c.users[login] = &user{login: login, fullName: stored.FullName, groups: stored.Groups, disabled: stored.Disabled, stored: &stored}
+		c.users[login] = &user{
+			login: login, fullName: stored.FullName, groups: stored.Groups, disabled: stored.Disabled, stored: &stored,
+		}
 	}
 }
 

@@ -43,7 +43,9 @@ func (c *conn) subscribeFiltered(f *frame) error {
 	if err != nil {
 		return err
 	}
-	sub := &volatileSub{conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos(), filter: &picked}
+	sub := &volatileSub{
+		conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos(), filter: &picked,
+	}
 	if n := int(m.GetCheckpointInterval()); n >= 0 {
 		sub.interval = max(n, 1)
 	}
@@ -149,7 +151,8 @@ func (s *volatileSub) push(recs []*record) {
 }
 
 func (s *volatileSub) picks(r *record) bool {
-	return r.number > s.after && (s.stream != "" || !s.conn.core.persona.hidden(r)) && (s.filter == nil || s.filter.picks(r))
+	return r.number > s.after && (s.stream != "" || !s.conn.core.persona.hidden(r)) &&
+		(s.filter == nil || s.filter.picks(r))
 }
 
 func (s *volatileSub) pushOne(r *record) {
@@ -159,7 +162,9 @@ func (s *volatileSub) pushOne(r *record) {
 		event, link = core.resolvePushed(r, false) // the rights on the target are not looked at
 	}
 	s.conn.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
-		return esproto.AppendStreamEventAppeared(b, s.conn.wire(event), s.conn.wire(link), r.commit, r.prepare, core.persona.style)
+		return esproto.AppendStreamEventAppeared(
+			b, s.conn.wire(event), s.conn.wire(link), r.commit, r.prepare, core.persona.style,
+		)
 	})
 }
 

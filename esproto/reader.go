@@ -26,16 +26,16 @@ type FrameReader struct {
 	rest    int    // bytes of the current frame that nobody has had yet
 	held    int    // bytes of r that Borrow lent out and that Next must discard
 	scratch []byte // lent out by Borrow for payloads larger than r's buffer
-	head    [LengthSize + HeaderSize]byte
+	slab    []byte // what Take gives small payloads from
 }
 
-// NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes, at least 16. A package larger
-// than maxFrame bytes, header included, is an error; values outside HeaderSize to MaxFrameSize mean MaxFrameSize.
+// NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes, at least a frame's head. A package
+// larger than maxFrame bytes, header included, is an error; values outside HeaderSize to MaxFrameSize mean MaxFrameSize.
 func NewFrameReader(r io.Reader, bufferSize, maxFrame int) *FrameReader {
 	if maxFrame < HeaderSize || maxFrame > MaxFrameSize {
 		maxFrame = MaxFrameSize
 	}
-	return &FrameReader{r: bufio.NewReaderSize(r, bufferSize), max: maxFrame}
+	return &FrameReader{r: bufio.NewReaderSize(r, max(bufferSize, headSize)), max: maxFrame}
 }
 
 // Next reads the head of the next frame and returns it with the number of bytes that follow it: credentials, if the
@@ -46,19 +46,24 @@ func (f *FrameReader) Next() (Header, int, error) {
 	if err := f.skip(); err != nil {
 		return h, 0, err
 	}
-	if _, err := io.ReadFull(f.r, f.head[:LengthSize]); err != nil {
+	head, err := f.r.Peek(LengthSize)
+	if err != nil {
+		if len(head) > 0 {
+			err = noEOF(err)
+		}
 		return h, 0, err
 	}
-	n := binary.LittleEndian.Uint32(f.head[:])
+	n := binary.LittleEndian.Uint32(head)
 	if n < HeaderSize || n > uint32(f.max) {
 		return h, 0, fmt.Errorf("%w: a length of %d bytes, allowed are %d to %d", ErrFrame, n, HeaderSize, f.max)
 	}
-	if _, err := io.ReadFull(f.r, f.head[LengthSize:]); err != nil {
+	if head, err = f.r.Peek(headSize); err != nil {
 		return h, 0, noEOF(err)
 	}
-	h.Command = Command(f.head[4])
-	h.Flags = Flags(f.head[5])
-	copy(h.CorrelationID[:], f.head[6:])
+	h.Command = Command(head[4])
+	h.Flags = Flags(head[5])
+	copy(h.CorrelationID[:], head[6:])
+	f.r.Discard(headSize) // they are there
 	f.rest = int(n) - HeaderSize
 	return h, f.rest, nil
 }
@@ -89,10 +94,16 @@ func (f *FrameReader) Borrow() ([]byte, error) {
 	return b, nil
 }
 
-// Take returns what follows the header in memory of its own.
+// Take returns what follows the header in memory that nobody else writes to. That of payloads up to SmallPayload bytes comes
+// from pieces of slabSize bytes: whoever keeps one keeps its neighbours.
 func (f *FrameReader) Take() ([]byte, error) {
 	total := f.rest
 	f.rest = 0
+	if total <= SmallPayload {
+		b := f.cut(total)
+		_, err := io.ReadFull(f.r, b)
+		return b, noEOF(err)
+	}
 	// A length is no more than a claim: what is allocated at once is limited, then memory grows with what has come. It
 	// grows by much, since each time all of that is copied.
 	b := make([]byte, min(total, maxEager))
@@ -109,6 +120,16 @@ func (f *FrameReader) Take() ([]byte, error) {
 	}
 }
 
+// cut takes memory off the slab.
+func (f *FrameReader) cut(n int) []byte {
+	if len(f.slab) < n {
+		f.slab = make([]byte, slabSize)
+	}
+	b := f.slab[:n:n]
+	f.slab = f.slab[n:]
+	return b
+}
+
 // TakeInto reads what follows the header into b, whose length must be the number that Next returned. Another length is
 // an error after which the payload can still be had.
 func (f *FrameReader) TakeInto(b []byte) error {
@@ -123,7 +144,13 @@ func (f *FrameReader) TakeInto(b []byte) error {
 // Buffered returns how many bytes have been received but not been handed out, the rest of the current frame included.
 func (f *FrameReader) Buffered() int { return f.r.Buffered() - f.held }
 
+// SmallPayload is the size, in bytes, up to which payloads that are taken share memory.
+const SmallPayload = 1 << 10
+
 const (
+	headSize = LengthSize + HeaderSize
+
+	slabSize   = 8 << 10
 	maxEager   = 1 << 20 // the most memory that is taken for a payload before any of it has come
 	growth     = 8       // how much more is taken than what has come
 	maxScratch = 1 << 20 // the largest buffer that is kept from one large borrowed payload to the next

@@ -58,13 +58,14 @@ type Conn struct {
 	prefix   [8]byte // of every correlation id of this connection; random, since servers compare ids across connections
 
 	mu       sync.Mutex
-	calls    map[uint64]entry
-	seq      uint64
-	out      []byte        // frames that the writer has not taken yet
-	spare    []byte        // the writer's other buffer, empty
+	calls    table
+	beats    int64         // how often the reader has looked at the time limits
+	out      []byte        // frames that are to be written
+	spare    []byte        // the other buffer, empty
 	appended int64         // bytes that were ever appended to out
-	taken    int64         // bytes that the writer has taken: from here on they count as sent
-	idle     bool          // the writer sleeps and must be kicked
+	taken    int64         // bytes that were taken from out: they count as sent
+	heard    int64         // bytes that the peer has read for sure, as its replies show
+	writing  bool          // somebody has the turn to write, see writer.go
 	space    chan struct{} // closed when out has shrunk; nil while nobody waits for that
 	leaving  error         // why nothing new is started on it; nil if anything may be
 	err      error         // why the connection died
@@ -72,6 +73,9 @@ type Conn struct {
 	leaveTimer *time.Timer // runs while the connection is left
 
 	received []Receiver // to be woken; the reader's own
+	answered bool       // calls are among them
+
+	armed time.Time // when the write deadline was set; belongs to who has the turn
 
 	kick   chan struct{}
 	dead   chan struct{}
@@ -80,21 +84,12 @@ type Conn struct {
 	wg     sync.WaitGroup
 }
 
-// entry is one waiting Receiver.
-type entry struct {
-	r        Receiver
-	start    int64     // offset of the request's first byte among the appended ones
-	deadline time.Time // zero for none
-	once     bool      // one frame answers it: it is removed before that frame is handed over
-}
-
 // NewConn starts the two goroutines of a connection. Whoever calls it must call Close, also after the connection died.
 func NewConn(nc net.Conn, endpoint string, cfg ConnConfig) *Conn {
 	c := &Conn{
 		nc: nc, endpoint: endpoint, cfg: cfg,
-		calls: make(map[uint64]entry),
-		kick:  make(chan struct{}, 1),
-		dead:  make(chan struct{}),
+		kick: make(chan struct{}, 1),
+		dead: make(chan struct{}),
 	}
 	rand.Read(c.prefix[:]) // never fails: see crypto/rand
 	c.wg.Add(2)
@@ -130,8 +125,8 @@ func (c *Conn) die(err error) {
 		return
 	}
 	c.err = &ConnectionError{Endpoint: c.endpoint, Err: err}
-	waiting, taken := c.calls, c.taken
-	c.calls, c.out, c.spare = nil, nil, nil
+	waiting, taken := c.calls.takeOut(func(*entry) bool { return true }), c.taken
+	c.out, c.spare = nil, nil
 	c.makeSpace()
 	if c.leaveTimer != nil {
 		c.leaveTimer.Stop()
@@ -158,35 +153,36 @@ func (c *Conn) Leave(err error) {
 	}
 	c.leaving = err
 	c.leaveTimer = time.AfterFunc(leaveTimeout, func() { c.die(err) })
-	var streams []Receiver
-	for seq, e := range c.calls {
-		if !e.once {
-			streams = append(streams, e.r)
-			delete(c.calls, seq)
-		}
-	}
+	streams := c.calls.takeOut(func(e *entry) bool { return !e.once })
 	c.makeSpace()
-	left := len(c.calls) == 0
+	left := c.calls.n == 0
 	c.mu.Unlock()
-	for _, r := range streams {
-		r.Fail(&ConnectionError{Endpoint: c.endpoint, Err: err}, true)
+	for _, e := range streams {
+		e.r.Fail(&ConnectionError{Endpoint: c.endpoint, Err: err}, true)
 	}
 	if left {
 		c.die(err)
 	}
 }
 
-// forget removes a Receiver. It returns false if it was removed before. The last call ends a connection that is left.
+// forget removes a Receiver. It returns false if it was removed before.
 func (c *Conn) forget(seq uint64) bool {
 	c.mu.Lock()
-	_, ok := c.calls[seq]
-	delete(c.calls, seq)
-	left, leaving := len(c.calls) == 0, c.leaving
+	e := c.calls.get(seq)
+	if e != nil {
+		c.calls.remove(e)
+	}
+	c.unlockAndLeave()
+	return e != nil
+}
+
+// unlockAndLeave lets a connection die that is left, once nobody waits.
+func (c *Conn) unlockAndLeave() {
+	left, leaving := c.calls.n == 0, c.leaving
 	c.mu.Unlock()
 	if leaving != nil && left {
 		c.die(leaving)
 	}
-	return ok
 }
 
 // makeSpace wakes those who wait for room in the write buffer. c.mu is held.
@@ -221,10 +217,11 @@ func (h Handle) Remove() bool {
 	return h.c != nil && h.c.forget(h.seq)
 }
 
-// shrink gives the write buffers of a silent connection back.
+// shrink gives the memory back that a silent connection does not need.
 func (c *Conn) shrink() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.calls.shrink()
 	if len(c.out) == 0 {
 		c.out, c.spare = nil, nil
 	}

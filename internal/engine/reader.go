@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -76,33 +77,37 @@ func (c *Conn) dispatch(frames *esproto.FrameReader, h esproto.Header, n int) er
 func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	seq := binary.LittleEndian.Uint64(h.CorrelationID[8:])
 	c.mu.Lock()
-	e, ok := c.calls[seq]
-	// Asked under the lock: a call that is removed right after may be in use again for another operation.
-	keeps := ok && n > 0 && e.r.Keeps(h.Command)
-	c.mu.Unlock()
-	if !ok {
+	e := c.calls.get(seq)
+	if e == nil {
+		c.mu.Unlock()
 		return nil // given up by its caller
 	}
+	c.heard = max(c.heard, e.start)
+	r, once := e.r, e.once
+	// Asked under the lock: a call that is removed right after may be in use again for another operation.
+	keeps := n > 0 && r.Keeps(h.Command)
+	mine := once && frames.Buffered() >= n
+	if mine {
+		c.calls.remove(e)
+	}
+	c.unlockAndLeave()
+
 	read := frames.Borrow
 	if keeps {
 		read = frames.Take
 	}
 	payload, err := read()
-	if err != nil {
+	if err != nil { // never of a payload that is there already
 		return err
 	}
-	handle := Handle{c, seq}
-	if e.once {
-		if handle.Remove() {
-			e.r.Receive(h.Command, payload)
-			c.wakeSoon(e.r)
-		}
-		return nil
+	if once && !mine && !c.forget(seq) {
+		return nil // given up while its reply was on its way
 	}
-	if !e.r.Receive(h.Command, payload) {
-		handle.Remove()
+	if more := r.Receive(h.Command, payload); !more && !once {
+		c.forget(seq)
 	}
-	c.wakeSoon(e.r)
+	c.wakeSoon(r)
+	c.answered = c.answered || once
 	return nil
 }
 
@@ -113,12 +118,21 @@ func (c *Conn) wakeSoon(r Receiver) {
 	}
 }
 
+// wakeReceivers wakes those who got frames. Callers mostly have a next request: it lets them run, and writes what they have.
 func (c *Conn) wakeReceivers() {
+	if len(c.received) == 0 {
+		return
+	}
+	turn := c.answered && len(c.received) > 1 && c.takeTurn()
 	for _, r := range c.received {
 		r.Wake()
 	}
 	clear(c.received)
-	c.received = c.received[:0]
+	c.received, c.answered = c.received[:0], false
+	if turn {
+		runtime.Gosched()
+		c.writeNow()
+	}
 }
 
 // pulse reads from the connection and watches over it: bytes are a sign of life, silence makes it send a heartbeat,
@@ -162,7 +176,7 @@ func (p *pulse) arm() error {
 }
 
 func (p *pulse) beat(now time.Time) error {
-	p.c.expire(now)
+	p.c.expire()
 	if n := p.c.chunks.Load(); n != p.chunks {
 		p.chunks, p.active = n, true
 	}
@@ -201,27 +215,18 @@ func (cfg *ConnConfig) beatPeriod() time.Duration {
 
 func (c *Conn) sendHeartbeat() {
 	c.mu.Lock()
-	c.seq++
-	id := c.correlationID(c.seq)
+	id := c.correlationID(c.calls.reserve())
 	c.mu.Unlock()
 	c.control(esproto.CmdHeartbeatRequest, id)
 }
 
 // expire fails the calls that got no reply in time.
-func (c *Conn) expire(now time.Time) {
-	if c.cfg.OperationTimeout <= 0 {
-		return
-	}
-	var late []Receiver
+func (c *Conn) expire() {
 	c.mu.Lock()
-	for seq, e := range c.calls {
-		if !e.deadline.IsZero() && now.After(e.deadline) {
-			late = append(late, e.r)
-			delete(c.calls, seq)
-		}
-	}
+	c.beats++
+	late := c.calls.takeOut(func(e *entry) bool { return e.due > 0 && e.due <= c.beats })
 	c.mu.Unlock()
-	for _, r := range late {
-		r.Fail(ErrOperationTimeout, true) // what is not sent yet still will be
+	for _, e := range late {
+		e.r.Fail(ErrOperationTimeout, true) // what is not sent yet still will be
 	}
 }

@@ -8,19 +8,40 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Start sends a request that is answered by one frame, which goes to r. While too many bytes wait to be written it blocks until ctx ends. After an
-// error nothing was sent and r hears nothing.
+// What is to be written is appended to one buffer, and whoever has the turn writes it: one at a time, so that frames keep
+// their order and those that are appended meanwhile go together. Who has it, and what else, depends on who was there first:
+//
+//   - the writer goroutine, which is kicked when something was appended and nobody has the turn;
+//   - the reader, when it wakes callers: their next requests go out in one write, without waking the writer;
+//   - a caller who is the only one: it need not have its request written by another goroutine.
+//
+// The reader and callers must not block, so they write only what the sockets' buffers hold for sure, see writeAtOnce.
+
+// Start sends a request that is answered by one frame, which goes to r. While too many bytes wait to be written it blocks
+// until ctx ends. After an error nothing was sent and r hears nothing.
 func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credentials, r Receiver) (Handle, error) {
-	var deadline time.Time
-	if c.cfg.OperationTimeout > 0 {
-		deadline = time.Now().Add(c.cfg.OperationTimeout)
-	}
 	if err := c.lockForAppend(ctx); err != nil {
 		return Handle{}, err
 	}
-	h := c.startLocked(req, creds, entry{r: r, deadline: deadline, once: true})
-	c.unlockAndKick()
+	h := c.startLocked(req, creds, entry{r: r, due: c.due(), once: true})
+	if c.writing || c.calls.once > 1 || c.unheard() > writeAtOnce {
+		c.unlockAndKick()
+		return h, nil
+	}
+	c.writing = true
+	c.mu.Unlock()
+	c.writeNow()
 	return h, nil
+}
+
+// due is when the time of a call is up that is started now, in beats: a reading of the clock for each call would cost more
+// than to end it late by one.
+func (c *Conn) due() int64 {
+	if c.cfg.OperationTimeout <= 0 {
+		return 0
+	}
+	period := c.cfg.beatPeriod()
+	return c.beats + int64((c.cfg.OperationTimeout+period-1)/period) + 1
 }
 
 // StartStream is Start for a request that is answered by any number of frames, without the operation timeout. attach
@@ -35,11 +56,10 @@ func (c *Conn) StartStream(ctx context.Context, req Request, creds *esproto.Cred
 }
 
 func (c *Conn) startLocked(req Request, creds *esproto.Credentials, e entry) Handle {
-	c.seq++
 	e.start = c.appended
-	c.calls[c.seq] = e
-	c.appendFrame(req, c.correlationID(c.seq), creds)
-	return Handle{c: c, seq: c.seq}
+	seq := c.calls.add(e)
+	c.appendFrame(req, c.correlationID(seq), creds)
+	return Handle{c: c, seq: seq}
 }
 
 // Post sends a request on the correlation id of h, for which no reply of its own is expected: acks, unsubscribing. It
@@ -90,11 +110,53 @@ func (c *Conn) appendFrame(req Request, id esproto.CorrelationID, creds *esproto
 }
 
 func (c *Conn) unlockAndKick() {
-	wake := c.idle
-	c.idle = false
+	wake := !c.writing
+	c.writing = true
 	c.mu.Unlock()
 	if wake {
-		c.kick <- struct{}{} // has room: only the one who ended the idleness sends
+		c.kick <- struct{}{} // has room: only the one who has the turn sends
+	}
+}
+
+// takeTurn takes the turn to write, if nobody has it.
+func (c *Conn) takeTurn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writing || c.err != nil {
+		return false
+	}
+	c.writing = true
+	return true
+}
+
+// writeAtOnce is how many bytes may be under way that the peer has not read for sure, if a write is never to block: the
+// sockets of two peers hold more.
+const writeAtOnce = 32 << 10
+
+func (c *Conn) unheard() int64 { return c.appended - c.heard }
+
+// writeNow writes what was appended, as far as that cannot block, and leaves everything else to the writer. The caller has
+// the turn, and gives it up.
+func (c *Conn) writeNow() {
+	c.mu.Lock()
+	for range 2 {
+		if len(c.out) == 0 || c.unheard() > writeAtOnce {
+			break
+		}
+		buf := c.take()
+		c.mu.Unlock()
+		if err := c.write(buf); err != nil {
+			c.die(err)
+			return
+		}
+		c.giveBack(buf)
+		c.mu.Lock()
+	}
+	more := len(c.out) > 0
+	c.writing = more
+	c.mu.Unlock()
+	if more {
+		c.kick <- struct{}{}
 	}
 }
 
@@ -138,21 +200,26 @@ const gatherBelow = 16 << 10
 // gather lets other callers run once, so that their frames go into the same write. A lone call is not delayed.
 func (c *Conn) gather() {
 	c.mu.Lock()
-	yield := len(c.calls) > 1 && len(c.out) < gatherBelow
+	yield := c.calls.n > 1 && len(c.out) < gatherBelow
 	c.mu.Unlock()
 	if yield {
 		runtime.Gosched()
 	}
 }
 
-// takeOut swaps the buffers. It returns nil and marks the writer idle if there is nothing to write.
+// takeOut is take for the writer. It returns nil and gives up the turn if there is nothing to write.
 func (c *Conn) takeOut() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.out) == 0 {
-		c.idle = true
+		c.writing = false
 		return nil
 	}
+	return c.take()
+}
+
+// take swaps the buffers. c.mu is held.
+func (c *Conn) take() []byte {
 	buf := c.out
 	c.out, c.spare = c.spare, nil
 	c.taken = c.appended
@@ -174,10 +241,8 @@ func (c *Conn) giveBack(buf []byte) {
 func (c *Conn) write(buf []byte) error {
 	for len(buf) > 0 {
 		n := min(len(buf), writeChunk)
-		if c.cfg.WriteTimeout > 0 {
-			if err := c.nc.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout)); err != nil {
-				return err
-			}
+		if err := c.armWrite(); err != nil {
+			return err
 		}
 		if _, err := c.nc.Write(buf[:n]); err != nil {
 			return err
@@ -187,4 +252,18 @@ func (c *Conn) write(buf []byte) error {
 		}
 	}
 	return nil
+}
+
+// armWrite gives the next write its time, or up to an eighth more: so the deadline need not be set for each.
+func (c *Conn) armWrite() error {
+	timeout := c.cfg.WriteTimeout
+	if timeout <= 0 {
+		return nil
+	}
+	now := time.Now()
+	if now.Sub(c.armed) < timeout/8 {
+		return nil
+	}
+	c.armed = now
+	return c.nc.SetWriteDeadline(now.Add(timeout + timeout/8))
 }

@@ -49,26 +49,26 @@ func (p *PersistentSubscription) take(how *settlement, events []*Event) (told []
 	}
 	var nacked []esproto.GUID
 	for _, e := range events {
-		d := deliveryOf(e)
-		if p.ledger.of(d) != held {
+		o := e.Original()
+		if !p.ledger.isHeld(o) {
 			continue
 		}
 		if how.nack && how.action == NackRetry {
-			p.ledger.release(d) // it comes again
+			p.ledger.release(o) // it comes again
 		} else {
-			p.ledger.settle(d, how)
+			p.ledger.settle(o, how)
 		}
-		if how.nack {
-			nacked = append(nacked, d.id)
+		if id := esproto.NewGUID(o.ID); how.nack {
+			nacked = append(nacked, id)
 		} else {
-			p.sendAck(d.id)
+			p.sendAck(id)
 		}
 		if p.witness.wantsSettled() {
 			told = append(told, e)
 		}
 	}
 	p.sendNack(nacked, how)
-	return told, p.draining && p.ledger.held == 0, nil
+	return told, p.draining && len(p.ledger.held) == 0, nil
 }
 
 // sendAgain repeats what was said of an event that the server delivers again. p.mu is held.

@@ -17,6 +17,7 @@ type feed struct {
 	resolveLinks bool
 	filter       *Filter // nil for none
 	queue        queue
+	slab         eventSlab // the reader's own
 	handle       engine.Handle
 
 	confirmed chan struct{} // closed by the confirmation, or by the end
@@ -107,7 +108,7 @@ func (f *feed) push(payload []byte) error {
 	if err := esproto.DecodeStreamEventAppeared(payload, &v); err != nil {
 		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdStreamEventAppeared, Err: err}
 	}
-	e := new(Event)
+	e := f.slab.event(payload)
 	e.fill(&v, Position{Commit: v.CommitPosition, Prepare: v.PreparePosition})
 	if !f.queue.push(e) {
 		return ErrSlowConsumer

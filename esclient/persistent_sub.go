@@ -319,7 +319,7 @@ func (p *PersistentSubscription) Drain() {
 // endIfDrained ends a draining subscription that has nothing left to settle.
 func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	p.mu.Lock()
-	drained := p.draining && p.ledger.held == 0 && p.ended == nil
+	drained := p.draining && len(p.ledger.held) == 0 && p.ended == nil
 	if drained {
 		p.flush()
 		if p.session != nil {

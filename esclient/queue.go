@@ -44,6 +44,14 @@ func (q *queue) push(e *Event) bool {
 	return true
 }
 
+// pushAll appends events for which there is room.
+func (q *queue) pushAll(events []*Event) {
+	q.n.Add(int64(len(events)))
+	q.in.Lock()
+	q.in.events = append(q.in.events, events...)
+	q.in.Unlock()
+}
+
 // pop takes the oldest event; nil if there is none.
 func (q *queue) pop() *Event {
 	q.out.Lock()
@@ -120,6 +128,8 @@ func (q *queue) newestNumber() int64 {
 }
 
 func (q *queue) len() int { return int(q.n.Load()) }
+
+func (q *queue) capacity() int { return int(q.limit) }
 
 // signal lets a consumer that waits, or is about to, look again.
 func (q *queue) signal() {

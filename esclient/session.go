@@ -17,6 +17,9 @@ type session struct {
 	confirmed chan struct{} // closed by the confirmation, or by the end
 	gone      chan struct{} // closed by the end
 
+	came []*Event // pushed since the last Wake; the reader's own
+	slab eventSlab
+
 	// Guarded by p.mu.
 	open  bool   // the server has confirmed it
 	id    string // <stream>::<group>, as the server calls it
@@ -86,38 +89,56 @@ func (s *session) confirm(payload []byte) error {
 	return nil
 }
 
-// deliver takes a pushed event. What the consumer has, or has settled, is not handed out again.
+// deliver takes a pushed event.
 func (s *session) deliver(payload []byte) error {
 	var v esproto.EventView
 	retries, err := esproto.DecodePersistentEvent(payload, &v)
 	if err != nil {
-		return &engine.UnexpectedReplyError{Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionStreamEventAppeared, Err: err}
+		return &engine.UnexpectedReplyError{
+			Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionStreamEventAppeared, Err: err,
+		}
 	}
-	e := new(Event)
+	e := s.slab.event(payload)
 	e.fill(&v, UnknownPosition)
 	e.RetryCount = int(retries)
-	d := deliveryOf(e)
+	s.came = append(s.came, e)
+	return nil
+}
 
+// Wake implements engine.Receiver: the events that came together go to the consumer at once.
+func (s *session) Wake() {
+	if len(s.came) > 0 {
+		s.admit()
+		clear(s.came)
+		s.came = s.came[:0]
+	}
+	s.p.queue.signal()
+}
+
+// admit queues what came. What the consumer has, or has settled, is not handed out again.
+func (s *session) admit() {
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.session != s || p.ended != nil {
-		return nil
+		return
 	}
-	switch how := p.ledger.of(d); {
-	case how == held:
-	case how != nil:
-		p.sendAgain(d.id, how)
-	case p.draining:
-	case p.queue.push(e):
-		p.ledger.hold(d)
-	default: // it is left to its message timeout: the server will deliver it again
+	fresh := s.came[:0]
+	for _, e := range s.came {
+		o := e.Original()
+		switch how := p.ledger.of(o); {
+		case how == held:
+		case how != nil:
+			p.sendAgain(esproto.NewGUID(o.ID), how)
+		case p.draining:
+		case p.queue.len()+len(fresh) < p.queue.capacity():
+			p.ledger.hold(o)
+			fresh = append(fresh, e)
+		default: // it is left to its message timeout: the server will deliver it again
+		}
 	}
-	return nil
+	p.queue.pushAll(fresh)
 }
-
-// Wake implements engine.Receiver.
-func (s *session) Wake() { s.p.queue.signal() }
 
 // Fail implements engine.Receiver.
 func (s *session) Fail(err error, _ bool) { s.finish(err) }
@@ -143,7 +164,7 @@ func (s *session) finish(reason error) {
 		p.session = nil
 		p.acks = p.acks[:0] // the ledger remembers them
 		for _, e := range p.queue.drain() {
-			p.ledger.release(deliveryOf(e))
+			p.ledger.release(e.Original())
 		}
 		if errors.Is(reason, ErrSubscriptionDropped) {
 			p.ledger.forgetSettled() // the group may have been made anew: rather twice than never

@@ -24,8 +24,23 @@ func marshalMetadata(msg *message.Message) ([]byte, error) {
 		size += len(k) + len(v) + 6
 	}
 	b := append(make([]byte, 0, size), '{')
+	if len(msg.Metadata) > 0 {
+		var err error
+		if b, err = appendMetadata(b, msg.Metadata); err != nil {
+			return nil, err
+		}
+	}
+	if utf8.ValidString(msg.UUID) {
+		b = appendMember(b, UUIDKey, msg.UUID)
+	} else {
+		b = appendMember(b, UUIDKey, [][]byte{[]byte(msg.UUID)})
+	}
+	return append(b, '}'), nil
+}
+
+func appendMetadata(b []byte, m message.Metadata) ([]byte, error) {
 	var binary [][2][]byte
-	for k, v := range msg.Metadata {
+	for k, v := range m {
 		switch {
 		case k == UUIDKey || k == mappedKey || k == binaryKey:
 			return nil, fmt.Errorf("metadata %q is reserved", k)
@@ -35,16 +50,11 @@ func marshalMetadata(msg *message.Message) ([]byte, error) {
 			binary = append(binary, [2][]byte{[]byte(k), []byte(v)})
 		}
 	}
-	b = appendMapped(b, msg.Metadata)
+	b = appendMapped(b, m)
 	if binary != nil {
 		b = appendMember(b, binaryKey, binary)
 	}
-	if utf8.ValidString(msg.UUID) {
-		b = appendMember(b, UUIDKey, msg.UUID)
-	} else {
-		b = appendMember(b, UUIDKey, [][]byte{[]byte(msg.UUID)})
-	}
-	return append(b, '}'), nil
+	return b, nil
 }
 
 // appendMapped appends the ids under the names by which EventStore knows them, and which these are.

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
@@ -30,15 +31,15 @@ func (a *plannedAppend) follow(expected esclient.ExpectedVersion, last int64) {
 
 // plan marshals all messages and decides which are written together, before anything is sent.
 func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAppend, error) {
-	if len(messages) == 1 {
-		return p.planOne(topic, messages)
-	}
 	var order []string
 	byStream := make(map[string][]plannedAppend)
 	for _, m := range messages {
 		stream, event, err := p.event(topic, m)
 		if err != nil {
 			return nil, err
+		}
+		if err := esclient.ValidateAppend(stream, esclient.Any, event); err != nil {
+			return nil, fmt.Errorf("message %q: %w", m.UUID, err)
 		}
 		if byStream[stream] == nil {
 			order = append(order, stream)
@@ -55,22 +56,33 @@ func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAp
 	return all, nil
 }
 
-// planOne is plan for the most usual case, with one allocation.
-func (p *Publisher) planOne(topic string, messages []*message.Message) ([]plannedAppend, error) {
-	var one struct {
-		plan   [1]plannedAppend
-		events [1]esclient.EventData
-	}
-	a := &one.plan[0]
+// onePlan is the plan of a single message, the most usual case. It is used again.
+type onePlan struct {
+	appends [1]plannedAppend
+	events  [1]esclient.EventData
+}
+
+var onePlans = sync.Pool{New: func() any { return new(onePlan) }}
+
+// planOne plans a single message. The plan must be released.
+func (p *Publisher) planOne(topic string, messages []*message.Message) (*onePlan, error) {
+	one := onePlans.Get().(*onePlan)
+	a := &one.appends[0]
 	a.messages, a.events = messages, one.events[:]
 	var err error
-	if a.stream, a.events[0], err = p.event(topic, messages[0]); err != nil {
+	if a.stream, a.events[0], err = p.event(topic, messages[0]); err == nil {
+		a.expected, err = p.expected(messages, 0)
+	}
+	if err != nil {
+		one.release()
 		return nil, err
 	}
-	if a.expected, err = p.expected(messages, 0); err != nil {
-		return nil, err
-	}
-	return one.plan[:], nil
+	return one, nil
+}
+
+func (o *onePlan) release() {
+	*o = onePlan{}
+	onePlans.Put(o)
 }
 
 func addToPlan(appends []plannedAppend, stream string, m *message.Message, event esclient.EventData) []plannedAppend {
@@ -139,9 +151,6 @@ func (p *Publisher) event(topic string, m *message.Message) (string, esclient.Ev
 	e, err := p.cfg.Marshaler.Marshal(topic, m)
 	if err != nil {
 		return "", esclient.EventData{}, &MarshalError{MessageUUID: m.UUID, Err: err}
-	}
-	if err := esclient.ValidateAppend(stream, esclient.Any, e); err != nil {
-		return "", esclient.EventData{}, fmt.Errorf("message %q: %w", m.UUID, err)
 	}
 	switch {
 	case e.ID != uuid.Nil:

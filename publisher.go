@@ -143,13 +143,26 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 		return ErrPublisherClosed
 	}
 	defer p.pending.Done()
-	if len(messages) == 0 {
+	switch len(messages) {
+	case 0:
 		return nil
+	case 1:
+		one, err := p.planOne(topic, messages)
+		if err != nil {
+			return &PublishError{Topic: topic, NotWritten: messages, Err: err}
+		}
+		defer one.release()
+		return p.perform(topic, messages, one.appends[:])
 	}
 	appends, err := p.plan(topic, messages)
 	if err != nil {
 		return &PublishError{Topic: topic, NotWritten: messages, Err: err}
 	}
+	return p.perform(topic, messages, appends)
+}
+
+// perform makes the planned appends, one after the other.
+func (p *Publisher) perform(topic string, messages []*message.Message, appends []plannedAppend) error {
 	ctx, cancel := p.context(messages)
 	defer cancel()
 	for i := range appends {

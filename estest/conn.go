@@ -41,11 +41,13 @@ type conn struct {
 
 	pending atomic.Pointer[pendingLogin] // changed with core.mu held
 
+	writing sync.Mutex // held by who writes to nc; locked before mu, where both are
+
 	mu      sync.Mutex
 	mute    bool // the client identified itself with a version for which the server has no replies
 	out     []byte
 	spare   []byte
-	busy    bool          // the reader deals with frames that came together: it wakes the writer when it is done
+	busy    bool          // the reader deals with frames that came together: what they make is written when it is done
 	closing bool          // what is in out is still to be written, and then the connection closed
 	room    chan struct{} // closed when out has shrunk; nil while nobody waits for that
 	kick    chan struct{}
@@ -171,11 +173,26 @@ func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b
 	}
 }
 
-// setBusy is called by the reader around its waiting for bytes.
-func (c *conn) setBusy(busy bool) {
+// begin is called by the reader when bytes have come.
+func (c *conn) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.busy = busy; !busy && len(c.out) > 0 {
+	c.busy = true
+}
+
+// rest is called by the reader before it waits for bytes. It writes a few replies itself, as that is faster than having it
+// done; many could hold it up.
+func (c *conn) rest() {
+	c.mu.Lock()
+	c.busy = false
+	n := len(c.out)
+	c.mu.Unlock()
+	switch {
+	case n == 0:
+	case n < writeAtOnce && c.writing.TryLock():
+		c.writeOut()
+		c.writing.Unlock()
+	default:
 		c.wake()
 	}
 }
@@ -234,25 +251,33 @@ func (c *conn) write() {
 			return
 		}
 		runtime.Gosched() // let further replies join
-		for {
-			c.srv.gate.wait(c.ended)
-			buf, closing := c.take()
-			if len(buf) == 0 {
-				if closing {
-					c.end()
-				}
-				break
-			}
-			n, cut := c.srv.cutSent.pass(len(buf))
-			c.pulse.sent(n) // before the client can have it, so that whoever has an answer finds it counted
-			c.srv.traffic.bytesOut.Add(int64(n))
-			if _, err := c.nc.Write(buf[:n]); err != nil || cut {
-				c.end()
-				return
-			}
-			c.giveBack(buf)
+		c.writing.Lock()
+		for c.writeOut() {
 		}
+		c.writing.Unlock()
 	}
+}
+
+// writeOut writes what is to be sent. It returns false if there was nothing, or if the connection has ended. c.writing is
+// held.
+func (c *conn) writeOut() bool {
+	c.srv.gate.wait(c.ended)
+	buf, closing := c.take()
+	if len(buf) == 0 {
+		if closing {
+			c.end()
+		}
+		return false
+	}
+	n, cut := c.srv.cutSent.pass(len(buf))
+	c.pulse.sent(n) // before the client can have it, so that whoever has an answer finds it counted
+	c.srv.traffic.bytesOut.Add(int64(n))
+	if _, err := c.nc.Write(buf[:n]); err != nil || cut {
+		c.end()
+		return false
+	}
+	c.giveBack(buf)
+	return true
 }
 
 func (c *conn) take() (buf []byte, closing bool) {

@@ -37,9 +37,9 @@ func (w *watched) Read(b []byte) (int, error) {
 	if w.cut {
 		return 0, errCut
 	}
-	w.c.setBusy(false)
+	w.c.rest()
 	n, err := w.c.nc.Read(b)
-	w.c.setBusy(true)
+	w.c.begin()
 	n, w.cut = w.c.srv.cutReceived.pass(n)
 	w.c.pulse.received.Add(int64(n))
 	w.c.srv.traffic.bytesIn.Add(int64(n))

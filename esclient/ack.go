@@ -23,7 +23,9 @@ const MaxNackReason = 8 << 10
 // are kept, goes with parked events. Otherwise it is as Ack, but is sent at once.
 func (p *PersistentSubscription) Nack(action NackAction, reason string, events ...*Event) error {
 	if action < NackPark || action > NackStop {
-		return &ArgumentError{Argument: "action", Reason: action.String() + " is none of NackPark, NackRetry, NackSkip, NackStop"}
+		return &ArgumentError{
+			Argument: "action", Reason: action.String() + " is none of NackPark, NackRetry, NackSkip, NackStop",
+		}
 	}
 	reason = strings.ToValidUTF8(reason[:min(len(reason), MaxNackReason)], "")
 	return p.settle(&settlement{nack: true, action: action, reason: reason}, events)

@@ -18,7 +18,9 @@ import (
 func (s *script) confirmed(n int) *request {
 	s.t.Helper()
 	q := s.next(esproto.CmdConnectToPersistentSubscription)
-	confirmation, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{SubscriptionId: proto.String("orders::g")})
+	confirmation, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{
+		SubscriptionId: proto.String("orders::g"),
+	})
 	require.NoError(s.t, err)
 	q.reply(esproto.CmdPersistentSubscriptionConfirmation, confirmation)
 	for i := range n {
@@ -63,7 +65,8 @@ func TestNoFrameHasMoreIDsThanAServerTakes(t *testing.T) {
 			c := s.client(nil)
 			connected := make(chan *esclient.PersistentSubscription, 1)
 			go func() {
-				p, err := c.ConnectPersistent(testContext(t), "orders", "g", esclient.PersistentOptions{InFlight: total})
+				p, err := c.ConnectPersistent(testContext(t), "orders", "g",
+					esclient.PersistentOptions{InFlight: total})
 				assert.NoError(t, err)
 				connected <- p
 			}()
@@ -92,12 +95,15 @@ func TestTheReasonOfANackIsKeptInBounds(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, p.Nack(esclient.NackPark, reason, e))
 	}
-	require.Eventually(t, func() bool { return len(parked(t, c, stream, group)) == 2 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return len(parked(t, c, stream, group)) == 2
+	}, 10*time.Second, 5*time.Millisecond)
 	var why [2]struct{ Reason string }
 	for i, e := range parked(t, c, stream, group) {
 		require.NoError(t, e.Link.MetadataJSON(&why[i]))
 	}
-	assert.True(t, strings.HasSuffix(why[0].Reason, "\n"+strings.Repeat("x", esclient.MaxNackReason-1)), "cut between letters")
+	assert.True(t, strings.HasSuffix(why[0].Reason, "\n"+strings.Repeat("x", esclient.MaxNackReason-1)),
+		"cut between letters")
 	assert.Contains(t, why[1].Reason, "broken  text")
 }
 

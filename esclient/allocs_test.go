@@ -10,8 +10,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// TestAllocations holds what operations allocate from end to end; see TestReadsAllocateByThePage, too. The peer's next to
-// nothing is counted.
+// TestAllocations holds what operations allocate from end to end; see TestReadsAllocateByThePage, too. The peer's next
+// to nothing is counted.
 func TestAllocations(t *testing.T) {
 	ctx, data := context.Background(), make([]byte, 256)
 	writer := appendClient(t)

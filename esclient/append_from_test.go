@@ -74,7 +74,9 @@ func TestASourceIsAppendedInOrder(t *testing.T) {
 	assert.Zero(t, res.Unknown)
 	requireNumbers(t, 0, 2999, dataOf(t, c, stream, "numbered"))
 	assert.Equal(t, res, reported[len(reported)-1])
-	assert.True(t, slices.IsSortedFunc(reported, func(a, b esclient.AppendFromResult) int { return int(a.Events - b.Events) }))
+	assert.True(t, slices.IsSortedFunc(reported, func(a, b esclient.AppendFromResult) int {
+		return int(a.Events - b.Events)
+	}))
 
 	res, err = c.AppendFrom(ctx, stream, 2999, source(3000, 3009, nil), esclient.AppendFromOptions{})
 	require.NoError(t, err)
@@ -82,14 +84,18 @@ func TestASourceIsAppendedInOrder(t *testing.T) {
 	res, err = c.AppendFrom(ctx, stream, esclient.Any, source(3010, 3019, nil), esclient.AppendFromOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, int64(3010), res.FirstEventNumber)
-	res, err = c.AppendFrom(ctx, stream, esclient.StreamExists, source(3020, 3029, nil), esclient.AppendFromOptions{BatchEvents: 3})
+	res, err = c.AppendFrom(ctx, stream, esclient.StreamExists, source(3020, 3029, nil),
+		esclient.AppendFromOptions{BatchEvents: 3})
 	require.NoError(t, err)
 	assert.Equal(t, int64(3029), res.LastEventNumber)
 	requireNumbers(t, 0, 3029, dataOf(t, c, stream, "numbered"))
 
 	res, err = c.AppendFrom(ctx, stream, esclient.Any, source(1, 0, nil), esclient.AppendFromOptions{})
 	require.NoError(t, err, "a source may be empty")
-	assert.Equal(t, esclient.AppendFromResult{FirstEventNumber: -1, LastEventNumber: -1, Position: esclient.UnknownPosition}, res)
+	nothing := esclient.AppendFromResult{
+		FirstEventNumber: -1, LastEventNumber: -1, Position: esclient.UnknownPosition,
+	}
+	assert.Equal(t, nothing, res)
 }
 
 // TestASourceSurvivesDropsAndRestarts cuts connections and restarts the server while appends are on their way. Restarts
@@ -124,7 +130,8 @@ func TestASourceSurvivesDropsAndRestarts(t *testing.T) {
 
 // TestASourceSurvivesElections also loses what a leader has written alone, while it was cut off from the others.
 func TestASourceSurvivesElections(t *testing.T) {
-	cluster := runCluster(t, estest.WithElectionDelay(20*time.Millisecond), estest.WithStepDownDelay(20*time.Millisecond))
+	cluster := runCluster(t, estest.WithElectionDelay(20*time.Millisecond),
+		estest.WithStepDownDelay(20*time.Millisecond))
 	c, _ := openClient(t, cluster.ConnectionString(), func(cfg *esclient.Config) {
 		cfg.ReconnectDelay, cfg.MaxReconnectDelay = time.Millisecond, 10*time.Millisecond
 	})
@@ -187,7 +194,8 @@ func TestASourceOfItsOwnStreamNoticesOthers(t *testing.T) {
 	require.Positive(t, res.Events)
 	requireNumbers(t, 0, int(res.Events)-1, dataOf(t, c, stream, "numbered"))
 
-	res, err = c.AppendFrom(ctx, name("missing"), esclient.StreamExists, source(0, 9, nil), esclient.AppendFromOptions{})
+	res, err = c.AppendFrom(ctx, name("missing"), esclient.StreamExists, source(0, 9, nil),
+		esclient.AppendFromOptions{})
 	assert.ErrorIs(t, err, esclient.ErrWrongExpectedVersion)
 	assert.Zero(t, res.Events)
 }
@@ -205,7 +213,8 @@ func TestASourceIsAppendedAgain(t *testing.T) {
 		}
 	}
 	for _, run := range []struct{ last, batch int }{{99, 30}, {99, 7}, {250, 64}, {40, 1000}, {300, 1000}} {
-		res, err := c.AppendFrom(ctx, stream, esclient.NoStream, identified(run.last), esclient.AppendFromOptions{BatchEvents: run.batch})
+		res, err := c.AppendFrom(ctx, stream, esclient.NoStream, identified(run.last),
+			esclient.AppendFromOptions{BatchEvents: run.batch})
 		require.NoError(t, err)
 		assert.Equal(t, int64(run.last+1), res.Events)
 		assert.Equal(t, int64(run.last), res.LastEventNumber)
@@ -313,7 +322,8 @@ func TestAppendFromRefusesNonsense(t *testing.T) {
 
 // appending runs AppendFrom in the background on a scripted server.
 func appending(
-	ctx context.Context, c *esclient.Client, source iter.Seq2[esclient.EventData, error], opts esclient.AppendFromOptions,
+	ctx context.Context, c *esclient.Client, source iter.Seq2[esclient.EventData, error],
+	opts esclient.AppendFromOptions,
 ) <-chan appended {
 	done := make(chan appended, 1)
 	go func() {
@@ -334,7 +344,9 @@ func (s *script) accept() int {
 	q := s.next(esproto.CmdWriteEvents)
 	v := q.append()
 	n := int64(len(v.Events))
-	q.written(esproto.WriteEventsCompletedView{FirstEventNumber: v.ExpectedVersion + 1, LastEventNumber: v.ExpectedVersion + n})
+	q.written(esproto.WriteEventsCompletedView{
+		FirstEventNumber: v.ExpectedVersion + 1, LastEventNumber: v.ExpectedVersion + n,
+	})
 	return int(n)
 }
 
@@ -372,7 +384,9 @@ func TestASourceIsPulledNoFurtherThanTheWindow(t *testing.T) {
 func TestBatchesLinger(t *testing.T) {
 	t.Run("for events that fill them", func(t *testing.T) {
 		s := newScript(t)
-		done := appending(testContext(t), s.client(nil), source(0, 6, nil), esclient.AppendFromOptions{BatchEvents: 3, Linger: time.Hour})
+		done := appending(testContext(t), s.client(nil), source(0, 6, nil), esclient.AppendFromOptions{
+			BatchEvents: 3, Linger: time.Hour,
+		})
 		assert.Equal(t, 3, s.accept())
 		assert.Equal(t, 3, s.accept())
 		assert.Equal(t, 1, s.accept(), "the source has ended")
@@ -405,7 +419,9 @@ func TestBatchesLinger(t *testing.T) {
 		s := newScript(t)
 		one := esclient.AppendEventSize(&numbered(0, 0)[0])
 		done := appending(testContext(t), s.client(nil), source(0, 4, nil),
-			esclient.AppendFromOptions{BatchBytes: esclient.AppendSize("orders") + 2*one, Linger: 20 * time.Millisecond})
+			esclient.AppendFromOptions{
+				BatchBytes: esclient.AppendSize("orders") + 2*one, Linger: 20 * time.Millisecond,
+			})
 		for _, n := range []int{2, 2, 1} {
 			assert.Equal(t, n, s.accept())
 		}
@@ -417,12 +433,16 @@ func TestTheOutcomeIsAwaitedForAMoment(t *testing.T) {
 	t.Run("and is known", func(t *testing.T) {
 		s := newScript(t)
 		ctx, cancel := context.WithCancel(testContext(t))
-		done := appending(ctx, s.client(nil), source(0, math.MaxInt, nil), esclient.AppendFromOptions{BatchEvents: 5, Grace: time.Minute})
+		done := appending(ctx, s.client(nil), source(0, math.MaxInt, nil), esclient.AppendFromOptions{
+			BatchEvents: 5, Grace: time.Minute,
+		})
 		first := s.accept()
 		q := s.next(esproto.CmdWriteEvents)
 		n := len(q.append().Events)
 		cancel()
-		q.written(esproto.WriteEventsCompletedView{FirstEventNumber: int64(first), LastEventNumber: int64(first + n - 1)})
+		q.written(esproto.WriteEventsCompletedView{
+			FirstEventNumber: int64(first), LastEventNumber: int64(first + n - 1),
+		})
 		o := <-done
 		assert.ErrorIs(t, o.err, context.Canceled)
 		assert.NotErrorIs(t, o.err, esclient.ErrOutcomeUnknown)

@@ -19,7 +19,10 @@ func TestAppendAndReadBack(t *testing.T) {
 	id := uuid.New()
 	before := time.Now().Add(-time.Minute)
 	res, err := c.Append(ctx, stream, esclient.NoStream,
-		esclient.EventData{ID: id, Type: "placed", ContentType: esclient.ContentTypeJSON, Data: []byte(`{"total":3}`), Metadata: []byte(`{"by":"me"}`)},
+		esclient.EventData{
+			ID: id, Type: "placed", ContentType: esclient.ContentTypeJSON, Data: []byte(`{"total":3}`),
+			Metadata: []byte(`{"by":"me"}`),
+		},
 		esclient.EventData{Type: "empty"},
 		esclient.EventData{Type: "binary", Data: []byte{0, 1, 255}})
 	require.NoError(t, err)
@@ -65,7 +68,8 @@ func TestExpectedVersions(t *testing.T) {
 		var wrong *esclient.WrongExpectedVersionError
 		require.ErrorAs(t, err, &wrong)
 		assert.ErrorIs(t, err, esclient.ErrWrongExpectedVersion)
-		assert.Equal(t, esclient.WrongExpectedVersionError{Stream: stream, Expected: esclient.NoStream, Current: 0}, *wrong)
+		want := esclient.WrongExpectedVersionError{Stream: stream, Expected: esclient.NoStream, Current: 0}
+		assert.Equal(t, want, *wrong)
 	})
 	t.Run("stream exists", func(t *testing.T) {
 		stream := name("s")
@@ -175,16 +179,24 @@ func TestAppendRefusesWhatTheServerWouldRefuse(t *testing.T) {
 	good := esclient.EventData{Type: "t"}
 	big := esclient.EventData{Type: "t", Data: make([]byte, esclient.MaxEventSize-2)}
 	for argument, try := range map[string]func() error{
-		"stream":         func() error { _, err := c.Append(ctx, "", esclient.Any, good); return err },
-		"stream ":        func() error { _, err := c.Append(ctx, "a\nb", esclient.Any, good); return err },
-		"stream  ":       func() error { _, err := c.Append(ctx, "\xff", esclient.Any, good); return err },
-		"expected":       func() error { _, err := c.Append(ctx, "s", -3, good); return err },
-		"expected ":      func() error { _, err := c.Append(ctx, "s", -5, good); return err },
-		"events":         func() error { _, err := c.Append(ctx, "s", esclient.Any); return err },
-		"events[1].Type": func() error { _, err := c.Append(ctx, "s", esclient.Any, good, esclient.EventData{}); return err },
-		"events[0].Type": func() error { _, err := c.Append(ctx, "s", esclient.Any, esclient.EventData{Type: "\xff"}); return err },
+		"stream":    func() error { _, err := c.Append(ctx, "", esclient.Any, good); return err },
+		"stream ":   func() error { _, err := c.Append(ctx, "a\nb", esclient.Any, good); return err },
+		"stream  ":  func() error { _, err := c.Append(ctx, "\xff", esclient.Any, good); return err },
+		"expected":  func() error { _, err := c.Append(ctx, "s", -3, good); return err },
+		"expected ": func() error { _, err := c.Append(ctx, "s", -5, good); return err },
+		"events":    func() error { _, err := c.Append(ctx, "s", esclient.Any); return err },
+		"events[1].Type": func() error {
+			_, err := c.Append(ctx, "s", esclient.Any, good, esclient.EventData{})
+			return err
+		},
+		"events[0].Type": func() error {
+			_, err := c.Append(ctx, "s", esclient.Any, esclient.EventData{Type: "\xff"})
+			return err
+		},
 		"events[0]": func() error {
-			_, err := c.Append(ctx, "s", esclient.Any, esclient.EventData{Type: "t", Data: make([]byte, esclient.MaxEventSize)})
+			_, err := c.Append(ctx, "s", esclient.Any, esclient.EventData{
+				Type: "t", Data: make([]byte, esclient.MaxEventSize),
+			})
 			assert.ErrorIs(t, err, esclient.ErrTooLarge)
 			return err
 		},

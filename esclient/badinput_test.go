@@ -90,8 +90,8 @@ func TestPeersThatAreNoEventStoreAreSaidToBeNone(t *testing.T) {
 	}
 }
 
-// TestAPeerThatClosesAtOnce may be a server that is just being started behind a proxy, so the client goes on trying; the
-// error of the context says what it met.
+// TestAPeerThatClosesAtOnce may be a server that is just being started behind a proxy, so the client goes on trying;
+// the error of the context says what it met.
 func TestAPeerThatClosesAtOnce(t *testing.T) {
 	addr := peer(t, func(net.Conn) {})
 	c, err := esclient.New(esclient.Config{Address: addr, ReconnectDelay: time.Millisecond})
@@ -196,10 +196,13 @@ func TestBadNamesNameTheArgument(t *testing.T) {
 			_, err := c.SubscribeVolatile(ctx, s, esclient.VolatileOptions{})
 			return err
 		},
-		"catch-up": func(s string) error { _, err := c.SubscribeCatchUp(ctx, s, esclient.CatchUpOptions{}); return err },
-		"create":   func(s string) error { return c.CreatePersistent(ctx, s, "g", settings) },
-		"update":   func(s string) error { return c.UpdatePersistent(ctx, s, "g", settings) },
-		"delete":   func(s string) error { return c.DeletePersistent(ctx, s, "g") },
+		"catch-up": func(s string) error {
+			_, err := c.SubscribeCatchUp(ctx, s, esclient.CatchUpOptions{})
+			return err
+		},
+		"create": func(s string) error { return c.CreatePersistent(ctx, s, "g", settings) },
+		"update": func(s string) error { return c.UpdatePersistent(ctx, s, "g", settings) },
+		"delete": func(s string) error { return c.DeletePersistent(ctx, s, "g") },
 		"connect": func(s string) error {
 			_, err := c.ConnectPersistent(ctx, s, "g", esclient.PersistentOptions{})
 			return err
@@ -236,12 +239,21 @@ func TestCredentialsThatCannotBeSentAreRefusedBefore(t *testing.T) {
 	} {
 		ctx := esclient.WithCredentials(testContext(t), creds)
 		for call, try := range map[string]func() error{
-			"ping":       func() error { _, err := c.Ping(ctx); return err },
-			"append":     func() error { _, err := c.Append(ctx, "s", esclient.Any, numbered(0, 0)...); return err },
-			"create":     func() error { return c.CreatePersistent(ctx, "s", "g", fromStart()) },
-			"connect":    func() error { _, err := c.ConnectPersistent(ctx, "s", "g", esclient.PersistentOptions{}); return err },
-			"subscribe":  func() error { _, err := c.SubscribeVolatile(ctx, "s", esclient.VolatileOptions{}); return err },
-			"catch up":   func() error { _, err := c.SubscribeCatchUp(ctx, "s", esclient.CatchUpOptions{}); return err },
+			"ping":   func() error { _, err := c.Ping(ctx); return err },
+			"append": func() error { _, err := c.Append(ctx, "s", esclient.Any, numbered(0, 0)...); return err },
+			"create": func() error { return c.CreatePersistent(ctx, "s", "g", fromStart()) },
+			"connect": func() error {
+				_, err := c.ConnectPersistent(ctx, "s", "g", esclient.PersistentOptions{})
+				return err
+			},
+			"subscribe": func() error {
+				_, err := c.SubscribeVolatile(ctx, "s", esclient.VolatileOptions{})
+				return err
+			},
+			"catch up": func() error {
+				_, err := c.SubscribeCatchUp(ctx, "s", esclient.CatchUpOptions{})
+				return err
+			},
 			"management": func() error { _, err := m.Users(ctx); return err },
 		} {
 			err := try()

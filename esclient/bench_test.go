@@ -27,7 +27,9 @@ type benchPeer struct {
 	answer func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte
 }
 
-func newBenchClient(b testing.TB, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte) *esclient.Client {
+func newBenchClient(
+	b testing.TB, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte,
+) *esclient.Client {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
@@ -106,7 +108,8 @@ func BenchmarkAppend(b *testing.B) {
 			for g := range inFlight {
 				wg.Go(func() {
 					for i := g; i < b.N; i += inFlight {
-						if _, err := c.Append(ctx, "orders", esclient.Any, esclient.EventData{Type: "benchmarked", Data: data}); err != nil {
+						event := esclient.EventData{Type: "benchmarked", Data: data}
+						if _, err := c.Append(ctx, "orders", esclient.Any, event); err != nil {
 							b.Error(err)
 							return
 						}
@@ -137,7 +140,9 @@ func pushed(id esproto.CorrelationID) (frames [][]byte) {
 
 // groupSubscriber is that of a peer that pushes an event for each that was acked.
 func groupSubscriber(tb testing.TB, inFlight int) *esclient.PersistentSubscription {
-	confirmation, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{SubscriptionId: proto.String("orders::g")})
+	confirmation, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{
+		SubscriptionId: proto.String("orders::g"),
+	})
 	require.NoError(tb, err)
 	var (
 		frames [][]byte
@@ -155,7 +160,8 @@ func groupSubscriber(tb testing.TB, inFlight int) *esclient.PersistentSubscripti
 		switch cmd {
 		case esproto.CmdConnectToPersistentSubscription:
 			frames = pushed(id)
-			return push(esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, confirmation), inFlight)
+			return push(esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, confirmation),
+				inFlight)
 		case esproto.CmdPersistentSubscriptionAckEvents:
 			_, ids, _ = esproto.DecodeAck(payload, ids[:0])
 			return push(out, len(ids))
@@ -186,8 +192,8 @@ func BenchmarkPersistent(b *testing.B) {
 	}
 }
 
-// volatileSubscriber returns what takes the next event from a peer that pushes as many as the client has taken, which it
-// says by a ping.
+// volatileSubscriber returns what takes the next event from a peer that pushes as many as the client has taken, which
+// it says by a ping.
 func volatileSubscriber(tb testing.TB) (next func() error) {
 	const ahead = 1000
 	confirmation, err := proto.Marshal(&esproto.SubscriptionConfirmation{
@@ -256,7 +262,8 @@ func newReadClient(b testing.TB) *esclient.Client {
 	event := esproto.GUID{1}
 	for n := range benchPages * benchPageSize {
 		record := esproto.RecordView{
-			StreamID: "orders", EventNumber: int64(n), EventID: event[:], EventType: "benchmarked", Data: make([]byte, 256),
+			StreamID: "orders", EventNumber: int64(n), EventID: event[:], EventType: "benchmarked",
+			Data: make([]byte, 256),
 		}
 		page := &pages[n/benchPageSize]
 		*page = esproto.AppendIndexedEvent(*page, 1, record.Append(nil, esproto.Explicit), nil)

@@ -18,8 +18,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// TestCapabilities holds docs/capabilities.md against the code: the tests that it names exist, and some example calls each
-// method of the client.
+// TestCapabilities holds docs/capabilities.md against the code: the tests that it names exist, and some example calls
+// each method of the client.
 func TestCapabilities(t *testing.T) {
 	page, err := os.ReadFile("../docs/capabilities.md")
 	require.NoError(t, err)
@@ -46,7 +46,8 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
-// testFunctions returns the names of all functions in test files of the module, and of what examples of this package call.
+// testFunctions returns the names of all functions in test files of the module, and of what examples of this package
+// call.
 func testFunctions(t *testing.T) (functions, shown map[string]bool) {
 	t.Helper()
 	functions, shown = make(map[string]bool), make(map[string]bool)

@@ -87,8 +87,8 @@ func openClient(t testing.TB, url string, change func(*esclient.Config)) (*escli
 	return c, r
 }
 
-// appendNew appends an event to a new stream and returns its name. With that version the append is repeated wherever that
-// is needed.
+// appendNew appends an event to a new stream and returns its name. With that version the append is repeated wherever
+// that is needed.
 func appendNew(t testing.TB, c *esclient.Client) string {
 	t.Helper()
 	stream := name("s")
@@ -302,7 +302,8 @@ func TestVanishedSeeds(t *testing.T) {
 	require.NoError(t, err)
 	nobody := l.Addr().String()
 	require.NoError(t, l.Close())
-	client, route := openClient(t, "GossipSeeds="+nobody+","+c.Node(0).HTTPAddr()+"; DefaultUserCredentials=admin:changeit", nil)
+	seeds := "GossipSeeds=" + nobody + "," + c.Node(0).HTTPAddr() + "; DefaultUserCredentials=admin:changeit"
+	client, route := openClient(t, seeds, nil)
 	appendNew(t, client)
 	require.NoError(t, c.Kill(0)) // the last seed: the client has learned of the others
 	appendNew(t, client)

@@ -82,8 +82,8 @@ type Config struct {
 	MaxReconnects int
 
 	// MaxFrameSize is the largest frame that is received, in bytes; 64 MiB, the server's limit, by default. Reads keep
-	// to an eighth of it, as far as can be told from the events before. A larger frame costs the connection, after which
-	// the read asks for less; a single event that is too large cannot be read.
+	// to an eighth of it, as far as can be told from the events before. A larger frame costs the connection, after
+	// which the read asks for less; a single event that is too large cannot be read.
 	MaxFrameSize int
 	// MaxPendingBytes is how much may wait to be written to the connection before calls wait, too;
 	// DefaultMaxPendingBytes.
@@ -183,7 +183,8 @@ func (c *Config) Validate() error {
 	}
 	if _, i := sortHooks(c.Hooks); i >= 0 {
 		return &ConfigError{
-			Setting: fmt.Sprintf("Hooks[%d]", i), Reason: fmt.Sprintf("%T implements none of the hook interfaces", c.Hooks[i]),
+			Setting: fmt.Sprintf("Hooks[%d]", i),
+			Reason:  fmt.Sprintf("%T implements none of the hook interfaces", c.Hooks[i]),
 		}
 	}
 	return nil
@@ -228,7 +229,9 @@ func (c *Config) validateTarget() error {
 		return nil
 	}
 	if c.Address == "" {
-		return &ConfigError{Setting: "Address", Reason: "is missing: give a host and a port, or Gossip, or a Discoverer"}
+		return &ConfigError{
+			Setting: "Address", Reason: "is missing: give a host and a port, or Gossip, or a Discoverer",
+		}
 	}
 	if _, err := discovery.ParseEndpoint(c.Address); err != nil {
 		return &ConfigError{Setting: "Address", Value: withoutUser(c.Address), Reason: "is not host:port", Err: err}

@@ -45,8 +45,8 @@ import (
 //	TLSCAFile                       certificates, PEM, of the authorities to trust instead of the system's
 //	HTTPEndpoint                    host:port, or https://host:port, of the HTTP interface, for Client.Management
 //
-// All that names a cluster is asked for its nodes: the host behind discover://, ClusterDNS and GossipSeeds. A host behind
-// tcp:// or tls:// is not, and is not connected to where one of these is given: it need not be one of the nodes.
+// All that names a cluster is asked for its nodes: the host behind discover://, ClusterDNS and GossipSeeds. A host
+// behind tcp:// or tls:// is not, and is not connected to where one of these is given: it need not be one of the nodes.
 //
 // Settings of the reference client that mean nothing here are checked and ignored: VerboseLogging, MaxQueueSize,
 // MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod, QueueTimeout,
@@ -170,10 +170,13 @@ func (p *connStringParser) connectTo(setting, s string) (query string, err error
 		p.useTLS = true
 	case "esdb", "esdb+discover", "kurrentdb", "kurrent":
 		return "", &ConfigError{
-			Setting: setting, Value: u.Scheme + "://", Reason: "is the scheme of the gRPC protocol; for TCP use tcp, tls or discover",
+			Setting: setting, Value: u.Scheme + "://",
+			Reason: "is the scheme of the gRPC protocol; for TCP use tcp, tls or discover",
 		}
 	default:
-		return "", &ConfigError{Setting: setting, Value: u.Scheme + "://", Reason: "is an unknown scheme; use tcp, tls or discover"}
+		return "", &ConfigError{
+			Setting: setting, Value: u.Scheme + "://", Reason: "is an unknown scheme; use tcp, tls or discover",
+		}
 	}
 	if u.Hostname() == "" {
 		return "", &ConfigError{Setting: setting, Reason: "the host is missing"}
@@ -307,7 +310,9 @@ func (p *connStringParser) setGossip(name, value string) error {
 	}
 	var err error
 	if p.prefer, err = discovery.ParsePreference(value); err != nil {
-		return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is none of leader, follower, readonlyreplica and random"}
+		return &ConfigError{
+			Setting: name, Value: withoutUser(value), Reason: "is none of leader, follower, readonlyreplica and random",
+		}
 	}
 	return nil
 }
@@ -393,7 +398,9 @@ func parseDuration(name, value string, d *time.Duration) error {
 		*d = v
 		return nil
 	}
-	return &ConfigError{Setting: name, Value: withoutUser(value), Reason: "is not a number of milliseconds or a duration such as 2s"}
+	return &ConfigError{
+		Setting: name, Value: withoutUser(value), Reason: "is not a number of milliseconds or a duration such as 2s",
+	}
 }
 
 func parsePort(name, value string, n *int) error {
@@ -406,7 +413,9 @@ func parsePort(name, value string, n *int) error {
 func parseInt(name, value string, least int, n *int) error {
 	v, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || int(v) < least {
-		return &ConfigError{Setting: name, Value: withoutUser(value), Reason: fmt.Sprintf("is not a whole number from %d on", least)}
+		return &ConfigError{
+			Setting: name, Value: withoutUser(value), Reason: fmt.Sprintf("is not a whole number from %d on", least),
+		}
 	}
 	*n = int(v)
 	return nil
@@ -470,7 +479,9 @@ func (p *connStringParser) target() error {
 	seeds := p.clusterSeeds()
 	if len(seeds) == 0 {
 		if p.gossipSet != "" {
-			return &ConfigError{Setting: p.gossipSet, Reason: "means nothing for a single node: use discover:// or GossipSeeds"}
+			return &ConfigError{
+				Setting: p.gossipSet, Reason: "means nothing for a single node: use discover:// or GossipSeeds",
+			}
 		}
 		p.cfg.Address = p.endpoint.WithDefaultPort(DefaultPort).String()
 		return nil

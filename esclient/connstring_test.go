@@ -24,10 +24,11 @@ import (
 
 func TestConnectionStringsInBothForms(t *testing.T) {
 	for _, s := range []string{
-		"tcp://jane:s3cr%3Bet@es.example:1114?heartbeatInterval=200&HeartBeatTimeout=500ms&operationTimeout=3s&maxRetries=4" +
-			"&reconnectionDelay=10&maxReconnections=7&requireMaster=false&connectionName=mine",
-		"ConnectTo=tcp://jane:s3cr%3Bet@es.example:1114; Heart Beat Interval=200; HeartbeatTimeout=500; OPERATIONTIMEOUT=3000;" +
-			"MaxRetries=4; ReconnectionDelay=10; MaxReconnections=7; PerformOnMasterOnly=False; ConnectionName=mine; VerboseLogging=true;",
+		"tcp://jane:s3cr%3Bet@es.example:1114?heartbeatInterval=200&HeartBeatTimeout=500ms&operationTimeout=3s" +
+			"&maxRetries=4&reconnectionDelay=10&maxReconnections=7&requireMaster=false&connectionName=mine",
+		"ConnectTo=tcp://jane:s3cr%3Bet@es.example:1114; Heart Beat Interval=200; HeartbeatTimeout=500; " +
+			"OPERATIONTIMEOUT=3000;MaxRetries=4; ReconnectionDelay=10; MaxReconnections=7; " +
+			"PerformOnMasterOnly=False; ConnectionName=mine; VerboseLogging=true;",
 	} {
 		cfg, err := esclient.ParseConnectionString(s)
 		require.NoError(t, err, s)
@@ -71,7 +72,8 @@ func TestConnectionStringTLS(t *testing.T) {
 		assert.False(t, cfg.TLS.InsecureSkipVerify, "verification is on by default")
 		assert.Equal(t, uint16(tls.VersionTLS12), cfg.TLS.MinVersion)
 	}
-	cfg, err := esclient.ParseConnectionString("ConnectTo=tcp://host; UseSslConnection=true; TargetHost=node1; ValidateServer=false")
+	cfg, err := esclient.ParseConnectionString(
+		"ConnectTo=tcp://host; UseSslConnection=true; TargetHost=node1; ValidateServer=false")
 	require.NoError(t, err)
 	assert.True(t, cfg.TLS.InsecureSkipVerify)
 	assert.Equal(t, "node1", cfg.TLS.ServerName)
@@ -79,22 +81,22 @@ func TestConnectionStringTLS(t *testing.T) {
 
 func TestConnectionStringsOfClusters(t *testing.T) {
 	for s, printed := range map[string]string{
-		"discover://name":                                               "discover://name:2113",
-		"discover://name?gossipPort=30778":                              "discover://name:30778",
-		"discover://name:1?gossipPort=30778":                            "discover://name:1",
-		"ClusterDns=name; ExternalGossipPort=30778":                     "discover://name:30778",
-		"Cluster Dns=name; Node Preference=random":                      "discover://name:2113?nodePreference=random",
-		"GossipSeeds=a:1,b:2; CompatibilityMode=auto; QueueTimeout=100": "discover://a:1?gossipSeeds=b%3A2",
-		"GossipSeeds=https://a:1, https://b:2":                          "discover://a:1?gossipSeeds=b%3A2&gossipTLS=true",
-		"GossipSeeds=https://a:1; UseSslConnection=true":                "discover://a:1?tls=true",
-		"GossipSeeds=http://a:1; UseSslConnection=true":                 "discover://a:1?gossipTLS=false&tls=true",
-		"GossipSeeds=https://a:1; GossipOverTls=false":                  "discover://a:1",
-		"ConnectTo=discover://u:p@name; GossipTimeout=250":              "discover://u:xxxxx@name:2113?gossipTimeout=250ms",
-		"discover://name?clusterDNS=other":                              "discover://name:2113?gossipSeeds=other%3A2113",
-		"discover://a:1?gossipSeeds=b:2,c:3":                            "discover://a:1?gossipSeeds=b%3A2%2Cc%3A3",
-		"discover://a:1?gossipSeeds=a:1,b:2":                            "discover://a:1?gossipSeeds=b%3A2",
-		"discover://a?gossipSeeds=b:2&clusterDNS=c&gossipPort=4":        "discover://a:4?gossipSeeds=c%3A4%2Cb%3A2",
-		"tcp://a:1?gossipSeeds=b:2":                                     "discover://b:2",
+		"discover://name":                                        "discover://name:2113",
+		"discover://name?gossipPort=30778":                       "discover://name:30778",
+		"discover://name:1?gossipPort=30778&queueTimeout=100":    "discover://name:1",
+		"ClusterDns=name; ExternalGossipPort=30778":              "discover://name:30778",
+		"Cluster Dns=name; Node Preference=random":               "discover://name:2113?nodePreference=random",
+		"GossipSeeds=a:1,b:2; CompatibilityMode=auto":            "discover://a:1?gossipSeeds=b%3A2",
+		"GossipSeeds=https://a:1, https://b:2":                   "discover://a:1?gossipSeeds=b%3A2&gossipTLS=true",
+		"GossipSeeds=https://a:1; UseSslConnection=true":         "discover://a:1?tls=true",
+		"GossipSeeds=http://a:1; UseSslConnection=true":          "discover://a:1?gossipTLS=false&tls=true",
+		"GossipSeeds=https://a:1; GossipOverTls=false":           "discover://a:1",
+		"ConnectTo=discover://u:p@n; GossipTimeout=250":          "discover://u:xxxxx@n:2113?gossipTimeout=250ms",
+		"discover://name?clusterDNS=other":                       "discover://name:2113?gossipSeeds=other%3A2113",
+		"discover://a:1?gossipSeeds=b:2,c:3":                     "discover://a:1?gossipSeeds=b%3A2%2Cc%3A3",
+		"discover://a:1?gossipSeeds=a:1,b:2":                     "discover://a:1?gossipSeeds=b%3A2",
+		"discover://a?gossipSeeds=b:2&clusterDNS=c&gossipPort=4": "discover://a:4?gossipSeeds=c%3A4%2Cb%3A2",
+		"tcp://a:1?gossipSeeds=b:2":                              "discover://b:2",
 	} {
 		cfg, err := esclient.ParseConnectionString(s)
 		require.NoError(t, err, s)
@@ -118,7 +120,9 @@ func TestAnyConfigIsReadBack(t *testing.T) {
 		if r.IntN(2) == 0 {
 			cfg.Gossip = &discovery.GossipConfig{Preference: discovery.Preference(r.IntN(4))}
 			for n := range 1 + r.IntN(3) {
-				cfg.Gossip.Seeds = append(cfg.Gossip.Seeds, discovery.Endpoint{Host: fmt.Sprintf("node%d", n), Port: 1 + r.IntN(65535)})
+				cfg.Gossip.Seeds = append(cfg.Gossip.Seeds, discovery.Endpoint{
+					Host: fmt.Sprintf("node%d", n), Port: 1 + r.IntN(65535),
+				})
 			}
 			some(func() { cfg.Gossip.Timeout = time.Duration(r.Int64N(1e12)) })
 			some(func() { cfg.Gossip.TLS = &tls.Config{MinVersion: tls.VersionTLS12} })
@@ -139,7 +143,8 @@ func TestAnyConfigIsReadBack(t *testing.T) {
 		some(func() { cfg.ConnectionName = text() })
 		some(func() { cfg.HTTPEndpoint = []string{"h:1", "https://h", "http://[::1]:2"}[r.IntN(3)] })
 		for _, d := range []*time.Duration{
-			&cfg.HeartbeatInterval, &cfg.HeartbeatTimeout, &cfg.OperationTimeout, &cfg.ConnectTimeout, &cfg.ReconnectDelay,
+			&cfg.HeartbeatInterval, &cfg.HeartbeatTimeout, &cfg.OperationTimeout, &cfg.ConnectTimeout,
+			&cfg.ReconnectDelay,
 		} {
 			some(func() { *d = time.Duration(r.Int64N(1e12)) })
 		}
@@ -313,7 +318,8 @@ func TestEverySettingInBothForms(t *testing.T) {
 }
 
 func TestAConfigCanBeChangedAndPrintedBack(t *testing.T) {
-	cfg, err := esclient.ParseConnectionString("ConnectTo=discover://jane:hunter2@cluster.example; NodePreference=Follower; tls=true")
+	cfg, err := esclient.ParseConnectionString(
+		"ConnectTo=discover://jane:hunter2@cluster.example; NodePreference=Follower; tls=true")
 	require.NoError(t, err)
 	assert.Equal(t, "discover://jane:xxxxx@cluster.example:2113?nodePreference=follower&tls=true", cfg.String())
 	cfg.Gossip.TLS = nil
@@ -337,8 +343,8 @@ func TestNothingPrintsThePassword(t *testing.T) {
 	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "config", cfg, "pointer", &cfg)
 	for how, text := range map[string]string{
 		"String": cfg.String(), "%v": fmt.Sprintf("%v %v", cfg, &cfg), "%+v": fmt.Sprintf("%+v %+v", cfg, &cfg),
-		"%#v": fmt.Sprintf("%#v %#v", cfg, &cfg), "%s": fmt.Sprintf("%s %s", cfg, &cfg), "JSON": string(inJSON), "slog": logged.String(),
-		"nested": fmt.Sprintf("%+v", struct{ Config esclient.Config }{cfg}),
+		"%#v": fmt.Sprintf("%#v %#v", cfg, &cfg), "%s": fmt.Sprintf("%s %s", cfg, &cfg), "JSON": string(inJSON),
+		"slog": logged.String(), "nested": fmt.Sprintf("%+v", struct{ Config esclient.Config }{cfg}),
 	} {
 		assert.NotContains(t, text, "hunter2", how)
 		assert.Contains(t, text, "jane", how)
@@ -352,7 +358,8 @@ func FuzzParseConnectionString(f *testing.F) {
 		"tcp://admin:changeit@localhost:1113?heartbeatTimeout=500&tls=true", "discover://cluster.example:2113",
 		"ConnectTo=tcp://u:p@h:1; HeartBeatTimeout=500; GossipSeeds=a:1,b:2", "tcp://[::1]:1113", "a=b;;c", "://", "=",
 		"host:1113?gossipSeeds=x@y", "host/x@y?z=@", "h;y=@", "tls://h?tlsVerify=false&tlsServerName=x",
-		"tcp://[fe80::1%25eth0]:1?nodePreference=random", "discover://a%41", "tcp://h?maxRetries=-1&maxReconnections=-1", "tcp://h?httpEndpoint=https://x:1",
+		"tcp://[fe80::1%25eth0]:1?nodePreference=random", "discover://a%41",
+		"tcp://h?maxRetries=-1&maxReconnections=-1", "tcp://h?httpEndpoint=https://x:1",
 	} {
 		f.Add(s)
 	}
@@ -361,7 +368,8 @@ func FuzzParseConnectionString(f *testing.F) {
 			return // would read a file
 		}
 		for _, s := range []string{
-			s, "tcp://jane:hunter2@" + s, "ConnectTo=tcp://jane:hunter2@" + s, "DefaultUserCredentials=jane:hunter2;" + s,
+			s, "tcp://jane:hunter2@" + s, "ConnectTo=tcp://jane:hunter2@" + s,
+			"DefaultUserCredentials=jane:hunter2;" + s,
 		} {
 			cfg, err := esclient.ParseConnectionString(s)
 			if err != nil {

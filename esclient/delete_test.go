@@ -127,8 +127,14 @@ func TestDeletesOfOtherVersionsOfTheServer(t *testing.T) {
 func TestDeletesRefuseNonsense(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	for what, del := range map[string]func(string, esclient.ExpectedVersion) error{
-		"delete":    func(s string, v esclient.ExpectedVersion) error { _, err := c.DeleteStream(ctx, s, v); return err },
-		"tombstone": func(s string, v esclient.ExpectedVersion) error { _, err := c.TombstoneStream(ctx, s, v); return err },
+		"delete": func(s string, v esclient.ExpectedVersion) error {
+			_, err := c.DeleteStream(ctx, s, v)
+			return err
+		},
+		"tombstone": func(s string, v esclient.ExpectedVersion) error {
+			_, err := c.TombstoneStream(ctx, s, v)
+			return err
+		},
 	} {
 		for _, bad := range []string{"", "a\nb", "$$orders", esclient.AllStream} {
 			var e *esclient.ArgumentError

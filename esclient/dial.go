@@ -44,7 +44,9 @@ func newDialer(cfg *Config) (*dialer, error) {
 		d.discover, err = discovery.NewStatic(discovery.StaticConfig{Endpoints: []discovery.Endpoint{endpoint}})
 	}
 	if err != nil {
-		return nil, &ConfigError{Setting: "Address", Value: withoutUser(cfg.Address), Reason: "cannot be connected to", Err: err}
+		return nil, &ConfigError{
+			Setting: "Address", Value: withoutUser(cfg.Address), Reason: "cannot be connected to", Err: err,
+		}
 	}
 	return d, nil
 }
@@ -93,8 +95,8 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		if record := (tls.RecordHeaderError{}); errors.As(err, &record) {
-			err = fmt.Errorf("%w: it does not speak TLS: is Config.TLS, or tls in the connection string, meant to be set? %w",
-				ErrNotEventStore, err)
+			const hint = "it does not speak TLS: is Config.TLS, or tls in the connection string, meant to be set?"
+			err = fmt.Errorf("%w: %s %w", ErrNotEventStore, hint, err)
 		}
 		return nil, address, err
 	}

@@ -53,7 +53,8 @@ func TestDiscoverSettings(t *testing.T) {
 		require.ErrorAs(t, err, &e, s)
 		assert.Equal(t, setting, e.Setting, s)
 	}
-	cfg, err := esclient.ParseConnectionString("discover://cluster.example?nodePreference=follower&requireLeader=false&tls=true&gossipTLS=false")
+	cfg, err := esclient.ParseConnectionString(
+		"discover://cluster.example?nodePreference=follower&requireLeader=false&tls=true&gossipTLS=false")
 	require.NoError(t, err)
 	assert.NotNil(t, cfg.Gossip)
 	assert.Nil(t, cfg.Gossip.TLS)

@@ -17,22 +17,22 @@
 // be, in order and nothing twice. What is too large for one append goes into a Transaction. DeleteStream and
 // TombstoneStream delete a stream for now or for ever, and its StreamMetadata limits what it keeps and who may do what.
 //
-// An exact expected version, or NoStream, does more than to keep writers from overwriting each other: with it the server
-// recognises events that it has for as long as it has them, so that a lost reply is always made good.
+// An exact expected version, or NoStream, does more than to keep writers from overwriting each other: with it the
+// server recognises events that it has for as long as it has them, so that a lost reply is always made good.
 //
 // # Reading
 //
 // ReadEvent reads one event of a stream. ReadStream and ReadAll, which reads the log of all streams, are iterators in
-// either direction, with the next page on its way while one is consumed; ReadStreamPage and ReadAllPage read one page and
-// tell where the next begins. A Filter has servers from 20.6 on pick the events of all streams. How a call is made is said
-// by its context: WithCredentials, WithRequireLeader.
+// either direction, with the next page on its way while one is consumed; ReadStreamPage and ReadAllPage read one page
+// and tell where the next begins. A Filter has servers from 20.6 on pick the events of all streams. How a call is made
+// is said by its context: WithCredentials, WithRequireLeader.
 //
 // # Subscriptions
 //
-// SubscribeVolatile delivers what is written from now on, SubscribeCatchUp also what was there before, from wherever the
-// caller's checkpoint says. ConnectPersistent consumes from a group whose progress the server keeps: events are acked,
-// or delivered again. All three are pulled from with Next or All, so that a slow consumer delays nobody else: what the
-// server pushes meanwhile waits in a bounded buffer.
+// SubscribeVolatile delivers what is written from now on, SubscribeCatchUp also what was there before, from wherever
+// the caller's checkpoint says. ConnectPersistent consumes from a group whose progress the server keeps: events are
+// acked, or delivered again. All three are pulled from with Next or All, so that a slow consumer delays nobody else:
+// what the server pushes meanwhile waits in a bounded buffer.
 //
 // # Groups and users
 //
@@ -47,7 +47,7 @@
 //
 // # Errors
 //
-// Errors say what was asked and wrap their cause. The conditions to decide by are variables for errors.Is, and types for
-// errors.As where there is more to know: WrongExpectedVersionError, OutcomeUnknownError, ConfigError, ArgumentError,
-// SubscriptionDroppedError, HTTPError. SafeToRetry and Timeout sort them.
+// Errors say what was asked and wrap their cause. The conditions to decide by are variables for errors.Is, and types
+// for errors.As where there is more to know: WrongExpectedVersionError, OutcomeUnknownError, ConfigError,
+// ArgumentError, SubscriptionDroppedError, HTTPError. SafeToRetry and Timeout sort them.
 package esclient

@@ -259,7 +259,8 @@ func serverError(result fmt.Stringer, text string) error {
 // with hope: the connection was lost before it was sent, or the server was not ready. It is false where somebody must
 // do something first: for refused credentials, or a peer that is no EventStore.
 func SafeToRetry(err error) bool {
-	if err == nil || errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrClosed) || errors.Is(err, ErrNotEventStore) {
+	if err == nil || errors.Is(err, ErrOutcomeUnknown) ||
+		errors.Is(err, ErrClosed) || errors.Is(err, ErrNotEventStore) {
 		return false
 	}
 	if e := (*HTTPError)(nil); errors.As(err, &e) {

@@ -171,7 +171,8 @@ func ExampleManagement_UpdateUser() {
 	if err := users.CreateUser(ctx, esclient.User{Login: "jane"}, "secret"); err != nil {
 		log.Fatal(err)
 	}
-	if err := users.UpdateUser(ctx, esclient.User{Login: "jane", FullName: "Jane Doe", Groups: []string{"$ops"}}); err != nil {
+	change := esclient.User{Login: "jane", FullName: "Jane Doe", Groups: []string{"$ops"}}
+	if err := users.UpdateUser(ctx, change); err != nil {
 		log.Fatal(err)
 	}
 	jane, err := users.User(ctx, "jane")

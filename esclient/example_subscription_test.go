@@ -13,7 +13,8 @@ import (
 // write appends an event of each type to a stream.
 func write(c *esclient.Client, stream string, types ...string) {
 	for _, eventType := range types {
-		if _, err := c.Append(context.Background(), stream, esclient.Any, esclient.EventData{Type: eventType}); err != nil {
+		event := esclient.EventData{Type: eventType}
+		if _, err := c.Append(context.Background(), stream, esclient.Any, event); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -57,7 +58,9 @@ func ExampleClient_SubscribeCatchUp() {
 	ctx := context.Background()
 
 	checkpoint := int64(0) // as it was stored the last time
-	subscription, err := client.SubscribeCatchUp(ctx, "order-1", esclient.CatchUpOptions{Start: esclient.AfterNumber(checkpoint)})
+	subscription, err := client.SubscribeCatchUp(ctx, "order-1", esclient.CatchUpOptions{
+		Start: esclient.AfterNumber(checkpoint),
+	})
 	if err != nil {
 		log.Fatal(err)
 	}

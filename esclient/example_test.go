@@ -10,8 +10,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// A client is made once and shared by the whole program. Calls may be made at once; Connect is for those who want to know
-// first.
+// A client is made once and shared by the whole program. Calls may be made at once; Connect is for those who want to
+// know first.
 func Example() {
 	srv, err := estest.Start() // a real one: tcp://admin:changeit@localhost:1113
 	if err != nil {

@@ -63,7 +63,9 @@ func TestHooksAreToldOfOperations(t *testing.T) {
 	require.NoError(t, c.CreatePersistent(ctx, stream, "g", fromStart()))
 
 	require.Len(t, log.ended, 4)
-	for i, command := range []string{"WriteEvents", "WriteEvents", "ReadStreamEventsForward", "CreatePersistentSubscription"} {
+	for i, command := range []string{
+		"WriteEvents", "WriteEvents", "ReadStreamEventsForward", "CreatePersistentSubscription",
+	} {
 		assert.Equal(t, command, log.started[i].Command)
 		assert.Equal(t, stream, log.started[i].Stream)
 		assert.Zero(t, log.started[i].Sent)
@@ -132,10 +134,12 @@ func TestNoLogShowsThePassword(t *testing.T) {
 	)
 	s := newScript(t)
 	c := s.client(func(cfg *esclient.Config) {
-		cfg.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &out}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		cfg.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &out},
+			&slog.HandlerOptions{Level: slog.LevelDebug}))
 		cfg.Credentials = &esclient.Credentials{Login: "jane", Password: "hunter2"}
 	})
-	done := appendTwo(esclient.WithCredentials(testContext(t), esclient.Credentials{Login: "joe", Password: "hunter3"}), c, 2)
+	joe := esclient.Credentials{Login: "joe", Password: "hunter3"}
+	done := appendTwo(esclient.WithCredentials(testContext(t), joe), c, 2)
 	s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 0})
 	s.next(esproto.CmdWriteEvents).written(success)
 	require.NoError(t, (<-done).err)
@@ -148,7 +152,8 @@ func TestNoLogShowsThePassword(t *testing.T) {
 	defer mu.Unlock()
 	assert.Contains(t, out.String(), "trying again")
 	assert.Contains(t, out.String(), "stream=orders")
-	assert.Regexp(t, `level=INFO msg="subscription dropped" stream=orders .* group=g error=.*access denied`, out.String())
+	dropped := `level=INFO msg="subscription dropped" stream=orders .* group=g error=.*access denied`
+	assert.Regexp(t, dropped, out.String())
 	assert.Regexp(t, `level=WARN msg="subscription ended" stream=orders .* group=g`, out.String())
 	assert.NotContains(t, out.String(), "hunter")
 }
@@ -171,9 +176,11 @@ func (connectionOnly) OnConnected(esclient.ConnectionInfo) {}
 
 func TestOperationsThatNobodyWatchesAllocateNothing(t *testing.T) {
 	for what, change := range map[string]func(*esclient.Config){
-		"no hooks":                  func(*esclient.Config) {},
-		"hooks for something else":  func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{connectionOnly{}} },
-		"a log without the details": func(cfg *esclient.Config) { cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil)) },
+		"no hooks":                 func(*esclient.Config) {},
+		"hooks for something else": func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{connectionOnly{}} },
+		"a log without the details": func(cfg *esclient.Config) {
+			cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		},
 	} {
 		c := pongClient(t, change)
 		ctx := testContext(t)
@@ -215,7 +222,11 @@ func BenchmarkPing(b *testing.B) {
 	for _, bm := range []struct {
 		name  string
 		hooks []esclient.Hook
-	}{{"without hooks", nil}, {"with hooks for something else", []esclient.Hook{connectionOnly{}}}, {"watched", []esclient.Hook{counter{}}}} {
+	}{
+		{"without hooks", nil},
+		{"with hooks for something else", []esclient.Hook{connectionOnly{}}},
+		{"watched", []esclient.Hook{counter{}}},
+	} {
 		b.Run(bm.name, func(b *testing.B) {
 			c := pongClient(b, func(cfg *esclient.Config) { cfg.Hooks = bm.hooks })
 			ctx := testContext(b)

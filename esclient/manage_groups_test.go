@@ -21,9 +21,10 @@ func TestGroupsAreDescribed(t *testing.T) {
 	c, m := manage(t)
 	ctx := testContext(t)
 	settings := esclient.PersistentSettings{
-		ResolveLinks: true, StartFrom: 1, MessageTimeout: 12345 * time.Millisecond, RecordStatistics: true, LiveBufferSize: 60,
-		ReadBatchSize: 7, BufferSize: 80, MaxRetryCount: 9, CheckpointAfter: 1500 * time.Millisecond, CheckpointMinCount: 3,
-		CheckpointMaxCount: 4, MaxSubscriberCount: 5, Strategy: esclient.DispatchToSingle,
+		ResolveLinks: true, StartFrom: 1, MessageTimeout: 12345 * time.Millisecond, RecordStatistics: true,
+		LiveBufferSize: 60, ReadBatchSize: 7, BufferSize: 80, MaxRetryCount: 9,
+		CheckpointAfter: 1500 * time.Millisecond, CheckpointMinCount: 3, CheckpointMaxCount: 4, MaxSubscriberCount: 5,
+		Strategy: esclient.DispatchToSingle,
 	}
 	stream, group := group(t, c, settings)
 	appendNumbered(t, c, stream, 0, 9)
@@ -69,7 +70,9 @@ func TestGroupsAreDescribed(t *testing.T) {
 	assert.EqualValues(t, 9, listed[0].TotalItemsProcessed)
 	all, err := m.Groups(ctx, "")
 	require.NoError(t, err)
-	assert.True(t, slices.ContainsFunc(all, func(g esclient.GroupSummary) bool { return g.Stream == stream && g.Group == group }))
+	assert.True(t, slices.ContainsFunc(all, func(g esclient.GroupSummary) bool {
+		return g.Stream == stream && g.Group == group
+	}))
 }
 
 func TestGroupsThatDoNotExist(t *testing.T) {
@@ -156,7 +159,9 @@ func TestParkedEventsWhoseTargetIsGone(t *testing.T) {
 	stream, group := group(t, c, fromStart())
 	appendNumbered(t, c, stream, 0, 0)
 	_, err := c.Append(ctx, "$persistentsubscription-"+stream+"::"+group+"-parked", esclient.Any,
-		esclient.EventData{Type: "$>", Data: []byte("99@" + stream), Metadata: []byte(`{"reason":"x","subscriptionEventNumber":99}`)},
+		esclient.EventData{
+			Type: "$>", Data: []byte("99@" + stream), Metadata: []byte(`{"reason":"x","subscriptionEventNumber":99}`),
+		},
 		esclient.EventData{Type: "other", Metadata: []byte("not the server's")})
 	require.NoError(t, err)
 	parked := readParked(t, c, stream, group)
@@ -219,7 +224,8 @@ func TestReplayUpToALimit(t *testing.T) {
 	assert.ErrorIs(t, m.ReplayParked(ctx, stream, "other", 3), esclient.ErrGroupNotFound)
 	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
 	assert.NoError(t, m.ReplayParked(ops, stream, group, 0))
-	assert.ErrorIs(t, m.ReplayParked(ops, stream, group, 1), esclient.ErrAccessDenied, "only administrators read the parked stream")
+	assert.ErrorIs(t, m.ReplayParked(ops, stream, group, 1), esclient.ErrAccessDenied,
+		"only administrators read the parked stream")
 }
 
 func TestWhatServersOfEachVersionTell(t *testing.T) {

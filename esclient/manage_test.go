@@ -68,11 +68,19 @@ func TestHTTPFailuresAreTyped(t *testing.T) {
 		is     error
 		retry  bool
 	}{
-		"not authenticated": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, 401, esclient.ErrAccessDenied, false},
-		"forbidden":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, 403, esclient.ErrAccessDenied, false},
-		"not found":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, 404, esclient.ErrNotFound, false},
-		"conflict":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(409) }, 409, esclient.ErrUserExists, false},
-		"not ready":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 503, nil, true},
+		"not authenticated": {
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, 401, esclient.ErrAccessDenied, false,
+		},
+		"forbidden": {
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, 403, esclient.ErrAccessDenied, false,
+		},
+		"not found": {
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, 404, esclient.ErrNotFound, false,
+		},
+		"conflict": {
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(409) }, 409, esclient.ErrUserExists, false,
+		},
+		"not ready": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 503, nil, true},
 		"failure": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(500)
 			io.WriteString(w, strings.Repeat("long story\xff ", 1000))
@@ -134,7 +142,9 @@ func TestManagementHasAnOperationTimeout(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer srv.Close()
-	m := managing(t, esclient.Config{Address: "127.0.0.1:1", HTTPEndpoint: srv.URL, OperationTimeout: 20 * time.Millisecond})
+	m := managing(t, esclient.Config{
+		Address: "127.0.0.1:1", HTTPEndpoint: srv.URL, OperationTimeout: 20 * time.Millisecond,
+	})
 	err := m.DisableUser(testContext(t), "jane")
 	assert.ErrorIs(t, err, esclient.ErrOperationTimeout)
 	assert.True(t, esclient.Timeout(err))
@@ -154,15 +164,19 @@ func TestManagementOfAClosedClient(t *testing.T) {
 func TestWhereTheHTTPInterfaceIs(t *testing.T) {
 	seeds := []discovery.Endpoint{{Host: "a"}, {Host: "b", Port: 2114}}
 	for url, cfg := range map[string]esclient.Config{
-		"http://es.example:2113/info":    {Address: "es.example:1113"},
-		"https://es.example:2113/info":   {Address: "es.example:1113", TLS: &tls.Config{}},
-		"http://[::1]:2113/info":         {Address: "[::1]"},
-		"http://b:2114/info":             {Gossip: &discovery.GossipConfig{Seeds: seeds}},
-		"https://b:2114/info":            {Gossip: &discovery.GossipConfig{Seeds: seeds, TLS: &tls.Config{}}},
-		"http://http.example:80/info":    {Address: "es.example", HTTPEndpoint: "http.example:80"},
-		"https://http.example:81/info":   {Address: "es.example", HTTPEndpoint: "HTTPS://http.example:81/"},
-		"http://http.example:2113/info":  {Address: "es.example", HTTPEndpoint: "http://http.example", TLS: &tls.Config{}},
-		"https://http.example:2113/info": {Gossip: &discovery.GossipConfig{Seeds: seeds}, HTTPEndpoint: "https://http.example"},
+		"http://es.example:2113/info":  {Address: "es.example:1113"},
+		"https://es.example:2113/info": {Address: "es.example:1113", TLS: &tls.Config{}},
+		"http://[::1]:2113/info":       {Address: "[::1]"},
+		"http://b:2114/info":           {Gossip: &discovery.GossipConfig{Seeds: seeds}},
+		"https://b:2114/info":          {Gossip: &discovery.GossipConfig{Seeds: seeds, TLS: &tls.Config{}}},
+		"http://http.example:80/info":  {Address: "es.example", HTTPEndpoint: "http.example:80"},
+		"https://http.example:81/info": {Address: "es.example", HTTPEndpoint: "HTTPS://http.example:81/"},
+		"http://http.example:2113/info": {
+			Address: "es.example", HTTPEndpoint: "http://http.example", TLS: &tls.Config{},
+		},
+		"https://http.example:2113/info": {
+			Gossip: &discovery.GossipConfig{Seeds: seeds}, HTTPEndpoint: "https://http.example",
+		},
 	} {
 		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Err: os.ErrNotExist}
@@ -185,7 +199,9 @@ func TestWhereTheHTTPInterfaceIs(t *testing.T) {
 }
 
 func TestManagementOfAClusterGoesToANodeThatCanBeReached(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"data":[]}`) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"data":[]}`)
+	}))
 	defer srv.Close()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -210,9 +226,11 @@ func TestManagementByHTTPS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600))
+	certificate := &pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(certificate), 0o600))
 	endpoint := srv.Listener.Addr().String()
-	fromString, err := esclient.ParseConnectionString("tcp://127.0.0.1:1?tlsCAFile=" + ca + "&httpEndpoint=https://" + endpoint)
+	fromString, err := esclient.ParseConnectionString(
+		"tcp://127.0.0.1:1?tlsCAFile=" + ca + "&httpEndpoint=https://" + endpoint)
 	require.NoError(t, err)
 	for what, cfg := range map[string]esclient.Config{
 		"the client's TLS":          {Address: "127.0.0.1:1", HTTPEndpoint: endpoint, TLS: &tls.Config{RootCAs: roots}},
@@ -234,7 +252,9 @@ func TestManagementByHTTPS(t *testing.T) {
 }
 
 func TestCredentialsAreNotSentInTheClearForARedirect(t *testing.T) {
-	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the redirect was followed")
+	}))
 	defer plain.Close()
 	srv := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusTemporaryRedirect))
 	defer srv.Close()

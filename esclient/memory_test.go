@@ -98,7 +98,8 @@ func TestALongReadHoldsAPageAtATime(t *testing.T) {
 	}
 	c := newBenchClient(t, func(_ esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
 		next += benchPageSize
-		page, err := proto.MarshalOptions{}.MarshalAppend(events[:len(events):len(events)], &esproto.ReadStreamEventsCompleted{
+		page := events[:len(events):len(events)]
+		page, err := proto.MarshalOptions{}.MarshalAppend(page, &esproto.ReadStreamEventsCompleted{
 			Result: esproto.ReadStreamEventsCompleted_Success.Enum(), NextEventNumber: &next, LastEventNumber: &total,
 			IsEndOfStream: proto.Bool(next >= total), LastCommitPosition: proto.Int64(7),
 		})

@@ -7,8 +7,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// decodeMessage reads the reply to a request without a hot codec of its own. In the protocol the command of such a reply
-// follows that of its request by one.
+// decodeMessage reads the reply to a request without a hot codec of its own. In the protocol the command of such a
+// reply follows that of its request by one.
 func decodeMessage(r engine.Request, m proto.Message, cmd esproto.Command, payload []byte) error {
 	if cmd != r.Command()+1 {
 		return &engine.UnexpectedReplyError{Request: r.Command(), Reply: cmd}

@@ -19,7 +19,9 @@ var everything = esclient.StreamMetadata{
 		Read: []string{esclient.RoleAll}, Write: []string{"anna", "bert"}, Delete: []string{},
 		MetaRead: []string{esclient.RoleOps}, MetaWrite: []string{esclient.RoleAdmins},
 	},
-	Custom: map[string]json.RawMessage{"owner": json.RawMessage(`{"team": "<orders>", "n": 1.50}`), "$tmp": json.RawMessage(`true`)},
+	Custom: map[string]json.RawMessage{
+		"owner": json.RawMessage(`{"team": "<orders>", "n": 1.50}`), "$tmp": json.RawMessage(`true`),
+	},
 }
 
 const everythingJSON = `{"$maxCount":100,"$maxAge":129600,"$tb":3,"$cacheControl":10,` +
@@ -50,20 +52,28 @@ func TestMetadataIsReadAsTheServerDoes(t *testing.T) {
 		`{"$acl":null,"$maxCount":null}`:                          {},
 		`{"$acl":{"$r":null,"$w":["a"],"$x":1}}`:                  {ACL: esclient.StreamACL{Write: []string{"a"}}},
 		`{"$maxAge":9223372036854775807}`:                         {MaxAge: 9223372036 * time.Second},
-		`{"$MaxCount":1}`:                                         {Custom: map[string]json.RawMessage{"$MaxCount": json.RawMessage(`1`)}},
+		`{"$MaxCount":1}`: {
+			Custom: map[string]json.RawMessage{"$MaxCount": json.RawMessage(`1`)},
+		},
 	} {
 		var m esclient.StreamMetadata
 		require.NoError(t, m.UnmarshalJSON([]byte(data)), data)
 		assert.Equal(t, want, m, data)
 	}
-	for _, data := range []string{``, `[]`, `1`, `{`, `{"$maxCount":"5"}`, `{"$maxAge":1.5}`, `{"$acl":[]}`, `{"$acl":{"$r":5}}`, `{"$acl":{"$r":[5]}}`} {
+	for _, data := range []string{
+		``, `[]`, `1`, `{`, `{"$maxCount":"5"}`, `{"$maxAge":1.5}`, `{"$acl":[]}`, `{"$acl":{"$r":5}}`,
+		`{"$acl":{"$r":[5]}}`,
+	} {
 		var m esclient.StreamMetadata
 		assert.Error(t, m.UnmarshalJSON([]byte(data)), data)
 	}
 }
 
 func FuzzMetadata(f *testing.F) {
-	for _, s := range []string{everythingJSON, `{}`, `null`, `[]`, `{"$acl":{"$r":["a",null]}}`, `{"$maxAge":1e3}`, `{"a":{"b":[]}}`, "{\"\\u2028<\":\"\xff\"}"} {
+	for _, s := range []string{
+		everythingJSON, `{}`, `null`, `[]`, `{"$acl":{"$r":["a",null]}}`, `{"$maxAge":1e3}`, `{"a":{"b":[]}}`,
+		"{\"\\u2028<\":\"\xff\"}",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -156,7 +166,10 @@ func TestRightsOfAStream(t *testing.T) {
 	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
 	appendNumbered(t, c, stream, 0, 0)
 	_, err := c.SetStreamMetadata(ctx, stream, esclient.Any, esclient.StreamMetadata{
-		ACL: esclient.StreamACL{Write: []string{esclient.RoleAdmins}, Delete: []string{}, MetaWrite: []string{"anna", "ops"}, MetaRead: []string{"anna"}},
+		ACL: esclient.StreamACL{
+			Write: []string{esclient.RoleAdmins}, Delete: []string{}, MetaWrite: []string{"anna", "ops"},
+			MetaRead: []string{"anna"},
+		},
 	})
 	require.NoError(t, err)
 	_, err = c.Append(ops, stream, esclient.Any, numbered(1, 1)...)
@@ -254,7 +267,9 @@ func TestSystemSettings(t *testing.T) {
 		_, err = c.SetSystemSettings(ctx, esclient.Any, bad)
 		assert.ErrorIs(t, err, esclient.ErrInvalidArgument)
 	}
-	_, err = c.Append(ctx, "$settings", esclient.Any, esclient.EventData{Type: "$settings", ContentType: esclient.ContentTypeJSON, Data: []byte("[]")})
+	_, err = c.Append(ctx, "$settings", esclient.Any, esclient.EventData{
+		Type: "$settings", ContentType: esclient.ContentTypeJSON, Data: []byte("[]"),
+	})
 	require.NoError(t, err)
 	_, _, err = c.SystemSettings(ctx)
 	assert.ErrorContains(t, err, "no JSON object")

@@ -89,7 +89,8 @@ func (a *attempts) tellRetry(ctx context.Context, r engine.Request, pause time.D
 	info.Endpoint, info.Retries, info.Delay, info.Err = a.endpoint(), a.retries, pause, reason
 	if logs {
 		c.cfg.Logger.DebugContext(ctx, "trying again",
-			"command", info.Command, "stream", info.Stream, "group", info.Group, "endpoint", info.Endpoint, "retry", info.Retries, "delay", info.Delay, "error", info.Err)
+			"command", info.Command, "stream", info.Stream, "group", info.Group, "endpoint", info.Endpoint,
+			"retry", info.Retries, "delay", info.Delay, "error", info.Err)
 	}
 	for _, h := range c.hooks.retry {
 		h.OnRetry(ctx, info)

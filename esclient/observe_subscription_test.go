@@ -104,7 +104,8 @@ func TestHooksAreToldOfPersistentSubscriptions(t *testing.T) {
 		require.NoError(t, err)
 		held = append(held, e)
 	}
-	assert.Equal(t, []string{"delivered 0 lag 3", "delivered 1 lag 2", "delivered 2 lag 1", "delivered 3 lag 0"}, log.told(t, 4))
+	assert.Equal(t, []string{"delivered 0 lag 3", "delivered 1 lag 2", "delivered 2 lag 1", "delivered 3 lag 0"},
+		log.told(t, 4))
 	require.NoError(t, p.Ack(held[:2]...))
 	require.NoError(t, p.Ack(held[0]), "which is settled already")
 	require.NoError(t, p.Nack(esclient.NackPark, "no good", held[2]))
@@ -139,7 +140,8 @@ func TestHooksAreToldOfCatchUpSubscriptions(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, words(0, 2), take(t, s.Next, 3))
 	waitUntil(t, s.Next, s.CaughtUp())
-	assert.Equal(t, []string{"delivered 0 lag 2", "delivered 1 lag 1", "delivered 2 lag 0", "subscribed", "caught up"}, log.told(t, 5))
+	assert.Equal(t, []string{"delivered 0 lag 2", "delivered 1 lag 1", "delivered 2 lag 0", "subscribed", "caught up"},
+		log.told(t, 5))
 	appendNumbered(t, c, stream, 3, 5)
 	assert.Equal(t, words(3, 5), take(t, s.Next, 3))
 	live := log.told(t, 3)

@@ -42,8 +42,8 @@ func (p *pageSize) shrink(asked int) bool {
 	return asked > 1
 }
 
-// settle follows a page of so many events and bytes. What was shrunk grows again; yet if the events that follow are like
-// these, the next page fits.
+// settle follows a page of so many events and bytes. What was shrunk grows again; yet if the events that follow are
+// like these, the next page fits.
 func (p *pageSize) settle(events, bytes int) {
 	p.now = min(p.wanted, 2*p.now)
 	if events > 0 {

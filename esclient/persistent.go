@@ -88,7 +88,9 @@ func (s *PersistentSettings) Validate() error {
 		return wrong("StartFrom", "%d is neither an event number nor -1", s.StartFrom)
 	}
 	if s.MessageTimeout < time.Millisecond {
-		return wrong("MessageTimeout", "%v: by its version a server takes 0 for never or for at once; start from DefaultPersistentSettings", s.MessageTimeout)
+		return wrong("MessageTimeout",
+			"%v: by its version a server takes 0 for never or for at once; start from DefaultPersistentSettings",
+			s.MessageTimeout)
 	}
 	for _, d := range []struct {
 		field string
@@ -112,7 +114,8 @@ func (s *PersistentSettings) Validate() error {
 		}
 	}
 	if s.ReadBatchSize >= s.BufferSize {
-		return wrong("ReadBatchSize", "%d is not less than BufferSize, %d: the server would never read", s.ReadBatchSize, s.BufferSize)
+		return wrong("ReadBatchSize",
+			"%d is not less than BufferSize, %d: the server would never read", s.ReadBatchSize, s.BufferSize)
 	}
 	return nil
 }
@@ -121,23 +124,28 @@ func (s *PersistentSettings) Validate() error {
 // if the stream has one of that name, and ErrAccessDenied for whoever is not an administrator (from 5.0, operators may,
 // too). After an outcome that was unknown on the way, ErrGroupExists may mean the caller's own group.
 func (c *Client) CreatePersistent(ctx context.Context, stream, group string, s PersistentSettings) error {
-	return c.changeGroup(ctx, "create persistent subscription", esproto.CmdCreatePersistentSubscription, stream, group, &s)
+	return c.changeGroup(ctx, "create persistent subscription",
+		esproto.CmdCreatePersistentSubscription, stream, group, &s)
 }
 
 // UpdatePersistent changes the settings of a group. The server drops its subscribers, which come back by themselves if
 // they are PersistentSubscriptions, and goes on behind the group's checkpoint: events that were acked after it come
 // again. The error is ErrGroupNotFound if there is no such group.
 func (c *Client) UpdatePersistent(ctx context.Context, stream, group string, s PersistentSettings) error {
-	return c.changeGroup(ctx, "update persistent subscription", esproto.CmdUpdatePersistentSubscription, stream, group, &s)
+	return c.changeGroup(ctx, "update persistent subscription",
+		esproto.CmdUpdatePersistentSubscription, stream, group, &s)
 }
 
 // DeletePersistent removes a group with its checkpoint and its parked events. The error is ErrGroupNotFound if there is
 // no such group.
 func (c *Client) DeletePersistent(ctx context.Context, stream, group string) error {
-	return c.changeGroup(ctx, "delete persistent subscription", esproto.CmdDeletePersistentSubscription, stream, group, nil)
+	return c.changeGroup(ctx, "delete persistent subscription",
+		esproto.CmdDeletePersistentSubscription, stream, group, nil)
 }
 
-func (c *Client) changeGroup(ctx context.Context, what string, cmd esproto.Command, stream, group string, s *PersistentSettings) error {
+func (c *Client) changeGroup(
+	ctx context.Context, what string, cmd esproto.Command, stream, group string, s *PersistentSettings,
+) error {
 	if err := validateGroup(stream, group); err != nil {
 		return err
 	}
@@ -157,7 +165,9 @@ func validateGroup(stream, group string) error {
 		return err
 	}
 	if stream == AllStream {
-		return &ArgumentError{Argument: "stream", Reason: "over TCP there are no persistent subscriptions to " + AllStream}
+		return &ArgumentError{
+			Argument: "stream", Reason: "over TCP there are no persistent subscriptions to " + AllStream,
+		}
 	}
 	return validateName("group", group)
 }

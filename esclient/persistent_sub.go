@@ -58,7 +58,8 @@ func (o *PersistentOptions) validate() error {
 	}
 	switch {
 	case o.InFlight < 1 || o.InFlight > MaxInFlight:
-		return wrong("InFlight", "%d is not between 1 and %d: with none in flight nothing is ever delivered", o.InFlight, MaxInFlight)
+		return wrong("InFlight",
+			"%d is not between 1 and %d: with none in flight nothing is ever delivered", o.InFlight, MaxInFlight)
 	case o.AckDelay < 0:
 		return wrong("AckDelay", "%v is negative", o.AckDelay)
 	case o.RememberAcked < o.InFlight:
@@ -116,7 +117,9 @@ type PersistentSubscription struct {
 
 // ConnectPersistent subscribes to a group. It is connected when this method returns. The error is ErrGroupNotFound,
 // ErrAccessDenied, ErrMaxSubscribers, ErrInvalidArgument or that of ctx, whose end does not end the subscription later.
-func (c *Client) ConnectPersistent(ctx context.Context, stream, group string, opts PersistentOptions) (*PersistentSubscription, error) {
+func (c *Client) ConnectPersistent(
+	ctx context.Context, stream, group string, opts PersistentOptions,
+) (*PersistentSubscription, error) {
 	if err := validateGroup(stream, group); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,9 @@ func group(t testing.TB, c *esclient.Client, s esclient.PersistentSettings) (str
 	return stream, group
 }
 
-func subscribe(t testing.TB, c *esclient.Client, stream, group string, opts esclient.PersistentOptions) *esclient.PersistentSubscription {
+func subscribe(
+	t testing.TB, c *esclient.Client, stream, group string, opts esclient.PersistentOptions,
+) *esclient.PersistentSubscription {
 	t.Helper()
 	p, err := c.ConnectPersistent(testContext(t), stream, group, opts)
 	require.NoError(t, err)
@@ -52,7 +54,8 @@ func consume(t testing.TB, p *esclient.PersistentSubscription, n int) (data []st
 // parked returns what is in a group's parked stream.
 func parked(t testing.TB, c *esclient.Client, stream, group string) (events []*esclient.Event) {
 	t.Helper()
-	for e, err := range c.ReadStream(testContext(t), "$persistentsubscription-"+stream+"::"+group+"-parked", esclient.ReadOptions{ResolveLinks: true}) {
+	park := "$persistentsubscription-" + stream + "::" + group + "-parked"
+	for e, err := range c.ReadStream(testContext(t), park, esclient.ReadOptions{ResolveLinks: true}) {
 		if err != nil {
 			assert.ErrorIs(t, err, esclient.ErrStreamNotFound)
 			return nil
@@ -122,7 +125,9 @@ func TestGroupSettingsAreRefusedWithAnExplanation(t *testing.T) {
 			return err
 		},
 		"recreate": func() error {
-			_, err := c.ConnectPersistent(ctx, "s", "g", esclient.PersistentOptions{Recreate: &esclient.PersistentSettings{}})
+			_, err := c.ConnectPersistent(ctx, "s", "g", esclient.PersistentOptions{
+				Recreate: &esclient.PersistentSettings{},
+			})
 			return err
 		},
 	} {
@@ -195,7 +200,10 @@ func TestNacks(t *testing.T) {
 	nothingMore(t, p.Next)
 	require.NoError(t, p.Stop(ctx))
 	var inPark []*esclient.Event
-	require.Eventually(t, func() bool { inPark = parked(t, c, stream, group); return len(inPark) == 1 }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		inPark = parked(t, c, stream, group)
+		return len(inPark) == 1
+	}, 5*time.Second, 5*time.Millisecond)
 	assert.Equal(t, "2", string(inPark[0].Data))
 	var why struct{ Reason string }
 	require.NoError(t, inPark[0].Link.MetadataJSON(&why))
@@ -353,7 +361,9 @@ func TestCloseSendsTheAcks(t *testing.T) {
 	c, other := connectTwice(t)
 	stream, group := group(t, other, fromStart())
 	appendNumbered(t, other, stream, 0, 9)
-	p, err := c.ConnectPersistent(testContext(t), stream, group, esclient.PersistentOptions{AckDelay: time.Hour, InFlight: 100})
+	p, err := c.ConnectPersistent(testContext(t), stream, group, esclient.PersistentOptions{
+		AckDelay: time.Hour, InFlight: 100,
+	})
 	require.NoError(t, err)
 	assert.Equal(t, words(0, 4), consume(t, p, 5))
 	require.NoError(t, c.Close())

@@ -125,7 +125,9 @@ func publishEndlessly(ctx context.Context, client *esclient.Client, stream strin
 	return err
 }
 
-func consumeGroup(ctx context.Context, client *esclient.Client, stream, group string, handle func(*esclient.Event) error) error {
+func consumeGroup(
+	ctx context.Context, client *esclient.Client, stream, group string, handle func(*esclient.Event) error,
+) error {
 	err := client.CreatePersistent(ctx, stream, group, esclient.DefaultPersistentSettings())
 	if err != nil && !errors.Is(err, esclient.ErrGroupExists) {
 		return err
@@ -163,7 +165,9 @@ func follow(ctx context.Context, client *esclient.Client, stream string, handle 
 	return nil
 }
 
-func replay(ctx context.Context, client *esclient.Client, stream string, from int64, handle func(*esclient.Event)) error {
+func replay(
+	ctx context.Context, client *esclient.Client, stream string, from int64, handle func(*esclient.Event),
+) error {
 	subscription, err := client.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{Start: esclient.FromNumber(from)})
 	if err != nil {
 		return err
@@ -255,7 +259,9 @@ func TestTheMigrationPageSubscribes(t *testing.T) {
 
 	// Each of these goes on until its context ends, here with the first event of the type "last".
 	for what, consume := range map[string]func(context.Context, func(*esclient.Event)) error{
-		"volatile": func(ctx context.Context, handle func(*esclient.Event)) error { return follow(ctx, c, stream, handle) },
+		"volatile": func(ctx context.Context, handle func(*esclient.Event)) error {
+			return follow(ctx, c, stream, handle)
+		},
 		"catch-up": func(ctx context.Context, handle func(*esclient.Event)) error {
 			return replay(ctx, c, stream, 1, handle)
 		},

@@ -64,8 +64,8 @@ var (
 		7: esclient.ErrAccessDenied, 99: esclient.ErrServer,
 	}
 	readEventResults = map[int32]error{
-		1: esclient.ErrEventNotFound, 2: esclient.ErrStreamNotFound, 3: esclient.ErrStreamDeleted, 4: esclient.ErrServer,
-		5: esclient.ErrAccessDenied, 99: esclient.ErrServer,
+		1: esclient.ErrEventNotFound, 2: esclient.ErrStreamNotFound, 3: esclient.ErrStreamDeleted,
+		4: esclient.ErrServer, 5: esclient.ErrAccessDenied, 99: esclient.ErrServer,
 	}
 	readStreamResults = map[int32]error{
 		1: esclient.ErrStreamNotFound, 2: esclient.ErrStreamDeleted, 3: esclient.ErrServer, 4: esclient.ErrServer,
@@ -134,7 +134,10 @@ func operations() map[string]operation {
 				return err
 			}}),
 		"delete, exact": write(operation{cmd: esproto.CmdDeleteStream, repeat: repeatRecognised, result: 1,
-			call: func(ctx context.Context, c *esclient.Client) error { _, err := c.DeleteStream(ctx, "s", 4); return err }}),
+			call: func(ctx context.Context, c *esclient.Client) error {
+				_, err := c.DeleteStream(ctx, "s", 4)
+				return err
+			}}),
 		"delete, any": write(operation{cmd: esproto.CmdDeleteStream, repeat: repeatNever, result: 1,
 			call: func(ctx context.Context, c *esclient.Client) error {
 				_, err := c.DeleteStream(ctx, "s", esclient.Any)
@@ -158,8 +161,8 @@ func operations() map[string]operation {
 				}
 				return err
 			}}),
-		"transaction commit, exact": write(operation{cmd: esproto.CmdTransactionCommit, repeat: repeatRecognised, result: 2,
-			call: commit(4)}),
+		"transaction commit, exact": write(operation{cmd: esproto.CmdTransactionCommit, repeat: repeatRecognised,
+			result: 2, call: commit(4)}),
 		"transaction commit, any": write(operation{cmd: esproto.CmdTransactionCommit, repeat: repeatSame, result: 2,
 			call: commit(esclient.Any)}),
 		"read event": {cmd: esproto.CmdReadEvent, result: 1, settled: esclient.ErrEventNotFound,
@@ -170,30 +173,35 @@ func operations() map[string]operation {
 			}},
 		"read stream": {cmd: esproto.CmdReadStreamEventsForward, call: read(false), result: 2, success: field(5, 1),
 			results: readStreamResults, known: esproto.ReadStreamEventsCompleted_ReadStreamResult_name},
-		"read stream backward": {cmd: esproto.CmdReadStreamEventsBackward, call: read(true), result: 2, success: field(5, 1),
-			results: readStreamResults, known: esproto.ReadStreamEventsCompleted_ReadStreamResult_name},
+		"read stream backward": {cmd: esproto.CmdReadStreamEventsBackward, call: read(true), result: 2,
+			success: field(5, 1), results: readStreamResults,
+			known: esproto.ReadStreamEventsCompleted_ReadStreamResult_name},
 		"read $all": {cmd: esproto.CmdReadAllEventsForward, call: readAll(false, nil), result: 6,
 			results: readAllResults, known: esproto.ReadAllEventsCompleted_ReadAllResult_name},
 		"read $all backward": {cmd: esproto.CmdReadAllEventsBackward, call: readAll(true, nil), result: 6,
 			results: readAllResults, known: esproto.ReadAllEventsCompleted_ReadAllResult_name},
 		"read $all filtered": {cmd: esproto.CmdFilteredReadAllEventsForward, call: readAll(false, filter), result: 7,
-			success: field(6, 1), results: readAllResults, known: esproto.FilteredReadAllEventsCompleted_FilteredReadAllResult_name},
-		"read $all filtered backward": {cmd: esproto.CmdFilteredReadAllEventsBackward, call: readAll(true, filter), result: 7,
-			reply: esproto.CmdFilteredReadAllEventsBackwardCompleted, success: field(6, 1),
+			success: field(6, 1), results: readAllResults,
+			known: esproto.FilteredReadAllEventsCompleted_FilteredReadAllResult_name},
+		"read $all filtered backward": {cmd: esproto.CmdFilteredReadAllEventsBackward, call: readAll(true, filter),
+			result: 7, reply: esproto.CmdFilteredReadAllEventsBackwardCompleted, success: field(6, 1),
 			results: readAllResults, known: esproto.FilteredReadAllEventsCompleted_FilteredReadAllResult_name},
-		"create group": {cmd: esproto.CmdCreatePersistentSubscription, repeat: repeatRecognised, result: 1, results: createResults,
-			known: esproto.CreatePersistentSubscriptionCompleted_CreatePersistentSubscriptionResult_name,
+		"create group": {cmd: esproto.CmdCreatePersistentSubscription, repeat: repeatRecognised, result: 1,
+			results: createResults,
+			known:   esproto.CreatePersistentSubscriptionCompleted_CreatePersistentSubscriptionResult_name,
 			call: func(ctx context.Context, c *esclient.Client) error {
 				return c.CreatePersistent(ctx, "s", "g", settings)
 			}},
-		"update group": {cmd: esproto.CmdUpdatePersistentSubscription, repeat: repeatRecognised, result: 1, results: changeResults,
-			known: esproto.UpdatePersistentSubscriptionCompleted_UpdatePersistentSubscriptionResult_name,
+		"update group": {cmd: esproto.CmdUpdatePersistentSubscription, repeat: repeatRecognised, result: 1,
+			results: changeResults,
+			known:   esproto.UpdatePersistentSubscriptionCompleted_UpdatePersistentSubscriptionResult_name,
 			call: func(ctx context.Context, c *esclient.Client) error {
 				return c.UpdatePersistent(ctx, "s", "g", settings)
 			}},
-		"delete group": {cmd: esproto.CmdDeletePersistentSubscription, repeat: repeatRecognised, result: 1, results: changeResults,
-			known: esproto.DeletePersistentSubscriptionCompleted_DeletePersistentSubscriptionResult_name,
-			call:  func(ctx context.Context, c *esclient.Client) error { return c.DeletePersistent(ctx, "s", "g") }},
+		"delete group": {cmd: esproto.CmdDeletePersistentSubscription, repeat: repeatRecognised, result: 1,
+			results: changeResults,
+			known:   esproto.DeletePersistentSubscriptionCompleted_DeletePersistentSubscriptionResult_name,
+			call:    func(ctx context.Context, c *esclient.Client) error { return c.DeletePersistent(ctx, "s", "g") }},
 		"subscribe": {cmd: esproto.CmdSubscribeToStream, reply: esproto.CmdSubscriptionDropped, result: 1,
 			final: 1, settled: esclient.ErrAccessDenied, results: dropReasons,
 			known: esproto.SubscriptionDropped_SubscriptionDropReason_name,
@@ -201,15 +209,15 @@ func operations() map[string]operation {
 				_, err := c.SubscribeVolatile(ctx, "s", esclient.VolatileOptions{})
 				return err
 			}},
-		"subscribe filtered": {cmd: esproto.CmdFilteredSubscribeToStream, reply: esproto.CmdSubscriptionDropped, result: 1,
-			final: 1, settled: esclient.ErrAccessDenied, results: dropReasons,
+		"subscribe filtered": {cmd: esproto.CmdFilteredSubscribeToStream, reply: esproto.CmdSubscriptionDropped,
+			result: 1, final: 1, settled: esclient.ErrAccessDenied, results: dropReasons,
 			known: esproto.SubscriptionDropped_SubscriptionDropReason_name,
 			call: func(ctx context.Context, c *esclient.Client) error {
 				_, err := c.SubscribeVolatile(ctx, esclient.AllStream, esclient.VolatileOptions{Filter: filter})
 				return err
 			}},
-		"connect to group": {cmd: esproto.CmdConnectToPersistentSubscription, reply: esproto.CmdSubscriptionDropped, result: 1,
-			final: 1, settled: esclient.ErrAccessDenied, results: dropReasons,
+		"connect to group": {cmd: esproto.CmdConnectToPersistentSubscription, reply: esproto.CmdSubscriptionDropped,
+			result: 1, final: 1, settled: esclient.ErrAccessDenied, results: dropReasons,
 			known: esproto.SubscriptionDropped_SubscriptionDropReason_name,
 			call: func(ctx context.Context, c *esclient.Client) error {
 				_, err := c.ConnectPersistent(ctx, "s", "g", esclient.PersistentOptions{})
@@ -366,7 +374,10 @@ func TestErrorsOfAnswersAreTyped(t *testing.T) {
 	ask := func(send func(q *request)) error {
 		s := newScript(t)
 		c := s.client(func(c *esclient.Config) { c.MaxRetries = 1 })
-		done := inBackground(func() error { _, err := c.ReadEvent(testContext(t), "s", 0, esclient.ReadEventOptions{}); return err })
+		done := inBackground(func() error {
+			_, err := c.ReadEvent(testContext(t), "s", 0, esclient.ReadEventOptions{})
+			return err
+		})
 		for {
 			select {
 			case q := <-s.requests:

@@ -209,8 +209,8 @@ func (a *attempts) judgeNotHandled(conn *engine.Conn, e *engine.NotHandledError)
 	return true, true
 }
 
-// notReadyLimit is how often an operation is told that the node is not ready until another is looked for: it may have lost
-// its cluster, which goes on without it.
+// notReadyLimit is how often an operation is told that the node is not ready until another is looked for: it may have
+// lost its cluster, which goes on without it.
 const notReadyLimit = 3
 
 func (a *attempts) leaveIfNotReady(conn *engine.Conn, e *engine.NotHandledError) {

@@ -15,7 +15,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-var success = esproto.WriteEventsCompletedView{FirstEventNumber: 3, LastEventNumber: 4, PreparePosition: 77, CommitPosition: 77}
+var success = esproto.WriteEventsCompletedView{
+	FirstEventNumber: 3, LastEventNumber: 4, PreparePosition: 77, CommitPosition: 77,
+}
 
 func result(r esproto.OperationResult) esproto.WriteEventsCompletedView {
 	return esproto.WriteEventsCompletedView{Result: r, FirstEventNumber: esproto.InvalidEventNumber,
@@ -39,8 +41,8 @@ func appendTwo(ctx context.Context, c *esclient.Client, expected esclient.Expect
 	return done
 }
 
-// repetitions answers each repetition of an append, of which there may be several on a busy machine where answers are late,
-// and returns how the call ended and how often it was repeated.
+// repetitions answers each repetition of an append, of which there may be several on a busy machine where answers are
+// late, and returns how the call ended and how often it was repeated.
 func (s *script) repetitions(done <-chan outcome, first esproto.WriteEventsView) (o outcome, n int) {
 	for {
 		select {
@@ -59,7 +61,8 @@ func (s *script) repetitions(done <-chan outcome, first esproto.WriteEventsView)
 // first attempt, and looks at what the client does then.
 func TestAppendIsRepeatedOnlyWhereTheServerRecognisesIt(t *testing.T) {
 	const timeout = 60 * time.Millisecond
-	exact, uncertain := []esclient.ExpectedVersion{esclient.NoStream, 0, 2}, []esclient.ExpectedVersion{esclient.Any, esclient.StreamExists}
+	exact := []esclient.ExpectedVersion{esclient.NoStream, 0, 2}
+	uncertain := []esclient.ExpectedVersion{esclient.Any, esclient.StreamExists}
 	all := append(append([]esclient.ExpectedVersion(nil), exact...), uncertain...)
 	for name, tc := range map[string]struct {
 		first    func(q *request)
@@ -72,28 +75,45 @@ func TestAppendIsRepeatedOnlyWhereTheServerRecognisesIt(t *testing.T) {
 			q.nc.Write(b[:len(b)/2])
 			q.cut()
 		}, exact, uncertain},
-		"no reply":                           {func(*request) {}, all, nil},
-		"prepare timeout":                    {func(q *request) { q.written(result(esproto.OperationResult_PrepareTimeout)) }, all, nil},
-		"commit timeout":                     {func(q *request) { q.written(result(esproto.OperationResult_CommitTimeout)) }, all, nil},
-		"forward timeout":                    {func(q *request) { q.written(result(esproto.OperationResult_ForwardTimeout)) }, exact, uncertain},
-		"not ready":                          {func(q *request) { q.reply(esproto.CmdNotHandled, []byte{8, 0}) }, all, nil},
-		"too busy":                           {func(q *request) { q.reply(esproto.CmdNotHandled, []byte{8, 1}) }, all, nil},
-		"not authenticated, server starting": {func(q *request) { q.reply(esproto.CmdNotAuthenticated, []byte("Server not yet ready")) }, all, nil},
-		"unreadable reply":                   {func(q *request) { q.reply(esproto.CmdWriteEventsCompleted, []byte{0xff}) }, nil, all},
-		"a reply of another kind":            {func(q *request) { q.reply(esproto.CmdPong, nil) }, nil, all},
+		"no reply": {func(*request) {}, all, nil},
+		"prepare timeout": {
+			func(q *request) { q.written(result(esproto.OperationResult_PrepareTimeout)) }, all, nil,
+		},
+		"commit timeout": {
+			func(q *request) { q.written(result(esproto.OperationResult_CommitTimeout)) }, all, nil,
+		},
+		"forward timeout": {
+			func(q *request) { q.written(result(esproto.OperationResult_ForwardTimeout)) }, exact, uncertain,
+		},
+		"not ready": {
+			func(q *request) { q.reply(esproto.CmdNotHandled, []byte{8, 0}) }, all, nil,
+		},
+		"too busy": {
+			func(q *request) { q.reply(esproto.CmdNotHandled, []byte{8, 1}) }, all, nil,
+		},
+		"not authenticated, server starting": {
+			func(q *request) { q.reply(esproto.CmdNotAuthenticated, []byte("Server not yet ready")) }, all, nil,
+		},
+		"unreadable reply": {
+			func(q *request) { q.reply(esproto.CmdWriteEventsCompleted, []byte{0xff}) }, nil, all,
+		},
+		"a reply of another kind": {func(q *request) { q.reply(esproto.CmdPong, nil) }, nil, all},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, expected := range tc.repeated {
 				s := newScript(t)
-				done := appendTwo(testContext(t), s.client(func(c *esclient.Config) { c.OperationTimeout = timeout }), expected)
+				c := s.client(func(c *esclient.Config) { c.OperationTimeout = timeout })
+				done := appendTwo(testContext(t), c, expected)
 				q := s.next(esproto.CmdWriteEvents)
 				first := q.append()
 				tc.first(q)
 				o, repeated := s.repetitions(done, first)
 				assert.Positive(t, repeated)
 				require.NoError(t, o.err, "expected version %v", expected)
-				assert.Equal(t, esclient.AppendResult{FirstEventNumber: 3, LastEventNumber: 4, Position: esclient.Position{Commit: 77, Prepare: 77}}, o.res)
+				assert.Equal(t, esclient.AppendResult{
+					FirstEventNumber: 3, LastEventNumber: 4, Position: esclient.Position{Commit: 77, Prepare: 77},
+				}, o.res)
 			}
 			for _, expected := range tc.unknown {
 				s := newScript(t)
@@ -116,12 +136,23 @@ func TestAppendAnswersOfTheServer(t *testing.T) {
 		is     error
 	}{
 		"wrong expected version": {func(q *request) { q.written(wrong) }, esclient.ErrWrongExpectedVersion},
-		"stream deleted":         {func(q *request) { q.written(result(esproto.OperationResult_StreamDeleted)) }, esclient.ErrStreamDeleted},
-		"access denied":          {func(q *request) { q.written(result(esproto.OperationResult_AccessDenied)) }, esclient.ErrAccessDenied},
-		"invalid transaction":    {func(q *request) { q.written(result(esproto.OperationResult_InvalidTransaction)) }, esclient.ErrServer},
-		"unknown result":         {func(q *request) { q.written(result(99)) }, esclient.ErrServer},
-		"not authenticated":      {func(q *request) { q.reply(esproto.CmdNotAuthenticated, []byte("Unauthorized")) }, esclient.ErrNotAuthenticated},
-		"read-only replica":      {func(q *request) { q.reply(esproto.CmdNotHandled, []byte{8, 3}) }, esclient.ErrNotSupported},
+		"stream deleted": {
+			func(q *request) { q.written(result(esproto.OperationResult_StreamDeleted)) }, esclient.ErrStreamDeleted,
+		},
+		"access denied": {
+			func(q *request) { q.written(result(esproto.OperationResult_AccessDenied)) }, esclient.ErrAccessDenied,
+		},
+		"invalid transaction": {
+			func(q *request) { q.written(result(esproto.OperationResult_InvalidTransaction)) }, esclient.ErrServer,
+		},
+		"unknown result": {func(q *request) { q.written(result(99)) }, esclient.ErrServer},
+		"not authenticated": {
+			func(q *request) { q.reply(esproto.CmdNotAuthenticated, []byte("Unauthorized")) },
+			esclient.ErrNotAuthenticated,
+		},
+		"read-only replica": {
+			func(q *request) { q.reply(esproto.CmdNotHandled, []byte{8, 3}) }, esclient.ErrNotSupported,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(t)
@@ -240,9 +271,13 @@ func TestNotLeaderIsFollowed(t *testing.T) {
 	require.NoError(t, err)
 	n, err := strconv.Atoi(port)
 	require.NoError(t, err)
-	info, err := proto.Marshal(&esproto.NotHandled_LeaderInfo{ExternalTcpAddress: proto.String(host), ExternalTcpPort: proto.Int32(int32(n))})
+	info, err := proto.Marshal(&esproto.NotHandled_LeaderInfo{
+		ExternalTcpAddress: proto.String(host), ExternalTcpPort: proto.Int32(int32(n)),
+	})
 	require.NoError(t, err)
-	payload, err := proto.Marshal(&esproto.NotHandled{Reason: esproto.NotHandled_NotLeader.Enum(), AdditionalInfo: info})
+	payload, err := proto.Marshal(&esproto.NotHandled{
+		Reason: esproto.NotHandled_NotLeader.Enum(), AdditionalInfo: info,
+	})
 	require.NoError(t, err)
 
 	done := appendTwo(testContext(t), follower.client(nil), esclient.Any)

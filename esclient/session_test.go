@@ -12,7 +12,9 @@ import (
 )
 
 // subscribed returns a subscription of either kind that a scripted server has confirmed.
-func (s *script) subscribed(c *esclient.Client, persistent bool) (q *request, next func(context.Context) (*esclient.Event, error)) {
+func (s *script) subscribed(
+	c *esclient.Client, persistent bool,
+) (q *request, next func(context.Context) (*esclient.Event, error)) {
 	s.t.Helper()
 	confirmed := make(chan *request, 1)
 	if persistent {
@@ -40,13 +42,18 @@ func TestFramesThatEndASubscription(t *testing.T) {
 		says                 string
 	}{
 		"an unreadable event": {
-			esproto.CmdStreamEventAppeared, esproto.CmdPersistentSubscriptionStreamEventAppeared, []byte{0xff}, nil, "unreadable",
+			esproto.CmdStreamEventAppeared, esproto.CmdPersistentSubscriptionStreamEventAppeared, []byte{0xff},
+			nil, "unreadable",
 		},
 		"a reply of another kind": {esproto.CmdPong, esproto.CmdPong, nil, nil, "Pong"},
 		"access denied": {
-			esproto.CmdSubscriptionDropped, esproto.CmdSubscriptionDropped, []byte{8, 1}, esclient.ErrAccessDenied, "access denied",
+			esproto.CmdSubscriptionDropped, esproto.CmdSubscriptionDropped, []byte{8, 1},
+			esclient.ErrAccessDenied, "access denied",
 		},
-		"read-only replica": {esproto.CmdNotHandled, esproto.CmdNotHandled, []byte{8, 3}, esclient.ErrNotSupported, "read-only"},
+		"read-only replica": {
+			esproto.CmdNotHandled, esproto.CmdNotHandled, []byte{8, 3},
+			esclient.ErrNotSupported, "read-only",
+		},
 		"bad request": {
 			esproto.CmdBadRequest, esproto.CmdBadRequest, []byte("no sense"), nil, "no sense",
 		},
@@ -76,7 +83,9 @@ func TestFramesThatEndASubscription(t *testing.T) {
 
 func TestFramesAfterWhichASubscriptionGoesOn(t *testing.T) {
 	for what, payload := range map[string][]byte{
-		"dropped without a reason": nil, "dropped for an unreadable reason": {0xff}, "dropped for an unknown reason": {8, 99},
+		"dropped without a reason":         nil,
+		"dropped for an unreadable reason": {0xff},
+		"dropped for an unknown reason":    {8, 99},
 	} {
 		for _, persistent := range []bool{false, true} {
 			s := newScript(t)

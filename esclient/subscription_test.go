@@ -30,7 +30,9 @@ func take(t testing.TB, next func(context.Context) (*esclient.Event, error), n i
 }
 
 // of leaves only the events of one stream: $all has more than what the test writes.
-func of(stream string, next func(context.Context) (*esclient.Event, error)) func(context.Context) (*esclient.Event, error) {
+func of(
+	stream string, next func(context.Context) (*esclient.Event, error),
+) func(context.Context) (*esclient.Event, error) {
 	return func(ctx context.Context) (*esclient.Event, error) {
 		for {
 			if e, err := next(ctx); err != nil || e.Stream == stream {
@@ -250,7 +252,9 @@ func TestSubscriptionsRefuseNonsense(t *testing.T) {
 			return c.SubscribeCatchUp(ctx, esclient.AllStream, esclient.CatchUpOptions{Start: esclient.FromNumber(1)})
 		},
 		"position outside": func() (*esclient.Subscription, error) {
-			return c.SubscribeCatchUp(ctx, "s", esclient.CatchUpOptions{Start: esclient.FromPosition(esclient.Position{})})
+			return c.SubscribeCatchUp(ctx, "s", esclient.CatchUpOptions{
+				Start: esclient.FromPosition(esclient.Position{}),
+			})
 		},
 		"negative number": func() (*esclient.Subscription, error) {
 			return c.SubscribeCatchUp(ctx, "s", esclient.CatchUpOptions{Start: esclient.FromNumber(-2)})
@@ -415,8 +419,9 @@ func TestSubscriptionsTryForEver(t *testing.T) {
 				id := esproto.NewGUID(uuid.New())
 				record := esproto.RecordView{StreamID: "orders", EventID: id[:], EventType: "t", EventNumber: number}
 				number++
+				event := record.Append(nil, esproto.Explicit)
 				q.reply(esproto.CmdStreamEventAppeared,
-					esproto.AppendStreamEventAppeared(nil, record.Append(nil, esproto.Explicit), nil, 1, 1, esproto.Explicit))
+					esproto.AppendStreamEventAppeared(nil, event, nil, 1, 1, esproto.Explicit))
 			},
 		},
 	} {

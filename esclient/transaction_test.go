@@ -53,7 +53,9 @@ func TestTheVersionIsCheckedByTheCommit(t *testing.T) {
 	_, err := tx.Commit(ctx)
 	var wrong *esclient.WrongExpectedVersionError
 	require.ErrorAs(t, err, &wrong)
-	assert.Equal(t, esclient.WrongExpectedVersionError{Stream: stream, Expected: esclient.NoStream, Current: esclient.UnknownVersion}, *wrong)
+	assert.Equal(t, esclient.WrongExpectedVersionError{
+		Stream: stream, Expected: esclient.NoStream, Current: esclient.UnknownVersion,
+	}, *wrong)
 	requireNumbers(t, 7, 7, dataOf(t, c, stream, "numbered"))
 
 	_, err = c.TombstoneStream(ctx, stream, esclient.Any)
@@ -98,7 +100,8 @@ func TestATransactionSurvivesARestart(t *testing.T) {
 	for n := range 3 {
 		require.NoError(t, tx.Write(ctx, numbered(n, n)...))
 		require.NoError(t, srv.Restart())
-		require.Eventually(t, func() bool { _, err := c.Ping(ctx); return err == nil }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { _, err := c.Ping(ctx); return err == nil },
+			10*time.Second, time.Millisecond)
 	}
 	_, err := tx.Commit(ctx)
 	require.NoError(t, err)
@@ -147,7 +150,9 @@ func (q *request) transacted(r esproto.OperationResult) {
 	case esproto.CmdTransactionWrite:
 		m = &esproto.TransactionWriteCompleted{TransactionId: id, Result: r.Enum()}
 	default:
-		m = &esproto.TransactionCommitCompleted{TransactionId: id, Result: r.Enum(), FirstEventNumber: proto.Int64(0), LastEventNumber: last}
+		m = &esproto.TransactionCommitCompleted{
+			TransactionId: id, Result: r.Enum(), FirstEventNumber: proto.Int64(0), LastEventNumber: last,
+		}
 	}
 	b, err := proto.Marshal(m)
 	require.NoError(q.s.t, err)
@@ -269,7 +274,9 @@ func TestALostPartOfATransactionIsNoticed(t *testing.T) {
 		}
 		return err
 	})
-	for _, cmd := range []esproto.Command{esproto.CmdTransactionStart, esproto.CmdTransactionWrite, esproto.CmdTransactionCommit} {
+	for _, cmd := range []esproto.Command{
+		esproto.CmdTransactionStart, esproto.CmdTransactionWrite, esproto.CmdTransactionCommit,
+	} {
 		s.next(cmd).transacted(esproto.OperationResult_Success)
 	}
 	err := <-done

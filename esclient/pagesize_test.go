@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +101,59 @@ func TestEventsThatFitNoFrameTogether(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestReadersOfLargeEventsBearWithEachOther has readers share a connection that each of them loses now and then, to a
+// page in which some large events have come together.
+func TestReadersOfLargeEventsBearWithEachOther(t *testing.T) {
+	srv, writer := embedded(t)
+	var log operationLog
+	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
+		cfg.MaxFrameSize, cfg.Hooks = 64<<10, []esclient.Hook{&log}
+	})
+	ctx, stream := testContext(t), name("s")
+	const total = 600
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := range total {
+		size := 10
+		if r.IntN(10) == 0 {
+			size = 30 << 10
+		}
+		e := esclient.EventData{Type: "stuffed", Data: stuffed(n, size)}
+		_, err := writer.Append(ctx, stream, esclient.Any, e)
+		require.NoError(t, err)
+	}
+	up, back := words(0, total-1), down(total-1, 0)
+	var readers sync.WaitGroup
+	for what, tc := range map[string]struct {
+		events iter.Seq2[*esclient.Event, error]
+		want   []string
+	}{
+		"stream":               {c.ReadStream(ctx, stream, esclient.ReadOptions{}), up},
+		"stream, backward":     {c.ReadStream(ctx, stream, esclient.ReadOptions{Backward: true, PageSize: 50}), back},
+		"$all":                 {c.ReadAll(ctx, esclient.ReadAllOptions{PageSize: 4096}), up},
+		"$all, backward":       {c.ReadAll(ctx, esclient.ReadAllOptions{Backward: true}), back},
+		"subscription":         {catchUp(t, c, stream), up},
+		"subscription to $all": {catchUp(t, c, esclient.AllStream), up},
+	} {
+		readers.Go(func() {
+			var got []string
+			for e, err := range tc.events {
+				if !assert.NoError(t, err, what) {
+					return
+				}
+				if e.Stream == stream {
+					got = append(got, unstuffed(e.Data))
+				}
+				if len(got) == total {
+					break
+				}
+			}
+			assert.Equal(t, tc.want, got, what)
+		})
+	}
+	readers.Wait()
+	assert.NotEmpty(t, log.retries)
 }
 
 func TestAPageThatFitsNoFrameIsCutShort(t *testing.T) {

@@ -65,7 +65,8 @@ type Config struct {
 	// OperationTimeout is how long an attempt waits for the server's reply; DefaultOperationTimeout.
 	OperationTimeout time.Duration
 	// MaxRetries is how often an operation is tried again, where that is safe, before it fails; DefaultMaxRetries.
-	// Waiting for a connection does not count. A negative value allows none.
+	// Waiting for a connection does not count, nor does asking for less where a page was too large. A negative value
+	// allows none.
 	MaxRetries int
 	// AllowFollower lets the nodes of a cluster that are not its leader answer reads, which may then lag behind, and
 	// forward writes.

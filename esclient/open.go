@@ -36,6 +36,7 @@ func (c *Client) openStream(ctx context.Context, start func(*engine.Conn) (strea
 		if err = readOnlyNode(err); !a.reopens(ctx, conn, err) {
 			return err
 		}
+		a.failed++
 		if err := a.next(ctx, s, true, err); err != nil {
 			return err
 		}

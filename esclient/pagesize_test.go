@@ -77,7 +77,9 @@ func TestEventsThatFitNoFrameTogether(t *testing.T) {
 			continue
 		}
 		srv, _ := embedded(t, estest.WithPersona(estest.Persona2310))
-		c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.MaxFrameSize = frame })
+		c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
+			cfg.MaxFrameSize, cfg.MaxRetries = frame, -1 // to ask for less is no retry
+		})
 		ctx, stream, size := t.Context(), name("s"), frame/64*15
 		appendStuffed(t, c, stream, total, size)
 		only := &esclient.Filter{StreamPrefixes: []string{stream}}

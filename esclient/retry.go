@@ -46,7 +46,7 @@ type attempts struct {
 	page     *pageRequest // what is read, if it is a page
 	creds    *Credentials
 	conn     *engine.Conn // of the latest attempt; nil before the first
-	failed   int
+	failed   int          // attempts, but for those that asked for too large a page
 	retries  int
 	notReady int // how often a node was not ready, since another was looked for
 	delays   *backoff.ExponentialBackOff
@@ -101,8 +101,8 @@ func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error)
 		if !again {
 			return a.final(err)
 		}
-		if sent && a.shrinkPage(err) {
-			a.failed-- // which next counts
+		if !sent || !a.shrinkPage(err) {
+			a.failed++
 		}
 		if err := a.next(ctx, op, delay, err); err != nil {
 			return a.final(err)
@@ -129,7 +129,7 @@ func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool,
 
 // next prepares for another attempt after one that failed with reason. Its error says why there is none.
 func (a *attempts) next(ctx context.Context, r engine.Request, delay bool, reason error) error {
-	if a.failed++; a.failed > a.c.cfg.MaxRetries {
+	if a.failed > max(a.c.cfg.MaxRetries, 0) {
 		return fmt.Errorf("gave up after %d attempts: %w", a.failed, reason)
 	}
 	var d time.Duration

@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync"
-	"time"
 )
 
 // client is what the contenders that speak to an EventStore are driven through, so that they do the same work.
@@ -46,46 +45,24 @@ func overClient(open func(ctx context.Context, url string, m *meter) (client, er
 	}
 }
 
-// workAppend has as many goroutines append as there are to be appends in flight.
 func workAppend(ctx context.Context, c client, j job, m *meter) (result, error) {
 	data := payload(j.Size)
 	names := streamNames(j)
-	each := j.Events / (j.InFlight * j.Batch)
-	m.record(j.InFlight, each)
-	var wg sync.WaitGroup
-	errs := make(chan error, j.InFlight)
-	m.start()
-	for g := range j.InFlight {
-		wg.Go(func() {
-			for i := range each {
-				began := time.Now()
-				if err := c.append(ctx, names[(g+i*j.InFlight)%len(names)], data, j.Batch); err != nil {
-					errs <- err
-					return
-				}
-				m.latencies[g] = append(m.latencies[g], time.Since(began))
-			}
-		})
-	}
-	wg.Wait()
-	r := m.stop()
-	select {
-	case err := <-errs:
-		return r, err
-	default:
-		return r, nil
-	}
+	return workCalls(j, m, func(n int) error { return c.append(ctx, names[n%len(names)], data, j.Batch) })
 }
 
 func workRead(ctx context.Context, c client, j job, m *meter) (result, error) {
-	n := 0
-	m.start()
-	err := c.read(ctx, j.Stream, pageSize, func() { n++ })
-	r := m.stop()
-	if err == nil && n != j.Events {
-		err = fmt.Errorf("read %d of %d events", n, j.Events)
+	seen, all := m.counter(j)
+	m.settle()
+	if err := c.read(ctx, j.Stream, pageSize, seen); err != nil {
+		return result{}, err
 	}
-	return r, err
+	select {
+	case <-all:
+		return m.stop(), nil
+	default:
+		return result{}, errors.New("there were fewer events in the stream than were written")
+	}
 }
 
 // workReceive measures until every subscription has got its events.
@@ -100,30 +77,16 @@ func workReceive(ctx context.Context, c client, j job, m *meter) (result, error)
 		}
 		subscribe = func(seen func()) (func(), error) { return c.consume(ctx, j.Stream, j.Group, j.InFlight, seen) }
 	}
-	each := j.Events / j.Subs
-	var wg sync.WaitGroup
-	wg.Add(j.Subs)
-	if j.Work != volatile {
-		m.start() // events come with the subscription
-	}
+	seen, all := m.counter(j)
+	m.settle()
 	for range j.Subs {
-		n := 0
-		stop, err := subscribe(func() {
-			if n++; n == each {
-				wg.Done()
-			}
-		})
+		stop, err := subscribe(seen)
 		if err != nil {
 			return result{}, fmt.Errorf("subscribing: %w", err)
 		}
 		defer stop()
 	}
-	if j.Work == volatile {
-		m.start()
-		m.ready()
-	}
-	all := make(chan struct{})
-	go func() { wg.Wait(); close(all) }()
+	m.tell(0)
 	select {
 	case <-all:
 		return m.stop(), nil
@@ -149,7 +112,7 @@ func streamNames(j job) []string {
 	}
 	names := make([]string, j.Streams)
 	for i := range names {
-		names[i] = fmt.Sprintf("%s-%d", j.Stream, i)
+		names[i] = fmt.Sprintf("%s-%05d", j.Stream, i) // all of one length
 	}
 	return names
 }

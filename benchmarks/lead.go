@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
 // lead runs the scenarios and reports.
@@ -55,7 +54,7 @@ type measured struct {
 func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error) {
 	url := opts.url
 	if url == "" {
-		srv, err := startServer(ctx, roleServer, opts.profileOf(s.name, roleServer))
+		srv, err := startServer(ctx, roleServer, opts.profileOf(s.name, roleServer), s.memory(opts.rounds, storing...))
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +63,7 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 	}
 	urls := make(map[string]string)
 	if slices.Contains(s.contenders, bareTCP) {
-		relay, err := startServer(ctx, roleRelay, opts.profileOf(s.name, roleRelay))
+		relay, err := startServer(ctx, roleRelay, opts.profileOf(s.name, roleRelay), s.memory(opts.rounds, bareTCP))
 		if err != nil {
 			return nil, err
 		}
@@ -80,7 +79,7 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 	base := fmt.Sprintf("benchmark-%d", time.Now().UnixNano())
 	if s.prepare {
 		s.job.Stream = base
-		if err := push(ctx, c, s.job.Stream, s.job, s.job.Events); err != nil {
+		if err := newPusher(c, s.job).push(ctx, math.MaxInt/2); err != nil {
 			return nil, fmt.Errorf("writing the events to read: %w", err)
 		}
 	}
@@ -101,12 +100,12 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 			if j.Group = own; !s.prepare {
 				j.Stream = own
 			}
-			r := runWorker(ctx, j, opts.profileOf(s.name, j.Contender), func() error {
-				if !s.push {
-					return nil
-				}
-				return push(ctx, c, j.Stream, j, j.Events/j.Subs)
-			})
+			heard := func(int) error { return nil }
+			if s.push {
+				p := newPusher(c, j)
+				heard = func(seen int) error { return p.push(ctx, seen/j.Subs) }
+			}
+			r := runWorker(ctx, j, opts.profileOf(s.name, j.Contender), heard)
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
@@ -114,36 +113,4 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 		}
 	}
 	return out, nil
-}
-
-// openPusher connects the leader itself, which writes what the contenders receive.
-func openPusher(ctx context.Context, url string) (*esclient.Client, error) {
-	c, err := esclient.Open(url)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Connect(ctx); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
-// pushBytes is how much one append of push holds, in bytes of data.
-const pushBytes = 32 << 10
-
-// push writes so many events, one append after the other.
-func push(ctx context.Context, c *esclient.Client, stream string, j job, events int) error {
-	data := payload(j.Size)
-	batch := make([]esclient.EventData, min(max(pushBytes/j.Size/j.Subs, 1), 500))
-	for i := range batch {
-		batch[i] = esclient.EventData{Type: eventType, Data: data}
-	}
-	for left := events; left > 0; left -= len(batch) {
-		batch = batch[:min(len(batch), left)]
-		if _, err := c.Append(ctx, stream, esclient.Any, batch...); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -2,8 +2,9 @@
 //
 // Each measurement is a process of its own, so that the CPU time and the memory in the result are those of the client
 // alone; the server is another process. Rounds are interleaved: every round measures every contender once, in a
-// changing order, and what is reported are medians and ranges. On a machine that others use too, compare the contenders
-// of one scenario, not figures of different runs.
+// changing order, and what is reported are medians and ranges. Everybody is warm by then: a tenth more of the work goes
+// before what is measured, and the servers own memory that was in use before. On a machine that others use too, compare
+// the contenders of one scenario, not figures of different runs.
 package main
 
 import (

@@ -43,7 +43,7 @@ func TestAQuickRun(t *testing.T) {
 			Contenders []struct {
 				Name    string
 				Figures map[string]spread
-				Failed  []string
+				Failed  []failure
 			}
 		}
 	}

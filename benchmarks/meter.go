@@ -26,14 +26,16 @@ type result struct {
 	Failed         string `json:",omitempty"` // why there is no result
 }
 
-// meter measures a worker's own process between start and stop.
+// meter measures a worker's own process between start and stop. A contender that is connected and prepared calls settle,
+// works on its warm-up, calls start, works, and calls stop.
 type meter struct {
-	ready     func() // tells the leader that the events may come
+	tell      func(seen int) // tells the leader how many events have come, so that it writes more
 	writes    atomic.Int64
 	drops     atomic.Int64
 	unwatched bool // write calls cannot be counted
 
 	latencies [][]time.Duration // a slice for each goroutine, with room, so that recording does not allocate
+	idleHeap  uint64            // before the work began
 	began     time.Time
 	cpu       time.Duration
 	mem       runtime.MemStats
@@ -51,10 +53,17 @@ func (m *meter) record(goroutines, operations int) {
 	}
 }
 
-func (m *meter) start() {
+// settle notes what the contender holds before it works; the peak heap is what comes on top of that.
+func (m *meter) settle() {
 	runtime.GC()
+	runtime.ReadMemStats(&m.mem)
+	m.idleHeap = m.mem.HeapAlloc
 	m.stopPeak, m.peak = make(chan struct{}), make(chan uint64)
 	go watchHeap(m.stopPeak, m.peak)
+}
+
+// start takes little time, as work may be under way.
+func (m *meter) start() {
 	runtime.ReadMemStats(&m.mem)
 	m.writes.Store(0)
 	if m.profile != nil {
@@ -73,8 +82,8 @@ func (m *meter) stop() result {
 		pprof.StopCPUProfile()
 	}
 	close(m.stopPeak)
-	if peak := <-m.peak; peak > m.mem.HeapAlloc {
-		r.PeakHeap = peak - m.mem.HeapAlloc
+	if peak := <-m.peak; peak > m.idleHeap {
+		r.PeakHeap = peak - m.idleHeap
 	}
 	r.Drops = m.drops.Load()
 	if m.unwatched {
@@ -84,6 +93,26 @@ func (m *meter) stop() result {
 	slices.Sort(all)
 	r.P50, r.P99, r.P999 = quantile(all, 0.5), quantile(all, 0.99), quantile(all, 0.999)
 	return r
+}
+
+// counter is for work that is measured in events that come: seen, called for each of them on any goroutine, starts the
+// measurement after the warm-up, and all is closed with the last one.
+func (m *meter) counter(j job) (seen func(), all <-chan struct{}) {
+	var count atomic.Int64
+	done := make(chan struct{})
+	telling := j.ahead() * j.Subs / 3
+	return func() {
+		n := int(count.Add(1))
+		if j.Work == volatile && n%telling == 0 {
+			m.tell(n)
+		}
+		switch n {
+		case j.WarmUp:
+			m.start()
+		case j.WarmUp + j.Events:
+			close(done)
+		}
+	}, done
 }
 
 // quantile of sorted durations, in seconds.

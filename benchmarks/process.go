@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,14 +23,14 @@ type process struct {
 	stderr bytes.Buffer
 }
 
-// startProcess starts this program in a role. It writes a CPU profile if profile names a file.
-func startProcess(ctx context.Context, role, profile string) (*process, error) {
+// startProcess starts this program in a role, with additions to its environment.
+func startProcess(ctx context.Context, role string, env ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	p := &process{cmd: exec.CommandContext(ctx, self, role)}
-	p.cmd.Env = append(os.Environ(), roleVariable+"="+role, profileVariable+"="+profile)
+	p.cmd.Env = append(append(os.Environ(), roleVariable+"="+role), env...)
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = time.Second
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -93,8 +94,10 @@ type server struct {
 	url string
 }
 
-func startServer(ctx context.Context, role, profile string) (*server, error) {
-	p, err := startProcess(ctx, role, profile)
+// startServer starts a server that writes a CPU profile if profile names a file, and owns so many bytes of memory.
+func startServer(ctx context.Context, role, profile string, memory int) (*server, error) {
+	p, err := startProcess(ctx, role, profileVariable+"="+profile, memoryVariable+"="+strconv.Itoa(memory),
+		"GODEBUG="+strings.TrimPrefix(os.Getenv("GODEBUG")+","+keepMemory, ","))
 	if err != nil {
 		return nil, fmt.Errorf("starting the server (%s): %w", role, err)
 	}
@@ -108,12 +111,13 @@ func startServer(ctx context.Context, role, profile string) (*server, error) {
 // workerLimit is how long a measurement may take. A contender that hangs is a result, too.
 const workerLimit = time.Minute
 
-// runWorker measures one contender in a process of its own. A worker that fails, crashes or hangs is a result that says
-// so. push is called when the worker is ready for events.
-func runWorker(ctx context.Context, j job, profile string, push func() error) result {
+// runWorker measures one contender in a process of its own, which writes a CPU profile if profile names a file. A worker
+// that fails, crashes or hangs is a result that says so. heard is called when the worker is ready for
+// events and, so that more can be pushed, when it has seen some.
+func runWorker(ctx context.Context, j job, profile string, heard func(seen int) error) result {
 	ctx, cancel := context.WithTimeout(ctx, workerLimit)
 	defer cancel()
-	r, err := measure(ctx, j, profile, push)
+	r, err := measure(ctx, j, profile, heard)
 	switch {
 	case err == nil:
 		return r
@@ -123,8 +127,8 @@ func runWorker(ctx context.Context, j job, profile string, push func() error) re
 	return result{Failed: err.Error()}
 }
 
-func measure(ctx context.Context, j job, profile string, push func() error) (result, error) {
-	p, err := startProcess(ctx, roleWorker, profile)
+func measure(ctx context.Context, j job, profile string, heard func(seen int) error) (result, error) {
+	p, err := startProcess(ctx, roleWorker, profileVariable+"="+profile)
 	if err != nil {
 		return result{}, err
 	}
@@ -140,10 +144,8 @@ func measure(ctx context.Context, j job, profile string, push func() error) (res
 		if m.Result != nil {
 			return *m.Result, nil
 		}
-		if m.Ready {
-			if err := push(); err != nil {
-				return result{}, fmt.Errorf("writing events: %w", err)
-			}
+		if err := heard(m.Seen); err != nil {
+			return result{}, fmt.Errorf("writing events: %w", err)
 		}
 	}
 }

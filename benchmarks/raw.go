@@ -75,53 +75,57 @@ func rawID(n int) (id esproto.CorrelationID) {
 	return id
 }
 
-// append keeps so many appends in flight: for every reply that has come it writes the next request, together with those
-// for the other replies that came with it.
 func (c *rawConn) append(j job, m *meter) (result, error) {
 	requests, frame := rawAppends(j)
-	total := j.Events / j.Batch
-	m.record(1, total)
-	sentAt := make([]time.Time, total)
+	warmUp := j.WarmUp / j.Batch * frame
+	m.record(1, j.Events/j.Batch)
+	m.settle()
+	if err := c.exchange(requests[:warmUp], frame, j.InFlight, func(time.Duration) {}); err != nil {
+		return result{}, err
+	}
 	m.start()
+	err := c.exchange(requests[warmUp:], frame, j.InFlight, func(d time.Duration) {
+		m.latencies[0] = append(m.latencies[0], d)
+	})
+	return m.stop(), err
+}
+
+// exchange keeps so many requests, of one length, in flight: for every reply that has come it writes the next request,
+// together with those for the other replies that came with it.
+func (c *rawConn) exchange(requests []byte, frame, inFlight int, took func(time.Duration)) error {
+	sentAt := make([]time.Time, inFlight)
+	total := len(requests) / frame
 	for sent, replied := 0, 0; replied < total; {
-		if n := min(total-sent, j.InFlight-(sent-replied)); n > 0 {
+		if n := min(total-sent, inFlight-(sent-replied)); n > 0 {
 			now := time.Now()
 			for i := range n {
-				sentAt[sent+i] = now
+				sentAt[(sent+i)%inFlight] = now
 			}
 			if _, err := c.nc.Write(requests[sent*frame : (sent+n)*frame]); err != nil {
-				return result{}, err
+				return err
 			}
 			sent += n
 		}
 		for more := true; more; more = c.buffered() {
-			cmd, err := c.next()
-			if err != nil {
-				return result{}, err
+			if _, err := c.await(esproto.CmdWriteEventsCompleted); err != nil {
+				return err
 			}
-			if cmd != esproto.CmdWriteEventsCompleted {
-				return result{}, fmt.Errorf("the reply is %v", cmd)
-			}
-			m.latencies[0] = append(m.latencies[0], time.Since(sentAt[replied]))
+			took(time.Since(sentAt[replied%inFlight]))
 			replied++
 		}
 	}
-	return m.stop(), nil
+	return nil
 }
 
 // rawAppends builds all requests, each with ids of its own, in one buffer; all have the same length.
 func rawAppends(j job) (requests []byte, frame int) {
 	data := payload(j.Size)
 	names := streamNames(j)
-	longest := len(names[len(names)-1])
-	for i := range j.Events / j.Batch {
+	total := (j.WarmUp + j.Events) / j.Batch
+	for i := range total {
 		start := len(requests)
 		requests = esproto.AppendHeader(requests, esproto.CmdWriteEvents, rawID(i+1), nil)
-		name := names[i%len(names)]
-		for len(name) < longest {
-			name += "-" // names of one length, so that the requests can be told apart by multiplication
-		}
-		requests = esproto.AppendWriteEvents(requests, name, esproto.ExpectAny)
+		requests = esproto.AppendWriteEvents(requests, names[i%len(names)], esproto.ExpectAny)
 		for range j.Batch {
 			var id esproto.GUID
 			binary.LittleEndian.PutUint64(id[:], rand.Uint64())
@@ -131,7 +135,7 @@ func rawAppends(j job) (requests []byte, frame int) {
 		requests = esproto.EndWriteEvents(requests, true)
 		esproto.EndFrame(requests, start)
 		if frame = len(requests) - start; i == 0 {
-			requests = append(make([]byte, 0, frame*(j.Events/j.Batch)), requests...)
+			requests = append(make([]byte, 0, frame*total), requests...)
 		}
 	}
 	return requests, frame
@@ -140,14 +144,17 @@ func rawAppends(j job) (requests []byte, frame int) {
 // read asks for one page after the other.
 func (c *rawConn) read(j job, m *meter) (result, error) {
 	var pages [][]byte
-	for from := 0; from < j.Events; from += pageSize {
+	for from := 0; from < j.WarmUp+j.Events; from += pageSize {
 		b := esproto.AppendHeader(nil, esproto.CmdReadStreamEventsForward, rawID(len(pages)+1), nil)
 		b = esproto.AppendReadStreamEvents(b, j.Stream, int64(from), pageSize, false, true)
 		esproto.EndFrame(b, 0)
 		pages = append(pages, b)
 	}
-	m.start()
-	for _, page := range pages {
+	m.settle()
+	for i, page := range pages {
+		if i == j.WarmUp/pageSize {
+			m.start()
+		}
 		if _, err := c.nc.Write(page); err != nil {
 			return result{}, err
 		}
@@ -174,12 +181,14 @@ func (c *rawConn) receive(j job, m *meter) (result, error) {
 	if _, err := c.await(esproto.CmdSubscriptionConfirmation); err != nil {
 		return result{}, err
 	}
-	m.start()
-	m.ready()
-	for range j.Events {
+	seen, _ := m.counter(j)
+	m.settle()
+	m.tell(0)
+	for range j.WarmUp + j.Events {
 		if _, err := c.await(esproto.CmdStreamEventAppeared); err != nil {
 			return result{}, err
 		}
+		seen()
 	}
 	return m.stop(), nil
 }

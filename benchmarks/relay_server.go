@@ -63,6 +63,9 @@ type relay struct {
 
 // serveRelay is the process of the relay. It ends when in does.
 func serveRelay(ctx context.Context, in io.Reader, out io.Writer) error {
+	if err := warmMemory(); err != nil {
+		return err
+	}
 	profile, err := profileFile()
 	if err != nil {
 		return err

@@ -83,6 +83,7 @@ func (r *report) write(dir string) error {
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n%s, %d rounds, %s\nServer: %s\n", r.Command, r.Date, r.Rounds, r.Machine, r.Server)
 	fmt.Fprintln(w, "Medians, and least to most events/s. CPU, allocations and write calls are those of the client process, an event.")
+	fmt.Fprintln(w, "A tenth more events goes before those that are measured. Servers begin with memory that was in use before.")
 	for _, o := range r.Scenarios {
 		o.print(w)
 	}
@@ -106,8 +107,10 @@ func (o *outcome) print(w io.Writer) {
 		for _, f := range figures {
 			s, ok := m.over(f)
 			fmt.Fprintf(tab, "%s\t", number(s.Median, ok))
-			if f.key == figures[0].key {
+			if f.key == figures[0].key && ok {
 				fmt.Fprintf(tab, "%s–%s\t", number(s.Min, ok), number(s.Max, ok))
+			} else if f.key == figures[0].key {
+				fmt.Fprint(tab, "failed\t")
 			}
 		}
 		fmt.Fprintln(tab)
@@ -120,8 +123,8 @@ func (o *outcome) print(w io.Writer) {
 
 func (m *measured) printTroubles(w io.Writer) {
 	failed, drops := m.troubles()
-	for _, why := range failed {
-		fmt.Fprintf(w, "  ! %s failed: %s\n", m.Name, why)
+	for _, f := range failed {
+		fmt.Fprintf(w, "  ! %s failed in %d of %d rounds: %s\n", m.Name, f.Rounds, len(m.Rounds), f.Why)
 	}
 	if drops > 0 {
 		fmt.Fprintf(w, "  ! %s lost its connection %d times\n", m.Name, drops)
@@ -148,7 +151,7 @@ func (r *report) summary() any {
 	type contender struct {
 		Name    string            `json:"name"`
 		Figures map[string]spread `json:"figures"`
-		Failed  []string          `json:"failed,omitempty"`
+		Failed  []failure         `json:"failed,omitempty"`
 		Drops   int64             `json:"drops,omitempty"`
 		Rounds  []result          `json:"rounds"`
 	}

@@ -11,6 +11,9 @@ import (
 
 // serve is the process of the embedded server, for one scenario. It ends when in does.
 func serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	if err := warmMemory(); err != nil {
+		return err
+	}
 	profile, err := profileFile()
 	if err != nil {
 		return err

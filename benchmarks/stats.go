@@ -66,13 +66,25 @@ func (m *measured) over(f figure) (s spread, ok bool) {
 	return s, true
 }
 
+// failure is why some rounds failed.
+type failure struct {
+	Why    string `json:"why"`
+	Rounds int    `json:"rounds"`
+}
+
 // troubles tells of rounds that failed, and of connections that were lost in those that did not.
-func (m *measured) troubles() (failed []string, drops int64) {
+func (m *measured) troubles() (failed []failure, drops int64) {
 	for _, r := range m.Rounds {
-		if r.Failed != "" && !slices.Contains(failed, r.Failed) {
-			failed = append(failed, r.Failed)
-		}
 		drops += r.Drops
+		if r.Failed == "" {
+			continue
+		}
+		i := slices.IndexFunc(failed, func(f failure) bool { return f.Why == r.Failed })
+		if i < 0 {
+			i = len(failed)
+			failed = append(failed, failure{Why: r.Failed})
+		}
+		failed[i].Rounds++
 	}
 	return failed, drops
 }

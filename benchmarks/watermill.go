@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -94,37 +92,14 @@ const (
 // workPublish publishes one message at a time in each of so many goroutines.
 func workPublish(pub message.Publisher, j job, m *meter) (result, error) {
 	data := payload(j.Size)
-	each := j.Events / j.InFlight
-	m.record(j.InFlight, each)
-	var wg sync.WaitGroup
-	errs := make(chan error, j.InFlight)
-	m.start()
-	for g := range j.InFlight {
-		wg.Go(func() {
-			for range each {
-				began := time.Now()
-				msg := message.NewMessage(watermill.NewUUID(), data)
-				if err := pub.Publish(j.Stream, msg); err != nil {
-					errs <- err
-					return
-				}
-				m.latencies[g] = append(m.latencies[g], time.Since(began))
-			}
-		})
-	}
-	wg.Wait()
-	r := m.stop()
-	select {
-	case err := <-errs:
-		return r, err
-	default:
-		return r, nil
-	}
+	return workCalls(j, m, func(int) error {
+		return pub.Publish(j.Stream, message.NewMessage(watermill.NewUUID(), data))
+	})
 }
 
 func publishAll(pub message.Publisher, j job) error {
 	data := payload(j.Size)
-	for left := j.Events; left > 0; left -= pubSubBatch {
+	for left := j.WarmUp + j.Events; left > 0; left -= pubSubBatch {
 		batch := make([]*message.Message, min(left, pubSubBatch))
 		for i := range batch {
 			batch[i] = message.NewMessage(watermill.NewUUID(), data)
@@ -140,18 +115,20 @@ var errChannelClosed = errors.New("the channel of messages was closed")
 
 // workSubscribe acks what comes, in one goroutine.
 func workSubscribe(ctx context.Context, sub message.Subscriber, j job, m *meter) (result, error) {
-	m.start()
+	seen, _ := m.counter(j)
+	m.settle()
 	messages, err := sub.Subscribe(ctx, j.Stream)
 	if err != nil {
 		return result{}, err
 	}
-	for n := 0; n < j.Events; n++ {
+	for n := range j.WarmUp + j.Events {
 		select {
 		case msg, ok := <-messages:
 			if !ok {
-				return result{}, fmt.Errorf("%w after %d of %d", errChannelClosed, n, j.Events)
+				return result{}, fmt.Errorf("%w after %d", errChannelClosed, n)
 			}
 			msg.Ack()
+			seen()
 		case <-ctx.Done():
 			return result{}, context.Cause(ctx)
 		}
@@ -165,19 +142,16 @@ func workRoute(ctx context.Context, sub message.Subscriber, j job, m *meter) (re
 	if err != nil {
 		return result{}, err
 	}
-	all := make(chan struct{})
-	var seen atomic.Int64
+	seen, all := m.counter(j)
 	router.AddConsumerHandler("benchmark", j.Stream, sub, func(*message.Message) error {
 		if j.Handler > 0 {
 			time.Sleep(j.Handler)
 		}
-		if seen.Add(1) == int64(j.Events) {
-			close(all)
-		}
+		seen()
 		return nil
 	})
 	ended := make(chan error, 1)
-	m.start()
+	m.settle()
 	go func() { ended <- router.Run(ctx) }()
 	select {
 	case <-all:

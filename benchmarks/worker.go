@@ -7,18 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 )
 
 // note is what a worker, or the server, tells the leader: one JSON value a line.
 type note struct {
-	Ready  bool    `json:",omitempty"` // subscribed: the events may come
+	Seen   int     `json:",omitempty"` // how many events have come; 0 when the worker has subscribed
 	URL    string  `json:",omitempty"` // of the server
 	Result *result `json:",omitempty"`
 }
 
-// contender does a job: it connects, calls start on the meter, does the work, calls stop and cleans up.
+// contender does a job: it connects, does the work, as meter demands it, and cleans up.
 type contender func(ctx context.Context, j job, m *meter) (result, error)
 
 var contenders = map[string]contender{
@@ -58,7 +59,12 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	}()
 
 	enc := json.NewEncoder(out)
-	m := &meter{ready: func() { enc.Encode(note{Ready: true}) }}
+	var mu sync.Mutex
+	m := &meter{tell: func(seen int) {
+		mu.Lock()
+		defer mu.Unlock()
+		enc.Encode(note{Seen: seen})
+	}}
 	if m.profile, err = profileFile(); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func TestTableKeepsWhatWaits(t *testing.T) {
 		live  []uint64
 	)
 	require.Nil(t, table.get(0))
-	for i := range 50_000 {
+	for i := range 20_000 {
 		most := 1 + i%2000 // it fills and empties, again and again
 		switch {
 		case len(live) < most:

@@ -176,21 +176,19 @@ func (c *Conn) control(cmd esproto.Command, id esproto.CorrelationID) {
 func (c *Conn) writeLoop() {
 	defer c.wg.Done()
 	for {
-		buf := c.takeOut()
-		if buf == nil {
-			select {
-			case <-c.kick:
-			case <-c.dead:
-				return
-			}
-			c.gather()
-			continue
-		}
-		if err := c.write(buf); err != nil {
-			c.die(err)
+		select {
+		case <-c.kick: // and with it comes the turn
+		case <-c.dead:
 			return
 		}
-		c.giveBack(buf)
+		c.gather()
+		for buf := c.takeOut(); buf != nil; buf = c.takeOut() {
+			if err := c.write(buf); err != nil {
+				c.die(err)
+				return
+			}
+			c.giveBack(buf)
+		}
 	}
 }
 

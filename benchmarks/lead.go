@@ -13,6 +13,9 @@ import (
 // lead runs the scenarios and reports.
 func lead(ctx context.Context, opts options) error {
 	rep := newReport(opts)
+	if err := useCores(opts.cores); err != nil {
+		return err
+	}
 	for _, s := range scenarios() {
 		if !opts.only.MatchString(s.name) {
 			continue

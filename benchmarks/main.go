@@ -5,6 +5,10 @@
 // changing order, and what is reported are medians and ranges. Everybody is warm by then: a tenth more of the work goes
 // before what is measured, and the servers own memory that was in use before. On a machine that others use too, compare
 // the contenders of one scenario, not figures of different runs.
+//
+// Client and server share the machine here, and elsewhere do not. So each of the two processes uses half of the cores, as if
+// it had a machine of its own. Where both use all of them, which -cores says, their threads chase each other from core to
+// core: that costs whoever hands work from goroutine to goroutine, and so every client but raw frames, up to twice the CPU.
 package main
 
 import (
@@ -15,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime"
 	"syscall"
 )
 
@@ -57,6 +62,7 @@ type options struct {
 	args   []string // as they were given, for the report
 	quick  bool
 	rounds int
+	cores  int // that each process uses
 	only   *regexp.Regexp
 	list   bool
 	url    string
@@ -70,6 +76,7 @@ func parseOptions(args []string) (options, error) {
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	flags.BoolVar(&opts.quick, "quick", false, "a tenth of the work and two rounds: to see that it runs, not to quote")
 	flags.IntVar(&opts.rounds, "rounds", 0, "`number` of rounds (default 5, with -quick 2)")
+	flags.IntVar(&opts.cores, "cores", max(runtime.NumCPU()/2, 1), "`number` of cores that each process uses")
 	flags.BoolVar(&opts.list, "list", false, "print the scenarios and end")
 	flags.StringVar(&opts.url, "url", "", "measure on the server at `tcp://user:password@host:port` instead of the embedded one")
 	flags.StringVar(&opts.out, "out", "results", "`directory` for the JSON file, the table and the plots; empty for none")
@@ -87,6 +94,9 @@ func parseOptions(args []string) (options, error) {
 	}
 	if opts.rounds < 0 {
 		return opts, fmt.Errorf("-rounds: %d is negative", opts.rounds)
+	}
+	if opts.cores < 1 {
+		return opts, fmt.Errorf("-cores: %d is less than one", opts.cores)
 	}
 	if opts.rounds == 0 {
 		if opts.rounds = 5; opts.quick {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,12 @@ type process struct {
 	in     io.WriteCloser // its end asks the process to end
 	out    *bufio.Reader
 	stderr bytes.Buffer
+}
+
+// useCores limits the processes of the run, this one and those that it starts.
+func useCores(n int) error {
+	runtime.GOMAXPROCS(n)
+	return os.Setenv("GOMAXPROCS", strconv.Itoa(n))
 }
 
 // startProcess starts this program in a role, with additions to its environment.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
 // client is what the contenders that speak to an EventStore are driven through, so that they do the same work.
@@ -14,6 +16,10 @@ type client interface {
 	read(ctx context.Context, stream string, page int, seen func()) error
 	// catchUp subscribes from the beginning of a stream and returns a function that ends the subscription.
 	catchUp(ctx context.Context, stream string, page int, seen func()) (stop func(), err error)
+	// catchUpAll subscribes to all streams, and sees the events of those whose names begin in the given way.
+	catchUpAll(
+		ctx context.Context, names string, after esclient.Position, page int, seen func(),
+	) (stop func(), err error)
 	// subscribe subscribes to what comes from now on.
 	subscribe(ctx context.Context, stream string, seen func()) (stop func(), err error)
 	// createGroup makes a persistent subscription group from the beginning of a stream.
@@ -46,12 +52,26 @@ func overClient(open func(ctx context.Context, url string, m *meter) (client, er
 }
 
 func workAppend(ctx context.Context, c client, j job, m *meter) (result, error) {
-	data := payload(j.Size)
-	names := streamNames(j)
+	data := j.payload()
+	names := j.streams()
 	return workCalls(j, m, func(n int) error { return c.append(ctx, names[n%len(names)], data, j.Batch) })
 }
 
+var errMissing = errors.New("there were fewer events in the stream than were written")
+
+// workRead reads a stream, or each of several.
 func workRead(ctx context.Context, c client, j job, m *meter) (result, error) {
+	if j.Streams > 1 {
+		names := j.streams()
+		return workCalls(j, m, func(n int) error {
+			left := j.Batch
+			err := c.read(ctx, names[n], pageSize, func() { left-- })
+			if err == nil && left > 0 {
+				err = errMissing
+			}
+			return err
+		})
+	}
 	seen, all := m.counter(j)
 	m.settle()
 	if err := c.read(ctx, j.Stream, pageSize, seen); err != nil {
@@ -61,26 +81,21 @@ func workRead(ctx context.Context, c client, j job, m *meter) (result, error) {
 	case <-all:
 		return m.stop(), nil
 	default:
-		return result{}, errors.New("there were fewer events in the stream than were written")
+		return result{}, errMissing
 	}
 }
 
 // workReceive measures until every subscription has got its events.
 func workReceive(ctx context.Context, c client, j job, m *meter) (result, error) {
-	subscribe := func(seen func()) (func(), error) { return c.catchUp(ctx, j.Stream, pageSize, seen) }
-	switch j.Work {
-	case volatile:
-		subscribe = func(seen func()) (func(), error) { return c.subscribe(ctx, j.Stream, seen) }
-	case persistent:
+	if j.Work == persistent {
 		if err := c.createGroup(ctx, j.Stream, j.Group); err != nil {
 			return result{}, fmt.Errorf("making the group: %w", err)
 		}
-		subscribe = func(seen func()) (func(), error) { return c.consume(ctx, j.Stream, j.Group, j.InFlight, seen) }
 	}
 	seen, all := m.counter(j)
 	m.settle()
 	for range j.Subs {
-		stop, err := subscribe(seen)
+		stop, err := subscribe(ctx, c, j, seen)
 		if err != nil {
 			return result{}, fmt.Errorf("subscribing: %w", err)
 		}
@@ -97,22 +112,15 @@ func workReceive(ctx context.Context, c client, j job, m *meter) (result, error)
 	}
 }
 
-// payload is the data of events: letters, as compressing is nobody's task here.
-func payload(size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = 'a' + byte(i%26)
+// subscribe makes a subscription of the kind that a job is about.
+func subscribe(ctx context.Context, c client, j job, seen func()) (stop func(), err error) {
+	switch {
+	case j.Work == volatile:
+		return c.subscribe(ctx, j.Stream, seen)
+	case j.Work == persistent:
+		return c.consume(ctx, j.Stream, j.Group, j.InFlight, seen)
+	case j.Streams > 1:
+		return c.catchUpAll(ctx, j.Stream+"-", j.After, pageSize, seen)
 	}
-	return b
-}
-
-func streamNames(j job) []string {
-	if j.Streams == 1 {
-		return []string{j.Stream}
-	}
-	names := make([]string, j.Streams)
-	for i := range names {
-		names[i] = fmt.Sprintf("%s-%05d", j.Stream, i) // all of one length
-	}
-	return names
+	return c.catchUp(ctx, j.Stream, pageSize, seen)
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
@@ -64,6 +66,36 @@ func (o *ownClient) append(ctx context.Context, stream string, data []byte, even
 	return err
 }
 
+// workSource has AppendFrom take the events from a source, as many ahead of those that are written as other contenders
+// have in flight.
+func workSource(ctx context.Context, j job, m *meter) (result, error) {
+	c, err := openCounted(ctx, j.URL, m)
+	if err != nil {
+		return result{}, fmt.Errorf("connecting: %w", err)
+	}
+	defer c.Close()
+	event := esclient.EventData{Type: eventType, Data: j.payload()}
+	seen, all := m.counter(j)
+	counted := int64(0)
+	m.settle()
+	_, err = c.AppendFrom(ctx, j.Stream, esclient.Any, func(yield func(esclient.EventData, error) bool) {
+		for range j.total() {
+			if !yield(event, nil) {
+				return
+			}
+		}
+	}, esclient.AppendFromOptions{WindowEvents: j.InFlight, Progress: func(r esclient.AppendFromResult) {
+		for ; counted < r.Events; counted++ {
+			seen()
+		}
+	}})
+	if err != nil {
+		return result{}, err
+	}
+	<-all
+	return m.stop(), nil
+}
+
 func (o *ownClient) read(ctx context.Context, stream string, page int, seen func()) error {
 	for _, err := range o.c.ReadStream(ctx, stream, esclient.ReadOptions{PageSize: page}) {
 		if err != nil {
@@ -79,7 +111,23 @@ func (o *ownClient) catchUp(ctx context.Context, stream string, page int, seen f
 	if err != nil {
 		return nil, err
 	}
-	go o.pull(ctx, sub, seen)
+	go o.pull(ctx, sub, func(*esclient.Event) { seen() })
+	return sub.Stop, nil
+}
+
+func (o *ownClient) catchUpAll(
+	ctx context.Context, names string, after esclient.Position, page int, seen func(),
+) (func(), error) {
+	sub, err := o.c.SubscribeCatchUp(ctx, esclient.AllStream,
+		esclient.CatchUpOptions{Start: esclient.AfterPosition(after), PageSize: page})
+	if err != nil {
+		return nil, err
+	}
+	go o.pull(ctx, sub, func(e *esclient.Event) {
+		if strings.HasPrefix(e.Stream, names) {
+			seen()
+		}
+	})
 	return sub.Stop, nil
 }
 
@@ -88,17 +136,17 @@ func (o *ownClient) subscribe(ctx context.Context, stream string, seen func()) (
 	if err != nil {
 		return nil, err
 	}
-	go o.pull(ctx, sub, seen)
+	go o.pull(ctx, sub, func(*esclient.Event) { seen() })
 	return sub.Stop, nil
 }
 
-func (o *ownClient) pull(ctx context.Context, sub *esclient.Subscription, seen func()) {
-	for _, err := range sub.All(ctx) {
+func (o *ownClient) pull(ctx context.Context, sub *esclient.Subscription, seen func(*esclient.Event)) {
+	for e, err := range sub.All(ctx) {
 		if err != nil {
 			o.end(err)
 			return
 		}
-		seen()
+		seen(e)
 	}
 }
 

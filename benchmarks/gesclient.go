@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/jdextraze/go-gesclient"
@@ -12,6 +13,8 @@ import (
 	"github.com/jdextraze/go-gesclient/common"
 	"github.com/jdextraze/go-gesclient/tasks"
 	"github.com/satori/go.uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
 // otherClient drives github.com/jdextraze/go-gesclient.
@@ -101,6 +104,26 @@ func (o *otherClient) read(_ context.Context, stream string, page int, seen func
 func (o *otherClient) catchUp(_ context.Context, stream string, page int, seen func()) (func(), error) {
 	sub, err := o.c.SubscribeToStreamFrom(stream, nil, ges.NewCatchUpSubscriptionSettings(10_000, page, false, false),
 		func(ges.CatchUpSubscription, *ges.ResolvedEvent) error { seen(); return nil }, nil,
+		func(_ ges.CatchUpSubscription, reason ges.SubscriptionDropReason, err error) error {
+			return o.dropped(reason, err)
+		}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return func() { sub.Stop() }, nil
+}
+
+func (o *otherClient) catchUpAll(
+	_ context.Context, names string, after esclient.Position, page int, seen func(),
+) (func(), error) {
+	sub, err := o.c.SubscribeToAllFrom(ges.NewPosition(after.Commit, after.Prepare),
+		ges.NewCatchUpSubscriptionSettings(10_000, page, false, false),
+		func(_ ges.CatchUpSubscription, e *ges.ResolvedEvent) error {
+			if strings.HasPrefix(e.OriginalStreamId(), names) {
+				seen()
+			}
+			return nil
+		}, nil,
 		func(_ ges.CatchUpSubscription, reason ges.SubscriptionDropReason, err error) error {
 			return o.dropped(reason, err)
 		}, nil)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -21,10 +20,11 @@ func lead(ctx context.Context, opts options) error {
 			continue
 		}
 		if opts.list {
-			fmt.Printf("%-42s %s\n", s.name, strings.Join(s.contenders, ", "))
+			fmt.Printf("%-54s %s\n", s.name, strings.Join(s.contenders, ", "))
 			continue
 		}
-		outcome, err := runScenario(ctx, s.sized(opts.quick), opts)
+		s.job = s.job.sized(opts.quick)
+		outcome, err := runScenario(ctx, s, opts)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -55,39 +55,25 @@ type measured struct {
 // runScenario measures every contender once a round. The order changes from round to round, as whoever comes second
 // finds a warmer server.
 func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error) {
-	url := opts.url
-	if url == "" {
-		srv, err := startServer(ctx, roleServer, opts.profileOf(s.name, roleServer), s.memory(opts.rounds, storing...))
-		if err != nil {
-			return nil, err
-		}
-		defer srv.stop()
-		url = srv.url
+	urls, stop, err := startServers(ctx, s, opts)
+	if err != nil {
+		return nil, err
 	}
-	urls := make(map[string]string)
-	if slices.Contains(s.contenders, bareTCP) {
-		relay, err := startServer(ctx, roleRelay, opts.profileOf(s.name, roleRelay), s.memory(opts.rounds, bareTCP))
-		if err != nil {
-			return nil, err
-		}
-		defer relay.stop()
-		urls[bareTCP] = relay.url
-	}
-	c, err := openPusher(ctx, url)
+	defer stop()
+	c, err := openPusher(ctx, urls[roleServer])
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
 
 	base := fmt.Sprintf("benchmark-%d", time.Now().UnixNano())
-	if s.prepare {
+	if s.job.prepared() {
 		s.job.Stream = base
-		if err := newPusher(c, s.job).push(ctx, math.MaxInt/2); err != nil {
+		if s.job.After, err = prepare(ctx, c, s.job); err != nil {
 			return nil, fmt.Errorf("writing the events to read: %w", err)
 		}
 	}
 	out := &outcome{Name: s.name, Job: s.job, Contenders: make([]measured, len(s.contenders))}
-	out.Job.Stream = ""
 	for i, name := range s.contenders {
 		out.Contenders[i].Name = name
 	}
@@ -96,17 +82,17 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 			n := (i + round) % len(s.contenders)
 			j := s.job
 			j.Contender = s.contenders[n]
-			if j.URL = url; urls[j.Contender] != "" {
-				j.URL = urls[j.Contender]
+			if j.URL = urls[roleServer]; j.Contender == bareTCP {
+				j.URL = urls[roleRelay]
 			}
 			own := fmt.Sprintf("%s-%d-%d", base, round, n)
-			if j.Group = own; !s.prepare {
+			if j.Group = own; !j.prepared() {
 				j.Stream = own
 			}
 			heard := func(int) error { return nil }
-			if s.push {
+			if j.pushed() {
 				p := newPusher(c, j)
-				heard = func(seen int) error { return p.push(ctx, seen/j.Subs) }
+				heard = func(seen int) error { return p.push(ctx, seen/j.fanOut()) }
 			}
 			r := runWorker(ctx, j, opts.profileOf(s.name, j.Contender), heard)
 			if ctx.Err() != nil {
@@ -116,4 +102,36 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 		}
 	}
 	return out, nil
+}
+
+// startServers starts the servers that a scenario needs, and returns where each role is found.
+func startServers(ctx context.Context, s scenario, opts options) (urls map[string]string, stop func(), err error) {
+	urls = map[string]string{roleServer: opts.url}
+	var started []*server
+	stop = func() {
+		for _, srv := range started {
+			srv.stop()
+		}
+	}
+	start := func(role string, contenders ...string) {
+		if err != nil {
+			return
+		}
+		var srv *server
+		srv, err = startServer(ctx, role, opts.profileOf(s.name, role), s.memory(opts.rounds, contenders...))
+		if err == nil {
+			started = append(started, srv)
+			urls[role] = srv.url
+		}
+	}
+	if opts.url == "" {
+		start(roleServer, storing...)
+	}
+	if slices.Contains(s.contenders, bareTCP) {
+		start(roleRelay, bareTCP)
+	}
+	if err != nil {
+		stop()
+	}
+	return urls, stop, err
 }

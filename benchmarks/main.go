@@ -6,9 +6,10 @@
 // before what is measured, and the servers own memory that was in use before. On a machine that others use too, compare
 // the contenders of one scenario, not figures of different runs.
 //
-// Client and server share the machine here, and elsewhere do not. So each of the two processes uses half of the cores, as if
-// it had a machine of its own. Where both use all of them, which -cores says, their threads chase each other from core to
-// core: that costs whoever hands work from goroutine to goroutine, and so every client but raw frames, up to twice the CPU.
+// Client and server share the machine here, and elsewhere do not. So each of the two processes uses half of the cores,
+// as if it had a machine of its own. Where both use all of them, which -cores says, their threads chase each other from
+// core to core: that costs whoever hands work from goroutine to goroutine, and so every client but raw frames, up to
+// twice the CPU.
 package main
 
 import (
@@ -78,8 +79,10 @@ func parseOptions(args []string) (options, error) {
 	flags.IntVar(&opts.rounds, "rounds", 0, "`number` of rounds (default 5, with -quick 2)")
 	flags.IntVar(&opts.cores, "cores", max(runtime.NumCPU()/2, 1), "`number` of cores that each process uses")
 	flags.BoolVar(&opts.list, "list", false, "print the scenarios and end")
-	flags.StringVar(&opts.url, "url", "", "measure on the server at `tcp://user:password@host:port` instead of the embedded one")
-	flags.StringVar(&opts.out, "out", "results", "`directory` for the JSON file, the table and the plots; empty for none")
+	flags.StringVar(&opts.url, "url", "",
+		"measure on the server at `tcp://user:password@host:port` instead of the embedded one")
+	flags.StringVar(&opts.out, "out", "results",
+		"`directory` for the JSON file, the table and the plots; empty for none")
 	flags.StringVar(&opts.profiles, "profile", "", "`directory` for a CPU profile of each process, of its last round")
 	only := flags.String("run", "", "only scenarios whose name matches this `regexp`")
 	if err := flags.Parse(args); err != nil {

@@ -24,8 +24,9 @@ func TestMain(m *testing.M) {
 // A small run of each kind of work: every contender that is ours, and the raw frames, must have a result.
 func TestAQuickRun(t *testing.T) {
 	dir := t.TempDir()
-	run := "^(append, 256 in flight|append, batches of 100|read, pages of 500|catch-up|volatile|persistent with acks, in-flight 200|" +
-		"publish, 64 goroutines|subscribe|router|router, handlers of 1 ms, 256 keys)$"
+	run := "^(append, 256 in flight|append, batches of 100|read, pages of 500|read, 32 in flight, 10000 streams|" +
+		"catch-up|catch-up with all, 10000 streams|volatile|persistent with acks, in-flight 200|" +
+		"publish, 64 goroutines|subscribe|subscribe, 1000 topics|router|router, handlers of 1 ms, 256 keys)$"
 	opts, err := parseOptions([]string{"-quick", "-rounds", "1", "-run", run, "-out", dir})
 	if err != nil {
 		t.Fatal(err)
@@ -50,8 +51,8 @@ func TestAQuickRun(t *testing.T) {
 	if err := json.Unmarshal(data, &results); err != nil {
 		t.Fatal(err)
 	}
-	if len(results.Scenarios) != 10 {
-		t.Fatalf("%d scenarios, want 10", len(results.Scenarios))
+	if len(results.Scenarios) != 13 {
+		t.Fatalf("%d scenarios, want 13", len(results.Scenarios))
 	}
 	for _, s := range results.Scenarios {
 		for _, c := range s.Contenders {

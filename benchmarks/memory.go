@@ -15,9 +15,9 @@ const memoryVariable = "WATERMILL_BENCHMARKS_MEMORY"
 // stays with the process while nobody else has need of it. Systems other than Linux have it like this anyway.
 const keepMemory = "madvdontneed=0"
 
-// warmMemory gives this process the memory that it will need, all of it used before, like that of a server that has been
-// running for a while. The first use of a page costs more than storing some events does, in a virtual machine several
-// times as much: that would be the machine's figure, not the contender's.
+// warmMemory gives this process the memory that it will need, all of it used before, like that of a server that has
+// been running for a while. The first use of a page costs more than storing some events does, in a virtual machine
+// several times as much: that would be the machine's figure, not the contender's.
 func warmMemory() error {
 	value := os.Getenv(memoryVariable)
 	if value == "" {
@@ -49,12 +49,8 @@ func (j *job) storedBytes(events int) int { return events * (j.Size + j.Size/8 +
 func (s *scenario) memory(rounds int, contenders ...string) int {
 	j, n := s.job, basicMemory
 	for _, c := range s.contenders {
-		switch {
-		case s.prepare || !slices.Contains(contenders, c):
-		case s.push:
-			n += rounds * j.storedBytes((j.WarmUp+j.Events)/j.Subs)
-		default:
-			n += rounds * j.storedBytes(j.WarmUp+j.Events)
+		if !j.prepared() && slices.Contains(contenders, c) {
+			n += rounds * j.storedBytes(j.total()/j.fanOut())
 		}
 	}
 	return n

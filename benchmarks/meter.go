@@ -26,8 +26,8 @@ type result struct {
 	Failed         string `json:",omitempty"` // why there is no result
 }
 
-// meter measures a worker's own process between start and stop. A contender that is connected and prepared calls settle,
-// works on its warm-up, calls start, works, and calls stop.
+// meter measures a worker's own process between start and stop. A contender that is connected and prepared calls
+// settle, works on its warm-up, calls start, works, and calls stop.
 type meter struct {
 	tell      func(seen int) // tells the leader how many events have come, so that it writes more
 	writes    atomic.Int64
@@ -99,17 +99,19 @@ func (m *meter) stop() result {
 // measurement after the warm-up, and all is closed with the last one.
 func (m *meter) counter(j job) (seen func(), all <-chan struct{}) {
 	var count atomic.Int64
-	done := make(chan struct{})
-	telling := j.ahead() * j.Subs / 3
+	started, done := make(chan struct{}), make(chan struct{})
+	telling := j.ahead() * j.fanOut() / 3
 	return func() {
 		n := int(count.Add(1))
-		if j.Work == volatile && n%telling == 0 {
+		if j.pushed() && n%telling == 0 {
 			m.tell(n)
 		}
 		switch n {
 		case j.WarmUp:
 			m.start()
-		case j.WarmUp + j.Events:
+			close(started)
+		case j.total():
+			<-started // events may come on several goroutines
 			close(done)
 		}
 	}, done

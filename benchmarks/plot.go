@@ -30,8 +30,9 @@ const (
 )
 
 var colours = map[string]string{
-	esClient: "#2a6fdb", gesClient: "#d9822b", rawFrames: "#8a8a8a",
-	ownPubSub: "#2a6fdb", ownCatchUp: "#6a9be8", ownSerial: "#6a9be8", ownLanes: "#2a6fdb", bareTCP: "#8a8a8a", goChannel: "#b8b8b8",
+	esClient: "#2a6fdb", esSource: "#6a9be8", gesClient: "#d9822b", rawFrames: "#8a8a8a",
+	ownPubSub: "#2a6fdb", ownCatchUp: "#6a9be8", ownSerial: "#6a9be8", ownLanes: "#2a6fdb",
+	bareTCP: "#8a8a8a", goChannel: "#b8b8b8",
 }
 
 // plot draws the bars of each scenario to a scale of its own, with the range of the rounds as a line.
@@ -63,10 +64,11 @@ func plotScenario(b *bytes.Buffer, y int, o *outcome, f figure) int {
 	}
 	for i := range o.Contenders {
 		m := &o.Contenders[i]
-		fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", labelEnd-6, y+barHeight-4, escape(m.Name))
+		fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n",
+			labelEnd-6, y+barHeight-4, escape(m.Name))
 		s, ok := m.over(f)
 		if !ok || most == 0 {
-			fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\">no result</text>\n", labelEnd, y+barHeight-4)
+			fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\">failed</text>\n", labelEnd, y+barHeight-4)
 			y += rowHeight
 			continue
 		}

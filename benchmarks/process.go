@@ -118,9 +118,9 @@ func startServer(ctx context.Context, role, profile string, memory int) (*server
 // workerLimit is how long a measurement may take. A contender that hangs is a result, too.
 const workerLimit = time.Minute
 
-// runWorker measures one contender in a process of its own, which writes a CPU profile if profile names a file. A worker
-// that fails, crashes or hangs is a result that says so. heard is called when the worker is ready for
-// events and, so that more can be pushed, when it has seen some.
+// runWorker measures one contender in a process of its own, which writes a CPU profile if profile names a file. A
+// worker that fails, crashes or hangs is a result that says so. heard is called when the worker is ready for events
+// and, so that more can be pushed, when it has seen some.
 func runWorker(ctx context.Context, j job, profile string, heard func(seen int) error) result {
 	ctx, cancel := context.WithTimeout(ctx, workerLimit)
 	defer cancel()

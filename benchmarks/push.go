@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
@@ -19,38 +20,43 @@ func openPusher(ctx context.Context, url string) (*esclient.Client, error) {
 	return c, nil
 }
 
-// How far a pusher gets ahead of a subscription, which is never waited for by a server: it cuts off a connection that
-// has 10 MiB waiting, and go-gesclient gives up a subscription with 2000 events waiting.
+// How far a pusher gets ahead of a subscription, for which nobody waits otherwise: servers cut off a connection that
+// has 10 MiB waiting, and go-gesclient gives up a subscription that has 2000 events waiting.
 const (
 	aheadEvents = 1500
-	aheadBytes  = 2 << 20 // in all subscriptions together
-	// frameBytes is what an event takes on the wire besides its data.
-	frameBytes = 150
+	aheadBytes  = 2 << 20 // of all subscriptions together
+	frameBytes  = 150     // what an event takes on the wire besides its data
 )
 
-// ahead is that in events, for a subscription.
+// ahead is that in events of the stream.
 func (j *job) ahead() int {
-	return max(min(aheadEvents, aheadBytes/((j.Size+frameBytes)*j.Subs)), 4)
+	return max(min(aheadEvents, aheadBytes/((j.Size+frameBytes)*j.fanOut())), 4)
 }
 
-// pushBytes is how much one append of a pusher holds, in bytes of data that come out.
+// pushBytes is how much data the server gets to send by one append of a pusher.
 const pushBytes = 32 << 10
 
 // pusher writes the events of a job.
 type pusher struct {
 	c       *esclient.Client
-	stream  string
+	streams []string
 	batch   []esclient.EventData
 	ahead   int
-	total   int
+	appends int
 	written int
+	total   int
 }
 
 func newPusher(c *esclient.Client, j job) *pusher {
-	p := &pusher{c: c, stream: j.Stream, ahead: j.ahead(), total: (j.WarmUp + j.Events) / j.Subs}
-	p.batch = make([]esclient.EventData, min(max(pushBytes/j.Size/j.Subs, 1), 500))
+	p := &pusher{c: c, streams: j.streams(), ahead: j.ahead(), total: j.total() / j.fanOut()}
+	size := min(max(pushBytes/j.Size/j.fanOut(), 1), 500)
+	if j.Streams > 1 {
+		size = p.total / j.Streams
+	}
+	p.batch = make([]esclient.EventData, size)
+	data := j.payload()
 	for i := range p.batch {
-		p.batch[i] = esclient.EventData{Type: eventType, Data: payload(j.Size)}
+		p.batch[i] = esclient.EventData{Type: eventType, Data: data}
 	}
 	return p
 }
@@ -59,10 +65,23 @@ func newPusher(c *esclient.Client, j job) *pusher {
 func (p *pusher) push(ctx context.Context, seen int) error {
 	for p.written < min(p.total, seen+p.ahead) {
 		batch := p.batch[:min(len(p.batch), p.total-p.written)]
-		if _, err := p.c.Append(ctx, p.stream, esclient.Any, batch...); err != nil {
+		stream := p.streams[p.appends%len(p.streams)]
+		if _, err := p.c.Append(ctx, stream, esclient.Any, batch...); err != nil {
 			return err
 		}
+		p.appends++
 		p.written += len(batch)
 	}
 	return nil
+}
+
+// prepare writes all events of a job, and returns where in the log they begin.
+func prepare(ctx context.Context, c *esclient.Client, j job) (after esclient.Position, err error) {
+	before, err := c.Append(ctx, "before-"+j.Stream, esclient.Any, esclient.EventData{Type: eventType})
+	if err != nil {
+		return after, err
+	}
+	p := newPusher(c, j)
+	p.ahead = math.MaxInt
+	return before.Position, p.push(ctx, 0)
 }

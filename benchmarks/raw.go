@@ -32,12 +32,14 @@ func workRaw(ctx context.Context, j job, m *meter) (result, error) {
 	}
 	defer c.nc.Close()
 	defer context.AfterFunc(ctx, func() { c.nc.Close() })()
-	switch j.Work {
-	case appending:
-		return c.append(j, m)
-	case reading:
+	switch {
+	case j.Work == appending:
+		return c.calls(j, rawAppends(j), esproto.CmdWriteEventsCompleted, m)
+	case j.Work == reading && j.Streams > 1:
+		return c.calls(j, rawReads(j), esproto.CmdReadStreamEventsForwardCompleted, m)
+	case j.Work == reading:
 		return c.read(j, m)
-	case volatile:
+	case j.Work == volatile:
 		return c.receive(j, m)
 	}
 	return result{}, fmt.Errorf("%s cannot %s", j.Contender, j.Work)
@@ -75,16 +77,17 @@ func rawID(n int) (id esproto.CorrelationID) {
 	return id
 }
 
-func (c *rawConn) append(j job, m *meter) (result, error) {
-	requests, frame := rawAppends(j)
+// calls measures requests that are good for a batch of events each.
+func (c *rawConn) calls(j job, requests []byte, reply esproto.Command, m *meter) (result, error) {
+	frame := len(requests) / (j.total() / j.Batch)
 	warmUp := j.WarmUp / j.Batch * frame
 	m.record(1, j.Events/j.Batch)
 	m.settle()
-	if err := c.exchange(requests[:warmUp], frame, j.InFlight, func(time.Duration) {}); err != nil {
+	if err := c.exchange(requests[:warmUp], frame, j.InFlight, reply, func(time.Duration) {}); err != nil {
 		return result{}, err
 	}
 	m.start()
-	err := c.exchange(requests[warmUp:], frame, j.InFlight, func(d time.Duration) {
+	err := c.exchange(requests[warmUp:], frame, j.InFlight, reply, func(d time.Duration) {
 		m.latencies[0] = append(m.latencies[0], d)
 	})
 	return m.stop(), err
@@ -92,7 +95,9 @@ func (c *rawConn) append(j job, m *meter) (result, error) {
 
 // exchange keeps so many requests, of one length, in flight: for every reply that has come it writes the next request,
 // together with those for the other replies that came with it.
-func (c *rawConn) exchange(requests []byte, frame, inFlight int, took func(time.Duration)) error {
+func (c *rawConn) exchange(
+	requests []byte, frame, inFlight int, reply esproto.Command, took func(time.Duration),
+) error {
 	sentAt := make([]time.Time, inFlight)
 	total := len(requests) / frame
 	for sent, replied := 0, 0; replied < total; {
@@ -107,7 +112,7 @@ func (c *rawConn) exchange(requests []byte, frame, inFlight int, took func(time.
 			sent += n
 		}
 		for more := true; more; more = c.buffered() {
-			if _, err := c.await(esproto.CmdWriteEventsCompleted); err != nil {
+			if _, err := c.await(reply); err != nil {
 				return err
 			}
 			took(time.Since(sentAt[replied%inFlight]))
@@ -118,33 +123,47 @@ func (c *rawConn) exchange(requests []byte, frame, inFlight int, took func(time.
 }
 
 // rawAppends builds all requests, each with ids of its own, in one buffer; all have the same length.
-func rawAppends(j job) (requests []byte, frame int) {
-	data := payload(j.Size)
-	names := streamNames(j)
-	total := (j.WarmUp + j.Events) / j.Batch
-	for i := range total {
-		start := len(requests)
-		requests = esproto.AppendHeader(requests, esproto.CmdWriteEvents, rawID(i+1), nil)
-		requests = esproto.AppendWriteEvents(requests, names[i%len(names)], esproto.ExpectAny)
+func rawAppends(j job) []byte {
+	data, names := j.payload(), j.streams()
+	return buildRaw(j.total()/j.Batch, func(b []byte, n int) []byte {
+		b = esproto.AppendHeader(b, esproto.CmdWriteEvents, rawID(n+1), nil)
+		b = esproto.AppendWriteEvents(b, names[n%len(names)], esproto.ExpectAny)
 		for range j.Batch {
 			var id esproto.GUID
 			binary.LittleEndian.PutUint64(id[:], rand.Uint64())
 			binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
-			requests = esproto.AppendNewEvent(requests, id, eventType, 0, data, nil)
+			b = esproto.AppendNewEvent(b, id, eventType, 0, data, nil)
 		}
-		requests = esproto.EndWriteEvents(requests, true)
+		return esproto.EndWriteEvents(b, true)
+	})
+}
+
+// rawReads builds a request for each of several streams.
+func rawReads(j job) []byte {
+	names := j.streams()
+	return buildRaw(len(names), func(b []byte, n int) []byte {
+		b = esproto.AppendHeader(b, esproto.CmdReadStreamEventsForward, rawID(n+1), nil)
+		return esproto.AppendReadStreamEvents(b, names[n], 0, pageSize, false, true)
+	})
+}
+
+// buildRaw puts so many frames of one length into one buffer.
+func buildRaw(frames int, add func(b []byte, n int) []byte) (requests []byte) {
+	for n := range frames {
+		start := len(requests)
+		requests = add(requests, n)
 		esproto.EndFrame(requests, start)
-		if frame = len(requests) - start; i == 0 {
-			requests = append(make([]byte, 0, frame*total), requests...)
+		if n == 0 {
+			requests = append(make([]byte, 0, frames*len(requests)), requests...)
 		}
 	}
-	return requests, frame
+	return requests
 }
 
 // read asks for one page after the other.
 func (c *rawConn) read(j job, m *meter) (result, error) {
 	var pages [][]byte
-	for from := 0; from < j.WarmUp+j.Events; from += pageSize {
+	for from := 0; from < j.total(); from += pageSize {
 		b := esproto.AppendHeader(nil, esproto.CmdReadStreamEventsForward, rawID(len(pages)+1), nil)
 		b = esproto.AppendReadStreamEvents(b, j.Stream, int64(from), pageSize, false, true)
 		esproto.EndFrame(b, 0)
@@ -184,7 +203,7 @@ func (c *rawConn) receive(j job, m *meter) (result, error) {
 	seen, _ := m.counter(j)
 	m.settle()
 	m.tell(0)
-	for range j.WarmUp + j.Events {
+	for range j.total() {
 		if _, err := c.await(esproto.CmdStreamEventAppeared); err != nil {
 			return result{}, err
 		}

@@ -12,9 +12,9 @@ import (
 	"sync"
 )
 
-// The relay is the least that can carry messages from a Publisher to a Subscriber over TCP: no event numbers, no streams,
-// no groups, no checks, one log in memory for each topic. What a Pub/Sub on it reaches is what Watermill and the sockets
-// allow, and so the measure of the ones that do more.
+// The relay is the least that can carry messages from a Publisher to a Subscriber over TCP: no event numbers, no
+// streams, no groups, no checks, one log in memory for each topic. What a Pub/Sub on it reaches is what Watermill and
+// the sockets allow, and so the measure of the ones that do more.
 //
 // A client begins with one frame: a letter and the topic. All frames have their length, 4 bytes, in front. After 'P' it
 // sends messages, and gets, 4 bytes each time, the number of those that were stored since the last such word. After 'S'

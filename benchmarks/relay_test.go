@@ -31,8 +31,8 @@ func startRelay(t *testing.T) (url string, stop func()) {
 	}
 }
 
-// The relay is a measure only as long as it does what a Pub/Sub must: everything comes, unchanged, in order, and what is
-// nacked comes again before the next.
+// The relay is a measure only as long as it does what a Pub/Sub must: everything comes, unchanged, in order, and what
+// is nacked comes again before the next.
 func TestRelayCarriesMessages(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -47,7 +47,7 @@ func TestRelayCarriesMessages(t *testing.T) {
 	const count = 2000 // more than the window holds
 	var sent []*message.Message
 	for i := range count {
-		m := message.NewMessage(fmt.Sprint("uuid-", i), payload(200))
+		m := message.NewMessage(fmt.Sprint("uuid-", i), (&job{Size: 200}).payload())
 		m.Metadata = message.Metadata{"number": fmt.Sprint(i), "": "empty key"}
 		sent = append(sent, m)
 	}

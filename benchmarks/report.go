@@ -26,7 +26,8 @@ type report struct {
 func newReport(opts options) *report {
 	r := &report{
 		Command: strings.Join(append([]string{"go -C benchmarks run ."}, printable(opts.args)...), " "),
-		Date:    time.Now().UTC().Format(time.DateOnly), Machine: describeMachine(), Cores: opts.cores, Rounds: opts.rounds,
+		Date:    time.Now().UTC().Format(time.DateOnly), Machine: describeMachine(),
+		Cores: opts.cores, Rounds: opts.rounds,
 		Server: "embedded (estest), in a process of its own",
 	}
 	if opts.url != "" {
@@ -84,8 +85,10 @@ func (r *report) write(dir string) error {
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n%s, %d rounds, %s\n", r.Command, r.Date, r.Rounds, r.Machine)
 	fmt.Fprintf(w, "Server: %s. Cores that each process uses: %d\n", r.Server, r.Cores)
-	fmt.Fprintln(w, "Medians, and least to most events/s. CPU, allocations and write calls are those of the client process, an event.")
-	fmt.Fprintln(w, "A tenth more events goes before those that are measured. Servers begin with memory that was in use before.")
+	fmt.Fprintln(w, "Medians, and least to most events/s. "+
+		"CPU, allocations and write calls are those of the client process, an event.")
+	fmt.Fprintln(w, "A tenth more events goes before those that are measured. "+
+		"The servers begin with memory that was in use before.")
 	for _, o := range r.Scenarios {
 		o.print(w)
 	}
@@ -184,7 +187,8 @@ func (r *report) summary() any {
 		Date      string  `json:"date"`
 		Machine   machine `json:"machine"`
 		Server    string  `json:"server"`
+		Cores     int     `json:"cores"` // that each process uses
 		Rounds    int     `json:"rounds"`
 		Scenarios []entry `json:"scenarios"`
-	}{r.Command, r.Date, r.Machine, r.Server, r.Rounds, entries}
+	}{r.Command, r.Date, r.Machine, r.Server, r.Cores, r.Rounds, entries}
 }

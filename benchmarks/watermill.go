@@ -91,21 +91,24 @@ const (
 
 // workPublish publishes one message at a time in each of so many goroutines.
 func workPublish(pub message.Publisher, j job, m *meter) (result, error) {
-	data := payload(j.Size)
-	return workCalls(j, m, func(int) error {
-		return pub.Publish(j.Stream, message.NewMessage(watermill.NewUUID(), data))
+	data, topics := j.payload(), j.streams()
+	return workCalls(j, m, func(n int) error {
+		return pub.Publish(topics[n%len(topics)], message.NewMessage(watermill.NewUUID(), data))
 	})
 }
 
+// publishAll publishes what is to be received, to one topic after the other.
 func publishAll(pub message.Publisher, j job) error {
-	data := payload(j.Size)
-	for left := j.WarmUp + j.Events; left > 0; left -= pubSubBatch {
-		batch := make([]*message.Message, min(left, pubSubBatch))
-		for i := range batch {
-			batch[i] = message.NewMessage(watermill.NewUUID(), data)
-		}
-		if err := pub.Publish(j.Stream, batch...); err != nil {
-			return err
+	data := j.payload()
+	for _, topic := range j.streams() {
+		for left := j.total() / j.Streams; left > 0; left -= pubSubBatch {
+			batch := make([]*message.Message, min(left, pubSubBatch))
+			for i := range batch {
+				batch[i] = message.NewMessage(watermill.NewUUID(), data)
+			}
+			if err := pub.Publish(topic, batch...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -113,27 +116,32 @@ func publishAll(pub message.Publisher, j job) error {
 
 var errChannelClosed = errors.New("the channel of messages was closed")
 
-// workSubscribe acks what comes, in one goroutine.
+// workSubscribe acks what comes, in one goroutine for each topic.
 func workSubscribe(ctx context.Context, sub message.Subscriber, j job, m *meter) (result, error) {
-	seen, _ := m.counter(j)
+	seen, all := m.counter(j)
+	ended := make(chan struct{}, j.Streams)
 	m.settle()
-	messages, err := sub.Subscribe(ctx, j.Stream)
-	if err != nil {
-		return result{}, err
-	}
-	for n := range j.WarmUp + j.Events {
-		select {
-		case msg, ok := <-messages:
-			if !ok {
-				return result{}, fmt.Errorf("%w after %d", errChannelClosed, n)
-			}
-			msg.Ack()
-			seen()
-		case <-ctx.Done():
-			return result{}, context.Cause(ctx)
+	for _, topic := range j.streams() {
+		messages, err := sub.Subscribe(ctx, topic)
+		if err != nil {
+			return result{}, err
 		}
+		go func() {
+			for msg := range messages {
+				msg.Ack()
+				seen()
+			}
+			ended <- struct{}{}
+		}()
 	}
-	return m.stop(), nil
+	select {
+	case <-all:
+		return m.stop(), nil
+	case <-ended:
+		return result{}, errChannelClosed
+	case <-ctx.Done():
+		return result{}, context.Cause(ctx)
+	}
 }
 
 // workRoute has a Router ack what comes, after the time that the handler takes.

@@ -24,6 +24,7 @@ type contender func(ctx context.Context, j job, m *meter) (result, error)
 
 var contenders = map[string]contender{
 	esClient:  overClient(openESClient),
+	esSource:  workSource,
 	gesClient: overClient(openGesClient),
 	rawFrames: workRaw,
 

@@ -173,6 +173,9 @@ func validateName(argument, name string) error {
 	if name == "" {
 		return &ArgumentError{Argument: argument, Reason: "it is empty"}
 	}
+	if printable(name) {
+		return nil
+	}
 	if !utf8.ValidString(name) {
 		return &ArgumentError{Argument: argument, Reason: fmt.Sprintf("%q is not valid UTF-8", name)}
 	}
@@ -182,6 +185,16 @@ func validateName(argument, name string) error {
 		}
 	}
 	return nil
+}
+
+// printable reports whether a name is plain ASCII, as most are.
+func printable(name string) bool {
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // appendOp is an append on its way. It is used again, and so is the memory of its ids.

@@ -2,6 +2,7 @@ package esclient
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -60,10 +61,8 @@ func JSONEvent(eventType string, v any) (EventData, error) {
 // newID makes a random (version 4) id. It need not be a secret, only unique, so the runtime's generator will do.
 func newID() uuid.UUID {
 	var u uuid.UUID
-	hi, lo := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		u[i], u[8+i] = byte(hi>>(8*i)), byte(lo>>(8*i))
-	}
+	binary.LittleEndian.PutUint64(u[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(u[8:], rand.Uint64())
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
 	return u

@@ -1,6 +1,7 @@
 package esclient
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,12 @@ func (p *PersistentSubscription) Nack(action NackAction, reason string, events .
 }
 
 func (p *PersistentSubscription) settle(how *settlement, events []*Event) error {
-	told, drained, err := p.take(how, events)
+	told, sent, drained, err := p.take(how, events)
+	if sent {
+		// A consumer and a handler that hand events to each other can keep the writer from a core for milliseconds, and
+		// the server from sending more.
+		runtime.Gosched()
+	}
 	if len(told) > 0 {
 		p.witness.settled(told, *how)
 	}
@@ -42,12 +48,14 @@ func (p *PersistentSubscription) settle(how *settlement, events []*Event) error 
 	return err
 }
 
-// take settles the events that are held. It returns them if somebody wants to know.
-func (p *PersistentSubscription) take(how *settlement, events []*Event) (told []*Event, drained bool, err error) {
+// take settles the events that are held. It returns them if somebody wants to know, and whether acks were sent.
+func (p *PersistentSubscription) take(
+	how *settlement, events []*Event,
+) (told []*Event, sent, drained bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended != nil {
-		return nil, false, p.ended
+		return nil, false, false, p.ended
 	}
 	var nacked []esproto.GUID
 	for _, e := range events {
@@ -63,14 +71,14 @@ func (p *PersistentSubscription) take(how *settlement, events []*Event) (told []
 		if id := esproto.NewGUID(o.ID); how.nack {
 			nacked = append(nacked, id)
 		} else {
-			p.sendAck(id)
+			sent = p.sendAck(id) || sent
 		}
 		if p.witness.wantsSettled() {
 			told = append(told, e)
 		}
 	}
 	p.sendNack(nacked, how)
-	return told, p.draining && len(p.ledger.held) == 0, nil
+	return told, sent, p.draining && len(p.ledger.held) == 0, nil
 }
 
 // sendAgain repeats what was said of an event that the server delivers again. p.mu is held.
@@ -94,23 +102,24 @@ func (p *PersistentSubscription) sendNack(ids []esproto.GUID, how *settlement) {
 }
 
 // sendAck gathers ids, and sends them if they are enough. p.mu is held.
-func (p *PersistentSubscription) sendAck(id esproto.GUID) {
+func (p *PersistentSubscription) sendAck(id esproto.GUID) (sent bool) {
 	if p.session == nil {
-		return // the event comes again
+		return false // the event comes again
 	}
 	p.acks = append(p.acks, id)
 	if len(p.acks) >= max(1, min(p.opts.InFlight/2, esproto.MaxAckIDs)) {
 		p.flush()
-		return
+		return true
 	}
 	if len(p.acks) > 1 {
-		return // the timer runs
+		return false // the timer runs
 	}
 	if p.ackTimer == nil {
 		p.ackTimer = time.AfterFunc(p.opts.AckDelay, p.flushLate)
 	} else {
 		p.ackTimer.Reset(p.opts.AckDelay)
 	}
+	return false
 }
 
 func (p *PersistentSubscription) flushLate() {

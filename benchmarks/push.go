@@ -33,6 +33,10 @@ func (j *job) ahead() int {
 	return max(min(aheadEvents, aheadBytes/((j.Size+frameBytes)*j.fanOut())), 4)
 }
 
+// groupInFlight is how many events of a size the server pushes to a subscription of a group ahead of the acks; of large
+// ones fewer, for the same reason.
+func groupInFlight(size int) int { return min(200, 3*aheadBytes/size) }
+
 // pushBytes is how much data the server gets to send by one append of a pusher.
 const pushBytes = 32 << 10
 
@@ -49,7 +53,7 @@ type pusher struct {
 
 func newPusher(c *esclient.Client, j job) *pusher {
 	p := &pusher{c: c, streams: j.streams(), ahead: j.ahead(), total: j.total() / j.fanOut()}
-	size := min(max(pushBytes/j.Size/j.fanOut(), 1), 500)
+	size := max(min(pushBytes/j.Size/j.fanOut(), p.ahead/4), 1)
 	if j.Streams > 1 {
 		size = p.total / j.Streams
 	}

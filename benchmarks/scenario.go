@@ -77,8 +77,8 @@ func scenarios() []scenario {
 
 	add("persistent with acks, in-flight 10", clients, job{Work: persistent, Events: 60_000, Size: 256, InFlight: 10})
 	for _, n := range sizes(200_000, 200_000, 40_000, 4_000) {
-		add("persistent with acks, in-flight 200"+n.suffix, clients,
-			job{Work: persistent, Events: n.events, Size: n.size, InFlight: 200})
+		add(fmt.Sprintf("persistent with acks, in-flight %d%s", groupInFlight(n.size), n.suffix), clients,
+			job{Work: persistent, Events: n.events, Size: n.size, InFlight: groupInFlight(n.size)})
 	}
 	add("persistent with acks, in-flight 10, 1000 subscriptions", clients,
 		job{Work: persistent, Events: 200_000, Size: 256, InFlight: 10, Subs: 1000})

@@ -51,7 +51,7 @@ func openOwn(mode eventstore.Mode) openPubSub {
 		if mode == eventstore.ModePersistent {
 			settings := eventstore.DefaultGroupSettings()
 			settings.ReadBatchSize, settings.BufferSize, settings.LiveBufferSize = groupPage, groupBuffer, groupBuffer
-			cfg.ConsumerGroup, cfg.GroupSettings, cfg.InFlight = j.Group, &settings, pubSubInFlight
+			cfg.ConsumerGroup, cfg.GroupSettings, cfg.InFlight = j.Group, &settings, groupInFlight(j.Size)
 		}
 		if j.Contender == ownLanes {
 			cfg.Concurrency = lanes
@@ -84,9 +84,8 @@ func openGoChannel(_ context.Context, j job, m *meter) (message.Publisher, messa
 }
 
 const (
-	pubSubInFlight = 200 // messages of a group that the server pushes ahead
-	lanes          = 64  // messages of ownLanes that are handled at a time
-	pubSubBatch    = 100 // messages that are published at a time, where that is not measured
+	lanes       = 64  // messages of ownLanes that are handled at a time
+	pubSubBatch = 100 // messages that are published at a time, where that is not measured
 )
 
 // workPublish publishes one message at a time in each of so many goroutines.

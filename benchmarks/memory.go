@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // memoryVariable tells the process of a server how many bytes of memory it shall own from the beginning.
@@ -27,13 +29,28 @@ func warmMemory() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", memoryVariable, err)
 	}
-	b := make([]byte, n)
-	for i := 0; i < n; i += os.Getpagesize() {
+	b := make([]byte, min(n, availableMemory()/2))
+	for i := 0; i < len(b); i += os.Getpagesize() {
 		b[i] = 1
 	}
 	runtime.KeepAlive(b)
 	runtime.GC() // from now on the runtime hands it out
 	return nil
+}
+
+// availableMemory is how many bytes the system can spare, where it tells.
+func availableMemory() int {
+	info, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return math.MaxInt
+	}
+	for line := range strings.Lines(string(info)) {
+		var kib int
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	return math.MaxInt
 }
 
 // What the embedded server takes for an event besides its data, and for everything else; both are ample.
@@ -42,15 +59,18 @@ const (
 	basicMemory = 64 << 20
 )
 
-// storedBytes is what a server takes for so many events of a job. Allocations are larger than what they hold.
-func (j *job) storedBytes(events int) int { return events * (j.Size + j.Size/8 + eventMemory) }
+// storedBytes is what a server takes for the events that are written to it once. With large ones there is more garbage.
+func (j *job) storedBytes() int { return j.total() / j.fanOut() * (j.Size + j.Size/2 + eventMemory) }
 
-// memory is how many bytes some contenders make their server store in all rounds.
+// memory is how many bytes a server takes that some contenders use, in all rounds.
 func (s *scenario) memory(rounds int, contenders ...string) int {
-	j, n := s.job, basicMemory
+	if s.job.prepared() {
+		return basicMemory + 2*s.job.storedBytes() // as a heap grows to twice what lives
+	}
+	n := basicMemory
 	for _, c := range s.contenders {
-		if !j.prepared() && slices.Contains(contenders, c) {
-			n += rounds * j.storedBytes(j.total()/j.fanOut())
+		if slices.Contains(contenders, c) {
+			n += rounds * s.job.storedBytes()
 		}
 	}
 	return n

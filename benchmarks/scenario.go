@@ -48,56 +48,56 @@ func scenarios() []scenario {
 		list = append(list, scenario{name, contenders, j})
 	}
 	add("append, 1 in flight", all, job{Work: appending, Events: 10_000, Size: 256, InFlight: 1})
-	add("append, 32 in flight", all, job{Work: appending, Events: 80_000, Size: 256, InFlight: 32})
-	for _, n := range sizes(150_000, 150_000, 40_000, 4_000) {
+	add("append, 32 in flight", all, job{Work: appending, Events: 100_000, Size: 256, InFlight: 32})
+	for _, n := range sizes(200_000, 200_000, 60_000, 4_000) {
 		add("append, 256 in flight"+n.suffix, appenders,
 			job{Work: appending, Events: n.events, Size: n.size, InFlight: 256})
 	}
 	add("append, 256 in flight, 10000 streams", all,
-		job{Work: appending, Events: 150_000, Size: 256, InFlight: 256, Streams: 10_000})
+		job{Work: appending, Events: 200_000, Size: 256, InFlight: 256, Streams: 10_000})
 	add("append, batches of 100", all, job{Work: appending, Events: 400_000, Size: 256, InFlight: 8, Batch: 100})
 
-	for _, n := range sizes(600_000, 600_000, 40_000, 2_000) {
+	for _, n := range sizes(800_000, 1_000_000, 80_000, 4_000) {
 		add("read, pages of 500"+n.suffix, all, job{Work: reading, Events: n.events, Size: n.size})
 	}
 	add("read, 32 in flight, 10000 streams", all,
 		job{Work: reading, Events: 200_000, Size: 256, InFlight: 32, Batch: 20, Streams: 10_000})
 
-	for _, n := range sizes(600_000, 600_000, 40_000, 2_000) {
+	for _, n := range sizes(800_000, 1_000_000, 80_000, 4_000) {
 		add("catch-up"+n.suffix, clients, job{Work: catchingUp, Events: n.events, Size: n.size})
 	}
 	add("catch-up with all, 10000 streams", clients,
-		job{Work: catchingUp, Events: 300_000, Size: 256, Streams: 10_000})
+		job{Work: catchingUp, Events: 400_000, Size: 256, Streams: 10_000})
 	add("catch-up, 1000 subscriptions", clients, job{Work: catchingUp, Events: 600_000, Size: 256, Subs: 1000})
 
-	for _, n := range sizes(150_000, 200_000, 40_000, 2_000) {
+	for _, n := range sizes(200_000, 300_000, 40_000, 3_000) {
 		add("volatile"+n.suffix, all, job{Work: volatile, Events: n.events, Size: n.size})
 	}
-	add("volatile, 1000 subscriptions", clients, job{Work: volatile, Events: 200_000, Size: 256, Subs: 1000})
+	add("volatile, 1000 subscriptions", clients, job{Work: volatile, Events: 300_000, Size: 256, Subs: 1000})
 
-	add("persistent with acks, in-flight 10", clients, job{Work: persistent, Events: 60_000, Size: 256, InFlight: 10})
-	for _, n := range sizes(200_000, 200_000, 40_000, 4_000) {
+	add("persistent with acks, in-flight 10", clients, job{Work: persistent, Events: 100_000, Size: 256, InFlight: 10})
+	for _, n := range sizes(300_000, 300_000, 80_000, 5_000) {
 		add(fmt.Sprintf("persistent with acks, in-flight %d%s", groupInFlight(n.size), n.suffix), clients,
 			job{Work: persistent, Events: n.events, Size: n.size, InFlight: groupInFlight(n.size)})
 	}
 	add("persistent with acks, in-flight 10, 1000 subscriptions", clients,
 		job{Work: persistent, Events: 200_000, Size: 256, InFlight: 10, Subs: 1000})
 
-	add("publish, 64 goroutines", publishers, job{Work: publishing, Events: 192_000, Size: 256, InFlight: 64})
-	for _, n := range otherSizes(192_000, 40_000, 4_000) {
+	add("publish, 64 goroutines", publishers, job{Work: publishing, Events: 256_000, Size: 256, InFlight: 64})
+	for _, n := range otherSizes(256_000, 60_000, 6_000) {
 		add("publish, 64 goroutines"+n.suffix, []string{ownPubSub, bareTCP},
 			job{Work: publishing, Events: n.events, Size: n.size, InFlight: 64})
 	}
 	add("publish, 64 goroutines, 10000 topics", []string{ownPubSub, goChannel},
-		job{Work: publishing, Events: 192_000, Size: 256, InFlight: 64, Streams: 10_000})
+		job{Work: publishing, Events: 256_000, Size: 256, InFlight: 64, Streams: 10_000})
 	add("subscribe", pubSubs, job{Work: subscribing, Events: 300_000, Size: 256})
-	for _, n := range otherSizes(300_000, 40_000, 4_000) {
+	for _, n := range otherSizes(400_000, 60_000, 4_000) {
 		add("subscribe"+n.suffix, overTCP, job{Work: subscribing, Events: n.events, Size: n.size})
 	}
 	add("subscribe, 1000 topics", []string{ownPubSub, ownCatchUp, goChannel},
 		job{Work: subscribing, Events: 200_000, Size: 256, Streams: 1000})
 	add("router", pubSubs, job{Work: routing, Events: 200_000, Size: 256})
-	for _, n := range otherSizes(200_000, 40_000, 4_000) {
+	for _, n := range otherSizes(300_000, 60_000, 4_000) {
 		add("router"+n.suffix, overTCP, job{Work: routing, Events: n.events, Size: n.size})
 	}
 	add("router, handlers of 1 ms, 256 keys", []string{ownSerial, ownLanes},

@@ -26,8 +26,8 @@ type subscription struct {
 	cancel context.CancelFunc
 }
 
-// delivery is a message on its way to the consumer, and its context. It is one value with all that is known of the message,
-// and what can be cancelled is made when somebody asks for it, since most handlers do not.
+// delivery is a message on its way to the consumer, and its context. It is one value with all that is known of the
+// message, and what can be cancelled is made when somebody asks for it, since most handlers do not.
 type delivery struct {
 	subscription context.Context // the parent
 	event        *esclient.Event
@@ -88,10 +88,10 @@ func (d *delivery) context(wait bool) context.Context {
 	return d.real
 }
 
-// NackWith nacks a received message and decides what becomes of it, instead of SubscriberConfig.MaxNacks and NackAction;
-// the reason is kept with parked messages and logged. It returns false, like Nack, if the message was acked, and if it was
-// not handed out by a Subscriber of this package. Where the action needs a consumer group and there is none, the message
-// is handed out again, as after Nack; so it is with ActionDefault.
+// NackWith nacks a received message and decides what becomes of it, instead of SubscriberConfig.MaxNacks and
+// NackAction; the reason is kept with parked messages and logged. It returns false, like Nack, if the message was
+// acked, and if it was not handed out by a Subscriber of this package. Where the action needs a consumer group and
+// there is none, the message is handed out again, as after Nack; so it is with ActionDefault.
 func NackWith(msg *message.Message, action Action, reason string) bool {
 	d := deliveryFromCtx(msg.Context())
 	if d == nil {
@@ -135,8 +135,8 @@ func (s *subscription) runSerial() error {
 	}
 }
 
-// unmarshal makes the message of an event, with the context that it will have. Where that fails it does what is configured,
-// and returns none; ok is false if that ends the subscription.
+// unmarshal makes the message of an event, with the context that it will have. Where that fails it does what is
+// configured, and returns none; ok is false if that ends the subscription.
 func (s *subscription) unmarshal(d *delivery) (msg *message.Message, ok bool) {
 	msg, err := s.cfg.Unmarshaler.Unmarshal(s.topic, d.event)
 	if err == nil && msg == nil {
@@ -144,7 +144,8 @@ func (s *subscription) unmarshal(d *delivery) (msg *message.Message, ok bool) {
 	}
 	if err != nil {
 		err = &MarshalError{Err: err}
-		s.log.Error("Event cannot be unmarshaled", err, s.fields(d, watermill.LogFields{"action": s.cfg.UnmarshalAction.String()}))
+		s.log.Error("Event cannot be unmarshaled", err,
+			s.fields(d, watermill.LogFields{"action": s.cfg.UnmarshalAction.String()}))
 		return nil, s.giveUp(d, s.cfg.UnmarshalAction, err.Error())
 	}
 	msg.SetContext(d)
@@ -161,7 +162,8 @@ func (s *subscription) giveUp(d *delivery, action Action, reason string) bool {
 	return true
 }
 
-// deliver hands out the message of an event until it is acked or given up. It returns false if the subscription is to end.
+// deliver hands out the message of an event until it is acked or given up. It returns false if the subscription is to
+// end.
 func (s *subscription) deliver(d *delivery, msg *message.Message) bool {
 	for {
 		acked, ok := s.handOut(d, msg)
@@ -208,7 +210,8 @@ func (s *subscription) handOut(d *delivery, msg *message.Message) (acked, ok boo
 	}
 }
 
-// lastWord waits for the ack of a message that is being processed while the subscription ends, if somebody is told of it.
+// lastWord waits for the ack of a message that is being processed while the subscription ends, if somebody is told of
+// it.
 func (s *subscription) lastWord(msg *message.Message) (acked bool) {
 	if s.cfg.Mode != ModePersistent {
 		return false
@@ -261,5 +264,7 @@ func (s *subscription) pause() bool {
 
 func (s *subscription) fields(d *delivery, more watermill.LogFields) watermill.LogFields {
 	o := d.event.Original()
-	return more.Add(watermill.LogFields{"event_number": o.Number, "event_id": o.ID.String(), "event_type": d.event.Type})
+	return more.Add(watermill.LogFields{
+		"event_number": o.Number, "event_id": o.ID.String(), "event_type": d.event.Type,
+	})
 }

@@ -11,13 +11,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Marshaler makes the event of a message. It is called by many goroutines at once and must not keep or change the message.
+// Marshaler makes the event of a message. It is called by many goroutines at once and must not keep or change the
+// message.
 type Marshaler interface {
 	Marshal(topic string, msg *message.Message) (esclient.EventData, error)
 }
 
-// Unmarshaler makes the message of an event. It is called by many goroutines at once, and again for every redelivery; it
-// must not keep or change the event, whose memory the message must not share. The message must come from
+// Unmarshaler makes the message of an event. It is called by many goroutines at once, and again for every redelivery;
+// it must not keep or change the event, whose memory the message must not share. The message must come from
 // message.NewMessage; its context is set by the Subscriber.
 type Unmarshaler interface {
 	Unmarshal(topic string, event *esclient.Event) (*message.Message, error)
@@ -47,16 +48,16 @@ const (
 // DefaultEventType is the type of events whose message has none.
 const DefaultEventType = "message"
 
-// DefaultMarshaler keeps a message as it is: its payload is the event's data, byte for byte, its metadata and UUID are the
-// event's metadata, a JSON object. Read back, the message is equal to what was published.
+// DefaultMarshaler keeps a message as it is: its payload is the event's data, byte for byte, its metadata and UUID are
+// the event's metadata, a JSON object. Read back, the message is equal to what was published.
 //
-// The event's type is the message's metadata "name", which Watermill's CQRS marshalers set, or EventType. For the tools of
-// EventStore a JSON object or array is marked as JSON, and metadata correlation_id and causation_id are given as
+// The event's type is the message's metadata "name", which Watermill's CQRS marshalers set, or EventType. For the tools
+// of EventStore a JSON object or array is marked as JSON, and metadata correlation_id and causation_id are given as
 // $correlationId and $causationId, too.
 //
-// Events of other writers are read without an error: a value in their metadata that is no string is given as its JSON text,
-// metadata that is no JSON object as a whole under RawMetadataKey; the message's UUID is the event's id, and metadata
-// "name", correlation_id and causation_id are taken from the event where it has none.
+// Events of other writers are read without an error: a value in their metadata that is no string is given as its JSON
+// text, metadata that is no JSON object as a whole under RawMetadataKey; the message's UUID is the event's id, and
+// metadata "name", correlation_id and causation_id are taken from the event where it has none.
 //
 // The zero value is ready for use.
 type DefaultMarshaler struct {

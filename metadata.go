@@ -60,7 +60,9 @@ func appendMetadata(b []byte, m message.Metadata) ([]byte, error) {
 // appendMapped appends the ids under the names by which EventStore knows them, and which these are.
 func appendMapped(b []byte, m message.Metadata) []byte {
 	mapped := ""
-	for _, id := range [...]struct{ key, name string }{{CorrelationIDKey, correlationID}, {CausationIDKey, causationID}} {
+	for _, id := range [...]struct{ key, name string }{
+		{CorrelationIDKey, correlationID}, {CausationIDKey, causationID},
+	} {
 		v := m[id.key]
 		if _, taken := m[id.name]; v != "" && !taken && utf8.ValidString(v) {
 			b = appendMember(b, id.name, v)
@@ -106,7 +108,8 @@ func plain(s string) bool {
 	return true
 }
 
-// unmarshalMetadata reads what marshalMetadata wrote, and whatever else there may be, into an empty m; ours tells which.
+// unmarshalMetadata reads what marshalMetadata wrote, and whatever else there may be, into an empty m; ours tells
+// which.
 func unmarshalMetadata(m message.Metadata, data []byte) (uuid string, ours bool) {
 	if len(data) == 0 {
 		return "", false
@@ -137,7 +140,8 @@ func unmarshalMetadata(m message.Metadata, data []byte) (uuid string, ours bool)
 }
 
 // scanStrings reads the usual kind of metadata, an object of strings without an escape, in a fraction of the time that
-// encoding/json takes. The strings are parts of s. ok is false for anything else, be it JSON or not; m then holds rubbish.
+// encoding/json takes. The strings are parts of s. ok is false for anything else, be it JSON or not; m then holds
+// rubbish.
 func scanStrings(m message.Metadata, s string) (uuid string, ours, ok bool) {
 	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' || strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
 		return "", false, false

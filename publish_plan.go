@@ -136,13 +136,15 @@ func (p *Publisher) expected(messages []*message.Message, i int) (esclient.Expec
 		return v, nil
 	}
 	return 0, &esclient.ArgumentError{Argument: "messages", Reason: fmt.Sprintf(
-		"message %q expects version %v behind others of the same stream that expect %v: publish it by itself", messages[i].UUID, v, first)}
+		"message %q expects version %v behind others of the same stream that expect %v: publish it by itself",
+		messages[i].UUID, v, first)}
 }
 
 // event makes the event of a message, and finds out where it goes.
 func (p *Publisher) event(topic string, m *message.Message) (string, esclient.EventData, error) {
 	if err := m.Context().Err(); err != nil {
-		return "", esclient.EventData{}, fmt.Errorf("the context of message %q has ended: %w", m.UUID, context.Cause(m.Context()))
+		return "", esclient.EventData{}, fmt.Errorf("the context of message %q has ended: %w",
+			m.UUID, context.Cause(m.Context()))
 	}
 	stream, err := p.cfg.StreamName(topic, m)
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	DefaultCloseTimeout   = 30 * time.Second
 )
 
-// PublisherConfig says where and how a Publisher publishes. Either ConnectionString or Client is needed; everything else
-// has a default.
+// PublisherConfig says where and how a Publisher publishes. Either ConnectionString or Client is needed; everything
+// else has a default.
 type PublisherConfig struct {
 	// ConnectionString has the Publisher open a connection of its own, which Close closes; see
 	// esclient.ParseConnectionString.
@@ -48,12 +48,13 @@ type PublisherConfig struct {
 	// are made anew for each Publish call and kept over its retries.
 	UseMessageUUIDAsEventID bool
 	// RepublishUnknown publishes once more, with the same event ids, when a lost connection leaves it open whether
-	// messages were written. The server recognises the ids, so that nothing is written twice, unless it was restarted or
-	// another node has become the leader meanwhile. Without it Publish returns esclient.ErrOutcomeUnknown. With an exact
-	// expected version, or esclient.NoStream, nothing is ever unknown for that reason.
+	// messages were written. The server recognises the ids, so that nothing is written twice, unless it was restarted
+	// or another node has become the leader meanwhile. Without it Publish returns esclient.ErrOutcomeUnknown. With an
+	// exact expected version, or esclient.NoStream, nothing is ever unknown for that reason.
 	RepublishUnknown bool
-	// PublishTimeout bounds a Publish call, on top of the contexts of its messages, from waiting for a connection to the
-	// last reply; it may come early by a sixty-fourth. The default is DefaultPublishTimeout; a negative value is no limit.
+	// PublishTimeout bounds a Publish call, on top of the contexts of its messages, from waiting for a connection to
+	// the last reply; it may come early by a sixty-fourth. The default is DefaultPublishTimeout; a negative value is no
+	// limit.
 	PublishTimeout time.Duration
 	// CloseTimeout is how long Close waits for Publish calls that are under way. The default is DefaultCloseTimeout.
 	CloseTimeout time.Duration
@@ -112,8 +113,9 @@ type Publisher struct {
 
 var _ message.Publisher = (*Publisher)(nil)
 
-// NewPublisher makes a Publisher. It fails for a configuration that cannot be used, with an *esclient.ConfigError, but not
-// for a server that cannot be reached: Publish waits for the connection, and logger, which may be nil, is told of it.
+// NewPublisher makes a Publisher. It fails for a configuration that cannot be used, with an *esclient.ConfigError, but
+// not for a server that cannot be reached: Publish waits for the connection, and logger, which may be nil, is told of
+// it.
 func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publisher, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -130,14 +132,14 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	return p, nil
 }
 
-// Publish appends messages to the stream of a topic, in order, and returns when the server has them safe. Messages for one
-// stream are written all together or not at all, as long as they fit into one append of esclient.MaxAppendSize bytes; more
-// are written in order, by several. Messages that PublisherConfig.StreamName spreads over several streams are written
-// stream by stream, in the order in which the streams occur.
+// Publish appends messages to the stream of a topic, in order, and returns when the server has them safe. Messages for
+// one stream are written all together or not at all, as long as they fit into one append of esclient.MaxAppendSize
+// bytes; more are written in order, by several. Messages that PublisherConfig.StreamName spreads over several streams
+// are written stream by stream, in the order in which the streams occur.
 //
-// The call ends early when the context of any of its messages ends, or after PublisherConfig.PublishTimeout. The error is
-// then, as for every failure of the server, a *PublishError, which tells which messages were written. Messages are not
-// changed.
+// The call ends early when the context of any of its messages ends, or after PublisherConfig.PublishTimeout. The error
+// is then, as for every failure of the server, a *PublishError, which tells which messages were written. Messages are
+// not changed.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if !p.begin() {
 		return ErrPublisherClosed
@@ -184,7 +186,8 @@ func (p *Publisher) begin() bool {
 	return true
 }
 
-// context returns a context that ends with that of any message and with the timeout. Its values are the first message's.
+// context returns a context that ends with that of any message and with the timeout. Its values are the first
+// message's.
 func (p *Publisher) context(messages []*message.Message) (context.Context, context.CancelFunc) {
 	ctx, cancel := p.timeouts.of(messages[0].Context())
 	for _, m := range messages[1:] {
@@ -196,7 +199,9 @@ func (p *Publisher) context(messages []*message.Message) (context.Context, conte
 }
 
 // endsWith returns a context like ctx that also ends when other does.
-func endsWith(ctx context.Context, cancel context.CancelFunc, other context.Context) (context.Context, context.CancelFunc) {
+func endsWith(
+	ctx context.Context, cancel context.CancelFunc, other context.Context,
+) (context.Context, context.CancelFunc) {
 	joined, end := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(other, func() { end(context.Cause(other)) })
 	return joined, func() {
@@ -217,7 +222,8 @@ func (p *Publisher) append(ctx context.Context, appends []plannedAppend, i int) 
 			}
 			return nil
 		}
-		if !p.cfg.RepublishUnknown || !errors.Is(err, esclient.ErrOutcomeUnknown) || ctx.Err() != nil || errors.Is(err, esclient.ErrClosed) {
+		if !p.cfg.RepublishUnknown || !errors.Is(err, esclient.ErrOutcomeUnknown) ||
+			ctx.Err() != nil || errors.Is(err, esclient.ErrClosed) {
 			return err
 		}
 		p.log.Info("Publishing again, since it is not known whether it was written", watermill.LogFields{
@@ -246,13 +252,15 @@ func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
 		return
 	}
 	for _, m := range a.messages {
-		p.log.Trace("Message published", watermill.LogFields{"topic": topic, "stream": a.stream, "message_uuid": m.UUID})
+		p.log.Trace("Message published", watermill.LogFields{
+			"topic": topic, "stream": a.stream, "message_uuid": m.UUID,
+		})
 	}
 }
 
-// Close lets further Publish calls fail with ErrPublisherClosed, waits for those under way, at most for CloseTimeout, and
-// closes the connection if it is the Publisher's own; what was still under way fails then. It may be called more than once
-// and by several goroutines, and returns when all is done.
+// Close lets further Publish calls fail with ErrPublisherClosed, waits for those under way, at most for CloseTimeout,
+// and closes the connection if it is the Publisher's own; what was still under way fails then. It may be called more
+// than once and by several goroutines, and returns when all is done.
 func (p *Publisher) Close() error {
 	p.closeOnce.Do(func() {
 		p.mu.Lock()
@@ -268,7 +276,8 @@ func (p *Publisher) Close() error {
 		select {
 		case <-done:
 		case <-limit.C:
-			p.log.Error("Publish calls are still under way after CloseTimeout", nil, watermill.LogFields{"timeout": p.cfg.CloseTimeout.String()})
+			p.log.Error("Publish calls are still under way after CloseTimeout", nil,
+				watermill.LogFields{"timeout": p.cfg.CloseTimeout.String()})
 		}
 		p.closeErr = p.conn.close()
 		p.timeouts.end()

@@ -152,8 +152,8 @@ func (o *otherClient) createGroup(_ context.Context, stream, group string) error
 		common.SystemConsumerStrategies_RoundRobin), nil))
 }
 
-// consume has the first events wait until the subscription is there. The library acks them through it after the handler,
-// and would crash where an event is handled sooner than the task, which is more often than not.
+// consume has the first events wait until the subscription is there. The library acks them through it after the
+// handler, and would crash where an event is handled sooner than the task, which is more often than not.
 func (o *otherClient) consume(_ context.Context, stream, group string, inFlight int, seen func()) (func(), error) {
 	there := make(chan struct{})
 	task, err := o.c.ConnectToPersistentSubscriptionAsync(stream, group,

@@ -105,7 +105,9 @@ type AppendResult struct {
 //
 // Append may be called by many goroutines at once; their frames are sent together. The slices of the events must not
 // be changed before it returns.
-func (c *Client) Append(ctx context.Context, stream string, expected ExpectedVersion, events ...EventData) (AppendResult, error) {
+func (c *Client) Append(
+	ctx context.Context, stream string, expected ExpectedVersion, events ...EventData,
+) (AppendResult, error) {
 	if err := ValidateAppend(stream, expected, events...); err != nil {
 		return AppendResult{}, err
 	}
@@ -129,8 +131,8 @@ func (c *Client) Append(ctx context.Context, stream string, expected ExpectedVer
 	}, nil
 }
 
-// ValidateAppend reports what Append would refuse without asking the server, as an *ArgumentError. It serves callers that
-// make several appends and want to know of a mistake before the first.
+// ValidateAppend reports what Append would refuse without asking the server, as an *ArgumentError. It serves callers
+// that make several appends and want to know of a mistake before the first.
 func ValidateAppend(stream string, expected ExpectedVersion, events ...EventData) error {
 	if err := validateName("stream", stream); err != nil {
 		return err
@@ -147,8 +149,8 @@ func ValidateAppend(stream string, expected ExpectedVersion, events ...EventData
 		}
 	}
 	if n := AppendSize(stream, events...); n > MaxAppendSize {
-		return &ArgumentError{Argument: "events", Err: ErrTooLarge,
-			Reason: fmt.Sprintf("the append has %d bytes, at most %d are allowed: append fewer at a time", n, MaxAppendSize)}
+		return &ArgumentError{Argument: "events", Err: ErrTooLarge, Reason: fmt.Sprintf(
+			"the append has %d bytes, at most %d are allowed: append fewer at a time", n, MaxAppendSize)}
 	}
 	return nil
 }
@@ -162,8 +164,8 @@ func validateEvent(i int, e *EventData) error {
 		return &ArgumentError{Argument: argument() + ".Type", Reason: "it is not valid UTF-8"}
 	}
 	if n := e.Size(); n > MaxEventSize {
-		return &ArgumentError{Argument: argument(), Err: ErrTooLarge,
-			Reason: fmt.Sprintf("data, metadata and twice the type have %d bytes, at most %d are allowed", n, MaxEventSize)}
+		return &ArgumentError{Argument: argument(), Err: ErrTooLarge, Reason: fmt.Sprintf(
+			"data, metadata and twice the type have %d bytes, at most %d are allowed", n, MaxEventSize)}
 	}
 	return nil
 }
@@ -272,7 +274,8 @@ func operationError(result esproto.OperationResult, text string) error {
 	switch result {
 	case esproto.OperationResult_Success:
 		return nil
-	case esproto.OperationResult_PrepareTimeout, esproto.OperationResult_CommitTimeout, esproto.OperationResult_ForwardTimeout:
+	case esproto.OperationResult_PrepareTimeout, esproto.OperationResult_CommitTimeout,
+		esproto.OperationResult_ForwardTimeout:
 		return &serverTimeoutError{result: result}
 	case esproto.OperationResult_StreamDeleted:
 		return ErrStreamDeleted

@@ -97,10 +97,10 @@ func (p Position) Compare(q Position) int {
 func (p Position) String() string { return fmt.Sprintf("C:%d/P:%d", p.Commit, p.Prepare) }
 
 // Event is an event as it was read or pushed. Its strings and byte slices are parts of the frame that it came in:
-// whoever keeps an event, or only its stream's name, keeps the whole frame in memory. For a read that is the page with all
-// of its events. A small event that was pushed shares memory with those that came before and after it, some 20 KiB; for a
-// larger one, and for ReadEvent, it is little more than the event itself. Clone makes a copy that keeps nothing else. Nothing in an Event is shared with the client any more; the byte slices may be changed, within
-// their length.
+// whoever keeps an event, or only its stream's name, keeps the whole frame in memory. For a read that is the page with
+// all of its events. A small event that was pushed shares memory with those that came before and after it, some 20 KiB;
+// for a larger one, and for ReadEvent, it is little more than the event itself. Clone makes a copy that keeps nothing
+// else. Nothing in an Event is shared with the client any more; the byte slices may be changed, within their length.
 type Event struct {
 	Stream      string
 	Number      int64 // counts the stream's events from 0

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLedgerKnowsWhatIsHeldAndTheLatestThatWereSettled compares the ledger with maps, for events that come in order, that
-// come again and that are given back.
+// TestLedgerKnowsWhatIsHeldAndTheLatestThatWereSettled compares the ledger with maps, for events that come in order,
+// that come again and that are given back.
 func TestLedgerKnowsWhatIsHeldAndTheLatestThatWereSettled(t *testing.T) {
 	t.Parallel()
 	const limit = 50
@@ -46,7 +46,8 @@ func TestLedgerKnowsWhatIsHeldAndTheLatestThatWereSettled(t *testing.T) {
 		}
 		number++
 		require.Same(t, want(e), l.of(e), "event %d, step %d", e.Number, i)
-		if l.of(e) == nil && len(holding) < 30 && !slices.ContainsFunc(holding, func(h *Event) bool { return h.Number == e.Number }) {
+		same := func(h *Event) bool { return h.Number == e.Number }
+		if l.of(e) == nil && len(holding) < 30 && !slices.ContainsFunc(holding, same) {
 			l.hold(e)
 			holding = append(holding, e)
 		}

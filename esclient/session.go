@@ -71,7 +71,9 @@ func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
 func (s *session) confirm(payload []byte) error {
 	var m esproto.PersistentSubscriptionConfirmation
 	if err := proto.Unmarshal(payload, &m); err != nil {
-		return &engine.UnexpectedReplyError{Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionConfirmation, Err: err}
+		return &engine.UnexpectedReplyError{
+			Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionConfirmation, Err: err,
+		}
 	}
 	p := s.p
 	p.mu.Lock()

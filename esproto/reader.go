@@ -29,8 +29,9 @@ type FrameReader struct {
 	slab    []byte // what Take gives small payloads from
 }
 
-// NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes, at least a frame's head. A package
-// larger than maxFrame bytes, header included, is an error; values outside HeaderSize to MaxFrameSize mean MaxFrameSize.
+// NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes, at least a frame's head. A
+// package larger than maxFrame bytes, header included, is an error; values outside HeaderSize to MaxFrameSize mean
+// MaxFrameSize.
 func NewFrameReader(r io.Reader, bufferSize, maxFrame int) *FrameReader {
 	if maxFrame < HeaderSize || maxFrame > MaxFrameSize {
 		maxFrame = MaxFrameSize
@@ -94,8 +95,8 @@ func (f *FrameReader) Borrow() ([]byte, error) {
 	return b, nil
 }
 
-// Take returns what follows the header in memory that nobody else writes to. That of payloads up to SmallPayload bytes comes
-// from pieces of slabSize bytes: whoever keeps one keeps its neighbours.
+// Take returns what follows the header in memory that nobody else writes to. That of payloads up to SmallPayload bytes
+// comes from pieces of slabSize bytes: whoever keeps one keeps its neighbours.
 func (f *FrameReader) Take() ([]byte, error) {
 	total := f.rest
 	f.rest = 0

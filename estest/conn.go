@@ -180,8 +180,8 @@ func (c *conn) begin() {
 	c.busy = true
 }
 
-// rest is called by the reader before it waits for bytes. It writes a few replies itself, as that is faster than having it
-// done; many could hold it up.
+// rest is called by the reader before it waits for bytes. It writes a few replies itself, as that is faster than having
+// it done; many could hold it up.
 func (c *conn) rest() {
 	c.mu.Lock()
 	c.busy = false
@@ -258,8 +258,8 @@ func (c *conn) write() {
 	}
 }
 
-// writeOut writes what is to be sent. It returns false if there was nothing, or if the connection has ended. c.writing is
-// held.
+// writeOut writes what is to be sent. It returns false if there was nothing, or if the connection has ended. c.writing
+// is held.
 func (c *conn) writeOut() bool {
 	c.srv.gate.wait(c.ended)
 	buf, closing := c.take()

@@ -16,8 +16,8 @@ const (
 // idCache is what a leader remembers of the events that it wrote: for each id the first stream and number that had it.
 // It is what idempotency with the versions Any and StreamExists rests on, and is lost with the process.
 //
-// Every append comes by here twice, so it is a hash table of its own: open addressing, with a bit of the hash beside each
-// record, takes a third of the time of a map.
+// Every append comes by here twice, so it is a hash table of its own: open addressing, with a bit of the hash beside
+// each record, takes a third of the time of a map.
 type idCache struct {
 	slots []idSlot // a power of two of them, at least twice as many as are taken
 	n     int
@@ -70,7 +70,9 @@ func (c *idCache) clear() { *c = idCache{} }
 
 // hashOf mixes an id: clients may count them up.
 func hashOf(id esproto.GUID) uint64 {
-	hi, lo := bits.Mul64(binary.LittleEndian.Uint64(id[:])^0x9e3779b97f4a7c15, binary.LittleEndian.Uint64(id[8:])^0xd1b54a32d192ed03)
+	hi, lo := bits.Mul64(
+		binary.LittleEndian.Uint64(id[:])^0x9e3779b97f4a7c15, binary.LittleEndian.Uint64(id[8:])^0xd1b54a32d192ed03,
+	)
 	return hi ^ lo
 }
 

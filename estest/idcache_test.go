@@ -18,7 +18,10 @@ func TestTheLeaderRemembersTheLatestIDs(t *testing.T) {
 	for name, id := range map[string]func(i int) esproto.GUID{
 		"random":  func(int) (id esproto.GUID) { binary.LittleEndian.PutUint64(id[3:], rand.Uint64()); return id },
 		"counted": func(i int) (id esproto.GUID) { binary.LittleEndian.PutUint32(id[12:], uint32(i)); return id },
-		"again":   func(i int) (id esproto.GUID) { binary.LittleEndian.PutUint32(id[:], uint32(i*i%70_001)); return id },
+		"again": func(i int) (id esproto.GUID) {
+			binary.LittleEndian.PutUint32(id[:], uint32(i*i%70_001))
+			return id
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

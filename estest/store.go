@@ -162,8 +162,8 @@ func (c *core) begins(pos int64) bool {
 func (c *core) encode(r *record, number, commit int64) {
 	r.number, r.commit = number, commit
 	v := esproto.RecordView{
-		StreamID: r.stream.name, EventNumber: number, EventID: r.id[:], EventType: r.typ, Data: r.data, Metadata: r.metadata,
-		Created: r.created, CreatedEpoch: esproto.TicksToTime(r.created).UnixMilli(),
+		StreamID: r.stream.name, EventNumber: number, EventID: r.id[:], EventType: r.typ, Data: r.data,
+		Metadata: r.metadata, Created: r.created, CreatedEpoch: esproto.TicksToTime(r.created).UnixMilli(),
 	}
 	if r.json {
 		v.DataContentType, v.MetadataContentType = esproto.ContentTypeJSON, esproto.ContentTypeJSON

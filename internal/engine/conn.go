@@ -143,8 +143,8 @@ func (c *Conn) die(err error) {
 // leaveTimeout is how long a connection that is left may still take to answer.
 const leaveTimeout = 250 * time.Millisecond
 
-// Leave lets the connection die with err once the calls that wait are answered, for which it has a moment. What would be
-// started on it fails at once, and so do those who get any number of frames.
+// Leave lets the connection die with err once the calls that wait are answered, for which it has a moment. What would
+// be started on it fails at once, and so do those who get any number of frames.
 func (c *Conn) Leave(err error) {
 	c.mu.Lock()
 	if c.err != nil || c.leaving != nil {

@@ -387,7 +387,8 @@ func TestFullBufferHoldsCallersBackUntilTheirContextEnds(t *testing.T) {
 	defer cancel()
 	var held bool
 	for range 10_000 {
-		if _, err := c.Start(ctx, &ping{payload: make([]byte, 16<<10)}, nil, &call{op: &ping{}, done: make(chan struct{}, 1)}); err != nil {
+		reply := &call{op: &ping{}, done: make(chan struct{}, 1)}
+		if _, err := c.Start(ctx, &ping{payload: make([]byte, 16<<10)}, nil, reply); err != nil {
 			assert.ErrorIs(t, err, context.DeadlineExceeded)
 			held = true
 			break

@@ -175,8 +175,9 @@ func (m *Manager) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		// Connections that end at once must not lead to a storm of others: one has to last as long as the pause that was
-		// due before it to be taken for a success. So nodes that name each other as the leader are not dialed in turn.
+		// Connections that end at once must not lead to a storm of others: one has to last as long as the pause that
+		// was due before it to be taken for a success. So nodes that name each other as the leader are not dialed in
+		// turn.
 		lasted := established && time.Since(started) >= delay
 		if lasted {
 			delays.Reset()
@@ -186,7 +187,8 @@ func (m *Manager) run(ctx context.Context) {
 		}
 		failures++
 		if m.cfg.MaxReconnects > 0 && failures > m.cfg.MaxReconnects {
-			m.setClosed(fmt.Errorf("%w: gave up after %d attempts to reconnect: %w", ErrClosed, m.cfg.MaxReconnects, err))
+			m.setClosed(fmt.Errorf("%w: gave up after %d attempts to reconnect: %w",
+				ErrClosed, m.cfg.MaxReconnects, err))
 			break
 		}
 		delay = max(delays.NextBackOff(), m.cfg.Pause(err))
@@ -279,10 +281,11 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 // than an EventStore: a server that is starting, or a machine that is too busy, is silent for a while, too.
 const silentAttempts = 3
 
-// silence tells a peer that never said anything from one that fell silent. Before the first success it is more likely to
-// be something else than an EventStore that hangs.
+// silence tells a peer that never said anything from one that fell silent. Before the first success it is more likely
+// to be something else than an EventStore that hangs.
 func (m *Manager) silence(c *Conn, err error) error {
-	timeout := errors.Is(err, ErrHeartbeatTimeout) || errors.Is(err, ErrOperationTimeout) || errors.Is(err, context.DeadlineExceeded)
+	timeout := errors.Is(err, ErrHeartbeatTimeout) || errors.Is(err, ErrOperationTimeout) ||
+		errors.Is(err, context.DeadlineExceeded)
 	if m.succeeded || c.spoken.Load() || !timeout {
 		m.silent = 0
 		return err

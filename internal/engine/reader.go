@@ -118,7 +118,8 @@ func (c *Conn) wakeSoon(r Receiver) {
 	}
 }
 
-// wakeReceivers wakes those who got frames. Callers mostly have a next request: it lets them run, and writes what they have.
+// wakeReceivers wakes those who got frames. Callers mostly have a next request: it lets them run, and writes what they
+// have.
 func (c *Conn) wakeReceivers() {
 	if len(c.received) == 0 {
 		return

@@ -9,8 +9,8 @@ type entry struct {
 	once  bool  // one frame answers it: it is removed before that frame is handed over
 }
 
-// table holds the Receivers that wait, by the numbers in their correlation ids. It gives the numbers out, and only those whose
-// place, the lowest bits, is free: so finding one takes a comparison.
+// table holds the Receivers that wait, by the numbers in their correlation ids. It gives the numbers out, and only
+// those whose place, the lowest bits, is free: so finding one takes a comparison.
 type table struct {
 	slots []entry // a power of two of them, at least twice as many as are taken
 	seq   uint64  // the last number that was given out

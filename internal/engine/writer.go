@@ -8,8 +8,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// What is to be written is appended to one buffer, and whoever has the turn writes it: one at a time, so that frames keep
-// their order and those that are appended meanwhile go together. Who has it, and what else, depends on who was there first:
+// What is to be written is appended to one buffer, and whoever has the turn writes it: one at a time, so that frames
+// keep their order and those that are appended meanwhile go together. Who has it, and what else, depends on who was
+// there first:
 //
 //   - the writer goroutine, which is kicked when something was appended and nobody has the turn;
 //   - the reader, when it wakes callers: their next requests go out in one write, without waking the writer;
@@ -17,8 +18,8 @@ import (
 //
 // The reader and callers must not block, so they write only what the sockets' buffers hold for sure, see writeAtOnce.
 
-// Start sends a request that is answered by one frame, which goes to r. While too many bytes wait to be written it blocks
-// until ctx ends. After an error nothing was sent and r hears nothing.
+// Start sends a request that is answered by one frame, which goes to r. While too many bytes wait to be written it
+// blocks until ctx ends. After an error nothing was sent and r hears nothing.
 func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credentials, r Receiver) (Handle, error) {
 	if err := c.lockForAppend(ctx); err != nil {
 		return Handle{}, err
@@ -34,8 +35,8 @@ func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credential
 	return h, nil
 }
 
-// due is when the time of a call is up that is started now, in beats: a reading of the clock for each call would cost more
-// than to end it late by one.
+// due is when the time of a call is up that is started now, in beats: a reading of the clock for each call would cost
+// more than to end it late by one.
 func (c *Conn) due() int64 {
 	if c.cfg.OperationTimeout <= 0 {
 		return 0
@@ -46,7 +47,9 @@ func (c *Conn) due() int64 {
 
 // StartStream is Start for a request that is answered by any number of frames, without the operation timeout. attach
 // is called with the Handle before the request can be answered; it must not block.
-func (c *Conn) StartStream(ctx context.Context, req Request, creds *esproto.Credentials, r Receiver, attach func(Handle)) error {
+func (c *Conn) StartStream(
+	ctx context.Context, req Request, creds *esproto.Credentials, r Receiver, attach func(Handle),
+) error {
 	if err := c.lockForAppend(ctx); err != nil {
 		return err
 	}
@@ -135,8 +138,8 @@ const writeAtOnce = 32 << 10
 
 func (c *Conn) unheard() int64 { return c.appended - c.heard }
 
-// writeNow writes what was appended, as far as that cannot block, and leaves everything else to the writer. The caller has
-// the turn, and gives it up.
+// writeNow writes what was appended, as far as that cannot block, and leaves everything else to the writer. The caller
+// has the turn, and gives it up.
 func (c *Conn) writeNow() {
 	c.mu.Lock()
 	for range 2 {

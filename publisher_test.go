@@ -28,12 +28,13 @@ func openClient(t testing.TB, url string) *esclient.Client {
 	return c
 }
 
-// openTough returns a client that does not mind to reconnect often.
+// openTough returns a client that does not mind to reconnect often, nor to lose a connection before it was of use: a busy
+// machine may take as long to connect as the connection lasts.
 func openTough(t testing.TB, url string) *esclient.Client {
 	t.Helper()
 	cfg, err := esclient.ParseConnectionString(url)
 	require.NoError(t, err)
-	cfg.ReconnectDelay, cfg.MaxReconnectDelay = time.Millisecond, 2*time.Millisecond
+	cfg.ReconnectDelay, cfg.MaxReconnectDelay, cfg.MaxRetries = time.Millisecond, 2*time.Millisecond, 1000
 	c, err := esclient.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })

@@ -23,8 +23,8 @@ const (
 	relayPublish   = 'P'
 	relaySubscribe = 'S'
 
-	relayNumber = 4         // bytes of a length or count
-	relayWindow = 128 << 10 // bytes that a subscriber is sent ahead of its word
+	relayNumber = 4       // bytes of a length or count
+	relayWindow = 1 << 20 // bytes that a subscriber is sent ahead of its word
 	relayBuffer = 256 << 10
 	relayChunk  = 1 << 20
 )

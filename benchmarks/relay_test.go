@@ -44,7 +44,7 @@ func TestRelayCarriesMessages(t *testing.T) {
 	}
 	defer pub.Close()
 	defer sub.Close()
-	const count = 2000 // more than the window holds
+	const count = 6000 // more than the window holds
 	var sent []*message.Message
 	for i := range count {
 		m := message.NewMessage(fmt.Sprint("uuid-", i), (&job{Size: 200}).payload())

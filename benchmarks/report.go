@@ -42,7 +42,7 @@ func printable(args []string) []string {
 	for i := 0; i < len(args); i++ {
 		name, _, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
 		if name != "url" && name != "out" && name != "profile" {
-			out = append(out, args[i])
+			out = append(out, quoted(args[i]))
 			continue
 		}
 		out = append(out, "-"+name+"=…")
@@ -51,6 +51,14 @@ func printable(args []string) []string {
 		}
 	}
 	return out
+}
+
+// quoted lets an argument be pasted into a shell.
+func quoted(arg string) string {
+	if !strings.ContainsAny(arg, " '\"()|^$*?[]\\") {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 }
 
 func (r *report) add(o *outcome) { r.Scenarios = append(r.Scenarios, o) }
@@ -88,7 +96,7 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintln(w, "Medians, and least to most events/s. "+
 		"CPU, allocations and write calls are those of the client process, an event.")
 	fmt.Fprintln(w, "A tenth more events goes before those that are measured. "+
-		"The servers begin with memory that was in use before.")
+		"The embedded server and the relay begin with memory that was in use before.")
 	for _, o := range r.Scenarios {
 		o.print(w)
 	}

@@ -30,6 +30,17 @@ func TestFailuresAreReported(t *testing.T) {
 	}
 }
 
+func TestTheCommandCanBePasted(t *testing.T) {
+	opts, err := parseOptions([]string{"-rounds", "1", "-run", "^(a|b c)$", "-url", "tcp://me:secret@host:1113"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "go -C benchmarks run . -rounds 1 -run '^(a|b c)$' -url=…"
+	if got := newReport(opts).Command; got != want {
+		t.Errorf("the command is %s, want %s", got, want)
+	}
+}
+
 // hasLine reports whether a line begins with these words or phrases, in this order.
 func hasLine(text string, words []string) bool {
 	for line := range strings.Lines(text) {

@@ -49,12 +49,12 @@ func scenarios() []scenario {
 	}
 	add("append, 1 in flight", all, job{Work: appending, Events: 10_000, Size: 256, InFlight: 1})
 	add("append, 32 in flight", all, job{Work: appending, Events: 100_000, Size: 256, InFlight: 32})
-	for _, n := range sizes(200_000, 200_000, 60_000, 4_000) {
+	for _, n := range sizes(150_000, 150_000, 60_000, 4_000) {
 		add("append, 256 in flight"+n.suffix, appenders,
 			job{Work: appending, Events: n.events, Size: n.size, InFlight: 256})
 	}
 	add("append, 256 in flight, 10000 streams", all,
-		job{Work: appending, Events: 200_000, Size: 256, InFlight: 256, Streams: 10_000})
+		job{Work: appending, Events: 150_000, Size: 256, InFlight: 256, Streams: 10_000})
 	add("append, batches of 100", all, job{Work: appending, Events: 400_000, Size: 256, InFlight: 8, Batch: 100})
 
 	for _, n := range sizes(800_000, 1_000_000, 80_000, 4_000) {
@@ -76,7 +76,7 @@ func scenarios() []scenario {
 	add("volatile, 1000 subscriptions", clients, job{Work: volatile, Events: 300_000, Size: 256, Subs: 1000})
 
 	add("persistent with acks, in-flight 10", clients, job{Work: persistent, Events: 100_000, Size: 256, InFlight: 10})
-	for _, n := range sizes(300_000, 300_000, 80_000, 5_000) {
+	for _, n := range sizes(200_000, 200_000, 80_000, 5_000) {
 		add(fmt.Sprintf("persistent with acks, in-flight %d%s", groupInFlight(n.size), n.suffix), clients,
 			job{Work: persistent, Events: n.events, Size: n.size, InFlight: groupInFlight(n.size)})
 	}
@@ -101,7 +101,7 @@ func scenarios() []scenario {
 		add("router"+n.suffix, overTCP, job{Work: routing, Events: n.events, Size: n.size})
 	}
 	add("router, handlers of 1 ms, 256 keys", []string{ownSerial, ownLanes},
-		job{Work: handling, Events: 8_000, Size: 256, Handler: time.Millisecond})
+		job{Work: handling, Events: 5_000, Size: 256, Handler: time.Millisecond})
 	return list
 }
 

@@ -46,7 +46,7 @@ type ConnConfig struct {
 
 const (
 	readBufferSize  = 32 << 10
-	keepWriteBuffer = 64 << 10  // a larger write buffer is given back once it is written
+	keepWriteBuffer = 64 << 10  // a larger write buffer is kept from beat to beat only if it was of use
 	writeChunk      = 256 << 10 // the most that WriteTimeout has to suffice for
 )
 
@@ -62,6 +62,7 @@ type Conn struct {
 	beats    int64         // how often the reader has looked at the time limits
 	out      []byte        // frames that are to be written
 	spare    []byte        // the other buffer, empty
+	need     int           // the most that was written at a time since the last beat
 	appended int64         // bytes that were ever appended to out
 	taken    int64         // bytes that were taken from out: they count as sent
 	heard    int64         // bytes that the peer has read for sure, as its replies show
@@ -217,12 +218,20 @@ func (h Handle) Remove() bool {
 	return h.c != nil && h.c.forget(h.seq)
 }
 
-// shrink gives the memory back that a silent connection does not need.
-func (c *Conn) shrink() {
+// shrink gives memory back at each beat: large buffers that were of little use, and all that a silent connection has.
+func (c *Conn) shrink(silent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.calls.shrink()
-	if len(c.out) == 0 {
-		c.out, c.spare = nil, nil
+	limit := max(keepWriteBuffer, 4*c.need)
+	c.need = 0
+	if silent {
+		limit = 0
+		c.calls.shrink()
+	}
+	if cap(c.spare) > limit {
+		c.spare = nil
+	}
+	if len(c.out) == 0 && cap(c.out) > limit {
+		c.out = nil
 	}
 }

@@ -181,9 +181,7 @@ func (p *pulse) beat(now time.Time) error {
 	if n := p.c.chunks.Load(); n != p.chunks {
 		p.chunks, p.active = n, true
 	}
-	if !p.active {
-		p.c.shrink()
-	}
+	p.c.shrink(!p.active)
 	cfg := &p.c.cfg
 	switch silence := now.Sub(p.since); {
 	case p.active:

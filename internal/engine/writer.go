@@ -228,15 +228,14 @@ func (c *Conn) take() []byte {
 	return buf
 }
 
+// giveBack keeps a buffer for the frames after next.
 func (c *Conn) giveBack(buf []byte) {
-	if cap(buf) > keepWriteBuffer {
-		return
-	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.need = max(c.need, len(buf))
 	if c.err == nil {
 		c.spare = buf[:0]
 	}
-	c.mu.Unlock()
 }
 
 func (c *Conn) write(buf []byte) error {

@@ -182,3 +182,24 @@ func TestACallerIsNotHeldByAPeerThatDoesNotRead(t *testing.T) {
 	assert.Positive(t, c.unheard())
 	assert.Zero(t, c.calls.n)
 }
+
+func TestLargeWriteBuffersLastAsLongAsTheyAreOfUse(t *testing.T) {
+	t.Parallel()
+	c := new(Conn)
+	c.giveBack(make([]byte, 1<<20))
+	c.shrink(false)
+	assert.Equal(t, 1<<20, cap(c.spare), "it was of use since the last beat")
+	c.giveBack(c.spare[:1<<18])
+	c.shrink(false)
+	assert.Equal(t, 1<<20, cap(c.spare), "a quarter of it was")
+	c.giveBack(c.spare[:100])
+	c.shrink(false)
+	assert.Nil(t, c.spare)
+
+	c.giveBack(make([]byte, 100))
+	c.shrink(false)
+	c.shrink(false)
+	assert.Equal(t, 100, cap(c.spare), "a small one stays")
+	c.shrink(true)
+	assert.Nil(t, c.spare, "unless nothing happens at all")
+}

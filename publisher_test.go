@@ -28,8 +28,8 @@ func openClient(t testing.TB, url string) *esclient.Client {
 	return c
 }
 
-// openTough returns a client that does not mind to reconnect often, nor to lose a connection before it was of use: a busy
-// machine may take as long to connect as the connection lasts.
+// openTough returns a client that does not mind to reconnect often, nor to lose a connection before it was of use: a
+// busy machine may take as long to connect as the connection lasts.
 func openTough(t testing.TB, url string) *esclient.Client {
 	t.Helper()
 	cfg, err := esclient.ParseConnectionString(url)

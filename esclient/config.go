@@ -103,8 +103,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Hooks are told what happens in the client.
 	Hooks []Hook
-	// Dial makes the TCP connections, if it is not nil. What it returns must hold some 32 KiB that the peer has not read,
-	// as sockets do: callers write small requests themselves, and must not be kept by that.
+	// Dial makes the TCP connections, if it is not nil. What it returns must hold some 32 KiB that the peer has not
+	// read, as sockets do: callers write small requests themselves, and must not be kept by that.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

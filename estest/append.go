@@ -123,10 +123,11 @@ func (c *core) write(name string, events []event) int64 {
 	}
 	s := c.streamFor(name)
 	soft, revived, next := s.softDeleted(), c.revivedBy(name), s.last()+1
-	recs := make([]*record, len(events))
+	recs, created := c.written[:0], c.ticks()
 	for i := range events {
-		recs[i] = c.newRecord(s, next+int64(i), &events[i])
+		recs = append(recs, c.newRecord(s, next+int64(i), &events[i], created))
 	}
+	c.written = recs
 	c.commit(recs)
 	last := recs[len(recs)-1]
 	if soft {

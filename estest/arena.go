@@ -2,8 +2,8 @@ package estest
 
 // The log only grows, so what it holds is allocated in chunks: that is faster than one by one, and takes less.
 const (
-	arenaChunk   = 128 << 10
-	arenaLargest = 16 << 10 // what is larger gets memory of its own
+	arenaChunk   = 32 << 10 // Go clears a larger one as a whole, which then comes from memory twice
+	arenaLargest = 4 << 10  // what is larger gets memory of its own
 	recordChunk  = 128
 )
 

@@ -27,6 +27,7 @@ type core struct {
 	streams    map[string]*stream
 	log        []*record // in the order of their positions
 	arena      arena     // that holds the records
+	written    []*record // those of the last append: memory for the next
 	end        int64     // where the next record goes
 	began      int64     // where the log ended when the process began
 	marks      []int64   // where the records begin that are not events with a place of their own, in order

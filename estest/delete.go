@@ -39,7 +39,7 @@ func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.
 	var r *record
 	current := esproto.DeletedStream - 1
 	if hard {
-		r = c.newRecord(c.streamFor(name), esproto.DeletedStream, &event{id: fresh, typ: tombstoneType})
+		r = c.newRecord(c.streamFor(name), esproto.DeletedStream, &event{id: fresh, typ: tombstoneType}, c.ticks())
 		c.commit([]*record{r})
 	} else {
 		c.streamFor(name)

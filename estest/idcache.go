@@ -16,43 +16,52 @@ const (
 // idCache is what a leader remembers of the events that it wrote: for each id the first stream and number that had it.
 // It is what idempotency with the versions Any and StreamExists rests on, and is lost with the process.
 //
-// Every append comes by here twice, so it is a hash table of its own: open addressing, with a bit of the hash beside
-// each record, takes a third of the time of a map.
+// Every append comes by here three times, for an id that is not in any of the processor's caches. So it is a hash table
+// of its own, open addressing in places that are small, and looks at a record only where the id is likely to be the
+// same.
 type idCache struct {
-	slots []idSlot // a power of two of them, at least twice as many as are taken
+	slots []idSlot // a power of two of them, a quarter of which is free
 	n     int
-	order queue[*record] // as they were written; nil for one whose id was known
+	order queue[cachedID] // as they were written
+	first uint32          // number of the oldest in order; later ones are counted on from there
 	size  int
 }
 
+// idSlot is a place in the table.
 type idSlot struct {
-	hash uint64
-	r    *record // nil if the slot is free
+	tag    uint32 // bits of the id's hash; 0 if the slot is free
+	number uint32 // in order
 }
 
-func cachedSize(r *record) int { return cachedIDBytes + 2*len(r.stream.name) }
+type cachedID struct {
+	r    *record // nil if the id was known
+	tag  uint32
+	size uint32 // what it counts against maxCachedIDs
+}
+
+func cachedSize(r *record) uint32 { return uint32(cachedIDBytes + 2*len(r.stream.name)) }
 
 // add counts an id again that it knows, as the server does: of a stream that repeats ids it remembers less.
 func (c *idCache) add(r *record) {
 	for c.size > maxCachedIDs && c.order.len() > 0 {
-		if oldest := c.order.pop(); oldest != nil {
-			c.size -= cachedSize(oldest)
-			c.remove(oldest.id)
+		if oldest := c.order.pop(); oldest.r != nil {
+			c.size -= int(oldest.size)
+			c.remove(oldest.tag, c.first)
 		}
+		c.first++
 	}
-	c.size += cachedSize(r)
-	if 2*c.n >= len(c.slots) {
+	if 4*c.n >= 3*len(c.slots) {
 		c.grow()
 	}
-	hash := hashOf(r.id)
-	i := c.find(hash, r.id)
-	if c.slots[i].r != nil {
-		c.order.push(nil)
-		return
+	added := cachedID{r: r, tag: tagOf(r.id), size: cachedSize(r)}
+	c.size += int(added.size)
+	if i := c.find(added.tag, r.id); c.slots[i].tag == 0 {
+		c.slots[i] = idSlot{added.tag, c.first + uint32(c.order.len())}
+		c.n++
+	} else {
+		added = cachedID{}
 	}
-	c.slots[i] = idSlot{hash, r}
-	c.n++
-	c.order.push(r)
+	c.order.push(added)
 }
 
 // lookup returns the event of stream s that had the id; nil if it is not known.
@@ -60,7 +69,11 @@ func (c *idCache) lookup(s *stream, id esproto.GUID) *record {
 	if c.n == 0 {
 		return nil
 	}
-	if r := c.slots[c.find(hashOf(id), id)].r; r != nil && r.stream == s {
+	slot := c.slots[c.find(tagOf(id), id)]
+	if slot.tag == 0 {
+		return nil
+	}
+	if r := c.record(slot); r.stream == s {
 		return r
 	}
 	return nil
@@ -68,29 +81,34 @@ func (c *idCache) lookup(s *stream, id esproto.GUID) *record {
 
 func (c *idCache) clear() { *c = idCache{} }
 
-// hashOf mixes an id: clients may count them up.
-func hashOf(id esproto.GUID) uint64 {
+// tagOf mixes an id, as clients may count them up. It is never 0.
+func tagOf(id esproto.GUID) uint32 {
 	hi, lo := bits.Mul64(
 		binary.LittleEndian.Uint64(id[:])^0x9e3779b97f4a7c15, binary.LittleEndian.Uint64(id[8:])^0xd1b54a32d192ed03,
 	)
-	return hi ^ lo
+	return uint32(hi^lo) | 1<<31
 }
 
+func (c *idCache) record(s idSlot) *record { return c.order.at(int(s.number - c.first)).r }
+
 // find returns where an id is, or where it would go.
-func (c *idCache) find(hash uint64, id esproto.GUID) int {
-	for i := c.home(hash); ; i = c.after(i) {
-		if s := &c.slots[i]; s.r == nil || s.hash == hash && s.r.id == id {
+func (c *idCache) find(tag uint32, id esproto.GUID) int {
+	for i := c.home(tag); ; i = c.after(i) {
+		if s := c.slots[i]; s.tag == 0 || s.tag == tag && c.record(s).id == id {
 			return i
 		}
 	}
 }
 
 // remove also moves what would not be found any more, as the slot before it is free.
-func (c *idCache) remove(id esproto.GUID) {
-	free := c.find(hashOf(id), id)
+func (c *idCache) remove(tag, number uint32) {
+	free := c.home(tag)
+	for c.slots[free].number != number {
+		free = c.after(free)
+	}
 	c.n--
-	for i := c.after(free); c.slots[i].r != nil; i = c.after(i) {
-		home := c.home(c.slots[i].hash)
+	for i := c.after(free); c.slots[i].tag != 0; i = c.after(i) {
+		home := c.home(c.slots[i].tag)
 		if (i-home)&(len(c.slots)-1) >= (i-free)&(len(c.slots)-1) {
 			c.slots[free] = c.slots[i]
 			free = i
@@ -103,12 +121,17 @@ func (c *idCache) grow() {
 	old := c.slots
 	c.slots = make([]idSlot, max(2*len(old), 64))
 	for _, s := range old {
-		if s.r != nil {
-			c.slots[c.find(s.hash, s.r.id)] = s
+		if s.tag == 0 {
+			continue
 		}
+		i := c.home(s.tag)
+		for c.slots[i].tag != 0 {
+			i = c.after(i)
+		}
+		c.slots[i] = s
 	}
 }
 
-func (c *idCache) home(hash uint64) int { return int(hash & uint64(len(c.slots)-1)) }
+func (c *idCache) home(tag uint32) int { return int(tag) & (len(c.slots) - 1) }
 
 func (c *idCache) after(i int) int { return (i + 1) & (len(c.slots) - 1) }

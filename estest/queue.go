@@ -2,7 +2,7 @@ package estest
 
 // queue is a FIFO in a ring.
 type queue[T any] struct {
-	ring []T
+	ring []T // a power of two of them
 	head int
 	n    int
 }
@@ -13,17 +13,22 @@ func (q *queue[T]) push(v T) {
 	if q.n == len(q.ring) {
 		q.grow(q.n + 1)
 	}
-	q.ring[(q.head+q.n)%len(q.ring)] = v
+	*q.slot(q.n) = v
 	q.n++
 }
 
 func (q *queue[T]) peek() T { return q.ring[q.head] }
 
+// at returns the value behind i others.
+func (q *queue[T]) at(i int) T { return *q.slot(i) }
+
+func (q *queue[T]) slot(i int) *T { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
+
 func (q *queue[T]) pop() T {
 	var zero T
 	v := q.ring[q.head]
 	q.ring[q.head] = zero
-	q.head = (q.head + 1) % len(q.ring)
+	q.head = (q.head + 1) & (len(q.ring) - 1)
 	q.n--
 	return v
 }
@@ -34,16 +39,20 @@ func (q *queue[T]) unpop(values []T) {
 		q.grow(q.n + len(values))
 	}
 	for i := len(values) - 1; i >= 0; i-- {
-		q.head = (q.head - 1 + len(q.ring)) % len(q.ring)
+		q.head = (q.head - 1) & (len(q.ring) - 1)
 		q.ring[q.head] = values[i]
 		q.n++
 	}
 }
 
 func (q *queue[T]) grow(least int) {
-	ring := make([]T, max(2*len(q.ring), least, 16))
+	size := max(2*len(q.ring), 16)
+	for size < least {
+		size *= 2
+	}
+	ring := make([]T, size)
 	for i := range q.n {
-		ring[i] = q.ring[(q.head+i)%len(q.ring)]
+		ring[i] = q.at(i)
 	}
 	q.ring, q.head = ring, 0
 }

@@ -117,18 +117,21 @@ func (c *core) streamFor(name string) *stream {
 	return s
 }
 
+// ticks is the time for what is written now. The events of an append have the same.
+func (c *core) ticks() int64 { return esproto.TimeToTicks(c.now()) }
+
 // newRecord puts an event at the end of the log. It becomes visible with commit.
-func (c *core) newRecord(s *stream, number int64, e *event) *record {
-	r := c.placeRecord(s, e)
+func (c *core) newRecord(s *stream, number int64, e *event, created int64) *record {
+	r := c.placeRecord(s, e, created)
 	c.encode(r, number, r.prepare)
 	return r
 }
 
 // placeRecord gives an event its place in the log, but neither number nor commit position yet.
-func (c *core) placeRecord(s *stream, e *event) *record {
+func (c *core) placeRecord(s *stream, e *event, created int64) *record {
 	r := c.arena.record()
 	r.stream, r.id, r.typ, r.json, r.data, r.metadata = s, e.id, e.typ, e.json, e.data, e.metadata
-	r.prepare, r.created = c.end, esproto.TimeToTicks(c.now())
+	r.prepare, r.created = c.end, created
 	c.end += r.size()
 	return r
 }
@@ -213,7 +216,8 @@ func (c *core) show(recs []*record) {
 // systemAppend writes an event of the server's own, with no checks.
 func (c *core) systemAppend(name, typ string, json bool, data, metadata []byte) *record {
 	s := c.streamFor(name)
-	r := c.newRecord(s, s.last()+1, &event{id: newGUID(), typ: typ, json: json, data: data, metadata: metadata})
+	e := event{id: newGUID(), typ: typ, json: json, data: data, metadata: metadata}
+	r := c.newRecord(s, s.last()+1, &e, c.ticks())
 	c.commit([]*record{r})
 	return r
 }

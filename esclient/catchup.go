@@ -149,7 +149,7 @@ func (s *Subscription) read(ctx context.Context) error {
 		if !end {
 			return nil
 		}
-		f := s.current()
+		f := s.feed.Load()
 		if f == nil {
 			s.atEnd = true
 			return nil

@@ -96,19 +96,18 @@ func (p Position) Compare(q Position) int {
 // String prints the position as C:…/P:….
 func (p Position) String() string { return fmt.Sprintf("C:%d/P:%d", p.Commit, p.Prepare) }
 
-// Event is an event as it was read or pushed. Its strings and byte slices are parts of the frame that it came in:
-// whoever keeps an event, or only its stream's name, keeps the whole frame in memory. For a read that is the page with
-// all of its events. A small event that was pushed shares memory with those that came before and after it, some 20 KiB;
-// for a larger one, and for ReadEvent, it is little more than the event itself. Clone makes a copy that keeps nothing
-// else. Nothing in an Event is shared with the client any more; the byte slices may be changed, within their length.
+// Event is an event as it was read or pushed. One that was read is part of the page that it came in: whoever keeps it,
+// or only its stream's name, keeps the whole page with all of its events in memory. One that was pushed, or read by
+// ReadEvent, keeps little more than itself; a small one that was pushed shares memory with those that came before and
+// after it, some 11 KiB. Clone makes a copy that keeps nothing else. Nothing in an Event is shared with the client any
+// more; the byte slices may be changed, within their length.
 type Event struct {
-	Stream      string
-	Number      int64 // counts the stream's events from 0
-	ID          uuid.UUID
-	Type        string
-	ContentType ContentType
-	Data        []byte
-	Metadata    []byte
+	Stream   string
+	Number   int64 // counts the stream's events from 0
+	ID       uuid.UUID
+	Type     string
+	Data     []byte
+	Metadata []byte
 	// Created is when the server wrote the event, in UTC; zero if it does not tell.
 	Created time.Time
 	// Position is the event's place in the log, where the server tells it: in reads of and subscriptions to $all and
@@ -116,10 +115,12 @@ type Event struct {
 	Position Position
 	// Link is the link event through which this one was read, if links were resolved and this came by one.
 	Link *Event
-	// Unresolved is true for a link whose target is gone. The event's fields are then those of the link itself.
-	Unresolved bool
 	// RetryCount tells how often a persistent subscription has delivered the event before, as the server counts.
 	RetryCount int
+	// ContentType is what Data is.
+	ContentType ContentType
+	// Unresolved is true for a link whose target is gone. The event's fields are then those of the link itself.
+	Unresolved bool
 }
 
 // Original returns the event of the stream that was read or subscribed to: the link where the event came by one, else
@@ -156,23 +157,6 @@ func (e *Event) Clone() *Event {
 		c.Link = e.Link.Clone()
 	}
 	return &c
-}
-
-// eventSlab makes the Events of pushed frames. Those of small ones share memory, as their payloads do.
-type eventSlab struct{ free []Event }
-
-const eventsPerSlab = 16
-
-func (s *eventSlab) event(payload []byte) *Event {
-	if len(payload) > esproto.SmallPayload {
-		return new(Event) // in a slab, one that is kept would keep the payloads of all the others
-	}
-	if len(s.free) == 0 {
-		s.free = make([]Event, eventsPerSlab)
-	}
-	e := &s.free[0]
-	s.free = s.free[1:]
-	return e
 }
 
 // fill makes e from what was on the wire.

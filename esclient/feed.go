@@ -17,8 +17,10 @@ type feed struct {
 	resolveLinks bool
 	filter       *Filter // nil for none
 	queue        queue
-	slab         eventSlab // the reader's own
 	handle       engine.Handle
+
+	came []*Event // pushed since the last Wake; the reader's own
+	slab eventSlab
 
 	confirmed chan struct{} // closed by the confirmation, or by the end
 	last      int64         // the stream's last event number at the confirmation
@@ -76,7 +78,9 @@ func (f *feed) AppendPayload(b []byte) []byte {
 	})
 }
 
-func (f *feed) Keeps(cmd esproto.Command) bool { return cmd == esproto.CmdStreamEventAppeared }
+func (f *feed) Keeps(cmd esproto.Command, n int) bool {
+	return cmd == esproto.CmdStreamEventAppeared && keepsPayload(n)
+}
 
 func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	var err error
@@ -95,6 +99,7 @@ func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 		}
 	}
 	if err != nil {
+		f.handOver()
 		f.end(err)
 		if cmd == esproto.CmdStreamEventAppeared || cmd == esproto.CmdCheckpointReached {
 			f.handle.Post(unsubscribe{}, nil)
@@ -108,12 +113,22 @@ func (f *feed) push(payload []byte) error {
 	if err := esproto.DecodeStreamEventAppeared(payload, &v); err != nil {
 		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdStreamEventAppeared, Err: err}
 	}
-	e := f.slab.event(payload)
-	e.fill(&v, Position{Commit: v.CommitPosition, Prepare: v.PreparePosition})
-	if !f.queue.push(e) {
+	pos := Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
+	e := f.slab.newEvent(&v, len(payload), pos, f.handle.Conn().Memory())
+	if f.queue.len()+len(f.came) >= f.queue.capacity() {
 		return ErrSlowConsumer
 	}
+	f.came = append(f.came, e)
 	return nil
+}
+
+// handOver gives what came together to the consumer.
+func (f *feed) handOver() {
+	if len(f.came) > 0 {
+		f.queue.push(f.came)
+		clear(f.came)
+		f.came = f.came[:0]
+	}
 }
 
 // checkpoint notes that the server has looked at everything up to a position.
@@ -122,6 +137,7 @@ func (f *feed) checkpoint(payload []byte) error {
 	if err := proto.Unmarshal(payload, &m); err != nil {
 		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdCheckpointReached, Err: err}
 	}
+	f.handOver()
 	f.queue.pass(Position{Commit: m.GetCommitPosition(), Prepare: m.GetPreparePosition()})
 	return nil
 }
@@ -144,7 +160,10 @@ func (f *feed) confirm(payload []byte) error {
 }
 
 // Wake implements engine.Receiver.
-func (f *feed) Wake() { f.queue.signal() }
+func (f *feed) Wake() {
+	f.handOver()
+	f.queue.signal()
+}
 
 // Fail implements engine.Receiver.
 func (f *feed) Fail(err error, _ bool) { f.end(err) }

@@ -32,20 +32,8 @@ func (q *queue) init(limit int) {
 	q.limit, q.wake, q.in.mark = int64(limit), make(chan struct{}, 1), UnknownPosition
 }
 
-// push appends an event. It returns false if the queue is full. The consumer hears of it by signal.
-func (q *queue) push(e *Event) bool {
-	if q.n.Load() >= q.limit {
-		return false
-	}
-	q.n.Add(1)
-	q.in.Lock()
-	q.in.events = append(q.in.events, e)
-	q.in.Unlock()
-	return true
-}
-
-// pushAll appends events for which there is room.
-func (q *queue) pushAll(events []*Event) {
+// push appends events for which there is room. The consumer hears of them by signal.
+func (q *queue) push(events []*Event) {
 	q.n.Add(int64(len(events)))
 	q.in.Lock()
 	q.in.events = append(q.in.events, events...)

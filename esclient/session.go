@@ -42,8 +42,8 @@ func (s *session) AppendPayload(b []byte) []byte {
 	})
 }
 
-func (s *session) Keeps(cmd esproto.Command) bool {
-	return cmd == esproto.CmdPersistentSubscriptionStreamEventAppeared
+func (s *session) Keeps(cmd esproto.Command, n int) bool {
+	return cmd == esproto.CmdPersistentSubscriptionStreamEventAppeared && keepsPayload(n)
 }
 
 func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
@@ -100,8 +100,7 @@ func (s *session) deliver(payload []byte) error {
 			Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionStreamEventAppeared, Err: err,
 		}
 	}
-	e := s.slab.event(payload)
-	e.fill(&v, UnknownPosition)
+	e := s.slab.newEvent(&v, len(payload), UnknownPosition, s.handle.Conn().Memory())
 	e.RetryCount = int(retries)
 	s.came = append(s.came, e)
 	return nil
@@ -139,7 +138,7 @@ func (s *session) admit() {
 		default: // it is left to its message timeout: the server will deliver it again
 		}
 	}
-	p.queue.pushAll(fresh)
+	p.queue.push(fresh)
 }
 
 // Fail implements engine.Receiver.

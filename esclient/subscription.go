@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 )
 
 // DefaultBufferSize is how many pushed events a subscription holds for its consumer where nothing else is said.
@@ -39,9 +40,10 @@ type Subscription struct {
 	last     int64   // the number of the stream's last event, by the latest page
 
 	mu       sync.Mutex
-	feed     *feed // nil while reading
+	feed     atomic.Pointer[feed] // nil while reading; changes with mu held
 	draining bool
-	finished error // what Next returns from now on
+	finished error       // what Next returns from now on
+	over     atomic.Bool // it is set
 	passed   Position
 	live     liveness
 
@@ -90,8 +92,8 @@ func (c *Client) newSubscription(
 func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 	for {
 		s.publish()
-		if err := s.Err(); err != nil {
-			return nil, err
+		if s.over.Load() {
+			return nil, s.Err()
 		}
 		if e := s.buffered(); e != nil {
 			if s.witness.wantsDelivered() {
@@ -147,7 +149,7 @@ func (s *Subscription) buffered() *Event {
 			return e
 		}
 	}
-	f := s.current()
+	f := s.feed.Load()
 	if f == nil || !s.lastRead {
 		return nil
 	}
@@ -188,7 +190,7 @@ func (s *Subscription) publish() {
 
 // advance does what has to be done before there can be another event: read a page, subscribe, or wait.
 func (s *Subscription) advance(ctx context.Context) error {
-	f := s.current()
+	f := s.feed.Load()
 	switch {
 	case s.isDraining() && (f == nil || f.err() != nil):
 		return ErrSubscriptionStopped
@@ -234,7 +236,7 @@ func (s *Subscription) open(ctx context.Context) error {
 	if s.finished != nil || s.draining {
 		f.close(ErrSubscriptionStopped)
 	}
-	s.feed = f
+	s.feed.Store(f)
 	s.lastRead = !s.fillGaps || s.cursor.reaches(f)
 	if s.finished == nil {
 		s.witness.confirmed(f.handle.Conn().Endpoint())
@@ -258,7 +260,7 @@ func (s *Subscription) replace(reason error) error {
 		return ErrStreamDeleted
 	}
 	s.mu.Lock()
-	s.feed = nil
+	s.feed.Store(nil)
 	s.mu.Unlock()
 	s.atEnd, s.lastRead = !s.fillGaps, false
 	return nil
@@ -273,7 +275,7 @@ func (s *Subscription) Stop() { s.finish(ErrSubscriptionStopped) }
 func (s *Subscription) Drain() {
 	s.mu.Lock()
 	s.draining = true
-	f := s.feed
+	f := s.feed.Load()
 	s.mu.Unlock()
 	if f != nil {
 		f.close(ErrSubscriptionStopped)
@@ -282,10 +284,11 @@ func (s *Subscription) Drain() {
 
 func (s *Subscription) finish(reason error) error {
 	s.mu.Lock()
-	f := s.feed
+	f := s.feed.Load()
 	first := s.finished == nil
 	if first {
 		s.finished = reason
+		s.over.Store(true)
 	}
 	reason = s.finished
 	s.mu.Unlock()
@@ -337,17 +340,11 @@ func (s *Subscription) FellBehind() <-chan struct{} { return s.live.wait(false) 
 
 // lastKnown returns the highest number of an event that the server has told of.
 func (s *Subscription) lastKnown() int64 {
-	f := s.current()
+	f := s.feed.Load()
 	if f == nil {
 		return newestNumber(s.last)
 	}
 	return newestNumber(s.last, f.last, f.queue.newestNumber())
-}
-
-func (s *Subscription) current() *feed {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.feed
 }
 
 func (s *Subscription) isDraining() bool {

@@ -34,7 +34,7 @@ func (s *Subscription) openLive(ctx context.Context) error {
 		err = &OperationError{Operation: "subscribe to", Stream: s.stream, Err: err}
 		return s.finish(err)
 	}
-	s.cursor.skipTo(s.feed)
+	s.cursor.skipTo(s.feed.Load())
 	s.publish()
 	s.lastRead = true
 	return nil

@@ -26,7 +26,6 @@ type FrameReader struct {
 	rest    int    // bytes of the current frame that nobody has had yet
 	held    int    // bytes of r that Borrow lent out and that Next must discard
 	scratch []byte // lent out by Borrow for payloads larger than r's buffer
-	slab    []byte // what Take gives small payloads from
 }
 
 // NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes, at least a frame's head. A
@@ -95,16 +94,10 @@ func (f *FrameReader) Borrow() ([]byte, error) {
 	return b, nil
 }
 
-// Take returns what follows the header in memory that nobody else writes to. That of payloads up to SmallPayload bytes
-// comes from pieces of slabSize bytes: whoever keeps one keeps its neighbours.
+// Take returns what follows the header in memory of its own.
 func (f *FrameReader) Take() ([]byte, error) {
 	total := f.rest
 	f.rest = 0
-	if total <= SmallPayload {
-		b := f.cut(total)
-		_, err := io.ReadFull(f.r, b)
-		return b, noEOF(err)
-	}
 	// A length is no more than a claim: what is allocated at once is limited, then memory grows with what has come. It
 	// grows by much, since each time all of that is copied.
 	b := make([]byte, min(total, maxEager))
@@ -121,16 +114,6 @@ func (f *FrameReader) Take() ([]byte, error) {
 	}
 }
 
-// cut takes memory off the slab.
-func (f *FrameReader) cut(n int) []byte {
-	if len(f.slab) < n {
-		f.slab = make([]byte, slabSize)
-	}
-	b := f.slab[:n:n]
-	f.slab = f.slab[n:]
-	return b
-}
-
 // TakeInto reads what follows the header into b, whose length must be the number that Next returned. Another length is
 // an error after which the payload can still be had.
 func (f *FrameReader) TakeInto(b []byte) error {
@@ -145,13 +128,9 @@ func (f *FrameReader) TakeInto(b []byte) error {
 // Buffered returns how many bytes have been received but not been handed out, the rest of the current frame included.
 func (f *FrameReader) Buffered() int { return f.r.Buffered() - f.held }
 
-// SmallPayload is the size, in bytes, up to which payloads that are taken share memory.
-const SmallPayload = 1 << 10
-
 const (
 	headSize = LengthSize + HeaderSize
 
-	slabSize   = 8 << 10
 	maxEager   = 1 << 20 // the most memory that is taken for a payload before any of it has come
 	growth     = 8       // how much more is taken than what has come
 	maxScratch = 1 << 20 // the largest buffer that is kept from one large borrowed payload to the next

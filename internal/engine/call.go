@@ -87,7 +87,7 @@ type call struct {
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
-func (c *call) Keeps(cmd esproto.Command) bool { return c.op.Keeps(cmd) }
+func (c *call) Keeps(cmd esproto.Command, _ int) bool { return c.op.Keeps(cmd) }
 
 func (c *call) Receive(cmd esproto.Command, payload []byte) bool {
 	c.sent = true

@@ -22,9 +22,9 @@ type Request interface {
 // Receiver takes the frames that carry one correlation id. Its methods run on the reader goroutine, Fail also on
 // whichever goroutine lets the connection die; none may block, or call back into the Conn with its own lock held.
 type Receiver interface {
-	// Keeps reports whether Receive will keep the payload of cmd; it then gets memory of its own. It runs under the
-	// connection's lock.
-	Keeps(cmd esproto.Command) bool
+	// Keeps reports whether Receive will keep the payload of cmd, n bytes; it then gets memory of its own. It runs
+	// under the connection's lock.
+	Keeps(cmd esproto.Command, n int) bool
 	// Receive takes a frame. It returns whether further frames may follow on the same correlation id. Who waits for it
 	// need not be told before Wake.
 	Receive(cmd esproto.Command, payload []byte) (more bool)
@@ -75,6 +75,7 @@ type Conn struct {
 
 	received []Receiver // to be woken; the reader's own
 	answered bool       // calls are among them
+	memory   Memory     // the reader's own
 
 	armed time.Time // when the write deadline was set; belongs to who has the turn
 
@@ -227,6 +228,7 @@ func (c *Conn) shrink(silent bool) {
 	if silent {
 		limit = 0
 		c.calls.shrink()
+		c.memory = Memory{}
 	}
 	if cap(c.spare) > limit {
 		c.spare = nil

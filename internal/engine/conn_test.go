@@ -464,7 +464,7 @@ func TestUnsentRequestsAreKnownAsSuch(t *testing.T) {
 type probe struct{ sent chan bool }
 
 func newProbe() *probe                              { return &probe{sent: make(chan bool, 1)} }
-func (*probe) Keeps(esproto.Command) bool           { return false }
+func (*probe) Keeps(esproto.Command, int) bool      { return false }
 func (*probe) Receive(esproto.Command, []byte) bool { return false }
 func (*probe) Wake()                                {}
 func (p *probe) Fail(_ error, sent bool)            { p.sent <- sent }

@@ -85,7 +85,7 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	c.heard = max(c.heard, e.start)
 	r, once := e.r, e.once
 	// Asked under the lock: a call that is removed right after may be in use again for another operation.
-	keeps := n > 0 && r.Keeps(h.Command)
+	keeps := n > 0 && r.Keeps(h.Command, n)
 	mine := once && frames.Buffered() >= n
 	if mine {
 		c.calls.remove(e)

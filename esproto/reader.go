@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 )
 
 // Errors of reading frames and messages: decoders wrap ErrMalformed, FrameReader.Next wraps ErrFrame.
@@ -14,17 +15,34 @@ var (
 	ErrFrame     = errors.New("esproto: invalid frame")
 )
 
+// FrameTooLargeError is a frame that is larger than the reader's limit, and that it can skip: see SkipTooLarge. It is
+// ErrFrame.
+type FrameTooLargeError struct {
+	Header Header
+	Length int // of the frame in bytes, header included
+	Max    int // what the reader allows
+}
+
+func (e *FrameTooLargeError) Error() string {
+	return fmt.Sprintf("%v: %v of %d bytes, allowed are up to %d", ErrFrame, e.Header.Command, e.Length, e.Max)
+}
+
+// Is makes the error match ErrFrame.
+func (e *FrameTooLargeError) Is(target error) bool { return target == ErrFrame }
+
 // FrameReader cuts a stream of bytes into frames. It is not safe for concurrent use.
 //
 // After Next, what follows the header can be had once: by Borrow for a look that lasts until the next call of Next, by
 // Take or TakeInto for bytes that the caller owns. What is not asked for is skipped; what was had already is empty.
 //
-// After any error the stream of bytes is out of step and the connection must be closed.
+// After any error but a *FrameTooLargeError the stream of bytes is out of step and the connection must be closed.
 type FrameReader struct {
 	r       *bufio.Reader
 	max     int
+	lenient bool   // frames that are too large are skipped
 	rest    int    // bytes of the current frame that nobody has had yet
 	held    int    // bytes of r that Borrow lent out and that Next must discard
+	refused int    // bytes of a frame that is too large and that Next must discard
 	scratch []byte // lent out by Borrow for payloads larger than r's buffer
 }
 
@@ -38,9 +56,17 @@ func NewFrameReader(r io.Reader, bufferSize, maxFrame int) *FrameReader {
 	return &FrameReader{r: bufio.NewReaderSize(r, max(bufferSize, headSize)), max: maxFrame}
 }
 
+// SkipTooLarge has Next tell of a frame that is larger than allowed by a *FrameTooLargeError, and go on behind it the
+// next time. Nothing of it can be had. Only a length that the protocol cannot express, above math.MaxInt32, still ends
+// the reading.
+//
+// Without it every wrong length is an error as soon as it has come. So call it when the peer has shown that it speaks
+// the protocol: the greetings of others, such as "HTTP" or "SSH-", look like lengths, too, and little may follow them.
+func (f *FrameReader) SkipTooLarge() { f.lenient = true }
+
 // Next reads the head of the next frame and returns it with the number of bytes that follow it: credentials, if the
 // flags say so, and payload. The error is io.EOF where the stream ends between two frames, io.ErrUnexpectedEOF within
-// one, and wraps ErrFrame for a length that no frame can have.
+// one, and ErrFrame for a length that no frame can have.
 func (f *FrameReader) Next() (Header, int, error) {
 	var h Header
 	if err := f.skip(); err != nil {
@@ -55,17 +81,38 @@ func (f *FrameReader) Next() (Header, int, error) {
 	}
 	n := binary.LittleEndian.Uint32(head)
 	if n < HeaderSize || n > uint32(f.max) {
-		return h, 0, fmt.Errorf("%w: a length of %d bytes, allowed are %d to %d", ErrFrame, n, HeaderSize, f.max)
+		return h, 0, f.refuse(n)
 	}
 	if head, err = f.r.Peek(headSize); err != nil {
 		return h, 0, noEOF(err)
 	}
-	h.Command = Command(head[4])
-	h.Flags = Flags(head[5])
-	copy(h.CorrelationID[:], head[6:])
+	h.parse(head)
 	f.r.Discard(headSize) // they are there
 	f.rest = int(n) - HeaderSize
 	return h, f.rest, nil
+}
+
+// refuse is what Next does with a frame of a wrong length.
+func (f *FrameReader) refuse(n uint32) error {
+	if !f.lenient || n < HeaderSize || n > math.MaxInt32 {
+		return fmt.Errorf("%w: a length of %d bytes, allowed are %d to %d", ErrFrame, n, HeaderSize, f.max)
+	}
+	head, err := f.r.Peek(headSize)
+	if err != nil {
+		return noEOF(err)
+	}
+	e := &FrameTooLargeError{Length: int(n), Max: f.max}
+	e.Header.parse(head)
+	f.r.Discard(headSize) // they are there
+	f.refused = e.Length - HeaderSize
+	return e
+}
+
+// parse reads the header from what a frame begins with.
+func (h *Header) parse(head []byte) {
+	h.Command = Command(head[4])
+	h.Flags = Flags(head[5])
+	copy(h.CorrelationID[:], head[6:])
 }
 
 // Borrow returns what follows the header. It is valid until the next call of Next and must not be changed. It is not
@@ -137,8 +184,8 @@ const (
 )
 
 func (f *FrameReader) skip() error {
-	n := f.held + f.rest
-	f.held, f.rest = 0, 0
+	n := f.held + f.rest + f.refused
+	f.held, f.rest, f.refused = 0, 0, 0
 	if cap(f.scratch) > maxScratch {
 		f.scratch = nil
 	}

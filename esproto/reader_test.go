@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -175,6 +176,73 @@ func TestFrameReaderLengths(t *testing.T) {
 	}
 }
 
+// TestFrameReaderSkipsWhatIsTooLarge has frames of usual size around some that are larger than allowed, and larger than
+// the reader's buffer.
+func TestFrameReaderSkipsWhatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	const limit = esproto.HeaderSize + 10
+	fits, large, huge := []byte("0123456789"), []byte("0123456789a"), make([]byte, 1000)
+	payloads := [][]byte{fits, large, fits, huge, large, nil, huge}
+	var stream []byte
+	for i, payload := range payloads {
+		stream = esproto.AppendFrame(stream, esproto.CmdPing, esproto.CorrelationID{byte(i)}, payload)
+	}
+	for name, src := range map[string]io.Reader{
+		"whole": bytes.NewReader(stream), "bytes": iotest.OneByteReader(bytes.NewReader(stream)),
+	} {
+		r := esproto.NewFrameReader(src, 64, limit)
+		r.SkipTooLarge()
+		for i, payload := range payloads {
+			h, n, err := r.Next()
+			if len(payload) <= 10 {
+				require.NoError(t, err, name)
+				require.Equal(t, len(payload), n, name)
+				continue // and the payload is skipped as always
+			}
+			var e *esproto.FrameTooLargeError
+			require.ErrorAs(t, err, &e, name)
+			require.ErrorIs(t, err, esproto.ErrFrame)
+			require.ErrorContains(t, err, fmt.Sprintf("Ping of %d bytes, allowed are up to 28", len(payload)+18))
+			require.Equal(t, esproto.FrameTooLargeError{
+				Header: esproto.Header{Command: esproto.CmdPing, CorrelationID: esproto.CorrelationID{byte(i)}},
+				Length: esproto.HeaderSize + len(payload), Max: limit,
+			}, *e, name)
+			require.Zero(t, n)
+			require.Zero(t, h)
+			for _, read := range []func() ([]byte, error){r.Borrow, r.Take} {
+				got, err := read()
+				require.NoError(t, err)
+				require.Empty(t, got, "%s: nothing of it can be had", name)
+			}
+		}
+		_, _, err := r.Next()
+		require.Equal(t, io.EOF, err, name)
+	}
+}
+
+// TestFrameReaderSkipsNoNonsense tries the lengths at which not even a reader that skips goes on.
+func TestFrameReaderSkipsNoNonsense(t *testing.T) {
+	t.Parallel()
+	for _, length := range []uint32{0, 17, 1 << 31, 1<<32 - 1} {
+		rest := iotest.ErrReader(errors.New("read past the length"))
+		head := binary.LittleEndian.AppendUint32(nil, length)
+		r := esproto.NewFrameReader(io.MultiReader(bytes.NewReader(head), rest), 1024, 1000)
+		r.SkipTooLarge()
+		_, _, err := r.Next()
+		require.ErrorIs(t, err, esproto.ErrFrame, "%d", length)
+		var e *esproto.FrameTooLargeError
+		require.False(t, errors.As(err, &e), "%d", length)
+	}
+	head := binary.LittleEndian.AppendUint32(nil, 1<<31-1)
+	r := esproto.NewFrameReader(bytes.NewReader(append(head, make([]byte, 1000)...)), 64, 1000)
+	r.SkipTooLarge()
+	_, _, err := r.Next()
+	var e *esproto.FrameTooLargeError
+	require.ErrorAs(t, err, &e)
+	_, _, err = r.Next()
+	require.Equal(t, io.ErrUnexpectedEOF, err, "the longest length there can be, of which little comes")
+}
+
 // TestFrameReaderEnd cuts a stream off after each of its bytes.
 func TestFrameReaderEnd(t *testing.T) {
 	t.Parallel()
@@ -258,45 +326,59 @@ func TestFrameReaderLargePayloads(t *testing.T) {
 func FuzzFrameReader(f *testing.F) {
 	two := esproto.AppendFrame(nil, esproto.CmdPing, testID, []byte("hello"))
 	two = esproto.AppendFrame(two, esproto.CmdWriteEvents, testID, []byte(strings.Repeat("long ", 50)))
-	f.Add(two, []byte{1, 0, 200}, []byte{0, 1, 2}, uint8(16), uint16(0))
-	f.Add(two, []byte{255}, []byte{3, 4, 5, 6}, uint8(64), uint16(30))
-	f.Add([]byte{0, 0, 0, 0}, []byte{1}, []byte{}, uint8(0), uint16(0))
-	f.Add([]byte{0x12, 0, 0, 0, 1}, []byte{}, []byte{1}, uint8(0), uint16(0))
-	f.Add([]byte{1, 0, 0, 4}, []byte{}, []byte{}, uint8(0), uint16(18))
+	two = slices.Clip(two) // the corpus keeps what is appended to it
+	long := []byte("\xff\xff\xff\x7f, in front of eighteen bytes and more")
+	f.Add(two, []byte{1, 0, 200}, []byte{0, 1, 2}, uint8(16), uint16(0), false)
+	f.Add(two, []byte{255}, []byte{3, 4, 5, 6}, uint8(64), uint16(30), false)
+	f.Add(append(two, two...), []byte{70, 0, 9}, []byte{0, 1, 2, 3, 4, 5}, uint8(30), uint16(100), true)
+	f.Add([]byte{0, 0, 0, 0}, []byte{1}, []byte{}, uint8(0), uint16(0), true)
+	f.Add([]byte{0x12, 0, 0, 0, 1}, []byte{}, []byte{1}, uint8(0), uint16(0), false)
+	f.Add([]byte{1, 0, 0, 4}, []byte{}, []byte{}, uint8(0), uint16(18), false)
+	f.Add(long, []byte{}, []byte{1}, uint8(0), uint16(0), true)
 	seen := 0
 	for _, frame := range recorded(f) {
 		b, whole := frame.payload(f)
 		cmd, known := commandByName(frame.Cmd)
 		if known && whole && frame.sentOrReceived() && seen < 20 && len(b) > 50+10*seen {
-			f.Add(esproto.AppendFrame(two, cmd, testID, b), []byte{7, 30}, []byte{1, 2, 0}, uint8(32), uint16(2000))
+			stream := esproto.AppendFrame(two, cmd, testID, b)
+			f.Add(stream, []byte{7, 30}, []byte{1, 2, 0}, uint8(32), uint16(2000), seen%2 == 0)
 			seen++
 		}
 	}
-	f.Fuzz(func(t *testing.T, stream, chunks, ways []byte, buffer uint8, maxFrame uint16) {
+	f.Fuzz(func(t *testing.T, stream, chunks, ways []byte, buffer uint8, maxFrame uint16, skips bool) {
 		src := &chunked{b: stream, sizes: chunks}
 		limit := esproto.MaxFrameSize
 		if maxFrame >= esproto.HeaderSize {
 			limit = int(maxFrame)
 		}
 		r := esproto.NewFrameReader(src, int(buffer), int(maxFrame))
+		if skips {
+			r.SkipTooLarge()
+		}
 		var kept []keptPayload
 		for i, rest := 0, stream; ; i++ {
-			want, after, wantErr := nextFrame(rest, limit)
+			want, after, wantErr := nextFrame(rest, limit, skips)
 			h, n, err := r.Next()
 			if !want.headComplete {
 				require.ErrorIs(t, err, wantErr)
 				break
 			}
-			require.NoError(t, err)
-			require.Equal(t, want.header, h)
-			require.Equal(t, want.size, n)
+			way := byte(wayToSkip)
+			if want.tooLarge {
+				require.Equal(t, &esproto.FrameTooLargeError{
+					Header: want.header, Length: want.size + esproto.HeaderSize, Max: limit,
+				}, err)
+			} else {
+				require.NoError(t, err)
+				require.Equal(t, want.header, h)
+				require.Equal(t, want.size, n)
+				if len(ways) > 0 {
+					way = ways[i%len(ways)] % wayCount
+				}
+			}
 			handedOut := len(stream) - len(rest) + esproto.LengthSize + esproto.HeaderSize
 			require.Equal(t, src.given-handedOut, r.Buffered())
 
-			way := byte(wayToSkip)
-			if len(ways) > 0 {
-				way = ways[i%len(ways)] % wayCount
-			}
 			payload, err := readBy(t, way, r, n)
 			if way == wayToSkip && wantErr != nil {
 				_, _, err = r.Next() // what is not there is seen when it is to be skipped
@@ -372,13 +454,14 @@ func readBy(t *testing.T, way byte, r *esproto.FrameReader, n int) (payload []by
 // parsed is a frame as nextFrame reads it.
 type parsed struct {
 	headComplete bool
+	tooLarge     bool // and it is skipped
 	header       esproto.Header
 	size         int
 	payload      []byte
 }
 
 // nextFrame is what the protocol says of frames, without any of the care for speed.
-func nextFrame(b []byte, limit int) (f parsed, rest []byte, err error) {
+func nextFrame(b []byte, limit int, skips bool) (f parsed, rest []byte, err error) {
 	if len(b) == 0 {
 		return f, nil, io.EOF
 	}
@@ -386,7 +469,8 @@ func nextFrame(b []byte, limit int) (f parsed, rest []byte, err error) {
 		return f, nil, io.ErrUnexpectedEOF
 	}
 	length := int64(b[0]) | int64(b[1])<<8 | int64(b[2])<<16 | int64(b[3])<<24
-	if length < 18 || length > int64(limit) {
+	f.tooLarge = length > int64(limit)
+	if length < 18 || f.tooLarge && !skips || length >= 1<<31 {
 		return f, nil, esproto.ErrFrame
 	}
 	b = b[4:]

@@ -83,8 +83,10 @@ type Config struct {
 	MaxReconnects int
 
 	// MaxFrameSize is the largest frame that is received, in bytes; 64 MiB, the server's limit, by default. Reads keep
-	// to an eighth of it, as far as can be told from the events before. A larger frame costs the connection, after
-	// which the read asks for less; a single event that is too large cannot be read.
+	// to an eighth of it, as far as can be told from the events before. Larger frames are skipped: a read then asks for
+	// less, and fails with a *FrameTooLargeError where it is a single event. A Subscription ends at such an event, or
+	// goes on behind it where it fills no gaps; a PersistentSubscription leaves it to its message timeout, and so to
+	// the group's parked events.
 	MaxFrameSize int
 	// MaxPendingBytes is how much may wait to be written to the connection before calls wait, too;
 	// DefaultMaxPendingBytes.
@@ -98,8 +100,8 @@ type Config struct {
 	PersistentInFlight     int
 
 	// Logger is told of connections, made at Info and lost at Warn, of refused credentials at Error, of subscriptions
-	// that end by themselves at Warn and that are dropped at Info, and at Debug of operations that are tried again and
-	// of the course of subscriptions. The default is none.
+	// that end by themselves at Warn and that are dropped at Info, of events that are larger than MaxFrameSize at Warn,
+	// and at Debug of operations that are tried again and of the course of subscriptions. The default is none.
 	Logger *slog.Logger
 	// Hooks are told what happens in the client.
 	Hooks []Hook

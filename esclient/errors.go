@@ -93,6 +93,10 @@ type ConnectionError = engine.ConnectionError
 // last connection error, so that a deadline that passed says why.
 type NotConnectedError = engine.NotConnectedError
 
+// FrameTooLargeError is a reply, or a pushed event, that is larger than Config.MaxFrameSize and was skipped. The
+// connection is not harmed, and SafeToRetry is false for it: raise the limit, or ask for less at a time.
+type FrameTooLargeError = esproto.FrameTooLargeError
+
 // ConfigError names a setting that cannot be used. It is ErrInvalidConfig.
 type ConfigError struct {
 	Setting string // the field of Config, or the setting of the connection string

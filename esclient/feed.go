@@ -159,6 +159,14 @@ func (f *feed) confirm(payload []byte) error {
 	return nil
 }
 
+// TooLarge implements engine.Receiver.
+func (f *feed) TooLarge(_ esproto.Command, err error) (more bool) {
+	f.handOver()
+	f.end(err)
+	f.handle.Post(unsubscribe{}, nil)
+	return false
+}
+
 // Wake implements engine.Receiver.
 func (f *feed) Wake() {
 	f.handOver()

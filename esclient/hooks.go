@@ -83,7 +83,7 @@ type SubscriptionInfo struct {
 	// before it is delivered, so there may be more. It is -1 in AllStream, where events have no numbers.
 	Lag    int64
 	Action NackAction // of a nacked event
-	Err    error      // why the subscription was dropped, fell behind or ended
+	Err    error      // why the subscription was dropped, fell behind or ended, or an event was left out
 }
 
 // SubscribedHook is told that the server has confirmed a subscription: at first, and each time after it was dropped.
@@ -103,9 +103,14 @@ type NackedHook interface{ OnNacked(SubscriptionInfo) }
 type ParkedHook interface{ OnParked(SubscriptionInfo) }
 
 // DroppedHook is told that a subscription that the server had confirmed has ended there, with Err: a
-// *SubscriptionDroppedError, a *ConnectionError, or ErrSlowConsumer. Where that is not the end of it, it will subscribe
-// anew.
+// *SubscriptionDroppedError, a *ConnectionError, a *FrameTooLargeError or ErrSlowConsumer. Where that is not the end of
+// it, it will subscribe anew.
 type DroppedHook interface{ OnDropped(SubscriptionInfo) }
+
+// LeftOutHook is told of an event that a persistent subscription could not receive, since it is larger than
+// Config.MaxFrameSize: Err is a *FrameTooLargeError. The server delivers it again after its message timeout, and parks
+// it after MaxRetryCount.
+type LeftOutHook interface{ OnLeftOut(SubscriptionInfo) }
 
 // CaughtUpHook is told that a Subscription has delivered all that was there; see Subscription.CaughtUp.
 type CaughtUpHook interface{ OnCaughtUp(SubscriptionInfo) }
@@ -135,6 +140,7 @@ type hookSet struct {
 	nacked     []NackedHook
 	parked     []ParkedHook
 	dropped    []DroppedHook
+	leftOut    []LeftOutHook
 	caughtUp   []CaughtUpHook
 	fellBehind []FellBehindHook
 	ended      []SubscriptionEndedHook
@@ -149,8 +155,8 @@ func sortHooks(hooks []Hook) (s hookSet, useless int) {
 			collect(h, &s.authFailed), collect(h, &s.closed),
 			collect(h, &s.operationStarted), collect(h, &s.retry), collect(h, &s.operationEnded),
 			collect(h, &s.subscribed), collect(h, &s.delivered), collect(h, &s.acked), collect(h, &s.nacked),
-			collect(h, &s.parked), collect(h, &s.dropped), collect(h, &s.caughtUp), collect(h, &s.fellBehind),
-			collect(h, &s.ended),
+			collect(h, &s.parked), collect(h, &s.dropped), collect(h, &s.leftOut), collect(h, &s.caughtUp),
+			collect(h, &s.fellBehind), collect(h, &s.ended),
 		}
 		if useless < 0 && found == [len(found)]bool{} {
 			useless = i

@@ -73,6 +73,17 @@ func (w *witness) dropped(err error) {
 	}
 }
 
+// leftOut tells of an event that could not be received.
+func (w *witness) leftOut(err error) {
+	w.subscribed() // as with dropped
+	i := w.info()
+	i.Err = err
+	w.log(slog.LevelWarn, "event left to its message timeout", &i)
+	for _, h := range w.c.hooks.leftOut {
+		h.OnLeftOut(i)
+	}
+}
+
 func (w *witness) caughtUp() {
 	i := w.info()
 	w.log(slog.LevelDebug, "subscription caught up", &i)

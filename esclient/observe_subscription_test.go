@@ -45,6 +45,7 @@ func (l *subscriptionLog) OnParked(i esclient.SubscriptionInfo) {
 	l.add(fmt.Sprintf("parked %s", i.Event.Data), i)
 }
 func (l *subscriptionLog) OnDropped(i esclient.SubscriptionInfo)           { l.add("dropped", i) }
+func (l *subscriptionLog) OnLeftOut(i esclient.SubscriptionInfo)           { l.add("left out", i) }
 func (l *subscriptionLog) OnCaughtUp(i esclient.SubscriptionInfo)          { l.add("caught up", i) }
 func (l *subscriptionLog) OnFellBehind(i esclient.SubscriptionInfo)        { l.add("fell behind", i) }
 func (l *subscriptionLog) OnSubscriptionEnded(i esclient.SubscriptionInfo) { l.add("ended", i) }
@@ -61,6 +62,18 @@ func (l *subscriptionLog) told(t testing.TB, n int) (lines []string) {
 	defer l.mu.Unlock()
 	lines, l.lines = l.lines, nil
 	return lines
+}
+
+// count returns how many lines there are of one kind.
+func (l *subscriptionLog) count(line string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, other := range l.lines {
+		if other == line {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *subscriptionLog) lastError() error {

@@ -72,11 +72,13 @@ func droppedWithoutFault(err error) bool {
 	return errors.As(err, &e) && e.condition() == nil
 }
 
-// transient reports whether a subscription that lasted and then ended with err is to be replaced by another.
+// transient reports whether a subscription that lasted and then ended with err is to be replaced by another. Behind an
+// event that was too large that is possible, and gaps are filled by a read, which settles whether it fits.
 func transient(err error) bool {
 	var (
 		lost       *engine.ConnectionError
 		notHandled *engine.NotHandledError
+		large      *FrameTooLargeError
 	)
 	switch {
 	case errors.Is(err, ErrClosed):
@@ -84,5 +86,6 @@ func transient(err error) bool {
 	case errors.As(err, &notHandled):
 		return notHandled.Reason != esproto.NotHandled_IsReadOnly
 	}
-	return errors.As(err, &lost) || droppedWithoutFault(err) || errors.Is(err, ErrOperationTimeout)
+	return errors.As(err, &lost) || errors.As(err, &large) || droppedWithoutFault(err) ||
+		errors.Is(err, ErrOperationTimeout)
 }

@@ -13,6 +13,7 @@ type pageRequest struct {
 	left          int64 // how many events are wanted, or everything
 	received      int   // bytes of the latest page
 	backward      bool
+	alone         bool // in $all: the event at which a read backward begins, which is read forward
 	resolveLinks  bool
 	requireLeader bool
 }
@@ -28,7 +29,12 @@ func (r *pageRequest) limit(max int64) {
 }
 
 // count is how many events to ask for.
-func (r *pageRequest) count() int32 { return int32(min(int64(r.size.now), r.left)) }
+func (r *pageRequest) count() int32 {
+	if r.alone {
+		return 1
+	}
+	return int32(min(int64(r.size.now), r.left))
+}
 
 func (r *pageRequest) request() *pageRequest { return r }
 

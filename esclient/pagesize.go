@@ -4,15 +4,14 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 const (
 	// surePage is how many events of the largest size, 16 MiB, fit into the largest frame.
 	surePage = 4
-	// pageShrink is what a page that was too large is divided by. Each such page costs everybody the connection, so
-	// that it is better to ask for too little than for too much once more.
+	// pageShrink is what a page that was too large is divided by. Everybody waits while such a page comes and is
+	// skipped, so that it is better to ask for too little than for too much once more.
 	pageShrink = 8
 	// pageShare is the part of the largest frame that a page is to take, in view of those before: an eighth is 8 MiB.
 	// Servers do not look at how large a reply gets, but cut off a client to which they have something else to say
@@ -61,12 +60,13 @@ func (a *attempts) shrinkPage(err error) bool {
 	return a.page.size.shrink(int(a.page.count())) && large
 }
 
-// tooLarge reports whether a connection was lost to a reply, perhaps to another request: a frame that is larger than
-// allowed, or one with which the server had too much to send.
+// tooLarge reports whether a frame was larger than allowed, or a connection was lost to a reply, perhaps to another
+// request, with which the server had too much to send.
 func tooLarge(err error) bool {
-	var bad *engine.BadRequestError
-	if errors.As(err, &bad) {
-		return strings.Contains(bad.Text, "pending send bytes is too big")
-	}
-	return errors.Is(err, esproto.ErrFrame) && !errors.Is(err, ErrNotEventStore)
+	var (
+		large *FrameTooLargeError
+		bad   *engine.BadRequestError
+	)
+	return errors.As(err, &large) ||
+		errors.As(err, &bad) && strings.Contains(bad.Text, "pending send bytes is too big")
 }

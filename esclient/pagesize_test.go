@@ -2,7 +2,6 @@ package esclient_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -105,15 +104,13 @@ func TestEventsThatFitNoFrameTogether(t *testing.T) {
 	}
 }
 
-// TestReadersOfLargeEventsBearWithEachOther has readers share a connection that each of them loses now and then, to a
-// page in which some large events have come together.
+// TestReadersOfLargeEventsBearWithEachOther has readers share a connection on which each of them gets, now and then, a
+// page in which some large events have come together: that must not touch the others, nor the connection.
 func TestReadersOfLargeEventsBearWithEachOther(t *testing.T) {
 	srv, writer := embedded(t)
 	var log operationLog
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
 		cfg.MaxFrameSize, cfg.Hooks = 64<<10, []esclient.Hook{&log}
-		// A read of a single event cannot tell the pages of others from its own, so that these count as its attempts.
-		cfg.MaxRetries = 200
 	})
 	ctx, stream := testContext(t), name("s")
 	const total = 600
@@ -158,6 +155,17 @@ func TestReadersOfLargeEventsBearWithEachOther(t *testing.T) {
 	}
 	readers.Wait()
 	assert.NotEmpty(t, log.retries)
+	for _, retry := range log.retries {
+		var large *esclient.FrameTooLargeError
+		assert.ErrorAs(t, retry.Err, &large)
+	}
+	neverReconnected(t, srv)
+}
+
+// neverReconnected checks that the two clients of a test have made no more than a connection each.
+func neverReconnected(t testing.TB, srv *estest.Server) {
+	t.Helper()
+	assert.EqualValues(t, 2, srv.Stats().ConnectionsTotal)
 }
 
 func TestAPageThatFitsNoFrameIsCutShort(t *testing.T) {
@@ -187,17 +195,129 @@ func TestAPageThatFitsNoFrameIsCutShort(t *testing.T) {
 	assert.Equal(t, int64(total-1-len(first.Events)), second.Events[0].Number, "no event is left out")
 }
 
+// smallFrames returns a server, a client that can write anything there, and one that cannot receive more than 4 KiB.
+func smallFrames(
+	t testing.TB, hooks []esclient.Hook, opts ...estest.Option,
+) (srv *estest.Server, writer, c *esclient.Client) {
+	t.Helper()
+	srv, writer = embedded(t, opts...)
+	return srv, writer, openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
+		cfg.MaxFrameSize, cfg.Hooks = 4<<10, hooks
+	})
+}
+
 func TestAnEventThatFitsNoFrame(t *testing.T) {
-	srv, writer := embedded(t)
-	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.MaxFrameSize, cfg.MaxRetries = 4<<10, 2 })
+	var log operationLog
+	srv, writer, c := smallFrames(t, []esclient.Hook{&log})
 	ctx, stream := testContext(t), name("s")
+	appendStuffed(t, writer, stream, 1, 10)
 	appendStuffed(t, writer, stream, 1, 4<<10)
-	var failure error
-	for _, err := range c.ReadStream(ctx, stream, esclient.ReadOptions{}) {
-		failure = err
+	for what, events := range map[string]iter.Seq2[*esclient.Event, error]{
+		"stream":       c.ReadStream(ctx, stream, esclient.ReadOptions{}),
+		"subscription": catchUp(t, c, stream),
+	} {
+		seen, failure := 0, error(nil)
+		for _, err := range events {
+			if failure = err; err == nil {
+				seen++
+			}
+		}
+		assert.Equal(t, 1, seen, "%s: that before it", what)
+		cannotReceive(t, failure)
 	}
-	require.ErrorIs(t, failure, esproto.ErrFrame)
-	assert.ErrorContains(t, failure, "gave up after 3 attempts", "those that asked for less are not among them")
+
+	log.retries = nil
+	_, err := c.ReadEvent(ctx, stream, 1, esclient.ReadEventOptions{})
+	cannotReceive(t, err)
+	_, err = c.ReadStreamPage(ctx, stream, esclient.ReadOptions{From: esclient.FromNumber(1), PageSize: 1})
+	cannotReceive(t, err)
+	end, err := writer.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true, MaxCount: 1})
+	require.NoError(t, err)
+	_, err = c.ReadAllPage(ctx, esclient.ReadAllOptions{
+		Backward: true, From: esclient.FromPosition(end.Events[0].Position),
+	})
+	cannotReceive(t, err)
+	assert.Empty(t, log.retries, "there is no less to ask for")
+	neverReconnected(t, srv)
+}
+
+// cannotReceive checks the error that an event of 4 KiB ends with.
+func cannotReceive(t testing.TB, err error) {
+	t.Helper()
+	var large *esclient.FrameTooLargeError
+	require.ErrorAs(t, err, &large)
+	assert.Greater(t, large.Length, 4<<10)
+	assert.Equal(t, 4<<10, large.Max)
+	assert.ErrorIs(t, err, esproto.ErrFrame)
+	assert.ErrorContains(t, err, "raise it", "what to do")
+	assert.False(t, esclient.SafeToRetry(err))
+}
+
+// TestAPushedEventThatFitsNoFrame has it come when the subscriptions are live.
+func TestAPushedEventThatFitsNoFrame(t *testing.T) {
+	for _, fillGaps := range []bool{true, false} {
+		var log subscriptionLog
+		srv, writer, c := smallFrames(t, []esclient.Hook{&log})
+		ctx, stream := testContext(t), name("s")
+		s, err := c.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{FillGaps: fillGaps})
+		require.NoError(t, err)
+		t.Cleanup(s.Stop)
+		appendStuffed(t, writer, stream, 1, 10)
+		appendStuffed(t, writer, stream, 1, 4<<10)
+		e, err := s.Next(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, int64(0), e.Number)
+		if fillGaps {
+			_, err = s.Next(ctx)
+			cannotReceive(t, err)
+		} else {
+			behind := make(chan *esclient.Event, 1)
+			go func() {
+				e, err := s.Next(ctx)
+				assert.NoError(t, err)
+				behind <- e
+			}()
+			eventually(t, func() bool { return log.count("subscribed") == 2 }) // what comes before is lost
+			appendStuffed(t, writer, stream, 1, 10)
+			assert.Equal(t, int64(2), (<-behind).Number)
+		}
+		assert.Equal(t, 1, log.count("dropped"))
+		// The server need push no more of that.
+		eventually(t, func() bool { return srv.Stats().FramesIn[esproto.CmdUnsubscribeFromStream] > 0 })
+		neverReconnected(t, srv)
+	}
+}
+
+// TestAPersistentSubscriptionLeavesAnEventToTheServer has a group whose second event is too large: it is delivered
+// again until it is parked, and holds up nothing else.
+func TestAPersistentSubscriptionLeavesAnEventToTheServer(t *testing.T) {
+	var log subscriptionLog
+	clock := estest.NewClock(time.Now())
+	srv, writer, c := smallFrames(t, []esclient.Hook{&log}, estest.WithClock(clock))
+	ctx, settings := testContext(t), fromStart()
+	settings.MessageTimeout, settings.MaxRetryCount = time.Second, 1
+	stream, group := group(t, writer, settings)
+	appendStuffed(t, writer, stream, 1, 10)
+	appendStuffed(t, writer, stream, 1, 4<<10)
+	appendStuffed(t, writer, stream, 1, 20)
+	p := subscribe(t, c, stream, group, esclient.PersistentOptions{})
+	for _, number := range []int64{0, 2} {
+		e, err := p.Next(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, number, e.Number)
+		require.NoError(t, p.Ack(e))
+	}
+	for n := range 2 { // it is delivered, and then once more
+		eventually(t, func() bool { return log.count("left out") == n+1 && srv.Stats().InFlight == 1 })
+		cannotReceive(t, log.lastError())
+		clock.Advance(settings.MessageTimeout)
+	}
+	inPark := readParked(t, writer, stream, group)
+	require.Len(t, inPark, 1)
+	assert.Equal(t, int64(1), inPark[0].Number)
+	assert.Zero(t, log.count("dropped"))
+	require.NoError(t, p.Stop(ctx))
+	neverReconnected(t, srv)
 }
 
 // stuffedPage answers a read with events of a size, of a stream that goes on.
@@ -230,7 +350,7 @@ func TestPagesShrinkAndGrow(t *testing.T) {
 	c := s.client(func(cfg *esclient.Config) {
 		cfg.MaxRetries, cfg.MaxFrameSize, cfg.OperationTimeout = 1, 80<<10, 2*time.Second
 	})
-	tooLong := func(q *request) { q.nc.Write(binary.LittleEndian.AppendUint32(nil, 80<<10+1)) }
+	tooLong := func(q *request) { q.reply(esproto.CmdReadStreamEventsForwardCompleted, make([]byte, 80<<10)) }
 	tooMuch := func(q *request) {
 		q.id = esproto.CorrelationID{}
 		q.reply(esproto.CmdBadRequest, []byte("Connection pending send bytes is too big: 10485761."))

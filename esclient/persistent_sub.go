@@ -201,6 +201,12 @@ func (p *PersistentSubscription) resume(reason error) {
 	}
 }
 
+// leaveOut follows an event that cannot be received, for err. What is to be told of it is told elsewhere than on the
+// reader.
+func (p *PersistentSubscription) leaveOut(err error) {
+	p.c.goUnlessClosing(func() { p.witness.leftOut(err) })
+}
+
 func (p *PersistentSubscription) mayRecreate(reason error) bool {
 	return p.opts.Recreate != nil && errors.Is(reason, ErrGroupNotFound)
 }

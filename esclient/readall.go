@@ -104,7 +104,6 @@ type readAllOp struct {
 	pageRequest
 	from    Position
 	without bool // the event at from is not wanted
-	alone   bool // the event at from is wanted alone, and is read forward
 	filter  *Filter
 	reply   esproto.PageView
 }
@@ -166,9 +165,6 @@ func (o *readAllOp) about() (stream, group string) { return AllStream, "" }
 
 func (o *readAllOp) AppendPayload(b []byte) []byte {
 	count := o.count()
-	if o.alone {
-		count = 1
-	}
 	if o.filter != nil {
 		window := int32(o.filter.SearchWindow)
 		if o.alone {

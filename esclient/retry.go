@@ -168,6 +168,7 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 		auth       *engine.NotAuthenticatedError
 		timeout    *serverTimeoutError
 		unreadable *engine.UnexpectedReplyError
+		large      *FrameTooLargeError
 	)
 	switch {
 	case errors.As(err, &notHandled):
@@ -182,6 +183,9 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 	case errors.As(err, &unreadable):
 		a.uncertain(conn, err)
 		return false, false
+	case errors.As(err, &large):
+		a.uncertain(conn, err)
+		return a.page != nil && a.page.count() > 1, false // of which shrinkPage asks for less
 	case errors.As(err, &lost), errors.Is(err, ErrOperationTimeout):
 		if sent {
 			a.uncertain(conn, err)

@@ -221,6 +221,26 @@ func TestAppendWhoseContextEndsIsUnknown(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
+// TestAppendWhoseReplyIsTooLargeIsUnknown has a server answer with a frame that is skipped: a repetition, which might
+// settle what happened, would get another such reply.
+func TestAppendWhoseReplyIsTooLargeIsUnknown(t *testing.T) {
+	s := newScript(t)
+	c := s.client(func(cfg *esclient.Config) { cfg.MaxFrameSize = 1 << 10 })
+	done := appendTwo(testContext(t), c, 2)
+	q := s.next(esproto.CmdWriteEvents)
+	q.reply(esproto.CmdWriteEventsCompleted, make([]byte, 1<<10))
+	var large *esclient.FrameTooLargeError
+	o := <-done
+	require.ErrorIs(t, o.err, esclient.ErrOutcomeUnknown)
+	require.ErrorAs(t, o.err, &large)
+	done = appendTwo(testContext(t), c, 2)
+	next := s.next(esproto.CmdWriteEvents)
+	assert.Equal(t, q.conn, next.conn, "the connection lives on")
+	assert.NotEqual(t, q.append(), next.append(), "it is not a repetition")
+	next.written(success)
+	require.NoError(t, (<-done).err)
+}
+
 func TestAppendThatIsClosedUponIsUnknownAndClosed(t *testing.T) {
 	s := newScript(t)
 	c := s.client(nil)

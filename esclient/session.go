@@ -106,6 +106,18 @@ func (s *session) deliver(payload []byte) error {
 	return nil
 }
 
+// TooLarge implements engine.Receiver. Nothing is known of an event that is too large, so it cannot be nacked: it is
+// left to its message timeout. The server delivers it again, and parks it in the end.
+func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
+	if cmd == esproto.CmdPersistentSubscriptionStreamEventAppeared {
+		s.p.leaveOut(err)
+		return true
+	}
+	s.handle.Post(unsubscribe{}, s.p.creds)
+	s.finish(err)
+	return false
+}
+
 // Wake implements engine.Receiver: the events that came together go to the consumer at once.
 func (s *session) Wake() {
 	if len(s.came) > 0 {

@@ -88,7 +88,8 @@ func (c *Client) newSubscription(
 
 // Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again, and
 // ErrSubscriptionStopped after Stop and, once everything is delivered, after Drain. Any other error is final and is
-// what Err returns from then on: ErrStreamDeleted, ErrAccessDenied, ErrSlowConsumer, ErrClosed.
+// what Err returns from then on: ErrStreamDeleted, ErrAccessDenied, ErrSlowConsumer, ErrClosed, or for an event that is
+// larger than Config.MaxFrameSize a *FrameTooLargeError.
 func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 	for {
 		s.publish()

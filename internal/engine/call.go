@@ -97,6 +97,11 @@ func (c *call) Receive(cmd esproto.Command, payload []byte) bool {
 	return false
 }
 
+func (c *call) TooLarge(_ esproto.Command, err error) bool {
+	c.err, c.sent = err, true
+	return false
+}
+
 func (c *call) Wake() { c.done <- struct{}{} }
 
 func (c *call) Fail(err error, sent bool) {

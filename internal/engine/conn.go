@@ -28,7 +28,9 @@ type Receiver interface {
 	// Receive takes a frame. It returns whether further frames may follow on the same correlation id. Who waits for it
 	// need not be told before Wake.
 	Receive(cmd esproto.Command, payload []byte) (more bool)
-	// Wake follows Receive, once for all frames that came together: what they wake then finds all of its work.
+	// TooLarge stands for Receive where a frame is larger than allowed and is skipped. err says so, and what to do.
+	TooLarge(cmd esproto.Command, err error) (more bool)
+	// Wake follows both, once for all frames that came together: what they wake then finds all of its work.
 	Wake()
 	// Fail tells that no further frame will come. sent is false if no byte of the request reached the socket.
 	Fail(err error, sent bool)

@@ -466,6 +466,7 @@ type probe struct{ sent chan bool }
 func newProbe() *probe                              { return &probe{sent: make(chan bool, 1)} }
 func (*probe) Keeps(esproto.Command, int) bool      { return false }
 func (*probe) Receive(esproto.Command, []byte) bool { return false }
+func (*probe) TooLarge(esproto.Command, error) bool { return false }
 func (*probe) Wake()                                {}
 func (p *probe) Fail(_ error, sent bool)            { p.sent <- sent }
 
@@ -474,9 +475,13 @@ func FuzzConn(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	f.Add(esproto.AppendFrame(nil, esproto.CmdHeartbeatRequest, esproto.CorrelationID{1}, nil))
 	f.Add(esproto.AppendFrame(nil, esproto.CmdBadRequest, esproto.CorrelationID{}, []byte("no")))
+	beat := esproto.AppendFrame(nil, esproto.CmdHeartbeatRequest, esproto.CorrelationID{1}, nil)
+	f.Add(esproto.AppendFrame(beat, esproto.CmdPong, esproto.CorrelationID{2}, make([]byte, 200)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		near, far := net.Pipe()
-		c := NewConn(near, "pipe", connConfig())
+		cfg := connConfig()
+		cfg.MaxFrameSize = 100
+		c := NewConn(near, "pipe", cfg)
 		var wg sync.WaitGroup
 		wg.Go(func() { far.Write(b); far.Close() })
 		c.Do(background(t), &ping{}, nil)

@@ -19,6 +19,8 @@ func (c *Conn) readLoop() {
 		h, n, err := frames.Next()
 		if err == nil {
 			err = c.dispatch(frames, h, n)
+		} else {
+			err = c.tooLarge(err)
 		}
 		if err != nil {
 			c.wakeReceivers()
@@ -27,6 +29,7 @@ func (c *Conn) readLoop() {
 		}
 		if !c.spoken.Load() {
 			c.spoken.Store(true)
+			frames.SkipTooLarge()
 		}
 	}
 }
@@ -104,6 +107,39 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 		return nil // given up while its reply was on its way
 	}
 	if more := r.Receive(h.Command, payload); !more && !once {
+		c.forget(seq)
+	}
+	c.wakeSoon(r)
+	c.answered = c.answered || once
+	return nil
+}
+
+// tooLarge tells whoever waits for a frame that it was too large. What it returns ends the connection: errors of other
+// kinds, and one for a frame that nobody can have asked for.
+func (c *Conn) tooLarge(err error) error {
+	var e *esproto.FrameTooLargeError
+	if !errors.As(err, &e) {
+		return err
+	}
+	cmd, id := e.Header.Command, e.Header.CorrelationID
+	if !cmd.Known() || [8]byte(id[:8]) != c.prefix {
+		return fmt.Errorf("%w: %v of %d bytes that answers nothing", esproto.ErrFrame, cmd, e.Length)
+	}
+	seq := binary.LittleEndian.Uint64(id[8:])
+	c.mu.Lock()
+	waiting := c.calls.get(seq)
+	if waiting == nil {
+		c.mu.Unlock()
+		return nil // given up by its caller
+	}
+	c.heard = max(c.heard, waiting.start)
+	r, once := waiting.r, waiting.once
+	if once {
+		c.calls.remove(waiting)
+	}
+	c.unlockAndLeave()
+	err = fmt.Errorf("%w; Config.MaxFrameSize is the limit: raise it, or ask for less at a time", err)
+	if more := r.TooLarge(cmd, err); !more && !once {
 		c.forget(seq)
 	}
 	c.wakeSoon(r)

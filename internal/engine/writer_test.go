@@ -106,9 +106,10 @@ type pushes struct {
 	all  chan struct{}
 }
 
-func (*pushes) Keeps(esproto.Command, int) bool { return false }
-func (*pushes) Wake()                           {}
-func (*pushes) Fail(error, bool)                {}
+func (*pushes) Keeps(esproto.Command, int) bool      { return false }
+func (*pushes) TooLarge(esproto.Command, error) bool { return false }
+func (*pushes) Wake()                                {}
+func (*pushes) Fail(error, bool)                     {}
 
 func (p *pushes) Receive(esproto.Command, []byte) bool {
 	if p.n++; p.n == p.want {

@@ -263,9 +263,3 @@ func (o *readAllOp) turn() (events []Event, more bool, err error) {
 func (o *readAllOp) failed(err error) error {
 	return &OperationError{Operation: "read stream", Stream: AllStream, Err: o.filter.explain(err)}
 }
-
-// appendMessage encodes a message without a hot codec of its own.
-func appendMessage(b []byte, m proto.Message) []byte {
-	b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only where required fields are missing, and ours has none
-	return b
-}

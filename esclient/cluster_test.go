@@ -260,9 +260,13 @@ func TestNoStormOnALeaderThatRefusesTCP(t *testing.T) {
 	c := runCluster(t)
 	refusing := &refusing{addr: c.Node(0).Addr()}
 	client, _ := openClient(t, c.ConnectionString(), func(cfg *esclient.Config) {
-		cfg.Dial, cfg.ReconnectDelay = refusing.dial, 0 // the default
+		cfg.Dial = refusing.dial
+		// A fifth of the defaults.
+		cfg.ReconnectDelay = esclient.DefaultReconnectDelay / 5
+		cfg.MaxReconnectDelay = esclient.DefaultMaxReconnectDelay / 5
+		cfg.Gossip.HoldOff, cfg.Gossip.MaxHoldOff = discovery.DefaultHoldOff/5, discovery.DefaultMaxHoldOff/5
 	})
-	ctx, cancel := context.WithTimeout(testContext(t), 5*time.Second)
+	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
 	for range 10 {
@@ -275,7 +279,7 @@ func TestNoStormOnALeaderThatRefusesTCP(t *testing.T) {
 	}
 	wg.Wait()
 	assert.Positive(t, refusing.count.Load())
-	assert.LessOrEqual(t, refusing.count.Load(), int32(10), "in the first 5 s")
+	assert.LessOrEqual(t, refusing.count.Load(), int32(10), "in the first second")
 	require.NoError(t, c.Elect(1))
 	appendNew(t, client)
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,12 +15,19 @@ import (
 const memoryVariable = "WATERMILL_BENCHMARKS_MEMORY"
 
 // keepMemory lets Go's runtime tell the system of memory that it does not use, instead of giving it back at once: it
-// stays with the process while nobody else has need of it. Systems other than Linux have it like this anyway.
-const keepMemory = "madvdontneed=0"
+// stays with the process while nobody else has need of it. Systems other than Linux have it like this anyway. It holds
+// for all processes, so that a small one does not pay for its memory anew after each collection.
+func keepMemory() string {
+	return "GODEBUG=" + strings.TrimPrefix(os.Getenv("GODEBUG")+",madvdontneed=0", ",")
+}
+
+// fewCollections has the servers' garbage collected only when it fills memory that is theirs anyway: what is measured
+// are their clients.
+const fewCollections = "GOGC=400"
 
 // warmMemory gives this process the memory that it will need, all of it used before, like that of a server that has
-// been running for a while. The first use of a page costs more than storing some events does, in a virtual machine
-// several times as much: that would be the machine's figure, not the contender's.
+// been running for a while, and keeps it at that. The first use of a page costs more than storing some events does, in
+// a virtual machine several times as much: that would be the machine's figure, not the contender's.
 func warmMemory() error {
 	value := os.Getenv(memoryVariable)
 	if value == "" {
@@ -35,6 +43,7 @@ func warmMemory() error {
 	}
 	runtime.KeepAlive(b)
 	runtime.GC() // from now on the runtime hands it out
+	debug.SetMemoryLimit(int64(len(b)))
 	return nil
 }
 

@@ -37,7 +37,7 @@ func startProcess(ctx context.Context, role string, env ...string) (*process, er
 		return nil, err
 	}
 	p := &process{cmd: exec.CommandContext(ctx, self, role)}
-	p.cmd.Env = append(append(os.Environ(), roleVariable+"="+role), env...)
+	p.cmd.Env = append(append(os.Environ(), roleVariable+"="+role, keepMemory()), env...)
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = time.Second
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -104,7 +104,7 @@ type server struct {
 // startServer starts a server that writes a CPU profile if profile names a file, and owns so many bytes of memory.
 func startServer(ctx context.Context, role, profile string, memory int) (*server, error) {
 	p, err := startProcess(ctx, role, profileVariable+"="+profile, memoryVariable+"="+strconv.Itoa(memory),
-		"GODEBUG="+strings.TrimPrefix(os.Getenv("GODEBUG")+","+keepMemory, ","))
+		fewCollections)
 	if err != nil {
 		return nil, fmt.Errorf("starting the server (%s): %w", role, err)
 	}

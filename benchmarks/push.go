@@ -38,7 +38,7 @@ func (j *job) ahead() int {
 func groupInFlight(size int) int { return min(200, 3*aheadBytes/size) }
 
 // pushBytes is how much data the server gets to send by one append of a pusher.
-const pushBytes = 32 << 10
+const pushBytes = 128 << 10
 
 // pusher writes the events of a job.
 type pusher struct {

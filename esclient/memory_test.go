@@ -30,7 +30,7 @@ func TestAnIdleConnectionIsSmall(t *testing.T) {
 		require.NoError(t, s.client(nil).Connect(testContext(t)))
 	}
 	const script = 16 << 10 // for its half of a connection: a goroutine and a buffer
-	assert.Less(t, (inUse()-before)/count, 64<<10+script)
+	assert.Less(t, (inUse()-before)/count, 32<<10+script)
 }
 
 func TestAnIdleSubscriptionIsSmall(t *testing.T) {

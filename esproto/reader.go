@@ -1,7 +1,6 @@
 package esproto
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,23 +36,24 @@ func (e *FrameTooLargeError) Is(target error) bool { return target == ErrFrame }
 //
 // After any error but a *FrameTooLargeError the stream of bytes is out of step and the connection must be closed.
 type FrameReader struct {
-	r       *bufio.Reader
+	in      window
 	max     int
 	lenient bool   // frames that are too large are skipped
 	rest    int    // bytes of the current frame that nobody has had yet
-	held    int    // bytes of r that Borrow lent out and that Next must discard
 	refused int    // bytes of a frame that is too large and that Next must discard
-	scratch []byte // lent out by Borrow for payloads larger than r's buffer
+	scratch []byte // lent out by Borrow for payloads larger than the buffer
 }
 
-// NewFrameReader returns a reader of frames from r with a buffer of bufferSize bytes, at least a frame's head. A
-// package larger than maxFrame bytes, header included, is an error; values outside HeaderSize to MaxFrameSize mean
-// MaxFrameSize.
+// NewFrameReader returns a reader of frames from r. A package larger than maxFrame bytes, header included, is an error;
+// values outside HeaderSize to MaxFrameSize mean MaxFrameSize.
+//
+// The buffer begins with 4 KiB and grows up to bufferSize bytes, at least a frame's head, while reads fill it. A read
+// that returns neither bytes nor an error says that the source is silent: an empty buffer then goes back to 4 KiB.
 func NewFrameReader(r io.Reader, bufferSize, maxFrame int) *FrameReader {
 	if maxFrame < HeaderSize || maxFrame > MaxFrameSize {
 		maxFrame = MaxFrameSize
 	}
-	return &FrameReader{r: bufio.NewReaderSize(r, max(bufferSize, headSize)), max: maxFrame}
+	return &FrameReader{in: newWindow(r, max(bufferSize, headSize)), max: maxFrame}
 }
 
 // SkipTooLarge has Next tell of a frame that is larger than allowed by a *FrameTooLargeError, and go on behind it the
@@ -72,7 +72,7 @@ func (f *FrameReader) Next() (Header, int, error) {
 	if err := f.skip(); err != nil {
 		return h, 0, err
 	}
-	head, err := f.r.Peek(LengthSize)
+	head, err := f.in.peek(LengthSize)
 	if err != nil {
 		if len(head) > 0 {
 			err = noEOF(err)
@@ -83,11 +83,11 @@ func (f *FrameReader) Next() (Header, int, error) {
 	if n < HeaderSize || n > uint32(f.max) {
 		return h, 0, f.refuse(n)
 	}
-	if head, err = f.r.Peek(headSize); err != nil {
+	if head, err = f.in.peek(headSize); err != nil {
 		return h, 0, noEOF(err)
 	}
 	h.parse(head)
-	f.r.Discard(headSize) // they are there
+	f.in.take(headSize)
 	f.rest = int(n) - HeaderSize
 	return h, f.rest, nil
 }
@@ -97,13 +97,13 @@ func (f *FrameReader) refuse(n uint32) error {
 	if !f.lenient || n < HeaderSize || n > math.MaxInt32 {
 		return fmt.Errorf("%w: a length of %d bytes, allowed are %d to %d", ErrFrame, n, HeaderSize, f.max)
 	}
-	head, err := f.r.Peek(headSize)
+	head, err := f.in.peek(headSize)
 	if err != nil {
 		return noEOF(err)
 	}
 	e := &FrameTooLargeError{Length: int(n), Max: f.max}
 	e.Header.parse(head)
-	f.r.Discard(headSize) // they are there
+	f.in.take(headSize)
 	f.refused = e.Length - HeaderSize
 	return e
 }
@@ -119,14 +119,15 @@ func (h *Header) parse(head []byte) {
 // copied where it fits the reader's buffer.
 func (f *FrameReader) Borrow() ([]byte, error) {
 	if f.rest == 0 {
-		return nil, nil // and held stays
+		return nil, nil
 	}
-	if f.rest <= f.r.Size() {
-		b, err := f.r.Peek(f.rest)
+	if f.rest <= f.in.most {
+		b, err := f.in.peek(f.rest)
 		if err != nil {
 			return nil, noEOF(err)
 		}
-		f.held, f.rest = f.rest, 0
+		f.in.take(f.rest)
+		f.rest = 0
 		return b, nil
 	}
 	if cap(f.scratch) < f.rest {
@@ -149,7 +150,7 @@ func (f *FrameReader) Take() ([]byte, error) {
 	// grows by much, since each time all of that is copied.
 	b := make([]byte, min(total, maxEager))
 	for have := 0; ; {
-		if _, err := io.ReadFull(f.r, b[have:]); err != nil {
+		if err := f.in.read(b[have:]); err != nil {
 			return nil, noEOF(err)
 		}
 		if have = len(b); have == total {
@@ -168,12 +169,11 @@ func (f *FrameReader) TakeInto(b []byte) error {
 		return fmt.Errorf("esproto: TakeInto got %d bytes for a payload of %d", len(b), f.rest)
 	}
 	f.rest = 0
-	_, err := io.ReadFull(f.r, b)
-	return noEOF(err)
+	return noEOF(f.in.read(b))
 }
 
 // Buffered returns how many bytes have been received but not been handed out, the rest of the current frame included.
-func (f *FrameReader) Buffered() int { return f.r.Buffered() - f.held }
+func (f *FrameReader) Buffered() int { return f.in.buffered() }
 
 const (
 	headSize = LengthSize + HeaderSize
@@ -184,16 +184,12 @@ const (
 )
 
 func (f *FrameReader) skip() error {
-	n := f.held + f.rest + f.refused
-	f.held, f.rest, f.refused = 0, 0, 0
+	n := f.rest + f.refused
+	f.rest, f.refused = 0, 0
 	if cap(f.scratch) > maxScratch {
 		f.scratch = nil
 	}
-	if n == 0 {
-		return nil
-	}
-	_, err := f.r.Discard(n)
-	return noEOF(err)
+	return noEOF(f.in.discard(n))
 }
 
 // noEOF turns the end of the stream into an error where the stream must not end.

@@ -47,7 +47,7 @@ type ConnConfig struct {
 }
 
 const (
-	readBufferSize  = 32 << 10
+	readBufferSize  = 128 << 10 // which a busy connection has
 	keepWriteBuffer = 64 << 10  // a larger write buffer is kept from beat to beat only if it was of use
 	writeChunk      = 256 << 10 // the most that WriteTimeout has to suffice for
 )

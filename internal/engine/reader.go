@@ -181,6 +181,7 @@ type pulse struct {
 	active  bool      // bytes came since the last beat
 	since   time.Time // when the silence began
 	waiting bool      // a heartbeat was sent in this silence
+	told    bool      // ... and the reader of frames was told of the silence
 	chunks  int64     // what Conn.chunks was at the last beat
 }
 
@@ -195,14 +196,19 @@ func (p *pulse) Read(b []byte) (int, error) {
 	for {
 		n, err := p.c.nc.Read(b)
 		if n > 0 {
-			p.active = true
+			p.active, p.told = true, false
 			return n, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err
 		}
+		silent := !p.active
 		if err := p.beat(time.Now()); err != nil {
 			return 0, err
+		}
+		if silent && !p.told {
+			p.told = true
+			return 0, nil // so that the buffer shrinks
 		}
 	}
 }

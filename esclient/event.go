@@ -99,7 +99,7 @@ func (p Position) String() string { return fmt.Sprintf("C:%d/P:%d", p.Commit, p.
 // Event is an event as it was read or pushed. One that was read is part of the page that it came in: whoever keeps it,
 // or only its stream's name, keeps the whole page with all of its events in memory. One that was pushed, or read by
 // ReadEvent, keeps little more than itself; a small one that was pushed shares memory with those that came before and
-// after it, some 11 KiB. Clone makes a copy that keeps nothing else. Nothing in an Event is shared with the client any
+// after it, some 12 KiB. Clone makes a copy that keeps nothing else. Nothing in an Event is shared with the client any
 // more; the byte slices may be changed, within their length.
 type Event struct {
 	Stream   string

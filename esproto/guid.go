@@ -1,6 +1,10 @@
 package esproto
 
-import "github.com/google/uuid"
+import (
+	"encoding/binary"
+
+	"github.com/google/uuid"
+)
 
 // GUID is a UUID in the byte order in which .NET writes a Guid: the first three groups little-endian, the last two as
 // printed. Event ids have this order on the wire.
@@ -24,8 +28,8 @@ func (g GUID) UUID() uuid.UUID { return uuid.UUID(swap([16]byte(g))) }
 func (g GUID) String() string { return g.UUID().String() }
 
 func swap(b [16]byte) [16]byte {
-	b[0], b[1], b[2], b[3] = b[3], b[2], b[1], b[0]
-	b[4], b[5] = b[5], b[4]
-	b[6], b[7] = b[7], b[6]
+	binary.BigEndian.PutUint32(b[:], binary.LittleEndian.Uint32(b[:]))
+	binary.BigEndian.PutUint16(b[4:], binary.LittleEndian.Uint16(b[4:]))
+	binary.BigEndian.PutUint16(b[6:], binary.LittleEndian.Uint16(b[6:]))
 	return b
 }

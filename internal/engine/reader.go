@@ -95,11 +95,13 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	}
 	c.unlockAndLeave()
 
-	read := frames.Borrow
+	var payload []byte
+	var err error
 	if keeps {
-		read = frames.Take
+		payload, err = frames.Take()
+	} else {
+		payload, err = frames.Borrow()
 	}
-	payload, err := read()
 	if err != nil { // never of a payload that is there already
 		return err
 	}

@@ -6,26 +6,33 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"runtime"
 	"sync"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
 // Watermill's Publisher and Subscriber on the relay: as little as will do, and that as fast as it goes.
 
 func openRelay(ctx context.Context, j job, m *meter) (message.Publisher, message.Subscriber, error) {
-	nc, err := dialRelay(ctx, j.URL, m, relayPublish, j.Stream)
+	nc, err := dialRelay(ctx, j.URL, m, relayPublish, j.Stream, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	return newRelayPublisher(nc, j.Stream), &relayReceiver{url: j.URL, meter: m}, nil
+	return newRelayPublisher(nc, j.Stream), &relayReceiver{url: j.URL, meter: m, window: j.relayWindow()}, nil
 }
 
-func dialRelay(ctx context.Context, server string, m *meter, kind byte, topic string) (net.Conn, error) {
+// relayWindow is what a subscriber is sent ahead of its word: as many messages as a group sends ahead of the acks.
+func (j *job) relayWindow() int {
+	var frame []byte
+	frame = appendMessage(frame, message.NewMessage(watermill.NewUUID(), j.payload()))
+	return groupInFlight(j.Size) * len(frame)
+}
+
+func dialRelay(ctx context.Context, server string, m *meter, kind byte, topic string, window int) (net.Conn, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, err
@@ -34,8 +41,9 @@ func dialRelay(ctx context.Context, server string, m *meter, kind byte, topic st
 	if err != nil {
 		return nil, err
 	}
-	hello := binary.LittleEndian.AppendUint32(nil, uint32(1+len(topic)))
+	hello := binary.LittleEndian.AppendUint32(nil, uint32(1+len(topic)+relayNumber))
 	hello = append(append(hello, kind), topic...)
+	hello = binary.LittleEndian.AppendUint32(hello, uint32(window))
 	if _, err := nc.Write(hello); err != nil {
 		nc.Close()
 		return nil, err
@@ -179,16 +187,16 @@ func (p *relayPublisher) write() {
 	}
 }
 
-// read takes the relay's word on what is stored.
+// read takes what comes back: it is stored.
 func (p *relayPublisher) read() {
-	in := bufio.NewReader(p.nc)
-	var n [relayNumber]byte
+	in := bufio.NewReaderSize(p.nc, relayBuffer)
 	for {
-		if _, err := io.ReadFull(in, n[:]); err != nil {
+		whole, count, err := wholeFrames(in)
+		if err != nil {
 			p.fail(err)
 			return
 		}
-		count := int(binary.LittleEndian.Uint32(n[:]))
+		in.Discard(len(whole)) // it is there
 		p.mu.Lock()
 		if count > len(p.waiting) {
 			p.mu.Unlock()
@@ -232,8 +240,9 @@ func (p *relayPublisher) Close() error {
 
 // relayReceiver is the Subscriber, with a connection for each subscription.
 type relayReceiver struct {
-	url   string
-	meter *meter
+	url    string
+	meter  *meter
+	window int // bytes
 
 	mu     sync.Mutex
 	cancel []func()
@@ -241,7 +250,7 @@ type relayReceiver struct {
 }
 
 func (r *relayReceiver) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	nc, err := dialRelay(ctx, r.url, r.meter, relaySubscribe, topic)
+	nc, err := dialRelay(ctx, r.url, r.meter, relaySubscribe, topic, r.window)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +263,7 @@ func (r *relayReceiver) Subscribe(ctx context.Context, topic string) (<-chan *me
 		defer close(out)
 		defer nc.Close()
 		defer context.AfterFunc(ctx, func() { nc.Close() })()
-		if err := relayMessages(ctx, nc, out); err != nil && ctx.Err() == nil {
+		if err := relayMessages(ctx, nc, r.window, out); err != nil && ctx.Err() == nil {
 			r.meter.drops.Add(1)
 		}
 	})
@@ -262,10 +271,10 @@ func (r *relayReceiver) Subscribe(ctx context.Context, topic string) (<-chan *me
 }
 
 // relayMessages hands out one message after the other, each when the one before was acked.
-func relayMessages(ctx context.Context, nc net.Conn, out chan<- *message.Message) error {
+func relayMessages(ctx context.Context, nc net.Conn, window int, out chan<- *message.Message) error {
 	in := bufio.NewReaderSize(nc, relayBuffer)
 	for done := 0; ; {
-		if done > 0 && (done >= relayWindow/2 || in.Buffered() == 0) {
+		if done > 0 && (done >= window/2 || in.Buffered() == 0) {
 			if _, err := nc.Write(binary.LittleEndian.AppendUint32(nil, uint32(done))); err != nil {
 				return err
 			}

@@ -16,15 +16,15 @@ import (
 // streams, no groups, no checks, one log in memory for each topic. What a Pub/Sub on it reaches is what Watermill and
 // the sockets allow, and so the measure of the ones that do more.
 //
-// A client begins with one frame: a letter and the topic. All frames have their length, 4 bytes, in front. After 'P' it
-// sends messages, and gets, 4 bytes each time, the number of those that were stored since the last such word. After 'S'
-// it is sent the topic's messages, and tells, 4 bytes each time, how many bytes of frames it has done with.
+// A client begins with one frame: a letter, the topic, and, 4 bytes, how much may be sent to it ahead of its word. All
+// frames have their length, 4 bytes, in front. After 'P' it sends messages, and gets each back when it is stored: for a
+// Publisher the relay is an echo. After 'S' it is sent the topic's messages, and tells, 4 bytes each time, how many
+// bytes of frames it has done with.
 const (
 	relayPublish   = 'P'
 	relaySubscribe = 'S'
 
-	relayNumber = 4       // bytes of a length or count
-	relayWindow = 1 << 20 // bytes that a subscriber is sent ahead of its word
+	relayNumber = 4 // bytes of a length or count
 	relayBuffer = 256 << 10
 	relayChunk  = 1 << 20
 )
@@ -139,14 +139,15 @@ func (r *relay) serve(nc net.Conn) {
 	}()
 	in := bufio.NewReaderSize(nc, relayBuffer)
 	hello, err := readRelayFrame(in)
-	if err != nil || len(hello) == 0 {
+	if err != nil || len(hello) < 1+relayNumber {
 		return
 	}
-	switch t := r.topic(string(hello[1:])); hello[0] {
+	topic, window := hello[1:len(hello)-relayNumber], hello[len(hello)-relayNumber:]
+	switch t := r.topic(string(topic)); hello[0] {
 	case relayPublish:
 		storeAll(t, in, nc)
 	case relaySubscribe:
-		sendAll(t, in, nc)
+		sendAll(t, int(binary.LittleEndian.Uint32(window)), in, nc)
 	}
 }
 
@@ -160,18 +161,18 @@ func readRelayFrame(in *bufio.Reader) ([]byte, error) {
 	return frame, err
 }
 
-// storeAll stores what comes, as much at a time as has been received.
+// storeAll stores what comes, as much at a time as has been received, and sends it back.
 func storeAll(t *relayTopic, in *bufio.Reader, out io.Writer) error {
 	for {
-		whole, count, err := wholeFrames(in)
+		whole, _, err := wholeFrames(in)
 		if err != nil {
 			return err
 		}
 		t.add(whole)
-		if _, err := in.Discard(len(whole)); err != nil {
+		if _, err := out.Write(whole); err != nil {
 			return err
 		}
-		if _, err := out.Write(binary.LittleEndian.AppendUint32(nil, count)); err != nil {
+		if _, err := in.Discard(len(whole)); err != nil {
 			return err
 		}
 	}
@@ -180,7 +181,7 @@ func storeAll(t *relayTopic, in *bufio.Reader, out io.Writer) error {
 var errRelayFrame = errors.New("a frame is larger than the relay's buffer")
 
 // wholeFrames waits for a frame and returns all those that have been received with it.
-func wholeFrames(in *bufio.Reader) (frames []byte, count uint32, err error) {
+func wholeFrames(in *bufio.Reader) (frames []byte, count int, err error) {
 	head, err := in.Peek(relayNumber)
 	if err != nil {
 		return nil, 0, err
@@ -215,8 +216,8 @@ type relaySubscriber struct {
 }
 
 // sendAll sends what is in the log and what comes, within the window.
-func sendAll(t *relayTopic, in io.Reader, out io.Writer) {
-	s := &relaySubscriber{allowed: relayWindow}
+func sendAll(t *relayTopic, window int, in io.Reader, out io.Writer) {
+	s := &relaySubscriber{allowed: window}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { t.hear(s, in) })

@@ -38,7 +38,7 @@ func TestRelayCarriesMessages(t *testing.T) {
 	defer cancel()
 	url, stop := startRelay(t)
 	defer stop()
-	pub, sub, err := openRelay(ctx, job{URL: url, Stream: "topic"}, &meter{})
+	pub, sub, err := openRelay(ctx, job{URL: url, Stream: "topic", Size: 200}, &meter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestRelayCarriesMessages(t *testing.T) {
 func TestALostRelayIsNoticed(t *testing.T) {
 	var m meter
 	url, stop := startRelay(t)
-	pub, sub, err := openRelay(t.Context(), job{URL: url, Stream: "topic"}, &m)
+	pub, sub, err := openRelay(t.Context(), job{URL: url, Stream: "topic", Size: 200}, &m)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,6 +124,7 @@ func (c *Conn) Do(ctx context.Context, op Operation, creds *esproto.Credentials)
 type Pending struct {
 	call   *call
 	handle Handle
+	ended  <-chan struct{} // of the context that is watched for it
 }
 
 // Begin sends an operation. After an error nothing was sent.
@@ -135,7 +136,11 @@ func (c *Conn) Begin(ctx context.Context, op Operation, creds *esproto.Credentia
 		cl.release()
 		return Pending{}, err
 	}
-	return Pending{cl, h}, nil
+	p := Pending{call: cl, handle: h}
+	if h.watched {
+		p.ended = ctx.Done()
+	}
+	return p, nil
 }
 
 // Conn returns the connection on which the operation was sent; nil for the zero Pending.
@@ -143,14 +148,18 @@ func (p Pending) Conn() *Conn { return p.handle.Conn() }
 
 // Wait waits as Do does.
 func (p Pending) Wait(ctx context.Context) (sent bool, err error) {
-	select {
-	case <-p.call.done:
-	case <-ctx.Done():
-		if p.handle.Remove() {
-			p.call.release()
-			return true, context.Cause(ctx) // even if not written yet, it will be
+	if ended := ctx.Done(); ended == p.ended {
+		<-p.call.done // ctx never ends, or is watched
+	} else {
+		select {
+		case <-p.call.done:
+		case <-ended:
+			if p.handle.Remove() {
+				p.call.release()
+				return true, context.Cause(ctx) // even if not written yet, it will be
+			}
+			<-p.call.done // the reply is just being read, or the connection is just dying
 		}
-		<-p.call.done // the reply is just being read, or the connection is just dying
 	}
 	sent, err = p.call.sent, p.call.err
 	p.call.release()

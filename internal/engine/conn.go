@@ -75,6 +75,9 @@ type Conn struct {
 
 	leaveTimer *time.Timer // runs while the connection is left
 
+	watcher   *watcher        // of the context that calls share; nil for none
+	lastEnded <-chan struct{} // of the context of the latest call that is not watched
+
 	received []Receiver // to be woken; the reader's own
 	answered bool       // calls are among them
 	memory   Memory     // the reader's own
@@ -132,6 +135,7 @@ func (c *Conn) die(err error) {
 	waiting, taken := c.calls.takeOut(func(*entry) bool { return true }), c.taken
 	c.out, c.spare = nil, nil
 	c.makeSpace()
+	c.retireWatcher()
 	if c.leaveTimer != nil {
 		c.leaveTimer.Stop()
 	}
@@ -199,8 +203,9 @@ func (c *Conn) makeSpace() {
 
 // Handle names a Receiver that waits on a connection. The zero Handle names none.
 type Handle struct {
-	c   *Conn
-	seq uint64
+	c       *Conn
+	seq     uint64
+	watched bool // the end of the call's context is seen to
 }
 
 // Conn returns the connection that h belongs to; nil for the zero Handle.
@@ -231,6 +236,8 @@ func (c *Conn) shrink(silent bool) {
 		limit = 0
 		c.calls.shrink()
 		c.memory = Memory{}
+		c.retireWatcher()
+		c.lastEnded = nil
 	}
 	if cap(c.spare) > limit {
 		c.spare = nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -156,22 +157,44 @@ func (c *Conn) wakeSoon(r Receiver) {
 	}
 }
 
+// Where the peer has few requests left, callers are woken in so many parts, of so many at least: it gets the first
+// requests while the last ones are being made, and has no rest in between.
+const (
+	fewRequests = 64
+	wakeParts   = 4
+	wakePart    = 14
+)
+
 // wakeReceivers wakes those who got frames. Callers mostly have a next request: it lets them run, and writes what they
 // have.
 func (c *Conn) wakeReceivers() {
-	if len(c.received) == 0 {
+	n := len(c.received)
+	if n == 0 {
 		return
 	}
-	turn := c.answered && len(c.received) > 1 && c.takeTurn()
-	for _, r := range c.received {
-		r.Wake()
+	parts := 1
+	if c.answered && n >= 2*wakePart && c.waiting() < fewRequests {
+		parts = min(n/wakePart, wakeParts)
+	}
+	for part := range slices.Chunk(c.received, (n+parts-1)/parts) {
+		turn := c.answered && n > 1 && c.takeTurn()
+		for _, r := range part {
+			r.Wake()
+		}
+		if turn {
+			runtime.Gosched()
+			c.writeNow()
+		}
 	}
 	clear(c.received)
 	c.received, c.answered = c.received[:0], false
-	if turn {
-		runtime.Gosched()
-		c.writeNow()
-	}
+}
+
+// waiting returns how many calls wait for their reply.
+func (c *Conn) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls.once
 }
 
 // pulse reads from the connection and watches over it: bytes are a sign of life, silence makes it send a heartbeat,

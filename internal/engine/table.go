@@ -7,6 +7,8 @@ type entry struct {
 	start int64 // offset of the request's first byte among the appended ones
 	due   int64 // in beats: when its time is up; 0 for never
 	once  bool  // one frame answers it: it is removed before that frame is handed over
+
+	watcher *watcher // of its context; nil if nobody watches
 }
 
 // table holds the Receivers that wait, by the numbers in their correlation ids. It gives the numbers out, and only
@@ -81,6 +83,11 @@ func (t *table) count(s *entry, by int) {
 	t.n += by
 	if s.once {
 		t.once += by
+	}
+	if s.watcher != nil {
+		if s.watcher.calls += by; by < 0 {
+			s.watcher.release()
+		}
 	}
 }
 

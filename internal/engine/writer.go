@@ -20,11 +20,16 @@ import (
 
 // Start sends a request that is answered by one frame, which goes to r. While too many bytes wait to be written it
 // blocks until ctx ends. After an error nothing was sent and r hears nothing.
+//
+// If the Handle says that it is watched, the end of ctx fails r with its cause.
 func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credentials, r Receiver) (Handle, error) {
+	ended := ctx.Done()
 	if err := c.lockForAppend(ctx); err != nil {
 		return Handle{}, err
 	}
-	h := c.startLocked(req, creds, entry{r: r, due: c.due(), once: true})
+	w := c.watch(ctx, ended)
+	h := c.startLocked(req, creds, entry{r: r, due: c.due(), once: true, watcher: w})
+	h.watched = w != nil
 	if c.writing || c.calls.once > 1 || c.unheard() > writeAtOnce {
 		c.unlockAndKick()
 		return h, nil

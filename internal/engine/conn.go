@@ -22,7 +22,7 @@ type Request interface {
 // Receiver takes the frames that carry one correlation id. Its methods run on the reader goroutine, Fail also on
 // whichever goroutine lets the connection die; none may block, or call back into the Conn with its own lock held.
 type Receiver interface {
-	// Keeps reports whether Receive will keep the payload of cmd, n bytes; it then gets memory of its own. It runs
+	// Keeps reports whether Receive will keep the payload of cmd, n bytes; it then gets memory of its own. It may run
 	// under the connection's lock.
 	Keeps(cmd esproto.Command, n int) bool
 	// Receive takes a frame. It returns whether further frames may follow on the same correlation id. Who waits for it
@@ -80,7 +80,8 @@ type Conn struct {
 
 	received []Receiver // to be woken; the reader's own
 	answered bool       // calls are among them
-	memory   Memory     // the reader's own
+	flow     flow       // ... and this
+	memory   Memory     // ... and this
 
 	armed time.Time // when the write deadline was set; belongs to who has the turn
 
@@ -235,7 +236,7 @@ func (c *Conn) shrink(silent bool) {
 	if silent {
 		limit = 0
 		c.calls.shrink()
-		c.memory = Memory{}
+		c.flow, c.memory = flow{}, Memory{}
 		c.retireWatcher()
 		c.lastEnded = nil
 	}

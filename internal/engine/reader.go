@@ -76,10 +76,21 @@ func (c *Conn) dispatch(frames *esproto.FrameReader, h esproto.Header, n int) er
 	return c.deliver(frames, h, n)
 }
 
+// flow is what the latest frame belongs to that others may follow. It is the next one's, too, mostly, and found without
+// the lock while no such Receiver has been removed.
+type flow struct {
+	seq  uint64
+	r    Receiver
+	gone int64 // what table.streamsGone was
+}
+
 // deliver finds the Receiver of a frame. The payload is read before the Receiver is called, so that a caller whose
 // context ends does not wait for a frame that is still on its way.
 func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	seq := binary.LittleEndian.Uint64(h.CorrelationID[8:])
+	if c.flow.seq == seq && c.flow.r != nil && c.flow.gone == c.calls.streamsGone.Load() {
+		return c.flowOn(frames, h, n)
+	}
 	c.mu.Lock()
 	e := c.calls.get(seq)
 	if e == nil {
@@ -87,34 +98,51 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 		return nil // given up by its caller
 	}
 	c.heard = max(c.heard, e.start)
-	r, once := e.r, e.once
+	if !e.once {
+		c.flow = flow{seq: seq, r: e.r, gone: c.calls.streamsGone.Load()}
+		c.mu.Unlock()
+		return c.flowOn(frames, h, n)
+	}
+	r := e.r
 	// Asked under the lock: a call that is removed right after may be in use again for another operation.
 	keeps := n > 0 && r.Keeps(h.Command, n)
-	mine := once && frames.Buffered() >= n
+	mine := frames.Buffered() >= n
 	if mine {
 		c.calls.remove(e)
 	}
 	c.unlockAndLeave()
-
-	var payload []byte
-	var err error
-	if keeps {
-		payload, err = frames.Take()
-	} else {
-		payload, err = frames.Borrow()
-	}
+	payload, err := payloadOf(frames, keeps)
 	if err != nil { // never of a payload that is there already
 		return err
 	}
-	if once && !mine && !c.forget(seq) {
+	if !mine && !c.forget(seq) {
 		return nil // given up while its reply was on its way
 	}
-	if more := r.Receive(h.Command, payload); !more && !once {
-		c.forget(seq)
+	r.Receive(h.Command, payload)
+	c.wakeSoon(r)
+	c.answered = true
+	return nil
+}
+
+// flowOn hands a frame to the Receiver of c.flow.
+func (c *Conn) flowOn(frames *esproto.FrameReader, h esproto.Header, n int) error {
+	r := c.flow.r
+	payload, err := payloadOf(frames, n > 0 && r.Keeps(h.Command, n))
+	if err != nil {
+		return err
+	}
+	if more := r.Receive(h.Command, payload); !more {
+		c.forget(c.flow.seq)
 	}
 	c.wakeSoon(r)
-	c.answered = c.answered || once
 	return nil
+}
+
+func payloadOf(frames *esproto.FrameReader, keeps bool) ([]byte, error) {
+	if keeps {
+		return frames.Take()
+	}
+	return frames.Borrow()
 }
 
 // tooLarge tells whoever waits for a frame that it was too large. What it returns ends the connection: errors of other

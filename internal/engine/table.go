@@ -1,5 +1,7 @@
 package engine
 
+import "sync/atomic"
+
 // entry is one waiting Receiver.
 type entry struct {
 	r     Receiver
@@ -18,6 +20,8 @@ type table struct {
 	seq   uint64  // the last number that was given out
 	n     int     // how many are taken
 	once  int     // how many of them by calls that one frame answers
+
+	streamsGone atomic.Int64 // how many others were removed
 }
 
 const leastSlots = 16
@@ -81,8 +85,11 @@ func (t *table) slot(seq uint64) *entry { return &t.slots[seq&uint64(len(t.slots
 
 func (t *table) count(s *entry, by int) {
 	t.n += by
-	if s.once {
+	switch {
+	case s.once:
 		t.once += by
+	case by < 0:
+		t.streamsGone.Add(1)
 	}
 	if s.watcher != nil {
 		if s.watcher.calls += by; by < 0 {

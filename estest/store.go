@@ -127,7 +127,7 @@ func (c *core) newRecord(s *stream, number int64, e *event, created int64) *reco
 	return r
 }
 
-// placeRecord gives an event its place in the log, but neither number nor commit position yet.
+// placeRecord gives an event its place in the log.
 func (c *core) placeRecord(s *stream, e *event, created int64) *record {
 	r := c.arena.record()
 	r.stream, r.id, r.typ, r.json, r.data, r.metadata = s, e.id, e.typ, e.json, e.data, e.metadata

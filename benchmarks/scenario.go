@@ -70,7 +70,7 @@ func scenarios() []scenario {
 		job{Work: catchingUp, Events: 400_000, Size: 256, Streams: 10_000})
 	add("catch-up, 1000 subscriptions", clients, job{Work: catchingUp, Events: 600_000, Size: 256, Subs: 1000})
 
-	for _, n := range sizes(200_000, 300_000, 40_000, 3_000) {
+	for _, n := range sizes(500_000, 500_000, 60_000, 4_000) {
 		add("volatile"+n.suffix, all, job{Work: volatile, Events: n.events, Size: n.size})
 	}
 	add("volatile, 1000 subscriptions", clients, job{Work: volatile, Events: 300_000, Size: 256, Subs: 1000})

@@ -19,7 +19,7 @@ type recordNames struct{ stream, typ string }
 
 const (
 	smallPayload  = 1 << 10
-	eventsPerSlab = 16
+	eventsPerSlab = 18 // as many as fill the size of memory that the runtime gives out for them, 3 KiB
 )
 
 // keepsPayload reports whether an Event will keep a payload of n bytes, as it is. Others are only borrowed.

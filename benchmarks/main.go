@@ -8,8 +8,7 @@
 //
 // Client and server share the machine here, and elsewhere do not. So each of the two processes uses half of the cores,
 // as if it had a machine of its own. Where both use all of them, which -cores says, their threads chase each other from
-// core to core: that costs whoever hands work from goroutine to goroutine, and so every client but raw frames, up to
-// twice the CPU.
+// core to core: that costs whoever hands work from goroutine to goroutine more CPU, often twice as much.
 package main
 
 import (

@@ -1,0 +1,109 @@
+package esclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// groupConfigStream is where the server writes down its groups: with each change of any group, all of them. It keeps
+// the last two events, and lets administrators read them unless its settings say otherwise.
+const groupConfigStream = "$persistentSubscriptionConfig"
+
+// groupConfig is one event of groupConfigStream.
+type groupConfig struct {
+	// Version is that of the format: "1" or "2".
+	Version string             `json:"version"`
+	Entries []groupConfigEntry `json:"entries"`
+}
+
+// groupConfigEntry is one group. Zeros, empty text and false are left out. Names differ from those of the HTTP API.
+type groupConfigEntry struct {
+	Stream             string          `json:"stream"`
+	Group              string          `json:"group"`
+	ResolveLinkTos     bool            `json:"resolveLinkTos"`
+	ExtraStatistics    bool            `json:"extraStatistics"`
+	MessageTimeout     int64           `json:"messageTimeout"` // in milliseconds
+	StartFrom          int64           `json:"startFrom"`      // servers before 21.10
+	StartPosition      json.RawMessage `json:"startPosition"`  // from 21.10 on: the number as text
+	LiveBufferSize     int             `json:"liveBufferSize"`
+	HistoryBufferSize  int             `json:"historyBufferSize"`
+	MaxRetryCount      int             `json:"maxRetryCount"`
+	ReadBatchSize      int             `json:"readBatchSize"`
+	PreferRoundRobin   bool            `json:"preferRoundRobin"`
+	CheckPointAfter    int64           `json:"checkPointAfter"` // in milliseconds
+	MinCheckPointCount int             `json:"minCheckPointCount"`
+	MaxCheckPointCount int             `json:"maxCheckPointCount"`
+	MaxSubscriberCount int             `json:"maxSubscriberCount"`
+	Strategy           string          `json:"namedConsumerStrategy"`
+}
+
+// parseGroupConfig decodes the data of an event of groupConfigStream.
+func parseGroupConfig(data []byte) (*groupConfig, error) {
+	var g groupConfig
+	if err := json.Unmarshal(data, &g); err != nil {
+		return nil, fmt.Errorf("the configuration of the groups is unreadable: %w", err)
+	}
+	if g.Version == "" { // the server itself takes it for no configuration then
+		return nil, errors.New("the configuration of the groups has no version")
+	}
+	return &g, nil
+}
+
+// find returns the settings of a group; false if there is no such group.
+func (g *groupConfig) find(stream, group string) (PersistentSettings, bool) {
+	for i := range g.Entries {
+		if e := &g.Entries[i]; e.Stream == stream && e.Group == group {
+			return e.settings(), true
+		}
+	}
+	return PersistentSettings{}, false
+}
+
+func (e *groupConfigEntry) settings() PersistentSettings {
+	strategy := ConsumerStrategy(e.Strategy)
+	if strategy == "" {
+		strategy = DispatchToSingle
+		if e.PreferRoundRobin {
+			strategy = RoundRobin
+		}
+	}
+	return PersistentSettings{
+		ResolveLinks: e.ResolveLinkTos, StartFrom: e.startFrom(),
+		MessageTimeout:   time.Duration(e.MessageTimeout) * time.Millisecond,
+		RecordStatistics: e.ExtraStatistics, LiveBufferSize: e.LiveBufferSize, ReadBatchSize: e.ReadBatchSize,
+		BufferSize: e.HistoryBufferSize, MaxRetryCount: e.MaxRetryCount,
+		CheckpointAfter:    time.Duration(e.CheckPointAfter) * time.Millisecond,
+		CheckpointMinCount: e.MinCheckPointCount, CheckpointMaxCount: e.MaxCheckPointCount,
+		MaxSubscriberCount: e.MaxSubscriberCount, Strategy: strategy,
+	}
+}
+
+// startFrom reads either form. What is no number, as a position in $all, counts as the start.
+func (e *groupConfigEntry) startFrom() int64 {
+	text := string(e.StartPosition)
+	if s, err := strconv.Unquote(text); err == nil {
+		text = s
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n
+	}
+	return e.StartFrom
+}
+
+// readGroupConfig reads the server's configuration of its groups, and the number of the event that has it: the last of
+// groupConfigStream. The error is ErrStreamNotFound where no group was ever made, and ErrAccessDenied for whoever may
+// not read it.
+func (c *Client) readGroupConfig(ctx context.Context) (cfg *groupConfig, number int64, err error) {
+	e, err := c.ReadEvent(WithRequireLeader(ctx, true), groupConfigStream, LastEvent, ReadEventOptions{})
+	if err != nil {
+		return nil, -1, err
+	}
+	if cfg, err = parseGroupConfig(e.Data); err != nil {
+		return nil, -1, err
+	}
+	return cfg, e.Number, nil
+}

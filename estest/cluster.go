@@ -177,23 +177,29 @@ func (c *Cluster) Leader() int {
 	return -1
 }
 
-// Kill ends a node's process: connections are cut, and the others elect a leader if it was theirs. It does nothing to a
-// node that is dead.
+// Kill ends a node's process at once: connections are cut, and the others elect a leader if it was theirs. It does
+// nothing to a node that is dead.
 func (c *Cluster) Kill(i int) error { return c.nodes[i].srv.Close() }
 
-// Restart starts the process of a node on the ports and the data that it had, after killing it if it lives. The node
+// Stop ends a node's process as its operator does, see Server.Stop: all its subscriptions are dropped before the
+// connections are cut. It does nothing to a node that is dead.
+func (c *Cluster) Stop(i int) error { return c.nodes[i].srv.Stop() }
+
+// Restart starts the process of a node on the ports and the data that it had, after stopping it if it lives. The node
 // follows the leader as soon as it reaches one.
 func (c *Cluster) Restart(i int) error {
 	s := c.nodes[i].srv
 	s.life.Lock()
 	defer s.life.Unlock()
-	if err := s.shutdown(); err != nil {
+	if err := s.shutdown(true); err != nil {
 		return err
 	}
 	return s.listen()
 }
 
-// Elect makes a node the leader at once. It fails if the node does not reach a majority.
+// Elect makes a node the leader at once, as when the leader resigns. Who was the leader lives on as a follower: it
+// drops the subscriptions to its groups, and acks that still come to it are lost. Volatile subscriptions stay. Elect
+// fails if the node does not reach a majority.
 func (c *Cluster) Elect(i int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

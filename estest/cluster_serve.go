@@ -88,7 +88,7 @@ func (n *node) serve(c *conn, f *frame, handle func(*conn, *frame) error) error 
 	switch {
 	case need.kind == readKind && !demanding:
 		return handle(c, f)
-	case n.leader == nil:
+	case n.leader == nil, !demanding && n.leader.core.stopping:
 		c.notHandled(f.id, esproto.NotHandled_NotReady, nil)
 	case demanding:
 		c.notHandled(f.id, esproto.NotHandled_NotLeader, n.leader.info())

@@ -23,6 +23,10 @@ type core struct {
 
 	projecting bool // the system projections run
 
+	stopping bool      // the process says farewell
+	readyAt  time.Time // when the process serves clients
+	usersAt  time.Time // when users can log in
+
 	mu         *sync.Mutex
 	streams    map[string]*stream
 	log        []*record // in the order of their positions

@@ -102,6 +102,9 @@ func (c *conn) dispatch(f *frame) {
 }
 
 func (c *conn) operate(f *frame) {
+	if c.unready(f) {
+		return
+	}
 	user, ok := c.userOf(f.creds)
 	if !ok {
 		c.notAuthenticated(f.id, "Not Authenticated")

@@ -11,10 +11,10 @@
 //
 //   - Append, Read, Streams, Snapshot and Stats fill it and look at it without a connection.
 //   - Intercept has it refuse, delay, lose or answer differently what clients ask for, once or for a while.
-//   - DropConnections, CutAfterSent, CutAfterReceived, Pause, WithholdHeartbeats, Restart and ForgetEventIDs are what
-//     happens to networks and servers.
+//   - DropConnections, CutAfterSent, CutAfterReceived, Pause, WithholdHeartbeats, Stop, Restart, Crash and
+//     ForgetEventIDs are what happens to networks and servers.
 //   - WithClock has it do by a Clock whatever it does by time, so that a test of a timeout takes no time.
-//   - In a Cluster nodes are killed and cut off, leaders elected, and gossip lies.
+//   - In a Cluster nodes are stopped, killed and cut off, leaders elected, and gossip lies.
 //
 // The page at the server's HTTP address shows streams, events and persistent subscription groups, live. Command
 // cmd/estest is the same server as a program.

@@ -24,6 +24,10 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("/", s.byLeader(leaders))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.gate.wait(r.Context().Done())
+		if s.core.isStarting() {
+			notReady(w)
+			return
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
@@ -40,13 +44,17 @@ func (s *Server) byLeader(own http.Handler) http.Handler {
 		s.core.mu.Unlock()
 		switch {
 		case !ready:
-			http.Error(w, "Server Is Not Ready", http.StatusServiceUnavailable)
+			notReady(w)
 		case leader == s.node:
 			own.ServeHTTP(w, r)
 		default:
 			leader.srv.handler().ServeHTTP(w, r)
 		}
 	})
+}
+
+func notReady(w http.ResponseWriter) {
+	http.Error(w, "Server Is Not Ready", http.StatusServiceUnavailable)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -34,6 +34,8 @@ type config struct {
 	projections       bool
 	tls               bool
 	users             []*user
+	starting          time.Duration
+	emptyDatabase     time.Duration
 	cluster           clusterConfig
 }
 
@@ -151,6 +153,9 @@ func newServer(opts []Option) (*Server, error) {
 	if cfg.maxPending <= 0 {
 		return nil, errors.New("estest: the limit of bytes to be sent must be positive")
 	}
+	if cfg.starting < 0 || cfg.emptyDatabase < 0 {
+		return nil, errors.New("estest: the times of WithStartUp must not be negative")
+	}
 	if slices.ContainsFunc(cfg.users, func(u *user) bool { return u.login == "" }) {
 		return nil, errors.New("estest: the login of a user is empty")
 	}
@@ -199,6 +204,7 @@ func (s *Server) listen() error {
 		}
 	}
 
+	s.core.processBegins(&s.cfg)
 	s.mu.Lock()
 	s.tcp, s.http, s.alarms, s.down = tcp, web, newAlarms(s.core.clock), false
 	s.mu.Unlock()
@@ -255,63 +261,15 @@ func (s *Server) accept(l net.Listener) {
 func (s *Server) tick() {
 	if !s.gate.isShut() {
 		s.core.mu.Lock()
-		s.core.tickPersistent(s.core.now())
+		if !s.core.stopping {
+			s.core.tickPersistent(s.core.now())
+		}
 		s.core.mu.Unlock()
 	}
 	s.alarms.after(tickInterval, s.tick)
 }
 
 const tickInterval = time.Second
-
-// Close ends the server and everything that it has started. What it held is gone. Closing it again does nothing.
-func (s *Server) Close() error {
-	s.life.Lock()
-	defer s.life.Unlock()
-	return s.shutdown()
-}
-
-func (s *Server) shutdown() error {
-	s.mu.Lock()
-	if s.down {
-		s.mu.Unlock()
-		return nil
-	}
-	s.down = true
-	s.mu.Unlock()
-	s.node.leaves()
-	s.alarms.stop()
-	s.gate.open()
-	s.tcp.Close()
-	var err error
-	if s.http != nil {
-		err = s.web.Close()
-	}
-	s.DropConnections()
-	s.wg.Wait()
-	return err
-}
-
-// Restart is the end of the server's process and the start of another on the same ports and data. Streams are kept,
-// also groups, which go on behind their checkpoints. Lost are the connections, what was in flight, and the memory of
-// event ids on which idempotency with the versions Any and StreamExists rests. A server that was closed is not
-// restarted.
-func (s *Server) Restart() error {
-	s.life.Lock()
-	defer s.life.Unlock()
-	s.mu.Lock()
-	down := s.down
-	s.mu.Unlock()
-	if down {
-		return errors.New("estest: the server is closed")
-	}
-	if err := s.shutdown(); err != nil {
-		return err
-	}
-	if s.node == nil {
-		s.core.restart() // a node's core forgets when the node leaves
-	}
-	return s.listen()
-}
 
 // DropConnections cuts every TCP connection. Clients may connect again at once: what was in flight on the connections
 // is back in its groups before any client can notice.

@@ -163,7 +163,7 @@ func (u *user) isAdmin() bool { return u.in(groupAdmins) }
 // login returns the user with these credentials; nil if there is none.
 func (c *core) login(login, password string) *user {
 	u := c.users[login]
-	if u == nil || u.disabled || !u.hasPassword(password) {
+	if c.withoutUsers() || u == nil || u.disabled || !u.hasPassword(password) {
 		return nil
 	}
 	return u
@@ -183,6 +183,9 @@ func (c *conn) userOf(creds *esproto.Credentials) (u *user, ok bool) {
 }
 
 func (c *conn) authenticate(f *frame) {
+	if c.core.starting() {
+		return
+	}
 	if f.creds == nil {
 		c.notAuthenticated(f.id, "No user credentials provided.")
 		return

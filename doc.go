@@ -26,6 +26,12 @@
 // SubscriberConfig.StreamName and ResolveLinks bring them together again, by the server's projections: "$ce-order" has
 // the events of all streams whose name begins with "order-". The topic "$all", in catch-up mode, is everything.
 //
+// # Slow and failing handlers
+//
+// A message of a group belongs to the connection that it was pushed to, however long its handler takes: groups with
+// DefaultGroupSettings have no timeouts, and no number of failures after which the server parks a message. A consumer
+// that dies is seen by its connection, and what it had goes to the others at once.
+//
 // # Lost connections
 //
 // Connections heal by themselves, with backoff, for ever. Publish waits for one until the message's context or

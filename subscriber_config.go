@@ -43,7 +43,7 @@ const (
 	// ActionPark moves the message to the group's parked messages, from where it can be replayed, with a reason.
 	ActionPark
 	// ActionRetry gives the message back to the server, which delivers it again at once, perhaps to another subscriber,
-	// and parks it after the group's MaxRetryCount.
+	// and parks it after the group's MaxRetryCount: never in a group with DefaultGroupSettings.
 	ActionRetry
 	// ActionSkip goes on with the next message; this one counts as processed.
 	ActionSkip
@@ -96,8 +96,8 @@ type SubscriberConfig struct {
 	// DisableGroupCreation has Subscribe fail with esclient.ErrGroupNotFound where the group is missing.
 	DisableGroupCreation bool
 	// InFlight is how many messages the server pushes ahead of the acks, esclient.DefaultInFlight by default, and at
-	// least twice Concurrency. The group's MessageTimeout runs from the push on: InFlight times the time that a message
-	// takes must stay well below it, or messages are delivered twice.
+	// least twice Concurrency. In a group with a MessageTimeout, which runs from the push on, InFlight times the time
+	// that a message takes must stay well below it; DefaultGroupSettings have no such limit.
 	InFlight int
 	// AckDelay is the longest that an ack waits for others to be sent with it; esclient.DefaultAckDelay by default.
 	AckDelay time.Duration
@@ -123,7 +123,7 @@ type SubscriberConfig struct {
 	Key func(msg *message.Message) string
 
 	// NackDelay is the pause before a nacked message is handed out again, in this process and before any other;
-	// DefaultNackDelay by default, and none if it is negative. The group's MessageTimeout goes on meanwhile.
+	// DefaultNackDelay by default, and none if it is negative. A MessageTimeout of the group goes on meanwhile.
 	NackDelay time.Duration
 	// MaxNacks is how many nacks of a message lead to NackAction. By default, 0, it is handed out until it is acked.
 	// NackWith decides for a single message.
@@ -139,11 +139,18 @@ type SubscriberConfig struct {
 	AckGrace time.Duration
 }
 
-// DefaultGroupSettings are those of esclient.DefaultPersistentSettings, but for StartFrom: a new group begins with the
-// first message of its stream.
+// DefaultGroupSettings are those of esclient.DefaultPersistentSettings, but for three. A new group begins with the
+// first message of its stream. MessageTimeout and MaxRetryCount are the largest there are: the server waits for a
+// handler as long as its connection lives, and parks nothing that nobody asked it to park.
+//
+// A consumer that dies needs no MessageTimeout, since its connection dies with it: the server sees that at once, or by
+// its heartbeats, and gives the messages to the others. Choose less to take messages away from a handler that hangs
+// while its process lives: then well over what the slowest handler takes, together with a MaxRetryCount after which a
+// message is parked.
 func DefaultGroupSettings() esclient.PersistentSettings {
 	s := esclient.DefaultPersistentSettings()
 	s.StartFrom = 0
+	s.MessageTimeout, s.MaxRetryCount = esclient.MaxMessageTimeout, esclient.UnlimitedRetries
 	return s
 }
 

@@ -34,8 +34,11 @@ type PersistentSettings struct {
 	// StartFrom is the number of the first event, used only while the group has no checkpoint; -1 means those written
 	// after the group was made.
 	StartFrom int64
-	// MessageTimeout is how long the server waits for an ack, from the push on, before it delivers the event again; it
-	// looks once a second. It must be positive: zero means never up to server 5.0 and at once from 20.x.
+	// MessageTimeout is how long the server waits for an ack, from the push on, before it delivers the event again,
+	// perhaps to another subscriber; it looks once a second. It must be positive: zero means never up to server 5.0 and
+	// at once from 20.x. MaxMessageTimeout stands for never. A subscriber that dies needs no timeout: its connection
+	// ends, and the server then delivers at once again what it had. A timeout takes events away from a subscriber that
+	// lives and hangs.
 	MessageTimeout time.Duration
 	// RecordStatistics has the server measure latencies for its HTTP interface.
 	RecordStatistics bool
@@ -46,7 +49,9 @@ type PersistentSettings struct {
 	ReadBatchSize int
 	// BufferSize is how many events the server holds for pushing.
 	BufferSize int
-	// MaxRetryCount is how often an event is delivered again before it is parked.
+	// MaxRetryCount is how often an event is delivered again before it is parked; UnlimitedRetries stands for always.
+	// Each message timeout and each NackRetry counts, and from server 20.x on each subscriber that had the event pushed
+	// and went away, also where it never got round to it.
 	MaxRetryCount int
 	// CheckpointAfter is the least time between two checkpoints; zero writes them by CheckpointMaxCount only.
 	CheckpointAfter time.Duration
@@ -61,9 +66,19 @@ type PersistentSettings struct {
 	Strategy ConsumerStrategy
 }
 
+// The most that every server takes, which is practically for ever: see PersistentSettings.
+const (
+	// MaxMessageTimeout is the largest MessageTimeout: nearly 25 days.
+	MaxMessageTimeout = math.MaxInt32 * time.Millisecond
+	// UnlimitedRetries is the largest MaxRetryCount.
+	UnlimitedRetries = math.MaxInt32
+)
+
 // DefaultPersistentSettings returns the settings of the reference client: only events from now on (StartFrom -1), a
 // message timeout of 30 s, 500 events live and 500 buffered, pages of 20, 10 retries, a checkpoint after 2 s or 10 to
-// 1000 events, any number of subscribers in turn.
+// 1000 events, any number of subscribers in turn. Whoever needs longer than that for what is in flight sets
+// MaxMessageTimeout and UnlimitedRetries, or less InFlight: else the server delivers events again that are being
+// processed, and parks them in the end.
 func DefaultPersistentSettings() PersistentSettings {
 	return PersistentSettings{
 		StartFrom:          -1,
@@ -89,7 +104,7 @@ func (s *PersistentSettings) Validate() error {
 	}
 	if s.MessageTimeout < time.Millisecond {
 		return wrong("MessageTimeout",
-			"%v: by its version a server takes 0 for never or for at once; start from DefaultPersistentSettings",
+			"%v: by its version a server takes 0 for never or for at once; MaxMessageTimeout stands for never",
 			s.MessageTimeout)
 	}
 	for _, d := range []struct {

@@ -38,6 +38,7 @@ type conn struct {
 	writes  esproto.WriteEventsView
 	events  []event
 	ackIDs  []esproto.GUID
+	lookups int // requests that wait for rights
 
 	pending atomic.Pointer[pendingLogin] // changed with core.mu held
 

@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -118,16 +119,25 @@ func (c *conn) operate(f *frame) {
 	if handler == nil && c.core.persona.since(era20) {
 		handler = handlersSince20[f.cmd]
 	}
-	var err error
 	switch {
 	case handler == nil:
-		err = fmt.Errorf("the command is unknown")
+		c.refuse(f, errors.New("the command is unknown"))
 	case f.id.IsZero() && f.cmd != esproto.CmdPing:
-		err = fmt.Errorf("the correlation id is empty")
-	case c.srv.node != nil:
-		err = c.srv.node.serve(c, f, handler)
+		c.refuse(f, errors.New("the correlation id is empty"))
+	case c.needsLookup(f):
+		c.lookUp(f, handler)
 	default:
-		err = handler(c, f)
+		c.perform(f, handler)
+	}
+}
+
+// perform serves a request whose sender is known.
+func (c *conn) perform(f *frame, handle func(*conn, *frame) error) {
+	var err error
+	if n := c.srv.node; n != nil {
+		err = n.serve(c, f, handle)
+	} else {
+		err = handle(c, f)
 	}
 	if err != nil {
 		c.refuse(f, err)

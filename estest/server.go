@@ -36,6 +36,7 @@ type config struct {
 	users             []*user
 	starting          time.Duration
 	emptyDatabase     time.Duration
+	asyncRights       time.Duration
 	cluster           clusterConfig
 }
 

@@ -3,6 +3,8 @@ package esclient
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +23,11 @@ type Client struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the goroutines that subscribe anew
+	crew   crew      // the goroutines that subscribe anew or tell hooks
+	told   hookQueue // what the hooks of the connection are told
 
 	closing    atomic.Bool // calls fail from now on; written with mu held
+	closed     chan struct{}
 	mu         sync.Mutex
 	persistent map[*PersistentSubscription]struct{}
 }
@@ -44,8 +48,9 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, persistent: make(map[*PersistentSubscription]struct{})}
+	c := &Client{cfg: cfg, persistent: make(map[*PersistentSubscription]struct{}), closed: make(chan struct{})}
 	c.hooks, _ = sortHooks(cfg.Hooks)
+	c.told = hookQueue{crew: &c.crew, hooks: &c.hooks}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	d, err := newDialer(&cfg)
 	if err != nil {
@@ -87,35 +92,65 @@ func (c *Client) Connect(ctx context.Context) error {
 	return err
 }
 
-// stopTimeout is how long Close waits for the server to take back unacked events.
-const stopTimeout = time.Second
+const (
+	// stopTimeout is how long Close waits for the server to take back unacked events.
+	stopTimeout = time.Second
+	// hookTimeout is how long Close waits for hooks that are running.
+	hookTimeout = time.Second
+)
 
 // Close ends the client, its connection and its subscriptions. Pending calls fail with ErrClosed. Persistent
 // subscriptions send their acks first and give their unacked events back, for which Close waits up to a second. It may
 // be called more than once, and returns when everything has ended.
+//
+// A hook may call it, too. The hooks that the client's own goroutines call are told how the client ends after they have
+// returned, so Close then returns at once, when new calls fail already. Close waits up to a second for hooks that
+// are running.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	c.closing.Store(true)
-	subs := make([]*PersistentSubscription, 0, len(c.persistent))
-	for p := range c.persistent {
-		subs = append(subs, p)
-	}
+	first := !c.closing.Swap(true)
 	c.mu.Unlock()
-
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	var wg sync.WaitGroup
-	for _, p := range subs {
-		wg.Go(func() { p.stop(ctx, ErrClosed) })
+	if first {
+		go c.shutDown()
 	}
-	wg.Wait()
-	c.cancel()
-	c.manager.Close()
-	c.wg.Wait()
+	if !c.crew.member() {
+		<-c.closed
+	}
 	return nil
 }
 
-// Closed is closed when the client has ended: by Close, or because MaxReconnects was reached.
+// shutDown ends everything. Nothing is registered or started any more that it would have to know of.
+func (c *Client) shutDown() {
+	defer close(c.closed)
+	c.mu.Lock()
+	subs := slices.Collect(maps.Keys(c.persistent))
+	c.mu.Unlock()
+
+	limit := time.NewTimer(stopTimeout + hookTimeout)
+	defer limit.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	stopped := make(chan struct{}, len(subs))
+	for _, p := range subs {
+		c.crew.start(func() {
+			p.stop(ctx, ErrClosed)
+			stopped <- struct{}{}
+		})
+	}
+	for range subs {
+		select {
+		case <-stopped:
+		case <-limit.C:
+			limit.Reset(0) // fire again
+		}
+	}
+	c.cancel()
+	c.manager.Close()
+	c.crew.wait(limit.C)
+}
+
+// Closed is closed when the client has ended: by Close, or because MaxReconnects was reached. The ClosedHooks have been
+// told then, unless one of the hooks does not return.
 func (c *Client) Closed() <-chan struct{} { return c.manager.Done() }
 
 // goUnlessClosing runs f in a goroutine that Close waits for. It returns false if the client is being closed.
@@ -125,7 +160,7 @@ func (c *Client) goUnlessClosing(f func()) bool {
 	if c.closing.Load() {
 		return false
 	}
-	c.wg.Go(f)
+	c.crew.start(f)
 	return true
 }
 
@@ -148,13 +183,11 @@ func (c *Client) unregister(p *PersistentSubscription) {
 
 // events passes what the connection manager tells on to the log and the hooks.
 func (c *Client) events() engine.Events {
-	log, hooks := c.cfg.Logger, &c.hooks
+	log := c.cfg.Logger
 	return engine.Events{
 		Connected: func(endpoint string) {
 			log.Info("connected", "endpoint", endpoint)
-			for _, h := range hooks.connected {
-				h.OnConnected(ConnectionInfo{Endpoint: endpoint})
-			}
+			c.told.tell(noticeConnected, ConnectionInfo{Endpoint: endpoint})
 		},
 		Disconnected: func(endpoint string, err error) {
 			if errors.Is(err, ErrClosed) {
@@ -162,27 +195,20 @@ func (c *Client) events() engine.Events {
 			} else {
 				log.Warn("connection lost", "endpoint", endpoint, "error", err)
 			}
-			for _, h := range hooks.disconnected {
-				h.OnDisconnected(ConnectionInfo{Endpoint: endpoint, Err: err})
-			}
+			c.told.tell(noticeDisconnected, ConnectionInfo{Endpoint: endpoint, Err: err})
 		},
 		Reconnecting: func(attempt int, delay time.Duration, err error) {
 			log.Info("connecting again", "attempt", attempt, "delay", delay, "error", err)
-			for _, h := range hooks.reconnecting {
-				h.OnReconnecting(ConnectionInfo{Attempt: attempt, Delay: delay, Err: err})
-			}
+			c.told.tell(noticeReconnecting, ConnectionInfo{Attempt: attempt, Delay: delay, Err: err})
 		},
 		AuthFailed: func(endpoint string, err error) {
 			log.Error("authentication failed", "endpoint", endpoint, "error", err)
-			for _, h := range hooks.authFailed {
-				h.OnAuthenticationFailed(ConnectionInfo{Endpoint: endpoint, Err: err})
-			}
+			c.told.tell(noticeAuthFailed, ConnectionInfo{Endpoint: endpoint, Err: err})
 		},
 		Closed: func(err error) {
 			log.Info("client closed")
-			for _, h := range hooks.closed {
-				h.OnClosed(ConnectionInfo{Err: err})
-			}
+			c.told.tell(noticeClosed, ConnectionInfo{Err: err})
+			c.told.flush(hookTimeout)
 		},
 	}
 }

@@ -8,10 +8,12 @@ import (
 // Hook is told what happens in a client, for metrics, traces and logs. It implements any of the interfaces below; a
 // Hook that implements none is refused by Config.Validate. What no Hook wants to know costs nothing.
 //
-// No lock is held when a hook is called. Hooks of the connection are called by a goroutine of the client, one after the
-// other; one that takes long delays the next connection, but never the reading of frames or the answering of
-// heartbeats. Hooks of operations and subscriptions are called by the goroutine that uses the client, and so by many at
-// the same time; only what happens to a persistent subscription unasked is told by a goroutine of the client.
+// No lock is held when a hook is called, and it may use the client in every way, Close included. Hooks of the
+// connection are called by a goroutine of the client, one after the other and in the order of what happened. Neither
+// connecting nor anything else waits for them: one that takes long hears late of what follows, and if hundreds of
+// notices wait for it, not of the oldest attempts and connections. Hooks of operations and subscriptions are called by
+// the goroutine that uses the client, and so by many at the same time; only what happens to a persistent subscription
+// unasked is told by a goroutine of the client.
 type Hook any
 
 // ConnectionInfo is what the hooks of the connection are told. Fields that do not apply are zero.

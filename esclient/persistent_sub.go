@@ -196,9 +196,7 @@ func (p *PersistentSubscription) resume(reason error) {
 			}
 		}
 	}
-	if !p.c.goUnlessClosing(work) {
-		p.end(ErrClosed)
-	}
+	p.c.goUnlessClosing(work) // or else Close ends it
 }
 
 // leaveOut follows an event that cannot be received, for err. What is to be told of it is told elsewhere than on the

@@ -1,0 +1,141 @@
+package esclient
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// noticeKind is what a hook of the connection is told of.
+type noticeKind int
+
+const (
+	noticeConnected noticeKind = iota
+	noticeDisconnected
+	noticeReconnecting
+	noticeAuthFailed
+	noticeClosed
+)
+
+// notice is one call of the hooks of the connection.
+type notice struct {
+	kind noticeKind
+	info ConnectionInfo
+}
+
+// maxNotices is how many notices wait for a hook that does not return.
+const maxNotices = 256
+
+// hookQueue calls the hooks of the connection one after the other, in a goroutine that lives while there is something
+// to tell. So a hook that waits for a connection, or for anything else of the client, does not wait for itself.
+type hookQueue struct {
+	crew  *crew
+	hooks *hookSet
+
+	mu      sync.Mutex
+	waiting []notice
+	idle    chan struct{} // closed when all is told; nil while it is
+}
+
+func (q *hookQueue) wanted(kind noticeKind) bool {
+	switch h := q.hooks; kind {
+	case noticeConnected:
+		return len(h.connected) > 0
+	case noticeDisconnected:
+		return len(h.disconnected) > 0
+	case noticeReconnecting:
+		return len(h.reconnecting) > 0
+	case noticeAuthFailed:
+		return len(h.authFailed) > 0
+	default:
+		return len(h.closed) > 0
+	}
+}
+
+// tell adds a notice. It does not wait for a hook.
+func (q *hookQueue) tell(kind noticeKind, info ConnectionInfo) {
+	if !q.wanted(kind) {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) >= maxNotices {
+		q.leaveOut()
+	}
+	q.waiting = append(q.waiting, notice{kind, info})
+	if q.idle == nil {
+		q.idle = make(chan struct{})
+		q.crew.start(q.run)
+	}
+}
+
+// leaveOut makes room: attempts matter least, then the oldest connection that came and went, or went and came. So
+// Connected and Disconnected still take turns.
+func (q *hookQueue) leaveOut() {
+	attempt := slices.IndexFunc(q.waiting, func(n notice) bool {
+		return n.kind == noticeReconnecting || n.kind == noticeAuthFailed
+	})
+	if attempt >= 0 {
+		q.waiting = slices.Delete(q.waiting, attempt, attempt+1)
+		return
+	}
+	q.waiting = slices.Delete(q.waiting, 0, 2)
+}
+
+func (q *hookQueue) run() {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.waiting = nil
+			close(q.idle)
+			q.idle = nil
+			q.mu.Unlock()
+			return
+		}
+		n := q.waiting[0]
+		q.waiting = slices.Delete(q.waiting, 0, 1)
+		q.mu.Unlock()
+		q.call(n)
+	}
+}
+
+func (q *hookQueue) call(n notice) {
+	switch n.kind {
+	case noticeConnected:
+		for _, h := range q.hooks.connected {
+			h.OnConnected(n.info)
+		}
+	case noticeDisconnected:
+		for _, h := range q.hooks.disconnected {
+			h.OnDisconnected(n.info)
+		}
+	case noticeReconnecting:
+		for _, h := range q.hooks.reconnecting {
+			h.OnReconnecting(n.info)
+		}
+	case noticeAuthFailed:
+		for _, h := range q.hooks.authFailed {
+			h.OnAuthenticationFailed(n.info)
+		}
+	case noticeClosed:
+		for _, h := range q.hooks.closed {
+			h.OnClosed(n.info)
+		}
+	}
+}
+
+// flush waits until all is told, but not for longer than the limit.
+func (q *hookQueue) flush(limit time.Duration) {
+	q.mu.Lock()
+	idle := q.idle
+	q.mu.Unlock()
+	if idle == nil {
+		return
+	}
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
+	}
+}

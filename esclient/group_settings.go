@@ -1,0 +1,91 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+)
+
+// settingsTimeout bounds each of the two ways in which GroupSettings asks: that is worth no long wait.
+const settingsTimeout = 3 * time.Second
+
+// GroupSettings returns the settings of a persistent subscription group as the server has them. It reads the server's
+// own configuration over TCP, which administrators may, unless the server's settings say otherwise. For whoever may not
+// it asks the HTTP interface, which any user may, where that is known: by Config.HTTPEndpoint, by the seeds of
+// Config.Gossip, or by Config.Address if that has the port DefaultPort, to which DefaultHTTPPort belongs.
+//
+// The error is ErrGroupNotFound if there is no such group, and ErrAccessDenied if the user may read the settings in
+// neither way. What does not answer is given up after some seconds, or after Config.OperationTimeout if that is less.
+func (c *Client) GroupSettings(ctx context.Context, stream, group string) (PersistentSettings, error) {
+	if err := validateGroup(stream, group); err != nil {
+		return PersistentSettings{}, err
+	}
+	s, err := c.groupSettings(ctx, stream, group)
+	return s, groupError("read settings of persistent subscription", stream, group, err)
+}
+
+func (c *Client) groupSettings(ctx context.Context, stream, group string) (PersistentSettings, error) {
+	s, err := c.settingsByConfig(ctx, stream, group)
+	if err == nil || errors.Is(err, ErrGroupNotFound) || ctx.Err() != nil || !c.knowsHTTP() {
+		return s, err
+	}
+	s, httpErr := c.settingsByHTTP(ctx, stream, group)
+	if httpErr == nil || errors.Is(httpErr, ErrGroupNotFound) {
+		return s, httpErr
+	}
+	return s, fmt.Errorf("%w; over HTTP: %w", err, httpErr)
+}
+
+func (c *Client) settingsByConfig(ctx context.Context, stream, group string) (PersistentSettings, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, settingsTimeout, ErrOperationTimeout)
+	defer cancel()
+	cfg, _, err := c.readGroupConfig(ctx)
+	if errors.Is(err, ErrStreamNotFound) {
+		return PersistentSettings{}, ErrGroupNotFound
+	}
+	if err != nil {
+		return PersistentSettings{}, causeOf(err)
+	}
+	s, ok := cfg.find(stream, group)
+	if !ok {
+		return s, ErrGroupNotFound
+	}
+	return s, nil
+}
+
+func (c *Client) settingsByHTTP(ctx context.Context, stream, group string) (PersistentSettings, error) {
+	m, err := c.Management()
+	if err != nil {
+		return PersistentSettings{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, settingsTimeout, ErrOperationTimeout)
+	defer cancel()
+	info, err := m.Group(ctx, stream, group)
+	return info.Settings, causeOf(err)
+}
+
+// causeOf takes away what an error says of the operation, where another operation is what the caller has asked for.
+func causeOf(err error) error {
+	if op := (*OperationError)(nil); errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// knowsHTTP reports whether the HTTP interface is known well enough to ask it on the client's own account. At any other
+// port of TCP there is no telling whether what listens at DefaultHTTPPort is the same server.
+func (c *Client) knowsHTTP() bool {
+	switch {
+	case c.cfg.HTTPEndpoint != "":
+		return true
+	case c.cfg.Discoverer != nil:
+		return false
+	case c.cfg.Gossip != nil:
+		return true
+	}
+	e, err := discovery.ParseEndpoint(c.cfg.Address)
+	return err == nil && e.WithDefaultPort(DefaultPort).Port == DefaultPort
+}

@@ -50,4 +50,5 @@ func (c *core) dropGroups() {
 func (c *core) forgetGroups() {
 	clear(c.groups)
 	clear(c.byGroup)
+	c.listed = nil
 }

@@ -45,6 +45,7 @@ type core struct {
 	byStream   map[string][]*volatileSub // the same by stream; "" is all streams
 	groups     map[string]*group
 	byGroup    map[string][]*group // the same by stream
+	listed     []*group            // the same in the order of the configuration
 	replicate  func()              // called when the log has grown; nil outside of a cluster
 }
 

@@ -120,8 +120,7 @@ func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (group
 	if problem := c.persona.settingsProblem(&s); problem != "" {
 		return groupFail, problem
 	}
-	c.removeGroup(g)
-	c.addGroup(newGroup(c, stream, name, s))
+	c.replaceGroup(g, newGroup(c, stream, name, s))
 	c.saveGroups(u)
 	return groupSuccess, ""
 }
@@ -143,12 +142,24 @@ func (c *core) deleteGroup(u *user, stream, name string) (groupResult, string) {
 func (c *core) addGroup(g *group) {
 	c.groups[g.id()] = g
 	c.byGroup[g.stream] = append(c.byGroup[g.stream], g)
+	c.listed = append(c.listed, g)
+}
+
+// replaceGroup puts a group in the place of another of the same name; up to 20.10 that is the last one of the list.
+func (c *core) replaceGroup(old, g *group) {
+	i := slices.Index(c.listed, old)
+	c.removeGroup(old)
+	c.addGroup(g)
+	if c.persona.since(era21) {
+		c.listed = slices.Insert(c.listed[:len(c.listed)-1], i, g)
+	}
 }
 
 // removeGroup takes a group away from its clients, who are told that they are unsubscribed.
 func (c *core) removeGroup(g *group) {
 	c.dropClients(g)
 	delete(c.groups, g.id())
+	c.listed = slices.DeleteFunc(c.listed, func(o *group) bool { return o == g })
 	left := slices.DeleteFunc(c.byGroup[g.stream], func(o *group) bool { return o == g })
 	if len(left) == 0 {
 		delete(c.byGroup, g.stream)

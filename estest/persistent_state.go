@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -129,53 +130,86 @@ func (g *group) forget() {
 	}
 }
 
-// groupEntry is a group as the configuration stream has it.
+// groupEntry is a group as the configuration stream has it. Zeros and false are left out.
 type groupEntry struct {
-	Stream             string `json:"stream"`
-	Group              string `json:"group"`
-	ResolveLinkTos     bool   `json:"resolveLinkTos,omitempty"`
-	ExtraStatistics    bool   `json:"extraStatistics,omitempty"`
-	MessageTimeout     int64  `json:"messageTimeout,omitempty"`
-	StartFrom          int64  `json:"startFrom,omitempty"`
-	LiveBufferSize     int    `json:"liveBufferSize,omitempty"`
-	HistoryBufferSize  int    `json:"historyBufferSize,omitempty"`
-	MaxRetryCount      int    `json:"maxRetryCount,omitempty"`
-	ReadBatchSize      int    `json:"readBatchSize,omitempty"`
-	CheckPointAfter    int64  `json:"checkPointAfter,omitempty"`
-	MinCheckPointCount int64  `json:"minCheckPointCount,omitempty"`
-	MaxCheckPointCount int64  `json:"maxCheckPointCount,omitempty"`
-	MaxSubscriberCount int    `json:"maxSubscriberCount,omitempty"`
-	Strategy           string `json:"namedConsumerStrategy,omitempty"`
+	Stream             string  `json:"stream"`
+	Group              string  `json:"group"`
+	ResolveLinkTos     bool    `json:"resolveLinkTos,omitempty"`
+	ExtraStatistics    bool    `json:"extraStatistics,omitempty"`
+	MessageTimeout     int64   `json:"messageTimeout,omitempty"`
+	StartFrom          int64   `json:"startFrom,omitempty"`
+	StartPosition      *string `json:"startPosition,omitempty"` // from 21.10 on: the same as text
+	LiveBufferSize     int     `json:"liveBufferSize,omitempty"`
+	HistoryBufferSize  int     `json:"historyBufferSize,omitempty"`
+	MaxRetryCount      int     `json:"maxRetryCount,omitempty"`
+	ReadBatchSize      int     `json:"readBatchSize,omitempty"`
+	CheckPointAfter    int64   `json:"checkPointAfter,omitempty"`
+	MinCheckPointCount int64   `json:"minCheckPointCount,omitempty"`
+	MaxCheckPointCount int64   `json:"maxCheckPointCount,omitempty"`
+	MaxSubscriberCount int     `json:"maxSubscriberCount,omitempty"`
+	Strategy           string  `json:"namedConsumerStrategy,omitempty"`
 }
 
 type groupConfig struct {
+	Version   string       `json:"version"`
 	Updated   string       `json:"updated"`
 	UpdatedBy string       `json:"updatedBy,omitempty"`
-	Version   string       `json:"version"`
 	Entries   []groupEntry `json:"entries"`
 }
 
-// saveGroups writes the configuration of all groups.
+func (g *group) entry() groupEntry {
+	s := &g.settings
+	e := groupEntry{
+		Stream: g.stream, Group: g.name, ResolveLinkTos: s.resolveLinks, ExtraStatistics: s.recordStatistics,
+		MessageTimeout: s.messageTimeout.Milliseconds(), StartFrom: s.startFrom, LiveBufferSize: s.liveBufferSize,
+		HistoryBufferSize: s.bufferSize, MaxRetryCount: s.maxRetryCount, ReadBatchSize: s.readBatchSize,
+		CheckPointAfter: s.checkpointAfter.Milliseconds(), MinCheckPointCount: s.checkpointMin,
+		MaxCheckPointCount: s.checkpointMax, MaxSubscriberCount: s.maxSubscribers, Strategy: s.strategy,
+	}
+	if g.core.persona.since(era21) {
+		position := strconv.FormatInt(s.startFrom, 10)
+		e.StartPosition = &position
+	}
+	return e
+}
+
+// settings returns what an entry says. Versions from 21.10 on look at the position first.
+func (e *groupEntry) settings() groupSettings {
+	from := e.StartFrom
+	if e.StartPosition != nil {
+		if n, err := strconv.ParseInt(*e.StartPosition, 10, 64); err == nil {
+			from = n
+		}
+	}
+	return groupSettings{
+		resolveLinks: e.ResolveLinkTos, recordStatistics: e.ExtraStatistics, startFrom: from,
+		messageTimeout: time.Duration(e.MessageTimeout) * time.Millisecond, liveBufferSize: e.LiveBufferSize,
+		bufferSize: e.HistoryBufferSize, maxRetryCount: e.MaxRetryCount, readBatchSize: e.ReadBatchSize,
+		checkpointAfter: time.Duration(e.CheckPointAfter) * time.Millisecond, checkpointMin: e.MinCheckPointCount,
+		checkpointMax: e.MaxCheckPointCount, maxSubscribers: e.MaxSubscriberCount, strategy: e.Strategy,
+	}
+}
+
+// saveGroups writes the configuration of all groups, as the server prints its local time and JSON.
 func (c *core) saveGroups(by *user) {
-	cfg := groupConfig{Updated: c.now().UTC().Format(time.RFC3339Nano), Version: "2", Entries: []groupEntry{}}
+	cfg := groupConfig{
+		Version: "2", Updated: c.now().Local().Format("2006-01-02T15:04:05.9999999-07:00"), Entries: []groupEntry{},
+	}
 	if by != nil {
 		cfg.UpdatedBy = by.login
 	}
-	for _, g := range c.sortedGroups() {
-		s := &g.settings
-		cfg.Entries = append(cfg.Entries, groupEntry{
-			Stream: g.stream, Group: g.name, ResolveLinkTos: s.resolveLinks, ExtraStatistics: s.recordStatistics,
-			MessageTimeout: s.messageTimeout.Milliseconds(), StartFrom: s.startFrom, LiveBufferSize: s.liveBufferSize,
-			HistoryBufferSize: s.bufferSize, MaxRetryCount: s.maxRetryCount, ReadBatchSize: s.readBatchSize,
-			CheckPointAfter: s.checkpointAfter.Milliseconds(), MinCheckPointCount: s.checkpointMin,
-			MaxCheckPointCount: s.checkpointMax, MaxSubscriberCount: s.maxSubscribers, Strategy: s.strategy,
-		})
+	for _, g := range c.listed {
+		cfg.Entries = append(cfg.Entries, g.entry())
 	}
 	if !c.hasMetadata(configStream) {
 		c.systemAppend("$$"+configStream, metadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
-	b, _ := json.Marshal(cfg) // has nothing that cannot be marshaled
-	c.systemAppend(configStream, c.persona.configType(), true, b, nil)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	_ = e.Encode(cfg) // has nothing that cannot be encoded
+	c.systemAppend(configStream, c.persona.configType(), true, bytes.TrimRight(b.Bytes(), "\n"), nil)
 }
 
 // restartGroups makes the groups anew from what the log has of them, as a server does when it starts.
@@ -191,12 +225,6 @@ func (c *core) restartGroups() {
 		return
 	}
 	for _, e := range cfg.Entries {
-		c.addGroup(newGroup(c, e.Stream, e.Group, groupSettings{
-			resolveLinks: e.ResolveLinkTos, recordStatistics: e.ExtraStatistics, startFrom: e.StartFrom,
-			messageTimeout: time.Duration(e.MessageTimeout) * time.Millisecond, liveBufferSize: e.LiveBufferSize,
-			bufferSize: e.HistoryBufferSize, maxRetryCount: e.MaxRetryCount, readBatchSize: e.ReadBatchSize,
-			checkpointAfter: time.Duration(e.CheckPointAfter) * time.Millisecond, checkpointMin: e.MinCheckPointCount,
-			checkpointMax: e.MaxCheckPointCount, maxSubscribers: e.MaxSubscriberCount, strategy: e.Strategy,
-		}))
+		c.addGroup(newGroup(c, e.Stream, e.Group, e.settings()))
 	}
 }

@@ -124,7 +124,17 @@ func TestAnonymousIsDenied(t *testing.T) {
 // createGroup creates a group as the administrator, after change had its say on the settings.
 func createGroup(p *peer, stream, group string, change func(*esproto.CreatePersistentSubscription)) {
 	p.t.Helper()
-	m := &esproto.CreatePersistentSubscription{
+	m := usualGroup(stream, group)
+	if change != nil {
+		change(m)
+	}
+	var r esproto.CreatePersistentSubscriptionCompleted
+	p.ask(esproto.CmdCreatePersistentSubscription, admin, m, &r)
+	require.Equal(p.t, esproto.CreatePersistentSubscriptionCompleted_Success, r.GetResult(), r.GetReason())
+}
+
+func usualGroup(stream, group string) *esproto.CreatePersistentSubscription {
+	return &esproto.CreatePersistentSubscription{
 		SubscriptionGroupName: &group, EventStreamId: &stream, ResolveLinkTos: proto.Bool(false),
 		StartFrom: proto.Int64(0), MessageTimeoutMilliseconds: proto.Int32(30_000), RecordStatistics: proto.Bool(false),
 		LiveBufferSize: proto.Int32(500), ReadBatchSize: proto.Int32(20), BufferSize: proto.Int32(500),
@@ -132,12 +142,6 @@ func createGroup(p *peer, stream, group string, change func(*esproto.CreatePersi
 		CheckpointMaxCount: proto.Int32(1000), CheckpointMinCount: proto.Int32(10), SubscriberMaxCount: proto.Int32(0),
 		NamedConsumerStrategy: proto.String("RoundRobin"),
 	}
-	if change != nil {
-		change(m)
-	}
-	var r esproto.CreatePersistentSubscriptionCompleted
-	p.ask(esproto.CmdCreatePersistentSubscription, admin, m, &r)
-	require.Equal(p.t, esproto.CreatePersistentSubscriptionCompleted_Success, r.GetResult(), r.GetReason())
 }
 
 // What is sent together with Authenticate was sent before the client can know that it is authenticated.

@@ -22,13 +22,14 @@ func (s *Server) handler() http.Handler {
 	s.handleUsers(leaders)
 	s.handleSubscriptions(leaders)
 	mux.Handle("/", s.byLeader(leaders))
+	limited := limitBodies(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.gate.wait(r.Context().Done())
 		if s.core.isStarting() {
 			notReady(w)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		limited.ServeHTTP(w, r)
 	})
 }
 
@@ -120,11 +121,8 @@ func (s *Server) adminOnly(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// maxBody is how many bytes the body of a request may have.
-const maxBody = 1 << 20
-
 func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(v); err != nil {
+	if err := json.NewDecoder(r.Body).Decode(v); err != nil {
 		http.Error(w, fmt.Sprintf("The body is not the JSON that is expected: %v", err), http.StatusBadRequest)
 		return false
 	}

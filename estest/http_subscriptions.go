@@ -64,9 +64,9 @@ func (b *groupBody) settings() groupSettings {
 }
 
 // readGroupBody reads the body of a request. The server takes one that it cannot read for none.
-func readGroupBody(w http.ResponseWriter, r *http.Request) groupBody {
+func readGroupBody(r *http.Request) groupBody {
 	body := defaultGroupBody()
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&body); err != nil {
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 		return defaultGroupBody()
 	}
 	if body.StartPosition != nil {
@@ -162,7 +162,7 @@ func (s *Server) httpPutGroup(
 		if !ok {
 			return
 		}
-		body := readGroupBody(w, r)
+		body := readGroupBody(r)
 		if body.BufferSize <= 0 || body.LiveBufferSize <= 0 || body.ReadBatchSize <= 0 ||
 			body.BufferSize <= body.ReadBatchSize {
 			http.Error(w, "Buffer sizes must be positive, and the buffer larger than the read batch",

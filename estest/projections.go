@@ -11,8 +11,9 @@ import (
 // WithProjections has the server run the system projections, which write links as events are written: $ce-<category>,
 // to the events of streams by what stands before the first - in their name; $et-<type>, to events by their type, the
 // server's own included; $streams, to the first event of each stream; and $category-<category>, which has the names of
-// streams. A real server does so a moment later, and writes checkpoints as well. Only administrators may read these
-// streams. The default is none, as it is of servers.
+// streams. A real server does so a moment later, and writes checkpoints as well. Only administrators may read such a
+// stream until it has its first link; with that comes metadata by which every user may. The default is none, as it is
+// of servers.
 func WithProjections() Option { return func(c *config) { c.projections = true } }
 
 // What projections write.
@@ -110,7 +111,13 @@ func (c *core) project(recs []*record) {
 	}
 }
 
+// emittedMetadata lets every user read a stream of projections.
+var emittedMetadata = []byte(`{"$acl":{"$r":"$all","$mr":"$all"}}`)
+
 func (c *core) emit(e *emission) {
+	if s := c.streamFor(e.stream); s.last() < 0 && !c.hasMetadata(e.stream) {
+		c.systemAppend("$$"+e.stream, metadataType, true, emittedMetadata, nil)
+	}
 	metadata, _ := json.Marshal(e.metadata) // has nothing that cannot be marshaled
 	c.systemAppend(e.stream, e.typ, false, []byte(e.data), metadata)
 }

@@ -95,16 +95,34 @@ func TestDeletesInProjections(t *testing.T) {
 	assert.Nil(t, page.GetEvents()[1].GetEvent(), "its target is gone")
 }
 
-func TestProjectionsAreOffAndForAdministrators(t *testing.T) {
+func TestProjectionsAreOffAtFirst(t *testing.T) {
 	s := estest.Run(t)
 	appendTo(t, s, "order-1", "Placed")
 	for _, info := range s.Streams() {
 		assert.NotContains(t, []string{"$ce-order", "$et-Placed", "$streams", "$category-order"}, info.Name)
 	}
-	s = estest.Run(t, estest.WithProjections())
-	appendTo(t, s, "order-1", "Placed")
-	page := connect(t, s).read(nil, "$ce-order", 0, 10, true)
-	assert.Equal(t, esproto.ReadStreamEventsCompleted_AccessDenied, page.GetResult())
+}
+
+func TestProjectionsLetEveryUserReadWhatTheyWrite(t *testing.T) {
+	for _, version := range personas {
+		s := estest.Run(t, estest.WithProjections(), estest.WithPersona(version), estest.WithUser("plain", "secret"))
+		p := connectAs(t, s, plain)
+		denied, granted := esproto.ReadStreamEventsCompleted_AccessDenied, esproto.ReadStreamEventsCompleted_Success
+		assert.Equal(t, denied, p.read(nil, "$ce-order", 0, 10, true).GetResult(), "there is no link yet")
+		appendTo(t, s, "order-1", "Placed", "Paid")
+		for _, stream := range []string{"$ce-order", "$et-Placed", "$streams", "$category-order"} {
+			page := p.read(nil, stream, 0, 10, false)
+			assert.Equal(t, granted, page.GetResult(), stream)
+			assert.NotEmpty(t, page.GetEvents())
+			metadata, err := s.Read("$$"+stream, 0, 0)
+			require.NoError(t, err)
+			assert.Equal(t, []string{`{"$acl":{"$r":"$all","$mr":"$all"}}`}, texts(metadata))
+			assert.Zero(t, metadata[0].Number, "written once")
+		}
+		assert.Equal(t, "Placed", string(p.read(nil, "$ce-order", 0, 1, true).GetEvents()[0].GetEvent().GetData()))
+		refused := p.append(nil, "$ce-order", esproto.ExpectAny, newEvent("e", ""))
+		assert.Equal(t, esproto.OperationResult_AccessDenied, refused.GetResult(), "reading is all")
+	}
 }
 
 // Projections that are switched on later make up for what they have missed, and only for that.

@@ -212,10 +212,7 @@ func (s *Server) listen() error {
 	s.wg.Go(func() { s.accept(tcp) })
 	s.alarms.after(tickInterval, s.tick)
 	if web != nil {
-		s.web = &http.Server{
-			Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second,
-			ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug),
-		}
+		s.web = s.newWeb()
 		s.wg.Go(func() { _ = s.web.Serve(s.encryptedListener(web)) }) // always ends with ErrServerClosed
 	}
 	s.node.joins()

@@ -1,0 +1,77 @@
+package estest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// Limits of the HTTP server, so that nobody holds its connections without need.
+const (
+	headerTime  = 3 * time.Second // for the head of a request
+	bodyTime    = 3 * time.Second // for its body, from when the head was read
+	idleTime    = time.Minute     // between two requests of a connection
+	maxHeader   = 64 << 10
+	maxHTTPBody = 1 << 20
+)
+
+// newWeb returns the HTTP server. Requests that change something are refused with 403 where a browser says that they
+// come from the page of another site; clients that are no browsers say no such thing.
+func (s *Server) newWeb() *http.Server {
+	return &http.Server{
+		Handler:           http.NewCrossOriginProtection().Handler(s.handler()),
+		ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, nc)
+		},
+	}
+}
+
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
+
+// limitBodies bounds the bodies of requests. The limit of time begins here and is one of reading only: ReadTimeout of
+// net/http would end the requests that a paused server holds.
+func limitBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.ContentLength != 0 {
+			b := &body{ReadCloser: http.MaxBytesReader(w, r.Body, maxHTTPBody), ctl: http.NewResponseController(w)}
+			b.nc, _ = r.Context().Value(connKey{}).(net.Conn)
+			_ = b.ctl.SetReadDeadline(time.Now().Add(bodyTime)) // a connection that has ended fails at the next read
+			r.Body = b
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// body is that of a request, whose sender has until the read deadline.
+type body struct {
+	io.ReadCloser
+	ctl *http.ResponseController
+	nc  net.Conn
+}
+
+// Read resets the connection of a sender who is too slow: to say more to it would hold the connection longer.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		_ = b.ctl.SetReadDeadline(time.Time{})
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if c, ok := b.nc.(*tls.Conn); ok {
+			b.nc = c.NetConn()
+		}
+		if c, ok := b.nc.(*net.TCPConn); ok {
+			_ = c.SetLinger(0)
+			_ = c.Close()
+		}
+	}
+	return n, err
+}

@@ -66,7 +66,7 @@ func (p *PersistentSubscription) take(
 		if how.nack && how.action == NackRetry {
 			p.ledger.release(o) // it comes again
 		} else {
-			p.ledger.settle(o, how)
+			p.ledger.settle(o, how, p.session)
 		}
 		if id := esproto.NewGUID(o.ID); how.nack {
 			nacked = append(nacked, id)
@@ -78,16 +78,20 @@ func (p *PersistentSubscription) take(
 		}
 	}
 	p.sendNack(nacked, how)
-	return told, sent, p.draining && len(p.ledger.held) == 0, nil
+	return told, sent, p.draining && p.ledger.holding == 0, nil
 }
 
-// sendAgain repeats what was said of an event that the server delivers again. p.mu is held.
-func (p *PersistentSubscription) sendAgain(id esproto.GUID, how *settlement) {
-	if how.nack {
-		p.sendNack([]esproto.GUID{id}, how)
-		return
+// settleAgain repeats what was said of an event that the server delivers again. p.mu is held.
+func (p *PersistentSubscription) settleAgain(e *Event) {
+	o := e.Original()
+	id, k := esproto.NewGUID(o.ID), p.ledger.parkOf(o)
+	switch {
+	case k == nil, k.arrived && k.session != p.session:
+		p.sendAck(id)
+	default: // it was not heard, or too late
+		k.session, k.arrived = p.session, false
+		p.sendNack([]esproto.GUID{id}, k.how)
 	}
-	p.sendAck(id)
 }
 
 // sendNack sends ids, behind the acks that were made before, in as many frames as it takes. p.mu is held.

@@ -127,15 +127,30 @@ func benchRecord(number int64, id esproto.GUID) []byte {
 	}).Append(nil, esproto.Explicit)
 }
 
-// pushed holds frames of events that can be told apart, as long as the ledger of the client remembers.
-func pushed(id esproto.CorrelationID) (frames [][]byte) {
-	for n := range uint64(4 * esclient.DefaultRememberAcked) {
-		var event esproto.GUID
-		binary.LittleEndian.PutUint64(event[:], n)
-		frames = append(frames, esproto.AppendFrame(nil, esproto.CmdPersistentSubscriptionStreamEventAppeared, id,
-			esproto.AppendPersistentEvent(nil, benchRecord(int64(n), event), nil, 0, esproto.Explicit)))
-	}
-	return frames
+// firstNumber is that of the events of groupSubscriber: up to 2^42 they all take the same room in a frame.
+const firstNumber = int64(1) << 35
+
+// pusher makes frames of events that a client never saw before.
+type pusher struct {
+	frame         []byte
+	number, event int // where in the frame they are
+	next          uint64
+}
+
+func newPusher(id esproto.CorrelationID) *pusher {
+	marked := esproto.GUID{0: 0xfa, 15: 0xfb}
+	p := &pusher{frame: esproto.AppendFrame(nil, esproto.CmdPersistentSubscriptionStreamEventAppeared, id,
+		esproto.AppendPersistentEvent(nil, benchRecord(firstNumber, marked), nil, 0, esproto.Explicit))}
+	p.number = bytes.Index(p.frame, binary.AppendUvarint(nil, uint64(firstNumber)))
+	p.event = bytes.Index(p.frame, marked[:])
+	return p
+}
+
+func (p *pusher) append(out []byte) []byte {
+	binary.PutUvarint(p.frame[p.number:], uint64(firstNumber)+p.next)
+	binary.LittleEndian.PutUint64(p.frame[p.event:], p.next)
+	p.next++
+	return append(out, p.frame...)
 }
 
 // groupSubscriber is that of a peer that pushes an event for each that was acked.
@@ -145,21 +160,19 @@ func groupSubscriber(tb testing.TB, inFlight int) *esclient.PersistentSubscripti
 	})
 	require.NoError(tb, err)
 	var (
-		frames [][]byte
-		next   int
+		events *pusher
 		ids    []esproto.GUID
 	)
 	push := func(out []byte, n int) []byte {
 		for range n {
-			out = append(out, frames[next%len(frames)]...)
-			next++
+			out = events.append(out)
 		}
 		return out
 	}
 	c := newBenchClient(tb, func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte {
 		switch cmd {
 		case esproto.CmdConnectToPersistentSubscription:
-			frames = pushed(id)
+			events = newPusher(id)
 			return push(esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, confirmation),
 				inFlight)
 		case esproto.CmdPersistentSubscriptionAckEvents:

@@ -9,104 +9,228 @@ type settlement struct {
 	reason string
 }
 
-var (
-	acked = &settlement{}
-	held  = &settlement{} // stands for nothing yet: the event is queued or handed out
+var acked = &settlement{}
+
+// standing is what the ledger knows of an event.
+type standing int
+
+const (
+	unknown standing = iota
+	held             // it is queued or handed out
+	settled
 )
 
-// ledger knows which events of a group are held, and of the last so many that were settled, how. Acks and nacks have no
-// reply: one that was sent just before the connection was lost, or that a server had not checkpointed when it was
-// restarted, has to be sent again when the event comes again.
+// ledger knows which events of a group are held, and which were settled. Acks and nacks have no reply: one that was
+// sent just before the connection was lost, or that a server had not checkpointed when it was restarted, has to be sent
+// again when the event comes again.
 //
-// Events go by their numbers in the group's stream; the id only tells whether that still is the same event. Most events
-// have numbers that were not seen before, so nothing is looked up among the settled ones until a number comes again.
+// Events go by stream and number: that of the group, or, for an event that was parked and is replayed, that of the
+// entry in the parked stream. What is settled takes memory by its gaps and not by its length. Most events have numbers
+// that were not seen before, so nothing is looked up among the settled ones until a number comes again.
 type ledger struct {
-	limit   int
-	held    map[int64]uuid.UUID
-	newest  int64     // the highest number that was ever held
-	settled []settled // a ring, once it has reached the limit
-	next    int       // where the ring goes on
-
-	index map[int64]int // where in the ring a number is; nil unless numbers come again
-	quiet int           // how many events were settled since that was asked last
+	stream   string // of the group
+	limit    int    // of the parks
+	own      book
+	replayed map[string]*book // by stream
+	holding  int
 }
 
-// settled is an event that was settled.
-type settled struct {
+// book is what the ledger knows of the events of one stream.
+type book struct {
+	held    map[heldEvent]struct{}
+	newest  int64 // the highest number that was ever held
+	settled numbers
+	doubted int64           // up to here it is not certain that the group knows what was settled; -1 for nowhere
+	parks   map[int64]*park // of what is settled
+}
+
+// heldEvent names an event in its stream. A log that was replaced by another may have another event of its number.
+type heldEvent struct {
 	number int64
 	id     uuid.UUID
-	how    *settlement
 }
 
-func newLedger(limit int) ledger {
-	return ledger{limit: limit, held: make(map[int64]uuid.UUID), newest: -1}
+// park is a nack that parks an event. Repeated in vain it parks the event twice, so it is told from other settlements
+// until it is certain that it has reached the server.
+type park struct {
+	how     *settlement
+	session *session // on which it was sent; nil if it was not
+	arrived bool     // the server has read it
 }
 
-// of returns how an event was settled, held, or nil if nothing is known of it. The event is that of the group's stream.
-func (l *ledger) of(e *Event) *settlement {
-	if e.Number > l.newest {
-		return nil
+func newLedger(stream string, limit int) ledger {
+	return ledger{stream: stream, limit: limit, own: newBook()}
+}
+
+func newBook() book { return book{held: make(map[heldEvent]struct{}), newest: -1, doubted: -1} }
+
+// book returns that of an event's stream; nil if there is none.
+func (l *ledger) book(e *Event) *book {
+	if e.Stream == l.stream {
+		return &l.own
 	}
-	if id, ok := l.held[e.Number]; ok && id == e.ID {
+	return l.replayed[e.Stream]
+}
+
+// of returns what is known of an event.
+func (l *ledger) of(e *Event) standing {
+	b := l.book(e)
+	if b == nil || e.Number > b.newest {
+		return unknown
+	}
+	if _, ok := b.held[heldEvent{e.Number, e.ID}]; ok {
 		return held
 	}
-	if l.index == nil {
-		l.makeIndex()
+	if b.settled.has(e.Number) {
+		return settled
 	}
-	l.quiet = 0
-	if i, ok := l.index[e.Number]; ok && l.settled[i].id == e.ID {
-		return l.settled[i].how
+	return unknown
+}
+
+// isHeld reports whether the consumer has an event.
+func (l *ledger) isHeld(e *Event) bool {
+	b := l.book(e)
+	if b == nil {
+		return false
+	}
+	_, ok := b.held[heldEvent{e.Number, e.ID}]
+	return ok
+}
+
+// hold notes an event that is handed to the consumer.
+func (l *ledger) hold(e *Event) {
+	b := l.book(e)
+	if b == nil {
+		if l.replayed == nil {
+			l.replayed = make(map[string]*book)
+		}
+		nb := newBook()
+		b = &nb
+		l.replayed[e.Stream] = b
+	}
+	b.held[heldEvent{e.Number, e.ID}] = struct{}{}
+	b.newest = max(b.newest, e.Number)
+	l.holding++
+}
+
+// release forgets an event that was held.
+func (l *ledger) release(e *Event) {
+	delete(l.book(e).held, heldEvent{e.Number, e.ID})
+	l.holding--
+}
+
+// settle notes how an event that was held is settled. s is the session on which the server is told; nil if it is not.
+func (l *ledger) settle(e *Event, how *settlement, s *session) {
+	l.release(e)
+	b := l.book(e)
+	b.settled.add(e.Number)
+	if how.nack && how.action == NackPark {
+		b.addPark(e.Number, &park{how: how, session: s}, l.limit)
+	} else if len(b.parks) > 0 {
+		delete(b.parks, e.Number)
+	}
+}
+
+// addPark notes a park. Beyond the limit others make room: first those that have arrived, which are not missed.
+func (b *book) addPark(number int64, k *park, limit int) {
+	if len(b.parks) >= limit {
+		b.dropArrived(nil)
+	}
+	for n := range b.parks {
+		if len(b.parks) < limit {
+			break
+		}
+		delete(b.parks, n)
+	}
+	if b.parks == nil {
+		b.parks = make(map[int64]*park)
+	}
+	b.parks[number] = k
+}
+
+// dropArrived forgets the parks that have reached the server on a session, or on any if s is nil: from then on such an
+// event need only be acked when it comes again.
+func (b *book) dropArrived(s *session) {
+	for n, k := range b.parks {
+		if k.arrived && (s == nil || k.session == s) {
+			delete(b.parks, n)
+		}
+	}
+}
+
+// parkOf returns how a settled event was parked; nil if it was not, or if an ack does as well.
+func (l *ledger) parkOf(e *Event) *park {
+	if b := l.book(e); len(b.parks) > 0 {
+		return b.parks[e.Number]
 	}
 	return nil
 }
 
-func (l *ledger) makeIndex() {
-	l.index = make(map[int64]int, len(l.settled))
-	for i := range l.settled {
-		l.index[l.settled[i].number] = i
+// sent returns the parks that were sent on a session and are not known to have arrived.
+func (l *ledger) sent(s *session) (parks []*park) {
+	l.each(func(b *book) {
+		for _, k := range b.parks {
+			if k.session == s && !k.arrived {
+				parks = append(parks, k)
+			}
+		}
+	})
+	return parks
+}
+
+// over notes that a session has ended.
+func (l *ledger) over(s *session) { l.each(func(b *book) { b.dropArrived(s) }) }
+
+// believes reports whether the group still knows that a settled event which comes again was settled, or at least that
+// it was handed out: a server that counts it as a retry does.
+func (l *ledger) believes(e *Event, retries int) bool {
+	if e.Stream != l.stream {
+		return retries > 0 // replayed once more, on purpose
 	}
+	return retries > 0 || e.Number > l.own.doubted
 }
 
-// isHeld is of for an event that the consumer has.
-func (l *ledger) isHeld(e *Event) bool {
-	id, ok := l.held[e.Number]
-	return ok && id == e.ID
-}
-
-// hold notes an event that nothing was known of.
-func (l *ledger) hold(e *Event) {
-	l.held[e.Number] = e.ID
-	l.newest = max(l.newest, e.Number)
-}
-
-// release forgets an event that was held.
-func (l *ledger) release(e *Event) { delete(l.held, e.Number) }
-
-// settle notes how an event that was held is settled.
-func (l *ledger) settle(e *Event, how *settlement) {
-	delete(l.held, e.Number)
-	entry := settled{number: e.Number, id: e.ID, how: how}
-	if len(l.settled) < l.limit {
-		l.settled = append(l.settled, entry)
-	} else {
-		l.forget(l.next)
-		l.settled[l.next] = entry
+// forgetDoubted forgets what believes does not hold of a settled event.
+func (l *ledger) forgetDoubted(e *Event) {
+	if e.Stream == l.stream {
+		l.own.forgetUpTo(l.own.doubted)
+		return
 	}
-	if l.index != nil {
-		l.index[e.Number] = l.next
-		if l.quiet++; l.quiet > l.limit {
-			l.index = nil // numbers have stopped coming again
+	b := l.book(e)
+	b.settled.remove(e.Number)
+	delete(b.parks, e.Number)
+}
+
+func (b *book) forgetUpTo(number int64) {
+	b.settled.removeUpTo(number)
+	for n := range b.parks {
+		if n <= number {
+			delete(b.parks, n)
 		}
 	}
-	l.next = (l.next + 1) % l.limit
+	b.doubted = -1
 }
 
-// forget takes what is at a place of the ring out of the index.
-func (l *ledger) forget(i int) {
-	if number := l.settled[i].number; l.index != nil && l.index[number] == i {
-		delete(l.index, number)
-	}
-}
+// doubt notes that the group may be another than that which was told what is settled.
+func (l *ledger) doubt() { l.own.doubted = l.own.newest }
 
 // forgetSettled leaves nothing but what is held.
-func (l *ledger) forgetSettled() { l.settled, l.next, l.index = nil, 0, nil }
+func (l *ledger) forgetSettled() {
+	l.each(func(b *book) {
+		b.settled.clear()
+		b.parks, b.doubted = nil, -1
+	})
+}
+
+// hasSettled reports whether anything settled is remembered.
+func (l *ledger) hasSettled() (any bool) {
+	l.each(func(b *book) { any = any || !b.settled.empty() })
+	return any
+}
+
+func (l *ledger) each(f func(*book)) {
+	f(&l.own)
+	for _, b := range l.replayed {
+		f(b)
+	}
+}

@@ -10,99 +10,217 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLedgerKnowsWhatIsHeldAndTheLatestThatWereSettled compares the ledger with maps, for events that come in order,
-// that come again and that are given back.
-func TestLedgerKnowsWhatIsHeldAndTheLatestThatWereSettled(t *testing.T) {
+const (
+	testStream = "orders"
+	testParked = "$persistentsubscription-orders::g-parked"
+)
+
+// TestLedgerKnowsWhatIsHeldAndWhatWasSettled compares the ledger with maps, for events of two streams that come in
+// order, that come again and that are given back.
+func TestLedgerKnowsWhatIsHeldAndWhatWasSettled(t *testing.T) {
 	t.Parallel()
-	const limit = 50
+	type key struct {
+		stream string
+		number int64
+	}
 	var (
-		l       = newLedger(limit)
+		l       = newLedger(testStream, 50)
 		holding []*Event
-		settled []*Event // oldest first
-		how     = make(map[*Event]*settlement)
-		number  int64
+		done    = make(map[key]bool)
+		ever    []*Event
+		next    = make(map[string]int64)
 	)
-	want := func(e *Event) *settlement {
+	want := func(e *Event) standing {
 		for _, h := range holding {
-			if h.Number == e.Number && h.ID == e.ID {
+			if h.Stream == e.Stream && h.Number == e.Number && h.ID == e.ID {
 				return held
 			}
 		}
-		for _, s := range settled {
-			if s.Number == e.Number && s.ID == e.ID {
-				return how[s]
-			}
+		if done[key{e.Stream, e.Number}] {
+			return settled
 		}
-		return nil
+		return unknown
 	}
-	again := func() *Event { // one that may be known
-		e := *append(append([]*Event{{}}, holding...), settled...)[rand.IntN(1+len(holding)+len(settled))]
-		return &e
-	}
-	for i := range 20_000 {
-		e := &Event{Number: number, ID: uuid.New()}
-		if i%1000 < 500 && i%3 == 0 { // for some time numbers come again, and then not
-			e = again()
+	for i := range 30_000 {
+		stream := testStream
+		if i%7 == 0 {
+			stream = testParked
 		}
-		number++
-		require.Same(t, want(e), l.of(e), "event %d, step %d", e.Number, i)
-		same := func(h *Event) bool { return h.Number == e.Number }
-		if l.of(e) == nil && len(holding) < 30 && !slices.ContainsFunc(holding, same) {
+		e := &Event{Stream: stream, Number: next[stream], ID: uuid.New()}
+		next[stream] += 1 + int64(i%997/996)*5000 // now and then others have a long run
+		if i%3 == 0 && len(ever) > 0 {
+			e = ever[rand.IntN(len(ever))]
+		}
+		require.Equal(t, want(e), l.of(e), "event %d of %s, step %d", e.Number, e.Stream, i)
+		require.Equal(t, want(e) == held, l.isHeld(e))
+		if l.of(e) == unknown && len(holding) < 30 {
 			l.hold(e)
-			holding = append(holding, e)
+			holding, ever = append(holding, e), append(ever, e)
 		}
 		if len(holding) == 0 {
 			continue
 		}
 		n := rand.IntN(len(holding))
 		e = holding[n]
-		require.True(t, l.isHeld(e))
-		require.False(t, l.isHeld(&Event{Number: e.Number, ID: uuid.New()}), "another event with the number")
+		other := *e
+		other.ID = uuid.New()
+		require.False(t, l.isHeld(&other), "another event with the number")
 		switch rand.IntN(4) {
 		case 0: // it stays
 			continue
 		case 1:
 			l.release(e)
 		default:
-			how[e] = &settlement{}
-			l.settle(e, how[e])
-			settled = append(settled, e)
-			settled = settled[max(0, len(settled)-limit):]
+			l.settle(e, acked, nil)
+			done[key{e.Stream, e.Number}] = true
 		}
 		holding = append(holding[:n:n], holding[n+1:]...)
 		require.False(t, l.isHeld(e))
+		require.Equal(t, len(holding), l.holding)
 	}
+	require.True(t, l.hasSettled())
 	l.forgetSettled()
-	for _, e := range settled {
-		require.Nil(t, l.of(e))
-	}
-	for _, e := range holding {
-		require.Same(t, held, l.of(e))
-	}
-	assert.Len(t, l.held, len(holding))
-}
-
-// While numbers do not come again, settling an event costs no more than a place in the ring.
-func TestLedgerLooksNothingUpForFreshEvents(t *testing.T) {
-	t.Parallel()
-	const limit = 100
-	l := newLedger(limit)
-	next := int64(0)
-	work := func(n int) {
-		for range n {
-			e := &Event{Number: next, ID: uuid.New()}
-			next++
-			require.Nil(t, l.of(e))
-			l.hold(e)
-			l.settle(e, acked)
+	require.False(t, l.hasSettled())
+	for _, e := range ever {
+		if want(e) != held {
+			require.Equal(t, unknown, l.of(e))
 		}
 	}
-	work(3 * limit)
-	assert.Nil(t, l.index)
-	require.Nil(t, l.of(&Event{Number: next - 1}), "another id: another event")
-	assert.Len(t, l.index, limit)
-	work(limit)
-	assert.Len(t, l.index, limit, "it is kept for a while")
-	work(1)
-	assert.Nil(t, l.index)
+	for _, e := range holding {
+		require.Equal(t, held, l.of(e))
+	}
+}
+
+// TestLedgerTakesMemoryByItsGaps settles millions of events behind one that is stuck, and then every third of millions.
+func TestLedgerTakesMemoryByItsGaps(t *testing.T) {
+	t.Parallel()
+	l := newLedger(testStream, 1)
+	pass := func(number int64) {
+		e := &Event{Stream: testStream, Number: number}
+		l.hold(e)
+		l.settle(e, acked, nil)
+	}
+	stuck := &Event{Stream: testStream, Number: 5}
+	l.hold(stuck)
+	for n := range int64(3_000_000) {
+		if n != stuck.Number {
+			pass(n)
+		}
+	}
+	assert.LessOrEqual(t, len(l.own.settled.parts), 2)
+	assert.Len(t, l.own.settled.full, 1)
+	for n := int64(3_000_000); n < 20_000_000; n += 3 {
+		pass(n)
+	}
+	assert.LessOrEqual(t, len(l.own.settled.parts), maxPages)
+	assert.LessOrEqual(t, len(l.own.settled.full), maxPages)
+	assert.Equal(t, settled, l.of(&Event{Stream: testStream, Number: 2_000_000}))
+	assert.Equal(t, settled, l.of(&Event{Stream: testStream, Number: 19_999_998}))
+	assert.Equal(t, unknown, l.of(&Event{Stream: testStream, Number: 19_999_997}))
+	assert.Equal(t, held, l.of(stuck))
+}
+
+func TestLedgerAllocatesNothingForEventsInOrder(t *testing.T) {
+	l := newLedger(testStream, 1)
+	e := &Event{Stream: testStream}
+	n := testing.AllocsPerRun(100_000, func() {
+		l.of(e)
+		l.hold(e)
+		l.settle(e, acked, nil)
+		e.Number++
+	})
+	assert.Zero(t, n)
+}
+
+// TestLedgerDoubtsOnlyWhatWasSettledBefore has events come again that a new group, or an old one, may push.
+func TestLedgerDoubtsOnlyWhatWasSettledBefore(t *testing.T) {
+	t.Parallel()
+	l := newLedger(testStream, 10)
+	pass := func(number int64) *Event {
+		e := &Event{Stream: testStream, Number: number, ID: uuid.New()}
+		l.hold(e)
+		l.settle(e, acked, nil)
+		return e
+	}
+	old := []*Event{pass(0), pass(1), pass(2)}
+	assert.True(t, l.believes(old[0], 0))
+	l.doubt()
+	young := pass(3)
+	assert.True(t, l.believes(old[1], 1), "the server counts a retry")
+	assert.True(t, l.believes(young, 0))
+	assert.False(t, l.believes(old[1], 0))
+	l.forgetDoubted(old[1])
+	assert.Equal(t, unknown, l.of(old[0]))
+	assert.Equal(t, unknown, l.of(old[2]))
+	assert.Equal(t, settled, l.of(young))
+	assert.True(t, l.believes(young, 0))
+}
+
+func TestLedgerTellsParksFromAcksUntilTheyHaveArrived(t *testing.T) {
+	t.Parallel()
+	const limit = 4
+	l, parking := newLedger(testStream, limit), &settlement{nack: true, action: NackPark}
+	first, second := new(session), new(session)
+	pass := func(number int64, s *session) *Event {
+		e := &Event{Stream: testStream, Number: number}
+		l.hold(e)
+		l.settle(e, parking, s)
+		return e
+	}
+	heard, lost := pass(0, first), pass(1, first)
+	require.Len(t, l.sent(first), 2)
+	require.Empty(t, l.sent(second))
+	l.parkOf(heard).arrived = true
+	require.Len(t, l.sent(first), 1)
+	l.over(second)
+	require.NotNil(t, l.parkOf(heard), "it may come again on the same session, if it had timed out before")
+	l.over(first)
+	assert.Nil(t, l.parkOf(heard), "an ack does as well")
+	require.NotNil(t, l.parkOf(lost))
+	assert.Equal(t, settled, l.of(heard))
+	for n := range int64(10 * limit) {
+		pass(10+n, second)
+		assert.LessOrEqual(t, len(l.own.parks), limit)
+	}
+}
+
+// TestNumbers compares the set with a map.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int64{100, 5 * pageNumbers, 40 * pageNumbers} {
+		var s numbers
+		model := make(map[int64]bool)
+		for range 200 {
+			from := rand.Int64N(most)
+			switch rand.IntN(20) {
+			case 0:
+				s.removeUpTo(from)
+				for n := range model {
+					if n <= from {
+						delete(model, n)
+					}
+				}
+			case 1, 2, 3:
+				s.remove(from)
+				delete(model, from)
+			default:
+				for n := from; n < from+rand.Int64N(3*pageNumbers); n++ {
+					s.add(n)
+					model[n] = true
+				}
+			}
+			require.Equal(t, len(model) == 0, s.empty())
+		}
+		for n := range most + 3*pageNumbers {
+			require.Equal(t, model[n], s.has(n), n)
+		}
+		require.True(t, slices.IsSortedFunc(s.full, func(a, b span) int {
+			if a.to < b.from {
+				return -1
+			}
+			return 1
+		}), "the spans are in order and do not touch: %v", s.full)
+		s.clear()
+		require.True(t, s.empty())
+	}
 }

@@ -31,9 +31,9 @@ type PersistentOptions struct {
 	// AckDelay is the longest that an ack waits for others to be sent with it; 0 means DefaultAckDelay. Acks are sent
 	// earlier when the consumer has nothing left to do, or when half of InFlight has gathered.
 	AckDelay time.Duration
-	// RememberAcked is how many settled events are remembered, so that those which the server delivers again after a
-	// lost connection or a restart, are settled again instead of being handed out twice; 0 means DefaultRememberAcked,
-	// or InFlight if that is more. The group's CheckpointMaxCount is how far back a server goes after a restart.
+	// RememberAcked bounds how many parked events are remembered until it is certain that the server knows of them;
+	// 0 means DefaultRememberAcked, or InFlight if that is more. Acks need no bound: those of a long run of events take
+	// no more memory than those of a few.
 	RememberAcked int
 	// Recreate, if not nil, is what the group is made anew with when it is found missing after a reconnect. Otherwise
 	// the subscription then ends with ErrGroupNotFound.
@@ -134,7 +134,7 @@ func (c *Client) ConnectPersistent(
 	p := &PersistentSubscription{
 		c: c, stream: stream, group: group, opts: opts, creds: creds,
 		closed:  make(chan struct{}),
-		ledger:  newLedger(opts.RememberAcked),
+		ledger:  newLedger(stream, opts.RememberAcked),
 		witness: witness{c: c, stream: stream, group: group},
 	}
 	// The server may push more than InFlight when events time out, but never by more than again as many.
@@ -326,7 +326,7 @@ func (p *PersistentSubscription) Drain() {
 // endIfDrained ends a draining subscription that has nothing left to settle.
 func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	p.mu.Lock()
-	drained := p.draining && len(p.ledger.held) == 0 && p.ended == nil
+	drained := p.draining && p.ledger.holding == 0 && p.ended == nil
 	if drained {
 		p.flush()
 		if p.session != nil {

@@ -138,16 +138,18 @@ func (s *session) admit() {
 	}
 	fresh := s.came[:0]
 	for _, e := range s.came {
-		o := e.Original()
-		switch how := p.ledger.of(o); {
-		case how == held:
-		case how != nil:
-			p.sendAgain(esproto.NewGUID(o.ID), how)
-		case p.draining:
-		case p.queue.len()+len(fresh) < p.queue.capacity():
-			p.ledger.hold(o)
-			fresh = append(fresh, e)
-		default: // it is left to its message timeout: the server will deliver it again
+		switch o := e.Original(); p.ledger.of(o) {
+		case held:
+		case settled:
+			p.settleAgain(e)
+		default:
+			if p.draining {
+				continue
+			}
+			if p.queue.len()+len(fresh) < p.queue.capacity() {
+				p.ledger.hold(o)
+				fresh = append(fresh, e)
+			} // else it is left to its message timeout: the server will deliver it again
 		}
 	}
 	p.queue.push(fresh)
@@ -176,6 +178,7 @@ func (s *session) finish(reason error) {
 	if current {
 		p.session = nil
 		p.acks = p.acks[:0] // the ledger remembers them
+		p.ledger.over(s)
 		for _, e := range p.queue.drain() {
 			p.ledger.release(e.Original())
 		}

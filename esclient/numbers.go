@@ -1,0 +1,212 @@
+package esclient
+
+import (
+	"maps"
+	"math/bits"
+	"slices"
+)
+
+// numbers is a set of event numbers. Most of it are long runs, which cost next to nothing however long they are: they
+// go by pages of pageNumbers, pages that are full are kept as spans, and only the others have a bit for each number.
+// Where a set has gaps all over, as that of one subscriber of many in a group, it forgets its lowest numbers to stay
+// within maxPages. The zero value is the empty set.
+type numbers struct {
+	full  []span          // in order, with a gap between any two
+	parts map[int64]*page // pages that have some numbers, but not all
+	last  *page           // of parts: where a number was added last
+	index int64           // of last
+	spare *page           // empty, to be used next
+}
+
+// span is a run of pages.
+type span struct{ from, to int64 } // to is behind the last one
+
+const (
+	pageBits    = 12
+	pageNumbers = 1 << pageBits
+	// maxPages bounds parts, of half a KiB each, and full.
+	maxPages = 1024
+)
+
+type page struct {
+	n    int // how many bits are set
+	bits [pageNumbers / 64]uint64
+}
+
+func (p *page) has(number int64) bool {
+	i := number & (pageNumbers - 1)
+	return p.bits[i/64]&(1<<(i%64)) != 0
+}
+
+func (p *page) set(number int64) {
+	i := number & (pageNumbers - 1)
+	if bit := uint64(1) << (i % 64); p.bits[i/64]&bit == 0 {
+		p.bits[i/64] |= bit
+		p.n++
+	}
+}
+
+// clearUpTo removes the numbers of the page up to number, which is one of it.
+func (p *page) clearUpTo(number int64) {
+	i := number & (pageNumbers - 1)
+	for w := range i / 64 {
+		p.bits[w] = 0
+	}
+	p.bits[i/64] &^= ^uint64(0) >> (63 - i%64)
+	p.count()
+}
+
+func (p *page) count() {
+	p.n = 0
+	for _, w := range p.bits {
+		p.n += bits.OnesCount64(w)
+	}
+}
+
+// add adds a number, from 0 on.
+func (s *numbers) add(number int64) {
+	i := number >> pageBits
+	p := s.last
+	if p == nil || s.index != i {
+		if p = s.parts[i]; p == nil {
+			if s.isFull(i) {
+				return
+			}
+			p = s.newPage(i)
+		}
+		s.last, s.index = p, i
+	}
+	if p.set(number); p.n == pageNumbers {
+		delete(s.parts, i)
+		s.last = nil
+		*p = page{}
+		s.spare = p
+		s.fill(i)
+	}
+}
+
+func (s *numbers) newPage(i int64) *page {
+	if len(s.parts) >= maxPages {
+		s.shed()
+	}
+	p := s.spare
+	if s.spare = nil; p == nil {
+		p = new(page)
+	}
+	if s.parts == nil {
+		s.parts = make(map[int64]*page)
+	}
+	s.parts[i] = p
+	return p
+}
+
+// shed forgets the lowest quarter of the pages, so that it is rarely called.
+func (s *numbers) shed() {
+	order := slices.Sorted(maps.Keys(s.parts))
+	for _, i := range order[:len(order)/4] {
+		delete(s.parts, i)
+	}
+	s.last = nil
+}
+
+// search returns where in full the span is that ends behind page i.
+func (s *numbers) search(i int64) int {
+	n, _ := slices.BinarySearchFunc(s.full, i, func(sp span, i int64) int {
+		if sp.to <= i {
+			return -1
+		}
+		return 1
+	})
+	return n
+}
+
+func (s *numbers) isFull(i int64) bool {
+	n := s.search(i)
+	return n < len(s.full) && s.full[n].from <= i
+}
+
+// fill makes page i, which is not, a full one.
+func (s *numbers) fill(i int64) {
+	n := s.search(i)
+	before, behind := n > 0 && s.full[n-1].to == i, n < len(s.full) && s.full[n].from == i+1
+	switch {
+	case before && behind:
+		s.full[n-1].to = s.full[n].to
+		s.full = slices.Delete(s.full, n, n+1)
+	case before:
+		s.full[n-1].to = i + 1
+	case behind:
+		s.full[n].from = i
+	default:
+		s.full = slices.Insert(s.full, n, span{i, i + 1})
+		if len(s.full) > maxPages {
+			s.full = slices.Delete(s.full, 0, maxPages/4)
+		}
+	}
+}
+
+// has reports whether a number is in the set.
+func (s *numbers) has(number int64) bool {
+	i := number >> pageBits
+	if p := s.parts[i]; p != nil {
+		return p.has(number)
+	}
+	return s.isFull(i)
+}
+
+// removeUpTo removes a number and all below it.
+func (s *numbers) removeUpTo(number int64) {
+	i := number >> pageBits
+	s.open(i)
+	n := s.search(i)
+	s.full = slices.Delete(s.full, 0, n)
+	maps.DeleteFunc(s.parts, func(j int64, p *page) bool {
+		if j == i {
+			p.clearUpTo(number)
+		}
+		return j < i || p.n == 0
+	})
+	s.last = nil
+}
+
+// remove removes a number.
+func (s *numbers) remove(number int64) {
+	s.open(number >> pageBits)
+	p := s.parts[number>>pageBits]
+	if p == nil || !p.has(number) {
+		return
+	}
+	i := number & (pageNumbers - 1)
+	p.bits[i/64] &^= 1 << (i % 64)
+	if p.n--; p.n == 0 {
+		delete(s.parts, number>>pageBits)
+		s.last = nil
+	}
+}
+
+// open gives a page that is full bits of its own.
+func (s *numbers) open(i int64) {
+	n := s.search(i)
+	if n == len(s.full) || s.full[n].from > i {
+		return
+	}
+	sp := s.full[n]
+	var parts []span
+	if sp.from < i {
+		parts = append(parts, span{sp.from, i})
+	}
+	if i+1 < sp.to {
+		parts = append(parts, span{i + 1, sp.to})
+	}
+	s.full = slices.Replace(s.full, n, n+1, parts...)
+	p := s.newPage(i)
+	for w := range p.bits {
+		p.bits[w] = ^uint64(0)
+	}
+	p.n = pageNumbers
+}
+
+// clear makes the set the empty one.
+func (s *numbers) clear() { *s = numbers{spare: s.spare} }
+
+func (s *numbers) empty() bool { return len(s.full) == 0 && len(s.parts) == 0 }

@@ -229,6 +229,8 @@ func volatileSubscriber(tb testing.TB) (next func() error) {
 	}
 	c := newBenchClient(tb, func(cmd esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
 		switch cmd {
+		case esproto.CmdReadStreamEventsBackward:
+			return esproto.AppendFrame(out, esproto.CmdReadStreamEventsBackwardCompleted, id, noStream)
 		case esproto.CmdSubscribeToStream:
 			frame = esproto.AppendFrame(nil, esproto.CmdStreamEventAppeared, id, esproto.AppendStreamEventAppeared(
 				nil, benchRecord(int64(first), esproto.GUID{1}), nil, 7, 7, esproto.Explicit))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // CatchUpOptions say what SubscribeCatchUp delivers. The zero value delivers everything from the beginning.
@@ -22,6 +23,13 @@ type CatchUpOptions struct {
 	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize. When it
 	// overflows, the subscription goes back to reading until it has caught up again.
 	BufferSize int
+	// BufferBytes is how many bytes of pushed events are held, about; 0 means Config.SubscriptionBufferBytes. It is also
+	// what a page is to take at most, as far as can be told from the events before. A single event may be larger.
+	BufferBytes int
+	// StartOver has the subscription begin anew where it would end with ErrLogWentBack: with the first event of the
+	// stream or, after FromEnd, with what was created after the last event that was known, by the server's clock. The
+	// log and LogWentBackHook are told.
+	StartOver bool
 }
 
 // SubscribeCatchUp delivers the events of a stream, which need not exist yet, or of AllStream: first those that are
@@ -29,8 +37,13 @@ type CatchUpOptions struct {
 // are the caller's: keep the number, or in AllStream the position, of Event.Original of the last event dealt with, and
 // give it to AfterNumber or AfterPosition the next time.
 //
-// ctx serves to make the subscription; its end does not end it. No word is exchanged with the server before Next,
-// except that FromEnd has the subscription live when this method returns.
+// The first page has been read when this method returns or, with FromEnd, the subscription is live: so what the server
+// refuses is an error, such as ErrStreamDeleted, ErrAccessDenied or ErrNotSupported. ctx serves to make the subscription;
+// its end does not end it.
+//
+// A start behind the end of the stream is not refused: nothing comes until the stream gets there, which the log and
+// StartBehindEndHook are told. A log that goes back ends the subscription with ErrLogWentBack, since numbers and
+// positions that were used before mean something else from then on; but see StartOver.
 func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts CatchUpOptions) (*Subscription, error) {
 	if err := opts.Start.validate("Start", stream); err != nil {
 		return nil, err
@@ -41,18 +54,39 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	if err := validatePageSize("CatchUpOptions.PageSize", &opts.PageSize); err != nil {
 		return nil, err
 	}
-	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize)
+	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize, opts.BufferBytes)
 	if err != nil {
 		return nil, err
 	}
-	s.fillGaps, s.pageSize = true, c.newPageSize(opts.PageSize)
-	if opts.Start.kind == startEnd {
-		return s, s.openLive(ctx)
+	s.fillGaps = true
+	s.setPageSize(opts.PageSize)
+	fromEnd := opts.Start.kind == startEnd
+	switch {
+	case opts.StartOver && fromEnd:
+		s.policy = goOn
+	case opts.StartOver:
+		s.policy = startOver
 	}
-	s.cursor.start(opts.Start)
-	s.publish()
+	if fromEnd {
+		return s.openLive(ctx)
+	}
+	s.start = opts.Start
+	s.cursor.start(s.start)
+	if err := s.first(ctx, s.read, func() bool { return true }); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
+
+// setPageSize sets how many events are to be read at a time. Until it is known how large they are, it is fewer.
+func (s *Subscription) setPageSize(n int) {
+	s.pageSize = s.c.newPageSize(n)
+	s.pageSize.now = min(n, firstPage)
+	s.pageSize.room = min(s.pageSize.room, s.bufferBytes)
+}
+
+// firstPage is how many events a subscription reads at first.
+const firstPage = 64
 
 // cursor is how far a subscription has got.
 type cursor struct {
@@ -139,8 +173,6 @@ const (
 
 // read reads a page. At the end it notes whether the feed, if there is one, takes over from here.
 func (s *Subscription) read(ctx context.Context) error {
-	ctx, cancel := s.merged(ctx)
-	defer cancel()
 	for lag := 0; ; lag++ {
 		end, err := s.readPage(ctx)
 		if err != nil {
@@ -184,21 +216,25 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// readPage reads a page into s.page. end reports whether nothing followed it.
 func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	if s.cursor.all {
 		return s.readAllPage(ctx)
 	}
-	if s.cursor.tombstone() {
-		return false, ErrStreamDeleted
-	}
 	op := s.c.newReadStream(ctx, s.stream, s.cursor.number+1, s.pageSize, s.resolveLinks)
-	page, err := s.c.readStreamPage(ctx, op)
-	s.pageSize = op.size
-	if errors.Is(err, ErrStreamNotFound) {
-		return true, nil // it may come, or come back
+	conn, err := s.c.readOn(ctx, op)
+	missing := errors.Is(err, ErrStreamNotFound) // it may come, or come back
+	if err != nil && !missing {
+		s.pageSize = op.size
+		return false, op.failed(err)
 	}
+	if same, err := s.sameLog(ctx, conn); !same || missing {
+		return missing && same, err
+	}
+	page, err := op.page()
+	s.pageSize = op.size
 	if err != nil {
-		return false, err
+		return false, op.failed(err)
 	}
 	s.last = page.LastEventNumber
 	if s.page = page.Events; len(s.page) == 0 && !page.EndOfStream {
@@ -210,10 +246,22 @@ func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 func (s *Subscription) readAllPage(ctx context.Context) (end bool, err error) {
 	op := s.c.newReadAll(ctx, s.cursor.next, s.pageSize, s.resolveLinks)
 	op.filter = s.filter
-	page, err := s.c.readAllPage(ctx, op)
+	conn, err := s.c.readOn(ctx, op)
+	if err != nil && !errors.Is(err, ErrServer) {
+		s.pageSize = op.size
+		return false, op.failed(err)
+	}
+	// A position that the server cannot make sense of may be one of another log.
+	if same, other := s.sameLog(ctx, conn); !same {
+		return false, other
+	}
+	if err != nil {
+		return false, op.failed(err)
+	}
+	page, err := op.page()
 	s.pageSize = op.size
 	if err != nil {
-		return false, err
+		return false, op.failed(err)
 	}
 	s.page, s.cursor.next = page.Events, page.Next.position
 	// An event lies at such a position only within a transaction, which has prepare positions of its own.
@@ -221,4 +269,12 @@ func (s *Subscription) readAllPage(ctx context.Context) (end bool, err error) {
 		s.cursor.pass(s.cursor.next)
 	}
 	return page.EndOfStream, nil
+}
+
+// readOn reads a page, and tells on which connection.
+func (c *Client) readOn(ctx context.Context, op pageOp) (*engine.Conn, error) {
+	var page pageRead
+	page.start(ctx, c, op)
+	err := page.finish()
+	return page.conn, err
 }

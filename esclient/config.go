@@ -92,12 +92,13 @@ type Config struct {
 	// DefaultMaxPendingBytes.
 	MaxPendingBytes int
 
-	// CatchUpPageSize, SubscriptionBufferSize and PersistentInFlight stand for CatchUpOptions.PageSize, BufferSize and
-	// PersistentOptions.InFlight where those are 0. The defaults are DefaultPageSize, DefaultBufferSize and
-	// DefaultInFlight.
-	CatchUpPageSize        int
-	SubscriptionBufferSize int
-	PersistentInFlight     int
+	// CatchUpPageSize, SubscriptionBufferSize, SubscriptionBufferBytes and PersistentInFlight stand for
+	// CatchUpOptions.PageSize, BufferSize, BufferBytes and PersistentOptions.InFlight where those are 0. The defaults
+	// are DefaultPageSize, DefaultBufferSize, DefaultBufferBytes and DefaultInFlight.
+	CatchUpPageSize         int
+	SubscriptionBufferSize  int
+	SubscriptionBufferBytes int
+	PersistentInFlight      int
 
 	// Logger is told of connections, made at Info and lost at Warn, of refused credentials at Error, of subscriptions
 	// that end by themselves at Warn and that are dropped at Info, of events that are larger than MaxFrameSize at Warn,
@@ -132,7 +133,8 @@ func (c *Config) setDefaults() {
 	}{
 		{&c.MaxRetries, DefaultMaxRetries}, {&c.MaxFrameSize, esproto.MaxFrameSize},
 		{&c.MaxPendingBytes, DefaultMaxPendingBytes}, {&c.CatchUpPageSize, DefaultPageSize},
-		{&c.SubscriptionBufferSize, DefaultBufferSize}, {&c.PersistentInFlight, DefaultInFlight},
+		{&c.SubscriptionBufferSize, DefaultBufferSize}, {&c.SubscriptionBufferBytes, DefaultBufferBytes},
+		{&c.PersistentInFlight, DefaultInFlight},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def
@@ -208,6 +210,7 @@ func (c *Config) validateNumbers() error {
 		{"MaxFrameSize", c.MaxFrameSize, esproto.MaxFrameSize}, {"MaxPendingBytes", c.MaxPendingBytes, math.MaxInt32},
 		{"CatchUpPageSize", c.CatchUpPageSize, MaxPageSize},
 		{"SubscriptionBufferSize", c.SubscriptionBufferSize, math.MaxInt32},
+		{"SubscriptionBufferBytes", c.SubscriptionBufferBytes, math.MaxInt32},
 		{"PersistentInFlight", c.PersistentInFlight, MaxInFlight},
 	} {
 		if n.v < 0 || n.v > n.most {

@@ -34,7 +34,7 @@ import (
 //	GossipTLS                       whether gossip is fetched over HTTPS; as the seeds say, or else as TLS
 //	DefaultUserCredentials          user:password
 //	ConnectionName, HeartbeatInterval, HeartbeatTimeout, OperationTimeout, ConnectTimeout, MaxRetries, MaxFrameSize,
-//	MaxPendingBytes, CatchUpPageSize, SubscriptionBufferSize, PersistentInFlight
+//	MaxPendingBytes, CatchUpPageSize, SubscriptionBufferSize, SubscriptionBufferBytes, PersistentInFlight
 //	ReconnectionDelay               Config.ReconnectDelay
 //	MaxReconnectionDelay            Config.MaxReconnectDelay
 //	MaxReconnections                Config.MaxReconnects; -1 and 0 are for ever
@@ -261,6 +261,8 @@ func (p *connStringParser) set(name, value string) error {
 		return parseInt(name, value, 1, &c.CatchUpPageSize)
 	case "subscriptionbuffersize", "maxlivequeuesize", "maxpushqueuesize":
 		return parseInt(name, value, 1, &c.SubscriptionBufferSize)
+	case "subscriptionbufferbytes":
+		return parseInt(name, value, 1, &c.SubscriptionBufferBytes)
 	case "persistentinflight", "persistentbuffersize":
 		return parseInt(name, value, 1, &c.PersistentInFlight)
 	case "requireleader", "requiremaster", "performonmasteronly":

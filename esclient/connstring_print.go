@@ -42,7 +42,8 @@ func (c Config) String() string {
 	}{
 		{"maxRetries", c.MaxRetries}, {"maxReconnections", c.MaxReconnects}, {"maxFrameSize", c.MaxFrameSize},
 		{"maxPendingBytes", c.MaxPendingBytes}, {"catchUpPageSize", c.CatchUpPageSize},
-		{"subscriptionBufferSize", c.SubscriptionBufferSize}, {"persistentInFlight", c.PersistentInFlight},
+		{"subscriptionBufferSize", c.SubscriptionBufferSize},
+		{"subscriptionBufferBytes", c.SubscriptionBufferBytes}, {"persistentInFlight", c.PersistentInFlight},
 	} {
 		if n.v != 0 {
 			q.Set(n.name, strconv.Itoa(n.v))

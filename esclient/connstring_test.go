@@ -151,7 +151,7 @@ func TestAnyConfigIsReadBack(t *testing.T) {
 		some(func() { cfg.MaxReconnectDelay = cfg.ReconnectDelay + time.Duration(r.Int64N(1e12)) })
 		for _, n := range []*int{
 			&cfg.MaxRetries, &cfg.MaxReconnects, &cfg.MaxFrameSize, &cfg.MaxPendingBytes, &cfg.CatchUpPageSize,
-			&cfg.SubscriptionBufferSize, &cfg.PersistentInFlight,
+			&cfg.SubscriptionBufferSize, &cfg.SubscriptionBufferBytes, &cfg.PersistentInFlight,
 		} {
 			some(func() { *n = 1 + r.IntN(4096) })
 		}
@@ -295,6 +295,7 @@ func TestEverySettingInBothForms(t *testing.T) {
 		"maxPendingBytes=321":         func(c *esclient.Config) any { return c.MaxPendingBytes },
 		"catchUpPageSize=321":         func(c *esclient.Config) any { return c.CatchUpPageSize },
 		"subscriptionBufferSize=321":  func(c *esclient.Config) any { return c.SubscriptionBufferSize },
+		"subscriptionBufferBytes=321": func(c *esclient.Config) any { return c.SubscriptionBufferBytes },
 		"persistentInFlight=321":      func(c *esclient.Config) any { return c.PersistentInFlight },
 		"connectionName=321":          func(c *esclient.Config) any { return c.ConnectionName },
 		"httpEndpoint=h:321":          func(c *esclient.Config) any { return c.HTTPEndpoint },

@@ -19,8 +19,11 @@ type feed struct {
 	queue        queue
 	handle       engine.Handle
 
-	came []*Event // pushed since the last Wake; the reader's own
-	slab eventSlab
+	came       []*Event // pushed since the last Wake; the reader's own, as are the next three
+	cameWeight int64
+	pushed     int   // events in all, and their weight; to be looked at by others only after the end
+	weight     int64 // ...
+	slab       eventSlab
 
 	confirmed chan struct{} // closed by the confirmation, or by the end
 	last      int64         // the stream's last event number at the confirmation
@@ -33,7 +36,7 @@ type feed struct {
 
 // openFeed subscribes on the current connection and waits for the confirmation. It retries like a read.
 func (c *Client) openFeed(
-	ctx context.Context, stream string, resolveLinks bool, filter *Filter, limit int,
+	ctx context.Context, stream string, resolveLinks bool, filter *Filter, limit, maxBytes int,
 ) (*feed, error) {
 	creds, err := credentialsFrom(ctx)
 	if err != nil {
@@ -47,6 +50,7 @@ func (c *Client) openFeed(
 	err = c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
 		f = &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, confirmed: make(chan struct{})}
 		f.queue.init(limit)
+		f.queue.maxBytes = int64(maxBytes)
 		return f, conn.StartStream(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
 	})
 	if err != nil {
@@ -115,10 +119,14 @@ func (f *feed) push(payload []byte) error {
 	}
 	pos := Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
 	e := f.slab.newEvent(&v, len(payload), pos, f.handle.Conn().Memory())
-	if f.queue.len()+len(f.came) >= f.queue.capacity() {
+	w := weight(e)
+	f.pushed++
+	f.weight += w
+	if !f.queue.admits(w, len(f.came), f.cameWeight) {
 		return ErrSlowConsumer
 	}
 	f.came = append(f.came, e)
+	f.cameWeight += w
 	return nil
 }
 
@@ -127,7 +135,7 @@ func (f *feed) handOver() {
 	if len(f.came) > 0 {
 		f.queue.push(f.came)
 		clear(f.came)
-		f.came = f.came[:0]
+		f.came, f.cameWeight = f.came[:0], 0
 	}
 }
 

@@ -121,6 +121,14 @@ type CaughtUpHook interface{ OnCaughtUp(SubscriptionInfo) }
 // Err; see Subscription.FellBehind.
 type FellBehindHook interface{ OnFellBehind(SubscriptionInfo) }
 
+// LogWentBackHook is told that the server has come back with an older or an empty log, and that a Subscription goes on
+// with what is new, or starts over: Err is a *LogWentBackError. One that ends with it is told by SubscriptionEndedHook.
+type LogWentBackHook interface{ OnLogWentBack(SubscriptionInfo) }
+
+// StartBehindEndHook is told that a catch-up subscription begins behind the end of its stream, as Err says: nothing
+// comes until the stream gets there. Where a checkpoint is kept, it may be one of another server.
+type StartBehindEndHook interface{ OnStartBehindEnd(SubscriptionInfo) }
+
 // SubscriptionEndedHook is told, last of all, that a subscription has ended, with what its method Err returns.
 type SubscriptionEndedHook interface{ OnSubscriptionEnded(SubscriptionInfo) }
 
@@ -145,6 +153,8 @@ type hookSet struct {
 	leftOut    []LeftOutHook
 	caughtUp   []CaughtUpHook
 	fellBehind []FellBehindHook
+	wentBack   []LogWentBackHook
+	behindEnd  []StartBehindEndHook
 	ended      []SubscriptionEndedHook
 }
 
@@ -158,7 +168,7 @@ func sortHooks(hooks []Hook) (s hookSet, useless int) {
 			collect(h, &s.operationStarted), collect(h, &s.retry), collect(h, &s.operationEnded),
 			collect(h, &s.subscribed), collect(h, &s.delivered), collect(h, &s.acked), collect(h, &s.nacked),
 			collect(h, &s.parked), collect(h, &s.dropped), collect(h, &s.leftOut), collect(h, &s.caughtUp),
-			collect(h, &s.fellBehind), collect(h, &s.ended),
+			collect(h, &s.fellBehind), collect(h, &s.wentBack), collect(h, &s.behindEnd), collect(h, &s.ended),
 		}
 		if useless < 0 && found == [len(found)]bool{} {
 			useless = i

@@ -44,6 +44,8 @@ func TestAnIdleSubscriptionIsSmall(t *testing.T) {
 	record := benchRecord(7, esproto.GUID{1})
 	c := newBenchClient(t, func(cmd esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
 		switch cmd {
+		case esproto.CmdReadStreamEventsBackward:
+			return esproto.AppendFrame(out, esproto.CmdReadStreamEventsBackwardCompleted, id, noStream)
 		case esproto.CmdSubscribeToStream:
 			out = esproto.AppendFrame(out, esproto.CmdSubscriptionConfirmation, id, confirmation)
 			return esproto.AppendFrame(out, esproto.CmdStreamEventAppeared, id,

@@ -101,6 +101,25 @@ func (w *witness) fellBehind(err error) {
 	}
 }
 
+// logWentBack tells that the log is another one, and that the subscription goes on.
+func (w *witness) logWentBack(err error) {
+	i := w.info()
+	i.Err = err
+	w.log(slog.LevelWarn, "the log went back: the subscription goes on with what is new", &i)
+	for _, h := range w.c.hooks.wentBack {
+		h.OnLogWentBack(i)
+	}
+}
+
+func (w *witness) startsBehindEnd(err error) {
+	i := w.info()
+	i.Err = err
+	w.log(slog.LevelWarn, "subscription begins behind the end of the stream", &i)
+	for _, h := range w.c.hooks.behindEnd {
+		h.OnStartBehindEnd(i)
+	}
+}
+
 // ended tells that the subscription is over, unless it never began.
 func (w *witness) ended(err error) {
 	w.subscribed()

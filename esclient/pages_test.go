@@ -273,7 +273,17 @@ func TestWhoAnswersReads(t *testing.T) {
 			go c.Append(tc.ctx, "s", esclient.Any, esclient.EventData{Type: "t"})
 			assert.Equal(t, tc.want, s.next(esproto.CmdWriteEvents).append().RequireLeader, what)
 
-			sub, err := c.SubscribeCatchUp(tc.ctx, "s", esclient.CatchUpOptions{})
+			first := make(chan *request)
+			go func() {
+				q := s.next(esproto.CmdReadStreamEventsForward)
+				q.streamPage(0, 0, false)
+				first <- q
+			}()
+			sub, err := c.SubscribeCatchUp(tc.ctx, "s", esclient.CatchUpOptions{Start: esclient.FromNumber(0)})
+			require.NoError(t, err)
+			require.NoError(t, proto.Unmarshal((<-first).payload, &read))
+			assert.Equal(t, tc.want, read.GetRequireLeader(), what)
+			_, err = sub.Next(tc.ctx)
 			require.NoError(t, err)
 			go sub.Next(context.Background())
 			require.NoError(t, proto.Unmarshal(s.next(esproto.CmdReadStreamEventsForward).payload, &read))

@@ -50,6 +50,11 @@ func (p *pageSize) settle(events, bytes int) {
 	}
 }
 
+// expect prepares for events like so many others, which took so many bytes.
+func (p *pageSize) expect(events, bytes int) {
+	p.now = min(p.now, max(p.room/max(bytes/max(events, 1), 1), 1))
+}
+
 // shrinkPage has the next attempt ask for a smaller page where the reply was too large, or so large that it did not
 // arrive in time. It reports whether the failure is made good by that: then it does not count.
 func (a *attempts) shrinkPage(err error) bool {

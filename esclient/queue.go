@@ -9,9 +9,11 @@ import (
 // bounded: whoever pushes into a full one decides what that means. The consumer takes over all events that have come
 // each time that it has none left, so that the two rarely meet at a lock.
 type queue struct {
-	limit int64
-	n     atomic.Int64
-	wake  chan struct{} // has a token when something may have changed since the consumer looked
+	limit    int64
+	maxBytes int64 // of all events together; 0 for no bound
+	n        atomic.Int64
+	bytes    atomic.Int64  // that they take; counted only where they are bounded
+	wake     chan struct{} // has a token when something may have changed since the consumer looked
 
 	in struct {
 		sync.Mutex
@@ -32,8 +34,34 @@ func (q *queue) init(limit int) {
 	q.limit, q.wake, q.in.mark = int64(limit), make(chan struct{}, 1), UnknownPosition
 }
 
+// eventWeight is what an event takes beside its data and metadata, in bytes, about.
+const eventWeight = 256
+
+// weight is what an event counts against the bytes of a queue.
+func weight(e *Event) int64 {
+	n := eventWeight + len(e.Data) + len(e.Metadata)
+	if e.Link != nil {
+		n += eventWeight + len(e.Link.Data) + len(e.Link.Metadata)
+	}
+	return int64(n)
+}
+
+// admits reports whether there is room for an event of a weight behind others that will be pushed with it. One is
+// admitted to an empty queue however large it is.
+func (q *queue) admits(weight int64, others int, othersWeight int64) bool {
+	n := q.n.Load() + int64(others)
+	return n == 0 || n < q.limit && (q.maxBytes == 0 || q.bytes.Load()+othersWeight+weight <= q.maxBytes)
+}
+
 // push appends events for which there is room. The consumer hears of them by signal.
 func (q *queue) push(events []*Event) {
+	if q.maxBytes > 0 {
+		var sum int64
+		for _, e := range events {
+			sum += weight(e)
+		}
+		q.bytes.Add(sum)
+	}
 	q.n.Add(int64(len(events)))
 	q.in.Lock()
 	q.in.events = append(q.in.events, events...)
@@ -51,6 +79,9 @@ func (q *queue) pop() *Event {
 	q.out.events[q.out.next] = nil
 	q.out.next++
 	q.n.Add(-1)
+	if q.maxBytes > 0 {
+		q.bytes.Add(-weight(e))
+	}
 	return e
 }
 

@@ -11,6 +11,30 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
+// confirmedVolatile confirms a volatile subscription and pushes an event, if there is one. Then it answers where the
+// client looks for the event that it knows of the stream: there is none yet, or it is there.
+func (s *script) confirmedVolatile(event, known []byte) *request {
+	s.t.Helper()
+	q := s.next(esproto.CmdSubscribeToStream)
+	q.reply(esproto.CmdSubscriptionConfirmation, []byte{8, 0})
+	if event != nil {
+		q.reply(esproto.CmdStreamEventAppeared, event)
+	}
+	if known == nil {
+		s.next(esproto.CmdReadStreamEventsBackward).reply(esproto.CmdReadStreamEventsBackwardCompleted, noStream)
+		return q
+	}
+	s.next(esproto.CmdReadStreamEventsForward).reply(esproto.CmdReadStreamEventsForwardCompleted,
+		append(esproto.AppendIndexedEvent(nil, 1, known, nil), streamGoesOn...))
+	return q
+}
+
+// The ends of replies to the read of a stream: of one that does not exist, and behind a page.
+var (
+	noStream     = []byte{2 << 3, 1, 3 << 3, 0, 4 << 3, 0, 5 << 3, 1, 6 << 3, 0}
+	streamGoesOn = []byte{2 << 3, 0, 3 << 3, 100, 4 << 3, 99, 5 << 3, 1, 6 << 3, 0}
+)
+
 // subscribed returns a subscription of either kind that a scripted server has confirmed.
 func (s *script) subscribed(
 	c *esclient.Client, persistent bool,
@@ -23,11 +47,7 @@ func (s *script) subscribed(
 		require.NoError(s.t, err)
 		return <-confirmed, p.Next
 	}
-	go func() {
-		q := s.next(esproto.CmdSubscribeToStream)
-		q.reply(esproto.CmdSubscriptionConfirmation, []byte{8, 0})
-		confirmed <- q
-	}()
+	go func() { confirmed <- s.confirmedVolatile(nil, nil) }()
 	v, err := c.SubscribeVolatile(testContext(s.t), "orders", esclient.VolatileOptions{})
 	require.NoError(s.t, err)
 	s.t.Cleanup(v.Stop)

@@ -7,16 +7,22 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// DefaultBufferSize is how many pushed events a subscription holds for its consumer where nothing else is said.
-const DefaultBufferSize = 10_000
+// Defaults of what a subscription holds of pushed events for its consumer: how many, and how many bytes.
+const (
+	DefaultBufferSize  = 10_000
+	DefaultBufferBytes = 16 << 20
+)
 
 // Subscription delivers the events of a stream, or of all streams, in order: those that are there by reading, then
 // those that come as the server pushes them. SubscribeVolatile and SubscribeCatchUp make one.
 //
-// It has no goroutine of its own: Next does the work. Next and All must be called by one goroutine at a time; the other
-// methods may be called at any time by any.
+// Nothing is asked of the server before Next needs it. What Next begins, such as the read of a page, goes on in a
+// goroutine when the context of that call ends, and the next call takes it up; Stop ends it. Next and All must be called
+// by one goroutine at a time; the other methods may be called at any time by any.
 type Subscription struct {
 	c            *Client
 	stream       string
@@ -24,20 +30,25 @@ type Subscription struct {
 	filter       *Filter // nil for none
 	pageSize     pageSize
 	bufferSize   int
+	bufferBytes  int
 	fillGaps     bool
-	creds        *Credentials
+	policy       policy
+	start        Start // of a catch-up subscription
 
-	ctx    context.Context // ends with Stop
-	cancel context.CancelCauseFunc
-	cursor cursor
-
+	ctx     context.Context // ends with Stop, and with the client
+	cancel  context.CancelCauseFunc
 	witness witness
 
-	// Of the goroutine that calls Next.
+	// Of the goroutine that calls Next, or of the step that it has begun.
+	step     *step // nil if none has begun
+	cursor   cursor
 	page     []Event // read and not delivered yet
 	atEnd    bool    // reading has reached the end
 	lastRead bool    // ... of what was there when the feed was confirmed: what follows is in the feed
+	skips    bool    // what was there when the next feed is confirmed is not wanted
 	last     int64   // the number of the stream's last event, by the latest page
+	known    mark    // what is known of the log
+	told     bool    // whether the start lies behind the end
 
 	mu       sync.Mutex
 	feed     atomic.Pointer[feed] // nil while reading; changes with mu held
@@ -47,11 +58,12 @@ type Subscription struct {
 	passed   Position
 	live     liveness
 
-	closed chan struct{}
+	drained chan struct{} // closed by Drain
+	closed  chan struct{}
 }
 
 func (c *Client) newSubscription(
-	ctx context.Context, stream string, resolveLinks bool, filter *Filter, bufferSize int,
+	ctx context.Context, stream string, resolveLinks bool, filter *Filter, bufferSize, bufferBytes int,
 ) (*Subscription, error) {
 	if err := validateName("stream", stream); err != nil {
 		return nil, err
@@ -60,25 +72,35 @@ func (c *Client) newSubscription(
 	if err != nil {
 		return nil, err
 	}
-	if bufferSize == 0 {
-		bufferSize = c.cfg.SubscriptionBufferSize
-	}
-	if bufferSize < 1 {
-		return nil, &ArgumentError{Argument: "BufferSize", Reason: fmt.Sprintf("%d is negative", bufferSize)}
+	for _, b := range []struct {
+		argument string
+		v        *int
+		def      int
+	}{
+		{"BufferSize", &bufferSize, c.cfg.SubscriptionBufferSize},
+		{"BufferBytes", &bufferBytes, c.cfg.SubscriptionBufferBytes},
+	} {
+		if *b.v == 0 {
+			*b.v = b.def
+		}
+		if *b.v < 1 {
+			return nil, &ArgumentError{Argument: b.argument, Reason: fmt.Sprintf("%d is negative", *b.v)}
+		}
 	}
 	creds, err := credentialsFrom(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s := &Subscription{
-		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter, creds: creds,
-		bufferSize: bufferSize, pageSize: c.newPageSize(c.cfg.CatchUpPageSize),
+		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter,
+		bufferSize: bufferSize, bufferBytes: bufferBytes,
 		cursor:  cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
 		passed:  UnknownPosition,
 		witness: witness{c: c, stream: stream},
-		live:    newLiveness(), closed: make(chan struct{}),
+		live:    newLiveness(), drained: make(chan struct{}), closed: make(chan struct{}),
 	}
-	base := WithRequireLeader(context.Background(), c.requireLeader(ctx))
+	s.setPageSize(c.cfg.CatchUpPageSize)
+	base := WithRequireLeader(c.ctx, c.requireLeader(ctx))
 	if creds != nil {
 		base = WithCredentials(base, *creds)
 	}
@@ -88,10 +110,18 @@ func (c *Client) newSubscription(
 
 // Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again, and
 // ErrSubscriptionStopped after Stop and, once everything is delivered, after Drain. Any other error is final and is
-// what Err returns from then on: ErrStreamDeleted, ErrAccessDenied, ErrSlowConsumer, ErrClosed, or for an event that is
-// larger than Config.MaxFrameSize a *FrameTooLargeError.
+// what Err returns from then on: ErrStreamDeleted, ErrAccessDenied, ErrSlowConsumer, ErrLogWentBack, ErrClosed, or for
+// an event that is larger than Config.MaxFrameSize a *FrameTooLargeError.
+//
+// The end of ctx only ends the waiting. So Next may be called with little time, over and over: the page that it has
+// asked for, or the subscription at the server, is there for the next call.
 func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 	for {
+		if s.step != nil {
+			if err := s.await(ctx); err != nil {
+				return nil, err
+			}
+		}
 		s.publish()
 		if s.over.Load() {
 			return nil, s.Err()
@@ -102,29 +132,10 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 			}
 			return e, nil
 		}
-		err := s.advance(ctx)
-		switch {
-		case err == nil, s.Err() != nil:
-		case ctx.Err() != nil:
+		if err := s.advance(ctx); err != nil {
 			return nil, err
-		case !resumable(err):
-			return nil, s.finish(err)
-		default:
-			s.rest(ctx)
 		}
 	}
-}
-
-// rest keeps a server that cannot serve the subscription for now from being asked all the time.
-func (s *Subscription) rest(ctx context.Context) {
-	ctx, cancel := s.merged(ctx)
-	defer cancel()
-	_ = pause(ctx, s.c.cfg.ReconnectDelay) // if that ends early, the next step says why
-}
-
-// resumable reports whether a subscription should go on trying after a call has given up.
-func resumable(err error) bool {
-	return SafeToRetry(err) && !errors.Is(err, ErrNotAuthenticated) && !errors.Is(err, ErrNotEventStore)
 }
 
 // All calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
@@ -147,6 +158,7 @@ func (s *Subscription) buffered() *Event {
 	for len(s.page) > 0 {
 		e := &s.page[0]
 		if s.page = s.page[1:]; s.cursor.advance(e) {
+			s.known.set(e)
 			return e
 		}
 	}
@@ -156,7 +168,11 @@ func (s *Subscription) buffered() *Event {
 	}
 	for e := f.queue.pop(); e != nil; e = f.queue.pop() {
 		if s.cursor.advance(e) {
+			if s.cursor.tombstone() {
+				return nil
+			}
 			s.cursor.next = e.Position
+			s.known.set(e)
 			return e
 		}
 	}
@@ -189,16 +205,21 @@ func (s *Subscription) publish() {
 	s.mu.Unlock()
 }
 
-// advance does what has to be done before there can be another event: read a page, subscribe, or wait.
+// advance begins what has to be done before there can be another event, or waits for one. Its error is that of ctx, or
+// the end of the subscription.
 func (s *Subscription) advance(ctx context.Context) error {
 	f := s.feed.Load()
 	switch {
+	case s.cursor.tombstone():
+		return s.finish(ErrStreamDeleted)
 	case s.isDraining() && (f == nil || f.err() != nil):
-		return ErrSubscriptionStopped
+		return s.finish(ErrSubscriptionStopped)
 	case f == nil && s.atEnd:
-		return s.open(ctx)
+		s.begin(s.open)
+		return nil
 	case f == nil || !s.lastRead:
-		return s.read(ctx)
+		s.begin(s.read)
+		return nil
 	case f.err() != nil:
 		return s.replace(f.err())
 	}
@@ -211,40 +232,55 @@ func (s *Subscription) advance(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
-	}
-}
-
-// merged returns a context that ends with ctx and with the subscription, and has the subscription's credentials.
-func (s *Subscription) merged(ctx context.Context) (context.Context, context.CancelFunc) {
-	merged, cancel := context.WithCancelCause(s.ctx)
-	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	return merged, func() {
-		stop()
-		cancel(context.Canceled)
+		return s.finish(s.ended())
 	}
 }
 
 // open subscribes at the server. What was written since the last read and before the confirmation must still be read.
+// It leaves the subscription without a feed, to be called again, where it was confirmed by a node that it has to leave.
 func (s *Subscription) open(ctx context.Context) error {
-	ctx, cancel := s.merged(ctx)
-	defer cancel()
-	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.filter, s.bufferSize)
+	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.filter, s.bufferSize, s.bufferBytes)
 	if err != nil {
 		return err
+	}
+	if keep, err := s.check(ctx, f); !keep {
+		f.close(ErrSubscriptionStopped)
+		return err
+	}
+	s.lastRead = s.skips || !s.fillGaps || s.cursor.reaches(f)
+	if s.skips {
+		s.cursor.skipTo(f)
+		s.skips = false
 	}
 	s.mu.Lock()
 	if s.finished != nil || s.draining {
 		f.close(ErrSubscriptionStopped)
 	}
 	s.feed.Store(f)
-	s.lastRead = !s.fillGaps || s.cursor.reaches(f)
 	if s.finished == nil {
 		s.witness.confirmed(f.handle.Conn().Endpoint())
 	}
 	s.mu.Unlock()
 	s.witness.subscribed()
 	return nil
+}
+
+// check looks at a confirmation. It reports whether the feed is one to go on with.
+func (s *Subscription) check(ctx context.Context, f *feed) (keep bool, err error) {
+	if !s.cursor.all && f.last == esproto.DeletedStream {
+		return false, ErrStreamDeleted
+	}
+	if f.handle.Conn() != s.known.conn || !s.known.any && (s.cursor.all || f.last >= 0) {
+		same, err := s.verify(ctx)
+		// Whoever fills gaps has something to read first.
+		if err != nil || !same && s.fillGaps || f.handle.Conn() != s.known.conn {
+			return false, err
+		}
+	}
+	if !s.cursor.all {
+		s.tellIfBehind(s.cursor.number > f.last, f.last)
+	}
+	return true, nil
 }
 
 // replace follows the end of a feed, once its queue is empty.
@@ -257,8 +293,8 @@ func (s *Subscription) replace(reason error) error {
 	if !transient(reason) && !(overflow && s.fillGaps) {
 		return s.finish(readOnlyNode(reason))
 	}
-	if s.cursor.tombstone() {
-		return ErrStreamDeleted
+	if f := s.feed.Load(); overflow {
+		s.pageSize.expect(f.pushed, int(f.weight))
 	}
 	s.mu.Lock()
 	s.feed.Store(nil)
@@ -267,15 +303,18 @@ func (s *Subscription) replace(reason error) error {
 	return nil
 }
 
-// Stop ends the subscription at once: Next returns ErrSubscriptionStopped, also where it waits, and nothing more is
-// delivered. It does not wait for the server.
+// Stop ends the subscription at once: Next returns ErrSubscriptionStopped, also where it waits and where it has events at
+// hand: nothing more is delivered. It does not wait for the server.
 func (s *Subscription) Stop() { s.finish(ErrSubscriptionStopped) }
 
 // Drain ends the subscription gently: the server is told to push no more, and Next goes on to deliver what has been
 // received, and then returns ErrSubscriptionStopped.
 func (s *Subscription) Drain() {
 	s.mu.Lock()
-	s.draining = true
+	if !s.draining {
+		s.draining = true
+		close(s.drained)
+	}
 	f := s.feed.Load()
 	s.mu.Unlock()
 	if f != nil {

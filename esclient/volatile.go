@@ -8,34 +8,39 @@ type VolatileOptions struct {
 	ResolveLinks bool
 	// FillGaps reads back, in order and without duplicates, what was written while the connection was gone, or did
 	// not fit the buffer. Without it such events are lost, and a full buffer ends the subscription with
-	// ErrSlowConsumer.
+	// ErrSlowConsumer. If the server comes back with an older or an empty log, it reads back what was created after the
+	// last event that was known, by the server's clock.
 	FillGaps bool
 	// Filter, if not nil, has only the events of AllStream delivered that it picks.
 	Filter *Filter
 	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize.
 	BufferSize int
+	// BufferBytes is how many bytes of pushed events are held, about; 0 means Config.SubscriptionBufferBytes. A single
+	// event may be larger.
+	BufferBytes int
 }
 
 // SubscribeVolatile delivers the events that are written to a stream, which need not exist yet, or to AllStream, from
-// now on. It is live when this method returns. ctx serves to make the subscription; its end does not end it.
+// now on. It is live when this method returns, on the leader where that is required, and what the server refuses is an
+// error: ErrStreamDeleted, ErrAccessDenied, ErrNotSupported. ctx serves to make the subscription; its end does not end
+// it.
+//
+// It goes on where the log goes back, too, because the server was given an older or an empty one, or a leader was lost
+// with what no other node had: with what is new there. The log and LogWentBackHook are told.
 func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts VolatileOptions) (*Subscription, error) {
-	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize)
+	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize, opts.BufferBytes)
 	if err != nil {
 		return nil, err
 	}
-	s.fillGaps = opts.FillGaps
-	return s, s.openLive(ctx)
+	s.fillGaps, s.policy = opts.FillGaps, goOn
+	return s.openLive(ctx)
 }
 
 // openLive subscribes before anything is read: what was there before is not wanted.
-func (s *Subscription) openLive(ctx context.Context) error {
-	s.atEnd = true
-	if err := s.open(ctx); err != nil {
-		err = &OperationError{Operation: "subscribe to", Stream: s.stream, Err: err}
-		return s.finish(err)
+func (s *Subscription) openLive(ctx context.Context) (*Subscription, error) {
+	s.atEnd, s.skips = true, true
+	if err := s.first(ctx, s.open, func() bool { return s.feed.Load() != nil }); err != nil {
+		return nil, err
 	}
-	s.cursor.skipTo(s.feed.Load())
-	s.publish()
-	s.lastRead = true
-	return nil
+	return s, nil
 }

@@ -1,0 +1,240 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// policy is what a subscription does when the log has gone back.
+type policy int
+
+const (
+	end       policy = iota // with ErrLogWentBack
+	startOver               // from the first event
+	goOn                    // with what is new
+)
+
+// mark is an event by which a subscription recognises the log: the last one that was delivered, or that was the last
+// when the subscription began. It is looked for once on each connection.
+type mark struct {
+	conn     *engine.Conn // on which the log was looked at last
+	any      bool         // there is such an event
+	number   int64
+	position Position // in $all
+	id       uuid.UUID
+	created  time.Time
+}
+
+// set makes e the mark.
+func (m *mark) set(e *Event) {
+	o := e.Original()
+	m.any, m.number, m.position, m.id, m.created = true, o.Number, e.Position, o.ID, o.Created
+}
+
+// finding is what is left of the log that a subscription knows.
+type finding struct {
+	conn *engine.Conn
+	same bool
+	last mark     // the last event there is
+	end  Position // of $all
+}
+
+// sameLog makes sure that a page which was read on conn is of the log that the subscription knows. If it is not, the
+// page is to be forgotten: the error says why the subscription ends, or the reading begins anew.
+func (s *Subscription) sameLog(ctx context.Context, conn *engine.Conn) (same bool, err error) {
+	switch {
+	case conn == s.known.conn:
+		return true, nil
+	case !s.known.any:
+		s.known.conn = conn
+		return true, nil
+	}
+	same, err = s.verify(ctx)
+	return same && err == nil && conn == s.known.conn, err
+}
+
+// verify looks whether the log is the one that the subscription knows, on the node that is to answer it. If it is not,
+// the subscription ends with the error, or is set to what it has to deliver now.
+func (s *Subscription) verify(ctx context.Context) (same bool, err error) {
+	look := s.lookInStream
+	if s.cursor.all {
+		look = s.lookInAll
+	}
+	found, err := look(ctx)
+	var large *FrameTooLargeError
+	switch {
+	case errors.As(err, &large):
+		found.same = true // for all that can be told
+	case err != nil:
+		return false, err
+	}
+	switch {
+	case !found.same && s.leads(ctx, found.conn):
+		return false, s.wentBack(ctx, &found)
+	case !s.known.any:
+		if s.known = found.last; s.cursor.all {
+			s.tellIfBehind(s.start.position.Compare(found.end) > 0, found.end)
+		}
+	case found.same && s.cursor.all && found.last.any:
+		s.turnBack(found.last.position)
+	}
+	s.known.conn = found.conn
+	return true, nil
+}
+
+// turnBack moves behind the last event of $all, if the cursor is further: what had been looked at there is gone, and was
+// not wanted, but new events will be.
+func (s *Subscription) turnBack(last Position) {
+	asked := s.start.kind == startPosition && s.start.position.Compare(last) > 0
+	if !asked && last.Compare(s.cursor.position) < 0 {
+		s.cursor.start(AfterPosition(last))
+	}
+}
+
+// leads reports whether a node is the leader, and does not merely lag behind it.
+func (s *Subscription) leads(ctx context.Context, conn *engine.Conn) bool {
+	if s.c.requireLeader(ctx) {
+		return true // or it had not answered
+	}
+	creds, err := credentialsFrom(ctx)
+	if err != nil {
+		return false
+	}
+	ctx = WithRequireLeader(ctx, true)
+	var op engine.Operation = s.c.readStreamOp(ctx, s.stream, ReadOptions{MaxCount: 1})
+	if s.cursor.all {
+		op = s.c.readAllOp(ctx, ReadAllOptions{MaxCount: 1, PageSize: 1})
+	}
+	_, err = conn.Do(ctx, op, creds)
+	return err == nil || errors.Is(err, ErrStreamNotFound)
+}
+
+// lookInStream looks for the mark, or where there is none yet for the last event.
+func (s *Subscription) lookInStream(ctx context.Context) (found finding, err error) {
+	opts := ReadOptions{Backward: true, MaxCount: 1, PageSize: 1}
+	if s.known.any {
+		opts = ReadOptions{From: FromNumber(s.known.number), MaxCount: 1, PageSize: 1}
+	}
+	op := s.c.readStreamOp(ctx, s.stream, opts)
+	found.conn, err = s.c.readOn(ctx, op)
+	missing := errors.Is(err, ErrStreamNotFound)
+	if err != nil && !missing {
+		return found, op.failed(err)
+	}
+	page := StreamPage{LastEventNumber: op.reply.LastEventNumber}
+	if !missing {
+		if page, err = op.page(); err != nil {
+			return found, op.failed(err)
+		}
+	}
+	switch known := &s.known; {
+	case !known.any:
+		if found.same = true; len(page.Events) > 0 {
+			found.last.set(&page.Events[0])
+		}
+		return found, nil
+	case len(page.Events) > 0 && page.Events[0].Number == known.number:
+		found.same = page.Events[0].ID == known.id
+	case missing && page.LastEventNumber < 0:
+		if found.same, err = s.softDeleted(ctx); err != nil {
+			return found, err
+		}
+	default: // a stream that lost events, or all of them, still tells the number of the last
+		found.same = page.LastEventNumber >= known.number
+	}
+	found.last.number = page.LastEventNumber
+	return found, nil
+}
+
+// softDeleted reports whether the stream has no events because it was deleted, by a server that does not tell the number
+// of its last event. It may come back, and goes on behind that.
+func (s *Subscription) softDeleted(ctx context.Context) (bool, error) {
+	if strings.HasPrefix(s.stream, metadataPrefix) {
+		return false, nil
+	}
+	m, _, err := s.c.StreamMetadata(ctx, s.stream)
+	if errors.Is(err, ErrAccessDenied) {
+		return true, nil // an empty log would deny nothing
+	}
+	return m.TruncateBefore == math.MaxInt64, err
+}
+
+// lookInAll looks for the mark in the log, and for the last event that there is.
+func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error) {
+	page, conn, err := s.oneOfAll(ctx, ReadAllOptions{Backward: true})
+	if found.conn = conn; err != nil {
+		return found, err
+	}
+	found.end = page.From
+	last := page.first()
+	if last != nil {
+		found.last.set(last)
+	}
+	known := &s.known
+	if !known.any || last == nil {
+		found.same = !known.any
+		return found, nil
+	}
+	switch last.Position.Compare(known.position) {
+	case -1:
+		return found, nil
+	case 0:
+		found.same = last.ID == known.id
+		return found, nil
+	}
+	page, conn, err = s.oneOfAll(ctx, ReadAllOptions{From: FromPosition(known.position)})
+	e := page.first()
+	switch {
+	case conn != nil && conn != found.conn:
+		return found, fmt.Errorf("%w: the node changed", ErrServer)
+	case errors.Is(err, ErrServer): // no event begins there
+		return found, nil
+	case err != nil:
+		return found, err
+	case e != nil && e.Position == known.position:
+		found.same = e.ID == known.id
+		return found, nil
+	}
+	// The event may have been removed from the log. Then those before it are older.
+	page, _, err = s.oneOfAll(ctx, ReadAllOptions{From: AfterPosition(known.position), Backward: true})
+	e = page.first()
+	switch {
+	case errors.Is(err, ErrServer):
+		return found, nil
+	case err != nil:
+		return found, err
+	}
+	found.same = e == nil || known.created.IsZero() || !e.Created.After(known.created)
+	return found, nil
+}
+
+// oneOfAll reads a page of one event of $all.
+func (s *Subscription) oneOfAll(ctx context.Context, opts ReadAllOptions) (AllPage, *engine.Conn, error) {
+	opts.MaxCount, opts.PageSize = 1, 1
+	op := s.c.readAllOp(ctx, opts)
+	conn, err := s.c.readOn(ctx, op)
+	if err != nil {
+		return AllPage{}, conn, op.failed(err)
+	}
+	page, err := op.page()
+	if err != nil {
+		return AllPage{}, conn, op.failed(err)
+	}
+	return page, conn, nil
+}
+
+// first returns the page's first event, nil without one.
+func (p *AllPage) first() *Event {
+	if len(p.Events) == 0 {
+		return nil
+	}
+	return &p.Events[0]
+}

@@ -1,0 +1,155 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// step is what a subscription has to do before there can be another event: to read a page, or to subscribe. It lasts as
+// long as the subscription, however short the patience of those who wait for it. There is one at a time, and while it
+// lasts it alone uses the fields that are Next's.
+type step struct {
+	done chan struct{}
+	err  error // the end of the subscription; valid when done is closed
+}
+
+// begin does a step in a goroutine.
+func (s *Subscription) begin(work func(context.Context) error) {
+	st := &step{done: make(chan struct{})}
+	s.step = st
+	go func() {
+		defer close(st.done)
+		st.err = s.persist(work)
+	}()
+}
+
+// await waits for the step. Its error is that of ctx, or the end of the subscription.
+func (s *Subscription) await(ctx context.Context) error {
+	drained := s.drained
+	if s.feed.Load() != nil {
+		drained = nil // what the feed has received follows what is being read
+	}
+	select {
+	case <-s.step.done:
+		err := s.step.err
+		if s.step = nil; err != nil {
+			return s.finish(err)
+		}
+		return nil
+	case <-s.closed:
+		return s.Err()
+	case <-drained:
+		return s.finish(ErrSubscriptionStopped)
+	case <-ctx.Done():
+		return s.c.outOfTime(ctx)
+	}
+}
+
+// persist does a step until it succeeds, or fails with what would not pass.
+func (s *Subscription) persist(work func(context.Context) error) error {
+	var delays *backoff.ExponentialBackOff
+	for {
+		err := work(s.ctx)
+		switch {
+		case err == nil:
+			return nil
+		case s.ctx.Err() != nil:
+			return s.ended()
+		case !resumable(err):
+			return err
+		}
+		if delays == nil {
+			delays = backoff.NewExponentialBackOff(
+				backoff.WithInitialInterval(s.c.cfg.ReconnectDelay),
+				backoff.WithMaxInterval(longestWait*s.c.cfg.ReconnectDelay),
+				backoff.WithMaxElapsedTime(0),
+			)
+		}
+		s.witness.waits(err)
+		if pause(s.ctx, delays.NextBackOff()) != nil {
+			return s.ended()
+		}
+	}
+}
+
+// longestWait is up to which multiple of Config.ReconnectDelay the pauses of a subscription grow that cannot go on.
+const longestWait = 10
+
+// resumable reports whether a subscription that there was should go on trying after a call has given up.
+func resumable(err error) bool {
+	switch {
+	case errors.Is(err, ErrNotAuthenticated), errors.Is(err, ErrNotEventStore):
+		return false
+	case errors.Is(err, ErrServer):
+		return true // it has answered the like of it before
+	}
+	return SafeToRetry(err) || droppedWithoutFault(err)
+}
+
+// ended returns why the subscription's context has ended.
+func (s *Subscription) ended() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if s.c.closing.Load() {
+		return ErrClosed
+	}
+	return context.Cause(s.ctx)
+}
+
+// first does the first step, by which the subscription comes to be or does not. done reports whether it is over.
+func (s *Subscription) first(ctx context.Context, work func(context.Context) error, done func() bool) error {
+	ctx, cancel := s.merged(ctx)
+	defer cancel()
+	for {
+		err := work(ctx)
+		if err == nil && done() {
+			s.publish()
+			return nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			continue
+		}
+		if s.ctx.Err() != nil {
+			err = s.ended()
+		}
+		if e := (*OperationError)(nil); !errors.As(err, &e) {
+			err = &OperationError{Operation: "subscribe to", Stream: s.stream, Err: err}
+		}
+		return s.finish(err)
+	}
+}
+
+// merged returns a context that ends with ctx and with the subscription, and has the subscription's credentials.
+func (s *Subscription) merged(ctx context.Context) (context.Context, context.CancelFunc) {
+	merged, cancel := context.WithCancelCause(s.ctx)
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return merged, func() {
+		stop()
+		cancel(context.Canceled)
+	}
+}
+
+// outOfTime returns the error of a context that has ended, and what there is to say of the connection if there is none.
+func (c *Client) outOfTime(ctx context.Context) error {
+	if c.manager.Current() == nil {
+		_, err := c.conn(ctx)
+		if e := (*NotConnectedError)(nil); errors.As(err, &e) {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// waits tells that a subscription could not go on for now.
+func (w *witness) waits(err error) {
+	i := w.info()
+	i.Err = err
+	w.log(slog.LevelInfo, "subscription waits", &i)
+}

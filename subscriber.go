@@ -67,7 +67,8 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 // once, and nothing is lost. Lost connections do not show.
 //
 // The channel is closed early, with an error to the logger, only for what would not pass by waiting: the group or the
-// right to read is taken away, or the stream is deleted for good.
+// right to read is taken away, the stream is deleted for good, or the server comes back with another log in
+// ModeCatchUp, unless StartOver is set. What is so from the beginning is Subscribe's error.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	stream, err := s.stream(topic)
 	if err != nil {
@@ -126,12 +127,14 @@ func (s *Subscriber) source(ctx context.Context, topic, stream string) (source, 
 			}
 		}
 		sub, err := s.conn.client.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
-			Start: start, ResolveLinks: s.cfg.ResolveLinks, PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize,
+			Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
+			PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
 		})
 		return plainSource{sub}, err
 	default:
 		sub, err := s.conn.client.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
-			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling, BufferSize: s.cfg.BufferSize,
+			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling,
+			BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
 		})
 		return plainSource{sub}, err
 	}

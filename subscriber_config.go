@@ -110,6 +110,13 @@ type SubscriberConfig struct {
 	PageSize int
 	// BufferSize is how many pushed events ModeVolatile and ModeCatchUp hold; esclient.DefaultBufferSize by default.
 	BufferSize int
+	// BufferBytes is how many bytes they hold, about; esclient.DefaultBufferBytes by default. A single message may be
+	// larger. What does not fit is read again later, or ends a subscription with DisableGapFilling.
+	BufferBytes int
+	// StartOver has ModeCatchUp begin anew, with the first message, when the server comes back with an older or an
+	// empty log. Otherwise the subscription then ends, with an esclient.ErrLogWentBack to the logger: what checkpoints
+	// say means nothing any more. ModeVolatile goes on with what is new.
+	StartOver bool
 	// DisableGapFilling has ModeVolatile skip what was published while the connection was gone, and end the
 	// subscription when its buffer is full. By default both is read back, in order and without duplicates.
 	DisableGapFilling bool
@@ -228,6 +235,7 @@ func (c *SubscriberConfig) Validate() error {
 		n       int
 	}{
 		{"InFlight", c.InFlight}, {"PageSize", c.PageSize}, {"BufferSize", c.BufferSize},
+		{"BufferBytes", c.BufferBytes},
 		{"Concurrency", c.Concurrency}, {"MaxNacks", c.MaxNacks},
 	} {
 		if n.n < 0 {
@@ -257,6 +265,8 @@ func (c *SubscriberConfig) validateMode() error {
 	case mode != ModeCatchUp && (c.LoadStart != nil || c.Start != (esclient.Start{})):
 		return configError("SubscriberConfig.Start", "",
 			"has a meaning for catch-up subscriptions only; groups have GroupSettings.StartFrom")
+	case mode != ModeCatchUp && c.StartOver:
+		return configError("SubscriberConfig.StartOver", "true", "has a meaning for catch-up subscriptions only")
 	case mode == ModePersistent:
 		return c.groupSettings().Validate()
 	}

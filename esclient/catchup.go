@@ -23,8 +23,8 @@ type CatchUpOptions struct {
 	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize. When it
 	// overflows, the subscription goes back to reading until it has caught up again.
 	BufferSize int
-	// BufferBytes is how many bytes of pushed events are held, about; 0 means Config.SubscriptionBufferBytes. It is also
-	// what a page is to take at most, as far as can be told from the events before. A single event may be larger.
+	// BufferBytes is how many bytes of pushed events are held, about; 0 means Config.SubscriptionBufferBytes. A page,
+	// too, is to take no more, as far as can be told from the events before. A single event may be larger.
 	BufferBytes int
 	// StartOver has the subscription begin anew where it would end with ErrLogWentBack: with the first event of the
 	// stream or, after FromEnd, with what was created after the last event that was known, by the server's clock. The
@@ -38,8 +38,8 @@ type CatchUpOptions struct {
 // give it to AfterNumber or AfterPosition the next time.
 //
 // The first page has been read when this method returns or, with FromEnd, the subscription is live: so what the server
-// refuses is an error, such as ErrStreamDeleted, ErrAccessDenied or ErrNotSupported. ctx serves to make the subscription;
-// its end does not end it.
+// refuses is an error, such as ErrStreamDeleted, ErrAccessDenied or ErrNotSupported. ctx serves to make the
+// subscription; its end does not end it.
 //
 // A start behind the end of the stream is not refused: nothing comes until the stream gets there, which the log and
 // StartBehindEndHook are told. A log that goes back ends the subscription with ErrLogWentBack, since numbers and

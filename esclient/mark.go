@@ -90,8 +90,8 @@ func (s *Subscription) verify(ctx context.Context) (same bool, err error) {
 	return true, nil
 }
 
-// turnBack moves behind the last event of $all, if the cursor is further: what had been looked at there is gone, and was
-// not wanted, but new events will be.
+// turnBack moves behind the last event of $all, if the cursor is further: what had been looked at there is gone, and
+// was not wanted, but new events will be.
 func (s *Subscription) turnBack(last Position) {
 	asked := s.start.kind == startPosition && s.start.position.Compare(last) > 0
 	if !asked && last.Compare(s.cursor.position) < 0 {
@@ -154,8 +154,8 @@ func (s *Subscription) lookInStream(ctx context.Context) (found finding, err err
 	return found, nil
 }
 
-// softDeleted reports whether the stream has no events because it was deleted, by a server that does not tell the number
-// of its last event. It may come back, and goes on behind that.
+// softDeleted reports whether the stream has no events because it was deleted, by a server that does not tell the
+// number of its last event. It may come back, and goes on behind that.
 func (s *Subscription) softDeleted(ctx context.Context) (bool, error) {
 	if strings.HasPrefix(s.stream, metadataPrefix) {
 		return false, nil

@@ -21,8 +21,8 @@ const (
 // those that come as the server pushes them. SubscribeVolatile and SubscribeCatchUp make one.
 //
 // Nothing is asked of the server before Next needs it. What Next begins, such as the read of a page, goes on in a
-// goroutine when the context of that call ends, and the next call takes it up; Stop ends it. Next and All must be called
-// by one goroutine at a time; the other methods may be called at any time by any.
+// goroutine when the context of that call ends, and the next call takes it up; Stop ends it. Next and All must be
+// called by one goroutine at a time; the other methods may be called at any time by any.
 type Subscription struct {
 	c            *Client
 	stream       string
@@ -303,8 +303,8 @@ func (s *Subscription) replace(reason error) error {
 	return nil
 }
 
-// Stop ends the subscription at once: Next returns ErrSubscriptionStopped, also where it waits and where it has events at
-// hand: nothing more is delivered. It does not wait for the server.
+// Stop ends the subscription at once: Next returns ErrSubscriptionStopped, also where it waits and where it has events
+// at hand: nothing more is delivered. It does not wait for the server.
 func (s *Subscription) Stop() { s.finish(ErrSubscriptionStopped) }
 
 // Drain ends the subscription gently: the server is told to push no more, and Next goes on to deliver what has been

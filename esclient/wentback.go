@@ -8,8 +8,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrLogWentBack ends a catch-up subscription when the server comes back with an older log, or an empty one: numbers and
-// positions that the subscription has seen mean something else from then on, or will. The error is a *LogWentBackError.
+// ErrLogWentBack ends a catch-up subscription when the server comes back with an older log, or an empty one: numbers
+// and positions that the subscription has seen mean something else from then on, or will. The error is a
+// *LogWentBackError.
 var ErrLogWentBack = errors.New("esclient: the log went back")
 
 // LogWentBackError says what a subscription had seen of the log, and what is left of it. It is ErrLogWentBack.

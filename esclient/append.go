@@ -86,7 +86,7 @@ type AppendResult struct {
 	// LastEventNumber is the number of the last event, and so the expected version of the next append.
 	LastEventNumber int64
 	// Position is the log position of the last event. It is UnknownPosition where a server up to 5.0 recognised
-	// events that it had already.
+	// events that it had already, and where the client found them by reading.
 	Position Position
 }
 
@@ -94,10 +94,12 @@ type AppendResult struct {
 // leader's disk and those of a majority of the cluster.
 //
 // A lost connection or a missing reply is made good inside, with the same event ids, where the server will recognise
-// events that it has: always with NoStream and exact versions; with Any and StreamExists only on the same connection,
-// or if nothing was sent. Elsewhere, and where ctx ends or the client is closed while a reply is awaited, the error is
-// ErrOutcomeUnknown. Other errors mean that nothing was written, among them ErrWrongExpectedVersion, ErrStreamDeleted,
-// ErrAccessDenied, ErrInvalidArgument and ErrTooLarge.
+// events that it has: always with event numbers; with NoStream, too, but for a stream that was soft-deleted, of which
+// the client reads the metadata and the events to find out; with Any and StreamExists only on the same connection, and
+// not where another node may have become the leader meanwhile, or may forward the write (see Config.AllowFollower).
+// Elsewhere, and where ctx ends or the client is closed while a reply is awaited, the error is ErrOutcomeUnknown. Other
+// errors mean that nothing was written, among them ErrWrongExpectedVersion, ErrStreamDeleted, ErrAccessDenied,
+// ErrInvalidArgument and ErrTooLarge. While a server is not ready or too busy, the call waits until ctx ends.
 //
 // Beware of event ids that were used before: with Any and StreamExists a batch whose events the server all remembers
 // from this stream succeeds without being written, and one that begins with such an event but goes on with others is
@@ -114,11 +116,10 @@ func (c *Client) Append(
 	op := appendOps.Get().(*appendOp)
 	op.stream, op.expected, op.events, op.requireLeader = stream, expected, events, c.requireLeader(ctx)
 	op.ids = eventIDs(op.ids, events)
-	effect := repeatOnConnection
-	if expected.exact() {
-		effect = repeatable
+	err := c.do(ctx, op, writeEffect(stream, expected, op.requireLeader))
+	if err != nil && expected == NoStream {
+		err = c.settleAppend(ctx, op, err)
 	}
-	err := c.do(ctx, op, effect)
 	reply := op.reply
 	op.release()
 	if err != nil {

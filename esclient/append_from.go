@@ -103,9 +103,10 @@ type AppendFromResult struct {
 //
 // Nothing is written twice and the order is kept over lost connections and restarts of the server, because all appends
 // but perhaps the first have an exact expected version, the number of the event before, and one is on its way at a
-// time. So the server recognises every repetition, and can accept no batch while one before it is missing: with several
-// on their way it could, if another writer's events came between them, or if it took them in another order, as servers
-// may. Throughput comes from the batches, which grow while an append is on its way.
+// time; with Any the client asks for that number first. So the server recognises every repetition, and can accept no
+// batch while one before it is missing: with several on their way it could, if another writer's events came between
+// them, or if it took them in another order, as servers may. Throughput comes from the batches, which grow while an
+// append is on its way.
 //
 // What is expected of the stream is checked for the first event. With NoStream or an event number the stream must be
 // this call's alone from there on; another's event between ends it with ErrWrongExpectedVersion. With Any and
@@ -144,9 +145,6 @@ func (c *Client) AppendFrom(
 	f := &sourceAppend{
 		c: c, stream: stream, opts: &opts, expected: expected, result: none,
 		shared: !expected.exact(), more: make(chan struct{}, 1), room: make(chan struct{}, 1),
-	}
-	if expected == Any {
-		f.expected = NoStream // a guess; the server corrects it
 	}
 	return f.run(ctx, source)
 }
@@ -358,6 +356,11 @@ const maxRebases = 100
 // append appends a batch, in one piece unless the stream turns out to have its beginning already.
 func (f *sourceAppend) append(ctx, onItsWay context.Context, batch []EventData) error {
 	n, rebases := len(batch), 0
+	if f.expected == Any {
+		if err := f.findEnd(onItsWay); err != nil {
+			return err
+		}
+	}
 	for len(batch) > 0 {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -390,6 +393,24 @@ func (f *sourceAppend) append(ctx, onItsWay context.Context, batch []EventData) 
 	}
 	return nil
 }
+
+// findEnd replaces Any by the number of the stream's last event. A write that is refused tells that number to whoever
+// may write, also of a stream that was soft-deleted, where a repetition of a guess of NoStream would not be recognised.
+func (f *sourceAppend) findEnd(ctx context.Context) error {
+	op := &appendOp{stream: f.stream, expected: neverReached, requireLeader: f.c.requireLeader(ctx)}
+	err := f.c.do(ctx, op, readOnly)
+	if wrong := (*WrongExpectedVersionError)(nil); errors.As(err, &wrong) {
+		f.expected = ExpectedVersion(wrong.Current)
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: it took a write that expects version %v", ErrServer, neverReached)
+	}
+	return &OperationError{Operation: "append", Stream: f.stream, Err: err}
+}
+
+// neverReached is the number of an event that no stream has.
+const neverReached ExpectedVersion = 1 << 62
 
 // written notes that events are in the stream.
 func (f *sourceAppend) written(events []EventData, res AppendResult) {

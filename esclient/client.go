@@ -26,6 +26,7 @@ type Client struct {
 	crew   crew      // the goroutines that subscribe anew or tell hooks
 	told   hookQueue // what the hooks of the connection are told
 
+	redirected atomic.Bool // a node named another one as the leader
 	closing    atomic.Bool // calls fail from now on; written with mu held
 	closed     chan struct{}
 	mu         sync.Mutex

@@ -64,9 +64,11 @@ type Config struct {
 	HeartbeatTimeout  time.Duration
 	// OperationTimeout is how long an attempt waits for the server's reply; DefaultOperationTimeout.
 	OperationTimeout time.Duration
-	// MaxRetries is how often an operation is tried again, where that is safe, before it fails; DefaultMaxRetries.
-	// Waiting for a connection does not count, nor does asking for less where a page was too large. A negative value
-	// allows none.
+	// MaxRetries is how often an operation is tried again, where that is safe, before it fails; DefaultMaxRetries. What
+	// counts are lost connections, missing replies, the server's own timeouts, and nodes that are not the leader. What
+	// does not: to wait for a connection, and to ask again a server that is not ready or too busy, which goes on until
+	// the context of the call ends; and to ask for less where a page was too large. A negative value allows none, but
+	// for that last one.
 	MaxRetries int
 	// AllowFollower lets the nodes of a cluster that are not its leader answer reads, which may then lag behind, and
 	// forward writes.

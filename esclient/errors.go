@@ -80,7 +80,8 @@ var (
 type BadRequestError = engine.BadRequestError
 
 // NotHandledError is the server's word that it did not process a request: it is not ready, too busy, or not the leader.
-// Calls end with it when they have tried MaxRetries times. SafeToRetry is true for it.
+// Calls end with it when their context ends while they wait for the server to get ready, together with the context's
+// error, or when MaxRetries nodes were not the leader. SafeToRetry is true for it.
 type NotHandledError = engine.NotHandledError
 
 // UnexpectedReplyError is a reply that does not answer what was asked, or that cannot be read.
@@ -191,7 +192,8 @@ func (e *WrongExpectedVersionError) Is(target error) bool { return target == Err
 //
 // The events of an append are in the stream or they are not; all of them or none. To find out, read the stream back and
 // look for the event ids. To write them again, give the events the same ids: the server recognises them unless it was
-// restarted. What is known of other changes stands with their methods.
+// restarted, another node leads, or it has written some hundred thousand others since. An append that fails then in
+// another way does not tell what became of the first. What is known of other changes stands with their methods.
 type OutcomeUnknownError struct {
 	Err error // why the outcome is unknown
 }

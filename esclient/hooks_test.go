@@ -117,7 +117,7 @@ func TestHooksAreToldThatAnOperationWasGivenUp(t *testing.T) {
 		cfg.Hooks, cfg.MaxRetries = []esclient.Hook{&log}, 1
 	}), 2)
 	for range 2 {
-		s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 1})
+		s.next(esproto.CmdWriteEvents).written(result(esproto.OperationResult_CommitTimeout))
 	}
 	err := (<-done).err
 	require.ErrorContains(t, err, "gave up after 2 attempts")

@@ -18,7 +18,8 @@ type streamOpener interface {
 }
 
 // openStream subscribes until the server confirms, through lost connections and servers that are not ready. Like calls,
-// it waits for each confirmation only for the operation timeout, and gives up after MaxRetries.
+// it waits for each confirmation only for the operation timeout, and gives up after MaxRetries; a server that is not
+// ready is asked again until ctx ends.
 func (c *Client) openStream(ctx context.Context, start func(*engine.Conn) (streamOpener, error)) error {
 	a := attempts{c: c, effect: readOnly}
 	for {
@@ -36,7 +37,9 @@ func (c *Client) openStream(ctx context.Context, start func(*engine.Conn) (strea
 		if err = readOnlyNode(err); !a.reopens(ctx, conn, err) {
 			return err
 		}
-		a.failed++
+		if a.counts(false, err) {
+			a.failed++
+		}
 		if err := a.next(ctx, s, true, err); err != nil {
 			return err
 		}

@@ -373,7 +373,7 @@ func (s *script) left(cmd esproto.Command) (n int) {
 func TestErrorsOfAnswersAreTyped(t *testing.T) {
 	ask := func(send func(q *request)) error {
 		s := newScript(t)
-		c := s.client(func(c *esclient.Config) { c.MaxRetries = 1 })
+		c := s.client(func(c *esclient.Config) { c.MaxRetries = -1 })
 		done := inBackground(func() error {
 			_, err := c.ReadEvent(testContext(t), "s", 0, esclient.ReadEventOptions{})
 			return err
@@ -418,41 +418,53 @@ func TestASilentServer(t *testing.T) {
 	})
 }
 
-// retries are told of by a client to its hook.
+// retries are told of by a client to its hook. After enough of them their context ends.
 type retries struct {
-	mu  sync.Mutex
-	all []esclient.OperationInfo
+	mu     sync.Mutex
+	all    []esclient.OperationInfo
+	enough int
+	cancel context.CancelCauseFunc
 }
 
 func (r *retries) OnRetry(_ context.Context, info esclient.OperationInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all = append(r.all, info)
+	if r.all = append(r.all, info); len(r.all) == r.enough {
+		r.cancel(errHungUp)
+	}
 }
 
-// TestAServerThatIsNeverReady is asked so often and no more, after pauses, and hooks are told of each time and why.
+var errHungUp = errors.New("the caller hung up")
+
+// TestAServerThatIsNeverReady is asked again, after pauses, as long as the context lives, whatever MaxRetries is. Hooks
+// are told of each time and why.
 func TestAServerThatIsNeverReady(t *testing.T) {
 	together(t, operations(), func(t *testing.T, o operation) {
-		s, told := newScript(t), &retries{}
+		ctx, cancel := context.WithCancelCause(testContext(t))
+		s, told := newScript(t), &retries{enough: 5, cancel: cancel}
 		c := s.client(func(c *esclient.Config) { c.MaxRetries, c.Hooks = 2, []esclient.Hook{told} })
-		done := inBackground(func() error { return o.call(testContext(t), c) })
+		done := inBackground(func() error { return o.call(ctx, c) })
 		started := time.Now()
-		for n := range 3 {
+		for n := range told.enough {
 			s.next(o.cmd).reply(esproto.CmdNotHandled, []byte{8, byte(n % 2)})
 		}
 		err := <-done
-		assert.ErrorContains(t, err, "3 attempts")
+		assert.ErrorIs(t, err, errHungUp)
+		assert.ErrorContains(t, err, "last error: esclient: the server did not handle the request: NotReady")
 		assert.True(t, esclient.SafeToRetry(err))
 		assert.NotErrorIs(t, err, esclient.ErrOutcomeUnknown)
 		assert.Zero(t, s.left(o.cmd))
 
-		require.Len(t, told.all, 2)
+		require.Len(t, told.all, told.enough)
 		var pauses time.Duration
 		for n, info := range told.all {
 			assert.Equal(t, o.cmd.String(), info.Command)
 			assert.Equal(t, n+1, info.Retries)
 			assert.Positive(t, info.Delay)
-			pauses += info.Delay
+			assert.Less(t, info.Delay, time.Second)
+			if n < told.enough-1 { // the context ends in the last one
+				pauses += info.Delay
+			}
 			var e *esclient.NotHandledError
 			require.ErrorAs(t, info.Err, &e)
 			assert.Equal(t, esproto.NotHandled_NotHandledReason(n%2), e.Reason)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -16,12 +17,27 @@ import (
 type effect int
 
 const (
-	readOnly           effect = iota // it changes nothing that anybody sees: repeat it
-	repeatable                       // the server recognises the repetition, whenever and wherever it comes
-	harmless                         // a repetition does no harm, but if it is refused the first may have been done
-	repeatOnConnection               // the server recognises the repetition while this connection lasts
-	once                             // a repetition would do it twice
+	readOnly       effect = iota // it changes nothing that anybody sees: repeat it
+	repeatable                   // the server recognises the repetition, whenever and wherever it comes
+	harmless                     // a repetition does no harm, but if it is refused the first may have been done
+	repeatOnLeader               // the server recognises the repetition while the same process leads
+	once                         // a repetition would do it twice
 )
+
+// writeEffect is that of a write to a stream whose events have ids.
+func writeEffect(stream string, expected ExpectedVersion, requireLeader bool) effect {
+	switch {
+	case expected > NoStream:
+		return repeatable
+	case expected == NoStream && strings.HasPrefix(stream, metadataPrefix):
+		return repeatable // no metadata stream is ever soft-deleted
+	case expected == NoStream:
+		return harmless // a stream that was soft-deleted goes on with other numbers; see recreated.go
+	case !requireLeader:
+		return once // another node may forward it, today to one leader and tomorrow to the next
+	}
+	return repeatOnLeader
+}
 
 // serverTimeoutError is a write that the server gave up waiting for. It may still take place.
 type serverTimeoutError struct{ result esproto.OperationResult }
@@ -36,7 +52,7 @@ func (e *serverTimeoutError) Is(target error) bool { return target == ErrOperati
 // Delays between attempts, where a lost connection does not impose its own.
 const (
 	retryDelay    = 50 * time.Millisecond
-	maxRetryDelay = 2 * time.Second
+	maxRetryDelay = 650 * time.Millisecond // varies by half: a server that gets ready is noticed within a second
 )
 
 // attempts is the course of one operation through its attempts.
@@ -46,12 +62,12 @@ type attempts struct {
 	page     *pageRequest // what is read, if it is a page
 	creds    *Credentials
 	conn     *engine.Conn // of the latest attempt; nil before the first
-	failed   int          // attempts, but for those that asked for too large a page
+	failed   int          // attempts that count against MaxRetries
 	retries  int
 	notReady int // how often a node was not ready, since another was looked for
 	delays   *backoff.ExponentialBackOff
 	unknown  error        // why an earlier attempt may have taken place; nil if none may have
-	on       *engine.Conn // the connection that attempt was made on
+	on       *engine.Conn // the connection on which that attempt would be recognised; nil for none
 
 	begun    engine.Pending // the first attempt, if it was made ahead of time
 	observed *observedOp    // what the hooks are told; nil if there are none
@@ -101,7 +117,7 @@ func (a *attempts) perform(ctx context.Context, op engine.Operation) (err error)
 		if !again {
 			return a.final(err)
 		}
-		if !sent || !a.shrinkPage(err) {
+		if a.counts(sent, err) {
 			a.failed++
 		}
 		if err := a.next(ctx, op, delay, err); err != nil {
@@ -115,7 +131,27 @@ func (a *attempts) connect(ctx context.Context) (*engine.Conn, error) {
 	if conn := a.begun.Conn(); conn != nil {
 		return conn, nil
 	}
-	return a.c.conn(ctx)
+	if a.unknown != nil {
+		return a.c.conn(ctx)
+	}
+	return a.c.connUnsent(ctx)
+}
+
+// counts reports whether a failed attempt counts against MaxRetries. It shrinks the page that was too large.
+func (a *attempts) counts(sent bool, err error) bool {
+	if notServed(err) && a.c.cfg.MaxRetries >= 0 {
+		return false
+	}
+	return !sent || !a.shrinkPage(err)
+}
+
+// notServed reports whether a server cannot serve yet, or not now, and has done nothing: it starts, elects, or is busy.
+func notServed(err error) bool {
+	if e := (*engine.NotHandledError)(nil); errors.As(err, &e) {
+		return e.Reason == esproto.NotHandled_NotReady || e.Reason == esproto.NotHandled_TooBusy
+	}
+	auth := (*engine.NotAuthenticatedError)(nil)
+	return errors.As(err, &auth) && auth.Transient()
 }
 
 // attempt makes one attempt, or waits for the end of that which has begun.
@@ -138,10 +174,19 @@ func (a *attempts) next(ctx context.Context, r engine.Request, delay bool, reaso
 	}
 	a.retries++
 	a.tellRetry(ctx, r, d, reason)
-	if delay {
-		return pause(ctx, d)
+	if !delay {
+		return nil
 	}
-	return nil
+	if a.unknown == nil {
+		var stop func()
+		ctx, stop = whileUnsent(ctx)
+		defer stop()
+	}
+	err := pause(ctx, d)
+	if err != nil && notServed(reason) {
+		return fmt.Errorf("%w (last error: %w)", err, reason)
+	}
+	return err
 }
 
 // endpoint returns the node that was asked last.
@@ -160,6 +205,16 @@ func (c *Client) conn(ctx context.Context) (*engine.Conn, error) {
 	return c.manager.Conn(ctx)
 }
 
+// connUnsent is conn for a call of which nothing is sent: it also ends with the context of WhileUnsent.
+func (c *Client) connUnsent(ctx context.Context) (*engine.Conn, error) {
+	if conn := c.manager.Current(); conn != nil && !c.closing.Load() {
+		return conn, nil
+	}
+	ctx, stop := whileUnsent(ctx)
+	defer stop()
+	return c.conn(ctx)
+}
+
 // judge decides whether a failed attempt is followed by another, and whether after a pause.
 func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err error) (again, delay bool) {
 	var (
@@ -172,14 +227,16 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 	)
 	switch {
 	case errors.As(err, &notHandled):
-		return a.judgeNotHandled(conn, notHandled)
+		again, delay = a.judgeNotHandled(conn, notHandled)
+		return again && a.mayRepeat(conn), delay
 	case errors.As(err, &auth):
 		return auth.Transient(), true
 	case errors.As(err, &timeout):
 		a.uncertain(conn, err)
-		// A node that forwarded the write does not know what became of it, nor which node will get the next one.
-		forwarded := timeout.result == esproto.OperationResult_ForwardTimeout
-		return a.mayRepeat(conn) && (!forwarded || a.effect != repeatOnConnection), true
+		if timeout.result == esproto.OperationResult_ForwardTimeout {
+			a.on = nil // a node that forwarded the write does not know what became of it, nor who gets the next one
+		}
+		return a.mayRepeat(conn), true
 	case errors.As(err, &unreadable):
 		a.uncertain(conn, err)
 		return false, false
@@ -189,6 +246,9 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 	case errors.As(err, &lost), errors.Is(err, ErrOperationTimeout):
 		if sent {
 			a.uncertain(conn, err)
+			if a.c.clustered() {
+				a.on = nil // another node may have led meanwhile
+			}
 		}
 		return !errors.Is(err, ErrClosed) && a.mayRepeat(conn), false
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
@@ -203,11 +263,14 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 func (a *attempts) judgeNotHandled(conn *engine.Conn, e *engine.NotHandledError) (again, delay bool) {
 	switch e.Reason {
 	case esproto.NotHandled_NotLeader:
+		a.on = nil // who does not lead has forgotten the ids, also if it leads again
+		a.c.redirected.Store(true)
 		a.c.manager.Redirect(conn, e)
 		return true, false
 	case esproto.NotHandled_IsReadOnly:
 		return false, false
 	case esproto.NotHandled_NotReady:
+		a.on = nil
 		a.leaveIfNotReady(conn, e)
 	}
 	return true, true
@@ -236,13 +299,16 @@ func (a *attempts) mayRepeat(conn *engine.Conn) bool {
 		return true
 	}
 	switch a.effect {
-	case repeatOnConnection:
+	case repeatOnLeader:
 		return conn == a.on && conn.Err() == nil
 	case once:
 		return false
 	}
 	return true
 }
+
+// clustered reports whether there are other nodes, as far as the client knows, any of which may become the leader.
+func (c *Client) clustered() bool { return c.cfg.discovers() || c.redirected.Load() }
 
 // final is the error that the caller gets. A server's answer to a repetition settles the matter only if the server
 // compared it with the stream.

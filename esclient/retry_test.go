@@ -277,10 +277,22 @@ func TestRetriesAreLimited(t *testing.T) {
 	s := newScript(t)
 	done := appendTwo(testContext(t), s.client(func(c *esclient.Config) { c.MaxRetries = 2 }), 2)
 	for range 3 {
-		s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 0})
+		for range 3 { // which do not count
+			s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 0})
+		}
+		s.next(esproto.CmdWriteEvents).cut()
 	}
 	err := (<-done).err
 	assert.ErrorContains(t, err, "3 attempts")
+	assert.Empty(t, s.requests)
+}
+
+func TestNoRetriesMeansNone(t *testing.T) {
+	s := newScript(t)
+	done := appendTwo(testContext(t), s.client(func(c *esclient.Config) { c.MaxRetries = -1 }), 2)
+	s.next(esproto.CmdWriteEvents).reply(esproto.CmdNotHandled, []byte{8, 0})
+	err := (<-done).err
+	assert.ErrorContains(t, err, "1 attempt")
 	assert.True(t, esclient.SafeToRetry(err), "the server never took it")
 	assert.Empty(t, s.requests)
 }

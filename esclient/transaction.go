@@ -28,6 +28,7 @@ type Transaction struct {
 
 	written int   // events that were acknowledged; -1 if it was continued, so that there may be others
 	ended   error // why no more can be written
+	unknown error // why an earlier Commit may have been done
 	lacking bool  // a write may be missing, or be there twice: it must not be committed
 }
 
@@ -118,20 +119,17 @@ func (t *Transaction) Write(ctx context.Context, events ...EventData) error {
 // The error is ErrWrongExpectedVersion, without the current version, or ErrStreamDeleted or ErrAccessDenied: then
 // nothing is visible, and Commit may be called again. Servers up to 5.0 say ErrAccessDenied of an id that does not
 // exist, too. Repetitions after a lost reply are recognised as those of Append are, with ErrOutcomeUnknown in the same
-// cases; to find out, call Commit again, or read the stream. If a server that had confirmed writes has lost some in a
-// crash, the error is ErrTransactionIncomplete, and the rest is visible.
+// cases. To find out, read the stream, or, with NoStream and event numbers, call Commit again: with Any that would make
+// the events visible twice if the server was restarted meanwhile. If a server that had confirmed writes has lost some
+// in a crash, the error is ErrTransactionIncomplete, and the rest is visible.
 func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
 	const what = "commit transaction"
 	if t.lacking {
 		return AppendResult{}, t.failed(what, t.ended)
 	}
-	effect := repeatOnConnection
-	if t.expected.exact() {
-		effect = repeatable
-	}
 	op := &commitOp{t: t, requireLeader: t.c.requireLeader(ctx)}
-	if err := t.c.do(ctx, op, effect); err != nil {
-		return AppendResult{}, t.failed(what, err)
+	if err := t.c.do(ctx, op, writeEffect(t.stream, t.expected, op.requireLeader)); err != nil {
+		return AppendResult{}, t.failed(what, t.settle(ctx, err))
 	}
 	t.ended = fmt.Errorf("%w: it is committed", ErrTransactionEnded)
 	r := &op.reply
@@ -145,6 +143,29 @@ func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
 		return res, t.failed(what, err)
 	}
 	return res, nil
+}
+
+// settle returns the error of a Commit, which is of unknown outcome as long as one of those before it is.
+func (t *Transaction) settle(ctx context.Context, err error) error {
+	if t.unknown != nil && !errors.Is(err, ErrOutcomeUnknown) {
+		err = &OutcomeUnknownError{Err: fmt.Errorf("%w; before that: %w", err, t.unknown)}
+	}
+	if t.unknown = nil; !errors.Is(err, ErrOutcomeUnknown) {
+		return err
+	}
+	wrong := (*WrongExpectedVersionError)(nil)
+	if errors.As(err, &wrong) {
+		switch {
+		case writeEffect(t.stream, t.expected, true) == repeatable:
+			return wrong
+		case t.expected == NoStream:
+			if _, never, readErr := t.c.recreation(ctx, t.stream); readErr == nil && never {
+				return wrong
+			}
+		}
+	}
+	t.unknown = err
+	return err
 }
 
 func (t *Transaction) failed(what string, err error) error {

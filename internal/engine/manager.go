@@ -139,8 +139,12 @@ func notConnected(ctx context.Context, last error) error {
 
 // Current returns the live connection, or nil while there is none.
 func (m *Manager) Current() *Conn {
-	if c := m.cur.Load(); c != nil && c.Err() == nil {
-		return c
+	if c := m.cur.Load(); c != nil {
+		select {
+		case <-c.dead:
+		default:
+			return c
+		}
 	}
 	return nil
 }

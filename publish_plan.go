@@ -1,7 +1,6 @@
 package eventstore
 
 import (
-	"context"
 	"fmt"
 	"sync"
 
@@ -27,6 +26,15 @@ func (a *plannedAppend) follow(expected esclient.ExpectedVersion, last int64) {
 	if expected >= esclient.NoStream {
 		a.expected = esclient.ExpectedVersion(last)
 	}
+}
+
+func refuseNil(messages []*message.Message) error {
+	for i, m := range messages {
+		if m == nil {
+			return &MarshalError{Err: fmt.Errorf("the message at index %d is nil", i)}
+		}
+	}
+	return nil
 }
 
 // plan marshals all messages and decides which are written together, before anything is sent.
@@ -142,10 +150,6 @@ func (p *Publisher) expected(messages []*message.Message, i int) (esclient.Expec
 
 // event makes the event of a message, and finds out where it goes.
 func (p *Publisher) event(topic string, m *message.Message) (string, esclient.EventData, error) {
-	if err := m.Context().Err(); err != nil {
-		return "", esclient.EventData{}, fmt.Errorf("the context of message %q has ended: %w",
-			m.UUID, context.Cause(m.Context()))
-	}
 	stream, err := p.cfg.StreamName(topic, m)
 	if err != nil {
 		return "", esclient.EventData{}, fmt.Errorf("the stream of message %q: %w", m.UUID, err)

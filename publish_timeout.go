@@ -28,23 +28,24 @@ type timeoutSlice struct {
 	timer  *time.Timer
 }
 
-func (t *timeouts) init(limit time.Duration, cause error) {
+func (t *timeouts) init(parent context.Context, limit time.Duration, cause error) {
 	t.limit, t.cause = limit, cause
-	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.ctx, t.cancel = context.WithCancel(parent)
 }
 
 // of returns a context that ends with ctx and in time.
 func (t *timeouts) of(ctx context.Context) (context.Context, context.CancelFunc) {
-	switch {
-	case t.limit <= 0:
+	if t.limit <= 0 {
 		return ctx, func() {}
-	case ctx == context.Background():
-		return t.shared(), func() {}
 	}
 	return context.WithTimeoutCause(ctx, t.limit, t.cause)
 }
 
+// shared returns a context that ends in time, for calls whose messages have none.
 func (t *timeouts) shared() context.Context {
+	if t.limit <= 0 {
+		return t.ctx
+	}
 	if s := t.slice.Load(); s != nil {
 		return s.ctx
 	}

@@ -49,14 +49,16 @@ type PublisherConfig struct {
 	UseMessageUUIDAsEventID bool
 	// RepublishUnknown publishes once more, with the same event ids, when a lost connection leaves it open whether
 	// messages were written. The server recognises the ids, so that nothing is written twice, unless it was restarted
-	// or another node has become the leader meanwhile. Without it Publish returns esclient.ErrOutcomeUnknown. With an
-	// exact expected version, or esclient.NoStream, nothing is ever unknown for that reason.
+	// or another node has become the leader meanwhile. Without it Publish returns esclient.ErrOutcomeUnknown, and with
+	// it, too, if no repetition succeeds. With the number of an event as the expected version nothing is ever unknown
+	// for that reason; see esclient.Client.Append for esclient.NoStream.
 	RepublishUnknown bool
 	// PublishTimeout bounds a Publish call, on top of the contexts of its messages, from waiting for a connection to
 	// the last reply; it may come early by a sixty-fourth. The default is DefaultPublishTimeout; a negative value is no
 	// limit.
 	PublishTimeout time.Duration
-	// CloseTimeout is how long Close waits for Publish calls that are under way. The default is DefaultCloseTimeout.
+	// CloseTimeout is how long Close waits for Publish calls whose messages were sent. The default is
+	// DefaultCloseTimeout.
 	CloseTimeout time.Duration
 }
 
@@ -107,6 +109,9 @@ type Publisher struct {
 	closed  bool
 	pending sync.WaitGroup // Publish calls under way
 
+	closing context.Context // ends with Close: what was not sent by then is not sent any more
+	refuse  context.CancelCauseFunc
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -127,7 +132,8 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	if p.conn, err = connect(config.ConnectionString, config.Client, p.log); err != nil {
 		return nil, err
 	}
-	p.timeouts.init(config.PublishTimeout, fmt.Errorf(
+	p.closing, p.refuse = context.WithCancelCause(context.Background())
+	p.timeouts.init(esclient.WhileUnsent(context.Background(), p.closing), config.PublishTimeout, fmt.Errorf(
 		"eventstore: not published within PublishTimeout, %v: %w", config.PublishTimeout, context.DeadlineExceeded))
 	return p, nil
 }
@@ -137,39 +143,50 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 // bytes; more are written in order, by several. Messages that PublisherConfig.StreamName spreads over several streams
 // are written stream by stream, in the order in which the streams occur.
 //
-// The call ends early when the context of any of its messages ends, or after PublisherConfig.PublishTimeout. The error
-// is then, as for every failure of the server, a *PublishError, which tells which messages were written. Messages are
-// not changed.
+// The call ends early when the context of any of its messages ends during the call, or after
+// PublisherConfig.PublishTimeout. The error is then, as for every failure of the server, a *PublishError, which tells
+// which messages were written. A message that is nil, or that the Marshaler refuses, is a *MarshalError, and nothing is
+// written. Messages are not changed.
+//
+// A context that has ended before the call does not end it: such a message is published as if it had a context that
+// never ends, with the same values. So a dead letter gets out, on which Watermill's Timeout, or the end of a
+// subscription, has left a context of that kind. Whoever wants a message kept back after the end of its context looks
+// at the context before the call.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if !p.begin() {
 		return ErrPublisherClosed
 	}
 	defer p.pending.Done()
-	switch len(messages) {
-	case 0:
+	if len(messages) == 0 {
 		return nil
-	case 1:
+	}
+	if err := refuseNil(messages); err != nil {
+		return &PublishError{Topic: topic, NotWritten: messages, Err: err}
+	}
+	ctx, cancel := p.context(messages) // first of all: what ends from now on counts
+	defer cancel()
+	if len(messages) == 1 {
 		one, err := p.planOne(topic, messages)
 		if err != nil {
 			return &PublishError{Topic: topic, NotWritten: messages, Err: err}
 		}
 		defer one.release()
-		return p.perform(topic, messages, one.appends[:])
+		return p.perform(ctx, topic, messages, one.appends[:])
 	}
 	appends, err := p.plan(topic, messages)
 	if err != nil {
 		return &PublishError{Topic: topic, NotWritten: messages, Err: err}
 	}
-	return p.perform(topic, messages, appends)
+	return p.perform(ctx, topic, messages, appends)
 }
 
 // perform makes the planned appends, one after the other.
-func (p *Publisher) perform(topic string, messages []*message.Message, appends []plannedAppend) error {
-	ctx, cancel := p.context(messages)
-	defer cancel()
+func (p *Publisher) perform(
+	ctx context.Context, topic string, messages []*message.Message, appends []plannedAppend,
+) error {
 	for i := range appends {
 		if err := p.append(ctx, appends, i); err != nil {
-			return publishError(topic, appends, i, err)
+			return publishError(topic, messages, appends, i, err)
 		}
 		p.traceAppend(topic, &appends[i])
 	}
@@ -186,16 +203,27 @@ func (p *Publisher) begin() bool {
 	return true
 }
 
-// context returns a context that ends with that of any message and with the timeout. Its values are the first
-// message's.
+// context returns a context that ends with that of any message, unless that has ended already, and with the timeout.
+// Its values are the first message's.
 func (p *Publisher) context(messages []*message.Message) (context.Context, context.CancelFunc) {
-	ctx, cancel := p.timeouts.of(messages[0].Context())
+	ctx, cancel := p.firstContext(messages[0].Context())
 	for _, m := range messages[1:] {
-		if m.Context() != messages[0].Context() && m.Context().Done() != nil {
-			ctx, cancel = endsWith(ctx, cancel, m.Context())
+		if c := m.Context(); c != messages[0].Context() && c.Done() != nil && c.Err() == nil {
+			ctx, cancel = endsWith(ctx, cancel, c)
 		}
 	}
 	return ctx, cancel
+}
+
+// firstContext returns the context for a call whose first message has ctx.
+func (p *Publisher) firstContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx == context.Background() {
+		return p.timeouts.shared(), func() {}
+	}
+	if ctx.Err() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return p.timeouts.of(esclient.WhileUnsent(ctx, p.closing))
 }
 
 // endsWith returns a context like ctx that also ends when other does.
@@ -214,6 +242,7 @@ func endsWith(
 // append performs one of the planned appends, and again while its outcome is unknown if that is wanted.
 func (p *Publisher) append(ctx context.Context, appends []plannedAppend, i int) error {
 	a := &appends[i]
+	var unknown error // what an earlier attempt ended with
 	for {
 		result, err := p.conn.client.Append(ctx, a.stream, a.expected, a.events...)
 		if err == nil {
@@ -222,29 +251,29 @@ func (p *Publisher) append(ctx context.Context, appends []plannedAppend, i int) 
 			}
 			return nil
 		}
-		if !p.cfg.RepublishUnknown || !errors.Is(err, esclient.ErrOutcomeUnknown) ||
-			ctx.Err() != nil || errors.Is(err, esclient.ErrClosed) {
+		if !errors.Is(err, esclient.ErrOutcomeUnknown) {
+			return a.stillUnknown(err, unknown)
+		}
+		if !p.cfg.RepublishUnknown || ctx.Err() != nil || errors.Is(err, esclient.ErrClosed) {
 			return err
 		}
+		if unknown == nil {
+			ctx = esclient.WhileUnsent(ctx, context.Background()) // it was sent: Close waits for it
+		}
+		unknown = err
 		p.log.Info("Publishing again, since it is not known whether it was written", watermill.LogFields{
 			"stream": a.stream, "messages": len(a.messages), "reason": err.Error(),
 		})
 	}
 }
 
-func publishError(topic string, appends []plannedAppend, failed int, err error) error {
-	e := &PublishError{Topic: topic, Stream: appends[failed].stream, Err: err}
-	for i := range appends {
-		switch {
-		case i < failed:
-			e.Written = append(e.Written, appends[i].messages...)
-		case i == failed && errors.Is(err, esclient.ErrOutcomeUnknown):
-			e.Unknown = append(e.Unknown, appends[i].messages...)
-		default:
-			e.NotWritten = append(e.NotWritten, appends[i].messages...)
-		}
+// stillUnknown returns the error of an append that was not written. That says nothing of an earlier attempt of unknown
+// outcome, unless the server has compared its event ids with the stream.
+func (a *plannedAppend) stillUnknown(err, unknown error) error {
+	if unknown == nil || a.expected > esclient.NoStream && errors.Is(err, esclient.ErrWrongExpectedVersion) {
+		return err
 	}
-	return e
+	return &esclient.OutcomeUnknownError{Err: fmt.Errorf("%w; before that: %w", err, unknown)}
 }
 
 func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
@@ -258,14 +287,16 @@ func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
 	}
 }
 
-// Close lets further Publish calls fail with ErrPublisherClosed, waits for those under way, at most for CloseTimeout,
-// and closes the connection if it is the Publisher's own; what was still under way fails then. It may be called more
-// than once and by several goroutines, and returns when all is done.
+// Close lets further Publish calls fail with ErrPublisherClosed, and those that merely wait for a connection, or for a
+// server to get ready: their messages are not written. It waits for those whose messages were sent, at most for
+// CloseTimeout, and closes the connection if it is the Publisher's own; what was still under way fails then. It may be
+// called more than once and by several goroutines, and returns when all is done.
 func (p *Publisher) Close() error {
 	p.closeOnce.Do(func() {
 		p.mu.Lock()
 		p.closed = true
 		p.mu.Unlock()
+		p.refuse(ErrPublisherClosed)
 		done := make(chan struct{})
 		go func() {
 			p.pending.Wait()

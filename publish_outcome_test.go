@@ -1,0 +1,388 @@
+package eventstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// writeEvents is the command of appends, as it goes over the wire.
+const writeEvents = 0x82
+
+// lostReply has the next append done and its reply lost with the connection.
+func lostReply(srv *estest.Server) {
+	srv.Intercept(writeEvents, estest.Unanswered(estest.Disconnect()), estest.Times(1))
+}
+
+// written returns how many events a stream has.
+func written(t testing.TB, srv *estest.Server, stream string) int {
+	t.Helper()
+	events, err := srv.Read(stream, 0, 0)
+	if !errors.Is(err, estest.ErrNoStream) {
+		require.NoError(t, err)
+	}
+	return len(events)
+}
+
+func publishErrorOf(t testing.TB, err error) *eventstore.PublishError {
+	t.Helper()
+	var failed *eventstore.PublishError
+	require.ErrorAs(t, err, &failed)
+	return failed
+}
+
+// What became of the first attempt is not known, so no failure of a later one says that nothing was written.
+func TestWhatIsUnknownStaysUnknown(t *testing.T) {
+	limited := eventstore.PublisherConfig{PublishTimeout: 300 * time.Millisecond}
+	for what, tc := range map[string]struct {
+		cfg   eventstore.PublisherConfig
+		after func(t *testing.T, srv *estest.Server, dial *atomic.Bool) // the reply was lost
+		is    error
+	}{
+		"no connection any more": {limited, func(_ *testing.T, _ *estest.Server, dial *atomic.Bool) {
+			dial.Store(false)
+		}, esclient.ErrOutcomeUnknown},
+		"never ready again": {limited, func(_ *testing.T, srv *estest.Server, _ *atomic.Bool) {
+			srv.Intercept(writeEvents, estest.NotReady())
+		}, context.DeadlineExceeded},
+		"no right any more": {after: func(_ *testing.T, srv *estest.Server, _ *atomic.Bool) {
+			srv.Intercept(writeEvents, estest.AccessDenied())
+		}, is: esclient.ErrAccessDenied},
+		"a tombstone": {after: func(t *testing.T, srv *estest.Server, _ *atomic.Bool) {
+			c := openClient(t, srv.ConnectionString())
+			_, err := c.TombstoneStream(timeout(t), "topic", esclient.Any)
+			assert.NoError(t, err)
+		}, is: esclient.ErrStreamDeleted},
+	} {
+		t.Run(what, func(t *testing.T) {
+			srv := embedded(t)
+			var dial atomic.Bool
+			dial.Store(true)
+			cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
+			require.NoError(t, err)
+			cfg.ReconnectDelay = time.Millisecond
+			cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if !dial.Load() {
+					return nil, errors.New("network unreachable")
+				}
+				return new(net.Dialer).DialContext(ctx, network, address)
+			}
+			cfg.Hooks = []esclient.Hook{whenLost(func() { tc.after(t, srv, &dial) })}
+			client, err := esclient.New(cfg)
+			require.NoError(t, err)
+			defer client.Close()
+			tc.cfg.Client, tc.cfg.RepublishUnknown = client, true
+			pub := newPublisher(t, tc.cfg)
+			lostReply(srv)
+			messages := []*message.Message{newMessage("1"), newMessage("2")}
+			err = pub.Publish("topic", messages...)
+			require.ErrorIs(t, err, esclient.ErrOutcomeUnknown)
+			require.ErrorIs(t, err, tc.is)
+			assert.False(t, esclient.SafeToRetry(err))
+			failed := publishErrorOf(t, err)
+			assert.Equal(t, messages, failed.Unknown)
+			assert.Empty(t, failed.NotWritten)
+		})
+	}
+}
+
+// whenLost is a hook that is told once that the connection is lost.
+func whenLost(do func()) esclient.Hook { return &lostHook{do: do} }
+
+type lostHook struct {
+	once sync.Once
+	do   func()
+}
+
+func (h *lostHook) OnDisconnected(esclient.ConnectionInfo) { h.once.Do(h.do) }
+
+// An exact version settles what became of an earlier attempt: the server compares the ids.
+func TestAnExactVersionSettlesWhatIsUnknown(t *testing.T) {
+	srv := embedded(t)
+	c := openTough(t, srv.ConnectionString())
+	pub := newPublisher(t, eventstore.PublisherConfig{Client: c, RepublishUnknown: true})
+	require.NoError(t, pub.Publish("topic", newMessage("0")))
+	at := func(v esclient.ExpectedVersion, payload string) *message.Message {
+		msg := newMessage(payload)
+		msg.SetContext(eventstore.WithExpectedVersion(msg.Context(), v))
+		return msg
+	}
+	lostReply(srv)
+	require.NoError(t, pub.Publish("topic", at(0, "1")))
+	lostReply(srv) // to a refusal
+	refused := at(0, "2")
+	err := pub.Publish("topic", refused)
+	require.ErrorIs(t, err, esclient.ErrWrongExpectedVersion)
+	assert.Equal(t, []*message.Message{refused}, publishErrorOf(t, err).NotWritten)
+	assert.Equal(t, numbers(0, 1), payloads(t, c, "topic"))
+}
+
+// A stream that was deleted goes on with other numbers, so that the server does not recognise a repetition.
+func TestAStreamThatWasDeletedIsPublishedToOnce(t *testing.T) {
+	for _, p := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
+		for _, republish := range []bool{false, true} {
+			srv := embedded(t, estest.WithPersona(p))
+			c := openTough(t, srv.ConnectionString())
+			pub := newPublisher(t, eventstore.PublisherConfig{
+				Client: c, ExpectedVersion: esclient.NoStream, RepublishUnknown: republish,
+			})
+			require.NoError(t, pub.Publish("topic", newMessage("old"), newMessage("older")))
+			_, err := c.DeleteStream(timeout(t), "topic", esclient.Any)
+			require.NoError(t, err)
+			lostReply(srv)
+			require.NoError(t, pub.Publish("topic", newMessage("new")))
+			assert.Equal(t, []string{"new"}, payloads(t, c, "topic"))
+			lostReply(srv)
+			err = pub.Publish("topic", newMessage("another"))
+			require.ErrorIs(t, err, esclient.ErrWrongExpectedVersion)
+			assert.Equal(t, []string{"new"}, payloads(t, c, "topic"))
+		}
+	}
+}
+
+// The lists of a PublishError are in the order of the call, whatever the streams, and where they are split.
+func TestTheListsOfAPublishErrorAreInTheOrderOfTheCall(t *testing.T) {
+	srv := embedded(t)
+	pub := newPublisher(t, eventstore.PublisherConfig{
+		ConnectionString: srv.ConnectionString(),
+		StreamName: func(topic string, m *message.Message) (string, error) {
+			return topic + "-" + strings.Split(string(m.Payload), "/")[0], nil
+		},
+	})
+	var messages []*message.Message
+	for n := range 9 {
+		messages = append(messages, newMessage(fmt.Sprintf("%c/%d", "abc"[n%3], n)))
+	}
+	messages = append(messages, messages[2]) // once more
+	pick := func(streams string) (picked []*message.Message) {
+		for _, m := range messages {
+			if strings.Contains(streams, string(m.Payload[:1])) {
+				picked = append(picked, m)
+			}
+		}
+		return picked
+	}
+	for failed, lists := range [][3]string{{"", "", "abc"}, {"a", "", "bc"}, {"ab", "", "c"}} {
+		for how, action := range map[string]estest.Action{
+			"refused": estest.AccessDenied(), "lost": estest.Unanswered(estest.Disconnect()),
+		} {
+			want := lists
+			if how == "lost" {
+				want[1], want[2] = want[2][:1], want[2][1:]
+			}
+			n := 0
+			rule := srv.Intercept(writeEvents, estest.Choose(func(estest.Request) estest.Action {
+				if n++; n <= failed {
+					return estest.Action{}
+				}
+				return action
+			}))
+			err := publishErrorOf(t, pub.Publish("topic", messages...))
+			rule.Remove()
+			assert.Equal(t, pick(want[0]), err.Written, "%s, %d", how, failed)
+			assert.Equal(t, pick(want[1]), err.Unknown, "%s, %d", how, failed)
+			assert.Equal(t, pick(want[2]), err.NotWritten, "%s, %d", how, failed)
+		}
+	}
+}
+
+func TestNilMessagesAreRefused(t *testing.T) {
+	srv := embedded(t)
+	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})
+	for i, messages := range [][]*message.Message{
+		{nil}, {newMessage("1"), nil}, {nil, newMessage("1")}, {newMessage("1"), nil, newMessage("2")}, {nil, nil},
+	} {
+		err := pub.Publish("topic", messages...)
+		var marshal *eventstore.MarshalError
+		require.ErrorAs(t, err, &marshal, i)
+		assert.ErrorContains(t, err, "is nil")
+		assert.Equal(t, messages, publishErrorOf(t, err).NotWritten)
+	}
+	assert.Zero(t, written(t, srv, "topic"))
+}
+
+// A context that ended before the call does not count: a dead letter has such a one.
+func TestMessagesWhoseContextHasEndedBeforeArePublished(t *testing.T) {
+	srv := embedded(t)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	expired, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))
+	defer cancel()
+	live, hangUp := context.WithCancelCause(context.Background())
+	with := func(ctx context.Context) *message.Message {
+		msg := newMessage("x")
+		msg.SetContext(ctx)
+		return msg
+	}
+	for what, cfg := range map[string]eventstore.PublisherConfig{
+		"by default": {}, "without a limit": {PublishTimeout: -1},
+	} {
+		cfg.ConnectionString = srv.ConnectionString()
+		pub := newPublisher(t, cfg)
+		n := written(t, srv, "topic")
+		require.NoError(t, pub.Publish("topic", with(ended)), what)
+		require.NoError(t, pub.Publish("topic", with(expired)), what)
+		mixed := []*message.Message{with(ended), with(context.Background()), with(live), with(expired)}
+		require.NoError(t, pub.Publish("topic", mixed...), what)
+		assert.Equal(t, n+6, written(t, srv, "topic"))
+		// The values of the context count all the same.
+		err := pub.Publish("topic", with(eventstore.WithExpectedVersion(ended, esclient.NoStream)))
+		require.ErrorIs(t, err, esclient.ErrWrongExpectedVersion, what)
+	}
+
+	// One that ends during the call does count.
+	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})
+	rule := srv.Intercept(writeEvents, estest.NotReady())
+	result := make(chan error, 1)
+	go func() { result <- pub.Publish("topic", with(ended), with(live)) }()
+	require.Eventually(t, func() bool { return rule.Hits() > 0 }, patience, time.Millisecond)
+	why := errors.New("the caller hung up")
+	hangUp(why)
+	err := <-result
+	require.ErrorIs(t, err, why)
+	assert.NotErrorIs(t, err, esclient.ErrOutcomeUnknown)
+	assert.Len(t, publishErrorOf(t, err).NotWritten, 2)
+
+	// PublishTimeout bounds the others.
+	pub = newPublisher(t, eventstore.PublisherConfig{
+		ConnectionString: srv.ConnectionString(), PublishTimeout: 20 * time.Millisecond,
+	})
+	require.ErrorContains(t, pub.Publish("topic", with(ended)), "not published within PublishTimeout")
+}
+
+// A handler that runs out of time leaves its message with a context that has ended, as Watermill's Timeout does, and
+// PoisonQueue then publishes that message.
+func TestATimedOutMessageGetsToThePoisonQueue(t *testing.T) {
+	srv := embedded(t)
+	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})
+	sub := newSubscriber(t, eventstore.SubscriberConfig{ConnectionString: srv.ConnectionString(), ConsumerGroup: "g"})
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: patience}, watermill.NopLogger{})
+	require.NoError(t, err)
+	router.AddMiddleware(func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			produced, err := next(msg)
+			if err != nil {
+				return nil, pub.Publish("poison", msg)
+			}
+			return produced, nil
+		}
+	}, func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			ctx, cancel := context.WithTimeout(msg.Context(), time.Millisecond)
+			defer cancel()
+			msg.SetContext(ctx)
+			return next(msg)
+		}
+	})
+	router.AddConsumerHandler("h", "in", sub, func(msg *message.Message) error {
+		if string(msg.Payload) == "slow" {
+			<-msg.Context().Done()
+			return msg.Context().Err()
+		}
+		return errors.New("bad")
+	})
+	running := make(chan error, 1)
+	go func() { running <- router.Run(context.Background()) }()
+	<-router.Running()
+	require.NoError(t, pub.Publish("in", newMessage("slow"), newMessage("bad")))
+	assert.Eventually(t, func() bool { return written(t, srv, "poison") == 2 }, patience, time.Millisecond)
+	require.NoError(t, router.Close())
+	require.NoError(t, <-running)
+	assert.Equal(t, 2, written(t, srv, "poison"), "each once")
+}
+
+// Close does not wait for calls of which nothing was sent: it tells them so, and their messages are not written.
+func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
+	for _, borrowed := range []bool{false, true} {
+		for what, hinder := range map[string]func(t *testing.T, srv *estest.Server) (waiting func() bool){
+			"for a connection": func(t *testing.T, srv *estest.Server) func() bool {
+				require.NoError(t, srv.Close())
+				return func() bool { return true }
+			},
+			"for a server that gets ready": func(t *testing.T, srv *estest.Server) func() bool {
+				rule := srv.Intercept(writeEvents, estest.NotReady())
+				return func() bool { return rule.Hits() > 0 }
+			},
+		} {
+			t.Run(fmt.Sprintf("%s, borrowed %v", what, borrowed), func(t *testing.T) {
+				srv := embedded(t)
+				cfg := eventstore.PublisherConfig{ConnectionString: srv.ConnectionString(), CloseTimeout: time.Hour}
+				if borrowed {
+					cfg.Client, cfg.ConnectionString = openClient(t, srv.ConnectionString()), ""
+				}
+				pub := newPublisher(t, cfg)
+				waiting := hinder(t, srv)
+				own, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				messages := []*message.Message{newMessage("1"), newMessage("2")}
+				messages[1].SetContext(own)
+				result := make(chan error)
+				for _, m := range messages {
+					go func() { result <- pub.Publish("topic", m) }()
+				}
+				go func() { result <- pub.Publish("topic", messages...) }()
+				require.Eventually(t, waiting, patience, time.Millisecond)
+				require.NoError(t, pub.Close())
+				for range 3 {
+					err := <-result
+					require.ErrorIs(t, err, eventstore.ErrPublisherClosed)
+					assert.NotErrorIs(t, err, esclient.ErrOutcomeUnknown)
+				}
+			})
+		}
+	}
+}
+
+// What was sent has CloseTimeout, also when its connection is lost and it is sent again.
+func TestCloseWaitsForWhatWasSent(t *testing.T) {
+	srv := embedded(t)
+	c := openTough(t, srv.ConnectionString())
+	pub := newPublisher(t, eventstore.PublisherConfig{
+		Client: c, ExpectedVersion: esclient.NoStream, CloseTimeout: patience,
+	})
+	closed := make(chan error, 1)
+	srv.Intercept(writeEvents, estest.Choose(func(estest.Request) estest.Action {
+		go func() { closed <- pub.Close() }()
+		for !errors.Is(pub.Publish("other"), eventstore.ErrPublisherClosed) {
+			time.Sleep(time.Millisecond)
+		}
+		return estest.Disconnect()
+	}), estest.Times(1))
+	require.NoError(t, pub.Publish("topic", newMessage("x")))
+	require.NoError(t, <-closed)
+	assert.Equal(t, 1, written(t, srv, "topic"))
+}
+
+// A server that is not ready for a while, as in an election, ends no call.
+func TestNoElectionEndsAPublish(t *testing.T) {
+	srv := embedded(t)
+	c, err := esclient.ParseConnectionString(srv.ConnectionString() + "?maxRetries=1")
+	require.NoError(t, err)
+	client, err := esclient.New(c)
+	require.NoError(t, err)
+	defer client.Close()
+	pub := newPublisher(t, eventstore.PublisherConfig{Client: client})
+	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: client, ConsumerGroup: "g"})
+	rule := srv.Intercept(estest.AnyOperation, estest.NotReady(), estest.Times(12))
+	result := make(chan error, 1)
+	go func() { result <- pub.Publish("topic", newMessage("x")) }()
+	messages := subscribe(t, sub, "topic")
+	require.NoError(t, <-result)
+	assert.Equal(t, []string{"x"}, consume(t, messages, 1))
+	assert.Equal(t, 12, rule.Hits())
+}

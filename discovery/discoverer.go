@@ -16,7 +16,9 @@ type Discoverer interface {
 	// Report says what became of dialing endpoint, whether Next named it or another node did: err is nil if the
 	// connection was made and is ready for use, and otherwise the reason why that failed, be it the dial, the TLS
 	// handshake, or the server's silence after it. The end of a connection that had been ready is not reported. An
-	// error that wraps context.Canceled is ignored, since it tells about the caller and not about the node.
+	// error that wraps context.Canceled is ignored, since it tells about the caller and not about the node. One with a
+	// method Transient() bool that returns true is about a node that answers and cannot serve yet: Gossip holds it off,
+	// but not for longer each time.
 	Report(endpoint Endpoint, err error)
 }
 

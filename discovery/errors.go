@@ -74,6 +74,27 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
+// Transient reports an attempt in which somebody answered who cannot serve yet: a node that starts, or a cluster that
+// has no leader. It is worth asking again soon, whatever RetryAfter says of the nodes that are held off.
+func (e *Error) Transient() bool {
+	for _, r := range e.Reasons {
+		var (
+			status *StatusError
+			state  *StateError
+		)
+		if errors.As(r, &state) || errors.Is(r, ErrNotAlive) || errors.As(r, &status) && status.Code >= 500 {
+			return true
+		}
+	}
+	return false
+}
+
+// transient reports errors that say so by a method Transient.
+func transient(err error) bool {
+	var e interface{ Transient() bool }
+	return errors.As(err, &e) && e.Transient()
+}
+
 // Step is the part of an attempt in which a candidate fell out.
 type Step string
 

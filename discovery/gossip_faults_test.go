@@ -566,3 +566,47 @@ func TestGossipForms(t *testing.T) {
 		assert.Len(t, got, len(own)+len(both))
 	}
 }
+
+// startingError is what a client reports of a node that answers and cannot serve yet.
+type startingError struct{}
+
+func (startingError) Error() string   { return "it is starting" }
+func (startingError) Transient() bool { return true }
+
+func TestGossipHoldsOffANodeThatIsStartingForTheSameTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, form20, member{ip: "10.0.0.1", state: "Leader"})
+		g := c.gossip(discovery.GossipConfig{})
+		for range 5 {
+			find(t, g)
+			g.Report(ep("10.0.0.1:1113"), fmt.Errorf("handshake: %w", startingError{}))
+			_, err := g.Next(t.Context())
+			var none *discovery.Error
+			require.ErrorAs(t, err, &none)
+			assert.Equal(t, discovery.DefaultHoldOff, none.RetryAfter)
+			time.Sleep(none.RetryAfter)
+		}
+	})
+}
+
+func TestGossipErrorsTellWhetherSomebodyAnswers(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"a node that starts":        {&discovery.StateError{State: discovery.StateInitializing}, true},
+		"a node that is dead":       {discovery.ErrNotAlive, true},
+		"HTTP 503":                  {&discovery.StatusError{Code: 503}, true},
+		"HTTP 401":                  {&discovery.StatusError{Code: 401}, false},
+		"nobody":                    {errRefused, false},
+		"a node that refuses TCP":   {&discovery.HeldOffError{Err: errRefused}, false},
+		"silence":                   {&discovery.TimeoutError{After: time.Second}, false},
+		"a web server":              {discovery.ErrNotGossip, false},
+		"a name without an address": {discovery.ErrNoAddress, false},
+	} {
+		e := &discovery.Error{Reasons: []*discovery.CandidateError{{Err: errRefused}, {Err: tt.err}}}
+		assert.Equal(t, tt.want, e.Transient(), name)
+	}
+}

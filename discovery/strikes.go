@@ -30,6 +30,9 @@ func (s *strikes) add(e Endpoint, instance string, err error, now time.Time) {
 		return
 	}
 	n := old.failures + 1
+	if transient(err) {
+		n = 1
+	}
 	hold := s.longest
 	if n < 32 && s.first<<(n-1) < s.longest && s.first<<(n-1) > 0 {
 		hold = s.first << (n - 1)

@@ -25,6 +25,7 @@ const (
 	DefaultConnectTimeout    = 5 * time.Second
 	DefaultReconnectDelay    = 100 * time.Millisecond
 	DefaultMaxReconnectDelay = 5 * time.Second
+	DefaultAuthRetryTimeout  = time.Minute
 	DefaultMaxRetries        = 10
 	DefaultMaxPendingBytes   = 4 << 20
 	defaultConnectionName    = "watermill-eventstore"
@@ -77,10 +78,14 @@ type Config struct {
 	// ConnectTimeout is how long an attempt to connect may take, authentication included; DefaultConnectTimeout.
 	ConnectTimeout time.Duration
 	// ReconnectDelay is the mean pause before the first attempt to connect again. It grows with each failure, up to
-	// MaxReconnectDelay, and varies at random by half. The defaults are DefaultReconnectDelay and
-	// DefaultMaxReconnectDelay.
+	// MaxReconnectDelay, and varies at random by half. A server that answers but cannot serve yet is asked again within
+	// a second. The defaults are DefaultReconnectDelay and DefaultMaxReconnectDelay.
 	ReconnectDelay    time.Duration
 	MaxReconnectDelay time.Duration
+	// AuthRetryTimeout is how long a subscription that has worked goes on when the server refuses the credentials: its
+	// password was changed, or it begins with an empty database. Only then does it end with ErrNotAuthenticated.
+	// Meanwhile, but for the first second, calls fail with that at once. The default is DefaultAuthRetryTimeout.
+	AuthRetryTimeout time.Duration
 	// MaxReconnects closes the client after so many failed attempts in a row. The default, 0, tries for ever.
 	MaxReconnects int
 
@@ -120,7 +125,7 @@ func (c *Config) setDefaults() {
 	}{
 		{&c.HeartbeatInterval, DefaultHeartbeatInterval}, {&c.HeartbeatTimeout, DefaultHeartbeatTimeout},
 		{&c.OperationTimeout, DefaultOperationTimeout}, {&c.ConnectTimeout, DefaultConnectTimeout},
-		{&c.ReconnectDelay, DefaultReconnectDelay},
+		{&c.ReconnectDelay, DefaultReconnectDelay}, {&c.AuthRetryTimeout, DefaultAuthRetryTimeout},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def
@@ -176,6 +181,7 @@ func (c *Config) Validate() error {
 		{"HeartbeatInterval", c.HeartbeatInterval}, {"HeartbeatTimeout", c.HeartbeatTimeout},
 		{"OperationTimeout", c.OperationTimeout}, {"ConnectTimeout", c.ConnectTimeout},
 		{"ReconnectDelay", c.ReconnectDelay}, {"MaxReconnectDelay", c.MaxReconnectDelay},
+		{"AuthRetryTimeout", c.AuthRetryTimeout},
 	} {
 		if d.v < 0 {
 			return &ConfigError{Setting: d.setting, Value: d.v.String(), Reason: "is negative"}

@@ -37,6 +37,7 @@ import (
 //	MaxPendingBytes, CatchUpPageSize, SubscriptionBufferSize, SubscriptionBufferBytes, PersistentInFlight
 //	ReconnectionDelay               Config.ReconnectDelay
 //	MaxReconnectionDelay            Config.MaxReconnectDelay
+//	AuthRetryTimeout                Config.AuthRetryTimeout
 //	MaxReconnections                Config.MaxReconnects; -1 and 0 are for ever
 //	RequireLeader, RequireMaster    false is Config.AllowFollower
 //	TLS, UseSslConnection           true for an encrypted connection
@@ -247,6 +248,8 @@ func (p *connStringParser) set(name, value string) error {
 		return parseDuration(name, value, &c.ReconnectDelay)
 	case "maxreconnectiondelay", "maxreconnectdelay":
 		return parseDuration(name, value, &c.MaxReconnectDelay)
+	case "authretrytimeout":
+		return parseDuration(name, value, &c.AuthRetryTimeout)
 	case "maxreconnections", "maxreconnects":
 		err := parseInt(name, value, -1, &c.MaxReconnects)
 		c.MaxReconnects = max(c.MaxReconnects, 0)

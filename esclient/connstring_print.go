@@ -31,6 +31,7 @@ func (c Config) String() string {
 		{"heartbeatInterval", c.HeartbeatInterval}, {"heartbeatTimeout", c.HeartbeatTimeout},
 		{"operationTimeout", c.OperationTimeout}, {"connectTimeout", c.ConnectTimeout},
 		{"reconnectionDelay", c.ReconnectDelay}, {"maxReconnectionDelay", c.MaxReconnectDelay},
+		{"authRetryTimeout", c.AuthRetryTimeout},
 	} {
 		if d.v != 0 {
 			q.Set(d.name, d.v.String())

@@ -144,7 +144,7 @@ func TestAnyConfigIsReadBack(t *testing.T) {
 		some(func() { cfg.HTTPEndpoint = []string{"h:1", "https://h", "http://[::1]:2"}[r.IntN(3)] })
 		for _, d := range []*time.Duration{
 			&cfg.HeartbeatInterval, &cfg.HeartbeatTimeout, &cfg.OperationTimeout, &cfg.ConnectTimeout,
-			&cfg.ReconnectDelay,
+			&cfg.ReconnectDelay, &cfg.AuthRetryTimeout,
 		} {
 			some(func() { *d = time.Duration(r.Int64N(1e12)) })
 		}
@@ -263,6 +263,7 @@ func TestBadConfigsNameTheField(t *testing.T) {
 		"Credentials":       func(c *esclient.Config) { c.Credentials = &esclient.Credentials{Login: "x"} },
 		"ConnectionName":    func(c *esclient.Config) { c.ConnectionName = "\xff" },
 		"HeartbeatInterval": func(c *esclient.Config) { c.HeartbeatInterval = -1 },
+		"AuthRetryTimeout":  func(c *esclient.Config) { c.AuthRetryTimeout = -1 },
 		"HTTPEndpoint":      func(c *esclient.Config) { c.HTTPEndpoint = "http://h/x" },
 		"MaxReconnectDelay": func(c *esclient.Config) { c.ReconnectDelay, c.MaxReconnectDelay = 2, 1 },
 		"MaxReconnects":     func(c *esclient.Config) { c.MaxReconnects = -1 },
@@ -289,6 +290,7 @@ func TestEverySettingInBothForms(t *testing.T) {
 		"connectTimeout=321":          func(c *esclient.Config) any { return c.ConnectTimeout },
 		"reconnectionDelay=321":       func(c *esclient.Config) any { return c.ReconnectDelay },
 		"maxReconnectionDelay=321":    func(c *esclient.Config) any { return c.MaxReconnectDelay },
+		"authRetryTimeout=321":        func(c *esclient.Config) any { return c.AuthRetryTimeout },
 		"maxRetries=321":              func(c *esclient.Config) any { return c.MaxRetries },
 		"maxReconnections=321":        func(c *esclient.Config) any { return c.MaxReconnects },
 		"maxFrameSize=321":            func(c *esclient.Config) any { return c.MaxFrameSize },

@@ -130,7 +130,7 @@ func (d *dialer) report(endpoint string, err error) {
 // pause returns for how long asking the Discoverer again is of no use.
 func (d *dialer) pause(err error) time.Duration {
 	var e *discovery.Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && !e.Transient() {
 		return e.RetryAfter
 	}
 	return 0

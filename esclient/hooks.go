@@ -34,7 +34,8 @@ type DisconnectedHook interface{ OnDisconnected(ConnectionInfo) }
 type ReconnectingHook interface{ OnReconnecting(ConnectionInfo) }
 
 // AuthenticationFailedHook is told that the server refused the client's credentials. The client tries again, but calls
-// that wait for a connection fail at once.
+// that wait for a connection fail at once. Where it was connected before, a refusal that lasts for less than a second
+// is not told of: a server that begins with an empty database knows no users at first.
 type AuthenticationFailedHook interface{ OnAuthenticationFailed(ConnectionInfo) }
 
 // ClosedHook is told, last of all, that the client is closed for good: by Close, or because MaxReconnects was reached.

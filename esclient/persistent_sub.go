@@ -179,6 +179,7 @@ func (p *PersistentSubscription) resume(reason error) {
 		if p.endIfDrained() {
 			return
 		}
+		patience := p.c.newPatience()
 		for {
 			if reason = p.recreate(reason); reason == nil {
 				reason = p.connect(p.ctx)
@@ -187,11 +188,12 @@ func (p *PersistentSubscription) resume(reason error) {
 				return
 			}
 			// A place that our own lost connection still occupies becomes free when the server notices.
-			if !resumable(reason) && !errors.Is(reason, ErrMaxSubscribers) && !p.mayRecreate(reason) {
+			if !resumable(reason) && !errors.Is(reason, ErrMaxSubscribers) && !p.mayRecreate(reason) &&
+				!patience.bears(reason) {
 				p.end(reason)
 				return
 			}
-			if pause(p.ctx, p.c.cfg.ReconnectDelay) != nil {
+			if patience.rest(p.ctx) != nil {
 				return
 			}
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-
-	"github.com/cenkalti/backoff/v4"
 )
 
 // step is what a subscription has to do before there can be another event: to read a page, or to subscribe. It lasts as
@@ -20,10 +18,10 @@ type step struct {
 func (s *Subscription) begin(work func(context.Context) error) {
 	st := &step{done: make(chan struct{})}
 	s.step = st
-	go func() {
+	s.c.crew.start(func() {
 		defer close(st.done)
 		st.err = s.persist(work)
-	}()
+	})
 }
 
 // await waits for the step. Its error is that of ctx, or the end of the subscription.
@@ -50,7 +48,7 @@ func (s *Subscription) await(ctx context.Context) error {
 
 // persist does a step until it succeeds, or fails with what would not pass.
 func (s *Subscription) persist(work func(context.Context) error) error {
-	var delays *backoff.ExponentialBackOff
+	patience := s.c.newPatience()
 	for {
 		err := work(s.ctx)
 		switch {
@@ -58,25 +56,15 @@ func (s *Subscription) persist(work func(context.Context) error) error {
 			return nil
 		case s.ctx.Err() != nil:
 			return s.ended()
-		case !resumable(err):
+		case !resumable(err) && !patience.bears(err):
 			return err
 		}
-		if delays == nil {
-			delays = backoff.NewExponentialBackOff(
-				backoff.WithInitialInterval(s.c.cfg.ReconnectDelay),
-				backoff.WithMaxInterval(longestWait*s.c.cfg.ReconnectDelay),
-				backoff.WithMaxElapsedTime(0),
-			)
-		}
 		s.witness.waits(err)
-		if pause(s.ctx, delays.NextBackOff()) != nil {
+		if patience.rest(s.ctx) != nil {
 			return s.ended()
 		}
 	}
 }
-
-// longestWait is up to which multiple of Config.ReconnectDelay the pauses of a subscription grow that cannot go on.
-const longestWait = 10
 
 // resumable reports whether a subscription that there was should go on trying after a call has given up.
 func resumable(err error) bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -29,7 +30,20 @@ type NotHandledError struct {
 }
 
 func (e *NotHandledError) Error() string {
-	return fmt.Sprintf("esclient: the server did not handle the request: %v", e.Reason)
+	s := fmt.Sprintf("esclient: the server did not handle the request: %v", e.Reason)
+	plain, ok := e.LeaderEndpoint(false)
+	if secure, too := e.LeaderEndpoint(true); too && secure != plain {
+		plain, ok = strings.TrimPrefix(plain+" and with TLS "+secure, " and "), true
+	}
+	if ok {
+		s += ": the leader is at " + plain
+	}
+	return s
+}
+
+// Transient reports a server that will take the request soon: it starts, takes part in an election, or has much to do.
+func (e *NotHandledError) Transient() bool {
+	return e.Reason == esproto.NotHandled_NotReady || e.Reason == esproto.NotHandled_TooBusy
 }
 
 // LeaderEndpoint returns the TCP endpoint, host:port, at which the leader is to be reached with or without TLS; ok is

@@ -51,7 +51,12 @@ func (e *NotAuthenticatedError) Is(target error) bool { return target == ErrNotA
 
 // Transient reports a refusal that says nothing about the credentials: servers up to 5.0 also refuse while they start.
 func (e *NotAuthenticatedError) Transient() bool {
-	return strings.Contains(e.Text, "not yet ready") || strings.Contains(e.Text, "Internal Server Error")
+	for _, text := range [...]string{"not yet ready", "not ready", "Internal Server Error"} {
+		if strings.Contains(e.Text, text) {
+			return true
+		}
+	}
+	return false
 }
 
 // UnexpectedReplyError is a reply that does not answer what was asked. The connection is not harmed.

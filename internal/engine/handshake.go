@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -42,13 +45,98 @@ func (identify) Decode(cmd esproto.Command, _ []byte) error {
 }
 
 // handshake brings a new connection to the point where it may be used. The order matters: servers from 20.x refuse
-// operations until the credentials are checked.
-func handshake(ctx context.Context, c *Conn, creds *esproto.Credentials, name string) error {
-	if creds != nil {
-		if _, err := c.Do(ctx, authenticate{}, creds); err != nil {
+// operations until the credentials are checked. wary has the peer show that it is an EventStore before it gets them.
+func handshake(ctx context.Context, c *Conn, creds *esproto.Credentials, name string, wary bool) error {
+	steps := []func() error{
+		func() error { return login(ctx, c, creds) },
+		func() error {
+			_, err := c.Do(ctx, identify{name}, nil)
+			return err
+		},
+	}
+	if wary {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
 			return err
 		}
 	}
-	_, err := c.Do(ctx, identify{name}, nil)
-	return err
+	return nil
+}
+
+// Authenticate is sent again after a pause between these two: a server that is starting drops it without an answer.
+const (
+	loginAgainMin = 500 * time.Millisecond
+	loginAgainMax = time.Second
+	maxLogins     = 100
+)
+
+// loginReply is the answer to the nth Authenticate.
+type loginReply struct {
+	n   int
+	err error
+}
+
+// loginCall is the Receiver of one Authenticate.
+type loginCall struct {
+	reply   loginReply
+	replies chan<- loginReply // has room for all
+}
+
+func (l *loginCall) Keeps(esproto.Command, int) bool { return false }
+func (l *loginCall) Wake()                           { l.replies <- l.reply }
+
+func (l *loginCall) Fail(err error, _ bool) {
+	l.reply.err = err
+	l.replies <- l.reply
+}
+
+func (l *loginCall) Receive(cmd esproto.Command, payload []byte) (more bool) {
+	if l.reply.err = CommonReply(cmd, payload); l.reply.err == nil {
+		l.reply.err = authenticate{}.Decode(cmd, payload)
+	}
+	return false
+}
+
+func (l *loginCall) TooLarge(_ esproto.Command, err error) (more bool) {
+	l.reply.err = err
+	return false
+}
+
+// login has the server check the credentials. It goes by the answer to the last Authenticate: as long as that is being
+// checked, servers from 20.x refuse operations, whatever was answered before.
+func login(ctx context.Context, c *Conn, creds *esproto.Credentials) error {
+	if creds == nil {
+		return nil
+	}
+	replies := make(chan loginReply, maxLogins)
+	var sent []Handle
+	defer func() {
+		for _, h := range sent {
+			h.Remove()
+		}
+	}()
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+			l := &loginCall{reply: loginReply{n: len(sent)}, replies: replies}
+			h, err := c.Start(ctx, authenticate{}, creds, l)
+			if err != nil {
+				return err
+			}
+			if sent = append(sent, h); len(sent) < maxLogins {
+				again.Reset(loginAgainMin + rand.N(loginAgainMax-loginAgainMin))
+			}
+		case r := <-replies:
+			if r.err != nil || r.n == len(sent)-1 {
+				return r.err
+			}
+			again.Stop()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }

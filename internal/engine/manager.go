@@ -2,15 +2,12 @@ package engine
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -34,7 +31,10 @@ type ManagerConfig struct {
 	// Report is told what became of each endpoint that Dial returned: err is nil if the connection is ready for use.
 	Report func(endpoint string, err error)
 	// Pause returns how long to wait at least after an error of Dial; it may be zero.
-	Pause           func(err error) time.Duration
+	Pause func(err error) time.Duration
+	// Recognise, if not nil, looks what else than an EventStore listens at an endpoint that said nothing. It returns
+	// nil if it cannot tell. It is asked before the first success only.
+	Recognise       func(ctx context.Context, endpoint string) error
 	Conn            ConnConfig
 	Credentials     *esproto.Credentials
 	ConnectionName  string
@@ -48,18 +48,17 @@ type ManagerConfig struct {
 
 // Manager keeps one connection, and replaces it when it dies.
 type Manager struct {
-	cfg       ManagerConfig
-	cancel    context.CancelFunc
-	done      chan struct{}
-	succeeded bool // there was a connection; of run's goroutine
-	silent    int  // connections in a row on which nothing was said before there was any; of run's goroutine
+	cfg     ManagerConfig
+	cancel  context.CancelFunc
+	done    chan struct{}
+	history history // of run's goroutine
 
 	cur atomic.Pointer[Conn]
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced whenever anything below, or cur, changes
 	lastErr  error         // of the last attempt or connection
-	refused  error         // an error that waiting does not cure; cleared by the next success
+	refused  error         // an error that calls do not wait out; cleared by the next success
 	closed   error
 	redirect string
 }
@@ -83,7 +82,8 @@ func (m *Manager) Close() {
 func (m *Manager) Done() <-chan struct{} { return m.done }
 
 // Conn returns the live connection, or waits for one until ctx ends. It does not wait where waiting does not help: the
-// server refuses the credentials or is not an EventStore. The Manager goes on trying even then.
+// server refuses the credentials or, as long as there has been no connection, is not an EventStore. The Manager goes on
+// trying even then.
 func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
 	for {
 		if c := m.cur.Load(); c != nil {
@@ -166,11 +166,7 @@ func (m *Manager) Redirect(c *Conn, e *NotHandledError) {
 
 func (m *Manager) run(ctx context.Context) {
 	defer close(m.done)
-	delays := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(m.cfg.ReconnectDelay),
-		backoff.WithMaxInterval(m.cfg.ReconnectMax),
-		backoff.WithMaxElapsedTime(0),
-	)
+	delays := newDelays(m.cfg.ReconnectDelay, m.cfg.ReconnectMax)
 	failures := 0
 	var delay time.Duration
 	for {
@@ -184,7 +180,7 @@ func (m *Manager) run(ctx context.Context) {
 		// turn.
 		lasted := established && time.Since(started) >= delay
 		if lasted {
-			delays.Reset()
+			delays.reset()
 		}
 		if established {
 			failures = 0
@@ -195,7 +191,7 @@ func (m *Manager) run(ctx context.Context) {
 				ErrClosed, m.cfg.MaxReconnects, err))
 			break
 		}
-		delay = max(delays.NextBackOff(), m.cfg.Pause(err))
+		delay = max(delays.after(err), m.cfg.Pause(err))
 		pause := delay
 		if lasted && m.takesRedirect() {
 			pause = 0
@@ -236,7 +232,7 @@ func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 		m.failed(err)
 		return false, err
 	}
-	m.succeeded = true
+	m.history.success()
 	m.update(func() {
 		m.cur.Store(c)
 		m.refused = nil
@@ -257,7 +253,7 @@ func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 }
 
 func (m *Manager) connect(ctx context.Context) (*Conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, m.cfg.ConnectTimeout,
+	attempt, cancel := context.WithTimeoutCause(ctx, m.cfg.ConnectTimeout,
 		fmt.Errorf("esclient: no connection within %v: %w", m.cfg.ConnectTimeout, context.DeadlineExceeded))
 	defer cancel()
 	m.mu.Lock()
@@ -265,17 +261,19 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 	m.redirect = ""
 	m.mu.Unlock()
 
-	nc, endpoint, err := m.cfg.Dial(ctx, redirect)
+	nc, endpoint, err := m.cfg.Dial(attempt, redirect)
 	if err != nil {
+		err = m.history.judge(&ConnectionError{Endpoint: endpoint, Err: err})
 		m.report(endpoint, err)
-		return nil, &ConnectionError{Endpoint: endpoint, Err: err}
+		return nil, err
 	}
 	c := NewConn(nc, endpoint, m.cfg.Conn)
-	if err := handshake(ctx, c, m.cfg.Credentials, m.cfg.ConnectionName); err != nil {
-		err = m.silence(c, err)
+	if err := handshake(attempt, c, m.cfg.Credentials, m.cfg.ConnectionName, redirect != ""); err != nil {
+		err = asConnectionError(endpoint, m.explain(ctx, c, err))
 		c.Close(err)
+		err = m.history.judge(err)
 		m.report(endpoint, err)
-		return nil, asConnectionError(endpoint, err)
+		return nil, err
 	}
 	m.report(endpoint, nil)
 	return c, nil
@@ -285,16 +283,29 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 // than an EventStore: a server that is starting, or a machine that is too busy, is silent for a while, too.
 const silentAttempts = 3
 
-// silence tells a peer that never said anything from one that fell silent. Before the first success it is more likely
-// to be something else than an EventStore that hangs.
-func (m *Manager) silence(c *Conn, err error) error {
+// explain says what a handshake that failed means. A peer that never said anything is, before the first success, more
+// likely to be something else than an EventStore that hangs; one that speaks, but does not answer, is starting.
+func (m *Manager) explain(ctx context.Context, c *Conn, err error) error {
 	timeout := errors.Is(err, ErrHeartbeatTimeout) || errors.Is(err, ErrOperationTimeout) ||
 		errors.Is(err, context.DeadlineExceeded)
-	if m.succeeded || c.spoken.Load() || !timeout {
-		m.silent = 0
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case c.spoken.Load() && timeout:
+		return &passingError{fmt.Errorf("it answers, but not to what is asked, so it may be starting: %w", err)}
+	case m.history.succeeded || c.spoken.Load() || errors.Is(err, ErrNotEventStore):
+		m.history.silent = 0
 		return err
 	}
-	if m.silent++; m.silent < silentAttempts {
+	if m.cfg.Recognise != nil {
+		if what := m.cfg.Recognise(ctx, c.endpoint); what != nil {
+			return fmt.Errorf("%w: %w: %w", ErrNotEventStore, what, err)
+		}
+	}
+	if !timeout {
+		return err
+	}
+	if m.history.silent++; m.history.silent < silentAttempts {
 		return err
 	}
 	return fmt.Errorf("%w: it accepts connections but does not answer: %w", ErrNotEventStore, err)
@@ -315,7 +326,7 @@ func asConnectionError(endpoint string, err error) error {
 
 // failed notes why an attempt did not lead to a connection.
 func (m *Manager) failed(err error) {
-	refused := permanent(err)
+	refused := m.history.refuses(err)
 	m.update(func() {
 		m.lastErr = err
 		m.refused = nil
@@ -323,29 +334,13 @@ func (m *Manager) failed(err error) {
 			m.refused = err
 		}
 	})
-	if errors.Is(err, ErrNotAuthenticated) {
+	if refused && errors.Is(err, ErrNotAuthenticated) {
 		endpoint := ""
 		if e := (*ConnectionError)(nil); errors.As(err, &e) {
 			endpoint = e.Endpoint
 		}
 		m.cfg.Events.AuthFailed(endpoint, err)
 	}
-}
-
-// permanent reports errors that somebody must do something about.
-func permanent(err error) bool {
-	var (
-		auth   *NotAuthenticatedError
-		cert   *tls.CertificateVerificationError
-		record tls.RecordHeaderError
-	)
-	switch {
-	case errors.As(err, &auth):
-		return !auth.Transient()
-	case errors.As(err, &cert), errors.As(err, &record):
-		return true
-	}
-	return errors.Is(err, ErrNotEventStore)
 }
 
 func (m *Manager) setClosed(err error) {

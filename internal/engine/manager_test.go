@@ -298,19 +298,25 @@ func TestMaxReconnectsClosesTheManager(t *testing.T) {
 	assert.Equal(t, []string{"reconnecting", "reconnecting", "closed"}, j.all())
 }
 
-func TestRedirectGoesToTheNamedNode(t *testing.T) {
-	leader := listen(t, echo)
-	host, port, err := net.SplitHostPort(leader)
+// leaderAt is what a follower answers.
+func leaderAt(t testing.TB, endpoint string) *NotHandledError {
+	t.Helper()
+	host, port, err := net.SplitHostPort(endpoint)
 	require.NoError(t, err)
 	p, err := net.LookupPort("tcp", port)
 	require.NoError(t, err)
+	return &NotHandledError{Reason: esproto.NotHandled_NotLeader, Leader: &esproto.NotHandled_LeaderInfo{
+		ExternalTcpAddress: proto.String(host), ExternalTcpPort: proto.Int32(int32(p)),
+	}}
+}
+
+func TestRedirectGoesToTheNamedNode(t *testing.T) {
+	leader := listen(t, echo)
 	j := &journal{}
 	m := manage(t, managerConfig(j, listen(t, echo)))
 	c, err := m.Conn(background(t))
 	require.NoError(t, err)
-	e := &NotHandledError{Reason: esproto.NotHandled_NotLeader, Leader: &esproto.NotHandled_LeaderInfo{
-		ExternalTcpAddress: proto.String(host), ExternalTcpPort: proto.Int32(int32(p)),
-	}}
+	e := leaderAt(t, leader)
 	m.Redirect(c, e)
 	m.Redirect(c, e) // a second caller that got the same reply
 	c, err = m.Conn(background(t))

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -15,7 +14,8 @@ import (
 
 func (c *Conn) readLoop() {
 	defer c.wg.Done()
-	frames := esproto.NewFrameReader(&pulse{c: c}, readBufferSize, c.cfg.MaxFrameSize)
+	pulse := &pulse{c: c, greeting: make([]byte, 0, greetingSize)}
+	frames := esproto.NewFrameReader(pulse, readBufferSize, c.cfg.MaxFrameSize)
 	for {
 		h, n, err := frames.Next()
 		if err == nil {
@@ -25,30 +25,15 @@ func (c *Conn) readLoop() {
 		}
 		if err != nil {
 			c.wakeReceivers()
-			c.die(describe(err, !c.spoken.Load()))
+			c.die(describe(err, pulse.greeting))
 			return
 		}
 		if !c.spoken.Load() {
 			c.spoken.Store(true)
+			pulse.greeting = nil
 			frames.SkipTooLarge()
 		}
 	}
-}
-
-// rightPort is what to check where something else than an EventStore seems to answer.
-const rightPort = "is the port the one for TCP, 1113 by default, and is TLS on or off at both ends?"
-
-// describe says what an error of the reader means. A peer whose very first bytes are no frame is no EventStore.
-func describe(err error, first bool) error {
-	switch {
-	case errors.Is(err, esproto.ErrFrame) && first:
-		return fmt.Errorf("%w (%s): %w", ErrNotEventStore, rightPort, err)
-	case first && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
-		return fmt.Errorf("closed by the server before it said anything (%s): %w", rightPort, err)
-	case errors.Is(err, io.EOF):
-		return fmt.Errorf("closed by the server: %w", err)
-	}
-	return err
 }
 
 // dispatch hands one frame to whom it belongs. An error ends the connection.
@@ -236,6 +221,8 @@ type pulse struct {
 	waiting bool      // a heartbeat was sent in this silence
 	told    bool      // ... and the reader of frames was told of the silence
 	chunks  int64     // what Conn.chunks was at the last beat
+
+	greeting []byte // how the peer began; nil once it has sent a frame
 }
 
 func (p *pulse) Read(b []byte) (int, error) {
@@ -250,6 +237,9 @@ func (p *pulse) Read(b []byte) (int, error) {
 		n, err := p.c.nc.Read(b)
 		if n > 0 {
 			p.active, p.told = true, false
+			if p.greeting != nil {
+				p.greeting = append(p.greeting, b[:min(n, greetingSize-len(p.greeting))]...)
+			}
 			return n, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -1,0 +1,305 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// says is a peer that says something, whatever it is asked, and goes.
+func says(text string) func(p *peer) {
+	return func(p *peer) {
+		p.nc.Write([]byte(text))
+		p.next()
+	}
+}
+
+// refuses is a peer that answers Authenticate with NotAuthenticated.
+func refuses(text string) func(p *peer) {
+	return func(p *peer) {
+		for {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			p.send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte(text))
+		}
+	}
+}
+
+var strays = map[string]func(p *peer){
+	"HTTP":             says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"),
+	"short HTTP":       says("HTTP/"),
+	"SSH":              says("SSH-2.0-OpenSSH_9.6\r\n"),
+	"TLS alert":        says("\x15\x03\x01\x00\x02\x02\x46"),
+	"something else":   says("\xff\xff\xff\xff what is that?"),
+	"nothing":          func(*peer) {},
+	"not yet ready":    refuses("Server not yet ready"),
+	"not ready":        refuses("Server not ready"),
+	"a fresh database": refuses("Unauthorized"),
+}
+
+// actor is an address at which one peer plays after the other.
+type actor struct {
+	plays atomic.Pointer[func(p *peer)]
+	conns atomic.Int32
+}
+
+func (a *actor) play(f func(p *peer)) { a.plays.Store(&f) }
+
+func (a *actor) listen(t testing.TB) string {
+	return listen(t, func(p *peer) {
+		a.conns.Add(1)
+		(*a.plays.Load())(p)
+	})
+}
+
+// lose has the connection of m end from the other side.
+func lose(t testing.TB, m *Manager) {
+	t.Helper()
+	c, err := m.Conn(background(t))
+	require.NoError(t, err)
+	c.die(errors.New("lost"))
+}
+
+func TestAStrayAnswerIsWaitedOutAfterASuccess(t *testing.T) {
+	for name, stray := range strays {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var a actor
+			a.play(echo)
+			j := &journal{}
+			m := manage(t, managerConfig(j, a.listen(t)))
+			_, err := m.Conn(background(t))
+			require.NoError(t, err)
+			a.play(stray)
+			before := a.conns.Load()
+			lose(t, m)
+			for range 100 { // calls that come meanwhile
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				_, err = m.Conn(ctx)
+				cancel()
+				if err != nil {
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+				}
+				if a.conns.Load() > before+2 {
+					break
+				}
+			}
+			a.play(echo)
+			_, err = m.Conn(background(t))
+			assert.NoError(t, err)
+			assert.NotContains(t, j.all(), "refused")
+		})
+	}
+}
+
+func TestAStrangerIsToldAtOnceBeforeTheFirstSuccess(t *testing.T) {
+	for name, text := range map[string]string{
+		"HTTP": "the HTTP port", "SSH": "SSH", "TLS alert": "TLS", "something else": "1113",
+	} {
+		var a actor
+		a.play(strays[name])
+		addr := a.listen(t)
+		_, err := manage(t, managerConfig(&journal{}, addr)).Conn(background(t))
+		assert.ErrorIs(t, err, ErrNotEventStore, name)
+		assert.ErrorContains(t, err, text, name)
+		assert.ErrorContains(t, err, addr, name)
+	}
+}
+
+func TestCredentialsThatStayRefusedAreToldAfterAMoment(t *testing.T) {
+	var a actor
+	a.play(echo)
+	j := &journal{}
+	m := manage(t, managerConfig(j, a.listen(t)))
+	_, err := m.Conn(background(t))
+	require.NoError(t, err)
+	a.play(refuses("Unauthorized"))
+	start := time.Now()
+	lose(t, m)
+	_, err = m.Conn(background(t))
+	assert.ErrorIs(t, err, ErrNotAuthenticated)
+	assert.WithinRange(t, time.Now(), start.Add(refusalGrace/2), start.Add(4*refusalGrace))
+	_, err = m.Conn(background(t))
+	assert.ErrorIs(t, err, ErrNotAuthenticated, "the next call is told at once")
+	assert.Contains(t, j.all(), "refused")
+	a.play(echo)
+	require.Eventually(t, func() bool {
+		_, err := m.Conn(background(t))
+		return err == nil
+	}, 10*time.Second, time.Millisecond, "it is tried again")
+}
+
+// drops is a server that is starting: it answers heartbeats, and drops so many requests.
+func drops(n int) func(p *peer) {
+	return func(p *peer) {
+		for i := 0; ; i++ {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			if i >= n {
+				p.reply(f)
+			}
+		}
+	}
+}
+
+func TestAuthenticateIsSentAgainOnTheSameConnection(t *testing.T) {
+	var a actor
+	a.play(drops(2))
+	start := time.Now()
+	_, err := manage(t, managerConfig(&journal{}, a.listen(t))).Conn(background(t))
+	require.NoError(t, err)
+	assert.Equal(t, int32(1), a.conns.Load())
+	assert.Greater(t, time.Since(start), 2*loginAgainMin)
+	assert.Less(t, time.Since(start), 2*loginAgainMax+time.Second)
+}
+
+// Servers from 20.x refuse operations while an Authenticate is being checked, whatever they answered to the one before.
+func TestTheConnectionIsNotUsedBeforeTheLastAuthenticateIsAnswered(t *testing.T) {
+	var a actor
+	a.play(func(p *peer) {
+		first, err := p.next()
+		if err != nil {
+			return
+		}
+		second, err := p.next()
+		if err != nil {
+			return
+		}
+		p.reply(first)
+		p.nc.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		_, err = p.next()
+		assert.Error(t, err, "nothing may come yet")
+		p.nc.SetReadDeadline(time.Time{})
+		p.r = esproto.NewFrameReader(p.nc, 4096, 0)
+		p.reply(second)
+		echo(p)
+	})
+	cfg := managerConfig(&journal{}, a.listen(t))
+	cfg.Conn.HeartbeatInterval = 10 * time.Second
+	_, err := manage(t, cfg).Conn(background(t))
+	assert.NoError(t, err)
+	assert.Equal(t, int32(1), a.conns.Load())
+}
+
+func TestDelaysGrowOnlyWhileNothingAnswers(t *testing.T) {
+	d := newDelays(100*time.Millisecond, 5*time.Second)
+	refused := &ConnectionError{Err: errors.New("connection refused")}
+	ready := &ConnectionError{Err: &NotHandledError{Reason: esproto.NotHandled_NotReady}}
+	var last time.Duration
+	for range 30 {
+		last = d.after(refused)
+	}
+	assert.Greater(t, last, 2*time.Second)
+	for range 30 {
+		assert.Less(t, d.after(ready), time.Second)
+	}
+	assert.Less(t, d.after(refused), time.Second, "it grows anew")
+}
+
+func TestAServerThatCannotServeYetIsAskedAgainSoon(t *testing.T) {
+	notReady := func(p *peer) {
+		for {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			p.send(esproto.CmdNotHandled, f.CorrelationID, []byte{8, 0})
+		}
+	}
+	silent := func(p *peer) { io.Copy(io.Discard, p.nc) }
+	for name, peer := range map[string]func(p *peer){"not ready": notReady, "drops Authenticate": drops(1000)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var a actor
+			a.play(silent)
+			cfg := managerConfig(&journal{}, a.listen(t))
+			cfg.ReconnectDelay, cfg.ReconnectMax = 10*time.Millisecond, time.Hour
+			cfg.ConnectTimeout = 100 * time.Millisecond
+			cfg.Conn.HeartbeatInterval = 20 * time.Millisecond
+			cfg.MaxReconnects = 1000
+			slow := make(chan struct{})
+			var grown atomic.Bool
+			cfg.Events.Reconnecting = func(_ int, delay time.Duration, _ error) {
+				if delay > 200*time.Millisecond && !grown.Swap(true) {
+					close(slow)
+				}
+			}
+			m := manage(t, cfg)
+			<-slow // it has grown
+			a.play(peer)
+			n := a.conns.Load()
+			require.Eventually(t, func() bool { return a.conns.Load() >= n+3 }, 10*time.Second, time.Millisecond)
+			a.play(echo)
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			for err := error(ErrNotEventStore); err != nil; {
+				_, err = m.Conn(ctx)
+				require.NoError(t, ctx.Err())
+			}
+			assert.Less(t, time.Since(start), 2*time.Second)
+		})
+	}
+}
+
+func TestARedirectedConnectionShowsWhatItIsBeforeItGetsCredentials(t *testing.T) {
+	var got []esproto.Command
+	leader := listen(t, func(p *peer) {
+		for len(got) < 2 {
+			f, err := p.next()
+			if err != nil {
+				return
+			}
+			got = append(got, f.Command)
+			p.reply(f)
+		}
+		echo(p)
+	})
+	m := manage(t, managerConfig(&journal{}, listen(t, echo)))
+	c, err := m.Conn(background(t))
+	require.NoError(t, err)
+	m.Redirect(c, leaderAt(t, leader))
+	_, err = m.Conn(background(t))
+	require.NoError(t, err)
+	assert.Equal(t, []esproto.Command{esproto.CmdIdentifyClient, esproto.CmdAuthenticate}, got)
+}
+
+// A follower names a place where something else listens: it gets no credentials, and another node is looked for.
+func TestARedirectToAStrangerIsWaitedOut(t *testing.T) {
+	var credentials atomic.Bool
+	stranger := listen(t, func(p *peer) {
+		if f, err := p.next(); err == nil {
+			credentials.Store(f.Flags != 0)
+			p.nc.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+		}
+	})
+	var conns atomic.Int32
+	m := manage(t, managerConfig(&journal{}, listen(t, func(p *peer) {
+		conns.Add(1)
+		echo(p)
+	})))
+	c, err := m.Conn(background(t))
+	require.NoError(t, err)
+	m.Redirect(c, leaderAt(t, stranger))
+	_, err = m.Conn(background(t))
+	require.NoError(t, err)
+	assert.Equal(t, int32(2), conns.Load())
+	assert.False(t, credentials.Load())
+}
+
+func TestNotLeaderNamesTheLeader(t *testing.T) {
+	assert.ErrorContains(t, leaderAt(t, "10.1.2.3:1113"), "10.1.2.3:1113")
+	assert.Contains(t, (&NotHandledError{Reason: esproto.NotHandled_NotReady}).Error(), "NotReady")
+}

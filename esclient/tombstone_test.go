@@ -1,0 +1,78 @@
+package esclient_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// TestATombstoneEndsSubscriptions deletes a stream for good while subscriptions wait for its events, while they read,
+// and while they are away.
+func TestATombstoneEndsSubscriptions(t *testing.T) {
+	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
+		for _, login := range []string{"admin", "plain"} {
+			for kind, k := range wentBackKinds {
+				if k.all {
+					continue
+				}
+				for when, tombstone := range map[string]func(t *testing.T, srv *estest.Server, c *esclient.Client){
+					"while it waits": func(t *testing.T, _ *estest.Server, c *esclient.Client) {
+						bury(t, c)
+					},
+					"while it is away": func(t *testing.T, srv *estest.Server, c *esclient.Client) {
+						away := srv.Intercept(esproto.CmdSubscribeToStream, estest.NotReady())
+						srv.DropConnections()
+						bury(t, c)
+						away.Remove()
+					},
+				} {
+					t.Run(fmt.Sprintf("%s/%s/%s/%s", persona, login, kind, when), func(t *testing.T) {
+						t.Parallel()
+						srv, writer := embedded(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
+						putNamed(t, srv, "s", "e", 0, 4)
+						s := newStand(t, srv, login)
+						sub := s.subscribe(t, false, k.live, k.gaps, k.over)
+						got := consumeAll(t, sub, "s")
+						<-sub.CaughtUp()
+						putNamed(t, srv, "s", "e", 5, 9)
+						first := 5
+						if !k.live {
+							first = 0
+						}
+						got.is(t, named("e", first, 9))
+						tombstone(t, srv, writer)
+						<-got.done
+						assert.ErrorIs(t, got.err, esclient.ErrStreamDeleted)
+						assert.ErrorIs(t, sub.Err(), esclient.ErrStreamDeleted)
+						assert.Equal(t, named("e", first, 9), got.all(), "the tombstone is no event")
+					})
+				}
+			}
+		}
+	}
+}
+
+func bury(t *testing.T, c *esclient.Client) {
+	t.Helper()
+	_, err := c.TombstoneStream(testContext(t), "s", esclient.Any)
+	require.NoError(t, err)
+}
+
+// TestATombstoneWhileACatchUpReads deletes the stream behind the first page: the others are gone.
+func TestATombstoneWhileACatchUpReads(t *testing.T) {
+	srv, c := embedded(t)
+	putNamed(t, srv, "s", "e", 0, 9)
+	sub, err := c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{PageSize: 3})
+	require.NoError(t, err)
+	bury(t, c)
+	got := consumeAll(t, sub, "s")
+	<-got.done
+	assert.ErrorIs(t, got.err, esclient.ErrStreamDeleted)
+	assert.Equal(t, named("e", 0, 2), got.all())
+}

@@ -3,7 +3,6 @@ package esclient_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -69,10 +68,7 @@ func newStand(t *testing.T, srv *estest.Server, login string) *stand {
 	s.addr.Store(srv.Addr())
 	s.c = openWith(t, fmt.Sprintf("tcp://%s:changeit@%s", login, srv.Addr()), func(cfg *esclient.Config) {
 		cfg.Hooks = append(cfg.Hooks, &s.log)
-		cfg.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, network, s.addr.Load().(string))
-		}
+		cfg.Dial = dialTo(&s.addr)
 	})
 	return s
 }

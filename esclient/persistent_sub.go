@@ -112,11 +112,13 @@ type PersistentSubscription struct {
 	// lastKnown is the number of the stream's last event when the server confirmed the subscription last.
 	lastKnown int64
 	draining  bool
+	deleted   bool // the stream's tombstone has come: that is why it is draining
 	ended     error
 }
 
 // ConnectPersistent subscribes to a group. It is connected when this method returns. The error is ErrGroupNotFound,
-// ErrAccessDenied, ErrMaxSubscribers, ErrInvalidArgument or that of ctx, whose end does not end the subscription later.
+// ErrStreamDeleted, ErrAccessDenied, ErrMaxSubscribers, ErrInvalidArgument or that of ctx, whose end does not end the
+// subscription later.
 func (c *Client) ConnectPersistent(
 	ctx context.Context, stream, group string, opts PersistentOptions,
 ) (*PersistentSubscription, error) {
@@ -228,7 +230,7 @@ func (p *PersistentSubscription) recreate(reason error) error {
 
 // Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again,
 // ErrSubscriptionStopped after Stop and, once everything is delivered, after Drain. Any other error is final:
-// ErrGroupNotFound, ErrAccessDenied, ErrClosed.
+// ErrGroupNotFound, ErrStreamDeleted, ErrAccessDenied, ErrClosed.
 func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 	for {
 		select {
@@ -237,6 +239,10 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 		default:
 		}
 		if e := p.queue.pop(); e != nil {
+			if e.Original().Number == esproto.DeletedStream {
+				p.tombstone(e)
+				continue
+			}
 			if p.queue.len() > 0 {
 				p.queue.signal() // for another goroutine that waits in Next
 			}
@@ -247,10 +253,10 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 		}
 		p.mu.Lock()
 		p.flush() // the consumer has nothing else to do
-		draining := p.draining
+		draining, reason := p.draining, p.drainReason()
 		p.mu.Unlock()
 		if draining {
-			return nil, ErrSubscriptionStopped
+			return nil, reason
 		}
 		select {
 		case <-p.queue.wake:
@@ -325,6 +331,24 @@ func (p *PersistentSubscription) Drain() {
 	p.endIfDrained()
 }
 
+// tombstone follows the event that ends a stream for good, which is none for the consumer: what was handed out before
+// can still be settled, and then the subscription ends.
+func (p *PersistentSubscription) tombstone(e *Event) {
+	p.mu.Lock()
+	p.draining, p.deleted = true, true
+	p.mu.Unlock()
+	_ = p.Ack(e)
+	p.endIfDrained()
+}
+
+// drainReason is what Next returns when nothing is left.
+func (p *PersistentSubscription) drainReason() error {
+	if p.deleted {
+		return ErrStreamDeleted
+	}
+	return ErrSubscriptionStopped
+}
+
 // endIfDrained ends a draining subscription that has nothing left to settle.
 func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	p.mu.Lock()
@@ -334,11 +358,12 @@ func (p *PersistentSubscription) endIfDrained() (ended bool) {
 		if p.session != nil {
 			p.session.handle.Post(unsubscribe{}, p.creds)
 		}
-		p.endLocked(ErrSubscriptionStopped)
+		p.endLocked(p.drainReason())
 	}
+	reason := p.drainReason()
 	p.mu.Unlock()
 	if drained {
-		p.tellEnd(ErrSubscriptionStopped)
+		p.tellEnd(reason)
 	}
 	return drained
 }

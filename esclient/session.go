@@ -76,6 +76,10 @@ func (s *session) confirm(payload []byte) error {
 		}
 	}
 	p := s.p
+	if m.GetLastEventNumber() == esproto.DeletedStream {
+		s.handle.Post(unsubscribe{}, p.creds)
+		return ErrStreamDeleted
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended != nil {

@@ -76,3 +76,34 @@ func TestATombstoneWhileACatchUpReads(t *testing.T) {
 	assert.ErrorIs(t, got.err, esclient.ErrStreamDeleted)
 	assert.Equal(t, named("e", 0, 2), got.all())
 }
+
+// TestATombstoneEndsASubscriberOfAGroup deletes a stream for good before a subscriber of a group connects, and while it
+// waits: what it holds then can still be settled.
+func TestATombstoneEndsASubscriberOfAGroup(t *testing.T) {
+	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
+		for _, login := range []string{"admin", "plain"} {
+			t.Run(fmt.Sprintf("%s/%s", persona, login), func(t *testing.T) {
+				srv, admin := embedded(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
+				c := open(t, fmt.Sprintf("tcp://%s:changeit@%s", login, srv.Addr()))
+				require.NoError(t, admin.CreatePersistent(testContext(t), "s", "g", fromStart()))
+				putNamed(t, srv, "s", "e", 0, 1)
+				p := subscribe(t, c, "s", "g", esclient.PersistentOptions{})
+				first, err := p.Next(testContext(t))
+				require.NoError(t, err)
+				second, err := p.Next(testContext(t))
+				require.NoError(t, err)
+				require.NoError(t, p.Ack(first))
+				bury(t, admin)
+				_, err = p.Next(testContext(t))
+				require.ErrorIs(t, err, esclient.ErrStreamDeleted)
+				require.NoError(t, p.Ack(second))
+				<-p.Closed()
+				assert.ErrorIs(t, p.Err(), esclient.ErrStreamDeleted)
+
+				_, err = c.ConnectPersistent(testContext(t), "s", "g", esclient.PersistentOptions{})
+				assert.ErrorIs(t, err, esclient.ErrStreamDeleted)
+				eventually(t, func() bool { return srv.Stats().Groups[0].Clients == 0 })
+			})
+		}
+	}
+}

@@ -68,7 +68,8 @@ func TestNextTakesUpWhatWasBegun(t *testing.T) {
 				srv.DropConnections()
 				require.NoError(t, writer.Connect(testContext(t)))
 				from := 5 + 10*round
-				_, err := writer.Append(testContext(t), "s", esclient.ExpectedVersion(from-1), numbered(from, from+9)...)
+				at := esclient.ExpectedVersion(from - 1)
+				_, err := writer.Append(testContext(t), "s", at, numbered(from, from+9)...)
 				require.NoError(t, err)
 				assert.Equal(t, words(from, from+9), impatient(t, next, 10))
 			}

@@ -88,7 +88,7 @@ func CreatedFromCtx(ctx context.Context) (created time.Time, ok bool) {
 // by this subscription after a Nack.
 func RetryCountFromCtx(ctx context.Context) (count int, ok bool) {
 	if d := deliveryFromCtx(ctx); d != nil {
-		return d.event.RetryCount + d.nacks, true
+		return d.event.RetryCount + int(d.nacks), true
 	}
 	return 0, false
 }

@@ -10,7 +10,7 @@
 //
 // All of them hand out one message at a time and the next one after its ack, so that the order of the stream is kept;
 // SubscriberConfig.Concurrency gives up just that much of it that is wanted. A nacked message is handed out again by
-// the same subscription after a pause. Delivery is at least once.
+// the same subscription after a pause, which grows with each nack. Delivery is at least once.
 //
 //	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{
 //		ConnectionString: "tcp://admin:changeit@localhost:1113",
@@ -31,6 +31,15 @@
 // A message of a group belongs to the connection that it was pushed to, however long its handler takes: groups with
 // DefaultGroupSettings have no timeouts, and no number of failures after which the server parks a message. A consumer
 // that dies is seen by its connection, and what it had goes to the others at once.
+//
+// # Routers and shutdown
+//
+// When a subscription ends, by its context, Close or a Router, a handler that is at work can still say what becomes of
+// its message, by Ack or NackWith, for SubscriberConfig.AckGrace: 30 s by default, as long as a Router waits for its
+// handlers. Nothing more is handed out meanwhile, and what nobody works on goes back at once.
+//
+// A Router closes the Publisher of a handler that has stopped: give each handler a Publisher of its own. They may share
+// a Client.
 //
 // # Lost connections
 //

@@ -128,6 +128,101 @@ func TestConcurrentHandlersLoseNothingAtTheEnd(t *testing.T) {
 	}
 }
 
+// inModes runs a test in each way to subscribe.
+func inModes(t *testing.T, f func(t *testing.T, cfg eventstore.SubscriberConfig)) {
+	t.Helper()
+	for _, cfg := range []eventstore.SubscriberConfig{
+		{ConsumerGroup: "g"}, {Mode: eventstore.ModeVolatile}, {Mode: eventstore.ModeCatchUp},
+	} {
+		t.Run(cfg.Mode.String(), func(t *testing.T) { f(t, cfg) })
+	}
+}
+
+func TestAsManyFailingKeysAsWorkersStopNoOtherKey(t *testing.T) {
+	c := openClient(t, connectionString(t))
+	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
+	inModes(t, func(t *testing.T, cfg eventstore.SubscriberConfig) {
+		topic := name("failing")
+		cfg.Client, cfg.Key, cfg.Concurrency, cfg.NackDelay = c, keyOf, 2, 200*time.Millisecond
+		messages := subscribe(t, newSubscriber(t, cfg), topic)
+		publishKeyed(t, pub, topic, 5, 2)
+		nacked, acked := map[string]time.Time{}, map[string]int{}
+		for len(acked) < 3 || acked["2"]+acked["3"]+acked["4"] < 6 { // healthy keys
+			msg := receive(t, messages)
+			if key := keyOf(msg); key < "2" {
+				require.Equal(t, key+"/0", string(msg.Payload), "no other of its key comes before")
+				if before, again := nacked[key]; again {
+					require.GreaterOrEqual(t, time.Since(before), cfg.NackDelay)
+				}
+				nacked[key] = time.Now()
+				msg.Nack()
+			} else {
+				require.Equal(t, fmt.Sprintf("%s/%d", key, acked[key]), string(msg.Payload))
+				acked[key]++
+				msg.Ack()
+			}
+		}
+		for acked["0"]+acked["1"] < 4 { // they recover
+			msg := receive(t, messages)
+			require.Equal(t, fmt.Sprintf("%s/%d", keyOf(msg), acked[keyOf(msg)]), string(msg.Payload))
+			acked[keyOf(msg)]++
+			msg.Ack()
+		}
+		silence(t, messages)
+	})
+}
+
+func TestAHotKeyStopsOthersOnlyWhenInFlightIsUsedUp(t *testing.T) {
+	c := openClient(t, connectionString(t))
+	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
+	inModes(t, func(t *testing.T, cfg eventstore.SubscriberConfig) {
+		topic := name("hot")
+		cfg.Client, cfg.Key, cfg.Concurrency = c, keyOf, 4
+		messages := subscribe(t, newSubscriber(t, cfg), topic)
+		publishKeyed(t, pub, topic, 1, eventstore.DefaultConcurrentInFlight-10)
+		hanging := receive(t, messages)
+		var others []*message.Message
+		for n := range 20 {
+			others = append(others, newMessage(fmt.Sprintf("%d/0", n+1)))
+		}
+		require.NoError(t, pub.Publish(topic, others...))
+		for range others {
+			msg := receive(t, messages)
+			require.NotEqual(t, "0", keyOf(msg))
+			msg.Ack()
+		}
+		hanging.Ack()
+		for n := 1; n < eventstore.DefaultConcurrentInFlight-10; n++ {
+			msg := receive(t, messages)
+			require.Equal(t, fmt.Sprintf("0/%d", n), string(msg.Payload))
+			msg.Ack()
+		}
+	})
+}
+
+func TestManyFailingKeysUnderLoadLoseNothing(t *testing.T) {
+	c := openClient(t, connectionString(t))
+	pub, topic := newPublisher(t, eventstore.PublisherConfig{Client: c}), name("storm")
+	const keys, each = 20, 10
+	publishKeyed(t, pub, topic, keys, each)
+	messages := subscribe(t, newSubscriber(t, eventstore.SubscriberConfig{
+		Client: c, ConsumerGroup: "g", Key: keyOf, Concurrency: 4, NackDelay: 50 * time.Microsecond,
+	}), topic)
+	next, tries := map[string]int{}, 0
+	for done := 0; done < keys*each; {
+		msg := receive(t, messages)
+		require.Equal(t, fmt.Sprintf("%s/%d", keyOf(msg), next[keyOf(msg)]), string(msg.Payload))
+		if tries++; tries%3 != 0 {
+			msg.Nack()
+			continue
+		}
+		next[keyOf(msg)]++
+		done++
+		msg.Ack()
+	}
+	silence(t, messages)
+}
+
 // A handler that takes a millisecond: what Concurrency is for.
 func BenchmarkConcurrency(b *testing.B) {
 	c := openClient(b, connectionString(b))

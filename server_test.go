@@ -59,6 +59,9 @@ func newSubscriber(t testing.TB, cfg eventstore.SubscriberConfig) *eventstore.Su
 	t.Helper()
 	if cfg.NackDelay == 0 {
 		cfg.NackDelay = time.Millisecond
+		if cfg.MaxNackDelay == 0 {
+			cfg.MaxNackDelay = time.Millisecond
+		}
 	}
 	if cfg.AckGrace == 0 {
 		cfg.AckGrace = 20 * time.Millisecond // many tests end with a message in hand

@@ -9,27 +9,37 @@ import (
 
 // source is where a subscription gets its events from.
 type source interface {
+	// next is called by one goroutine at a time.
 	next(ctx context.Context) (*esclient.Event, error)
-	ack(e *esclient.Event)
+	// ack and giveUp fail if the server does not get to know.
+	ack(e *esclient.Event) error
 	// giveUp does what was decided of an event that cannot be processed: to park, retry or skip it.
-	giveUp(e *esclient.Event, action Action, reason string)
+	giveUp(e *esclient.Event, action Action, reason string) error
 	// gives reports whether giveUp can do the action.
 	gives(action Action) bool
+	// ended is closed when the source has ended by itself; err then tells why.
+	ended() <-chan struct{}
+	err() error
+	// lookOut has a source that notices its end only in next notice it while a message waits that was nacked: failed
+	// is then called. It must not be called while next is.
+	lookOut(ctx context.Context, failed func(error))
 	// stop sends what is unsent and gives the events that are neither acked nor given up back to the server.
 	stop()
 }
 
-// groupSource is a subscriber of a persistent subscription group. Errors of Ack and Nack are those that next returns,
-// too.
+// groupSource is a subscriber of a persistent subscription group.
 type groupSource struct {
 	p *esclient.PersistentSubscription
 }
 
 func (s groupSource) next(ctx context.Context) (*esclient.Event, error) { return s.p.Next(ctx) }
-func (s groupSource) ack(e *esclient.Event)                             { _ = s.p.Ack(e) }
+func (s groupSource) ack(e *esclient.Event) error                       { return s.p.Ack(e) }
 func (s groupSource) gives(Action) bool                                 { return true }
+func (s groupSource) ended() <-chan struct{}                            { return s.p.Closed() }
+func (s groupSource) err() error                                        { return s.p.Err() }
+func (s groupSource) lookOut(context.Context, func(error))              {}
 
-func (s groupSource) giveUp(e *esclient.Event, action Action, reason string) {
+func (s groupSource) giveUp(e *esclient.Event, action Action, reason string) error {
 	how := esclient.NackPark
 	switch action {
 	case ActionRetry:
@@ -37,7 +47,7 @@ func (s groupSource) giveUp(e *esclient.Event, action Action, reason string) {
 	case ActionSkip:
 		how = esclient.NackSkip
 	}
-	_ = s.p.Nack(how, reason, e)
+	return s.p.Nack(how, reason, e)
 }
 
 // giveBackTimeout is how long a server may take to confirm that it has taken back what was not acked.
@@ -50,10 +60,50 @@ func (s groupSource) stop() {
 }
 
 // plainSource is a volatile or catch-up subscription: the server knows nothing of what becomes of its events.
-type plainSource struct{ s *esclient.Subscription }
+type plainSource struct {
+	s     *esclient.Subscription
+	ahead chan pulled // what lookOut has called next for; nil if it has not
+}
 
-func (s plainSource) next(ctx context.Context) (*esclient.Event, error) { return s.s.Next(ctx) }
-func (s plainSource) ack(*esclient.Event)                               {}
-func (s plainSource) giveUp(*esclient.Event, Action, string)            {}
-func (s plainSource) gives(action Action) bool                          { return action == ActionSkip }
-func (s plainSource) stop()                                             { s.s.Stop() }
+type pulled struct {
+	e   *esclient.Event
+	err error
+}
+
+func (s *plainSource) next(ctx context.Context) (*esclient.Event, error) {
+	if s.ahead == nil {
+		return s.s.Next(ctx)
+	}
+	p := <-s.ahead
+	s.ahead = nil
+	return p.e, p.err
+}
+
+func (s *plainSource) ack(*esclient.Event) error                    { return nil }
+func (s *plainSource) giveUp(*esclient.Event, Action, string) error { return nil }
+func (s *plainSource) gives(action Action) bool                     { return action == ActionSkip }
+func (s *plainSource) ended() <-chan struct{}                       { return s.s.Closed() }
+func (s *plainSource) err() error                                   { return s.s.Err() }
+
+// lookOut implements source. An event that comes is kept for next; behind it, nothing more is noticed.
+func (s *plainSource) lookOut(ctx context.Context, failed func(error)) {
+	if s.ahead != nil {
+		return
+	}
+	ahead := make(chan pulled, 1)
+	s.ahead = ahead
+	go func() {
+		e, err := s.s.Next(ctx)
+		if err != nil {
+			failed(err)
+		}
+		ahead <- pulled{e, err}
+	}()
+}
+
+func (s *plainSource) stop() {
+	s.s.Stop()
+	if s.ahead != nil {
+		<-s.ahead
+	}
+}

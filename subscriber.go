@@ -24,12 +24,12 @@ type Subscriber struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	closed bool
-	subs   sync.WaitGroup
-
-	closeOnce sync.Once
-	closeErr  error
+	mu       sync.Mutex
+	closed   bool
+	late     int // messages that were given back and are watched
+	subs     sync.WaitGroup
+	finished chan struct{} // closed when all has ended; closeErr is then set
+	closeErr error
 }
 
 var (
@@ -54,6 +54,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.finished = make(chan struct{})
 	return s, nil
 }
 
@@ -62,13 +63,14 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 // says.
 //
 // The next message is handed out when the one before was acked; a nacked one comes again. When ctx ends, or Close is
-// called, the contexts of messages end at once. A message that was handed out can still be acked for
-// SubscriberConfig.AckGrace; everything else that this subscriber of a group had received goes back to the server at
-// once, and nothing is lost. Lost connections do not show.
+// called, the contexts of messages end at once, and nothing more is handed out. On a message that was handed out the
+// handler's word still counts for SubscriberConfig.AckGrace: an ack, and a decision by NackWith. A plain Nack then
+// gives it back, as everything else that this subscriber of a group had received, and does not count for MaxNacks.
+// Nothing is lost. Lost connections do not show.
 //
 // The channel is closed early, with an error to the logger, only for what would not pass by waiting: the group or the
-// right to read is taken away, the stream is deleted for good, or the server comes back with another log in
-// ModeCatchUp, unless StartOver is set. What is so from the beginning is Subscribe's error.
+// right to read is taken away, the stream is deleted for good, the Client is closed, or the server comes back with
+// another log in ModeCatchUp, unless StartOver is set. What is so from the beginning is Subscribe's error.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	stream, err := s.stream(topic)
 	if err != nil {
@@ -80,7 +82,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	sub, err := s.open(ctx, topic, stream)
 	if err != nil {
 		s.subs.Done()
-		if s.ctx.Err() != nil {
+		if s.ctx.Err() != nil && !errors.Is(err, ErrSubscriberClosed) {
 			err = fmt.Errorf("%w: %w", ErrSubscriberClosed, err)
 		}
 		return nil, fmt.Errorf("eventstore: cannot subscribe to topic %q: %w", topic, err)
@@ -95,29 +97,27 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 
 // open connects a subscription to the server.
 func (s *Subscriber) open(ctx context.Context, topic, stream string) (*subscription, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.ctx, cancel)
-	src, err := s.source(ctx, topic, stream)
+	ctx, cancel := context.WithCancelCause(ctx)
+	unlink := context.AfterFunc(s.ctx, func() { cancel(ErrSubscriberClosed) })
+	log := s.log.With(watermill.LogFields{"topic": topic, "stream": stream})
+	src, err := s.source(ctx, topic, stream, log)
 	if err != nil {
-		stop()
-		cancel()
+		unlink()
+		cancel(nil)
 		return nil, err
 	}
 	return &subscription{
-		cfg: &s.cfg, topic: topic, src: src, ctx: ctx, trace: s.trace,
-		cancel: func() {
-			stop()
-			cancel()
-		},
-		log: s.log.With(watermill.LogFields{"topic": topic, "stream": stream}),
-		out: make(chan *message.Message),
+		owner: s, cfg: &s.cfg, topic: topic, src: src, out: make(chan *message.Message), log: log, trace: s.trace,
+		ctx: ctx, done: ctx.Done(), values: context.WithoutCancel(ctx), cancel: cancel, unlink: unlink,
 	}, nil
 }
 
-func (s *Subscriber) source(ctx context.Context, topic, stream string) (source, error) {
+func (s *Subscriber) source(
+	ctx context.Context, topic, stream string, log watermill.LoggerAdapter,
+) (source, error) {
 	switch s.cfg.Mode {
 	case ModePersistent:
-		return s.joinGroup(ctx, stream)
+		return s.joinGroup(ctx, stream, log)
 	case ModeCatchUp:
 		start := s.cfg.Start
 		if s.cfg.LoadStart != nil {
@@ -130,45 +130,21 @@ func (s *Subscriber) source(ctx context.Context, topic, stream string) (source, 
 			Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
 			PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
 		})
-		return plainSource{sub}, err
+		if err != nil {
+			return nil, err
+		}
+		s.warnIfBehindTheEnd(ctx, stream, start, log)
+		return &plainSource{s: sub}, nil
 	default:
 		sub, err := s.conn.client.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
 			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling,
 			BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
 		})
-		return plainSource{sub}, err
-	}
-}
-
-// joinGroup connects to the group, and makes it first if it is missing. In this order a user who may only consume does
-// not need the right to make groups.
-func (s *Subscriber) joinGroup(ctx context.Context, stream string) (source, error) {
-	opts := esclient.PersistentOptions{
-		InFlight: s.cfg.InFlight, AckDelay: s.cfg.AckDelay, RememberAcked: s.cfg.rememberAcked(),
-	}
-	if !s.cfg.DisableGroupCreation {
-		opts.Recreate = s.cfg.groupSettings()
-	}
-	for {
-		p, err := s.conn.client.ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
-		if err == nil {
-			return groupSource{p}, nil
-		}
-		if opts.Recreate == nil || !errors.Is(err, esclient.ErrGroupNotFound) {
+		if err != nil {
 			return nil, err
 		}
-		if err := s.createGroup(ctx, stream); err != nil {
-			return nil, err
-		}
+		return &plainSource{s: sub}, nil
 	}
-}
-
-func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
-	err := s.conn.client.CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
-	if errors.Is(err, esclient.ErrGroupExists) {
-		return nil
-	}
-	return err
 }
 
 // initializeTimeout bounds SubscribeInitialize, to which Watermill gives no context.
@@ -216,18 +192,59 @@ func (s *Subscriber) begin() bool {
 	return true
 }
 
-// Close ends all subscriptions as the end of their contexts does, closes their channels, and then the connection if it
-// is the Subscriber's own. It waits for messages that were handed out at most for AckGrace. It may be called more than
-// once and by several goroutines, and returns when all is done.
-func (s *Subscriber) Close() error {
-	s.closeOnce.Do(func() {
+// goWhileOpen runs f, which must end when closing is closed, unless the Subscriber is being closed, or much runs
+// already. It is to be called while a subscription lasts.
+func (s *Subscriber) goWhileOpen(f func(closing <-chan struct{})) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.late >= maxLate {
+		return
+	}
+	s.late++
+	s.subs.Go(func() {
+		f(s.ctx.Done())
 		s.mu.Lock()
-		s.closed = true
-		s.mu.Unlock()
-		s.cancel()
-		s.subs.Wait()
-		s.closeErr = s.conn.close()
-		s.log.Debug("Subscriber closed", nil)
+		defer s.mu.Unlock()
+		s.late--
 	})
-	return s.closeErr
+}
+
+// maxLate is how many messages that were given back are watched for a late ack.
+const maxLate = 100
+
+// closePatience is the longest that Close waits for handlers: one of them may be its caller.
+const closePatience = 3 * time.Second
+
+// Close ends all subscriptions as the end of their contexts does, closes their channels, and then the connection if it
+// is the Subscriber's own. Where no handler is at work that is at once. Else Close waits for handlers, but no longer
+// than 3 s, since a handler may call it: what they say of their messages counts for AckGrace all the same, after which
+// the channels and the connection are closed. The channel of a subscription tells when it has ended; a Router waits for
+// that. Close may be called more than once and by several goroutines.
+func (s *Subscriber) Close() error {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if first {
+		s.cancel()
+		go s.finish()
+	}
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case <-s.finished:
+		return s.closeErr
+	case <-patience.C:
+		s.log.Info("Subscriber closes when its handlers have finished", watermill.LogFields{
+			"ack_grace": s.cfg.AckGrace.String(),
+		})
+		return nil
+	}
+}
+
+func (s *Subscriber) finish() {
+	s.subs.Wait()
+	s.closeErr = s.conn.close()
+	s.log.Debug("Subscriber closed", nil)
+	close(s.finished)
 }

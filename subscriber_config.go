@@ -63,7 +63,11 @@ func (a Action) String() string {
 // Defaults of SubscriberConfig.
 const (
 	DefaultNackDelay = 100 * time.Millisecond
-	DefaultAckGrace  = time.Second
+	// DefaultMaxNackDelay is the most that SubscriberConfig.MaxNackDelay is by default.
+	DefaultMaxNackDelay = 30 * time.Second
+	DefaultAckGrace     = 30 * time.Second
+	// DefaultConcurrentInFlight is the least that SubscriberConfig.InFlight is by default with a Concurrency over 1.
+	DefaultConcurrentInFlight = 200
 )
 
 // SubscriberConfig says where and how a Subscriber subscribes. Either ConnectionString or Client is needed; everything
@@ -93,11 +97,18 @@ type SubscriberConfig struct {
 	// GroupSettings are the settings of groups that the Subscriber makes. The default is DefaultGroupSettings. A group
 	// that exists is taken as it is. ResolveLinks above is added to them.
 	GroupSettings *esclient.PersistentSettings
-	// DisableGroupCreation has Subscribe fail with esclient.ErrGroupNotFound where the group is missing.
+	// DisableGroupCreation has Subscribe fail with esclient.ErrGroupNotFound where the group is missing. Only members
+	// of $admins, from server 5.0 on also of $ops, may make groups; to consume needs no more than to read the stream.
 	DisableGroupCreation bool
-	// InFlight is how many messages the server pushes ahead of the acks, esclient.DefaultInFlight by default, and at
-	// least twice Concurrency. In a group with a MessageTimeout, which runs from the push on, InFlight times the time
-	// that a message takes must stay well below it; DefaultGroupSettings have no such limit.
+	// InFlight is how many messages the server pushes ahead of the acks. With a Concurrency of 1 that is
+	// esclient.DefaultInFlight by default; with more it is DefaultConcurrentInFlight, and at least eight times
+	// Concurrency. In all modes it bounds how many messages wait in lanes for their keys; see Concurrency. In a group
+	// with a MessageTimeout, which runs from the push on, InFlight times the time that a message takes must stay well
+	// below it; DefaultGroupSettings have no such limit.
+	//
+	// Messages that were pushed ahead count as tried when the process dies, also those that no handler has seen: with
+	// InFlight 4, a MaxRetryCount of 3 and one message that kills its process each time, a 23.10 parks all four. A
+	// 5.0.11 parks none and goes on. Where that may happen, choose an InFlight of 1 or a MaxRetryCount of plenty.
 	InFlight int
 	// AckDelay is the longest that an ack waits for others to be sent with it; esclient.DefaultAckDelay by default.
 	AckDelay time.Duration
@@ -123,15 +134,22 @@ type SubscriberConfig struct {
 
 	// Concurrency is how many messages of one subscription may be handed out at a time. With the default, 1, they come
 	// strictly one after the other. With more, messages of one key stay in order, one after the other, and messages of
-	// different keys do not wait for each other.
+	// different keys do not wait for each other. A message that waits after a nack does not count here.
+	//
+	// Up to InFlight messages wait for those of their key that are handled or were nacked. So a key whose handler hangs
+	// or fails for long stops the others when InFlight of its messages have come, and not before.
 	Concurrency int
 	// Key returns the key of a message, for Concurrency. The default is the stream of its event: with links resolved
 	// that of their target.
 	Key func(msg *message.Message) string
 
-	// NackDelay is the pause before a nacked message is handed out again, in this process and before any other;
-	// DefaultNackDelay by default, and none if it is negative. A MessageTimeout of the group goes on meanwhile.
+	// NackDelay is the pause before a nacked message is handed out again, in this process and before any other of its
+	// key; DefaultNackDelay by default, and none if it is negative. With each nack of the same message it doubles, more
+	// or less. The log is told of the 1st, 10th, 100th … nack. A MessageTimeout of the group goes on meanwhile.
 	NackDelay time.Duration
+	// MaxNackDelay is where NackDelay ceases to grow: by default at 100 times NackDelay, but not above
+	// DefaultMaxNackDelay.
+	MaxNackDelay time.Duration
 	// MaxNacks is how many nacks of a message lead to NackAction. By default, 0, it is handed out until it is acked.
 	// NackWith decides for a single message.
 	MaxNacks int
@@ -140,9 +158,11 @@ type SubscriberConfig struct {
 	// UnmarshalAction is what becomes of an event that the Unmarshaler refuses; ActionRetry is not possible.
 	UnmarshalAction Action
 
-	// AckGrace is how long, in ModePersistent, a message that was handed out can still be acked after its subscription
-	// was ended; DefaultAckGrace by default, and not at all if it is negative. What a Router's handlers need to finish
-	// belongs here. Without a message that is being processed a subscription ends at once.
+	// AckGrace is how long, in ModePersistent, the word on a message that was handed out counts after its subscription
+	// was ended: an ack, and a decision by NackWith. It is DefaultAckGrace by default, as long as a Router waits for
+	// its handlers, and not at all if it is negative. Without a message that is being handled a subscription ends at
+	// once. After the grace the message goes back to the server. The log is told of that, and, as long as the
+	// Subscriber is not closed, of an ack or a decision that comes too late.
 	AckGrace time.Duration
 }
 
@@ -170,12 +190,14 @@ func (c *SubscriberConfig) setDefaults() {
 	}
 	c.Mode = c.mode()
 	c.Concurrency = max(c.Concurrency, 1)
-	if c.InFlight == 0 {
-		c.InFlight = max(esclient.DefaultInFlight, 2*c.Concurrency)
+	switch {
+	case c.InFlight > 0:
+	case c.Concurrency == 1:
+		c.InFlight = esclient.DefaultInFlight
+	default:
+		c.InFlight = max(DefaultConcurrentInFlight, 8*c.Concurrency)
 	}
-	if c.NackDelay == 0 {
-		c.NackDelay = DefaultNackDelay
-	}
+	c.setNackDelays()
 	if c.AckGrace == 0 {
 		c.AckGrace = DefaultAckGrace
 	}
@@ -190,6 +212,18 @@ func (c *SubscriberConfig) setDefaults() {
 	}
 	if c.Key == nil {
 		c.Key = sourceStream
+	}
+}
+
+func (c *SubscriberConfig) setNackDelays() {
+	if c.NackDelay == 0 {
+		c.NackDelay = DefaultNackDelay
+		if c.MaxNackDelay > 0 {
+			c.NackDelay = min(c.NackDelay, c.MaxNackDelay)
+		}
+	}
+	if c.MaxNackDelay == 0 {
+		c.MaxNackDelay = max(c.NackDelay, min(100*c.NackDelay, DefaultMaxNackDelay))
 	}
 }
 
@@ -246,8 +280,14 @@ func (c *SubscriberConfig) Validate() error {
 		return configError("SubscriberConfig.InFlight", fmt.Sprint(c.InFlight),
 			fmt.Sprintf("is less than Concurrency, %d", c.Concurrency))
 	}
-	if c.AckDelay < 0 {
+	switch {
+	case c.AckDelay < 0:
 		return configError("SubscriberConfig.AckDelay", c.AckDelay.String(), "is negative")
+	case c.MaxNackDelay < 0:
+		return configError("SubscriberConfig.MaxNackDelay", c.MaxNackDelay.String(), "is negative")
+	case c.MaxNackDelay > 0 && c.MaxNackDelay < c.NackDelay:
+		return configError("SubscriberConfig.MaxNackDelay", c.MaxNackDelay.String(),
+			fmt.Sprintf("is less than NackDelay, %v", c.NackDelay))
 	}
 	return c.validateActions()
 }

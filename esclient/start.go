@@ -45,6 +45,20 @@ func FromPosition(p Position) Start { return Start{kind: startPosition, position
 // is that of the last one that was dealt with.
 func AfterPosition(p Position) Start { return Start{kind: startPosition, position: p} }
 
+// Number returns the number of the first event of a stream that it wants, where it was made of a number to go forward.
+func (s Start) Number() (n int64, ok bool) {
+	if s.kind != startNumber {
+		return 0, false
+	}
+	if !s.included && s.number < math.MaxInt64 {
+		return s.number + 1, true
+	}
+	return s.number, true
+}
+
+// Position returns the position in AllStream that it was made of, if it was made of one.
+func (s Start) Position() (p Position, ok bool) { return s.position, s.kind == startPosition }
+
 // String says in words where it is.
 func (s Start) String() string {
 	where := "behind "

@@ -1,0 +1,189 @@
+package eventstore_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// A handler waits for Close, and Close for the handler.
+func TestCloseByAHandlerReturnsAndItsWordCounts(t *testing.T) {
+	url := connectionString(t)
+	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: url})
+	both(t, func(t *testing.T, concurrency int) {
+		topic := name("handler")
+		publishNumbered(t, pub, topic, 1, 2)
+		sub, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+			ConnectionString: url, ConsumerGroup: "g", Concurrency: concurrency,
+		}, nil)
+		require.NoError(t, err)
+		messages := subscribe(t, sub, topic)
+		msg := receive(t, messages)
+		var others sync.WaitGroup
+		for range 2 {
+			others.Go(func() { assert.NoError(t, sub.Close()) })
+		}
+		require.NoError(t, sub.Close())
+		others.Wait()
+		_, err = sub.Subscribe(context.Background(), topic)
+		require.ErrorIs(t, err, eventstore.ErrSubscriberClosed)
+		require.True(t, msg.Ack())
+		closes(t, messages)
+		require.NoError(t, sub.Close(), "all has ended")
+		other := newSubscriber(t, eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "g"})
+		assert.Equal(t, []string{"2"}, consume(t, subscribe(t, other, topic), 1))
+	})
+}
+
+func TestCloseWaitsForAHandlerThatFinishes(t *testing.T) {
+	url := connectionString(t)
+	topic := name("finishes")
+	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{ConnectionString: url}), topic, 1, 2)
+	sub, err := eventstore.NewSubscriber(
+		eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "g"}, nil)
+	require.NoError(t, err)
+	messages := subscribe(t, sub, topic)
+	msg := receive(t, messages)
+	go func() {
+		<-msg.Context().Done()
+		time.Sleep(100 * time.Millisecond)
+		msg.Ack()
+	}()
+	require.NoError(t, sub.Close())
+	_, ok := <-messages
+	require.False(t, ok)
+	require.True(t, isAcked(msg), "Close has waited")
+	other := newSubscriber(t, eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "g"})
+	assert.Equal(t, []string{"2"}, consume(t, subscribe(t, other, topic), 1))
+}
+
+func isAcked(msg *message.Message) bool {
+	select {
+	case <-msg.Acked():
+		return true
+	default:
+		return false
+	}
+}
+
+// A message is nacked again and again while the subscription ends by itself.
+func TestAnEndedSubscriptionHandsOutNothingMore(t *testing.T) {
+	url := connectionString(t)
+	admin := openClient(t, url)
+	for what, with := range map[string]struct {
+		cfg eventstore.SubscriberConfig
+		end func(topic string, own *esclient.Client) error
+		why error
+	}{
+		"the group is deleted": {
+			eventstore.SubscriberConfig{ConsumerGroup: "g", DisableGroupCreation: true},
+			func(topic string, _ *esclient.Client) error {
+				return admin.DeletePersistent(timeout(t), topic, "g")
+			}, esclient.ErrGroupNotFound,
+		},
+		"the client of a group is closed": {
+			eventstore.SubscriberConfig{ConsumerGroup: "g"},
+			func(_ string, own *esclient.Client) error { return own.Close() }, esclient.ErrClosed,
+		},
+		"the client of a catch-up is closed": {
+			eventstore.SubscriberConfig{Mode: eventstore.ModeCatchUp},
+			func(_ string, own *esclient.Client) error { return own.Close() }, esclient.ErrClosed,
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			both(t, func(t *testing.T, concurrency int) {
+				topic := name("over")
+				publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: admin}), topic, 1, 1)
+				require.NoError(t, admin.CreatePersistent(timeout(t), topic, "g", eventstore.DefaultGroupSettings()))
+				cfg := with.cfg
+				cfg.Client, cfg.Concurrency, cfg.AckGrace = openClient(t, url), concurrency, time.Hour
+				cfg.NackDelay, cfg.MaxNackDelay = time.Millisecond, time.Millisecond
+				sub, log := newLogged(t, cfg)
+				messages := subscribe(t, sub, topic)
+				receive(t, messages).Nack()
+				held := receive(t, messages)
+				require.NoError(t, with.end(topic, cfg.Client))
+				if cfg.ConsumerGroup != "" {
+					<-held.Context().Done()
+				}
+				held.Nack()
+				nackUntilClosed(t, messages)
+				ended := logged(log, "Subscription ended")
+				require.Len(t, ended, 1)
+				require.ErrorIs(t, ended[0].Err, with.why)
+			})
+		})
+	}
+}
+
+func nackUntilClosed(t testing.TB, messages <-chan *message.Message) {
+	t.Helper()
+	limit := time.After(patience)
+	for {
+		select {
+		case msg, ok := <-messages:
+			if !ok {
+				return
+			}
+			msg.Nack()
+		case <-limit:
+			require.FailNow(t, "the channel is not closed")
+		}
+	}
+}
+
+func TestAnAckThatTheServerCannotGetIsLogged(t *testing.T) {
+	url := connectionString(t)
+	topic := name("lost")
+	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{ConnectionString: url}), topic, 1, 1)
+	c := openClient(t, url)
+	sub, log := newLogged(t, eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g"})
+	messages := subscribe(t, sub, topic)
+	msg := receive(t, messages)
+	require.NoError(t, c.Close())
+	<-msg.Context().Done()
+	require.ErrorIs(t, context.Cause(msg.Context()), esclient.ErrClosed)
+	select {
+	case <-messages:
+		require.Fail(t, "the channel is closed while a handler is at work")
+	case <-time.After(50 * time.Millisecond):
+	}
+	msg.Ack()
+	closes(t, messages)
+	late := awaitLogged(t, log, tooLate, 1)
+	require.ErrorIs(t, late[0].Err, esclient.ErrClosed)
+}
+
+func TestSubscribeAndCloseAtOnce(t *testing.T) {
+	url, topic := connectionString(t), name("race")
+	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{ConnectionString: url}), topic, 1, 3)
+	for _, cfg := range []eventstore.SubscriberConfig{{ConsumerGroup: "g"}, {}, {Mode: eventstore.ModeCatchUp}} {
+		for n := range 20 {
+			cfg.ConnectionString, cfg.AckGrace = url, -1
+			sub, err := eventstore.NewSubscriber(cfg, nil)
+			require.NoError(t, err)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				messages, err := sub.Subscribe(context.Background(), topic)
+				if err != nil {
+					assert.ErrorIs(t, err, eventstore.ErrSubscriberClosed)
+					return
+				}
+				for msg := range messages {
+					msg.Nack()
+				}
+			})
+			time.Sleep(time.Duration(n) * 100 * time.Microsecond)
+			require.NoError(t, sub.Close())
+			wg.Wait()
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// Delays between attempts to join a group that somebody removes as soon as it is made.
+const (
+	joinDelay    = 50 * time.Millisecond
+	maxJoinDelay = 5 * time.Second
+)
+
+// joinGroup connects to the group, and makes it first if it is missing. In this order a user who may only consume does
+// not need the right to make groups. It goes on until ctx ends where the server says in turn that the group exists and
+// that it does not.
+func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill.LoggerAdapter) (source, error) {
+	opts := esclient.PersistentOptions{
+		InFlight: s.cfg.InFlight, AckDelay: s.cfg.AckDelay, RememberAcked: s.cfg.rememberAcked(),
+	}
+	if !s.cfg.DisableGroupCreation {
+		opts.Recreate = s.cfg.groupSettings()
+	}
+	delays := backoff.WithContext(backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(joinDelay),
+		backoff.WithMaxInterval(maxJoinDelay),
+		backoff.WithMaxElapsedTime(0),
+	), ctx)
+	for made := false; ; made = true {
+		p, err := s.conn.client.ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
+		if err == nil {
+			return groupSource{p}, nil
+		}
+		if s.cfg.DisableGroupCreation || !errors.Is(err, esclient.ErrGroupNotFound) {
+			return nil, err
+		}
+		if made {
+			delay := delays.NextBackOff()
+			log.Info("Consumer group is missing again", watermill.LogFields{"delay": delay.String()})
+			if !sleep(ctx, delay) {
+				return nil, fmt.Errorf("%w; before that: %w", context.Cause(ctx), err)
+			}
+		}
+		if err := s.createGroup(ctx, stream); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// createGroup makes the group, if it is missing.
+func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
+	err := s.conn.client.CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
+	switch {
+	case errors.Is(err, esclient.ErrGroupExists):
+		return nil
+	case errors.Is(err, esclient.ErrAccessDenied):
+		return fmt.Errorf("%w: only members of $admins, from server 5.0 on also of $ops, may make consumer groups: "+
+			"have one of them make the group beforehand, as SubscribeInitialize does; "+
+			"with DisableGroupCreation it is not tried", err)
+	}
+	return err
+}
+
+// sleep returns false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,163 @@
+package eventstore_test
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// rival deletes a group as soon as it is made, for a number of times.
+type rival struct {
+	admin *esclient.Client
+	made  atomic.Int64
+	times int64
+}
+
+func (r *rival) OnOperationEnded(ctx context.Context, i esclient.OperationInfo) {
+	if i.Command == "CreatePersistentSubscription" && i.Err == nil && r.made.Add(1) <= r.times {
+		_ = r.admin.DeletePersistent(ctx, i.Stream, i.Group)
+	}
+}
+
+// withRival returns a client whose groups are deleted.
+func withRival(t testing.TB, times int64) (*esclient.Client, *rival) {
+	t.Helper()
+	url := connectionString(t)
+	cfg, err := esclient.ParseConnectionString(url)
+	require.NoError(t, err)
+	r := &rival{admin: openClient(t, url), times: times}
+	cfg.Hooks = []esclient.Hook{r}
+	c, err := esclient.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.Close()) })
+	return c, r
+}
+
+func TestJoiningAGroupPausesBetweenAttempts(t *testing.T) {
+	c, r := withRival(t, math.MaxInt64)
+	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g"})
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	_, err := sub.Subscribe(ctx, name("rival"))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, esclient.ErrGroupNotFound)
+	assert.Less(t, r.made.Load(), int64(15))
+}
+
+func TestJoiningAGroupGoesOnUntilItLasts(t *testing.T) {
+	c, r := withRival(t, 4)
+	subscribe(t, newSubscriber(t, eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g"}), name("rival"))
+	assert.Equal(t, int64(5), r.made.Load())
+}
+
+func TestARefusedGroupSaysWhoMayMakeIt(t *testing.T) {
+	embeddedOnly(t)
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			srv := embedded(t, estest.WithPersona(persona), estest.WithUser("alice", "secret"))
+			alice := "tcp://alice:secret@" + srv.Addr()
+			cfg := eventstore.SubscriberConfig{ConnectionString: alice, ConsumerGroup: "g"}
+			sub := newSubscriber(t, cfg)
+			_, err := sub.Subscribe(timeout(t), "topic")
+			for _, err := range []error{err, sub.SubscribeInitialize("topic")} {
+				require.ErrorIs(t, err, esclient.ErrAccessDenied)
+				for _, hint := range []string{
+					"$admins", "$ops", "beforehand", "DisableGroupCreation", `"topic"`, `"g"`,
+				} {
+					assert.ErrorContains(t, err, hint)
+				}
+				assert.NotContains(t, err.Error(), "secret")
+			}
+
+			// How to go on, as it says.
+			admin := newSubscriber(t, eventstore.SubscriberConfig{
+				ConnectionString: srv.ConnectionString(), ConsumerGroup: "g",
+			})
+			require.NoError(t, admin.SubscribeInitialize("topic"))
+			for _, disabled := range []bool{false, true} {
+				cfg.DisableGroupCreation = disabled
+				messages, end := subscribeUntil(t, newSubscriber(t, cfg), "topic")
+				publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{ConnectionString: alice}), "topic", 1, 1)
+				assert.Equal(t, []string{"1"}, consume(t, messages, 1))
+				end()
+				closes(t, messages)
+			}
+			_, err = newSubscriber(t, cfg).Subscribe(timeout(t), "other")
+			require.ErrorIs(t, err, esclient.ErrGroupNotFound)
+		})
+	}
+}
+
+func TestOperatorsMayMakeGroupsFrom50On(t *testing.T) {
+	embeddedOnly(t)
+	for persona, may := range map[estest.Persona]bool{
+		estest.Persona414: false, estest.Persona5011: true, estest.Persona2310: true,
+	} {
+		srv := embedded(t, estest.WithPersona(persona), estest.WithUser("olga", "secret", "$ops"))
+		sub := newSubscriber(t, eventstore.SubscriberConfig{
+			ConnectionString: "tcp://olga:secret@" + srv.Addr(), ConsumerGroup: "g",
+		})
+		if _, err := sub.Subscribe(timeout(t), "topic"); may {
+			require.NoError(t, err, persona)
+		} else {
+			require.ErrorIs(t, err, esclient.ErrAccessDenied, persona)
+		}
+	}
+}
+
+func TestACatchUpStartBehindTheEndIsLogged(t *testing.T) {
+	c := openClient(t, connectionString(t))
+	pub, topic := newPublisher(t, eventstore.PublisherConfig{Client: c}), name("behind")
+	publishNumbered(t, pub, topic, 0, 2)
+	far := esclient.Position{Commit: 1 << 50, Prepare: 1 << 50}
+	for _, with := range []struct {
+		topic string
+		start esclient.Start
+		warns bool
+	}{
+		{topic, esclient.FromStart(), false},
+		{topic, esclient.FromEnd(), false},
+		{topic, esclient.AfterNumber(-1), false},
+		{topic, esclient.FromNumber(2), false},
+		{topic, esclient.FromNumber(3), false},
+		{topic, esclient.AfterNumber(2), false},
+		{topic, esclient.FromNumber(4), true},
+		{topic, esclient.AfterNumber(3), true},
+		{name("empty"), esclient.AfterNumber(-1), false},
+		{name("empty"), esclient.FromNumber(0), false},
+		{name("empty"), esclient.AfterNumber(0), true},
+		{esclient.AllStream, esclient.FromStart(), false},
+		{esclient.AllStream, esclient.AfterPosition(lastPosition(t, c)), false},
+		{esclient.AllStream, esclient.AfterPosition(far), true},
+	} {
+		for _, loaded := range []bool{false, true} {
+			cfg := eventstore.SubscriberConfig{Client: c, Mode: eventstore.ModeCatchUp, Start: with.start}
+			if loaded {
+				cfg.Start = esclient.Start{}
+				cfg.LoadStart = func(context.Context, string) (esclient.Start, error) { return with.start, nil }
+			}
+			sub, log := newLogged(t, cfg)
+			_, end := subscribeUntil(t, sub, with.topic)
+			end()
+			warned := len(logged(log, "No message comes until the stream gets there")) > 0
+			assert.Equal(t, with.warns, warned, "%s %v", with.topic, with.start)
+		}
+	}
+}
+
+func lastPosition(t testing.TB, c *esclient.Client) esclient.Position {
+	t.Helper()
+	page, err := c.ReadAllPage(timeout(t), esclient.ReadAllOptions{Backward: true, PageSize: 1})
+	require.NoError(t, err)
+	require.NotEmpty(t, page.Events)
+	return page.Events[0].Position
+}

@@ -1,0 +1,55 @@
+package eventstore
+
+import (
+	"errors"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/cenkalti/backoff/v4"
+)
+
+// How the delays between the attempts of a message grow. With the jitter none is shorter than the first.
+const (
+	nackMultiplier = 2
+	nackJitter     = 0.25
+)
+
+// nackDelays returns the delays of a message; nil if there are none.
+func (c *SubscriberConfig) nackDelays() *backoff.ExponentialBackOff {
+	if c.NackDelay <= 0 {
+		return nil
+	}
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(c.NackDelay),
+		backoff.WithMultiplier(nackMultiplier),
+		backoff.WithMaxInterval(c.MaxNackDelay),
+		backoff.WithMaxElapsedTime(0),
+		backoff.WithRandomizationFactor(0), // the first is NackDelay
+	)
+}
+
+// nextDelay returns how long the message waits until it is handed out again. It is to be called once.
+func (d *delivery) nextDelay() time.Duration {
+	if d.delays == nil {
+		return 0
+	}
+	delay := d.delays.NextBackOff()
+	d.delays.RandomizationFactor = nackJitter
+	return min(delay, d.delays.MaxInterval)
+}
+
+var errNacked = errors.New("eventstore: the handler has nacked the message")
+
+// logNack tells the log of a message that is handed out again and again: of its 1st, 10th, 100th … nack.
+func (s *subscription) logNack(d *delivery, nacks int) {
+	if isPowerOfTen(nacks) {
+		s.log.Error("Message nacked", errNacked, s.fields(d, watermill.LogFields{"nacks": nacks}))
+	}
+}
+
+func isPowerOfTen(n int) bool {
+	for n >= 10 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
+}

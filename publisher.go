@@ -132,6 +132,7 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	if p.conn, err = connect(config.ConnectionString, config.Client, p.log); err != nil {
 		return nil, err
 	}
+	p.cfg.ConnectionString = withoutPassword(config.ConnectionString)
 	p.closing, p.refuse = context.WithCancelCause(context.Background())
 	p.timeouts.init(esclient.WhileUnsent(context.Background(), p.closing), config.PublishTimeout, fmt.Errorf(
 		"eventstore: not published within PublishTimeout, %v: %w", config.PublishTimeout, context.DeadlineExceeded))

@@ -53,6 +53,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	if s.conn, err = connect(config.ConnectionString, config.Client, s.log); err != nil {
 		return nil, err
 	}
+	s.cfg.ConnectionString = withoutPassword(config.ConnectionString)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.finished = make(chan struct{})
 	return s, nil

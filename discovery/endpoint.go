@@ -84,10 +84,14 @@ func (e Endpoint) WithDefaultPort(port int) Endpoint {
 
 // Validate reports, as an *EndpointError, why e cannot be used. A port of 0 is fine.
 func (e Endpoint) Validate() error {
-	if reason := e.wrong(); reason != "" {
-		return &EndpointError{Value: e.String(), Reason: reason}
+	reason := e.wrong()
+	switch {
+	case reason == "":
+		return nil
+	case strings.ContainsRune(e.Host, '@'):
+		return &EndpointError{Reason: "contains an @; credentials do not belong here"}
 	}
-	return nil
+	return &EndpointError{Value: e.String(), Reason: reason}
 }
 
 // addr returns the host as an IP address, if it is one.

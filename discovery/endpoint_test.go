@@ -1,6 +1,8 @@
 package discovery_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -138,4 +140,19 @@ func FuzzParseEndpoint(f *testing.F) {
 		require.Equal(t, e.Host, host)
 		require.Equal(t, strconv.Itoa(e.WithDefaultPort(1113).Port), port)
 	})
+}
+
+func TestNothingOfDiscoveryShowsThePassword(t *testing.T) {
+	misplaced := discovery.Endpoint{Host: "jane:hunter2@host", Port: 1}
+	_, parsed := discovery.ParseEndpoint("jane:hunter2@host:1")
+	creds := discovery.Credentials{Login: "jane", Password: "hunter2"}
+	cfg := discovery.GossipConfig{Seeds: []discovery.Endpoint{misplaced}}
+	for what, v := range map[string]any{
+		"endpoint": misplaced.Validate(), "parsed": parsed, "config": cfg.Validate(), "credentials": creds,
+	} {
+		require.NotNil(t, v, what)
+		inJSON, err := json.Marshal(map[string]any{"x": v})
+		require.NoError(t, err)
+		assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s %d %s", v, v, v, v, v, inJSON), "hunter2", what)
+	}
 }

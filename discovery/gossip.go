@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -82,6 +83,12 @@ func (Credentials) String() string { return "discovery.Credentials(hidden)" }
 
 // GoString hides the password and the login.
 func (c Credentials) GoString() string { return c.String() }
+
+// Format hides the password and the login from every verb.
+func (c Credentials) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, c.String()) }
+
+// MarshalText hides the password and the login from JSON, and so from loggers.
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 func (c *GossipConfig) setDefaults() {
 	c.Seeds = slices.Clone(c.Seeds)

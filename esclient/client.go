@@ -3,6 +3,7 @@ package esclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -84,6 +85,15 @@ func New(cfg Config) (*Client, error) {
 
 // writeTimeout is how long the peer may take nothing while the client has something to send.
 const writeTimeout = 15 * time.Second
+
+// String prints the client's configuration, without the password.
+func (c *Client) String() string { return "esclient.Client{" + c.cfg.String() + "}" }
+
+// GoString keeps %#v from printing the fields.
+func (c *Client) GoString() string { return c.String() }
+
+// Format prints the client as String does, whatever the verb.
+func (c *Client) Format(s fmt.State, verb rune) { formatText(s, verb, c.String(), c.String()) }
 
 // Connect waits until the client is connected. That is never necessary, since calls wait by themselves, but tells early
 // what is wrong. The error of a context that ends names the last connection error; a server that refuses the

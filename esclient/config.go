@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -252,12 +251,4 @@ func (c *Config) validateTarget() error {
 		return &ConfigError{Setting: "Address", Value: withoutUser(c.Address), Reason: "is not host:port", Err: err}
 	}
 	return nil
-}
-
-// withoutUser leaves a value out that may hold a password: whatever has an @.
-func withoutUser(value string) string {
-	if strings.ContainsRune(value, '@') {
-		return ""
-	}
-	return value
 }

@@ -62,10 +62,13 @@ func ParseConnectionString(s string) (Config, error) {
 	} else {
 		err = p.parsePairs(s)
 	}
-	if err == nil {
-		err = p.finish()
-	}
 	if err != nil {
+		return Config{}, err
+	}
+	if err = p.finish(); err != nil {
+		if p.secret {
+			err = discreet(err)
+		}
 		return Config{}, err
 	}
 	return p.cfg, nil
@@ -80,6 +83,7 @@ func isURI(s string) bool {
 type connStringParser struct {
 	cfg      Config
 	seen     map[string]bool // settings, by their keys
+	secret   bool            // what is being read may be a part of a password
 	scheme   string
 	endpoint discovery.Endpoint // of the node, or of the cluster's gossip
 
@@ -109,12 +113,16 @@ func (p *connStringParser) parseURI(s string) error {
 	if err != nil {
 		return &ConfigError{Setting: "connection string", Reason: "what follows ? is not name=value&name=value"}
 	}
+	p.secret = queryHoldsSecrets(values)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if settingKey(name) == "connectto" {
 			return &ConfigError{Setting: name, Reason: "is for the form name=value; name=value: here the URI says it"}
 		}
 		for _, value := range values[name] {
 			if err := p.setOnce(name, value); err != nil {
+				if p.secret {
+					err = discreet(err)
+				}
 				return err
 			}
 		}
@@ -123,8 +131,10 @@ func (p *connStringParser) parseURI(s string) error {
 }
 
 func (p *connStringParser) parsePairs(s string) error {
-	for pair := range strings.SplitSeq(s, ";") {
-		if strings.TrimSpace(pair) == "" {
+	for rest := s; rest != ""; {
+		pair, behind, _ := strings.Cut(rest, ";")
+		here := rest
+		if rest = behind; strings.TrimSpace(pair) == "" {
 			continue
 		}
 		name, value, ok := strings.Cut(pair, "=")
@@ -134,10 +144,11 @@ func (p *connStringParser) parsePairs(s string) error {
 				Reason:  "is neither a URI such as tcp://localhost:1113 nor a list of name=value; name=value",
 			}
 		}
-		if err := p.setOnce(strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
+		if err := p.guarded(strings.TrimSpace(name), strings.TrimSpace(value), here); err != nil {
 			return err
 		}
 	}
+	p.secret = p.credentialsSeen() || strings.ContainsRune(s, '@')
 	return nil
 }
 
@@ -186,7 +197,12 @@ func (p *connStringParser) connectTo(setting, s string) (query string, err error
 		return "", &ConfigError{Setting: setting, Reason: "there must be no path after the port"}
 	}
 	if p.endpoint, err = discovery.ParseEndpoint(u.Host); err != nil {
-		return "", &ConfigError{Setting: setting, Value: u.Host, Reason: "is not host:port", Err: err}
+		// A port that is none may be a password without its @host.
+		reason := "the host and the port cannot be used"
+		if e := (*discovery.EndpointError)(nil); errors.As(err, &e) {
+			reason = "the endpoint " + e.Reason
+		}
+		return "", &ConfigError{Setting: setting, Reason: reason}
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -340,10 +356,7 @@ func (p *connStringParser) setTLS(name, value string) error {
 		_, err := readCAFile(name, value)
 		return err
 	}
-	if strings.ContainsRune(name+value, '@') {
-		name = "connection string" // a part of a password with a semicolon would look like this
-	}
-	return &ConfigError{Setting: name, Reason: "is an unknown setting"}
+	return p.unknownSetting(name, value)
 }
 
 func readCAFile(setting, path string) (*x509.CertPool, error) {

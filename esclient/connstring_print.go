@@ -1,6 +1,7 @@
 package esclient
 
 import (
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // reads it back. Settings that have their defaults are left out, and so is what no connection string can say:
 // Discoverer, Logger, Hooks, Dial, and what a *tls.Config or a GossipConfig says beyond the settings listed there.
 func (c Config) String() string {
-	u := url.URL{Scheme: "tcp", Host: c.Address}
+	u := url.URL{Scheme: "tcp", Host: maskUser(c.Address)}
 	if c.Credentials != nil {
 		u.User = url.UserPassword(c.Credentials.Login, "xxxxx")
 	}
@@ -54,7 +55,7 @@ func (c Config) String() string {
 		q.Set("requireLeader", "false")
 	}
 	if c.HTTPEndpoint != "" {
-		q.Set("httpEndpoint", c.HTTPEndpoint)
+		q.Set("httpEndpoint", maskUser(c.HTTPEndpoint))
 	}
 	if c.ConnectionName != "" {
 		q.Set("connectionName", c.ConnectionName)
@@ -68,7 +69,7 @@ func (c *Config) printGossip(u *url.URL, q url.Values) {
 	u.Scheme, u.Host = "discover", ""
 	var seeds []string
 	for _, e := range g.Seeds {
-		seeds = append(seeds, e.WithDefaultPort(discovery.DefaultGossipPort).String())
+		seeds = append(seeds, maskUser(e.WithDefaultPort(discovery.DefaultGossipPort).String()))
 	}
 	if len(seeds) > 0 {
 		u.Host = seeds[0]
@@ -107,6 +108,24 @@ func (c *Config) printTLS(q url.Values) {
 
 // GoString keeps %#v from printing the password.
 func (c Config) GoString() string { return "esclient.Config{" + c.String() + "}" }
+
+// Format prints the configuration as String does, whatever the verb, so that none prints the password.
+func (c Config) Format(s fmt.State, verb rune) { formatText(s, verb, c.String(), c.GoString()) }
+
+// formatText prints what stands for a value, with any verb, %d included, which would print its fields.
+func formatText(s fmt.State, verb rune, text, goText string) {
+	switch verb {
+	case 'q', 'x', 'X':
+	case 'v':
+		if s.Flag('#') {
+			text = goText
+		}
+		fallthrough
+	default:
+		verb = 's'
+	}
+	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), text)
+}
 
 // MarshalText makes loggers and JSON show a Config as String does, without the password.
 func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

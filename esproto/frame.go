@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"unicode/utf8"
 )
 
@@ -53,6 +54,15 @@ func (c Credentials) String() string { return c.Login + ":***" }
 
 // GoString keeps %#v from printing the password.
 func (c Credentials) GoString() string { return "esproto.Credentials{" + c.String() + "}" }
+
+// Format prints what String does, whatever the verb: %d and the like would print the fields.
+func (c Credentials) Format(s fmt.State, verb rune) {
+	text := c.String()
+	if verb == 'v' && s.Flag('#') {
+		text = c.GoString()
+	}
+	_, _ = io.WriteString(s, text)
+}
 
 // MarshalText keeps JSON, and with it loggers, from printing the password.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

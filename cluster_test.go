@@ -255,3 +255,22 @@ func (m *gossipMember) endpoint() string {
 	}
 	return net.JoinHostPort(m.ExternalHTTPIP, strconv.Itoa(m.ExternalHTTPPort))
 }
+
+// The node of a fan-out subscriber is cut off from its cluster, while its own connection lives.
+func TestFanOutLeavesANodeThatItsClusterHasLost(t *testing.T) {
+	embeddedOnly(t)
+	cluster := estest.RunCluster(t, 3)
+	url := cluster.ConnectionString()
+	client, err := esclient.Open(url + "; NodeCheckInterval=50")
+	require.NoError(t, err)
+	defer client.Close()
+	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: client})
+	messages := subscribe(t, sub, "topic")
+	cluster.Partition(0)
+	require.Eventually(t, func() bool { return cluster.Leader() > 0 }, patience, time.Millisecond)
+	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: url})
+	require.NoError(t, pub.Publish("topic", newMessage("1")))
+	msg := receive(t, messages)
+	assert.Equal(t, "1", string(msg.Payload))
+	msg.Ack()
+}

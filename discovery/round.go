@@ -15,6 +15,8 @@ type round struct {
 	speakers map[Endpoint]bool       // nodes that answered, by the endpoint that they advertise
 	members  []*seen
 	failed   []*CandidateError
+
+	testimonies []testimony // of the nodes that answered
 }
 
 // seen is a member in the best description that there is so far.
@@ -69,6 +71,9 @@ func (r *round) take(ev event) {
 	for _, m := range ev.view.members {
 		own := m.HTTP.Port != 0 && (m.HTTP == ev.addr || m.HTTP == ev.source || m.HTTP == ev.view.self ||
 			slices.Contains(r.addrs[m.HTTP], ev.addr))
+		if own {
+			r.testimonies = append(r.testimonies, testimony{Member: m, members: ev.view.members})
+		}
 		r.merge(&seen{Member: m, own: own})
 	}
 }
@@ -148,13 +153,17 @@ func (r *round) awaits(m Member) bool {
 	return r.direct[m.HTTP] && !r.speakers[m.HTTP] && r.standing(m.HTTP) == asked
 }
 
-// doubts says that there is evidence against what is said of m: it used to answer and does not any more, or it calls
-// itself leader, or is called so, while a later leader is known.
+// doubts says that there is evidence against what is said of m: it used to answer and does not any more, it calls
+// itself leader, or is called so, while a later leader is known, or the leader has lost it.
 func (r *round) doubts(m, leader *seen) bool {
 	if r.direct[m.HTTP] && !r.speakers[m.HTTP] && r.standing(m.HTTP) == silent {
 		return true
 	}
-	return m.State == StateLeader && m != leader
+	if m.State == StateLeader && m != leader {
+		return true
+	}
+	latest := r.latestLeader()
+	return latest != nil && m.HTTP.Port != 0 && latest.denies(func(o Member) bool { return o.HTTP == m.HTTP })
 }
 
 // leader returns the latest of those who are called leader; nil if there is none. A leader that lost its cluster goes

@@ -63,6 +63,7 @@ func New(cfg Config) (*Client, error) {
 		Dial:   d.dial,
 		Report: d.report,
 		Pause:  d.pause,
+		Check:  d.checker(),
 		Conn: engine.ConnConfig{
 			HeartbeatInterval: cfg.HeartbeatInterval,
 			HeartbeatTimeout:  cfg.HeartbeatTimeout,
@@ -77,6 +78,7 @@ func New(cfg Config) (*Client, error) {
 		ReconnectDelay:  cfg.ReconnectDelay,
 		ReconnectMax:    cfg.MaxReconnectDelay,
 		MaxReconnects:   cfg.MaxReconnects,
+		CheckInterval:   cfg.NodeCheckInterval,
 		Events:          c.events(),
 		TLSForRedirects: cfg.TLS != nil,
 	})

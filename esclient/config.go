@@ -25,6 +25,7 @@ const (
 	DefaultReconnectDelay    = 100 * time.Millisecond
 	DefaultMaxReconnectDelay = 5 * time.Second
 	DefaultAuthRetryTimeout  = time.Minute
+	DefaultNodeCheckInterval = 3 * time.Second
 	DefaultMaxRetries        = 10
 	DefaultMaxPendingBytes   = 4 << 20
 	defaultConnectionName    = "watermill-eventstore"
@@ -85,6 +86,10 @@ type Config struct {
 	// password was changed, or it begins with an empty database. Only then does it end with ErrNotAuthenticated.
 	// Meanwhile, but for the first second, calls fail with that at once. The default is DefaultAuthRetryTimeout.
 	AuthRetryTimeout time.Duration
+	// NodeCheckInterval is about how often the cluster is asked whether it goes on without the node that the client is
+	// connected to, which is then left: it would answer, but know nothing new. It takes Gossip, or a Discoverer with a
+	// method Check as that of discovery.Gossip. The default is DefaultNodeCheckInterval; a negative value asks never.
+	NodeCheckInterval time.Duration
 	// MaxReconnects closes the client after so many failed attempts in a row. The default, 0, tries for ever.
 	MaxReconnects int
 
@@ -125,6 +130,7 @@ func (c *Config) setDefaults() {
 		{&c.HeartbeatInterval, DefaultHeartbeatInterval}, {&c.HeartbeatTimeout, DefaultHeartbeatTimeout},
 		{&c.OperationTimeout, DefaultOperationTimeout}, {&c.ConnectTimeout, DefaultConnectTimeout},
 		{&c.ReconnectDelay, DefaultReconnectDelay}, {&c.AuthRetryTimeout, DefaultAuthRetryTimeout},
+		{&c.NodeCheckInterval, DefaultNodeCheckInterval},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def

@@ -38,6 +38,7 @@ import (
 //	ReconnectionDelay               Config.ReconnectDelay
 //	MaxReconnectionDelay            Config.MaxReconnectDelay
 //	AuthRetryTimeout                Config.AuthRetryTimeout
+//	NodeCheckInterval               Config.NodeCheckInterval; -1 is never
 //	MaxReconnections                Config.MaxReconnects; -1 and 0 are for ever
 //	RequireLeader, RequireMaster    false is Config.AllowFollower
 //	TLS, UseSslConnection           true for an encrypted connection
@@ -266,6 +267,12 @@ func (p *connStringParser) set(name, value string) error {
 		return parseDuration(name, value, &c.MaxReconnectDelay)
 	case "authretrytimeout":
 		return parseDuration(name, value, &c.AuthRetryTimeout)
+	case "nodecheckinterval":
+		if value == "-1" {
+			c.NodeCheckInterval = -1
+			return nil
+		}
+		return parseDuration(name, value, &c.NodeCheckInterval)
 	case "maxreconnections", "maxreconnects":
 		err := parseInt(name, value, -1, &c.MaxReconnects)
 		c.MaxReconnects = max(c.MaxReconnects, 0)

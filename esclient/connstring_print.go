@@ -51,6 +51,12 @@ func (c Config) String() string {
 			q.Set(n.name, strconv.Itoa(n.v))
 		}
 	}
+	switch {
+	case c.NodeCheckInterval < 0:
+		q.Set("nodeCheckInterval", "-1")
+	case c.NodeCheckInterval > 0:
+		q.Set("nodeCheckInterval", c.NodeCheckInterval.String())
+	}
 	if c.AllowFollower {
 		q.Set("requireLeader", "false")
 	}

@@ -144,7 +144,7 @@ func TestAnyConfigIsReadBack(t *testing.T) {
 		some(func() { cfg.HTTPEndpoint = []string{"h:1", "https://h", "http://[::1]:2"}[r.IntN(3)] })
 		for _, d := range []*time.Duration{
 			&cfg.HeartbeatInterval, &cfg.HeartbeatTimeout, &cfg.OperationTimeout, &cfg.ConnectTimeout,
-			&cfg.ReconnectDelay, &cfg.AuthRetryTimeout,
+			&cfg.ReconnectDelay, &cfg.AuthRetryTimeout, &cfg.NodeCheckInterval,
 		} {
 			some(func() { *d = time.Duration(r.Int64N(1e12)) })
 		}
@@ -156,6 +156,7 @@ func TestAnyConfigIsReadBack(t *testing.T) {
 			some(func() { *n = 1 + r.IntN(4096) })
 		}
 		some(func() { cfg.MaxRetries = -1 })
+		some(func() { cfg.NodeCheckInterval = -1 })
 		some(func() { cfg.AllowFollower = true })
 		require.NoError(t, cfg.Validate())
 		printed := cfg.String()
@@ -291,6 +292,7 @@ func TestEverySettingInBothForms(t *testing.T) {
 		"reconnectionDelay=321":       func(c *esclient.Config) any { return c.ReconnectDelay },
 		"maxReconnectionDelay=321":    func(c *esclient.Config) any { return c.MaxReconnectDelay },
 		"authRetryTimeout=321":        func(c *esclient.Config) any { return c.AuthRetryTimeout },
+		"nodeCheckInterval=321":       func(c *esclient.Config) any { return c.NodeCheckInterval },
 		"maxRetries=321":              func(c *esclient.Config) any { return c.MaxRetries },
 		"maxReconnections=321":        func(c *esclient.Config) any { return c.MaxReconnects },
 		"maxFrameSize=321":            func(c *esclient.Config) any { return c.MaxFrameSize },

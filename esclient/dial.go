@@ -127,6 +127,23 @@ func (d *dialer) report(endpoint string, err error) {
 	}
 }
 
+// checker returns what tells whether a node still belongs to its cluster; nil if the Discoverer does not know.
+func (d *dialer) checker() func(ctx context.Context, endpoint string) error {
+	c, ok := d.discover.(interface {
+		Check(ctx context.Context, endpoint discovery.Endpoint) error
+	})
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context, endpoint string) error {
+		e, err := discovery.ParseEndpoint(endpoint)
+		if err != nil {
+			return nil // it was dialed all the same, so there is nothing to say against it
+		}
+		return c.Check(ctx, e)
+	}
+}
+
 // pause returns for how long asking the Discoverer again is of no use.
 func (d *dialer) pause(err error) time.Duration {
 	var e *discovery.Error

@@ -34,7 +34,11 @@ type ManagerConfig struct {
 	Pause func(err error) time.Duration
 	// Recognise, if not nil, looks what else than an EventStore listens at an endpoint that said nothing. It returns
 	// nil if it cannot tell. It is asked before the first success only.
-	Recognise       func(ctx context.Context, endpoint string) error
+	Recognise func(ctx context.Context, endpoint string) error
+	// Check, if not nil, is asked about every CheckInterval whether the node that the connection leads to is still one
+	// to be connected to. Its error is why not; the connection is left for it.
+	Check           func(ctx context.Context, endpoint string) error
+	CheckInterval   time.Duration
 	Conn            ConnConfig
 	Credentials     *esproto.Credentials
 	ConnectionName  string
@@ -153,14 +157,19 @@ func (m *Manager) Current() *Conn {
 // endpoint the next connection is found anew. Calls that wait on c may still be answered: most likely likewise.
 func (m *Manager) Redirect(c *Conn, e *NotHandledError) {
 	endpoint, _ := e.LeaderEndpoint(m.cfg.TLSForRedirects)
+	m.leave(c, endpoint, e)
+}
+
+// leave leaves c for reason, if it is still the current connection, for the node that is named, if any.
+func (m *Manager) leave(c *Conn, redirect string, reason error) {
 	current := false
 	m.update(func() {
 		if current = m.cur.CompareAndSwap(c, nil); current {
-			m.redirect = endpoint
+			m.redirect = redirect
 		}
 	})
 	if current {
-		c.Leave(fmt.Errorf("%w: %w", errRedirected, e))
+		c.Leave(fmt.Errorf("%w: %w", errRedirected, reason))
 	}
 }
 
@@ -238,10 +247,7 @@ func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 		m.refused = nil
 	})
 	m.cfg.Events.Connected(c.endpoint)
-	select {
-	case <-c.dead:
-	case <-ctx.Done():
-	}
+	m.stay(ctx, c)
 	c.Close(ErrClosed)
 	err = c.Err()
 	m.update(func() {

@@ -348,3 +348,45 @@ func TestCloseEndsWaitersAndIsRepeatable(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestANodeThatIsNotOneToBeConnectedToIsLeft(t *testing.T) {
+	var conns, checks atomic.Int32
+	cfg := managerConfig(&journal{}, listen(t, func(p *peer) {
+		conns.Add(1)
+		echo(p)
+	}))
+	cfg.CheckInterval = time.Millisecond
+	lost := errors.New("the cluster goes on without it")
+	cfg.Check = func(_ context.Context, endpoint string) error {
+		assert.NotEmpty(t, endpoint)
+		if checks.Add(1) == 5 {
+			return lost
+		}
+		return nil
+	}
+	left := make(chan error, 100)
+	cfg.Events.Disconnected = func(_ string, err error) { left <- err }
+	m := manage(t, cfg)
+	assert.ErrorIs(t, <-left, lost)
+	_, err := m.Conn(background(t))
+	require.NoError(t, err)
+	assert.Equal(t, int32(2), conns.Load())
+	m.Close()
+	assert.ErrorIs(t, <-left, ErrClosed, "it is left once")
+}
+
+func TestACheckEndsWithTheConnection(t *testing.T) {
+	began := make(chan struct{}, 100)
+	cfg := managerConfig(&journal{}, listen(t, echo))
+	cfg.CheckInterval = time.Millisecond
+	cfg.Check = func(ctx context.Context, _ string) error {
+		began <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	m := manage(t, cfg)
+	<-began
+	lose(t, m)
+	<-began // of the next connection
+	m.Close()
+}

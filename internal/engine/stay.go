@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// stay returns when the connection is dead, or ctx has ended. Meanwhile it has the node checked: one that lost its
+// cluster goes on to answer, and would keep its clients for good.
+func (m *Manager) stay(ctx context.Context, c *Conn) {
+	var due <-chan time.Time
+	if m.cfg.Check != nil && m.cfg.CheckInterval > 0 {
+		t := time.NewTicker(checkPause(m.cfg.CheckInterval))
+		defer t.Stop()
+		due = t.C
+	}
+	for {
+		select {
+		case <-c.dead:
+			return
+		case <-ctx.Done():
+			return
+		case <-due:
+			m.check(ctx, c)
+		}
+	}
+}
+
+// checkPause varies by a quarter, so that the clients of a node do not ask all at once.
+func checkPause(mean time.Duration) time.Duration {
+	return mean - mean/4 + rand.N(mean/2+1)
+}
+
+func (m *Manager) check(ctx context.Context, c *Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	verdict := make(chan error, 1)
+	go func() { verdict <- m.cfg.Check(ctx, c.endpoint) }()
+	select {
+	case err := <-verdict:
+		if err != nil {
+			m.leave(c, "", err)
+		}
+	case <-c.dead:
+		cancel()
+		<-verdict
+	}
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -177,6 +178,9 @@ func (p Pending) Wait(ctx context.Context) (sent bool, err error) {
 	}
 	sent, err = p.call.sent, p.call.err
 	p.call.release()
+	if errors.Is(err, ErrOperationTimeout) {
+		err = &lateError{p.handle, err}
+	}
 	return sent, err
 }
 

@@ -40,8 +40,8 @@ type Receiver interface {
 type ConnConfig struct {
 	HeartbeatInterval time.Duration // silence after which a heartbeat is sent
 	HeartbeatTimeout  time.Duration // further silence after which the connection is given up
-	OperationTimeout  time.Duration // from sending a call to its reply; 0 is none
-	WriteTimeout      time.Duration // for each write to make progress
+	OperationTimeout  time.Duration // from the last sign that a call gets on to its reply, see limit.go; 0 is none
+	WriteTimeout      time.Duration // for what is written to get on
 	MaxFrameSize      int           // of received frames, in bytes
 	MaxPendingBytes   int           // unsent bytes above which callers wait
 }
@@ -49,7 +49,7 @@ type ConnConfig struct {
 const (
 	readBufferSize  = 128 << 10 // which a busy connection has
 	keepWriteBuffer = 64 << 10  // a larger write buffer is kept from beat to beat only if it was of use
-	writeChunk      = 256 << 10 // the most that WriteTimeout has to suffice for
+	writeChunk      = 64 << 10  // the most that is written at a time: what a write takes is seen when it is over
 )
 
 // Conn is one TCP connection.
@@ -61,17 +61,19 @@ type Conn struct {
 
 	mu       sync.Mutex
 	calls    table
-	beats    int64         // how often the reader has looked at the time limits
-	out      []byte        // frames that are to be written
-	spare    []byte        // the other buffer, empty
-	need     int           // the most that was written at a time since the last beat
-	appended int64         // bytes that were ever appended to out
-	taken    int64         // bytes that were taken from out: they count as sent
-	heard    int64         // bytes that the peer has read for sure, as its replies show
-	writing  bool          // somebody has the turn to write, see writer.go
-	space    chan struct{} // closed when out has shrunk; nil while nobody waits for that
-	leaving  error         // why nothing new is started on it; nil if anything may be
-	err      error         // why the connection died
+	late     map[uint64]repetition // of calls that were given up, see late.go
+	beats    int64                 // how often the reader has looked at the time limits
+	out      []byte                // frames that are to be written
+	spare    []byte                // the other buffer, empty
+	need     int                   // the most that was written at a time since the last beat
+	appended int64                 // bytes that were ever appended to out
+	taken    int64                 // bytes that were taken from out: they count as sent
+	heard    int64                 // bytes that the peer has read for sure, as its replies show
+	large    largeFrames           // among the appended ones
+	writing  bool                  // somebody has the turn to write, see writer.go
+	space    chan struct{}         // closed when out has shrunk; nil while nobody waits for that
+	leaving  error                 // why nothing new is started on it; nil if anything may be
+	err      error                 // why the connection died
 
 	leaveTimer *time.Timer // runs while the connection is left
 
@@ -85,19 +87,21 @@ type Conn struct {
 
 	armed time.Time // when the write deadline was set; belongs to who has the turn
 
-	kick   chan struct{}
-	dead   chan struct{}
-	spoken atomic.Bool  // the peer has sent a frame
-	chunks atomic.Int64 // how often the peer made room for a further part of a large write
-	wg     sync.WaitGroup
+	kick    chan struct{}
+	dead    chan struct{}
+	spoken  atomic.Bool  // the peer has sent a frame
+	written atomic.Int64 // bytes that the socket has taken
+	queue   *sendQueue   // how many of them the kernel still holds; nil if it cannot be asked
+	wg      sync.WaitGroup
 }
 
 // NewConn starts the two goroutines of a connection. Whoever calls it must call Close, also after the connection died.
 func NewConn(nc net.Conn, endpoint string, cfg ConnConfig) *Conn {
 	c := &Conn{
 		nc: nc, endpoint: endpoint, cfg: cfg,
-		kick: make(chan struct{}, 1),
-		dead: make(chan struct{}),
+		kick:  make(chan struct{}, 1),
+		dead:  make(chan struct{}),
+		queue: newSendQueue(nc),
 	}
 	rand.Read(c.prefix[:]) // never fails: see crypto/rand
 	c.wg.Add(2)
@@ -145,7 +149,7 @@ func (c *Conn) die(err error) {
 	close(c.dead)
 	c.nc.Close()
 	for _, e := range waiting {
-		e.r.Fail(c.err, e.start < taken)
+		e.r.Fail(c.err, e.start() < taken)
 	}
 }
 

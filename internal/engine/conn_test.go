@@ -413,30 +413,6 @@ func TestWriteTimeoutEndsAStalledConnection(t *testing.T) {
 	assert.ErrorAs(t, err, &lost)
 }
 
-// The heartbeat waits behind the large frame, so only that the frame gets on shows that the peer lives.
-func TestALargeWriteThatGetsOnIsASignOfLife(t *testing.T) {
-	cfg := connConfig()
-	c := dial(t, cfg, echo)
-	_, err := c.Do(background(t), &ping{payload: make([]byte, 4*writeChunk)}, nil)
-	require.NoError(t, err)
-	assert.EqualValues(t, 4, c.chunks.Load(), "the header makes it five writes, of which the first shows nothing")
-
-	now := time.Now()
-	p := &pulse{c: c, since: now, chunks: c.chunks.Load()}
-	later := func(d time.Duration) error {
-		now = now.Add(d)
-		return p.beat(now)
-	}
-	require.NoError(t, later(cfg.HeartbeatInterval))
-	require.True(t, p.waiting, "a heartbeat is sent")
-	for range 3 {
-		c.chunks.Add(1)
-		require.NoError(t, later(2*cfg.HeartbeatTimeout))
-	}
-	require.NoError(t, later(cfg.HeartbeatInterval))
-	assert.ErrorIs(t, later(cfg.HeartbeatTimeout), ErrHeartbeatTimeout, "nothing gets on any more")
-}
-
 func TestUnsentRequestsAreKnownAsSuch(t *testing.T) {
 	cfg := connConfig()
 	cfg.WriteTimeout = 0

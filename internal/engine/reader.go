@@ -4,33 +4,33 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
-	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 func (c *Conn) readLoop() {
 	defer c.wg.Done()
-	pulse := &pulse{c: c, greeting: make([]byte, 0, greetingSize)}
-	frames := esproto.NewFrameReader(pulse, readBufferSize, c.cfg.MaxFrameSize)
+	p := &pulse{c: c, greeting: make([]byte, 0, greetingSize)}
+	frames := esproto.NewFrameReader(p, readBufferSize, c.cfg.MaxFrameSize)
 	for {
 		h, n, err := frames.Next()
 		if err == nil {
+			p.begin(n - frames.Buffered())
 			err = c.dispatch(frames, h, n)
-		} else {
-			err = c.tooLarge(err)
+		} else if large := (*esproto.FrameTooLargeError)(nil); errors.As(err, &large) {
+			p.begin(large.Length - esproto.HeaderSize - frames.Buffered())
+			err = c.tooLarge(large)
 		}
 		if err != nil {
 			c.wakeReceivers()
-			c.die(describe(err, pulse.greeting))
+			c.die(describe(err, p.greeting))
 			return
 		}
 		if !c.spoken.Load() {
 			c.spoken.Store(true)
-			pulse.greeting = nil
+			p.greeting = nil
 			frames.SkipTooLarge()
 		}
 	}
@@ -43,6 +43,7 @@ func (c *Conn) dispatch(frames *esproto.FrameReader, h esproto.Header, n int) er
 		c.control(esproto.CmdHeartbeatResponse, h.CorrelationID)
 		return nil
 	case esproto.CmdHeartbeatResponse:
+		c.hear(h.CorrelationID)
 		return nil
 	}
 	if !h.Command.Known() {
@@ -79,10 +80,14 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	c.mu.Lock()
 	e := c.calls.get(seq)
 	if e == nil {
+		late, repeated := c.late[seq]
 		c.mu.Unlock()
-		return nil // given up by its caller
+		if !repeated {
+			return nil // given up by its caller
+		}
+		return c.deliverLate(frames, h, late.seq)
 	}
-	c.heard = max(c.heard, e.start)
+	c.heard = max(c.heard, e.end)
 	if !e.once {
 		c.flow = flow{seq: seq, r: e.r, gone: c.calls.streamsGone.Load()}
 		c.mu.Unlock()
@@ -130,13 +135,9 @@ func payloadOf(frames *esproto.FrameReader, keeps bool) ([]byte, error) {
 	return frames.Borrow()
 }
 
-// tooLarge tells whoever waits for a frame that it was too large. What it returns ends the connection: errors of other
-// kinds, and one for a frame that nobody can have asked for.
-func (c *Conn) tooLarge(err error) error {
-	var e *esproto.FrameTooLargeError
-	if !errors.As(err, &e) {
-		return err
-	}
+// tooLarge tells whoever waits for a frame that it was too large. What it returns ends the connection: the error for a
+// frame that nobody can have asked for.
+func (c *Conn) tooLarge(e *esproto.FrameTooLargeError) error {
 	cmd, id := e.Header.Command, e.Header.CorrelationID
 	if !cmd.Known() || [8]byte(id[:8]) != c.prefix {
 		return fmt.Errorf("%w: %v of %d bytes that answers nothing", esproto.ErrFrame, cmd, e.Length)
@@ -148,13 +149,13 @@ func (c *Conn) tooLarge(err error) error {
 		c.mu.Unlock()
 		return nil // given up by its caller
 	}
-	c.heard = max(c.heard, waiting.start)
+	c.heard = max(c.heard, waiting.end)
 	r, once := waiting.r, waiting.once
 	if once {
 		c.calls.remove(waiting)
 	}
 	c.unlockAndLeave()
-	err = fmt.Errorf("%w; Config.MaxFrameSize is the limit: raise it, or ask for less at a time", err)
+	err := fmt.Errorf("%w; Config.MaxFrameSize is the limit: raise it, or ask for less at a time", e)
 	if more := r.TooLarge(cmd, err); !more && !once {
 		c.forget(seq)
 	}
@@ -208,109 +209,4 @@ func (c *Conn) waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.calls.once
-}
-
-// pulse reads from the connection and watches over it: bytes are a sign of life, silence makes it send a heartbeat,
-// further silence is an error. It also ends calls whose time is up. Partly received frames count as life, as they do
-// for the server, and so does a large write that gets on: a heartbeat would wait behind it.
-type pulse struct {
-	c       *Conn
-	armed   bool
-	active  bool      // bytes came since the last beat
-	since   time.Time // when the silence began
-	waiting bool      // a heartbeat was sent in this silence
-	told    bool      // ... and the reader of frames was told of the silence
-	chunks  int64     // what Conn.chunks was at the last beat
-
-	greeting []byte // how the peer began; nil once it has sent a frame
-}
-
-func (p *pulse) Read(b []byte) (int, error) {
-	if !p.armed {
-		p.armed, p.since = true, time.Now()
-		if err := p.arm(); err != nil {
-			return 0, err
-		}
-	}
-	p.c.wakeReceivers()
-	for {
-		n, err := p.c.nc.Read(b)
-		if n > 0 {
-			p.active, p.told = true, false
-			if p.greeting != nil {
-				p.greeting = append(p.greeting, b[:min(n, greetingSize-len(p.greeting))]...)
-			}
-			return n, nil
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return 0, err
-		}
-		silent := !p.active
-		if err := p.beat(time.Now()); err != nil {
-			return 0, err
-		}
-		if silent && !p.told {
-			p.told = true
-			return 0, nil // so that the buffer shrinks
-		}
-	}
-}
-
-// arm sets when Read is interrupted next. Doing this once a beat instead of once a read keeps it off the fast path.
-func (p *pulse) arm() error {
-	return p.c.nc.SetReadDeadline(time.Now().Add(p.c.cfg.beatPeriod()))
-}
-
-func (p *pulse) beat(now time.Time) error {
-	p.c.expire()
-	if n := p.c.chunks.Load(); n != p.chunks {
-		p.chunks, p.active = n, true
-	}
-	p.c.shrink(!p.active)
-	cfg := &p.c.cfg
-	switch silence := now.Sub(p.since); {
-	case p.active:
-		p.active, p.waiting, p.since = false, false, now
-	case cfg.HeartbeatInterval <= 0:
-	case p.waiting && silence >= cfg.HeartbeatInterval+cfg.HeartbeatTimeout:
-		return fmt.Errorf("%w within %v", ErrHeartbeatTimeout, cfg.HeartbeatTimeout)
-	case !p.waiting && silence >= cfg.HeartbeatInterval:
-		p.waiting = true
-		p.c.sendHeartbeat()
-	}
-	return p.arm()
-}
-
-const (
-	minBeat = 5 * time.Millisecond
-	maxBeat = 250 * time.Millisecond
-)
-
-// beatPeriod is how often silence and time limits are looked at: a fraction of the shortest of them.
-func (cfg *ConnConfig) beatPeriod() time.Duration {
-	d := maxBeat
-	for _, limit := range [...]time.Duration{cfg.HeartbeatInterval, cfg.HeartbeatTimeout, cfg.OperationTimeout} {
-		if limit > 0 {
-			d = min(d, limit/4)
-		}
-	}
-	return max(d, minBeat)
-}
-
-func (c *Conn) sendHeartbeat() {
-	c.mu.Lock()
-	id := c.correlationID(c.calls.reserve())
-	c.mu.Unlock()
-	c.control(esproto.CmdHeartbeatRequest, id)
-}
-
-// expire fails the calls that got no reply in time.
-func (c *Conn) expire() {
-	c.mu.Lock()
-	c.beats++
-	late := c.calls.takeOut(func(e *entry) bool { return e.due > 0 && e.due <= c.beats })
-	c.mu.Unlock()
-	for _, e := range late {
-		e.r.Fail(ErrOperationTimeout, true) // what is not sent yet still will be
-	}
 }

@@ -40,16 +40,6 @@ func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credential
 	return h, nil
 }
 
-// due is when the time of a call is up that is started now, in beats: a reading of the clock for each call would cost
-// more than to end it late by one.
-func (c *Conn) due() int64 {
-	if c.cfg.OperationTimeout <= 0 {
-		return 0
-	}
-	period := c.cfg.beatPeriod()
-	return c.beats + int64((c.cfg.OperationTimeout+period-1)/period) + 1
-}
-
 // StartStream is Start for a request that is answered by any number of frames, without the operation timeout. attach
 // is called with the Handle before the request can be answered; it must not block.
 func (c *Conn) StartStream(
@@ -64,9 +54,10 @@ func (c *Conn) StartStream(
 }
 
 func (c *Conn) startLocked(req Request, creds *esproto.Credentials, e entry) Handle {
-	e.start = c.appended
 	seq := c.calls.add(e)
-	c.appendFrame(req, c.correlationID(seq), creds)
+	size := c.appendFrame(req, c.correlationID(seq), creds)
+	s := c.calls.slot(seq)
+	s.end, s.size = c.appended, int32(size)
 	return Handle{c: c, seq: seq}
 }
 
@@ -109,12 +100,17 @@ func (c *Conn) lockForAppend(ctx context.Context) error {
 	return err
 }
 
-func (c *Conn) appendFrame(req Request, id esproto.CorrelationID, creds *esproto.Credentials) {
+func (c *Conn) appendFrame(req Request, id esproto.CorrelationID, creds *esproto.Credentials) (size int) {
 	start := len(c.out)
 	c.out = esproto.AppendHeader(c.out, req.Command(), id, creds)
 	c.out = req.AppendPayload(c.out)
 	esproto.EndFrame(c.out, start)
-	c.appended += int64(len(c.out) - start)
+	size = len(c.out) - start
+	c.appended += int64(size)
+	if size >= largeFrame {
+		c.large.note(size, c.appended)
+	}
+	return size
 }
 
 func (c *Conn) unlockAndKick() {
@@ -249,12 +245,12 @@ func (c *Conn) write(buf []byte) error {
 		if err := c.armWrite(); err != nil {
 			return err
 		}
-		if _, err := c.nc.Write(buf[:n]); err != nil {
+		n, err := c.nc.Write(buf[:n])
+		c.written.Add(int64(n))
+		if err != nil {
 			return err
 		}
-		if buf = buf[n:]; len(buf) > 0 {
-			c.chunks.Add(1)
-		}
+		buf = buf[n:]
 	}
 	return nil
 }

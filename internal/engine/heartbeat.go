@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"encoding/binary"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// A heartbeat carries in its correlation id where it ends among the bytes that were ever appended. So its answer tells
+// how far the peer has read; and since a server's frames keep their order, also that what the peer had queued by then
+// has come.
+
+const heartbeatSize = esproto.LengthSize + esproto.HeaderSize
+
+// sendHeartbeat returns where the heartbeat ends.
+func (c *Conn) sendHeartbeat() (end int64) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return 0
+	}
+	end = c.appendHeartbeat()
+	c.unlockAndKick()
+	return end
+}
+
+// appendHeartbeat does not wait for room, so that heartbeats are never late. c.mu is held, and the writer is to be
+// kicked.
+func (c *Conn) appendHeartbeat() (end int64) {
+	end = c.appended + heartbeatSize
+	c.out = esproto.AppendFrame(c.out, esproto.CmdHeartbeatRequest, c.heartbeatID(end), nil)
+	c.appended = end
+	return end
+}
+
+// heartbeatID differs from the ids of all calls.
+func (c *Conn) heartbeatID(end int64) esproto.CorrelationID {
+	id := c.correlationID(uint64(end))
+	id[0] = ^id[0]
+	return id
+}
+
+// hear takes the answer to a heartbeat.
+func (c *Conn) hear(id esproto.CorrelationID) {
+	end := int64(binary.LittleEndian.Uint64(id[8:]))
+	if id != c.heartbeatID(end) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if end <= c.appended {
+		c.heard = max(c.heard, end)
+	}
+}

@@ -1,0 +1,97 @@
+package engine
+
+import "time"
+
+// The time of a call is up when it got no reply within the operation timeout. That is counted in beats, since a reading
+// of the clock for each call would cost more than to end it late by one, and only while nothing explains the delay:
+//
+//   - It begins anew while bytes of the request, or of those before it, get on.
+//   - A large frame that the peer has not read for sure has its patience, see sight.go.
+//   - When it is over while bytes come from the peer, the reply may be among those that are on their way. So a
+//     heartbeat is sent, and its answer shows that it is not. If the peer does not answer, the call ends after two more
+//     operation timeouts, in which the time is not counted that a single frame takes to come.
+//
+// So neither pushes without end nor answered heartbeats keep a call alive that the peer does not answer.
+
+// proofLimit is how many operation timeouts the answer may take.
+const proofLimit = 2
+
+// inflow is what a beat sees of the bytes that come from the peer.
+type inflow struct {
+	busy   bool // some came just now, or a frame has come in part
+	framed bool // all that came since the last beat is of one frame, which began before
+}
+
+// due is when the time of a call is up that is started now.
+func (c *Conn) due() int64 {
+	if c.cfg.OperationTimeout <= 0 {
+		return 0
+	}
+	return c.beats + c.cfg.inBeats(c.cfg.OperationTimeout) + 1
+}
+
+func (cfg *ConnConfig) inBeats(d time.Duration) int64 {
+	period := cfg.beatPeriod()
+	return int64((d + period - 1) / period)
+}
+
+// expire fails the calls that got no reply in time.
+func (c *Conn) expire(seen, last *sight, in inflow) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.beats++
+	l := limits{c: c, seen: seen, last: last, inflow: in}
+	over := c.calls.takeOut(l.over)
+	c.forgetLate()
+	if l.asked > 0 {
+		c.unlockAndKick()
+	} else {
+		c.mu.Unlock()
+	}
+	for _, e := range over {
+		e.r.Fail(ErrOperationTimeout, true) // what is not sent yet still will be
+	}
+}
+
+// limits judges the calls at one beat, with the lock held.
+type limits struct {
+	c          *Conn
+	seen, last *sight
+	inflow
+	asked int64 // where the heartbeat of this beat ends; 0 for none
+}
+
+func (l *limits) over(e *entry) bool {
+	cfg := &l.c.cfg
+	switch {
+	case e.due == 0:
+		return false
+	case l.seen.gotOn(l.last, e.end):
+		e.due, e.proof = l.c.beats+cfg.inBeats(cfg.OperationTimeout), 0
+		return false
+	case e.proof > 0:
+		if l.framed {
+			e.due++
+		}
+		return l.seen.heard >= e.proof || e.due <= l.c.beats
+	case e.due > l.c.beats:
+		return false
+	case e.due+cfg.inBeats(l.c.patienceLocked(l.seen, e.end)) > l.c.beats:
+		return false
+	case !l.busy:
+		return true
+	}
+	e.proof, e.due = l.ask(), l.c.beats+proofLimit*cfg.inBeats(cfg.OperationTimeout)
+	return false
+}
+
+// ask sends one heartbeat for all calls that need one.
+func (l *limits) ask() int64 {
+	if l.asked == 0 {
+		l.asked = l.c.appendHeartbeat()
+	}
+	return l.asked
+}

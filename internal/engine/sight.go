@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"math/bits"
+	"time"
+)
+
+// sight is what a beat sees of the way to the peer, in bytes since the connection was made.
+type sight struct {
+	appended int64 // wait to be written, or were
+	taken    int64 // were handed to whoever writes
+	written  int64 // the socket has taken
+	acked    int64 // have left the kernel, as far as that can be told; else as written
+	heard    int64 // the peer has read for sure
+	reach    int64 // may be on their way to the peer where nobody sees them
+}
+
+// look returns what is to be seen now. last is what the beat before has seen.
+func (c *Conn) look(last *sight) sight {
+	c.mu.Lock()
+	s := sight{appended: c.appended, taken: c.taken, heard: c.heard}
+	c.mu.Unlock()
+	s.written, s.acked = c.written.Load(), last.acked
+	if s.acked == s.written {
+		s.reach = s.written
+		if c.queue == nil {
+			s.reach = min(s.written+writeChunk, s.taken)
+		}
+		return s
+	}
+	if held, ok := c.queue.held(); ok {
+		s.acked = max(s.acked, s.written-held) // of which TLS makes a few more than were written
+		s.reach = s.acked
+		return s
+	}
+	s.acked, s.reach = s.written, min(s.written+writeChunk, s.taken)
+	return s
+}
+
+// gotOn reports whether something of the bytes up to end has got on since last: into the socket, out of the kernel or,
+// where much of it was under way unseen, to the peer.
+func (s *sight) gotOn(last *sight, end int64) bool {
+	return end > last.written && s.written > last.written ||
+		end > last.acked && s.acked > last.acked ||
+		end-last.heard >= largeFrame && s.heard > last.heard
+}
+
+// largeFrame is how many bytes of one frame the usual time limits leave no time for on a slow link.
+const largeFrame = 64 << 10
+
+// largeFrames notes where the last frame of each size ends: of 64 to 128 KiB, 128 to 256 and so on.
+type largeFrames [12]int64
+
+func (l *largeFrames) note(size int, end int64) {
+	class := bits.Len(uint(size/largeFrame)) - 1
+	l[min(class, len(l)-1)] = end
+}
+
+// largest returns a size that no frame exceeds which ends behind a place; 0 if none is large.
+func (l *largeFrames) largest(behind int64) int64 {
+	for class := len(l) - 1; class >= 0; class-- {
+		if l[class] > behind {
+			return 2 * largeFrame << class
+		}
+	}
+	return 0
+}
+
+// A proxy or a tunnel may hold a large frame, of which nothing is seen until the peer answers. It gets so much time.
+const (
+	slowestLink = 32 << 10 // bytes a second
+	maxPatience = 30 * time.Second
+)
+
+// patience returns how long nothing may be heard of the bytes up to end, in addition to the usual limits. Small frames
+// need none: each is answered soon.
+func (c *Conn) patience(s *sight, end int64) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.patienceLocked(s, end)
+}
+
+func (c *Conn) patienceLocked(s *sight, end int64) time.Duration {
+	unseen := min(c.large.largest(c.heard), min(s.reach, end)-c.heard)
+	if unseen <= 0 {
+		return 0
+	}
+	return min(time.Duration(unseen)*time.Second/slowestLink, maxPatience)
+}

@@ -68,6 +68,7 @@ type attempts struct {
 	delays   *backoff.ExponentialBackOff
 	unknown  error        // why an earlier attempt may have taken place; nil if none may have
 	on       *engine.Conn // the connection on which that attempt would be recognised; nil for none
+	late     error        // how the last attempt ended whose reply may still come; nil for none
 
 	begun    engine.Pending // the first attempt, if it was made ahead of time
 	observed *observedOp    // what the hooks are told; nil if there are none
@@ -160,7 +161,14 @@ func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool,
 	if a.begun = (engine.Pending{}); begun.Conn() != nil {
 		return begun.Wait(ctx)
 	}
-	return a.conn.Do(ctx, op, a.creds)
+	if a.page != nil {
+		return a.conn.Do(ctx, op, a.creds) // a page that was given up may be larger than what is asked for now
+	}
+	sent, err = a.conn.Repeat(ctx, op, a.creds, a.late)
+	if errors.Is(err, ErrOperationTimeout) {
+		a.late = err
+	}
+	return sent, err
 }
 
 // next prepares for another attempt after one that failed with reason. Its error says why there is none.

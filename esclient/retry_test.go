@@ -330,3 +330,41 @@ func TestAPageThatLeadsNowhereIsAnError(t *testing.T) {
 	s.next(esproto.CmdReadStreamEventsForward).reply(esproto.CmdReadStreamEventsForwardCompleted, []byte{0x18, 5})
 	assert.ErrorIs(t, <-done, esclient.ErrServer)
 }
+
+// TestAReplyThatComesAfterItsRepetitionIsTaken has the server answer the first attempt when it has got the second.
+func TestAReplyThatComesAfterItsRepetitionIsTaken(t *testing.T) {
+	for name, expected := range map[string]esclient.ExpectedVersion{"Any": esclient.Any, "exact": 2} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			c := s.client(func(cfg *esclient.Config) { cfg.OperationTimeout = 60 * time.Millisecond })
+			done := appendTwo(testContext(t), c, expected)
+			first := s.next(esproto.CmdWriteEvents)
+			second := s.next(esproto.CmdWriteEvents)
+			assert.Equal(t, first.append(), second.append())
+			first.written(success)
+			for { // a busy machine may have made further attempts before the reply comes
+				select {
+				case o := <-done:
+					require.NoError(t, o.err)
+					assert.EqualValues(t, 4, o.res.LastEventNumber)
+					return
+				case <-s.requests:
+				}
+			}
+		})
+	}
+}
+
+// TestALateRefusalIsNotTaken: whether the repetition was written is another question.
+func TestALateRefusalIsNotTaken(t *testing.T) {
+	s := newScript(t)
+	c := s.client(func(cfg *esclient.Config) { cfg.OperationTimeout = 200 * time.Millisecond })
+	done := appendTwo(testContext(t), c, 2)
+	first := s.next(esproto.CmdWriteEvents)
+	second := s.next(esproto.CmdWriteEvents)
+	first.written(result(esproto.OperationResult_WrongExpectedVersion))
+	second.written(success)
+	o := <-done
+	require.NoError(t, o.err)
+	assert.EqualValues(t, 4, o.res.LastEventNumber)
+}

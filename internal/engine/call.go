@@ -144,9 +144,15 @@ type Pending struct {
 
 // Begin sends an operation. After an error nothing was sent.
 func (c *Conn) Begin(ctx context.Context, op Operation, creds *esproto.Credentials) (Pending, error) {
+	return c.begin(ctx, op, creds, 0)
+}
+
+func (c *Conn) begin(
+	ctx context.Context, op Operation, creds *esproto.Credentials, earlier uint64,
+) (Pending, error) {
 	cl := calls.Get().(*call)
 	cl.op = op
-	h, err := c.Start(ctx, op, creds, cl)
+	h, err := c.start(ctx, op, creds, cl, earlier)
 	if err != nil {
 		cl.release()
 		return Pending{}, err

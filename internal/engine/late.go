@@ -30,21 +30,26 @@ const maxLate = 1 << 10
 func (c *Conn) Repeat(
 	ctx context.Context, op Operation, creds *esproto.Credentials, before error,
 ) (sent bool, err error) {
-	p, err := c.Begin(ctx, op, creds)
+	p, err := c.begin(ctx, op, creds, c.earlier(before))
 	if err != nil {
 		return false, err
-	}
-	var late *lateError
-	if errors.As(before, &late) && late.handle.c == c {
-		c.expectLate(late.handle.seq, p.handle.seq)
 	}
 	return p.Wait(ctx)
 }
 
-// expectLate lets the reply to an earlier call count as that to a later one.
+// earlier returns which call of the connection ended with an error that it got no reply in time; 0 for none.
+func (c *Conn) earlier(err error) uint64 {
+	if err == nil {
+		return 0
+	}
+	if late := (*lateError)(nil); errors.As(err, &late) && late.handle.c == c {
+		return late.handle.seq
+	}
+	return 0
+}
+
+// expectLate lets the reply to an earlier call count as that to a later one. c.mu is held.
 func (c *Conn) expectLate(earlier, later uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.late == nil {
 		c.late = make(map[uint64]repetition)
 	}

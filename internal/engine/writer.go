@@ -23,6 +23,13 @@ import (
 //
 // If the Handle says that it is watched, the end of ctx fails r with its cause.
 func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credentials, r Receiver) (Handle, error) {
+	return c.start(ctx, req, creds, r, 0)
+}
+
+// start is Start; earlier is the call that this one repeats, 0 for none.
+func (c *Conn) start(
+	ctx context.Context, req Request, creds *esproto.Credentials, r Receiver, earlier uint64,
+) (Handle, error) {
 	ended := ctx.Done()
 	if err := c.lockForAppend(ctx); err != nil {
 		return Handle{}, err
@@ -30,6 +37,9 @@ func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credential
 	w := c.watch(ctx, ended)
 	h := c.startLocked(req, creds, entry{r: r, due: c.due(), once: true, watcher: w})
 	h.watched = w != nil
+	if earlier > 0 {
+		c.expectLate(earlier, h.seq)
+	}
 	if c.writing || c.calls.once > 1 || c.unheard() > writeAtOnce {
 		c.unlockAndKick()
 		return h, nil

@@ -2,6 +2,7 @@ package esclient
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
@@ -121,6 +122,15 @@ func (r *pageRead) abandon() {
 	}
 	r.begun.Cancel()
 	r.tellEnd(r.ctx, context.Canceled)
+}
+
+// accept refuses a page with more events than were asked for, before memory is taken for them: an empty one has two
+// bytes on the wire.
+func (r *pageRequest) accept(p *esproto.PageView) error {
+	if asked := int(r.count()); p.Len > asked {
+		return fmt.Errorf("%w: a page of %d events, asked for were %d", esproto.ErrMalformed, p.Len, asked)
+	}
+	return nil
 }
 
 // pageEvents decodes the events of a page. They alias it.

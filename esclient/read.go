@@ -180,7 +180,11 @@ func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
 	}
 	o.received = len(payload)
-	if err := o.reply.DecodeStream(payload); err != nil {
+	err := o.reply.DecodeStream(payload)
+	if err == nil {
+		err = o.accept(&o.reply)
+	}
+	if err != nil {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
 	}
 	switch r := esproto.ReadStreamEventsCompleted_ReadStreamResult(o.reply.Result); r {

@@ -193,7 +193,11 @@ func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 		decode = o.reply.DecodeFilteredAll
 	}
 	o.received = len(payload)
-	if err := decode(payload); err != nil {
+	err := decode(payload)
+	if err == nil {
+		err = o.accept(&o.reply)
+	}
+	if err != nil {
 		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
 	}
 	// The results of both replies have the same numbers.

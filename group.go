@@ -34,6 +34,9 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		backoff.WithMaxElapsedTime(0),
 	), ctx)
 	for made := false; ; made = true {
+		if _, err := s.checkGroup(ctx, stream, log); err != nil {
+			return nil, err
+		}
 		p, err := s.conn.client.ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
 		if err == nil {
 			return groupSource{p}, nil

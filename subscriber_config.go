@@ -94,9 +94,14 @@ type SubscriberConfig struct {
 
 	// ConsumerGroup is the name of the persistent subscription group, for ModePersistent.
 	ConsumerGroup string
-	// GroupSettings are the settings of groups that the Subscriber makes. The default is DefaultGroupSettings. A group
-	// that exists is taken as it is. ResolveLinks above is added to them.
+	// GroupSettings are the settings of groups that the Subscriber makes. The default is DefaultGroupSettings.
+	// ResolveLinks above is added to them.
 	GroupSettings *esclient.PersistentSettings
+	// GroupPolicy is what Subscribe does where the group exists with other settings than these; GroupKeep by default,
+	// which logs the differences. StartFrom is not compared. The settings of a group can be read by administrators, and
+	// by other users where the HTTP interface is known, see esclient.Client.GroupSettings. Where they cannot be read,
+	// the group is taken as it is.
+	GroupPolicy GroupPolicy
 	// DisableGroupCreation has Subscribe fail with esclient.ErrGroupNotFound where the group is missing. Only members
 	// of $admins, from server 5.0 on also of $ops, may make groups; to consume needs no more than to read the stream.
 	DisableGroupCreation bool
@@ -281,6 +286,8 @@ func (c *SubscriberConfig) Validate() error {
 			fmt.Sprintf("is less than Concurrency, %d", c.Concurrency))
 	}
 	switch {
+	case c.GroupPolicy < GroupKeep || c.GroupPolicy > GroupRefuse:
+		return configError("SubscriberConfig.GroupPolicy", c.GroupPolicy.String(), "is unknown")
 	case c.AckDelay < 0:
 		return configError("SubscriberConfig.AckDelay", c.AckDelay.String(), "is negative")
 	case c.MaxNackDelay < 0:

@@ -18,7 +18,8 @@ const settingsTimeout = 3 * time.Second
 // Config.Gossip, or by Config.Address if that has the port DefaultPort, to which DefaultHTTPPort belongs.
 //
 // The error is ErrGroupNotFound if there is no such group, and ErrAccessDenied if the user may read the settings in
-// neither way. What does not answer is given up after some seconds, or after Config.OperationTimeout if that is less.
+// neither way. Once there is a connection, what does not answer is given up after some seconds, or after
+// Config.OperationTimeout if that is less.
 func (c *Client) GroupSettings(ctx context.Context, stream, group string) (PersistentSettings, error) {
 	if err := validateGroup(stream, group); err != nil {
 		return PersistentSettings{}, err
@@ -28,6 +29,9 @@ func (c *Client) GroupSettings(ctx context.Context, stream, group string) (Persi
 }
 
 func (c *Client) groupSettings(ctx context.Context, stream, group string) (PersistentSettings, error) {
+	if _, err := c.conn(ctx); err != nil {
+		return PersistentSettings{}, err
+	}
 	s, err := c.settingsByConfig(ctx, stream, group)
 	if err == nil || errors.Is(err, ErrGroupNotFound) || ctx.Err() != nil || !c.knowsHTTP() {
 		return s, err

@@ -3,7 +3,6 @@ package esclient
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -18,7 +17,7 @@ import (
 //
 // Calls wait for a connection until their context ends; what is lost with a connection is made good where that is safe.
 type Client struct {
-	cfg     Config
+	cfg     *Config // a pointer, so that no verb prints what it points to
 	hooks   hookSet
 	manager *engine.Manager
 
@@ -50,7 +49,7 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, persistent: make(map[*PersistentSubscription]struct{}), closed: make(chan struct{})}
+	c := &Client{cfg: &cfg, persistent: make(map[*PersistentSubscription]struct{}), closed: make(chan struct{})}
 	c.hooks, _ = sortHooks(cfg.Hooks)
 	c.told = hookQueue{crew: &c.crew, hooks: &c.hooks}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -87,15 +86,6 @@ func New(cfg Config) (*Client, error) {
 
 // writeTimeout is how long the peer may take nothing while the client has something to send.
 const writeTimeout = 15 * time.Second
-
-// String prints the client's configuration, without the password.
-func (c *Client) String() string { return "esclient.Client{" + c.cfg.String() + "}" }
-
-// GoString keeps %#v from printing the fields.
-func (c *Client) GoString() string { return c.String() }
-
-// Format prints the client as String does, whatever the verb.
-func (c *Client) Format(s fmt.State, verb rune) { formatText(s, verb, c.String(), c.String()) }
 
 // Connect waits until the client is connected. That is never necessary, since calls wait by themselves, but tells early
 // what is wrong. The error of a context that ends names the last connection error; a server that refuses the

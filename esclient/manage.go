@@ -97,7 +97,7 @@ const (
 // for a cluster if Gossip.TLS is, and where HTTPEndpoint says so.
 func (c *Client) Management() (*Management, error) {
 	m := &Management{c: c}
-	tlsConfig, err := m.locate(&c.cfg)
+	tlsConfig, err := m.locate(c.cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ func (c *Client) ConnectPersistent(
 	if err := validateGroup(stream, group); err != nil {
 		return nil, err
 	}
-	opts.setDefaults(&c.cfg)
+	opts.setDefaults(c.cfg)
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}

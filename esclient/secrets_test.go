@@ -119,10 +119,8 @@ func TestNothingPrintsAPassword(t *testing.T) {
 	cfg := esclient.Config{Address: "127.0.0.1:1", Credentials: &creds, Gossip: &gossip}
 	client, err := esclient.New(cfg)
 	require.NoError(t, err)
-	defer client.Close()
 	single, err := esclient.Open("tcp://jane:hunter2@127.0.0.1:1")
 	require.NoError(t, err)
-	defer single.Close()
 	management, err := single.Management()
 	require.NoError(t, err)
 	finder, err := discovery.NewGossip(gossip)
@@ -139,6 +137,8 @@ func TestNothingPrintsAPassword(t *testing.T) {
 	}
 	onlyAddress := esclient.Config{Address: "jane:hunter2@host:1113"}
 	onlyHTTP := esclient.Config{Address: "host", HTTPEndpoint: "http://jane:hunter2@host:2113"}
+	require.NoError(t, client.Close()) // or to print it would be a race
+	require.NoError(t, single.Close())
 	for what, v := range map[string]any{
 		"credentials": creds, "pointer to credentials": &creds, "gossip credentials": forGossip,
 		"pointer to gossip credentials": &forGossip, "list": []esclient.Credentials{creds},

@@ -52,6 +52,11 @@ func TestCheckTellsWhetherTheClusterGoesOnWithoutANode(t *testing.T) {
 					m.state = "Leader"
 				}
 			}),
+			"10.0.0.2": apart(all, func(m *member) {
+				if m.ip == "10.0.0.1" {
+					m.state = "Leader"
+				}
+			}),
 			"10.0.0.3": apart(all, dead("10.0.0.1")),
 		}},
 		"one other node alone has lost it": {says: map[string][]member{

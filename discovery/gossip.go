@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,9 @@ type GossipConfig struct {
 	// TLS, if not nil, has gossip fetched over HTTPS. Certificates are verified for the host of the seed, or of the
 	// member, unless ServerName or InsecureSkipVerify say otherwise.
 	TLS *tls.Config
+	// RootCAs, if not nil, is asked at each request for the authorities to trust, where TLS names none. It is called
+	// from several goroutines at once.
+	RootCAs func() *x509.CertPool
 	// SecureTCP chooses the nodes' secure TCP endpoints. Set it if the TCP connection will use TLS. It does not
 	// follow from TLS: servers up to version 5 may serve gossip over HTTP and yet TLS over TCP, and later ones the
 	// reverse.
@@ -260,6 +264,13 @@ func (g *Gossip) Report(endpoint Endpoint, err error) {
 		instance = g.members[i].InstanceID
 	}
 	g.strikes.add(endpoint, instance, err, time.Now())
+}
+
+// Members returns the nodes of the cluster as the latest attempt saw them, in no order; none before the first.
+func (g *Gossip) Members() []Member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.members)
 }
 
 // MapEndpoint returns what GossipConfig.Map makes of an advertised endpoint. Endpoints that nodes name otherwise than

@@ -175,6 +175,9 @@ func (g *Gossip) secured(ctx context.Context, raw net.Conn, source Endpoint) (ne
 	}
 	cfg := g.cfg.TLS.Clone()
 	cfg.NextProtos = []string{"http/1.1"}
+	if cfg.RootCAs == nil && g.cfg.RootCAs != nil {
+		cfg.RootCAs = g.cfg.RootCAs()
+	}
 	if cfg.ServerName == "" {
 		cfg.ServerName = strings.TrimSuffix(source.Host, ".")
 	}

@@ -20,6 +20,7 @@ type Client struct {
 	cfg     *Config // a pointer, so that no verb prints what it points to
 	hooks   hookSet
 	manager *engine.Manager
+	dialer  *dialer
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -58,6 +59,7 @@ func New(cfg Config) (*Client, error) {
 		c.cancel()
 		return nil, err
 	}
+	c.dialer = d
 	c.manager = engine.NewManager(engine.ManagerConfig{
 		Dial:   d.dial,
 		Report: d.report,

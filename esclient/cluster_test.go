@@ -155,6 +155,21 @@ func TestRedirectWithoutAUsableEndpoint(t *testing.T) {
 	}
 }
 
+// A follower names a node that is none of the cluster: it gets no credentials, and the leader is found by gossip.
+func TestRedirectToAStrangerIsNotFollowed(t *testing.T) {
+	c := runCluster(t)
+	stranger := newGate(t, c.Node(0).Addr())
+	called := gossipCallsLeader(c, 1)
+	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
+		i.ExternalTcpPort = proto.Int32(int32(port(stranger.addr())))
+		called.Store(0)
+	})
+	client, route := openClient(t, c.ConnectionString(), nil)
+	appendNew(t, client)
+	route.is(t, c.Node(1).Addr(), c.Node(0).Addr())
+	assert.Zero(t, stranger.conns.Load())
+}
+
 // gossipCallsLeader has all nodes call one of them the leader, which can be changed to another.
 func gossipCallsLeader(c *estest.Cluster, node int32) *atomic.Int32 {
 	called := &atomic.Int32{}

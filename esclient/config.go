@@ -40,14 +40,17 @@ type Config struct {
 	// Gossip, if not nil, has the node found by asking the nodes of a cluster; it wins over Address. Its SecureTCP
 	// follows TLS, and where it has TLS but no Credentials, those below are sent.
 	Gossip *discovery.GossipConfig
-	// Discoverer, if not nil, finds the node to connect to; see package discovery. It wins over Gossip and Address. If
-	// it has a method MapEndpoint, as discovery.Gossip does, that is applied to the leader that another node names.
+	// Discoverer, if not nil, finds the node to connect to; see package discovery. It wins over Gossip and Address. The
+	// methods that discovery.Gossip has besides are used if it has them, too: MapEndpoint is applied to the leader that
+	// another node names; where there is Members, a leader is only gone to if it is one of them; see NodeCheckInterval
+	// for Check.
 	Discoverer discovery.Discoverer
 	// TLS, if not nil, has the connection encrypted. The server's certificate is verified unless the configuration says
 	// otherwise; without a ServerName it must be that of the host.
 	TLS *tls.Config
-	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's. New reads
-	// it, where TLS is set without RootCAs, and uses it for Gossip in the same way.
+	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's, where TLS
+	// is set without RootCAs; also for Gossip and Management. It is read by New, and again for each connection, so it
+	// may be replaced. While it cannot be read, what it held before counts, and the log is told.
 	TLSCAFile string
 	// HTTPEndpoint is where Client.Management finds the server's HTTP interface: host:port, or a URL that begins with
 	// http:// or https://. The default follows from Gossip or Address; see there.

@@ -3,10 +3,10 @@ package esclient
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
@@ -16,6 +16,7 @@ import (
 type dialer struct {
 	discover discovery.Discoverer
 	tls      *tls.Config
+	trust    *authorities
 	connect  func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -24,19 +25,15 @@ func newDialer(cfg *Config) (*dialer, error) {
 	if d.connect == nil {
 		d.connect = (&net.Dialer{}).DialContext
 	}
-	var roots *x509.CertPool
-	if cfg.TLSCAFile != "" {
-		var err error
-		if roots, err = readCAFile("TLSCAFile", cfg.TLSCAFile); err != nil {
-			return nil, err
-		}
+	var err error
+	if d.trust, err = newAuthorities(cfg); err != nil {
+		return nil, err
 	}
-	d.tls = trusting(cfg.TLS, roots)
 	switch {
 	case d.discover != nil:
 		return d, nil
 	case cfg.Gossip != nil:
-		return d, d.gossip(cfg, roots)
+		return d, d.gossip(cfg)
 	}
 	endpoint, err := discovery.ParseEndpoint(cfg.Address)
 	if err == nil {
@@ -51,20 +48,12 @@ func newDialer(cfg *Config) (*dialer, error) {
 	return d, nil
 }
 
-// trusting returns a configuration with the given roots, where it has none of its own.
-func trusting(c *tls.Config, roots *x509.CertPool) *tls.Config {
-	if c == nil || c.RootCAs != nil || roots == nil {
-		return c
-	}
-	c = c.Clone()
-	c.RootCAs = roots
-	return c
-}
-
-func (d *dialer) gossip(cfg *Config, roots *x509.CertPool) (err error) {
+func (d *dialer) gossip(cfg *Config) (err error) {
 	gossip := *cfg.Gossip
 	gossip.SecureTCP = cfg.TLS != nil
-	gossip.TLS = trusting(gossip.TLS, roots)
+	if gossip.RootCAs == nil && cfg.TLSCAFile != "" {
+		gossip.RootCAs = d.trust.pool
+	}
 	if c := cfg.Credentials; c != nil && gossip.TLS != nil && gossip.Credentials == nil {
 		gossip.Credentials = &discovery.Credentials{Login: c.Login, Password: c.Password}
 	}
@@ -85,7 +74,7 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 	if err != nil || d.tls == nil {
 		return nc, address, err
 	}
-	cfg := d.tls.Clone()
+	cfg := d.trust.trusted(d.tls).Clone()
 	if cfg.ServerName == "" {
 		if cfg.ServerName = target.ServerName; cfg.ServerName == "" {
 			cfg.ServerName = target.Endpoint.Host
@@ -98,12 +87,16 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 			const hint = "it does not speak TLS: is Config.TLS, or tls in the connection string, meant to be set?"
 			err = fmt.Errorf("%w: %s %w", ErrNotEventStore, hint, err)
 		}
+		if problem := d.trust.problem(); problem != nil {
+			err = fmt.Errorf("%w; %w", err, problem)
+		}
 		return nil, address, err
 	}
 	return tc, address, nil
 }
 
-// target returns what to dial: the leader that another node named, or what the Discoverer finds.
+// target returns what to dial: the leader that another node named, or what the Discoverer finds. Where the nodes of the
+// cluster are known, what is none of them is not dialed, or it would get the credentials.
 func (d *dialer) target(ctx context.Context, redirect string) (discovery.Target, error) {
 	if redirect == "" {
 		return d.discover.Next(ctx)
@@ -117,8 +110,16 @@ func (d *dialer) target(ctx context.Context, redirect string) (discovery.Target,
 	}); ok {
 		e = m.MapEndpoint(e)
 	}
+	if k, ok := d.discover.(membership); ok && !slices.ContainsFunc(k.Members(), func(m discovery.Member) bool {
+		return m.TCP == e
+	}) {
+		return d.discover.Next(ctx)
+	}
 	return discovery.Target{Endpoint: e}, nil
 }
+
+// membership is what a Discoverer has that knows the nodes of the cluster.
+type membership interface{ Members() []discovery.Member }
 
 // report tells the Discoverer what became of an endpoint.
 func (d *dialer) report(endpoint string, err error) {

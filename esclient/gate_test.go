@@ -15,7 +15,7 @@ import (
 // gate stands before a server, as a load balancer does, and may answer in its place.
 type gate struct {
 	l      net.Listener
-	target string
+	target atomic.Value // string
 	wg     sync.WaitGroup
 	answer atomic.Pointer[func(net.Conn)] // in place of the server; nil to let through
 	conns  atomic.Int32
@@ -28,7 +28,8 @@ func newGate(t testing.TB, target string) *gate {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	g := &gate{l: l, target: target, open: make(map[net.Conn]bool)}
+	g := &gate{l: l, open: make(map[net.Conn]bool)}
+	g.target.Store(target)
 	g.wg.Go(func() {
 		for {
 			nc, err := l.Accept()
@@ -80,7 +81,7 @@ func (g *gate) serve(nc net.Conn) {
 		(*answer)(nc)
 		return
 	}
-	up, err := net.Dial("tcp", g.target)
+	up, err := net.Dial("tcp", g.target.Load().(string))
 	if err != nil {
 		return
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +33,10 @@ const DefaultHTTPPort = discovery.DefaultGossipPort
 type Management struct {
 	c    *Client
 	urls []string // of the nodes, without a slash at the end
-	http *http.Client
+	http http.Transport
+	tls  *tls.Config // nil for HTTP
+
+	endpoints []discovery.Endpoint // of the nodes
 }
 
 // HTTPError is a request of Management that was not answered, or not by a success. It is ErrAccessDenied where the
@@ -105,27 +107,12 @@ func (c *Client) Management() (*Management, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: c.cfg.ConnectTimeout}).DialContext
 	}
-	var roots *x509.CertPool
-	if c.cfg.TLSCAFile != "" {
-		if roots, err = readCAFile("TLSCAFile", c.cfg.TLSCAFile); err != nil {
-			return nil, err
-		}
-	}
-	m.http = &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            dial,
-			TLSClientConfig:        trusting(tlsConfig, roots),
-			MaxResponseHeaderBytes: 1 << 20,
-			DisableKeepAlives:      true,
-		},
-		// A follower may send to the leader, but credentials must not be sent in the clear for it.
-		CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if len(via) >= 5 || via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
+	m.tls = tlsConfig
+	m.http = http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dial,
+		MaxResponseHeaderBytes: 1 << 20,
+		DisableKeepAlives:      true,
 	}
 	return m, nil
 }
@@ -166,7 +153,9 @@ func (m *Management) locate(cfg *Config) (*tls.Config, error) {
 		u.Scheme = "https"
 	}
 	for _, e := range seeds {
-		u.Host = e.WithDefaultPort(DefaultHTTPPort).String()
+		e = e.WithDefaultPort(DefaultHTTPPort)
+		u.Host = e.String()
+		m.endpoints = append(m.endpoints, e)
 		m.urls = append(m.urls, u.String())
 	}
 	return tlsConfig, nil
@@ -243,7 +232,7 @@ func (m *Management) ask(
 	if creds != nil {
 		req.SetBasicAuth(creds.Login, creds.Password)
 	}
-	res, err := m.http.Do(req)
+	res, err := m.client().Do(req)
 	if err != nil {
 		failed.Err = cause(ctx, err)
 		return failed

@@ -1,0 +1,82 @@
+package esclient_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// httpNode is the HTTP interface of a node, played by a test.
+func httpNode(t testing.TB, ip string, h http.HandlerFunc) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+	require.NoError(t, err)
+	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+func TestARedirectKeepsTheCredentialsForNodesOfTheCluster(t *testing.T) {
+	for name, tt := range map[string]struct {
+		leaderAt string
+		by       func(url string) string // how the follower calls the leader
+		gossip   bool                    // the follower knows it
+		keeps    bool
+	}{
+		"another port":                  {leaderAt: "127.0.0.1", keeps: true},
+		"another name of the same host": {leaderAt: "127.0.0.1", by: localhost, keeps: true},
+		"another host, known by gossip": {leaderAt: "127.0.0.2", gossip: true, keeps: true},
+		"another host, known to nobody": {leaderAt: "127.0.0.2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			leader := httpNode(t, tt.leaderAt, func(w http.ResponseWriter, r *http.Request) {
+				login, password, _ := r.BasicAuth()
+				got = append(got, login+":"+password)
+				fmt.Fprint(w, `{"data":[]}`)
+			})
+			target := leader
+			if tt.by != nil {
+				target = tt.by(leader)
+			}
+			follower := httpNode(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/gossip" && tt.gossip {
+					fmt.Fprintf(w, `{"members":[{"state":"Leader","isAlive":true,
+						"httpEndPointIp":%q,"httpEndPointPort":2113,
+						"externalTcpIp":%[1]q,"externalTcpPort":1113}]}`, tt.leaderAt)
+					return
+				}
+				if r.URL.Path == "/gossip" {
+					http.NotFound(w, r)
+					return
+				}
+				http.Redirect(w, r, target+r.URL.Path, http.StatusTemporaryRedirect)
+			})
+			c := openWith(t, "tcp://admin:changeit@127.0.0.1:1", func(cfg *esclient.Config) {
+				cfg.HTTPEndpoint = follower
+			})
+			m, err := c.Management()
+			require.NoError(t, err)
+			_, err = m.Users(testContext(t))
+			if tt.keeps {
+				require.NoError(t, err)
+				assert.Equal(t, []string{"admin:changeit"}, got)
+				return
+			}
+			assert.ErrorContains(t, err, strings.TrimPrefix(leader, "http://"))
+			assert.NotContains(t, err.Error(), "changeit")
+			assert.Empty(t, got)
+		})
+	}
+}
+
+func localhost(url string) string { return strings.Replace(url, "127.0.0.1", "localhost", 1) }

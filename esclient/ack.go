@@ -39,6 +39,9 @@ func (p *PersistentSubscription) settle(how *settlement, events []*Event) error 
 		// the server from sending more.
 		runtime.Gosched()
 	}
+	if how.nack && how.action == NackPark {
+		p.prove(p.current())
+	}
 	if len(told) > 0 {
 		p.witness.settled(told, *how)
 	}
@@ -78,18 +81,21 @@ func (p *PersistentSubscription) take(
 		}
 	}
 	p.sendNack(nacked, how)
+	if p.unseen++; how.nack || p.unseen > seeAfter {
+		p.seeOnce()
+	}
 	return told, sent, p.draining && p.ledger.holding == 0, nil
 }
 
 // settleAgain repeats what was said of an event that the server delivers again. p.mu is held.
-func (p *PersistentSubscription) settleAgain(e *Event) {
-	o := e.Original()
+func (p *PersistentSubscription) settleAgain(o *Event, retries int) {
 	id, k := esproto.NewGUID(o.ID), p.ledger.parkOf(o)
 	switch {
-	case k == nil, k.arrived && k.session != p.session:
+	case k == nil, k.arrived && (k.session != p.session || retries == 0):
 		p.sendAck(id)
 	default: // it was not heard, or too late
 		k.session, k.arrived = p.session, false
+		k.sent++
 		p.sendNack([]esproto.GUID{id}, k.how)
 	}
 }
@@ -130,6 +136,7 @@ func (p *PersistentSubscription) flushLate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flush()
+	p.seeOnce()
 }
 
 // flush sends the gathered acks. p.mu is held.

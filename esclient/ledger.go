@@ -38,7 +38,9 @@ type ledger struct {
 // book is what the ledger knows of the events of one stream.
 type book struct {
 	held    map[heldEvent]struct{}
-	newest  int64 // the highest number that was ever held
+	newest  int64     // the highest number that was ever held; -1 for none
+	anchor  uuid.UUID // the id of the event of that number
+	lowest  int64     // the lowest number that was ever held; -1 for none
 	settled numbers
 	doubted int64           // up to here it is not certain that the group knows what was settled; -1 for nowhere
 	parks   map[int64]*park // of what is settled
@@ -55,6 +57,7 @@ type heldEvent struct {
 type park struct {
 	how     *settlement
 	session *session // on which it was sent; nil if it was not
+	sent    int      // how often
 	arrived bool     // the server has read it
 }
 
@@ -62,7 +65,9 @@ func newLedger(stream string, limit int) ledger {
 	return ledger{stream: stream, limit: limit, own: newBook()}
 }
 
-func newBook() book { return book{held: make(map[heldEvent]struct{}), newest: -1, doubted: -1} }
+func newBook() book {
+	return book{held: make(map[heldEvent]struct{}), newest: -1, lowest: -1, doubted: -1}
+}
 
 // book returns that of an event's stream; nil if there is none.
 func (l *ledger) book(e *Event) *book {
@@ -109,8 +114,13 @@ func (l *ledger) hold(e *Event) {
 		l.replayed[e.Stream] = b
 	}
 	b.held[heldEvent{e.Number, e.ID}] = struct{}{}
-	b.newest = max(b.newest, e.Number)
 	l.holding++
+	if e.Number > b.newest {
+		b.newest, b.anchor = e.Number, e.ID
+	}
+	if e.Number < b.lowest || b.lowest < 0 {
+		b.lowest = e.Number
+	}
 }
 
 // release forgets an event that was held.
@@ -125,7 +135,7 @@ func (l *ledger) settle(e *Event, how *settlement, s *session) {
 	b := l.book(e)
 	b.settled.add(e.Number)
 	if how.nack && how.action == NackPark {
-		b.addPark(e.Number, &park{how: how, session: s}, l.limit)
+		b.addPark(e.Number, &park{how: how, session: s, sent: 1}, l.limit)
 	} else if len(b.parks) > 0 {
 		delete(b.parks, e.Number)
 	}
@@ -166,16 +176,39 @@ func (l *ledger) parkOf(e *Event) *park {
 	return nil
 }
 
-// sent returns the parks that were sent on a session and are not known to have arrived.
-func (l *ledger) sent(s *session) (parks []*park) {
+// onTheWay are the parks that were sent on a session and are not known to have arrived, each with how often.
+func (l *ledger) onTheWay(s *session) map[*park]int {
+	var parks map[*park]int
 	l.each(func(b *book) {
 		for _, k := range b.parks {
 			if k.session == s && !k.arrived {
-				parks = append(parks, k)
+				if parks == nil {
+					parks = make(map[*park]int)
+				}
+				parks[k] = k.sent
 			}
 		}
 	})
 	return parks
+}
+
+// mayBeParked reports whether there are parks that were sent and may or may not have arrived.
+func (l *ledger) mayBeParked() bool {
+	for _, k := range l.own.parks {
+		if k.session != nil && !k.arrived {
+			return true
+		}
+	}
+	return false
+}
+
+// foundParked notes that the events of these numbers are in the parked stream.
+func (l *ledger) foundParked(numbers map[int64]bool) {
+	for n := range numbers {
+		if k := l.own.parks[n]; k != nil && k.session != nil {
+			k.arrived = true
+		}
+	}
 }
 
 // over notes that a session has ended.
@@ -185,7 +218,7 @@ func (l *ledger) over(s *session) { l.each(func(b *book) { b.dropArrived(s) }) }
 // it was handed out: a server that counts it as a retry does.
 func (l *ledger) believes(e *Event, retries int) bool {
 	if e.Stream != l.stream {
-		return retries > 0 // replayed once more, on purpose
+		return retries > 0 // otherwise it is replayed once more, on purpose
 	}
 	return retries > 0 || e.Number > l.own.doubted
 }
@@ -201,6 +234,21 @@ func (l *ledger) forgetDoubted(e *Event) {
 	delete(b.parks, e.Number)
 }
 
+// resumed reports whether a group that begins with number begin looks as one that goes on behind a checkpoint: it does
+// not begin where everything began, and checkpoints pass over nothing that is held, nor lag behind for more than
+// window.
+func (l *ledger) resumed(begin, window int64) bool {
+	if begin <= l.own.lowest || l.own.newest-begin >= window {
+		return false
+	}
+	for h := range l.own.held {
+		if h.number < begin {
+			return false
+		}
+	}
+	return true
+}
+
 func (b *book) forgetUpTo(number int64) {
 	b.settled.removeUpTo(number)
 	for n := range b.parks {
@@ -214,11 +262,26 @@ func (b *book) forgetUpTo(number int64) {
 // doubt notes that the group may be another than that which was told what is settled.
 func (l *ledger) doubt() { l.own.doubted = l.own.newest }
 
+// believe ends a doubt.
+func (l *ledger) believe() { l.own.doubted = -1 }
+
+// doubts reports whether believes depends on the event.
+func (l *ledger) doubts() bool { return l.own.doubted >= 0 }
+
 // forgetSettled leaves nothing but what is held.
 func (l *ledger) forgetSettled() {
 	l.each(func(b *book) {
 		b.settled.clear()
 		b.parks, b.doubted = nil, -1
+		b.newest, b.lowest = -1, -1
+		for h := range b.held {
+			if h.number > b.newest {
+				b.newest, b.anchor = h.number, h.id
+			}
+			if h.number < b.lowest || b.lowest < 0 {
+				b.lowest = h.number
+			}
+		}
 	})
 }
 

@@ -168,10 +168,10 @@ func TestLedgerTellsParksFromAcksUntilTheyHaveArrived(t *testing.T) {
 		return e
 	}
 	heard, lost := pass(0, first), pass(1, first)
-	require.Len(t, l.sent(first), 2)
-	require.Empty(t, l.sent(second))
+	require.Len(t, l.onTheWay(first), 2)
+	require.Empty(t, l.onTheWay(second))
 	l.parkOf(heard).arrived = true
-	require.Len(t, l.sent(first), 1)
+	require.Len(t, l.onTheWay(first), 1)
 	l.over(second)
 	require.NotNil(t, l.parkOf(heard), "it may come again on the same session, if it had timed out before")
 	l.over(first)

@@ -1,7 +1,7 @@
 package esclient
 
 import (
-	"maps"
+	"cmp"
 	"math/bits"
 	"slices"
 )
@@ -11,26 +11,26 @@ import (
 // Where a set has gaps all over, as that of one subscriber of many in a group, it forgets its lowest numbers to stay
 // within maxPages. The zero value is the empty set.
 type numbers struct {
-	full  []span          // in order, with a gap between any two
-	parts map[int64]*page // pages that have some numbers, but not all
-	last  *page           // of parts: where a number was added last
-	index int64           // of last
-	spare *page           // empty, to be used next
+	full  []span  // in order, with a gap between any two
+	parts []*page // in order: pages that have some numbers, but not all
+	last  *page   // of parts: where a number was added last; nil for none
+	spare *page   // empty, to be used next
 }
 
 // span is a run of pages.
 type span struct{ from, to int64 } // to is behind the last one
 
 const (
-	pageBits    = 12
+	pageBits    = 10
 	pageNumbers = 1 << pageBits
-	// maxPages bounds parts, of half a KiB each, and full.
-	maxPages = 1024
+	// maxPages bounds parts, half a MiB in all, and full.
+	maxPages = 4096
 )
 
 type page struct {
-	n    int // how many bits are set
-	bits [pageNumbers / 64]uint64
+	index int64 // of its numbers
+	n     int   // how many bits are set
+	bits  [pageNumbers / 64]uint64
 }
 
 func (p *page) has(number int64) bool {
@@ -67,17 +67,21 @@ func (p *page) count() {
 func (s *numbers) add(number int64) {
 	i := number >> pageBits
 	p := s.last
-	if p == nil || s.index != i {
-		if p = s.parts[i]; p == nil {
-			if s.isFull(i) {
-				return
-			}
+	if p == nil || p.index != i {
+		n, found := s.find(i)
+		switch {
+		case found:
+			p = s.parts[n]
+		case s.isFull(i):
+			return
+		default:
 			p = s.newPage(i)
 		}
-		s.last, s.index = p, i
+		s.last = p
 	}
 	if p.set(number); p.n == pageNumbers {
-		delete(s.parts, i)
+		n, _ := s.find(i)
+		s.parts = slices.Delete(s.parts, n, n+1)
 		s.last = nil
 		*p = page{}
 		s.spare = p
@@ -85,28 +89,25 @@ func (s *numbers) add(number int64) {
 	}
 }
 
+// find returns where in parts page i is, or would be.
+func (s *numbers) find(i int64) (n int, found bool) {
+	return slices.BinarySearchFunc(s.parts, i, func(p *page, i int64) int { return cmp.Compare(p.index, i) })
+}
+
+// newPage adds an empty page to parts. Where there are too many it forgets the lowest quarter, so as to do so rarely.
 func (s *numbers) newPage(i int64) *page {
 	if len(s.parts) >= maxPages {
-		s.shed()
+		s.parts = slices.Delete(s.parts, 0, maxPages/4)
+		s.last = nil
 	}
 	p := s.spare
 	if s.spare = nil; p == nil {
 		p = new(page)
 	}
-	if s.parts == nil {
-		s.parts = make(map[int64]*page)
-	}
-	s.parts[i] = p
+	p.index = i
+	n, _ := s.find(i)
+	s.parts = slices.Insert(s.parts, n, p)
 	return p
-}
-
-// shed forgets the lowest quarter of the pages, so that it is rarely called.
-func (s *numbers) shed() {
-	order := slices.Sorted(maps.Keys(s.parts))
-	for _, i := range order[:len(order)/4] {
-		delete(s.parts, i)
-	}
-	s.last = nil
 }
 
 // search returns where in full the span is that ends behind page i.
@@ -148,8 +149,8 @@ func (s *numbers) fill(i int64) {
 // has reports whether a number is in the set.
 func (s *numbers) has(number int64) bool {
 	i := number >> pageBits
-	if p := s.parts[i]; p != nil {
-		return p.has(number)
+	if n, found := s.find(i); found {
+		return s.parts[n].has(number)
 	}
 	return s.isFull(i)
 }
@@ -158,28 +159,28 @@ func (s *numbers) has(number int64) bool {
 func (s *numbers) removeUpTo(number int64) {
 	i := number >> pageBits
 	s.open(i)
-	n := s.search(i)
-	s.full = slices.Delete(s.full, 0, n)
-	maps.DeleteFunc(s.parts, func(j int64, p *page) bool {
-		if j == i {
-			p.clearUpTo(number)
+	s.full = slices.Delete(s.full, 0, s.search(i))
+	n, found := s.find(i)
+	if found {
+		if s.parts[n].clearUpTo(number); s.parts[n].n == 0 {
+			n++
 		}
-		return j < i || p.n == 0
-	})
+	}
+	s.parts = slices.Delete(s.parts, 0, n)
 	s.last = nil
 }
 
 // remove removes a number.
 func (s *numbers) remove(number int64) {
 	s.open(number >> pageBits)
-	p := s.parts[number>>pageBits]
-	if p == nil || !p.has(number) {
+	n, found := s.find(number >> pageBits)
+	if !found || !s.parts[n].has(number) {
 		return
 	}
-	i := number & (pageNumbers - 1)
+	p, i := s.parts[n], number&(pageNumbers-1)
 	p.bits[i/64] &^= 1 << (i % 64)
 	if p.n--; p.n == 0 {
-		delete(s.parts, number>>pageBits)
+		s.parts = slices.Delete(s.parts, n, n+1)
 		s.last = nil
 	}
 }

@@ -35,9 +35,13 @@ type PersistentOptions struct {
 	// 0 means DefaultRememberAcked, or InFlight if that is more. Acks need no bound: those of a long run of events take
 	// no more memory than those of a few.
 	RememberAcked int
-	// Recreate, if not nil, is what the group is made anew with when it is found missing after a reconnect. Otherwise
-	// the subscription then ends with ErrGroupNotFound.
+	// Recreate, if not nil, is what the group is made anew with whenever it is found missing: it was deleted, or the
+	// server lost it. Otherwise the subscription then ends with ErrGroupNotFound.
 	Recreate *PersistentSettings
+	// Restore, if not nil, is what the group is made anew with where the server has come back with an empty log, or an
+	// older one that does not have the group yet, as one that keeps nothing on disk does. A group that somebody has
+	// deleted is not made anew.
+	Restore *PersistentSettings
 }
 
 func (o *PersistentOptions) setDefaults(cfg *Config) {
@@ -64,8 +68,14 @@ func (o *PersistentOptions) validate() error {
 		return wrong("AckDelay", "%v is negative", o.AckDelay)
 	case o.RememberAcked < o.InFlight:
 		return wrong("RememberAcked", "%d is less than InFlight, %d", o.RememberAcked, o.InFlight)
-	case o.Recreate != nil:
-		return o.Recreate.Validate()
+	}
+	for _, s := range []*PersistentSettings{o.Recreate, o.Restore} {
+		if s == nil {
+			continue
+		}
+		if err := s.Validate(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -109,8 +119,14 @@ type PersistentSubscription struct {
 	ledger   ledger
 	acks     []esproto.GUID // to be sent
 	ackTimer *time.Timer    // runs while acks wait
-	// lastKnown is the number of the stream's last event when the server confirmed the subscription last.
+	// lastKnown is the number of the stream's last event when the server confirmed the subscription last, and position
+	// where the log ended.
 	lastKnown int64
+	position  int64
+	seen      *sight // of the group, when it was judged last; nil if it was not
+	looking   bool   // for the first sight
+	unseen    int    // how often events were settled without it
+	departure departure
 	draining  bool
 	deleted   bool // the stream's tombstone has come: that is why it is draining
 	ended     error
@@ -170,62 +186,10 @@ func (p *PersistentSubscription) connect(ctx context.Context) error {
 	return err
 }
 
-// resume follows the end of a session, in a goroutine of its own: either another one replaces it, or that was the end.
-func (p *PersistentSubscription) resume(reason error) {
-	work := func() {
-		p.witness.dropped(reason)
-		if !transient(reason) && !p.mayRecreate(reason) {
-			p.end(readOnlyNode(reason))
-			return
-		}
-		if p.endIfDrained() {
-			return
-		}
-		patience := p.c.newPatience()
-		for {
-			if reason = p.recreate(reason); reason == nil {
-				reason = p.connect(p.ctx)
-			}
-			if reason == nil || p.ctx.Err() != nil {
-				return
-			}
-			// A place that our own lost connection still occupies becomes free when the server notices.
-			if !resumable(reason) && !errors.Is(reason, ErrMaxSubscribers) && !p.mayRecreate(reason) &&
-				!patience.bears(reason) {
-				p.end(reason)
-				return
-			}
-			if patience.rest(p.ctx) != nil {
-				return
-			}
-		}
-	}
-	p.c.goUnlessClosing(work) // or else Close ends it
-}
-
 // leaveOut follows an event that cannot be received, for err. What is to be told of it is told elsewhere than on the
 // reader.
 func (p *PersistentSubscription) leaveOut(err error) {
 	p.c.goUnlessClosing(func() { p.witness.leftOut(err) })
-}
-
-func (p *PersistentSubscription) mayRecreate(reason error) bool {
-	return p.opts.Recreate != nil && errors.Is(reason, ErrGroupNotFound)
-}
-
-// recreate makes the group anew if that is what is wrong. It returns what then still is.
-func (p *PersistentSubscription) recreate(reason error) error {
-	if !p.mayRecreate(reason) {
-		return nil
-	}
-	err := p.c.CreatePersistent(p.ctx, p.stream, p.group, *p.opts.Recreate)
-	if err != nil && !errors.Is(err, ErrGroupExists) {
-		return err
-	}
-	p.mu.Lock()
-	p.ledger.forgetSettled() // another group: it knows of no ack
-	p.mu.Unlock()
-	return nil
 }
 
 // Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again,
@@ -253,6 +217,7 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 		}
 		p.mu.Lock()
 		p.flush() // the consumer has nothing else to do
+		p.seeOnce()
 		draining, reason := p.draining, p.drainReason()
 		p.mu.Unlock()
 		if draining {

@@ -1,8 +1,6 @@
 package esclient
 
 import (
-	"errors"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -21,13 +19,22 @@ type session struct {
 	slab eventSlab
 
 	// Guarded by p.mu.
-	open  bool   // the server has confirmed it
-	id    string // <stream>::<group>, as the server calls it
-	ended error
+	open     bool   // the server has confirmed it
+	id       string // <stream>::<group>, as the server calls it
+	position int64  // where the log ended when it did
+	last     int64  // the number of the stream's last event when it did; -1 for none
+	ended    error
+	proving  bool // a goroutine waits for word of the parks
+
+	// What was settled on other sessions counts only if the group is still the same.
+	judged    bool     // that is decided; until then what depends on it waits
+	waiting   []*Event // and what came behind it
+	mayResume bool     // in doubt: the group may go on behind a checkpoint
+	begins    int64    // the number of the first event that was not delivered before; -1 for none
 }
 
 func newSession(p *PersistentSubscription) *session {
-	return &session{p: p, confirmed: make(chan struct{}), gone: make(chan struct{})}
+	return &session{p: p, confirmed: make(chan struct{}), gone: make(chan struct{}), begins: -1}
 }
 
 func (s *session) Command() esproto.Command { return esproto.CmdConnectToPersistentSubscription }
@@ -80,19 +87,30 @@ func (s *session) confirm(payload []byte) error {
 		s.handle.Post(unsubscribe{}, p.creds)
 		return ErrStreamDeleted
 	}
+	if s.join(&m) {
+		p.c.goUnlessClosing(func() { p.check(s, 0) })
+	}
+	return nil
+}
+
+// join makes the session that of the subscription. It reports whether the group has to be judged.
+func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) (check bool) {
+	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended != nil {
 		s.handle.Post(unsubscribe{}, p.creds)
-		return nil
+		return false
 	}
-	if s.ended == nil && p.session == nil {
-		s.open, s.id, p.session = true, m.GetSubscriptionId(), s
-		p.lastKnown = max(p.lastKnown, m.GetLastEventNumber())
-		p.witness.confirmed(s.handle.Conn().Endpoint())
-		close(s.confirmed)
+	if s.ended != nil || p.session != nil {
+		return false
 	}
-	return nil
+	s.open, s.id, p.session = true, m.GetSubscriptionId(), s
+	s.position, s.last = m.GetLastCommitPosition(), m.GetLastEventNumber()
+	check = p.begin(s)
+	p.witness.confirmed(s.handle.Conn().Endpoint())
+	close(s.confirmed)
+	return check
 }
 
 // deliver takes a pushed event.
@@ -132,20 +150,44 @@ func (s *session) Wake() {
 	s.p.queue.signal()
 }
 
-// admit queues what came. What the consumer has, or has settled, is not handed out again.
+// admit queues what came.
 func (s *session) admit() {
 	p := s.p
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.session != s || p.ended != nil {
-		return
+	again := false
+	if p.session == s && p.ended == nil {
+		again = p.admit(s, s.came)
 	}
-	fresh := s.came[:0]
-	for _, e := range s.came {
-		switch o := e.Original(); p.ledger.of(o) {
+	p.mu.Unlock()
+	if again {
+		p.prove(s)
+	}
+}
+
+// admit queues events that came on a session, in place. What the consumer has, or has settled, is not handed out again.
+// Where that is not decided yet, the event waits, with those behind it. It reports whether any was settled again. p.mu
+// is held.
+func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool) {
+	fresh := events[:0]
+	for i, e := range events {
+		o := e.Original()
+		if s.begins < 0 && e.RetryCount == 0 && o.Stream == p.stream && (!s.judged || p.ledger.doubts()) {
+			s.begins = o.Number
+		}
+		known := p.ledger.of(o)
+		if !s.judged && (known == settled || len(s.waiting) > 0) {
+			s.wait(events[i:])
+			break
+		}
+		if known == settled && !p.knownToGroup(s, o, e.RetryCount) {
+			p.ledger.forgetDoubted(o)
+			known = unknown
+		}
+		switch known {
 		case held:
 		case settled:
-			p.settleAgain(e)
+			p.settleAgain(o, e.RetryCount)
+			again = true
 		default:
 			if p.draining {
 				continue
@@ -157,6 +199,13 @@ func (s *session) admit() {
 		}
 	}
 	p.queue.push(fresh)
+	return again
+}
+
+// wait keeps events until the group is judged. There are never more than the server may push.
+func (s *session) wait(events []*Event) {
+	room := s.p.queue.capacity() - s.p.queue.len() - len(s.waiting)
+	s.waiting = append(s.waiting, events[:max(0, min(room, len(events)))]...)
 }
 
 // Fail implements engine.Receiver.
@@ -186,9 +235,8 @@ func (s *session) finish(reason error) {
 		for _, e := range p.queue.drain() {
 			p.ledger.release(e.Original())
 		}
-		if errors.Is(reason, ErrSubscriptionDropped) {
-			p.ledger.forgetSettled() // the group may have been made anew: rather twice than never
-		}
+		s.waiting = nil
+		p.departure.note(s.handle.Conn(), reason)
 	}
 	over := !current || p.ended != nil
 	p.mu.Unlock()

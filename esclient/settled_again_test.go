@@ -2,6 +2,7 @@ package esclient_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -46,4 +47,26 @@ func TestAReplayedEventIsNotTakenForOneOfTheGroupsStream(t *testing.T) {
 			eventually(t, func() bool { return srv.Stats().InFlight == 0 })
 		})
 	}
+}
+
+// TestAStuckEventMakesNoneComeAgain acks many events behind one that keeps the checkpoint back, and restarts the
+// server.
+func TestAStuckEventMakesNoneComeAgain(t *testing.T) {
+	srv, c := embedded(t)
+	ctx := testContext(t)
+	stream, group := group(t, c, fromStart())
+	const last = 9_999
+	for from := 0; from < last; from += 1000 {
+		appendNumbered(t, c, stream, from, from+999)
+	}
+	p := subscribe(t, c, stream, group, esclient.PersistentOptions{InFlight: 200, RememberAcked: 200})
+	stuck, err := p.Next(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, words(1, last), consume(t, p, last))
+	time.Sleep(20 * time.Millisecond)
+	require.NoError(t, srv.Restart())
+	nothingMore(t, p.Next)
+	require.NoError(t, p.Ack(stuck))
+	appendNumbered(t, c, stream, last+1, last+1)
+	assert.Equal(t, words(last+1, last+1), consume(t, p, 1))
 }

@@ -64,7 +64,7 @@ func (g *group) mark(byClock bool) {
 	if g.core.persona.since(era21) {
 		data = `"` + data + `"`
 	}
-	g.core.systemAppend(g.checkpointStream(), checkpointType, true, []byte(data), nil)
+	g.core.systemWrite(g.checkpointStream(), checkpointType, true, []byte(data), nil)
 }
 
 // configType is the type of the events that hold the configuration.
@@ -96,7 +96,7 @@ func (g *group) park(m *message, reason string) {
 	metadata, _ := json.Marshal(parkedMetadata{
 		Added: g.core.now().Format(time.RFC3339Nano), Reason: reason, SubscriptionEventNumber: m.original().number,
 	})
-	g.core.systemAppend(g.parkedStream(), linkType, false, data, metadata)
+	g.core.systemWrite(g.parkedStream(), linkType, false, data, metadata)
 }
 
 // replayParked delivers the parked messages again, those before entry stopAt. The server takes the stream to begin
@@ -121,10 +121,10 @@ func (g *group) replayParked(stopAt int64) {
 	g.push()
 }
 
-// forget soft-deletes what the server wrote about a group.
+// forget soft-deletes what the server wrote about a group, or would have written.
 func (g *group) forget() {
 	for _, name := range []string{g.checkpointStream(), g.parkedStream()} {
-		if s := g.core.stream(name); s != nil && s.last() >= 0 && !s.softDeleted() && !s.hardDeleted() {
+		if s := g.core.stream(name); s == nil || !s.softDeleted() && !s.hardDeleted() {
 			g.core.systemAppend("$$"+name, metadataType, true, softDeleteData, nil)
 		}
 	}

@@ -222,6 +222,16 @@ func (c *core) systemAppend(name, typ string, json bool, data, metadata []byte) 
 	return r
 }
 
+// systemWrite is systemAppend to a stream that may be soft-deleted, and is then brought back.
+func (c *core) systemWrite(name, typ string, json bool, data, metadata []byte) {
+	s := c.stream(name)
+	soft := s != nil && s.softDeleted()
+	r := c.systemAppend(name, typ, json, data, metadata)
+	if soft {
+		c.showFrom(r.stream, r.number)
+	}
+}
+
 // readForward reads a window of count numbers from from on: the visible events in it, where to read on, and whether it
 // reached the end. The stream must exist and not be deleted. At the greatest numbers there are, the window's end wraps
 // around, as it does in the server.

@@ -1,0 +1,298 @@
+package esclient_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// jane is a user who may read streams of users, and not what the server writes about its groups.
+var jane = esclient.Credentials{Login: "jane", Password: "secret"}
+
+func withJane() estest.Option { return estest.WithUser(jane.Login, jane.Password) }
+
+// link is the network between a client and its servers, which can be down.
+type link struct{ down atomic.Bool }
+
+func (l *link) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if l.down.Load() {
+		return nil, errors.New("unreachable")
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, addr)
+}
+
+// member is a subscriber of a group, and an administrator beside it.
+type member struct {
+	t       *testing.T
+	admin   *esclient.Client
+	client  *esclient.Client
+	link    link
+	stream  string
+	group   string
+	sub     *esclient.PersistentSubscription
+	written int
+}
+
+// join makes a group with events and has a user subscribe to it. Events of the plain user's stream are there before.
+func join(
+	t *testing.T, url string, asAdmin bool, events int, s esclient.PersistentSettings, opts esclient.PersistentOptions,
+) *member {
+	t.Helper()
+	m := &member{t: t, admin: open(t, url)}
+	m.client = openWith(t, url, func(cfg *esclient.Config) {
+		cfg.Dial = m.link.dial
+		if !asAdmin {
+			cfg.Credentials = &jane
+		}
+	})
+	m.stream, m.group = group(t, m.admin, s)
+	m.append(events)
+	m.sub = subscribe(t, m.client, m.stream, m.group, opts)
+	return m
+}
+
+func (m *member) append(n int) {
+	m.t.Helper()
+	_, err := m.admin.Ping(testContext(m.t)) // not over a connection that is being lost
+	require.NoError(m.t, err)
+	appendNumbered(m.t, m.admin, m.stream, m.written, m.written+n-1)
+	m.written += n
+}
+
+// consumeAll acks n events and waits until the server knows.
+func (m *member) consumeAll(srv *estest.Server, n int) {
+	m.t.Helper()
+	consume(m.t, m.sub, n)
+	eventually(m.t, func() bool { return srv.Stats().InFlight == 0 })
+	m.settle()
+}
+
+// settle waits until the client has seen the group, as it does when its consumer has nothing to do.
+func (m *member) settle() { nothingMore(m.t, m.sub.Next) }
+
+// cut loses the connection, and keeps it lost while f runs.
+func (m *member) cut(srv *estest.Server, f func()) {
+	m.link.down.Store(true)
+	srv.DropConnections()
+	eventually(m.t, func() bool { return srv.Stats().Groups[0].Clients == 0 })
+	f()
+	m.link.down.Store(false)
+}
+
+func (m *member) reset(s esclient.PersistentSettings) {
+	m.t.Helper()
+	require.NoError(m.t, m.admin.DeletePersistent(testContext(m.t), m.stream, m.group))
+	require.NoError(m.t, m.admin.CreatePersistent(testContext(m.t), m.stream, m.group, s))
+}
+
+// nothingAgain makes sure that only what is new is handed out.
+func (m *member) nothingAgain() {
+	m.t.Helper()
+	m.append(3)
+	assert.Equal(m.t, words(m.written-3, m.written-1), consume(m.t, m.sub, 3))
+	nothingMore(m.t, m.sub.Next)
+}
+
+// everybody runs a test for all versions of servers, as an administrator and as a plain user.
+func everybody(t *testing.T, test func(t *testing.T, persona estest.Persona, asAdmin bool)) {
+	for _, persona := range personas {
+		for _, asAdmin := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, admin %t", persona, asAdmin), func(t *testing.T) {
+				t.Parallel()
+				test(t, persona, asAdmin)
+			})
+		}
+	}
+}
+
+func TestAGroupThatWasMadeAnewHandsOutEverything(t *testing.T) {
+	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
+		for _, connected := range []bool{true, false} {
+			srv := estest.Run(t, estest.WithPersona(persona), withJane())
+			m := join(t, srv.ConnectionString(), asAdmin, 20, fromStart(), esclient.PersistentOptions{})
+			m.consumeAll(srv, 20)
+			for range 2 { // also where the group was seen anew
+				if connected {
+					m.reset(fromStart())
+				} else {
+					m.cut(srv, func() { m.reset(fromStart()) })
+				}
+				assert.Equal(t, words(0, 19), consume(t, m.sub, 20))
+				m.settle()
+			}
+		}
+	})
+}
+
+func TestAGroupThatWasMadeAnewMayBeginElsewhere(t *testing.T) {
+	later := fromStart()
+	later.StartFrom = 10
+	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
+		srv := estest.Run(t, estest.WithPersona(persona), withJane())
+		m := join(t, srv.ConnectionString(), asAdmin, 20, fromStart(), esclient.PersistentOptions{})
+		m.consumeAll(srv, 20)
+		m.reset(later)
+		assert.Equal(t, words(10, 19), consume(t, m.sub, 10))
+		if asAdmin {
+			m.cut(srv, func() { m.reset(later) })
+			assert.Equal(t, words(10, 19), consume(t, m.sub, 10))
+		}
+	})
+}
+
+// TestAGroupMadeAnewIsToldAmongOtherChanges changes more groups meanwhile than the server keeps changes of.
+func TestAGroupMadeAnewIsToldAmongOtherChanges(t *testing.T) {
+	for _, anew := range []bool{true, false} {
+		srv := estest.Run(t)
+		m := join(t, srv.ConnectionString(), true, 20, fromStart(), esclient.PersistentOptions{})
+		m.consumeAll(srv, 20)
+		m.cut(srv, func() {
+			if anew {
+				m.reset(fromStart())
+			}
+			for range 3 {
+				group(t, m.admin, fromStart())
+			}
+		})
+		require.NoError(t, srv.Crash()) // in which case the group forgets what it had pushed
+		if anew {
+			assert.Equal(t, words(0, 19), consume(t, m.sub, 20))
+		} else {
+			m.nothingAgain()
+		}
+	}
+}
+
+func TestWhatWasAckedDoesNotComeAgain(t *testing.T) {
+	for what, disturb := range map[string]func(m *member, srv *estest.Server){
+		"cut":     func(m *member, srv *estest.Server) { srv.DropConnections() },
+		"crash":   func(m *member, srv *estest.Server) { assert.NoError(m.t, srv.Crash()) },
+		"restart": func(m *member, srv *estest.Server) { assert.NoError(m.t, srv.Restart()) },
+		"update": func(m *member, srv *estest.Server) {
+			assert.NoError(m.t, m.admin.UpdatePersistent(testContext(m.t), m.stream, m.group, fromStart()))
+		},
+	} {
+		for _, persona := range personas {
+			t.Run(what+" of "+string(persona), func(t *testing.T) {
+				t.Parallel()
+				srv := estest.Run(t, estest.WithPersona(persona))
+				m := join(t, srv.ConnectionString(), true, 30, fromStart(), esclient.PersistentOptions{})
+				held, err := m.sub.Next(testContext(t)) // keeps the checkpoint back
+				require.NoError(t, err)
+				assert.Equal(t, words(1, 29), consume(t, m.sub, 29))
+				m.settle()
+				for range 3 {
+					disturb(m, srv)
+					m.nothingAgain()
+				}
+				require.NoError(t, m.sub.Ack(held), "it can still be acked")
+				eventually(t, func() bool { return srv.Stats().InFlight == 0 })
+			})
+		}
+	}
+}
+
+// TestWhatAPlainUserAckedDoesNotComeAgain is about groups that have written a checkpoint, behind which they go on.
+func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
+	for what, disturb := range map[string]func(srv *estest.Server) error{
+		"cut":     func(srv *estest.Server) error { srv.DropConnections(); return nil },
+		"crash":   (*estest.Server).Crash,
+		"restart": (*estest.Server).Restart,
+	} {
+		for _, persona := range personas {
+			t.Run(what+" of "+string(persona), func(t *testing.T) {
+				t.Parallel()
+				s := fromStart()
+				s.CheckpointMinCount, s.CheckpointMaxCount = 20, 20
+				srv := estest.Run(t, estest.WithPersona(persona), withJane())
+				m := join(t, srv.ConnectionString(), false, 50, s, esclient.PersistentOptions{})
+				m.consumeAll(srv, 50)
+				require.Positive(t, srv.Stats().Groups[0].Checkpoint)
+				for range 3 {
+					require.NoError(t, disturb(srv))
+					m.nothingAgain()
+				}
+			})
+		}
+	}
+}
+
+// TestAYoungGroupOfAPlainUserIsRememberedWhileNothingIsWritten restarts a server whose group has no checkpoint yet.
+func TestAYoungGroupOfAPlainUserIsRememberedWhileNothingIsWritten(t *testing.T) {
+	srv := estest.Run(t, withJane())
+	m := join(t, srv.ConnectionString(), false, 20, fromStart(), esclient.PersistentOptions{})
+	assert.Equal(t, words(0, 8), consume(t, m.sub, 9))
+	require.NoError(t, srv.Crash())
+	assert.Equal(t, words(9, 19), consume(t, m.sub, 11))
+	nothingMore(t, m.sub.Next)
+}
+
+func TestWhatWasAckedDoesNotComeAgainFromAnotherLeader(t *testing.T) {
+	for what, move := range map[string]func(c *estest.Cluster) error{
+		"elected": func(c *estest.Cluster) error { return c.Elect((c.Leader() + 1) % 3) },
+		"killed":  func(c *estest.Cluster) error { return c.Kill(c.Leader()) },
+	} {
+		for _, asAdmin := range []bool{true, false} {
+			if what == "killed" && !asAdmin {
+				continue // of a young group: nothing tells whether it was made anew
+			}
+			t.Run(fmt.Sprintf("%s, admin %t", what, asAdmin), func(t *testing.T) {
+				t.Parallel()
+				cluster := estest.RunCluster(t, 3, withJane())
+				m := join(t, cluster.ConnectionString(), asAdmin, 9, fromStart(), esclient.PersistentOptions{})
+				consume(t, m.sub, 9)
+				m.settle()
+				require.NoError(t, move(cluster))
+				m.nothingAgain()
+			})
+		}
+	}
+}
+
+// TestTheLookAtAGroupOutlivesItsConnection loses the connection again before the server tells about the group.
+func TestTheLookAtAGroupOutlivesItsConnection(t *testing.T) {
+	srv := estest.Run(t)
+	m := join(t, srv.ConnectionString(), true, 20, fromStart(), esclient.PersistentOptions{})
+	m.consumeAll(srv, 20)
+	silence := srv.Intercept(esproto.CmdReadStreamEventsBackward, estest.Drop())
+	for n := 1; n <= 3; n++ {
+		require.NoError(t, srv.Crash())
+		eventually(t, func() bool { return silence.Hits() >= n })
+	}
+	m.cut(srv, func() { m.reset(fromStart()) })
+	eventually(t, func() bool { return silence.Hits() >= 4 })
+	silence.Remove()
+	srv.DropConnections()
+	assert.Equal(t, words(0, 19), consume(t, m.sub, 20))
+}
+
+// TestASilentServerDelaysItsGroupForAShortTimeOnly has the server answer nothing that is asked about the group.
+func TestASilentServerDelaysItsGroupForAShortTimeOnly(t *testing.T) {
+	srv := estest.Run(t)
+	m := join(t, srv.ConnectionString(), true, 20, fromStart(), esclient.PersistentOptions{InFlight: 5})
+	m.consumeAll(srv, 20)
+	for _, cmd := range []esproto.Command{
+		esproto.CmdReadStreamEventsBackward, esproto.CmdReadStreamEventsForward, esproto.CmdReadEvent,
+	} {
+		srv.Intercept(cmd, estest.Drop())
+	}
+	m.append(1)
+	consume(t, m.sub, 1)
+	require.NoError(t, srv.Crash())
+	started := time.Now()
+	e, err := m.sub.Next(testContext(t))
+	require.NoError(t, err)
+	assert.Equal(t, "0", string(e.Data), "nothing tells that it is the same group: rather twice than never")
+	assert.Less(t, time.Since(started), 5*time.Second)
+}

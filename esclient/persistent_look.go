@@ -1,0 +1,247 @@
+package esclient
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// lookTimeout is how long a look at a group may take.
+const lookTimeout = 2 * time.Second
+
+// parkedLook is how many entries of the parked stream a look takes in.
+const parkedLook = 200
+
+// look is how the sight of a group is got: some reads on one connection, all at once. No goroutine waits for them.
+type look struct {
+	conn   *engine.Conn
+	creds  *Credentials
+	stream string
+	group  string
+	number int64 // of the event that is looked for in the stream, and its id; -1 for none
+	id     uuid.UUID
+
+	page    lookRead // of stream, nil ops where they are not wanted
+	config  lookRead
+	deleted lookRead
+	parked  lookRead
+
+	mu    sync.Mutex
+	left  int
+	then  func()      // called once: when all have been answered, or when time is up; nil then
+	timer *time.Timer // nil for a first look, which nobody waits for
+}
+
+// lookRead is one of the reads. Its op is the look's to use once it is answered.
+type lookRead struct {
+	look     *look
+	op       engine.Operation // *lastEventOp or *readStreamOp
+	handle   engine.Handle
+	err      error
+	received error // what Receive made of the reply
+	answered bool
+}
+
+// firstLook prepares a look that only takes down what later ones are compared with. p.mu is held.
+func (p *PersistentSubscription) firstLook(conn *engine.Conn) *look {
+	l := &look{conn: conn, creds: p.creds, stream: p.stream, group: p.group, number: -1}
+	l.config.op = &lastEventOp{stream: groupConfigStream}
+	l.deleted.op = &lastEventOp{stream: "$$" + checkpointStream(p.stream, p.group)}
+	return l
+}
+
+// newLook prepares a look over conn. p.mu is held.
+func (p *PersistentSubscription) newLook(conn *engine.Conn, parked bool) *look {
+	ctx := WithRequireLeader(context.Background(), true)
+	l := p.firstLook(conn)
+	l.number, l.id = p.ledger.own.newest, p.ledger.own.anchor
+	l.page.op = p.c.readStreamOp(ctx, p.stream,
+		ReadOptions{From: FromNumber(max(l.number, 0)), MaxCount: 1, PageSize: 1})
+	l.config.op = p.c.readStreamOp(ctx, groupConfigStream, ReadOptions{Backward: true, MaxCount: 2, PageSize: 2})
+	if parked {
+		l.parked.op = p.c.readStreamOp(ctx, parkedStream(p.stream, p.group),
+			ReadOptions{Backward: true, MaxCount: parkedLook, PageSize: parkedLook})
+	}
+	l.timer = time.AfterFunc(lookTimeout, l.finish)
+	return l
+}
+
+func (l *look) reads(f func(*lookRead)) {
+	for _, r := range [...]*lookRead{&l.page, &l.config, &l.deleted, &l.parked} {
+		if r.op != nil {
+			f(r)
+		}
+	}
+}
+
+// start begins. then is called once, in lookTimeout at the latest unless it is a first look, perhaps by the reader: it
+// must not block. ctx ends the wait for room to send.
+func (l *look) start(ctx context.Context, then func()) {
+	l.mu.Lock()
+	l.then = then
+	l.reads(func(r *lookRead) { r.look = l; l.left++ })
+	l.mu.Unlock()
+	l.reads(func(r *lookRead) {
+		h, err := l.conn.Start(ctx, r.op, l.creds, r)
+		if err != nil {
+			r.answer(err)
+			return
+		}
+		l.mu.Lock()
+		r.handle = h
+		l.mu.Unlock()
+	})
+}
+
+// finish takes what has come, and gives up the rest.
+func (l *look) finish() {
+	l.mu.Lock()
+	then := l.then
+	l.then = nil
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	var handles []engine.Handle
+	l.reads(func(r *lookRead) {
+		if !r.answered {
+			handles = append(handles, r.handle)
+		}
+	})
+	l.mu.Unlock()
+	if then == nil {
+		return
+	}
+	for _, h := range handles {
+		h.Remove()
+	}
+	then()
+}
+
+// Keeps implements engine.Receiver.
+func (r *lookRead) Keeps(cmd esproto.Command, _ int) bool { return r.op.Keeps(cmd) }
+
+// Receive implements engine.Receiver.
+func (r *lookRead) Receive(cmd esproto.Command, payload []byte) (more bool) {
+	if r.received = engine.CommonReply(cmd, payload); r.received == nil {
+		r.received = r.op.Decode(cmd, payload)
+	}
+	return false
+}
+
+// TooLarge implements engine.Receiver.
+func (r *lookRead) TooLarge(_ esproto.Command, err error) (more bool) {
+	r.received = err
+	return false
+}
+
+// Wake implements engine.Receiver.
+func (r *lookRead) Wake() { r.answer(r.received) }
+
+// Fail implements engine.Receiver.
+func (r *lookRead) Fail(err error, _ bool) { r.answer(err) }
+
+func (r *lookRead) answer(err error) {
+	l := r.look
+	l.mu.Lock()
+	r.answered, r.err = l.then != nil, err
+	l.left--
+	last := l.left == 0
+	l.mu.Unlock()
+	if last {
+		l.finish()
+	}
+}
+
+// sight returns what was seen.
+func (l *look) sight() *sight {
+	s := &sight{position: -1, stream: streamSight{last: -1}}
+	l.mu.Lock()
+	l.reads(func(r *lookRead) {
+		if !r.answered {
+			r.err = ErrOperationTimeout // the reply may be coming just now: the op is not to be touched
+		}
+	})
+	l.mu.Unlock()
+	if events, ok := l.page.events(); ok {
+		page := l.page.op.(*readStreamOp)
+		s.stream = seeStream(l.number, l.id, page.reply.LastEventNumber, events)
+		s.position = page.reply.LastCommitPosition
+	}
+	switch op := l.config.op.(type) {
+	case *lastEventOp:
+		s.config.number, s.config.id, s.config.known = op.number, op.id, l.config.err == nil
+	default:
+		if events, ok := l.config.events(); ok {
+			s.config = seeConfig(events, l.stream, l.group)
+		}
+	}
+	if l.deleted.err == nil {
+		op := l.deleted.op.(*lastEventOp)
+		s.deleted = deletedSight{known: true, number: op.number, is: op.deletes}
+	}
+	if events, ok := l.parked.events(); ok {
+		s.parked = seeParked(events, l.stream)
+	}
+	return s
+}
+
+// events returns the events of a page; none where there is no stream.
+func (r *lookRead) events() (events []Event, ok bool) {
+	op, ok := r.op.(*readStreamOp)
+	switch {
+	case !ok:
+		return nil, false
+	case errors.Is(r.err, ErrStreamNotFound):
+		return nil, true
+	case r.err != nil:
+		return nil, false
+	}
+	page, err := op.page()
+	return page.Events, err == nil
+}
+
+// lastEventOp reads which event is the last one of a stream.
+type lastEventOp struct {
+	stream  string
+	number  int64 // -1 where there is none
+	id      uuid.UUID
+	deletes bool // it is the metadata of a stream that was soft-deleted
+}
+
+func (o *lastEventOp) Command() esproto.Command   { return esproto.CmdReadEvent }
+func (o *lastEventOp) Keeps(esproto.Command) bool { return false }
+
+func (o *lastEventOp) AppendPayload(b []byte) []byte {
+	return esproto.AppendReadEvent(b, o.stream, LastEvent, false, true)
+}
+
+func (o *lastEventOp) Decode(cmd esproto.Command, payload []byte) error {
+	read := readEventOp{stream: o.stream}
+	err := read.Decode(cmd, payload)
+	switch {
+	case errors.Is(err, ErrEventNotFound), errors.Is(err, ErrStreamNotFound):
+		o.number = -1
+		return nil
+	case err != nil:
+		return err
+	}
+	var e Event
+	e.fill(&read.reply.Event, UnknownPosition)
+	o.number, o.id = e.Number, e.ID
+	if strings.HasPrefix(o.stream, metadataPrefix) {
+		var meta struct {
+			TruncateBefore int64 `json:"$tb"`
+		}
+		err = e.JSON(&meta)
+		o.deletes = meta.TruncateBefore == math.MaxInt64
+	}
+	return err
+}

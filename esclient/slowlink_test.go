@@ -1,0 +1,200 @@
+package esclient_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// slowLink relays connections to a server at a limited rate, in bytes a second; 0 is no limit.
+type slowLink struct {
+	up, down atomic.Int64
+	holds    bool // it takes what comes at once, up to some MiB, and passes it on at its rate
+}
+
+// relayed is what a link with holds has taken at most.
+const relayed = 8 << 20
+
+func (l *slowLink) through(t *testing.T, srv *estest.Server) (addr string) {
+	return peer(t, func(near net.Conn) {
+		far, err := net.Dial("tcp", srv.Addr())
+		if err != nil {
+			return
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { l.relay(near, far, &l.down) })
+		l.relay(far, near, &l.up)
+		wg.Wait()
+	})
+}
+
+func (l *slowLink) relay(dst, src net.Conn, rate *atomic.Int64) {
+	const piece = 4 << 10
+	pieces := make(chan []byte)
+	if l.holds {
+		pieces = make(chan []byte, relayed/piece)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		defer close(pieces)
+		for {
+			b := make([]byte, piece)
+			n, err := io.ReadAtLeast(src, b, 1)
+			if err != nil {
+				return
+			}
+			pieces <- b[:n]
+		}
+	})
+	for b := range pieces {
+		if r := rate.Load(); r > 0 {
+			time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(r))
+		}
+		if _, err := dst.Write(b); err != nil {
+			break
+		}
+	}
+	dst.Close()
+	src.Close()
+	for range pieces { // until both ends are closed
+	}
+}
+
+// hurry shortens the limits to less than what the tests send takes. It returns how often a connection was lost.
+func hurry(cfg *esclient.Config) *atomic.Int64 {
+	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 150*time.Millisecond, 300*time.Millisecond
+	cfg.OperationTimeout = 300 * time.Millisecond
+	lost := new(lossCounter)
+	cfg.Hooks = append(cfg.Hooks, lost)
+	return &lost.n
+}
+
+type lossCounter struct{ n atomic.Int64 }
+
+func (l *lossCounter) OnDisconnected(i esclient.ConnectionInfo) { l.n.Add(1) }
+
+func TestALargeAppendOverASlowLinkIsSentOnce(t *testing.T) {
+	t.Parallel()
+	for name, expected := range map[string]esclient.ExpectedVersion{
+		"Any": esclient.Any, "NoStream": esclient.NoStream,
+	} {
+		for kind, holds := range map[string]bool{"": false, ", through a proxy": true} {
+			t.Run(name+kind, func(t *testing.T) {
+				t.Parallel()
+				srv := estest.Run(t, estest.WithHeartbeat(300*time.Millisecond, 300*time.Millisecond))
+				link := slowLink{holds: holds}
+				cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
+				require.NoError(t, err)
+				cfg.Address = link.through(t, srv)
+				lost := hurry(&cfg)
+				c, err := esclient.New(cfg)
+				require.NoError(t, err)
+				defer c.Close()
+				ctx := testContext(t)
+				require.NoError(t, c.Connect(ctx))
+				link.up.Store(1 << 20)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					_, err := c.Append(ctx, "s", expected,
+						esclient.EventData{ID: uuid.New(), Type: "t", Data: make([]byte, 1<<20)})
+					assert.NoError(t, err)
+				})
+				wg.Go(func() {
+					_, err := c.Ping(ctx) // that comes behind it
+					assert.NoError(t, err)
+				})
+				wg.Wait()
+				events, err := srv.Read("s", 0, 10)
+				require.NoError(t, err)
+				assert.Len(t, events, 1)
+				assert.EqualValues(t, 1, srv.Stats().FramesIn[esproto.CmdWriteEvents])
+				assert.Zero(t, lost.Load())
+			})
+		}
+	}
+}
+
+func TestPagesOverASlowLinkAreNotGivenUp(t *testing.T) {
+	t.Parallel()
+	const events, size = 100, 20 << 10
+	reads := map[string]func(ctx context.Context, c *esclient.Client) (int, error){
+		"ReadStream": func(ctx context.Context, c *esclient.Client) (n int, err error) {
+			for _, err := range c.ReadStream(ctx, "big", esclient.ReadOptions{}) {
+				if err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		},
+		"ReadStreamPage": func(ctx context.Context, c *esclient.Client) (int, error) {
+			page, err := c.ReadStreamPage(ctx, "big", esclient.ReadOptions{})
+			return len(page.Events), err
+		},
+		"SubscribeCatchUp": func(ctx context.Context, c *esclient.Client) (n int, err error) {
+			sub, err := c.SubscribeCatchUp(ctx, "big", esclient.CatchUpOptions{})
+			if err != nil {
+				return 0, err
+			}
+			defer sub.Stop()
+			for n < events {
+				if _, err := sub.Next(ctx); err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		},
+	}
+	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
+		srv := estest.Run(t, estest.WithPersona(persona),
+			estest.WithHeartbeat(400*time.Millisecond, 300*time.Millisecond))
+		for range events {
+			_, err := srv.Append("big", estest.Event{Type: "t", Data: make([]byte, size)})
+			require.NoError(t, err)
+		}
+		for name, read := range reads {
+			t.Run(name+" of "+string(persona), func(t *testing.T) {
+				t.Parallel()
+				link := slowLink{}
+				cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
+				require.NoError(t, err)
+				cfg.Address = link.through(t, srv)
+				lost := hurry(&cfg)
+				c, err := esclient.New(cfg)
+				require.NoError(t, err)
+				defer c.Close()
+				ctx := testContext(t)
+				require.NoError(t, c.Connect(ctx))
+				link.down.Store(2 << 20)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					n, err := read(ctx, c)
+					assert.NoError(t, err)
+					assert.Equal(t, events, n)
+				})
+				wg.Go(func() {
+					for range 3 {
+						_, err := c.Ping(ctx) // which waits behind the page
+						assert.NoError(t, err)
+					}
+				})
+				wg.Wait()
+				assert.Zero(t, lost.Load())
+			})
+		}
+	}
+}

@@ -62,11 +62,15 @@ type Config struct {
 	ConnectionName string
 
 	// HeartbeatInterval is the silence after which the client asks the server for a sign of life, and HeartbeatTimeout
-	// the further silence after which it gives the connection up. Any received byte counts. The defaults are
-	// DefaultHeartbeatInterval and DefaultHeartbeatTimeout.
+	// the further silence after which it gives the connection up. Any received byte counts, and so do sent bytes that
+	// get on. What a proxy may hold of a request of 64 KiB or more has a second for each 32 KiB, up to 30 s, in
+	// addition. The defaults are DefaultHeartbeatInterval and DefaultHeartbeatTimeout.
 	HeartbeatInterval time.Duration
 	HeartbeatTimeout  time.Duration
-	// OperationTimeout is how long an attempt waits for the server's reply; DefaultOperationTimeout.
+	// OperationTimeout is how long an attempt waits for the server's reply; DefaultOperationTimeout. It runs from the
+	// last byte of the request that got on, with the same addition for what a proxy may hold, and not while the reply,
+	// or what comes before it, is on its way. If other bytes come and no heartbeat is answered, an attempt ends after
+	// three times as long; the time is not counted then that single large replies take.
 	OperationTimeout time.Duration
 	// MaxRetries is how often an operation is tried again, where that is safe, before it fails; DefaultMaxRetries. What
 	// counts are lost connections, missing replies, the server's own timeouts, and nodes that are not the leader. What

@@ -176,6 +176,11 @@ type Gossip struct {
 	learned map[Endpoint]learned // HTTP endpoints to ask besides the seeds
 }
 
+// Format prints the seeds, and not the fields, among which there are credentials.
+func (g *Gossip) Format(s fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(s, "discovery.Gossip%v", g.cfg.Seeds)
+}
+
 // learned is what is known of a member's HTTP endpoint.
 type learned struct {
 	misses int  // how many attempts in a row did not hear of it

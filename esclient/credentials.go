@@ -2,6 +2,7 @@ package esclient
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -28,4 +29,10 @@ func credentialsFrom(ctx context.Context) (*Credentials, error) {
 		return nil, &ArgumentError{Argument: "credentials", Reason: err.Error()}
 	}
 	return c, nil
+}
+
+// Format prints what the subscription is to, and not its fields, among which there are credentials.
+func (p *PersistentSubscription) Format(s fmt.State, verb rune) {
+	text := fmt.Sprintf("esclient.PersistentSubscription{stream %q, group %q}", p.stream, p.group)
+	formatText(s, verb, text, text)
 }

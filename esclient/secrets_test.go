@@ -145,12 +145,19 @@ func TestNothingPrintsAPassword(t *testing.T) {
 		"map": map[string]discovery.Credentials{"x": forGossip}, "gossip": gossip, "pointer to gossip": &gossip,
 		"config": cfg, "pointer to config": &cfg, "misplaced": misplaced, "address": onlyAddress, "http": onlyHTTP,
 		"error of gossip": misplaced.Validate(), "error of address": onlyAddress.Validate(),
-		"error of http": onlyHTTP.Validate(), "client": client, "single": single,
+		"error of http": onlyHTTP.Validate(), "client": client, "single": single, "finder": finder,
 		"context": ctx, "error of a call": callErr, "error of HTTP": httpErr,
 	} {
 		text := printed(t, v)
 		i := strings.Index(text, "hunter2")
 		assert.Negative(t, i, "%s: %s", what, text[max(i-100, 0):max(i, 0)])
 	}
-	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", management, finder, finder), "hunter2")
+	assert.NotContains(t, fmt.Sprintf("%v %+v", management, management), "hunter2")
+	_, c := embedded(t)
+	group := name("group")
+	require.NoError(t, c.CreatePersistent(testContext(t), group, "g", esclient.DefaultPersistentSettings()))
+	sub, err := c.ConnectPersistent(esclient.WithCredentials(testContext(t),
+		esclient.Credentials{Login: "admin", Password: "changeit"}), group, "g", esclient.PersistentOptions{})
+	require.NoError(t, err)
+	assert.NotContains(t, printed(t, sub), "changeit")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,19 +50,20 @@ func TestWhatIsUnknownStaysUnknown(t *testing.T) {
 	limited := eventstore.PublisherConfig{PublishTimeout: 300 * time.Millisecond}
 	for what, tc := range map[string]struct {
 		cfg   eventstore.PublisherConfig
-		after func(t *testing.T, srv *estest.Server, dial *atomic.Bool) // the reply was lost
+		gone  bool                                   // there is no other connection
+		after func(t *testing.T, srv *estest.Server) // the reply was lost
 		is    error
 	}{
-		"no connection any more": {limited, func(_ *testing.T, _ *estest.Server, dial *atomic.Bool) {
-			dial.Store(false)
-		}, esclient.ErrOutcomeUnknown},
-		"never ready again": {limited, func(_ *testing.T, srv *estest.Server, _ *atomic.Bool) {
+		"no connection any more": {
+			cfg: limited, gone: true, after: func(*testing.T, *estest.Server) {}, is: context.DeadlineExceeded,
+		},
+		"never ready again": {cfg: limited, after: func(_ *testing.T, srv *estest.Server) {
 			srv.Intercept(writeEvents, estest.NotReady())
-		}, context.DeadlineExceeded},
-		"no right any more": {after: func(_ *testing.T, srv *estest.Server, _ *atomic.Bool) {
+		}, is: context.DeadlineExceeded},
+		"no right any more": {after: func(_ *testing.T, srv *estest.Server) {
 			srv.Intercept(writeEvents, estest.AccessDenied())
 		}, is: esclient.ErrAccessDenied},
-		"a tombstone": {after: func(t *testing.T, srv *estest.Server, _ *atomic.Bool) {
+		"a tombstone": {after: func(t *testing.T, srv *estest.Server) {
 			c := openClient(t, srv.ConnectionString())
 			_, err := c.TombstoneStream(timeout(t), "topic", esclient.Any)
 			assert.NoError(t, err)
@@ -71,18 +71,19 @@ func TestWhatIsUnknownStaysUnknown(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			srv := embedded(t)
-			var dial atomic.Bool
-			dial.Store(true)
 			cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
 			require.NoError(t, err)
 			cfg.ReconnectDelay = time.Millisecond
+			var dials atomic.Int32
 			cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-				if !dial.Load() {
+				if dials.Add(1) == 2 { // the reply is lost
+					tc.after(t, srv)
+				}
+				if dials.Load() > 1 && tc.gone {
 					return nil, errors.New("network unreachable")
 				}
 				return new(net.Dialer).DialContext(ctx, network, address)
 			}
-			cfg.Hooks = []esclient.Hook{whenLost(func() { tc.after(t, srv, &dial) })}
 			client, err := esclient.New(cfg)
 			require.NoError(t, err)
 			defer client.Close()
@@ -100,16 +101,6 @@ func TestWhatIsUnknownStaysUnknown(t *testing.T) {
 		})
 	}
 }
-
-// whenLost is a hook that is told once that the connection is lost.
-func whenLost(do func()) esclient.Hook { return &lostHook{do: do} }
-
-type lostHook struct {
-	once sync.Once
-	do   func()
-}
-
-func (h *lostHook) OnDisconnected(esclient.ConnectionInfo) { h.once.Do(h.do) }
 
 // An exact version settles what became of an earlier attempt: the server compares the ids.
 func TestAnExactVersionSettlesWhatIsUnknown(t *testing.T) {
@@ -321,12 +312,12 @@ func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s, borrowed %v", what, borrowed), func(t *testing.T) {
 				srv := embedded(t)
+				waiting := hinder(t, srv)
 				cfg := eventstore.PublisherConfig{ConnectionString: srv.ConnectionString(), CloseTimeout: time.Hour}
 				if borrowed {
 					cfg.Client, cfg.ConnectionString = openClient(t, srv.ConnectionString()), ""
 				}
 				pub := newPublisher(t, cfg)
-				waiting := hinder(t, srv)
 				own, cancel := context.WithCancel(context.Background())
 				defer cancel()
 				messages := []*message.Message{newMessage("1"), newMessage("2")}

@@ -46,7 +46,8 @@ func (s *Subscription) await(ctx context.Context) error {
 	}
 }
 
-// persist does a step until it succeeds, or fails with what would not pass.
+// persist does a step until it succeeds, or fails with what would not pass. A failure that the server does not explain
+// may pass: it has answered the like of it before.
 func (s *Subscription) persist(work func(context.Context) error) error {
 	patience := s.c.newPatience()
 	for {
@@ -56,7 +57,7 @@ func (s *Subscription) persist(work func(context.Context) error) error {
 			return nil
 		case s.ctx.Err() != nil:
 			return s.ended()
-		case !resumable(err) && !patience.bears(err):
+		case !resumable(err) && !errors.Is(err, ErrServer) && !patience.bears(err):
 			return err
 		}
 		s.witness.waits(err)
@@ -68,11 +69,8 @@ func (s *Subscription) persist(work func(context.Context) error) error {
 
 // resumable reports whether a subscription that there was should go on trying after a call has given up.
 func resumable(err error) bool {
-	switch {
-	case errors.Is(err, ErrNotAuthenticated), errors.Is(err, ErrNotEventStore):
+	if errors.Is(err, ErrNotAuthenticated) || errors.Is(err, ErrNotEventStore) {
 		return false
-	case errors.Is(err, ErrServer):
-		return true // it has answered the like of it before
 	}
 	return SafeToRetry(err) || droppedWithoutFault(err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -238,4 +239,71 @@ func TestSubscribeWaitsForTheServer(t *testing.T) {
 	}()
 	s.addr.Store(srv.Addr())
 	assert.NoError(t, <-done)
+}
+
+// TestSubscribingWaitsForAnElection has a server say for a while that it is not ready, at first and in between.
+func TestSubscribingWaitsForAnElection(t *testing.T) {
+	for kind, k := range wentBackKinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			srv := estest.Run(t)
+			s := newStand(t, srv, "admin")
+			notReady := func() {
+				for _, cmd := range []esproto.Command{
+					esproto.CmdSubscribeToStream, esproto.CmdReadStreamEventsForward, esproto.CmdReadAllEventsForward,
+					esproto.CmdReadStreamEventsBackward, esproto.CmdReadAllEventsBackward,
+				} {
+					srv.Intercept(cmd, estest.NotReady(), estest.Times(2))
+				}
+			}
+			notReady()
+			sub := s.subscribe(t, k.all, k.live, k.gaps, k.over)
+			got := consumeAll(t, sub, "s")
+			<-sub.CaughtUp()
+			putNamed(t, srv, "s", "e", 0, 4)
+			got.is(t, named("e", 0, 4))
+			notReady()
+			srv.DropConnections()
+			s.log.waitSubscribed(t, 2)
+			putNamed(t, srv, "s", "e", 5, 9)
+			got.is(t, named("e", 0, 9))
+		})
+	}
+}
+
+// failedRead answers a read with an error that it does not explain.
+func failedRead() estest.Action {
+	return estest.Reply(esproto.CmdReadStreamEventsForwardCompleted, &esproto.ReadStreamEventsCompleted{
+		Result:          esproto.ReadStreamEventsCompleted_Error.Enum(),
+		NextEventNumber: proto.Int64(-1), LastEventNumber: proto.Int64(-1), LastCommitPosition: proto.Int64(-1),
+		IsEndOfStream: proto.Bool(false),
+	})
+}
+
+// TestAFailureThatMayPassEndsNoSubscription has reads fail for reasons of the server's own, after they have succeeded.
+func TestAFailureThatMayPassEndsNoSubscription(t *testing.T) {
+	srv, c := embedded(t)
+	appendNumbered(t, c, "s", 0, 9)
+	s, err := c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{PageSize: 3})
+	require.NoError(t, err)
+	defer s.Stop()
+	failed := srv.Intercept(esproto.CmdReadStreamEventsForward, failedRead(), estest.Times(3))
+	assert.Equal(t, words(0, 9), take(t, s.Next, 10))
+	assert.Equal(t, 3, failed.Hits())
+	srv.Intercept(esproto.CmdReadStreamEventsForward, failedRead(), estest.Times(1000))
+	_, err = c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{})
+	assert.ErrorIs(t, err, esclient.ErrServer, "at first it is told")
+}
+
+// TestAVolatileSubscriptionStaysOnAReadOnlyReplica has the node refuse what is asked of the leader: it sends nobody
+// there, so that nothing is lost.
+func TestAVolatileSubscriptionStaysOnAReadOnlyReplica(t *testing.T) {
+	s := newScript(t)
+	go func() {
+		s.next(esproto.CmdSubscribeToStream).reply(esproto.CmdSubscriptionConfirmation, []byte{8, 0})
+		s.next(esproto.CmdReadStreamEventsBackward).reply(esproto.CmdNotHandled, []byte{8, 3})
+	}()
+	v, err := s.client(nil).SubscribeVolatile(testContext(t), "orders", esclient.VolatileOptions{})
+	require.NoError(t, err)
+	v.Stop()
 }

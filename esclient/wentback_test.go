@@ -363,3 +363,43 @@ func TestAStartBehindTheEndIsTold(t *testing.T) {
 		assert.ErrorContains(t, err, "nothing comes until the stream gets there")
 	}
 }
+
+// TestACatchUpRecognisesAnotherLogWhileItReads exchanges the server between two pages.
+func TestACatchUpRecognisesAnotherLogWhileItReads(t *testing.T) {
+	for _, stream := range []string{"s", esclient.AllStream} {
+		for _, over := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, starts over: %v", stream, over), func(t *testing.T) {
+				old, fresh := estest.Run(t), estest.Run(t)
+				putNamed(t, old, "s", "old", 0, 19)
+				putNamed(t, fresh, "s", "new", 0, 29)
+				s := newStand(t, old, "admin")
+				sub, err := s.c.SubscribeCatchUp(testContext(t), stream,
+					esclient.CatchUpOptions{PageSize: 3, StartOver: over})
+				require.NoError(t, err)
+				defer sub.Stop()
+				next := of("s", sub.Next)
+				delivered := take(t, next, 7)
+				s.swap(old, fresh)
+				var ended error
+				for ended == nil && len(delivered) < 50 {
+					var e *esclient.Event
+					if e, ended = next(testContext(t)); ended == nil {
+						delivered = append(delivered, string(e.Data))
+					}
+					if over && len(delivered) > 30 && delivered[len(delivered)-1] == "new29" {
+						break
+					}
+				}
+				seen := slices.IndexFunc(delivered, func(data string) bool { return data == "new0" })
+				if !over {
+					assert.ErrorIs(t, ended, esclient.ErrLogWentBack)
+					assert.Equal(t, named("old", 0, len(delivered)-1), delivered)
+					return
+				}
+				require.NoError(t, ended)
+				require.Positive(t, seen)
+				assert.Equal(t, slices.Concat(named("old", 0, seen-1), named("new", 0, 29)), delivered)
+			})
+		}
+	}
+}

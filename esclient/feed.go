@@ -25,9 +25,9 @@ type feed struct {
 	weight     int64 // ...
 	slab       eventSlab
 
-	confirmed chan struct{} // closed by the confirmation, or by the end
-	last      int64         // the stream's last event number at the confirmation
-	position  int64         // the log's last commit position at the confirmation
+	told     chan struct{} // gets a token when the server has confirmed it, and at the end
+	last     int64         // the stream's last event number at the confirmation
+	position int64         // the log's last commit position at the confirmation
 
 	mu    sync.Mutex
 	open  bool  // the server has confirmed it
@@ -46,9 +46,8 @@ func (c *Client) openFeed(
 	if wire == AllStream {
 		wire = ""
 	}
-	var f *feed
-	err = c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
-		f = &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, confirmed: make(chan struct{})}
+	f, err := openStream(ctx, c, func(conn *engine.Conn, told chan struct{}) (*feed, error) {
+		f := &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, told: told}
 		f.queue.init(limit)
 		f.queue.maxBytes = int64(maxBytes)
 		return f, conn.StartStream(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
@@ -105,8 +104,9 @@ func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	if err != nil {
 		f.handOver()
 		f.end(err)
-		if cmd == esproto.CmdStreamEventAppeared || cmd == esproto.CmdCheckpointReached {
-			f.handle.Post(unsubscribe{}, nil)
+		switch cmd {
+		case esproto.CmdStreamEventAppeared, esproto.CmdCheckpointReached, esproto.CmdSubscriptionConfirmation:
+			f.handle.Unsubscribe(nil) // it is there
 		}
 	}
 	return err == nil
@@ -157,13 +157,13 @@ func (f *feed) confirm(payload []byte) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	select {
-	case <-f.confirmed:
-		return nil // given up meanwhile
-	default:
+	if f.ended != nil {
+		// It was given up just now: an Unsubscribe from before the confirmation may have come to nothing.
+		f.handle.Post(engine.Unsubscribe{}, nil)
+		return nil
 	}
 	f.open, f.last, f.position = true, m.GetLastEventNumber(), m.GetLastCommitPosition()
-	close(f.confirmed)
+	signal(f.told)
 	return nil
 }
 
@@ -171,7 +171,7 @@ func (f *feed) confirm(payload []byte) error {
 func (f *feed) TooLarge(_ esproto.Command, err error) (more bool) {
 	f.handOver()
 	f.end(err)
-	f.handle.Post(unsubscribe{}, nil)
+	f.handle.Unsubscribe(nil)
 	return false
 }
 
@@ -187,16 +187,16 @@ func (f *feed) Fail(err error, _ bool) { f.end(err) }
 func (f *feed) end(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.ended != nil {
-		return
+	f.endLocked(err)
+}
+
+// endLocked is the one place where a feed ends. The first call counts. f.mu is held.
+func (f *feed) endLocked(err error) {
+	if f.ended == nil {
+		f.ended = err
+		signal(f.told)
+		f.queue.signal()
 	}
-	f.ended = err
-	select {
-	case <-f.confirmed:
-	default:
-		close(f.confirmed)
-	}
-	f.queue.signal()
 }
 
 func (f *feed) err() error {
@@ -205,22 +205,28 @@ func (f *feed) err() error {
 	return f.ended
 }
 
-func (f *feed) opened() <-chan struct{} { return f.confirmed }
-
-func (f *feed) refused() error {
+func (f *feed) outcome() (settled bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.open {
-		return nil
+		return true, nil
 	}
-	return f.ended
+	return f.ended != nil, f.ended
+}
+
+func (f *feed) giveUp(reason error) (confirmed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.open && f.ended == nil {
+		f.endLocked(reason)
+		f.handle.Unsubscribe(nil)
+	}
+	return f.open
 }
 
 // close tells the server to stop pushing and forgets the subscription. What is in the queue stays.
 func (f *feed) close(reason error) {
-	if f.handle.Remove() {
-		f.handle.Post(unsubscribe{}, nil)
-	}
+	f.handle.Unsubscribe(nil)
 	f.end(reason)
 }
 
@@ -232,9 +238,3 @@ func dropError(payload []byte) error {
 	}
 	return &SubscriptionDroppedError{Reason: m.GetReason()}
 }
-
-// unsubscribe ends the subscription whose correlation id it is sent on.
-type unsubscribe struct{}
-
-func (unsubscribe) Command() esproto.Command      { return esproto.CmdUnsubscribeFromStream }
-func (unsubscribe) AppendPayload(b []byte) []byte { return b }

@@ -3,60 +3,125 @@ package esclient
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// streamOpener is a subscription that waits for the server's confirmation.
+// streamOpener is a subscription that waits for the server's confirmation. Whoever made it is told through a channel
+// that outcome has changed.
 type streamOpener interface {
 	engine.Request
 	addressed
-	opened() <-chan struct{} // closed when it is confirmed or has ended
-	refused() error          // why it ended without a confirmation; nil if it was confirmed, whatever came then
+	// outcome tells whether the server has answered, and with what: err is nil if it has confirmed the subscription,
+	// whatever came then, else why it ended before.
+	outcome() (settled bool, err error)
+	// giveUp ends it, unless it is confirmed. It returns whether it is.
+	giveUp(reason error) (confirmed bool)
 	close(reason error)
+}
+
+// openings are the subscriptions that openStream has asked for and that may all still be confirmed: a server that took
+// longer than the operation timeout is asked again, and may answer both. The first that is confirmed counts.
+type openings[S streamOpener] struct {
+	told  chan struct{} // has a token when an outcome may have changed
+	asked []S           // the oldest first
 }
 
 // openStream subscribes until the server confirms, through lost connections and servers that are not ready. Like calls,
 // it waits for each confirmation only for the operation timeout, and gives up after MaxRetries; a server that is not
 // ready is asked again until ctx ends.
-func (c *Client) openStream(ctx context.Context, start func(*engine.Conn) (streamOpener, error)) error {
+func openStream[S streamOpener](
+	ctx context.Context, c *Client, start func(conn *engine.Conn, told chan struct{}) (S, error),
+) (S, error) {
+	o := openings[S]{told: make(chan struct{}, 1)}
 	a := attempts{c: c, effect: readOnly}
 	for {
 		conn, err := c.conn(ctx)
 		if err != nil {
-			return err
+			return o.end(err)
+		}
+		if s, ok := o.confirmed(); ok {
+			return o.take(s), nil
 		}
 		a.conn = conn
-		s, err := start(conn)
+		s, err := start(conn, o.told)
 		if err == nil {
-			if err = c.awaitOpen(ctx, s); err == nil {
-				return nil
+			o.asked = append(o.asked, s)
+			var confirmed S
+			if confirmed, err = o.await(ctx, c.cfg.OperationTimeout); err == nil {
+				return o.take(confirmed), nil
 			}
 		}
 		if err = readOnlyNode(err); !a.reopens(ctx, conn, err) {
-			return err
+			return o.end(err)
 		}
 		if a.counts(false, err) {
 			a.failed++
 		}
 		if err := a.next(ctx, s, true, err); err != nil {
-			return err
+			return o.end(err)
 		}
 	}
 }
 
-func (c *Client) awaitOpen(ctx context.Context, s streamOpener) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.OperationTimeout, ErrOperationTimeout)
+// await waits until one of them is confirmed. The error is that of the one that was asked for last.
+func (o *openings[S]) await(ctx context.Context, limit time.Duration) (s S, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, ErrOperationTimeout)
 	defer cancel()
-	select {
-	case <-s.opened():
-		return s.refused()
-	case <-ctx.Done():
-		err := context.Cause(ctx)
-		s.close(err)
-		return err
+	last := o.asked[len(o.asked)-1]
+	for {
+		if s, ok := o.confirmed(); ok {
+			return s, nil
+		}
+		if _, err := last.outcome(); err != nil {
+			return s, err
+		}
+		select {
+		case <-o.told:
+		case <-ctx.Done():
+			return s, context.Cause(ctx)
+		}
 	}
+}
+
+// confirmed returns the oldest that is confirmed, and forgets those that never will be.
+func (o *openings[S]) confirmed() (s S, ok bool) {
+	o.asked = slices.DeleteFunc(o.asked, func(s S) bool {
+		_, err := s.outcome()
+		return err != nil
+	})
+	for _, s := range o.asked {
+		if settled, _ := s.outcome(); settled {
+			return s, true
+		}
+	}
+	return s, false
+}
+
+// take ends all others.
+func (o *openings[S]) take(taken S) S {
+	for _, s := range o.asked {
+		if streamOpener(s) != streamOpener(taken) && s.giveUp(errAnotherConfirmed) {
+			s.close(errAnotherConfirmed)
+		}
+	}
+	return taken
+}
+
+var errAnotherConfirmed = errors.New("esclient: another attempt to subscribe was confirmed")
+
+// end gives up all of them for reason, unless one was confirmed at the last moment.
+func (o *openings[S]) end(reason error) (s S, err error) {
+	for i, s := range o.asked {
+		if s.giveUp(reason) {
+			o.asked = o.asked[i:]
+			return o.take(s), nil
+		}
+	}
+	return s, reason
 }
 
 // reopens reports whether a subscription that ended with err is worth another attempt.

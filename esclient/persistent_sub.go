@@ -176,8 +176,8 @@ func (c *Client) ConnectPersistent(
 
 // connect makes a session on the current connection, or on the next one.
 func (p *PersistentSubscription) connect(ctx context.Context) error {
-	err := p.c.openStream(ctx, func(conn *engine.Conn) (streamOpener, error) {
-		s := newSession(p)
+	_, err := openStream(ctx, p.c, func(conn *engine.Conn, told chan struct{}) (*session, error) {
+		s := newSession(p, told)
 		return s, conn.StartStream(ctx, s, p.creds, s, func(h engine.Handle) { s.handle = h })
 	})
 	if err == nil {
@@ -265,7 +265,7 @@ func (p *PersistentSubscription) stop(ctx context.Context, reason error) error {
 	p.flush()
 	s := p.session
 	if s != nil {
-		s.handle.Post(unsubscribe{}, p.creds)
+		s.handle.Post(engine.Unsubscribe{}, p.creds)
 	}
 	first := p.endLocked(reason) // before the server's word on it, which else would look like a reason to come back
 	p.mu.Unlock()
@@ -321,7 +321,7 @@ func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	if drained {
 		p.flush()
 		if p.session != nil {
-			p.session.handle.Post(unsubscribe{}, p.creds)
+			p.session.handle.Post(engine.Unsubscribe{}, p.creds)
 		}
 		p.endLocked(p.drainReason())
 	}

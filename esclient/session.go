@@ -12,8 +12,8 @@ type session struct {
 	p      *PersistentSubscription
 	handle engine.Handle
 
-	confirmed chan struct{} // closed by the confirmation, or by the end
-	gone      chan struct{} // closed by the end
+	told chan struct{} // gets a token when the server has confirmed it, and at the end
+	gone chan struct{} // closed by the end
 
 	came []*Event // pushed since the last Wake; the reader's own
 	slab eventSlab
@@ -33,8 +33,8 @@ type session struct {
 	begins    int64    // the number of the first event that was not delivered before; -1 for none
 }
 
-func newSession(p *PersistentSubscription) *session {
-	return &session{p: p, confirmed: make(chan struct{}), gone: make(chan struct{}), begins: -1}
+func newSession(p *PersistentSubscription, told chan struct{}) *session {
+	return &session{p: p, told: told, gone: make(chan struct{}), begins: -1}
 }
 
 func (s *session) Command() esproto.Command { return esproto.CmdConnectToPersistentSubscription }
@@ -57,9 +57,7 @@ func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	var err error
 	switch cmd {
 	case esproto.CmdPersistentSubscriptionStreamEventAppeared:
-		if err = s.deliver(payload); err != nil {
-			s.handle.Post(unsubscribe{}, s.p.creds)
-		}
+		err = s.deliver(payload)
 	case esproto.CmdPersistentSubscriptionConfirmation:
 		err = s.confirm(payload)
 	case esproto.CmdSubscriptionDropped:
@@ -70,6 +68,10 @@ func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
 		}
 	}
 	if err != nil {
+		switch cmd {
+		case esproto.CmdPersistentSubscriptionStreamEventAppeared, esproto.CmdPersistentSubscriptionConfirmation:
+			s.handle.Unsubscribe(s.p.creds) // it is there
+		}
 		s.finish(err)
 	}
 	return err == nil
@@ -84,7 +86,6 @@ func (s *session) confirm(payload []byte) error {
 	}
 	p := s.p
 	if m.GetLastEventNumber() == esproto.DeletedStream {
-		s.handle.Post(unsubscribe{}, p.creds)
 		return ErrStreamDeleted
 	}
 	if s.join(&m) {
@@ -98,18 +99,16 @@ func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) (check boo
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended != nil {
-		s.handle.Post(unsubscribe{}, p.creds)
-		return false
-	}
-	if s.ended != nil || p.session != nil {
+	if p.ended != nil || s.ended != nil || p.session != nil {
+		// Nobody wants it: an Unsubscribe from before the confirmation may have come to nothing.
+		s.handle.Post(engine.Unsubscribe{}, p.creds)
 		return false
 	}
 	s.open, s.id, p.session = true, m.GetSubscriptionId(), s
 	s.position, s.last = m.GetLastCommitPosition(), m.GetLastEventNumber()
 	check = p.begin(s)
 	p.witness.confirmed(s.handle.Conn().Endpoint())
-	close(s.confirmed)
+	signal(s.told)
 	return check
 }
 
@@ -135,7 +134,7 @@ func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
 		s.p.leaveOut(err)
 		return true
 	}
-	s.handle.Post(unsubscribe{}, s.p.creds)
+	s.handle.Unsubscribe(s.p.creds)
 	s.finish(err)
 	return false
 }
@@ -220,13 +219,7 @@ func (s *session) finish(reason error) {
 		p.mu.Unlock()
 		return
 	}
-	s.ended = reason
-	select {
-	case <-s.confirmed:
-	default:
-		close(s.confirmed)
-	}
-	close(s.gone)
+	s.endLocked(reason)
 	current := p.session == s
 	if current {
 		p.session = nil
@@ -245,20 +238,34 @@ func (s *session) finish(reason error) {
 	}
 }
 
-func (s *session) opened() <-chan struct{} { return s.confirmed }
+// endLocked notes why the session ended. p.mu is held.
+func (s *session) endLocked(reason error) {
+	s.ended = reason
+	close(s.gone)
+	signal(s.told)
+}
 
-func (s *session) refused() error {
+func (s *session) outcome() (settled bool, err error) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	if s.open {
-		return nil
+		return true, nil
 	}
-	return s.ended
+	return s.ended != nil, s.ended
+}
+
+// giveUp ends the session under the lock under which it is confirmed: so it is either this or that.
+func (s *session) giveUp(reason error) (confirmed bool) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if !s.open && s.ended == nil {
+		s.endLocked(reason)
+		s.handle.Unsubscribe(s.p.creds)
+	}
+	return s.open
 }
 
 func (s *session) close(reason error) {
-	if s.handle.Remove() {
-		s.handle.Post(unsubscribe{}, s.p.creds)
-	}
+	s.handle.Unsubscribe(s.p.creds)
 	s.finish(reason)
 }

@@ -77,6 +77,8 @@ type Conn struct {
 
 	leaveTimer *time.Timer // runs while the connection is left
 
+	farewells map[uint64]farewell // the latest subscriptions that were given up, see unwanted.go
+
 	watcher   *watcher        // of the context that calls share; nil for none
 	lastEnded <-chan struct{} // of the context of the latest call that is not watched
 

@@ -83,6 +83,7 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 		late, repeated := c.late[seq]
 		c.mu.Unlock()
 		if !repeated {
+			c.unwanted(h.Command, seq)
 			return nil // given up by its caller
 		}
 		return c.deliverLate(frames, h, late.seq)
@@ -147,6 +148,7 @@ func (c *Conn) tooLarge(e *esproto.FrameTooLargeError) error {
 	waiting := c.calls.get(seq)
 	if waiting == nil {
 		c.mu.Unlock()
+		c.unwanted(cmd, seq)
 		return nil // given up by its caller
 	}
 	c.heard = max(c.heard, waiting.end)

@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Unsubscribe is the request that ends the subscription on whose correlation id it is sent.
+type Unsubscribe struct{}
+
+// Command implements Request.
+func (Unsubscribe) Command() esproto.Command { return esproto.CmdUnsubscribeFromStream }
+
+// AppendPayload implements Request.
+func (Unsubscribe) AppendPayload(b []byte) []byte { return b }
+
+// A server answers an Unsubscribe that it does not know the subscription of with nothing: it may still be about to make
+// it, since it looks up the rights of some users first. So a subscription that nobody has any more is over only when
+// the server says nothing more of it. Its confirmation, and what is pushed for it, is answered with Unsubscribe.
+
+const (
+	maxUnwanted      = 256         // how many subscriptions are remembered
+	unsubscribeAgain = time.Second // a push of the same subscription is answered again after that
+)
+
+// farewell is what the server was told of a subscription that nobody has.
+type farewell struct {
+	at        time.Time
+	confirmed bool // ... when it had confirmed the subscription
+}
+
+// Unsubscribe forgets the Receiver of a subscription, as Remove does, and has the server end it, whether it has
+// confirmed it yet or not.
+func (h Handle) Unsubscribe(creds *esproto.Credentials) {
+	c := h.c
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	e := c.calls.get(h.seq)
+	if e == nil {
+		c.mu.Unlock()
+		return // the server has ended it, or the connection has
+	}
+	c.calls.remove(e)
+	c.bid(h.seq, creds, false)
+	c.unlockAndKick()
+}
+
+// unwanted answers a frame that nobody waits for, if it shows a subscription.
+func (c *Conn) unwanted(cmd esproto.Command, seq uint64) {
+	confirms := false
+	switch cmd {
+	case esproto.CmdSubscriptionConfirmation, esproto.CmdPersistentSubscriptionConfirmation:
+		confirms = true
+	case esproto.CmdStreamEventAppeared, esproto.CmdPersistentSubscriptionStreamEventAppeared,
+		esproto.CmdCheckpointReached:
+	case esproto.CmdSubscriptionDropped:
+		c.mu.Lock()
+		delete(c.farewells, seq)
+		c.mu.Unlock()
+		return
+	default:
+		return
+	}
+	c.mu.Lock()
+	last, told := c.farewells[seq]
+	news := !told || confirms && !last.confirmed || time.Since(last.at) >= unsubscribeAgain
+	// Where the peer does not read, what it pushes next will do.
+	if !news || c.err != nil || seq > c.calls.seq || len(c.out) >= c.cfg.MaxPendingBytes {
+		c.mu.Unlock()
+		return
+	}
+	c.bid(seq, nil, confirms || last.confirmed)
+	c.unlockAndKick()
+}
+
+// bid appends an Unsubscribe and remembers it. c.mu is held.
+func (c *Conn) bid(seq uint64, creds *esproto.Credentials, confirmed bool) {
+	if c.farewells == nil || len(c.farewells) >= maxUnwanted {
+		c.farewells = make(map[uint64]farewell) // at worst a subscription is ended twice
+	}
+	c.farewells[seq] = farewell{at: time.Now(), confirmed: confirmed}
+	c.appendFrame(Unsubscribe{}, c.correlationID(seq), creds)
+}

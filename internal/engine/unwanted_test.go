@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// pinged answers calls until the next frame is something else, which it returns.
+func (p *peer) pinged() frame {
+	for {
+		f, err := p.next()
+		if err != nil {
+			return frame{}
+		}
+		if f.Command != esproto.CmdPing {
+			return f
+		}
+		p.reply(f)
+	}
+}
+
+// givenUp returns a connection with a subscription that nobody has any more, and what the peer then does.
+func givenUp(t *testing.T, serve func(p *peer, subscription esproto.CorrelationID)) *Conn {
+	c := dial(t, connConfig(), func(p *peer) {
+		subscribed, err := p.next()
+		assert.NoError(t, err)
+		unsubscribed, err := p.next()
+		assert.NoError(t, err)
+		assert.Equal(t, esproto.CmdUnsubscribeFromStream, unsubscribed.Command)
+		assert.Equal(t, subscribed.CorrelationID, unsubscribed.CorrelationID)
+		serve(p, subscribed.CorrelationID)
+		assert.Zero(t, p.pinged().Command, "a frame too many")
+	})
+	var h Handle
+	require.NoError(t, c.StartStream(background(t), &ping{}, nil, newProbe(), func(got Handle) { h = got }))
+	h.Unsubscribe(nil)
+	h.Unsubscribe(nil) // again
+	return c
+}
+
+func TestWhatIsPushedForNobodyIsUnsubscribed(t *testing.T) {
+	for _, tc := range []struct{ confirmation, push esproto.Command }{
+		{esproto.CmdSubscriptionConfirmation, esproto.CmdStreamEventAppeared},
+		{esproto.CmdSubscriptionConfirmation, esproto.CmdCheckpointReached},
+		{esproto.CmdPersistentSubscriptionConfirmation, esproto.CmdPersistentSubscriptionStreamEventAppeared},
+	} {
+		t.Run(tc.push.String(), func(t *testing.T) {
+			t.Parallel()
+			done := make(chan struct{})
+			c := givenUp(t, func(p *peer, id esproto.CorrelationID) {
+				defer close(done)
+				push := func() { p.send(tc.push, id, make([]byte, 100)) }
+				for range 1000 { // on their way when it was given up
+					push()
+				}
+				p.send(tc.confirmation, id, nil) // the Unsubscribe came to nothing
+				f := p.pinged()
+				assert.Equal(t, esproto.CmdUnsubscribeFromStream, f.Command)
+				assert.Equal(t, id, f.CorrelationID)
+				for range 1000 {
+					push()
+				}
+				p.send(tc.confirmation, id, nil)
+				time.Sleep(unsubscribeAgain)
+				push() // all that came to nothing, too
+				f = p.pinged()
+				assert.Equal(t, esproto.CmdUnsubscribeFromStream, f.Command)
+				p.send(esproto.CmdSubscriptionDropped, id, nil)
+			})
+			<-done
+			_, err := c.Do(background(t), &ping{}, nil)
+			require.NoError(t, err)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			assert.Empty(t, c.farewells, "the server has said that it is over")
+		})
+	}
+}
+
+func TestManySubscriptionsThatNobodyHas(t *testing.T) {
+	removed, done := make(chan struct{}), make(chan struct{})
+	c := dial(t, connConfig(), func(p *peer) {
+		defer close(done)
+		var ids []esproto.CorrelationID
+		for range 2 * maxUnwanted {
+			f, err := p.next()
+			if !assert.NoError(t, err) {
+				return
+			}
+			ids = append(ids, f.CorrelationID)
+		}
+		<-removed
+		for _, id := range ids {
+			p.send(esproto.CmdStreamEventAppeared, id, nil)
+		}
+		for range 2 * maxUnwanted {
+			assert.Equal(t, esproto.CmdUnsubscribeFromStream, p.pinged().Command)
+		}
+	})
+	for range 2 * maxUnwanted {
+		var h Handle
+		require.NoError(t, c.StartStream(background(t), &ping{}, nil, newProbe(), func(got Handle) { h = got }))
+		h.Remove()
+	}
+	close(removed)
+	<-done
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	assert.LessOrEqual(t, len(c.farewells), maxUnwanted)
+}
+
+func TestFramesOfNoSubscriptionAreNotAnswered(t *testing.T) {
+	done := make(chan struct{})
+	givenUp(t, func(p *peer, id esproto.CorrelationID) {
+		defer close(done)
+		other := id
+		other[15]++ // a number that was never given out
+		p.send(esproto.CmdStreamEventAppeared, other, nil)
+		p.send(esproto.CmdNotHandled, id, nil)
+		p.send(esproto.CmdPong, id, nil)
+		p.send(esproto.CmdSubscriptionDropped, id, nil)
+		p.send(esproto.CmdSubscriptionConfirmation, id, nil) // as if it had begun anew
+		assert.Equal(t, esproto.CmdUnsubscribeFromStream, p.pinged().Command)
+	})
+	<-done
+}

@@ -28,7 +28,7 @@ down: ## stop every container and forget its data
 wait: ## wait until the containers are healthy, starting them if need be
 	$(COMPOSE) up --detach --wait --wait-timeout 120
 
-.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_cluster test_browser test_server
+.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_cluster test_chaos test_browser test_server
 test: ## run the tests on the embedded server
 	go test ./...
 
@@ -56,6 +56,9 @@ test_browser: ## the embedded server's page in Chromium, which must be on the PA
 
 test_cluster: ## kill and cut off the leader of a cluster a hundred times
 	go test -tags=soak -timeout=1h -v -run=TestClusterSoak .
+
+test_chaos: ## 10 000 faults under load, on single servers and clusters of all versions (SEED=7: another schedule)
+	go test -tags=chaos -timeout=2h -count=1 -v -run=TestChaos ./internal/chaos $(if $(SEED),-chaos.seed=$(SEED))
 
 test_server: ## run the tests on the server at WATERMILL_TEST_EVENTSTORE_URL
 	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 .

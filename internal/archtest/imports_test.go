@@ -24,6 +24,7 @@ var layers = []layer{
 	{dir: "benchmarks", uses: []string{".", "esclient", "esproto", "estest"}, watermill: true},
 	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest"}, watermill: true},
 	{dir: "esclient", uses: []string{"internal", "discovery", "esproto"}, testsUse: []string{"estest"}},
+	{dir: "internal/chaos", testsUse: []string{".", "esclient", "esproto", "estest"}, watermill: true},
 	{dir: "internal", uses: []string{"esproto"}},
 	{dir: "discovery"},
 	{dir: "cmd", uses: []string{"estest"}},

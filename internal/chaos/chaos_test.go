@@ -1,0 +1,107 @@
+package chaos
+
+import (
+	"flag"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+var (
+	chaosSeed  = flag.Uint64("chaos.seed", 1, "what the schedule of faults is made of")
+	chaosRound = flag.Int("chaos.round", -1, "the only round to run; -1 for all")
+)
+
+// settings are what the rounds take turns in.
+var settings = []setting{
+	{persona: estest.Persona2310, nodes: 1},
+	{persona: estest.Persona5011, nodes: 3},
+	{persona: estest.Persona414, nodes: 1},
+	{persona: estest.Persona2310, nodes: 3},
+	{persona: estest.Persona5011, nodes: 1},
+	{persona: estest.Persona2310, nodes: 1, plain: true},
+	{persona: estest.Persona414, nodes: 3},
+	{persona: estest.Persona5011, nodes: 1, plain: true},
+}
+
+// chaos runs so many rounds of so many faults each, and fails the test for every promise that was broken.
+func chaos(t *testing.T, rounds, faults int) {
+	all := newReport()
+	for round := range rounds {
+		if *chaosRound >= 0 && round != *chaosRound {
+			continue
+		}
+		s := settings[round%len(settings)]
+		w := runRound(t, *chaosSeed+uint64(round), faults, s)
+		all.add(w.report)
+		t.Logf("round %d (%v, seed %d) took %v", round, s, *chaosSeed, time.Since(w.report.started).Round(time.Second))
+		if !assert.Zero(t, w.report.breaches(), "broken promises%s", w.report) {
+			t.Logf("again: -chaos.seed=%d -chaos.round=%d", *chaosSeed, round)
+		}
+	}
+	t.Logf("in all:%s", all)
+}
+
+// heapLimit is how much more the heap may have after a round than before, once the servers are gone.
+const heapLimit = 16 << 20
+
+func runRound(t *testing.T, seed uint64, faults int, s setting) *world {
+	leaks := goleak.IgnoreCurrent()
+	before := heap()
+	w := newWorld(t, seed, s)
+	w.run(faults, s)
+	require.NoError(t, goleak.Find(leaks))
+	report := w.report
+	w = &world{report: report} // the servers' memory is free
+	assert.Less(t, heap(), before+heapLimit, "bytes of heap that are still held after a round")
+	return w
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func (w *world) start(s setting) {
+	w.startReaders(s)
+	w.startGroups(s)
+	w.startWriters(s)
+}
+
+// judge holds everything against the log.
+func (w *world) judge() {
+	log := w.readLog()
+	places := make(map[string][]place)
+	for stream, events := range log {
+		for _, e := range events {
+			places[e.payload] = append(places[e.payload], place{stream, e.number})
+		}
+	}
+	w.addSolo(places)
+	resets := w.resets.Load()
+	for _, p := range w.writers {
+		p.judge(places, resets)
+	}
+	for _, g := range w.groups {
+		g.judge(log[g.stream], w.server())
+		g.judgeClients(w.server())
+	}
+	for _, r := range w.readers {
+		r.judge(log)
+	}
+}
+
+func TestPromisesHoldUnderFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 20 s")
+	}
+	chaos(t, 2, 100)
+}

@@ -1,0 +1,267 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// fault is one kind of disturbance. It returns when the worst is over; what it leaves behind heals by itself.
+type fault struct {
+	name   string
+	weight int
+	do     func(w *world)
+}
+
+// networkFaults disturb the link of one client.
+var networkFaults = []fault{
+	{"cut", 8, func(w *world) { w.someLink().cut() }},
+	{"cut at a byte", 12, func(w *world) {
+		w.someLink().cutAfter.Store(1 + w.faults.Int64N(4000))
+		w.pause(5, 30)
+	}},
+	{"stalled link", 4, func(w *world) {
+		l := w.someLink()
+		l.stalled.Store(true)
+		w.pause(20, 350) // the longer ones are found by heartbeats
+		l.stalled.Store(false)
+	}},
+	{"slow link", 4, func(w *world) {
+		l := w.someLink()
+		l.rate.Store(20<<10 + w.faults.Int64N(100<<10))
+		w.pause(50, 200)
+		l.rate.Store(0)
+	}},
+	{"stranger", 4, func(w *world) {
+		l := w.someLink()
+		l.stranger.Store(&strangers[w.faults.IntN(len(strangers))])
+		l.cut()
+		w.pause(5, 80)
+		l.stranger.Store(nil)
+	}},
+}
+
+// strangers are what may answer in the place of a server.
+var strangers = []string{
+	"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "\x15\x03\x01\x00\x02\x02\x46",
+	"SSH-2.0-OpenSSH_9.6\r\n", "",
+}
+
+// serverFaults disturb the server that clients mostly talk to.
+var serverFaults = []fault{
+	{"connections dropped", 4, func(w *world) { w.server().DropConnections() }},
+	{"server cuts what it receives", 4, func(w *world) { w.server().CutAfterReceived(1 + w.faults.Int64N(3000)) }},
+	{"server cuts what it sends", 4, func(w *world) { w.server().CutAfterSent(1 + w.faults.Int64N(3000)) }},
+	{"server hangs", 3, func(w *world) {
+		srv := w.server()
+		srv.Pause()
+		w.pause(20, 300)
+		srv.Resume()
+	}},
+	{"requests lost", 6, func(w *world) { w.intercept(estest.AnyOperation, estest.Drop(), 3) }},
+	{"replies lost", 8, func(w *world) {
+		w.intercept(esproto.CmdWriteEvents, estest.Unanswered(estest.Drop()), 2)
+	}},
+	{"replies lost with the connection", 8, func(w *world) {
+		w.intercept(esproto.CmdWriteEvents, estest.Unanswered(estest.Disconnect()), 2)
+	}},
+	{"acks lost with the connection", 6, func(w *world) {
+		w.intercept(esproto.CmdPersistentSubscriptionAckEvents, estest.Disconnect(), 1)
+	}},
+	{"acks served, the connection lost", 4, func(w *world) {
+		w.intercept(esproto.CmdPersistentSubscriptionAckEvents, estest.Unanswered(estest.Disconnect()), 1)
+	}},
+	{"not ready", 4, func(w *world) { w.intercept(estest.AnyOperation, estest.NotReady(), 1+w.faults.IntN(40)) }},
+	{"too busy", 3, func(w *world) { w.intercept(estest.AnyOperation, estest.TooBusy(), 1+w.faults.IntN(20)) }},
+	{"heartbeats withheld", 2, func(w *world) {
+		rule := w.server().Intercept(esproto.CmdHeartbeatRequest, estest.Drop())
+		w.pause(50, 400)
+		rule.Remove()
+	}},
+}
+
+// groupFaults are what operators and users do.
+var groupFaults = []fault{
+	{"group made anew", 2, func(w *world) { w.groups[w.faults.IntN(len(w.groups))].makeAnew() }},
+	{"group made anew while its links are down", 2, func(w *world) {
+		for _, l := range w.links {
+			l.stranger.Store(&strangers[3])
+			l.cut()
+		}
+		w.groups[w.faults.IntN(len(w.groups))].makeAnew()
+		for _, l := range w.links {
+			l.stranger.Store(nil)
+		}
+	}},
+	{"group updated", 2, func(w *world) {
+		g := w.groups[w.faults.IntN(len(w.groups))]
+		ctx, cancel := within(time.Second)
+		defer cancel()
+		_ = w.operator.UpdatePersistent(ctx, g.stream, g.name, g.settings()) // where faults allow it
+	}},
+	{"parked messages replayed", 5, func(w *world) {
+		ctx, cancel := within(time.Second)
+		defer cancel()
+		for _, g := range w.groups {
+			g.noteParked(w.server())
+			_ = w.manager.ReplayParked(ctx, g.stream, g.name, 0) // where faults allow it
+		}
+	}},
+	{"stream tombstoned", 2, (*world).tombstone},
+	{"subscriber given up", 8, (*world).giveUp},
+}
+
+// nodeFaults are those of one server, or of the nodes of a cluster.
+func (w *world) nodeFaults() []fault {
+	if w.cluster == nil {
+		return []fault{{"restart after a crash", 4, func(w *world) {
+			w.resets.Add(1)
+			require.NoError(w.t, w.single.Restart())
+		}}}
+	}
+	return []fault{
+		{"election", 4, func(w *world) {
+			w.resets.Add(1)
+			_ = w.cluster.Elect(w.faults.IntN(w.cluster.Size())) // it may be without a majority
+			w.pause(10, 100)
+		}},
+		{"node killed", 3, func(w *world) {
+			w.resets.Add(1)
+			i := w.faults.IntN(w.cluster.Size())
+			require.NoError(w.t, w.cluster.Kill(i))
+			w.pause(10, 150)
+			require.NoError(w.t, w.cluster.Restart(i))
+			w.awaitLeader()
+		}},
+		{"partition", 3, func(w *world) {
+			w.resets.Add(1)
+			w.cluster.Partition(w.faults.IntN(w.cluster.Size()))
+			w.pause(10, 200)
+			w.cluster.Heal()
+			w.awaitLeader()
+		}},
+	}
+}
+
+// awaitLeader waits until a cluster leads itself again: the next fault would else meet no server.
+func (w *world) awaitLeader() {
+	require.Eventually(w.t, func() bool { return w.cluster.Leader() >= 0 }, settleLimit, time.Millisecond)
+}
+
+func (w *world) someLink() *link { return w.links[w.faults.IntN(len(w.links))] }
+
+// pause lets some milliseconds pass.
+func (w *world) pause(least, most int64) {
+	time.Sleep(time.Duration(least+w.faults.Int64N(most-least+1)) * time.Millisecond)
+}
+
+// intercept has some requests treated otherwise, for a moment at the most.
+func (w *world) intercept(cmd esproto.Command, action estest.Action, times int) {
+	rule := w.server().Intercept(cmd, action, estest.Times(times))
+	w.pause(5, 60)
+	rule.Remove()
+}
+
+// disturb makes n faults, one after the other.
+func (w *world) disturb(n int) {
+	all := append(append(append(w.nodeFaults(), networkFaults...), serverFaults...), groupFaults...)
+	total := 0
+	for _, f := range all {
+		total += f.weight
+	}
+	for range n {
+		pick := w.faults.IntN(total)
+		for _, f := range all {
+			if pick -= f.weight; pick < 0 {
+				w.report.fault(f.name)
+				f.do(w)
+				break
+			}
+		}
+		w.pause(0, 25)
+	}
+}
+
+// heal ends everything that a fault may have left.
+func (w *world) heal() {
+	for _, l := range w.links {
+		l.heal()
+	}
+	if w.cluster != nil {
+		w.cluster.Heal()
+		w.awaitLeader()
+	}
+}
+
+// tombstone deletes a stream for good that has a subscriber, which must end.
+func (w *world) tombstone() {
+	n := w.faults.IntN(3)
+	stream := fmt.Sprintf("doomed-%d", w.faults.Int64())
+	cfg := eventstore.SubscriberConfig{Client: w.operator, AckGrace: -1}
+	switch n {
+	case 0:
+		cfg.Mode = eventstore.ModeCatchUp
+	case 1:
+		cfg.ConsumerGroup = "doomed"
+	}
+	w.wg.Go(func() {
+		sub, err := eventstore.NewSubscriber(cfg, nil)
+		require.NoError(w.t, err)
+		defer sub.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := w.operator.Append(ctx, stream, esclient.Any, esclient.EventData{Type: "t"}); err != nil {
+			return
+		}
+		lasting, end := context.WithCancel(context.Background())
+		defer end()
+		stopWaiting := context.AfterFunc(ctx, end)
+		messages, err := sub.Subscribe(lasting, stream)
+		if err != nil || !stopWaiting() {
+			return
+		}
+		for {
+			ctx, cancel := within(time.Second)
+			_, err := w.operator.TombstoneStream(ctx, stream, esclient.Any)
+			cancel()
+			if err == nil {
+				break
+			}
+		}
+		limit := time.After(settleLimit)
+		for {
+			select {
+			case msg, open := <-messages:
+				if !open {
+					return
+				}
+				msg.Ack()
+			case <-limit:
+				w.report.breach(stuckOpen, "%q, kind %d", stream, n)
+				return
+			}
+		}
+	})
+}
+
+// giveUp subscribes for so short a time that it may or may not succeed. It must leave nothing behind.
+func (w *world) giveUp() {
+	g := w.groups[w.faults.IntN(len(w.groups))]
+	c := w.clients[w.faults.IntN(len(w.clients))]
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(w.faults.Int64N(20_000))*time.Microsecond)
+	defer cancel()
+	p, err := c.ConnectPersistent(ctx, g.stream, g.name, esclient.PersistentOptions{})
+	if err != nil {
+		return
+	}
+	stopping, done := within(time.Second)
+	defer done()
+	_ = p.Stop(stopping) // unconfirmed, the server learns it from the connection
+}

@@ -1,0 +1,310 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// group is a consumer group, and what its subscribers were handed.
+type group struct {
+	w      *world
+	name   string
+	stream string
+	// order returns what messages stay in order by; nil where nothing is promised.
+	order func(payload string) string
+	// handle decides on a message, and may take its time.
+	handle func(r *rand.Rand) decision
+
+	subs []*eventstore.Subscriber
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex
+	closing  bool
+	changing bool // the group is being made anew
+	epoch    int  // how often it was
+	// By the number of the event, in this epoch.
+	acked   map[int64]bool
+	parked  map[int64]int   // how often its parking was asked for, in all epochs
+	entries map[int64]int64 // of the parked stream: the number of the event, by the number of the entry
+	decided map[int64]bool
+	handed  map[int64]bool
+	begun   bool             // number 0 was handed out: what comes is the new group's
+	highest map[string]int64 // by the key of the order
+}
+
+type decision int
+
+const (
+	ack decision = iota
+	nack
+	park
+)
+
+// member is one subscriber of a group.
+type member struct {
+	g     *group
+	acked map[int64]int // the epoch of the ack
+	rand  *rand.Rand
+}
+
+func (w *world) newGroup(
+	name, stream string, s setting, members int, cfg eventstore.SubscriberConfig,
+	order func(string) string, handle func(*rand.Rand) decision,
+) *group {
+	g := &group{
+		w: w, name: name, stream: stream, order: order, handle: handle,
+		parked: make(map[int64]int), entries: make(map[int64]int64),
+	}
+	g.begin()
+	w.groups = append(w.groups, g)
+	g.create()
+	cfg.ConsumerGroup = name
+	cfg.DisableGroupCreation = s.plain // who may not make groups
+	cfg.NackDelay, cfg.AckGrace = time.Millisecond, time.Second
+	for i := range members {
+		cfg.Client = w.client(s)
+		sub, err := eventstore.NewSubscriber(cfg, nil)
+		require.NoError(w.t, err)
+		g.subs = append(g.subs, sub)
+		messages, err := sub.Subscribe(context.Background(), stream)
+		require.NoError(w.t, err)
+		m := &member{g: g, acked: make(map[int64]int), rand: rand.New(rand.NewPCG(w.seed, uint64(i)+100))}
+		workers := max(1, cfg.Concurrency)
+		for range workers {
+			g.wg.Go(func() { m.consume(messages) })
+		}
+	}
+	return g
+}
+
+// begin forgets what the group was handed. g.mu is held, or nobody else knows the group.
+func (g *group) begin() {
+	g.acked, g.decided, g.handed = make(map[int64]bool), make(map[int64]bool), make(map[int64]bool)
+	g.highest, g.begun = make(map[string]int64), false
+}
+
+func (g *group) settings() esclient.PersistentSettings {
+	s := eventstore.DefaultGroupSettings()
+	s.CheckpointAfter = 50 * time.Millisecond
+	return s
+}
+
+// create makes the group, however long it takes.
+func (g *group) create() {
+	for !g.w.stopped() {
+		ctx, cancel := within(time.Second)
+		err := g.w.operator.CreatePersistent(ctx, g.stream, g.name, g.settings())
+		cancel()
+		if err == nil || errors.Is(err, esclient.ErrGroupExists) {
+			return
+		}
+	}
+}
+
+// makeAnew deletes the group and makes it again: everything is to be handed out once more.
+func (g *group) makeAnew() {
+	g.mu.Lock()
+	g.changing = true
+	g.mu.Unlock()
+	for !g.w.stopped() {
+		ctx, cancel := within(time.Second)
+		err := g.w.operator.DeletePersistent(ctx, g.stream, g.name)
+		cancel()
+		if err == nil || errors.Is(err, esclient.ErrGroupNotFound) {
+			break
+		}
+	}
+	g.create()
+	g.mu.Lock()
+	g.epoch++
+	g.begin()
+	g.changing = false
+	g.mu.Unlock()
+}
+
+func (m *member) consume(messages <-chan *message.Message) {
+	for msg := range messages {
+		number, _ := eventstore.EventNumberFromCtx(msg.Context())
+		m.note(number, string(msg.Payload))
+		d := m.decide()
+		if d == ack {
+			m.ack(msg, number)
+			continue
+		}
+		if d == park {
+			m.g.mu.Lock()
+			m.g.parked[number]++
+			m.g.decided[number] = true
+			m.g.mu.Unlock()
+			eventstore.NackWith(msg, eventstore.ActionPark, "chaos")
+			continue
+		}
+		msg.Nack()
+	}
+	m.g.mu.Lock()
+	defer m.g.mu.Unlock()
+	if !m.g.closing {
+		m.g.w.report.breach(endedEarly, "group %q", m.g.name)
+	}
+}
+
+func (m *member) decide() decision {
+	m.g.mu.Lock()
+	seed := m.rand.Uint64()
+	m.g.mu.Unlock()
+	return m.g.handle(rand.New(rand.NewPCG(seed, 1)))
+}
+
+// note notes that a message was handed out.
+func (m *member) note(number int64, payload string) {
+	g := m.g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.w.report.count("messages handed out by groups", 1)
+	if g.changing {
+		return
+	}
+	if epoch, ok := m.acked[number]; ok && epoch == g.epoch {
+		g.w.report.breach(again, "%s: number %d, %q", g.name, number, payload)
+	}
+	first := !g.handed[number]
+	g.handed[number] = true
+	g.begun = g.begun || number == 0
+	if !first || g.order == nil || !g.begun {
+		return
+	}
+	key := g.order(payload)
+	if last, ok := g.highest[key]; ok && number < last {
+		g.w.report.breach(disordered, "%s: number %d behind %d", g.name, number, last)
+	}
+	g.highest[key] = max(g.highest[key], number)
+}
+
+// ack acks under the lock, so that no hand-out comes between the ack and its note.
+func (m *member) ack(msg *message.Message, number int64) {
+	g := m.g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !msg.Ack() || g.changing {
+		return
+	}
+	m.acked[number] = g.epoch
+	g.acked[number] = true
+}
+
+// missing returns the numbers of events that nobody has settled in this epoch.
+func (g *group) missing(log []logged) (numbers []int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range log {
+		if !g.acked[e.number] && !g.decided[e.number] {
+			numbers = append(numbers, e.number)
+		}
+	}
+	return numbers
+}
+
+// judge holds what the group was handed against the log and the parked stream.
+func (g *group) judge(log []logged, srv *estest.Server) {
+	if numbers := g.missing(log); len(numbers) > 0 {
+		for _, n := range numbers {
+			g.w.report.breach(missed, "%s: number %d of %d", g.name, n, len(log))
+		}
+	}
+	g.noteParked(srv)
+	parked := make(map[int64]int)
+	for _, number := range g.entries {
+		parked[number]++
+	}
+	for number, n := range parked {
+		if n > g.parked[number] {
+			g.w.report.breach(surprise, "%s: number %d is parked %d times, asked for %d times",
+				g.name, number, n, g.parked[number])
+		}
+	}
+	g.w.report.count("messages parked", len(g.entries))
+}
+
+// noteParked notes what the parked stream has. A replay hides it.
+func (g *group) noteParked(srv *estest.Server) {
+	entries, err := srv.Read("$persistentsubscription-"+g.stream+"::"+g.name+"-parked", 0, 0)
+	if err != nil && !errors.Is(err, estest.ErrNoStream) {
+		require.NoError(g.w.t, err)
+	}
+	for _, e := range entries {
+		var number int64
+		if _, err := fmt.Sscanf(string(e.Data), "%d@", &number); err == nil {
+			g.entries[e.Number] = number
+		}
+	}
+}
+
+// judgeClients waits until the server has as many subscribers of the group as there are.
+func (g *group) judgeClients(srv *estest.Server) {
+	clients := -1
+	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+		for _, s := range srv.Stats().Groups {
+			if s.Stream == g.stream && s.Group == g.name {
+				clients = s.Clients
+			}
+		}
+		if clients == len(g.subs) {
+			return
+		}
+	}
+	g.w.report.breach(ghost, "%s has %d, there are %d", g.name, clients, len(g.subs))
+}
+
+func (g *group) close() {
+	g.mu.Lock()
+	g.closing = true
+	g.mu.Unlock()
+	for _, s := range g.subs {
+		require.NoError(g.w.t, s.Close())
+	}
+	g.wg.Wait()
+}
+
+// writerOf returns who published a message.
+func writerOf(payload string) string {
+	name, _, _ := strings.Cut(payload, " ")
+	return name
+}
+
+func (w *world) startGroups(s setting) {
+	everything := func(string) string { return "" }
+	quick := func(*rand.Rand) decision { return ack }
+	w.newGroup("single", "orders", s, 1, eventstore.SubscriberConfig{}, everything, quick)
+	w.newGroup("team", "orders", s, 3, eventstore.SubscriberConfig{}, nil, quick)
+	w.newGroup("lanes", "visits", s, 1, eventstore.SubscriberConfig{
+		Concurrency: 4, Key: func(m *message.Message) string { return writerOf(string(m.Payload)) },
+	}, writerOf, func(r *rand.Rand) decision {
+		if r.IntN(20) == 0 {
+			return nack
+		}
+		return ack
+	})
+	w.newGroup("picky", "ledger", s, 1, eventstore.SubscriberConfig{}, nil, func(r *rand.Rand) decision {
+		switch n := r.IntN(100); {
+		case n < 4:
+			return park
+		case n < 14:
+			return nack
+		case n < 16:
+			time.Sleep(50 * time.Millisecond)
+		}
+		return ack
+	})
+}

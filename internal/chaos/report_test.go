@@ -1,0 +1,117 @@
+package chaos
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The ways in which a promise can be broken.
+const (
+	lost       = "reported written, and not in the log"
+	phantom    = "reported not written, and in the log"
+	doubled    = "written twice, and never reported unknown"
+	torn       = "messages of one append that are apart"
+	missed     = "never handed out"
+	again      = "handed out again after the ack"
+	disordered = "out of order"
+	ghost      = "subscribers in a group that nobody is behind"
+	endedEarly = "subscriptions that ended by themselves"
+	refused    = "Subscribe or Publish calls that failed for no reason"
+	surprise   = "parked, and nobody asked for it"
+	stuckOpen  = "subscriptions to a deleted stream that did not end"
+)
+
+var broken = []string{
+	lost, phantom, doubled, torn, missed, again, disordered, ghost, endedEarly, refused,
+	surprise, stuckOpen,
+}
+
+// report counts what happened, and keeps the first examples of what should not have.
+type report struct {
+	started time.Time
+
+	mu       sync.Mutex
+	counts   map[string]int
+	examples map[string][]string
+	history  []string // the latest faults
+}
+
+const (
+	keepExamples = 5
+	keepHistory  = 12
+)
+
+func newReport() *report {
+	return &report{started: time.Now(), counts: make(map[string]int), examples: make(map[string][]string)}
+}
+
+func (r *report) count(what string, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[what] += n
+}
+
+// fault notes a fault, for the examples that follow.
+func (r *report) fault(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts["faults"]++
+	r.counts["fault: "+name]++
+	r.history = append(r.history, fmt.Sprintf("%v %s", time.Since(r.started).Round(time.Millisecond), name))
+	if len(r.history) > keepHistory {
+		r.history = r.history[1:]
+	}
+}
+
+// breach notes a promise that was broken.
+func (r *report) breach(what, format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[what]++
+	if len(r.examples[what]) < keepExamples {
+		r.examples[what] = append(r.examples[what], fmt.Sprintf("at %v: %s; faults before: %s",
+			time.Since(r.started).Round(time.Millisecond), fmt.Sprintf(format, args...), strings.Join(r.history, ", ")))
+	}
+}
+
+// breaches counts the broken promises.
+func (r *report) breaches() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, what := range broken {
+		n += r.counts[what]
+	}
+	return n
+}
+
+// add takes over the counts of another report.
+func (r *report) add(other *report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for what, n := range other.counts {
+		r.counts[what] += n
+	}
+}
+
+// String is the report as a table, broken promises first.
+func (r *report) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var b strings.Builder
+	for _, what := range broken {
+		fmt.Fprintf(&b, "\n%-56s %9d", what, r.counts[what])
+		for _, e := range r.examples[what] {
+			fmt.Fprintf(&b, "\n    %s", e)
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(r.counts)) {
+		if !slices.Contains(broken, what) {
+			fmt.Fprintf(&b, "\n%-56s %9d", what, r.counts[what])
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,245 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// world is the servers and clients of one round.
+type world struct {
+	t       testing.TB
+	seed    uint64
+	cluster *estest.Cluster // nil for a single server
+	single  *estest.Server
+
+	faults   *rand.Rand
+	links    []*link
+	clients  []*esclient.Client
+	operator *esclient.Client
+	manager  *esclient.Management
+
+	report  *report
+	writers []*writer
+	groups  []*group
+	readers []*reader
+
+	resets atomic.Int64 // restarts and changes of the leader: a server forgets event ids
+	stop   chan struct{}
+	wg     sync.WaitGroup
+}
+
+// setting is what a round runs on.
+type setting struct {
+	persona estest.Persona
+	nodes   int
+	plain   bool // the clients are a user without any rights of an administrator
+}
+
+func (s setting) String() string {
+	user := "admin"
+	if s.plain {
+		user = "plain"
+	}
+	return fmt.Sprintf("%v, %d nodes, %s", s.persona, s.nodes, user)
+}
+
+const (
+	plainLogin    = "plain"
+	plainPassword = "Secret1!"
+)
+
+func newWorld(t testing.TB, seed uint64, s setting) *world {
+	w := &world{
+		t: t, seed: seed, faults: rand.New(rand.NewPCG(seed, 1)), report: newReport(), stop: make(chan struct{}),
+	}
+	opts := []estest.Option{
+		estest.WithPersona(s.persona), estest.WithUser(plainLogin, plainPassword),
+		estest.WithElectionDelay(20 * time.Millisecond), estest.WithStepDownDelay(50 * time.Millisecond),
+		estest.WithHeartbeat(200*time.Millisecond, 400*time.Millisecond),
+	}
+	var err error
+	if s.nodes > 1 {
+		w.cluster, err = estest.StartCluster(s.nodes, opts...)
+	} else {
+		w.single, err = estest.Start(opts...)
+	}
+	require.NoError(t, err)
+	w.operator = w.open(w.connectionString(), nil, false)
+	w.manager, err = w.operator.Management()
+	require.NoError(t, err)
+	return w
+}
+
+func (w *world) connectionString() string {
+	if w.cluster != nil {
+		return w.cluster.ConnectionString()
+	}
+	return w.single.ConnectionString()
+}
+
+// server returns the node that has the newest log, which is the leader where there is one.
+func (w *world) server() *estest.Server {
+	if w.cluster == nil {
+		return w.single
+	}
+	if leader := w.cluster.Leader(); leader >= 0 {
+		return w.cluster.Node(leader)
+	}
+	return w.cluster.Node(0)
+}
+
+// client opens a client with a link of its own, whose limits of time are short.
+func (w *world) client(s setting) *esclient.Client {
+	l := newLink()
+	w.links = append(w.links, l)
+	return w.open(w.connectionString(), l, s.plain)
+}
+
+func (w *world) open(url string, l *link, plain bool) *esclient.Client {
+	cfg, err := esclient.ParseConnectionString(url)
+	require.NoError(w.t, err)
+	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 100*time.Millisecond, 150*time.Millisecond
+	cfg.OperationTimeout, cfg.ConnectTimeout = 300*time.Millisecond, 500*time.Millisecond
+	cfg.ReconnectDelay, cfg.MaxReconnectDelay = 2*time.Millisecond, 30*time.Millisecond
+	if w.single != nil {
+		cfg.HTTPEndpoint = w.single.HTTPAddr()
+	}
+	if l != nil {
+		cfg.Dial = l.dial
+	}
+	if plain {
+		cfg.Credentials = &esclient.Credentials{Login: plainLogin, Password: plainPassword}
+	}
+	c, err := esclient.New(cfg)
+	require.NoError(w.t, err)
+	w.clients = append(w.clients, c)
+	return c
+}
+
+// run disturbs the world n times, heals it, and waits until all consumers have what there is.
+func (w *world) run(n int, s setting) {
+	w.start(s)
+	w.disturb(n)
+	w.heal()
+	for _, p := range w.writers {
+		p.stop()
+	}
+	w.settle()
+	close(w.stop)
+	w.wg.Wait()
+	w.judge()
+	w.close()
+}
+
+// settleLimit is how long consumers may take, once all is well, to get what they lack.
+const settleLimit = 30 * time.Second
+
+// settle waits until no consumer lacks anything.
+func (w *world) settle() {
+	log := w.readLog()
+	limit := time.Now().Add(settleLimit)
+	for time.Now().Before(limit) {
+		missing := 0
+		for _, g := range w.groups {
+			missing += len(g.missing(log[g.stream]))
+		}
+		for _, r := range w.readers {
+			missing += len(r.missing(log))
+		}
+		if missing == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (w *world) close() {
+	for _, g := range w.groups {
+		g.close()
+	}
+	for _, r := range w.readers {
+		r.close()
+	}
+	for _, p := range w.writers {
+		p.close()
+	}
+	for _, c := range w.clients {
+		require.NoError(w.t, c.Close())
+	}
+	for _, l := range w.links {
+		l.close()
+	}
+	if w.cluster != nil {
+		require.NoError(w.t, w.cluster.Close())
+		return
+	}
+	require.NoError(w.t, w.single.Close())
+}
+
+// logged is an event in the log.
+type logged struct {
+	number  int64
+	payload string
+}
+
+// streams are those that writers share. Besides, writer "solo" makes one for each message.
+var streams = []string{"orders", "ledger", "visits", "import"}
+
+// readLog returns what is in the shared streams.
+func (w *world) readLog() map[string][]logged {
+	log := make(map[string][]logged)
+	for _, stream := range streams {
+		events, err := w.server().Read(stream, 0, 0)
+		if !errors.Is(err, estest.ErrNoStream) {
+			require.NoError(w.t, err)
+		}
+		for _, e := range events {
+			log[stream] = append(log[stream], logged{e.Number, string(e.Data)})
+		}
+	}
+	return log
+}
+
+// addSolo adds the events of the streams that writer "solo" made.
+func (w *world) addSolo(places map[string][]place) {
+	for _, p := range w.writers {
+		if p.name != "solo" {
+			continue
+		}
+		for payload := range p.told {
+			stream := soloStream(payload)
+			events, err := w.server().Read(stream, 0, 0)
+			if !errors.Is(err, estest.ErrNoStream) {
+				require.NoError(w.t, err)
+			}
+			for _, e := range events {
+				places[payload] = append(places[payload], place{stream, e.Number})
+			}
+		}
+	}
+}
+
+// within returns a context for what an operator does.
+func within(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}
+
+func (w *world) stopped() bool {
+	select {
+	case <-w.stop:
+		return true
+	default:
+		return false
+	}
+}

@@ -121,10 +121,16 @@ var groupFaults = []fault{
 // nodeFaults are those of one server, or of the nodes of a cluster.
 func (w *world) nodeFaults() []fault {
 	if w.cluster == nil {
-		return []fault{{"restart after a crash", 4, func(w *world) {
-			w.resets.Add(1)
-			require.NoError(w.t, w.single.Restart())
-		}}}
+		return []fault{
+			{"crash", 3, func(w *world) {
+				w.resets.Add(1)
+				require.NoError(w.t, w.single.Crash())
+			}},
+			{"restart", 3, func(w *world) {
+				w.resets.Add(1)
+				require.NoError(w.t, w.single.Restart())
+			}},
+		}
 	}
 	return []fault{
 		{"election", 4, func(w *world) {
@@ -132,14 +138,8 @@ func (w *world) nodeFaults() []fault {
 			_ = w.cluster.Elect(w.faults.IntN(w.cluster.Size())) // it may be without a majority
 			w.pause(10, 100)
 		}},
-		{"node killed", 3, func(w *world) {
-			w.resets.Add(1)
-			i := w.faults.IntN(w.cluster.Size())
-			require.NoError(w.t, w.cluster.Kill(i))
-			w.pause(10, 150)
-			require.NoError(w.t, w.cluster.Restart(i))
-			w.awaitLeader()
-		}},
+		{"node killed", 2, func(w *world) { w.outage(w.cluster.Kill) }},
+		{"node stopped", 2, func(w *world) { w.outage(w.cluster.Stop) }},
 		{"partition", 3, func(w *world) {
 			w.resets.Add(1)
 			w.cluster.Partition(w.faults.IntN(w.cluster.Size()))
@@ -148,6 +148,16 @@ func (w *world) nodeFaults() []fault {
 			w.awaitLeader()
 		}},
 	}
+}
+
+// outage ends a node, and starts it again a moment later.
+func (w *world) outage(end func(node int) error) {
+	w.resets.Add(1)
+	i := w.faults.IntN(w.cluster.Size())
+	require.NoError(w.t, end(i))
+	w.pause(10, 150)
+	require.NoError(w.t, w.cluster.Restart(i))
+	w.awaitLeader()
 }
 
 // awaitLeader waits until a cluster leads itself again: the next fault would else meet no server.

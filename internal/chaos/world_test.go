@@ -68,6 +68,12 @@ func newWorld(t testing.TB, seed uint64, s setting) *world {
 		estest.WithElectionDelay(20 * time.Millisecond), estest.WithStepDownDelay(50 * time.Millisecond),
 		estest.WithHeartbeat(200*time.Millisecond, 400*time.Millisecond),
 	}
+	if s.plain {
+		opts = append(opts, estest.WithAsyncRights(5*time.Millisecond))
+	}
+	if s.nodes == 1 {
+		opts = append(opts, estest.WithStartUp(20*time.Millisecond, 0))
+	}
 	var err error
 	if s.nodes > 1 {
 		w.cluster, err = estest.StartCluster(s.nodes, opts...)

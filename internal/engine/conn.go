@@ -32,7 +32,7 @@ type Receiver interface {
 	TooLarge(cmd esproto.Command, err error) (more bool)
 	// Wake follows both, once for all frames that came together: what they wake then finds all of its work.
 	Wake()
-	// Fail tells that no further frame will come. sent is false if no byte of the request reached the socket.
+	// Fail tells that no further frame will come. sent is false if the peer cannot have got all of the request.
 	Fail(err error, sent bool)
 }
 
@@ -67,7 +67,6 @@ type Conn struct {
 	spare    []byte                // the other buffer, empty
 	need     int                   // the most that was written at a time since the last beat
 	appended int64                 // bytes that were ever appended to out
-	taken    int64                 // bytes that were taken from out: they count as sent
 	heard    int64                 // bytes that the peer has read for sure, as its replies show
 	large    largeFrames           // among the appended ones
 	writing  bool                  // somebody has the turn to write, see writer.go
@@ -92,7 +91,8 @@ type Conn struct {
 	kick    chan struct{}
 	dead    chan struct{}
 	spoken  atomic.Bool  // the peer has sent a frame
-	written atomic.Int64 // bytes that the socket has taken
+	handed  atomic.Int64 // bytes that the socket was given to write
+	written atomic.Int64 // bytes that it has taken
 	queue   *sendQueue   // how many of them the kernel still holds; nil if it cannot be asked
 	wg      sync.WaitGroup
 }
@@ -139,7 +139,7 @@ func (c *Conn) die(err error) {
 		return
 	}
 	c.err = &ConnectionError{Endpoint: c.endpoint, Err: err}
-	waiting, taken := c.calls.takeOut(func(*entry) bool { return true }), c.taken
+	waiting := c.calls.takeOut(func(*entry) bool { return true })
 	c.out, c.spare = nil, nil
 	c.makeSpace()
 	c.retireWatcher()
@@ -150,8 +150,9 @@ func (c *Conn) die(err error) {
 
 	close(c.dead)
 	c.nc.Close()
+	handed := c.handed.Load() // after which nothing more can be written
 	for _, e := range waiting {
-		e.r.Fail(c.err, e.start() < taken)
+		e.r.Fail(c.err, e.end <= handed) // a part of a frame is nothing to the peer
 	}
 }
 

@@ -416,24 +416,28 @@ func TestWriteTimeoutEndsAStalledConnection(t *testing.T) {
 func TestUnsentRequestsAreKnownAsSuch(t *testing.T) {
 	cfg := connConfig()
 	cfg.WriteTimeout = 0
-	cfg.MaxPendingBytes = 64 << 20
-	stall := make(chan struct{})
-	c := dial(t, cfg, func(p *peer) { <-stall })
+	cfg.MaxPendingBytes = 128 << 20
+	read, stall := make(chan struct{}), make(chan struct{})
+	c := dial(t, cfg, func(p *peer) {
+		p.next()
+		close(read)
+		<-stall
+	})
 	defer close(stall)
-	// The first fills the socket, so that the writer is stuck and the second waits in the buffer.
-	first, second := newProbe(), newProbe()
-	_, err := c.Start(background(t), &ping{payload: make([]byte, 16<<20)}, nil, first)
+	// The second fills the socket, so that the writer is stuck and the third waits in the buffer.
+	first, second, third := newProbe(), newProbe(), newProbe()
+	_, err := c.Start(background(t), &ping{}, nil, first)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.taken == c.appended
-	}, 5*time.Second, time.Millisecond)
-	_, err = c.Start(background(t), &ping{}, nil, second)
+	<-read
+	_, err = c.Start(background(t), &ping{payload: make([]byte, 64<<20)}, nil, second)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return c.written.Load() > 64<<10 }, 5*time.Second, time.Millisecond)
+	_, err = c.Start(background(t), &ping{}, nil, third)
 	require.NoError(t, err)
 	c.Close(ErrClosed)
 	assert.True(t, <-first.sent)
-	assert.False(t, <-second.sent)
+	assert.False(t, <-second.sent, "a part of a frame is nothing to the peer")
+	assert.False(t, <-third.sent)
 }
 
 // probe is a Receiver that notes how it failed.

@@ -139,12 +139,12 @@ func (p *pulse) judge(now time.Time, seen *sight) error {
 // extendWrite gives a write more time if what was sent gets on: the socket may have taken so much that there is room
 // again only after a while.
 func (p *pulse) extendWrite(now time.Time, seen *sight) error {
-	stuck := p.last.written < p.last.taken && seen.written < seen.taken
-	if !stuck || seen.gotOn(&p.last, seen.taken) {
+	stuck := p.last.written < p.last.handed && seen.written < seen.handed
+	if !stuck || seen.gotOn(&p.last, seen.handed) {
 		p.stalled = now
 	}
 	if timeout := p.c.cfg.WriteTimeout; stuck && timeout > 0 {
-		return p.c.nc.SetWriteDeadline(p.stalled.Add(timeout + timeout/8 + p.c.patience(seen, seen.taken)))
+		return p.c.nc.SetWriteDeadline(p.stalled.Add(timeout + timeout/8 + p.c.patience(seen, seen.handed)))
 	}
 	return nil
 }

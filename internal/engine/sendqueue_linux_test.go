@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,29 +12,27 @@ import (
 
 func TestTheKernelTellsWhatItHolds(t *testing.T) {
 	t.Parallel()
-	read := make(chan struct{})
-	nc, err := net.Dial("tcp", listen(t, func(p *peer) {
-		<-read
-		_, _ = p.nc.Read(make([]byte, 1))
-		echo(p)
-	}))
+	stall := make(chan struct{})
+	nc, err := net.Dial("tcp", listen(t, func(*peer) { <-stall }))
 	require.NoError(t, err)
-	defer nc.Close()
+	defer close(stall)
 	q := newSendQueue(nc)
 	require.NotNil(t, q)
 	n, ok := q.held()
 	assert.True(t, ok)
 	assert.Zero(t, n)
-	require.NoError(t, nc.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
-	_, err = nc.Write(make([]byte, 64<<20))
-	require.Error(t, err, "it does not fit")
-	n, ok = q.held()
-	assert.True(t, ok)
-	assert.Positive(t, n)
-	close(read)
-
-	assert.Nil(t, newSendQueue(bare{nc}))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := nc.Write(make([]byte, 64<<20))
+		assert.Error(t, err, "it does not fit, until the connection is closed")
+	})
+	assert.Eventually(t, func() bool {
+		n, ok = q.held()
+		return ok && n > 0
+	}, 10*time.Second, time.Millisecond)
 	nc.Close()
+	wg.Wait()
 	_, ok = q.held()
 	assert.False(t, ok)
+	assert.Nil(t, newSendQueue(bare{nc}))
 }

@@ -8,8 +8,8 @@ import (
 // sight is what a beat sees of the way to the peer, in bytes since the connection was made.
 type sight struct {
 	appended int64 // wait to be written, or were
-	taken    int64 // were handed to whoever writes
-	written  int64 // the socket has taken
+	handed   int64 // the socket was given to write
+	written  int64 // it has taken
 	acked    int64 // have left the kernel, as far as that can be told; else as written
 	heard    int64 // the peer has read for sure
 	reach    int64 // may be on their way to the peer where nobody sees them
@@ -18,22 +18,17 @@ type sight struct {
 // look returns what is to be seen now. last is what the beat before has seen.
 func (c *Conn) look(last *sight) sight {
 	c.mu.Lock()
-	s := sight{appended: c.appended, taken: c.taken, heard: c.heard}
+	s := sight{appended: c.appended, heard: c.heard}
 	c.mu.Unlock()
-	s.written, s.acked = c.written.Load(), last.acked
-	if s.acked == s.written {
-		s.reach = s.written
-		if c.queue == nil {
-			s.reach = min(s.written+writeChunk, s.taken)
-		}
-		return s
+	s.written, s.handed = c.written.Load(), c.handed.Load()
+	s.acked, s.reach = s.written, s.handed
+	if s.handed == last.acked {
+		return s // nothing is under way
 	}
 	if held, ok := c.queue.held(); ok {
-		s.acked = max(s.acked, s.written-held) // of which TLS makes a few more than were written
+		s.acked = max(last.acked, s.written-held) // TLS makes a few more of what was written
 		s.reach = s.acked
-		return s
 	}
-	s.acked, s.reach = s.written, min(s.written+writeChunk, s.taken)
 	return s
 }
 

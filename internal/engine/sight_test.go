@@ -41,7 +41,7 @@ func TestSentBytesThatGetOnAreASignOfLife(t *testing.T) {
 	cfg := connConfig()
 	b := newBeats(cfg)
 	b.c.startLocked(&ping{payload: make([]byte, 1<<20)}, nil, entry{r: newProbe(), once: true})
-	require.NoError(t, b.after(cfg.HeartbeatInterval, func(s *sight) { s.taken, s.written = 1<<20, 1<<20 }))
+	require.NoError(t, b.after(cfg.HeartbeatInterval, func(s *sight) { s.handed, s.written = 1<<20, 1<<20 }))
 	require.Positive(t, b.asked, "a heartbeat is sent")
 	for range 8 {
 		require.NoError(t, b.after(2*cfg.HeartbeatTimeout, func(s *sight) { s.acked += 64 << 10; s.reach = s.acked }))
@@ -55,7 +55,7 @@ func TestASmallRequestLeavesTheHeartbeatItsUsualTime(t *testing.T) {
 	cfg := connConfig()
 	b := newBeats(cfg)
 	b.c.startLocked(&ping{payload: make([]byte, 1<<10)}, nil, entry{r: newProbe(), once: true})
-	sent := func(s *sight) { s.taken, s.written, s.acked, s.reach = s.appended, s.appended, s.appended, s.appended }
+	sent := func(s *sight) { s.handed, s.written, s.acked, s.reach = s.appended, s.appended, s.appended, s.appended }
 	require.NoError(t, b.after(time.Millisecond, sent))
 	require.NoError(t, b.after(cfg.HeartbeatInterval-time.Millisecond, sent))
 	require.Positive(t, b.asked)

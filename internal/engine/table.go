@@ -7,16 +7,12 @@ type entry struct {
 	r     Receiver
 	seq   uint64
 	end   int64 // where the request ends among the appended bytes
-	size  int32 // of the request, in bytes
 	once  bool  // one frame answers it: it is removed before that frame is handed over
 	due   int64 // in beats: when its time is up; 0 for never. See limit.go
 	proof int64 // where the heartbeat ends whose answer would show that no reply is on its way; 0 for none
 
 	watcher *watcher // of its context; nil if nobody watches
 }
-
-// start is where the request begins among the appended bytes.
-func (e *entry) start() int64 { return e.end - int64(e.size) }
 
 // table holds the Receivers that wait, by the numbers in their correlation ids. It gives the numbers out, and only
 // those whose place, the lowest bits, is free: so finding one takes a comparison.

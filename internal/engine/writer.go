@@ -65,9 +65,8 @@ func (c *Conn) StartStream(
 
 func (c *Conn) startLocked(req Request, creds *esproto.Credentials, e entry) Handle {
 	seq := c.calls.add(e)
-	size := c.appendFrame(req, c.correlationID(seq), creds)
-	s := c.calls.slot(seq)
-	s.end, s.size = c.appended, int32(size)
+	c.appendFrame(req, c.correlationID(seq), creds)
+	c.calls.slot(seq).end = c.appended
 	return Handle{c: c, seq: seq}
 }
 
@@ -110,17 +109,16 @@ func (c *Conn) lockForAppend(ctx context.Context) error {
 	return err
 }
 
-func (c *Conn) appendFrame(req Request, id esproto.CorrelationID, creds *esproto.Credentials) (size int) {
+func (c *Conn) appendFrame(req Request, id esproto.CorrelationID, creds *esproto.Credentials) {
 	start := len(c.out)
 	c.out = esproto.AppendHeader(c.out, req.Command(), id, creds)
 	c.out = req.AppendPayload(c.out)
 	esproto.EndFrame(c.out, start)
-	size = len(c.out) - start
+	size := len(c.out) - start
 	c.appended += int64(size)
 	if size >= largeFrame {
 		c.large.note(size, c.appended)
 	}
-	return size
 }
 
 func (c *Conn) unlockAndKick() {
@@ -234,7 +232,6 @@ func (c *Conn) takeOut() []byte {
 func (c *Conn) take() []byte {
 	buf := c.out
 	c.out, c.spare = c.spare, nil
-	c.taken = c.appended
 	c.makeSpace()
 	return buf
 }
@@ -255,6 +252,7 @@ func (c *Conn) write(buf []byte) error {
 		if err := c.armWrite(); err != nil {
 			return err
 		}
+		c.handed.Add(int64(n))
 		n, err := c.nc.Write(buf[:n])
 		c.written.Add(int64(n))
 		if err != nil {

@@ -65,6 +65,8 @@ func New(cfg Config) (*Client, error) {
 		Report: d.report,
 		Pause:  d.pause,
 		Check:  d.checker(),
+
+		Recognise: d.recognise,
 		Conn: engine.ConnConfig{
 			HeartbeatInterval: cfg.HeartbeatInterval,
 			HeartbeatTimeout:  cfg.HeartbeatTimeout,
@@ -91,7 +93,8 @@ const writeTimeout = 15 * time.Second
 
 // Connect waits until the client is connected. That is never necessary, since calls wait by themselves, but tells early
 // what is wrong. The error of a context that ends names the last connection error; a server that refuses the
-// credentials, or is no EventStore, is an error at once. The client goes on trying in any case.
+// credentials or, before the first success, is no EventStore, is an error at once. The client goes on trying in any
+// case.
 func (c *Client) Connect(ctx context.Context) error {
 	_, err := c.manager.Conn(ctx)
 	return err

@@ -83,10 +83,7 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 	tc := tls.Client(nc, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
-		if record := (tls.RecordHeaderError{}); errors.As(err, &record) {
-			const hint = "it does not speak TLS: is Config.TLS, or tls in the connection string, meant to be set?"
-			err = fmt.Errorf("%w: %s %w", ErrNotEventStore, hint, err)
-		}
+		err = d.explainTLS(ctx, address, err)
 		if problem := d.trust.problem(); problem != nil {
 			err = fmt.Errorf("%w; %w", err, problem)
 		}

@@ -289,6 +289,9 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 // than an EventStore: a server that is starting, or a machine that is too busy, is silent for a while, too.
 const silentAttempts = 3
 
+// recognisePause is the least time between two looks at what listens there.
+const recognisePause = 2 * time.Second
+
 // explain says what a handshake that failed means. A peer that never said anything is, before the first success, more
 // likely to be something else than an EventStore that hangs; one that speaks, but does not answer, is starting.
 func (m *Manager) explain(ctx context.Context, c *Conn, err error) error {
@@ -303,7 +306,8 @@ func (m *Manager) explain(ctx context.Context, c *Conn, err error) error {
 		m.history.silent = 0
 		return err
 	}
-	if m.cfg.Recognise != nil {
+	if m.cfg.Recognise != nil && time.Since(m.history.looked) > recognisePause {
+		m.history.looked = time.Now()
 		if what := m.cfg.Recognise(ctx, c.endpoint); what != nil {
 			return fmt.Errorf("%w: %w: %w", ErrNotEventStore, what, err)
 		}

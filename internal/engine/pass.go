@@ -47,6 +47,7 @@ const refusalGrace = time.Second
 type history struct {
 	succeeded    bool      // there was a connection
 	silent       int       // connections in a row on which nothing was said, before there was any
+	looked       time.Time // when it was last looked what else than an EventStore listens there
 	refusedSince time.Time // when the credentials were refused first, in a row; zero if they are not
 }
 

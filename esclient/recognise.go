@@ -1,0 +1,121 @@
+package esclient
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// probeTimeout is how long a peer has to show what it is.
+const probeTimeout = time.Second
+
+// What a peer turned out to be that does not speak the protocol, or not as it was asked to.
+var (
+	errHTTPPort = errors.New("it speaks HTTP: this looks like the HTTP port, and TCP has another one, 1113 by default")
+	errHTTPS    = errors.New("it speaks HTTPS: this looks like the HTTP port, and TCP has another one, 1113 by default")
+	errTLSPort  = errors.New("it speaks TLS: is Config.TLS, or tls in the connection string, to be set?")
+	errPlain    = errors.New("it does not speak TLS: is Config.TLS, or tls in the connection string, meant to be set?")
+)
+
+// anyPeer is for probes, which send nothing that a certificate would have to be right for.
+var anyPeer = &tls.Config{
+	InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+}
+
+// recognise implements engine.ManagerConfig.Recognise. It sends nothing secret.
+func (d *dialer) recognise(ctx context.Context, endpoint string) error {
+	if err := d.probe(ctx, endpoint, d.tellTLS); err != nil {
+		return err
+	}
+	return d.probe(ctx, endpoint, func(_ context.Context, nc net.Conn) error {
+		if speaksHTTP(nc) {
+			return errHTTPPort
+		}
+		return nil
+	})
+}
+
+// tellTLS looks whether the peer speaks TLS, and what with it.
+func (d *dialer) tellTLS(ctx context.Context, nc net.Conn) error {
+	tc := tls.Client(nc, anyPeer)
+	err := tc.HandshakeContext(ctx)
+	var alert *net.OpError
+	switch {
+	case err == nil && (tc.ConnectionState().NegotiatedProtocol != "" || speaksHTTP(tc)):
+		return errHTTPS
+	case d.tls == nil && (err == nil || errors.As(err, &alert) && alert.Op == "remote error"):
+		return errTLSPort
+	}
+	return nil
+}
+
+// speaksHTTP looks whether the peer answers as an HTTP server does.
+func speaksHTTP(nc net.Conn) bool {
+	if _, err := nc.Write([]byte("GET / HTTP/1.0\r\n\r\n")); err != nil {
+		return false
+	}
+	answer := make([]byte, len("HTTP/"))
+	_, err := io.ReadFull(nc, answer)
+	return err == nil && string(answer) == "HTTP/"
+}
+
+// probe opens a connection that lasts for probeTimeout at most.
+func (d *dialer) probe(ctx context.Context, endpoint string, ask func(context.Context, net.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	nc, err := d.connect(ctx, "tcp", endpoint)
+	if err != nil {
+		return nil
+	}
+	defer nc.Close()
+	defer context.AfterFunc(ctx, func() { nc.Close() })()
+	return ask(ctx, nc)
+}
+
+// explainTLS says what a TLS handshake that failed means: the peer may do without.
+func (d *dialer) explainTLS(ctx context.Context, endpoint string, err error) error {
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
+		return fmt.Errorf("%w: %w: %w", ErrNotEventStore, errHTTPPort, err)
+	case errors.As(err, &record):
+		return fmt.Errorf("%w: %w: %w", ErrNotEventStore, errPlain, err)
+	case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, io.EOF):
+		return err
+	}
+	if what := d.probePlain(context.WithoutCancel(ctx), endpoint); what != nil {
+		return fmt.Errorf("%w: %w: %w", ErrNotEventStore, what, err)
+	}
+	return err
+}
+
+// probePlain looks whether the peer speaks the protocol without TLS.
+func (d *dialer) probePlain(ctx context.Context, endpoint string) error {
+	return d.probe(ctx, endpoint, func(_ context.Context, nc net.Conn) error {
+		id := esproto.CorrelationID{1}
+		if _, err := nc.Write(esproto.AppendFrame(nil, esproto.CmdHeartbeatRequest, id, nil)); err != nil {
+			return nil
+		}
+		frames := esproto.NewFrameReader(nc, 512, 1<<10)
+		for {
+			h, n, err := frames.Next()
+			if err != nil {
+				return nil
+			}
+			if h.Command == esproto.CmdHeartbeatResponse && h.CorrelationID == id {
+				return errPlain
+			}
+			if n > 0 {
+				if _, err := frames.Borrow(); err != nil {
+					return nil
+				}
+			}
+		}
+	})
+}

@@ -219,9 +219,9 @@ func (g *group) missing(log []logged) (numbers []int64) {
 // judge holds what the group was handed against the log and the parked stream.
 func (g *group) judge(log []logged, srv *estest.Server) {
 	if numbers := g.missing(log); len(numbers) > 0 {
-		for _, n := range numbers {
-			g.w.report.breach(missed, "%s: number %d of %d", g.name, n, len(log))
-		}
+		g.w.report.breach(missed, "%s: %d of %d, from %d on; at the server: %+v",
+			g.name, len(numbers), len(log), numbers[0], g.stats(srv))
+		g.w.report.count(missed, len(numbers)-1)
 	}
 	g.noteParked(srv)
 	parked := make(map[int64]int)
@@ -253,18 +253,22 @@ func (g *group) noteParked(srv *estest.Server) {
 
 // judgeClients waits until the server has as many subscribers of the group as there are.
 func (g *group) judgeClients(srv *estest.Server) {
-	clients := -1
 	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
-		for _, s := range srv.Stats().Groups {
-			if s.Stream == g.stream && s.Group == g.name {
-				clients = s.Clients
-			}
-		}
-		if clients == len(g.subs) {
+		if g.stats(srv).Clients == len(g.subs) {
 			return
 		}
 	}
-	g.w.report.breach(ghost, "%s has %d, there are %d", g.name, clients, len(g.subs))
+	g.w.report.breach(ghost, "%s has %d, there are %d", g.name, g.stats(srv).Clients, len(g.subs))
+}
+
+// stats are what the server counts of the group.
+func (g *group) stats(srv *estest.Server) estest.GroupStats {
+	for _, s := range srv.Stats().Groups {
+		if s.Stream == g.stream && s.Group == g.name {
+			return s
+		}
+	}
+	return estest.GroupStats{}
 }
 
 func (g *group) close() {

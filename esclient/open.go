@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
@@ -51,7 +50,7 @@ func openStream[S streamOpener](
 		if err == nil {
 			o.asked = append(o.asked, s)
 			var confirmed S
-			if confirmed, err = o.await(ctx, c.cfg.OperationTimeout); err == nil {
+			if confirmed, err = o.await(ctx, conn); err == nil {
 				return o.take(confirmed), nil
 			}
 		}
@@ -67,10 +66,10 @@ func openStream[S streamOpener](
 	}
 }
 
-// await waits until one of them is confirmed. The error is that of the one that was asked for last.
-func (o *openings[S]) await(ctx context.Context, limit time.Duration) (s S, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, ErrOperationTimeout)
-	defer cancel()
+// await waits until one of them is confirmed. The error is that of the one that was asked for last, on conn.
+func (o *openings[S]) await(ctx context.Context, conn *engine.Conn) (s S, err error) {
+	over, stop := conn.Overdue()
+	defer stop()
 	last := o.asked[len(o.asked)-1]
 	for {
 		if s, ok := o.confirmed(); ok {
@@ -81,6 +80,8 @@ func (o *openings[S]) await(ctx context.Context, limit time.Duration) (s S, err 
 		}
 		select {
 		case <-o.told:
+		case <-over:
+			return s, ErrOperationTimeout
 		case <-ctx.Done():
 			return s, context.Cause(ctx)
 		}

@@ -127,6 +127,59 @@ func TestALargeAppendOverASlowLinkIsSentOnce(t *testing.T) {
 	}
 }
 
+// A confirmation waits behind a page, and the request for it behind an append: one of each is enough.
+func TestSubscribingBesideLargeTrafficOverASlowLink(t *testing.T) {
+	t.Parallel()
+	srv := estest.Run(t)
+	for range 50 {
+		_, err := srv.Append("big", estest.Event{Type: "t", Data: make([]byte, 20<<10)})
+		require.NoError(t, err)
+	}
+	link := slowLink{}
+	cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
+	require.NoError(t, err)
+	cfg.Address = link.through(t, srv)
+	lost := hurry(&cfg)
+	cfg.MaxRetries = -1
+	c, err := esclient.New(cfg)
+	require.NoError(t, err)
+	defer c.Close()
+	ctx := testContext(t)
+	require.NoError(t, c.CreatePersistent(ctx, "s", "g", esclient.DefaultPersistentSettings()))
+	link.up.Store(1 << 20)
+	link.down.Store(1 << 20)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := c.ReadStreamPage(ctx, "big", esclient.ReadOptions{})
+		assert.NoError(t, err)
+	})
+	wg.Go(func() {
+		_, err := c.Append(ctx, "s", esclient.Any, esclient.EventData{Type: "t", Data: make([]byte, 1<<20)})
+		assert.NoError(t, err)
+	})
+	require.Eventually(t, func() bool {
+		in := srv.Stats().FramesIn
+		return in[esproto.CmdReadStreamEventsForward] == 1
+	}, 10*time.Second, time.Millisecond)
+	wg.Go(func() {
+		sub, err := c.SubscribeVolatile(ctx, "s", esclient.VolatileOptions{})
+		if assert.NoError(t, err) {
+			sub.Stop()
+		}
+	})
+	wg.Go(func() {
+		sub, err := c.ConnectPersistent(ctx, "s", "g", esclient.PersistentOptions{})
+		if assert.NoError(t, err) {
+			assert.NoError(t, sub.Stop(ctx))
+		}
+	})
+	wg.Wait()
+	in := srv.Stats().FramesIn
+	assert.EqualValues(t, 1, in[esproto.CmdSubscribeToStream])
+	assert.EqualValues(t, 1, in[esproto.CmdConnectToPersistentSubscription])
+	assert.Zero(t, lost.Load())
+}
+
 func TestPagesOverASlowLinkAreNotGivenUp(t *testing.T) {
 	t.Parallel()
 	const events, size = 100, 20 << 10

@@ -1,6 +1,11 @@
 package engine
 
-import "time"
+import (
+	"errors"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
 
 // The time of a call is up when it got no reply within the operation timeout. That is counted in beats, since a reading
 // of the clock for each call would cost more than to end it late by one, and only while nothing explains the delay:
@@ -94,4 +99,31 @@ func (l *limits) ask() int64 {
 		l.asked = l.c.appendHeartbeat()
 	}
 	return l.asked
+}
+
+// Overdue returns a channel that is closed when the time is up of a call that is started now. It is for requests that
+// any number of frames answers. stop must be called.
+func (c *Conn) Overdue() (over <-chan struct{}, stop func()) {
+	o := make(overdue)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return o, func() {}
+	}
+	seq := c.calls.add(entry{r: o, end: c.appended, due: c.due()})
+	return o, func() { c.forget(seq) }
+}
+
+// overdue is the Receiver of no frame at all.
+type overdue chan struct{}
+
+func (overdue) Keeps(esproto.Command, int) bool      { return false }
+func (overdue) Receive(esproto.Command, []byte) bool { return true }
+func (overdue) TooLarge(esproto.Command, error) bool { return true }
+func (overdue) Wake()                                {}
+
+func (o overdue) Fail(err error, _ bool) {
+	if errors.Is(err, ErrOperationTimeout) {
+		close(o)
+	}
 }

@@ -132,3 +132,29 @@ func TestACallThatIsDueWhileBytesComeWaitsForProof(t *testing.T) {
 	}
 	assert.True(t, limitsOf(c, still, still, inflow{busy: true}).over(&other), "no answer is none, in the end")
 }
+
+func TestAStreamIsOverdueAsACallIs(t *testing.T) {
+	cfg := connConfig()
+	cfg.OperationTimeout = 40 * time.Millisecond
+	c := dial(t, cfg, silentPeer(make(chan frame, 10)))
+	over, stop := c.Overdue()
+	defer stop()
+	select {
+	case <-over:
+	case <-background(t).Done():
+		t.Fatal("it is not told")
+	}
+	later, stop := c.Overdue()
+	defer stop()
+	c.Close(ErrClosed)
+	dead, stop := c.Overdue()
+	defer stop()
+	for _, over := range []<-chan struct{}{later, dead} {
+		select {
+		case <-over:
+			t.Fatal("a lost connection is another thing")
+		default:
+		}
+	}
+	assert.Zero(t, c.calls.n)
+}

@@ -1,0 +1,143 @@
+package esclient_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// checkpointed has a group with a checkpoint, behind which one event is held, so that those after it come again when
+// the server is restarted.
+func checkpointed(
+	t *testing.T, persona estest.Persona, asAdmin bool,
+) (srv *estest.Server, m *member, held *esclient.Event) {
+	t.Helper()
+	s := fromStart()
+	s.CheckpointMinCount, s.CheckpointMaxCount = 2, 2
+	srv = estest.Run(t, estest.WithPersona(persona), withJane())
+	m = join(t, srv.ConnectionString(), asAdmin, 10, s, esclient.PersistentOptions{})
+	m.consumeAll(srv, 10)
+	require.Positive(t, srv.Stats().Groups[0].Checkpoint)
+	m.append(1)
+	return srv, m, m.next()
+}
+
+func (m *member) next() *esclient.Event {
+	m.t.Helper()
+	e, err := m.sub.Next(testContext(m.t))
+	require.NoError(m.t, err)
+	return e
+}
+
+func (m *member) park(e *esclient.Event) {
+	m.t.Helper()
+	require.NoError(m.t, m.sub.Nack(esclient.NackPark, "no good", e))
+}
+
+// parkedEvents waits until so many events are parked.
+func parkedEvents(t *testing.T, srv *estest.Server, n int) {
+	t.Helper()
+	eventually(t, func() bool { return srv.Stats().Groups[0].Parked == n })
+}
+
+func TestAParkedEventIsNotParkedTwice(t *testing.T) {
+	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
+		for _, restart := range []func(*estest.Server) error{(*estest.Server).Crash, (*estest.Server).Restart} {
+			srv, m, held := checkpointed(t, persona, asAdmin)
+			m.append(1)
+			m.park(m.next())
+			parkedEvents(t, srv, 1)
+			for range 2 {
+				m.settle()
+				require.NoError(t, restart(srv))
+				m.nothingAgain()
+			}
+			require.NoError(t, m.sub.Ack(held))
+			eventually(t, func() bool { return srv.Stats().InFlight == 0 })
+			assert.Equal(t, 1, srv.Stats().Groups[0].Parked)
+		}
+	})
+}
+
+func TestAParkedEventThatWasReplayedIsNotParkedAgain(t *testing.T) {
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			t.Parallel()
+			srv, m, held := checkpointed(t, persona, true)
+			m.append(1)
+			m.park(m.next())
+			parkedEvents(t, srv, 1)
+			manage, err := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
+				cfg.HTTPEndpoint = srv.HTTPAddr()
+			}).Management()
+			require.NoError(t, err)
+			require.NoError(t, manage.ReplayParked(testContext(t), m.stream, m.group, 0))
+			require.NoError(t, m.sub.Ack(m.next()))
+			m.settle()
+			require.NoError(t, srv.Crash())
+			m.nothingAgain()
+			require.NoError(t, m.sub.Ack(held))
+			eventually(t, func() bool { return srv.Stats().InFlight == 0 })
+			assert.Zero(t, srv.Stats().Groups[0].Parked)
+		})
+	}
+}
+
+// TestAParkThatWasLostIsRepeated parks an event when the server reads nothing any more, or when there is no
+// connection.
+func TestAParkThatWasLostIsRepeated(t *testing.T) {
+	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
+		for what, lose := range map[string]func(m *member, srv *estest.Server, park func()){
+			"unread, cut": func(_ *member, srv *estest.Server, park func()) {
+				srv.Pause()
+				park()
+				srv.DropConnections()
+				srv.Resume()
+			},
+			"unread, crash": func(m *member, srv *estest.Server, park func()) {
+				srv.Pause()
+				park()
+				srv.DropConnections() // or a crash waits for what is paused
+				srv.Resume()
+				assert.NoError(m.t, srv.Crash())
+			},
+			"offline": func(m *member, srv *estest.Server, park func()) { m.cut(srv, park) },
+		} {
+			srv, m, held := checkpointed(t, persona, asAdmin)
+			m.append(1)
+			e := m.next()
+			lose(m, srv, func() { m.park(e) })
+			parkedEvents(t, srv, 1)
+			m.nothingAgain()
+			assert.Equal(t, 1, srv.Stats().Groups[0].Parked, what)
+			require.NoError(t, m.sub.Ack(held))
+			eventually(t, func() bool { return srv.Stats().InFlight == 0 })
+		}
+	})
+}
+
+// TestAParkIsLookedForWhereNothingTellsThatItArrived has the server park an event without telling that it has read
+// so.
+func TestAParkIsLookedForWhereNothingTellsThatItArrived(t *testing.T) {
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			t.Parallel()
+			srv, m, _ := checkpointed(t, persona, true)
+			m.append(2)
+			srv.Intercept(esproto.CmdPing, estest.Drop(), estest.Times(1))
+			first, second := m.next(), m.next()
+			m.park(first)
+			parkedEvents(t, srv, 1)
+			require.NoError(t, srv.Crash())
+			m.settle()
+			require.NoError(t, m.sub.Ack(second))
+			m.nothingAgain()
+			assert.Equal(t, 1, srv.Stats().Groups[0].Parked)
+		})
+	}
+}

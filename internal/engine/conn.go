@@ -146,9 +146,9 @@ func (c *Conn) die(err error) {
 	if c.leaveTimer != nil {
 		c.leaveTimer.Stop()
 	}
+	close(c.dead) // under the lock: who meets the error must not be given the connection once more
 	c.mu.Unlock()
 
-	close(c.dead)
 	c.nc.Close()
 	handed := c.handed.Load() // after which nothing more can be written
 	for _, e := range waiting {

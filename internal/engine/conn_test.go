@@ -470,3 +470,21 @@ func FuzzConn(f *testing.F) {
 		wg.Wait()
 	})
 }
+
+// TestWhoMeetsTheErrorOfAConnectionFindsItDead is about calls that would otherwise be made on it again and again.
+func TestWhoMeetsTheErrorOfAConnectionFindsItDead(t *testing.T) {
+	for range 500 {
+		near, far := net.Pipe()
+		c := NewConn(near, "pipe", connConfig())
+		go c.die(errors.New("lost"))
+		for c.Err() == nil {
+		}
+		select {
+		case <-c.Dead():
+		default:
+			require.Fail(t, "it is not dead")
+		}
+		c.Close(nil)
+		far.Close()
+	}
+}

@@ -32,6 +32,12 @@
 // DefaultGroupSettings have no timeouts, and no number of failures after which the server parks a message. A consumer
 // that dies is seen by its connection, and what it had goes to the others at once.
 //
+// Other groups have a MessageTimeout, which runs from the push on, and park a message after MaxRetryCount. There a
+// Subscriber takes no more ahead than its handlers get round to in time, and gives back to the server what has waited
+// for too long, which never parks a message. What a handler has is acked when it is done, however late, though others
+// may have got it meanwhile. The logger is told once of handlers that are slower than the group allows, and at each
+// Subscribe of a group with other settings than asked for; see SubscriberConfig.GroupPolicy.
+//
 // # Routers and shutdown
 //
 // When a subscription ends, by its context, Close or a Router, a handler that is at work can still say what becomes of

@@ -24,6 +24,7 @@ const (
 func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill.LoggerAdapter) (source, error) {
 	opts := esclient.PersistentOptions{
 		InFlight: s.cfg.InFlight, AckDelay: s.cfg.AckDelay, RememberAcked: s.cfg.rememberAcked(),
+		Concurrency: s.cfg.Concurrency, Hooks: []esclient.Hook{groupLog{log}},
 	}
 	if !s.cfg.DisableGroupCreation {
 		opts.Recreate = s.cfg.groupSettings()
@@ -34,9 +35,11 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		backoff.WithMaxElapsedTime(0),
 	), ctx)
 	for made := false; ; made = true {
-		if _, err := s.checkGroup(ctx, stream, log); err != nil {
+		group, err := s.checkGroup(ctx, stream, log)
+		if err != nil {
 			return nil, err
 		}
+		opts.MessageTimeout = s.messageTimeout(group)
 		p, err := s.conn.client.ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
 		if err == nil {
 			return groupSource{p}, nil
@@ -57,6 +60,17 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 	}
 }
 
+// messageTimeout is that of a group, as far as it is known.
+func (s *Subscriber) messageTimeout(group *esclient.PersistentSettings) time.Duration {
+	if group == nil {
+		group = s.cfg.GroupSettings // as it was asked for
+	}
+	if group == nil {
+		return 0
+	}
+	return group.MessageTimeout
+}
+
 // createGroup makes the group, if it is missing.
 func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
 	err := s.conn.client.CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
@@ -69,6 +83,25 @@ func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
 			"with DisableGroupCreation it is not tried", err)
 	}
 	return err
+}
+
+// groupLog tells a Watermill logger what becomes of a subscriber of a group.
+type groupLog struct{ log watermill.LoggerAdapter }
+
+func (l groupLog) OnSlowConsumer(i esclient.SubscriptionInfo) {
+	l.log.Error("Handlers are slower than the consumer group allows: raise MessageTimeout in GroupSettings, with the "+
+		"GroupPolicy GroupUpdate, or lower InFlight", i.Err, nil)
+}
+
+func (l groupLog) OnLeftOut(i esclient.SubscriptionInfo) {
+	fields := watermill.LogFields{"reason": i.Err.Error()}
+	if i.Event != nil {
+		o := i.Event.Original()
+		fields["event_number"], fields["event_id"] = o.Number, o.ID.String()
+		l.log.Info("Event given back to the server", fields)
+		return
+	}
+	l.log.Error("Event cannot be received", i.Err, nil)
 }
 
 // sleep returns false if ctx ends first.

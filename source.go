@@ -11,6 +11,11 @@ import (
 type source interface {
 	// next is called by one goroutine at a time.
 	next(ctx context.Context) (*esclient.Event, error)
+	// offer is called before an event is handed out. ok is false if that must not be any more, nor anything else be
+	// done with it: it comes again. Otherwise the question is to be asked again, until begin, when revoked is closed.
+	offer(e *esclient.Event) (revoked <-chan struct{}, ok bool)
+	// begin is called when an event was handed out.
+	begin(e *esclient.Event)
 	// ack and giveUp fail if the server does not get to know.
 	ack(e *esclient.Event) error
 	// giveUp does what was decided of an event that cannot be processed: to park, retry or skip it.
@@ -38,6 +43,9 @@ func (s groupSource) gives(Action) bool                                 { return
 func (s groupSource) ended() <-chan struct{}                            { return s.p.Closed() }
 func (s groupSource) err() error                                        { return s.p.Err() }
 func (s groupSource) lookOut(context.Context, func(error))              {}
+func (s groupSource) begin(e *esclient.Event)                           { s.p.Begin(e) }
+
+func (s groupSource) offer(e *esclient.Event) (revoked <-chan struct{}, ok bool) { return s.p.Offer(e) }
 
 func (s groupSource) giveUp(e *esclient.Event, action Action, reason string) error {
 	how := esclient.NackPark
@@ -79,11 +87,13 @@ func (s *plainSource) next(ctx context.Context) (*esclient.Event, error) {
 	return p.e, p.err
 }
 
-func (s *plainSource) ack(*esclient.Event) error                    { return nil }
-func (s *plainSource) giveUp(*esclient.Event, Action, string) error { return nil }
-func (s *plainSource) gives(action Action) bool                     { return action == ActionSkip }
-func (s *plainSource) ended() <-chan struct{}                       { return s.s.Closed() }
-func (s *plainSource) err() error                                   { return s.s.Err() }
+func (s *plainSource) offer(*esclient.Event) (<-chan struct{}, bool) { return nil, true }
+func (s *plainSource) begin(*esclient.Event)                         {}
+func (s *plainSource) ack(*esclient.Event) error                     { return nil }
+func (s *plainSource) giveUp(*esclient.Event, Action, string) error  { return nil }
+func (s *plainSource) gives(action Action) bool                      { return action == ActionSkip }
+func (s *plainSource) ended() <-chan struct{}                        { return s.s.Closed() }
+func (s *plainSource) err() error                                    { return s.s.Err() }
 
 // lookOut implements source. An event that comes is kept for next; behind it, nothing more is noticed.
 func (s *plainSource) lookOut(ctx context.Context, failed func(error)) {

@@ -108,8 +108,8 @@ type SubscriberConfig struct {
 	// InFlight is how many messages the server pushes ahead of the acks. With a Concurrency of 1 that is
 	// esclient.DefaultInFlight by default; with more it is DefaultConcurrentInFlight, and at least eight times
 	// Concurrency. In all modes it bounds how many messages wait in lanes for their keys; see Concurrency. In a group
-	// with a MessageTimeout, which runs from the push on, InFlight times the time that a message takes must stay well
-	// below it; DefaultGroupSettings have no such limit.
+	// with a MessageTimeout, which runs from the push on, the Subscriber takes fewer ahead where its handlers are slow;
+	// it begins with few there if the timeout is short. DefaultGroupSettings have no such limit.
 	//
 	// Messages that were pushed ahead count as tried when the process dies, also those that no handler has seen: with
 	// InFlight 4, a MaxRetryCount of 3 and one message that kills its process each time, a 23.10 parks all four. A

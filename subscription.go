@@ -148,9 +148,7 @@ func (s *subscription) deliver(d *delivery) (again *delivery) {
 
 // handOut gives a message to the consumer, waits for its word and judges it.
 func (s *subscription) handOut(d *delivery) verdict {
-	select {
-	case s.out <- d.msg:
-	case <-s.done:
+	if !s.offer(d) {
 		return verdict{outcome: givenBack} // nobody has it
 	}
 	if s.trace {
@@ -169,6 +167,25 @@ func (s *subscription) handOut(d *delivery) verdict {
 		}
 	}
 	return s.judge(d)
+}
+
+// offer waits until the consumer takes a message. It returns false if the subscription ended, or the message went back
+// to the server, before.
+func (s *subscription) offer(d *delivery) bool {
+	for {
+		revoked, ok := s.src.offer(d.event)
+		if !ok {
+			return false
+		}
+		select {
+		case s.out <- d.msg:
+			s.src.begin(d.event)
+			return true
+		case <-revoked:
+		case <-s.done:
+			return false
+		}
+	}
 }
 
 func (s *subscription) fields(d *delivery, more watermill.LogFields) watermill.LogFields {

@@ -63,9 +63,11 @@ func (p *PersistentSubscription) take(
 	var nacked []esproto.GUID
 	for _, e := range events {
 		o := e.Original()
-		if !p.ledger.isHeld(o) {
+		f, ok := p.ledger.flight(o)
+		if !ok {
 			continue
 		}
+		p.gotOn(f)
 		if how.nack && how.action == NackRetry {
 			p.ledger.release(o) // it comes again
 		} else {
@@ -117,7 +119,7 @@ func (p *PersistentSubscription) sendAck(id esproto.GUID) (sent bool) {
 		return false // the event comes again
 	}
 	p.acks = append(p.acks, id)
-	if len(p.acks) >= max(1, min(p.opts.InFlight/2, esproto.MaxAckIDs)) {
+	if len(p.acks) >= max(1, min(p.pace.window/2, esproto.MaxAckIDs)) {
 		p.flush()
 		return true
 	}

@@ -104,7 +104,8 @@ type Config struct {
 	// to an eighth of it, as far as can be told from the events before. Larger frames are skipped: a read then asks for
 	// less, and fails with a *FrameTooLargeError where it is a single event. A Subscription ends at such an event, or
 	// goes on behind it where it fills no gaps; a PersistentSubscription leaves it to its message timeout, and so to
-	// the group's parked events.
+	// the group's parked events; without a timeout it keeps one of the places of InFlight as long as the connection
+	// lasts.
 	MaxFrameSize int
 	// MaxPendingBytes is how much may wait to be written to the connection before calls wait, too;
 	// DefaultMaxPendingBytes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
@@ -74,6 +75,9 @@ var (
 	ErrSubscriptionStopped = errors.New("esclient: the subscription is stopped")
 	// ErrSlowConsumer ends a volatile subscription without gap filling whose buffer has overflowed.
 	ErrSlowConsumer = errors.New("esclient: the consumer is too slow: the subscription's buffer is full")
+	// ErrMessageTimeout is why a persistent subscription gives events back to the server that were pushed: they have
+	// waited for the consumer, and the group's message timeout is over or will soon be.
+	ErrMessageTimeout = errors.New("esclient: the event has waited for the consumer until the group's message timeout")
 )
 
 // BadRequestError is the server's word that it could not make sense of a request.
@@ -223,6 +227,19 @@ const (
 	// DropMaxSubscribers is ErrMaxSubscribers.
 	DropMaxSubscribers = esproto.SubscriptionDropped_SubscriberMaxCountReached
 )
+
+// SlowConsumerError says that the consumer of a persistent subscription takes longer than the group allows for what is
+// in flight, with the two settings that help. The subscription goes on.
+type SlowConsumerError struct {
+	MessageTimeout time.Duration // of the group, or about what it must be where the subscription was not told
+	InFlight       int           // PersistentOptions.InFlight
+}
+
+func (e *SlowConsumerError) Error() string {
+	return fmt.Sprintf("esclient: the consumer is too slow for a message timeout of %v with up to %d events "+
+		"in flight: make PersistentSettings.MessageTimeout of the group longer, or InFlight less",
+		e.MessageTimeout, e.InFlight)
+}
 
 // SubscriptionDroppedError is a subscription that the server ended or refused. It is ErrSubscriptionDropped, and what
 // the Reason says.

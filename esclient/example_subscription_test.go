@@ -285,6 +285,26 @@ func ExampleClient_UpdatePersistent() {
 	// PersistentSettings.ReadBatchSize
 }
 
+// What a group does with events that nobody acks is decided by its settings, whoever made it.
+func ExampleClient_GroupSettings() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+
+	makeGroup(client, "orders", "invoices")
+	settings, err := client.GroupSettings(ctx, "orders", "invoices")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("again after", settings.MessageTimeout, "and parked after", settings.MaxRetryCount, "retries")
+	_, err = client.GroupSettings(ctx, "orders", "deliveries")
+	fmt.Println("missing:", errors.Is(err, esclient.ErrGroupNotFound))
+	// Output:
+	// again after 30s and parked after 10 retries
+	// missing: true
+}
+
 // A group that is deleted is gone with its checkpoint and its parked events.
 func ExampleClient_DeletePersistent() {
 	client, closeAll := exampleClient()

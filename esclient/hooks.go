@@ -106,14 +106,20 @@ type NackedHook interface{ OnNacked(SubscriptionInfo) }
 type ParkedHook interface{ OnParked(SubscriptionInfo) }
 
 // DroppedHook is told that a subscription that the server had confirmed has ended there, with Err: a
-// *SubscriptionDroppedError, a *ConnectionError, a *FrameTooLargeError or ErrSlowConsumer. Where that is not the end of
-// it, it will subscribe anew.
+// *SubscriptionDroppedError, a *ConnectionError, a *FrameTooLargeError or ErrSlowConsumer, or ErrMessageTimeout where
+// the client has ended it to give events back. Where that is not the end of it, it will subscribe anew.
 type DroppedHook interface{ OnDropped(SubscriptionInfo) }
 
-// LeftOutHook is told of an event that a persistent subscription could not receive, since it is larger than
-// Config.MaxFrameSize: Err is a *FrameTooLargeError. The server delivers it again after its message timeout, and parks
-// it after MaxRetryCount.
+// LeftOutHook is told of an event that was pushed to a persistent subscription and does not reach the consumer, as Err
+// says. ErrMessageTimeout means that Event has waited for the consumer for too long, and ErrSlowConsumer that there was
+// no room for it: it was given back to the server, which delivers it again. A *FrameTooLargeError means that an event,
+// which is not known, is larger than Config.MaxFrameSize: the server delivers it again after its message timeout, and
+// parks it after MaxRetryCount.
 type LeftOutHook interface{ OnLeftOut(SubscriptionInfo) }
+
+// SlowConsumerHook is told, once of each persistent subscription, that the consumer takes longer than the group's
+// message timeout allows for what is in flight: Err is a *SlowConsumerError.
+type SlowConsumerHook interface{ OnSlowConsumer(SubscriptionInfo) }
 
 // CaughtUpHook is told that a Subscription has delivered all that was there; see Subscription.CaughtUp.
 type CaughtUpHook interface{ OnCaughtUp(SubscriptionInfo) }
@@ -152,6 +158,7 @@ type hookSet struct {
 	parked     []ParkedHook
 	dropped    []DroppedHook
 	leftOut    []LeftOutHook
+	slow       []SlowConsumerHook
 	caughtUp   []CaughtUpHook
 	fellBehind []FellBehindHook
 	wentBack   []LogWentBackHook
@@ -168,7 +175,8 @@ func sortHooks(hooks []Hook) (s hookSet, useless int) {
 			collect(h, &s.authFailed), collect(h, &s.closed),
 			collect(h, &s.operationStarted), collect(h, &s.retry), collect(h, &s.operationEnded),
 			collect(h, &s.subscribed), collect(h, &s.delivered), collect(h, &s.acked), collect(h, &s.nacked),
-			collect(h, &s.parked), collect(h, &s.dropped), collect(h, &s.leftOut), collect(h, &s.caughtUp),
+			collect(h, &s.parked), collect(h, &s.dropped), collect(h, &s.leftOut), collect(h, &s.slow),
+			collect(h, &s.caughtUp),
 			collect(h, &s.fellBehind), collect(h, &s.wentBack), collect(h, &s.behindEnd), collect(h, &s.ended),
 		}
 		if useless < 0 && found == [len(found)]bool{} {

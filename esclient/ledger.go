@@ -1,6 +1,10 @@
 package esclient
 
-import "github.com/google/uuid"
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // settlement is what the consumer said of an event. It does not change.
 type settlement struct {
@@ -33,11 +37,12 @@ type ledger struct {
 	own      book
 	replayed map[string]*book // by stream
 	holding  int
+	begun    int // how many of them the consumer has begun with
 }
 
 // book is what the ledger knows of the events of one stream.
 type book struct {
-	held    map[heldEvent]struct{}
+	held    map[heldEvent]flight
 	newest  int64     // the highest number that was ever held; -1 for none
 	anchor  uuid.UUID // the id of the event of that number
 	lowest  int64     // the lowest number that was ever held; -1 for none
@@ -50,6 +55,14 @@ type book struct {
 type heldEvent struct {
 	number int64
 	id     uuid.UUID
+}
+
+// flight is an event on its way: the server has pushed it and waits for word of it. Times are the subscription's own.
+type flight struct {
+	e      *Event        // as the consumer has it, or will
+	on     *session      // that it came on last
+	pushed time.Duration // when it came last
+	begun  time.Duration // when the consumer began with it last; 0 if it did not
 }
 
 // park is a nack that parks an event. Repeated in vain it parks the event twice, so it is told from other settlements
@@ -66,7 +79,7 @@ func newLedger(stream string, limit int) ledger {
 }
 
 func newBook() book {
-	return book{held: make(map[heldEvent]struct{}), newest: -1, lowest: -1, doubted: -1}
+	return book{held: make(map[heldEvent]flight), newest: -1, lowest: -1, doubted: -1}
 }
 
 // book returns that of an event's stream; nil if there is none.
@@ -92,18 +105,16 @@ func (l *ledger) of(e *Event) standing {
 	return unknown
 }
 
-// isHeld reports whether the consumer has an event.
-func (l *ledger) isHeld(e *Event) bool {
-	b := l.book(e)
-	if b == nil {
-		return false
+// flight returns what is known of an event that is held; false if it is not.
+func (l *ledger) flight(e *Event) (f flight, ok bool) {
+	if b := l.book(e); b != nil {
+		f, ok = b.held[heldEvent{e.Number, e.ID}]
 	}
-	_, ok := b.held[heldEvent{e.Number, e.ID}]
-	return ok
+	return f, ok
 }
 
 // hold notes an event that is handed to the consumer.
-func (l *ledger) hold(e *Event) {
+func (l *ledger) hold(e *Event, f flight) {
 	b := l.book(e)
 	if b == nil {
 		if l.replayed == nil {
@@ -113,8 +124,11 @@ func (l *ledger) hold(e *Event) {
 		b = &nb
 		l.replayed[e.Stream] = b
 	}
-	b.held[heldEvent{e.Number, e.ID}] = struct{}{}
+	b.held[heldEvent{e.Number, e.ID}] = f
 	l.holding++
+	if f.begun > 0 {
+		l.begun++
+	}
 	if e.Number > b.newest {
 		b.newest, b.anchor = e.Number, e.ID
 	}
@@ -123,10 +137,35 @@ func (l *ledger) hold(e *Event) {
 	}
 }
 
+// update changes what is known of an event that is held.
+func (l *ledger) update(e *Event, f flight) {
+	b, key := l.book(e), heldEvent{e.Number, e.ID}
+	if f.begun > 0 && b.held[key].begun == 0 {
+		l.begun++
+	}
+	b.held[key] = f
+}
+
 // release forgets an event that was held.
 func (l *ledger) release(e *Event) {
-	delete(l.book(e).held, heldEvent{e.Number, e.ID})
+	b, key := l.book(e), heldEvent{e.Number, e.ID}
+	if l.begun > 0 && b.held[key].begun > 0 {
+		l.begun--
+	}
+	delete(b.held, key)
 	l.holding--
+}
+
+// waiting goes through the events that are held and that the consumer has not begun with.
+func (l *ledger) waiting(yield func(flight) bool) {
+	more := true
+	l.each(func(b *book) {
+		for _, f := range b.held {
+			if more && f.begun == 0 {
+				more = yield(f)
+			}
+		}
+	})
 }
 
 // settle notes how an event that was held is settled. s is the session on which the server is told; nil if it is not.

@@ -2,6 +2,7 @@ package esclient
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 // witness tells the hooks and the log what becomes of one subscription. No lock may be held when it is told something.
 type witness struct {
 	c      *Client
+	hooks  *hookSet
 	stream string
 	group  string
 
@@ -58,7 +60,7 @@ func (w *witness) subscribed() {
 	}
 	i := w.info()
 	w.log(slog.LevelDebug, "subscribed", &i)
-	for _, h := range w.c.hooks.subscribed {
+	for _, h := range w.hooks.subscribed {
 		h.OnSubscribed(i)
 	}
 }
@@ -68,7 +70,7 @@ func (w *witness) dropped(err error) {
 	i := w.info()
 	i.Err = err
 	w.log(slog.LevelInfo, "subscription dropped", &i)
-	for _, h := range w.c.hooks.dropped {
+	for _, h := range w.hooks.dropped {
 		h.OnDropped(i)
 	}
 }
@@ -79,15 +81,48 @@ func (w *witness) leftOut(err error) {
 	i := w.info()
 	i.Err = err
 	w.log(slog.LevelWarn, "event left to its message timeout", &i)
-	for _, h := range w.c.hooks.leftOut {
+	for _, h := range w.hooks.leftOut {
 		h.OnLeftOut(i)
+	}
+}
+
+// gaveBack tells of events that were pushed and given back to the server, and of the end of what they were pushed on.
+func (w *witness) gaveBack(reason error, events []*Event) {
+	w.subscribed() // as with dropped
+	i := w.info()
+	i.Err = reason
+	level := slog.LevelInfo
+	if errors.Is(reason, errRoom) {
+		level = slog.LevelDebug
+	}
+	w.log(level, fmt.Sprintf("%d events given back to the server", len(events)), &i)
+	for _, e := range events {
+		i.Event = e
+		for _, h := range w.hooks.leftOut {
+			h.OnLeftOut(i)
+		}
+	}
+	i.Event = nil
+	for _, h := range w.hooks.dropped {
+		h.OnDropped(i)
+	}
+}
+
+// slow tells that the consumer of a group is slower than its message timeout allows.
+func (w *witness) slow(err error) {
+	w.subscribed() // as with dropped
+	i := w.info()
+	i.Err = err
+	w.log(slog.LevelWarn, "consumer is too slow", &i)
+	for _, h := range w.hooks.slow {
+		h.OnSlowConsumer(i)
 	}
 }
 
 func (w *witness) caughtUp() {
 	i := w.info()
 	w.log(slog.LevelDebug, "subscription caught up", &i)
-	for _, h := range w.c.hooks.caughtUp {
+	for _, h := range w.hooks.caughtUp {
 		h.OnCaughtUp(i)
 	}
 }
@@ -96,7 +131,7 @@ func (w *witness) fellBehind(err error) {
 	i := w.info()
 	i.Err = err
 	w.log(slog.LevelDebug, "subscription fell behind", &i)
-	for _, h := range w.c.hooks.fellBehind {
+	for _, h := range w.hooks.fellBehind {
 		h.OnFellBehind(i)
 	}
 }
@@ -106,7 +141,7 @@ func (w *witness) logWentBack(err error) {
 	i := w.info()
 	i.Err = err
 	w.log(slog.LevelWarn, "the log went back: the subscription goes on with what is new", &i)
-	for _, h := range w.c.hooks.wentBack {
+	for _, h := range w.hooks.wentBack {
 		h.OnLogWentBack(i)
 	}
 }
@@ -115,7 +150,7 @@ func (w *witness) startsBehindEnd(err error) {
 	i := w.info()
 	i.Err = err
 	w.log(slog.LevelWarn, "subscription begins behind the end of the stream", &i)
-	for _, h := range w.c.hooks.behindEnd {
+	for _, h := range w.hooks.behindEnd {
 		h.OnStartBehindEnd(i)
 	}
 }
@@ -133,13 +168,13 @@ func (w *witness) ended(err error) {
 		level = slog.LevelDebug
 	}
 	w.log(level, "subscription ended", &i)
-	for _, h := range w.c.hooks.ended {
+	for _, h := range w.hooks.ended {
 		h.OnSubscriptionEnded(i)
 	}
 }
 
 // wantsDelivered is asked before delivered, so that nobody works out a lag in vain.
-func (w *witness) wantsDelivered() bool { return len(w.c.hooks.delivered) > 0 }
+func (w *witness) wantsDelivered() bool { return len(w.hooks.delivered) > 0 }
 
 // delivered tells of an event where the last one known of has the number last; -1 if none is.
 func (w *witness) delivered(e *Event, last int64) {
@@ -148,14 +183,14 @@ func (w *witness) delivered(e *Event, last int64) {
 	if w.stream != AllStream {
 		i.Lag = max(0, last-e.Original().Number)
 	}
-	for _, h := range w.c.hooks.delivered {
+	for _, h := range w.hooks.delivered {
 		h.OnDelivered(i)
 	}
 }
 
 // wantsSettled is asked before settled, so that nobody gathers the events in vain.
 func (w *witness) wantsSettled() bool {
-	h := &w.c.hooks
+	h := w.hooks
 	return len(h.acked) > 0 || len(h.nacked) > 0 || len(h.parked) > 0
 }
 
@@ -164,19 +199,19 @@ func (w *witness) settled(events []*Event, how settlement) {
 	for _, e := range events {
 		i.Event = e
 		if !how.nack {
-			for _, h := range w.c.hooks.acked {
+			for _, h := range w.hooks.acked {
 				h.OnAcked(i)
 			}
 			continue
 		}
 		i.Action = how.action
-		for _, h := range w.c.hooks.nacked {
+		for _, h := range w.hooks.nacked {
 			h.OnNacked(i)
 		}
 		if how.action != NackPark {
 			continue
 		}
-		for _, h := range w.c.hooks.parked {
+		for _, h := range w.hooks.parked {
 			h.OnParked(i)
 		}
 	}

@@ -114,6 +114,10 @@ func (p *PersistentSubscription) conclude(s *session, now *sight, n int) {
 		return
 	}
 	p.obey(s, v, now)
+	if now.config.known && now.config.has {
+		p.pace.hear(now.config.timeout)
+		p.timePushes()
+	}
 	p.seen, p.position, p.departure = now, now.position, departure{}
 	p.lastKnown = max(p.lastKnown, now.stream.last)
 	s.judged = true

@@ -111,6 +111,10 @@ func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
 	}
 	p.mu.Lock()
 	p.ledger.forgetSettled() // another group: it knows of no ack
+	if err == nil {
+		p.pace.hear(settings.MessageTimeout)
+		p.timePushes()
+	}
 	p.mu.Unlock()
 	return nil
 }

@@ -3,6 +3,7 @@ package esclient
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -38,12 +39,13 @@ const (
 
 // configSight is the end of the server's configuration of groups.
 type configSight struct {
-	known  bool
-	number int64 // of its last event; -1 for none
-	id     uuid.UUID
-	has    bool // the group is in the last event
-	before bool // the event before that can be seen, too
-	had    bool // the group is in that one
+	known   bool
+	number  int64 // of its last event; -1 for none
+	id      uuid.UUID
+	has     bool          // the group is in the last event
+	timeout time.Duration // its message timeout
+	before  bool          // the event before that can be seen, too
+	had     bool          // the group is in that one
 }
 
 // deletedSight is the metadata of the stream that has the group's checkpoint: deleting the group adds an event to it,
@@ -124,10 +126,10 @@ func seeConfig(events []Event, stream, group string) configSight {
 		if err != nil {
 			return configSight{}
 		}
-		_, has := cfg.find(stream, group)
+		settings, has := cfg.find(stream, group)
 		switch i {
 		case 0:
-			s.number, s.id, s.has = events[i].Number, events[i].ID, has
+			s.number, s.id, s.has, s.timeout = events[i].Number, events[i].ID, has, settings.MessageTimeout
 		case 1:
 			s.before, s.had = events[i].Number == s.number-1, has
 		}

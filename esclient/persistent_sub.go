@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -25,9 +27,19 @@ const MaxInFlight = 1 << 20
 // PersistentOptions say how ConnectPersistent consumes.
 type PersistentOptions struct {
 	// InFlight is how many events the server may have pushed that are not settled yet; 0 means
-	// Config.PersistentInFlight. The group's message timeout runs from the push on, so InFlight times the time that one
-	// event takes must stay below it.
+	// Config.PersistentInFlight. Where the group has a message timeout, that runs from the push on: InFlight times the
+	// time that one event takes must then stay below it.
 	InFlight int
+	// MessageTimeout is that of the group, such as Client.GroupSettings tells it, or 0 where it is not known: it is
+	// then learnt from the first event that times out. An event that has waited for so long is not delivered any more
+	// but given back to the server, which delivers it again.
+	MessageTimeout time.Duration
+	// Concurrency, if not 0, is how many events the consumer works on at a time. Such a consumer calls Offer before it
+	// begins with an event and Begin when it does. No more is then pushed, in a group with a message timeout, than it
+	// gets round to in time, up to InFlight; and what it has not begun with when the connection is lost, it lets go.
+	Concurrency int
+	// Hooks are told of this subscription alone, after those of Config.Hooks.
+	Hooks []Hook
 	// AckDelay is the longest that an ack waits for others to be sent with it; 0 means DefaultAckDelay. Acks are sent
 	// earlier when the consumer has nothing left to do, or when half of InFlight has gathered.
 	AckDelay time.Duration
@@ -66,8 +78,15 @@ func (o *PersistentOptions) validate() error {
 			"%d is not between 1 and %d: with none in flight nothing is ever delivered", o.InFlight, MaxInFlight)
 	case o.AckDelay < 0:
 		return wrong("AckDelay", "%v is negative", o.AckDelay)
+	case o.MessageTimeout < 0:
+		return wrong("MessageTimeout", "%v is negative", o.MessageTimeout)
+	case o.Concurrency < 0 || o.Concurrency > o.InFlight:
+		return wrong("Concurrency", "%d is not between 0 and InFlight, %d", o.Concurrency, o.InFlight)
 	case o.RememberAcked < o.InFlight:
 		return wrong("RememberAcked", "%d is less than InFlight, %d", o.RememberAcked, o.InFlight)
+	}
+	if _, useless := sortHooks(o.Hooks); useless >= 0 {
+		return wrong("Hooks", "%T implements none of the interfaces of hooks", o.Hooks[useless])
 	}
 	for _, s := range []*PersistentSettings{o.Recreate, o.Restore} {
 		if s == nil {
@@ -113,12 +132,19 @@ type PersistentSubscription struct {
 	cancel context.CancelCauseFunc
 	queue  queue
 	closed chan struct{}
+	timed  atomic.Bool   // Next looks how long an event has waited
+	nudge  chan struct{} // has a token when the consumer got on
 
 	mu       sync.Mutex
 	session  *session // the connection's; nil while there is none
 	ledger   ledger
 	acks     []esproto.GUID // to be sent
 	ackTimer *time.Timer    // runs while acks wait
+	pace     pace
+	revoked  chan struct{} // closed when events are given back that the consumer has not begun with
+	watch    *time.Timer   // runs while events wait for the consumer, if watching
+	watching bool
+	slow     bool // it was told that the consumer is
 	// lastKnown is the number of the stream's last event when the server confirmed the subscription last, and position
 	// where the log ended.
 	lastKnown int64
@@ -152,8 +178,17 @@ func (c *Client) ConnectPersistent(
 	p := &PersistentSubscription{
 		c: c, stream: stream, group: group, opts: opts, creds: creds,
 		closed:  make(chan struct{}),
+		pace:    newPace(&opts),
 		ledger:  newLedger(stream, opts.RememberAcked),
-		witness: witness{c: c, stream: stream, group: group},
+		witness: witness{c: c, hooks: &c.hooks, stream: stream, group: group},
+	}
+	if opts.Concurrency > 0 {
+		p.nudge, p.revoked = make(chan struct{}, 1), make(chan struct{})
+	}
+	p.timePushes()
+	if len(opts.Hooks) > 0 {
+		hooks, _ := sortHooks(slices.Concat(c.cfg.Hooks, opts.Hooks))
+		p.witness.hooks = &hooks
 	}
 	// The server may push more than InFlight when events time out, but never by more than again as many.
 	p.queue.init(2 * opts.InFlight)
@@ -203,6 +238,9 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 		default:
 		}
 		if e := p.queue.pop(); e != nil {
+			if p.timed.Load() && p.waitedTooLong(e) {
+				continue
+			}
 			if e.Original().Number == esproto.DeletedStream {
 				p.tombstone(e)
 				continue
@@ -218,6 +256,7 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 		p.mu.Lock()
 		p.flush() // the consumer has nothing else to do
 		p.seeOnce()
+		p.growIfIdle()
 		draining, reason := p.draining, p.drainReason()
 		p.mu.Unlock()
 		if draining {
@@ -358,8 +397,10 @@ func (p *PersistentSubscription) endLocked(reason error) (first bool) {
 		return false
 	}
 	p.ended = reason
-	if p.ackTimer != nil {
-		p.ackTimer.Stop()
+	for _, t := range []*time.Timer{p.ackTimer, p.watch} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	return true
 }

@@ -1,6 +1,9 @@
 package esclient
 
 import (
+	"errors"
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -11,6 +14,7 @@ import (
 type session struct {
 	p      *PersistentSubscription
 	handle engine.Handle
+	window int // how many events the server may push ahead
 
 	told chan struct{} // gets a token when the server has confirmed it, and at the end
 	gone chan struct{} // closed by the end
@@ -34,7 +38,10 @@ type session struct {
 }
 
 func newSession(p *PersistentSubscription, told chan struct{}) *session {
-	return &session{p: p, told: told, gone: make(chan struct{}), begins: -1}
+	p.mu.Lock()
+	window := p.pace.window
+	p.mu.Unlock()
+	return &session{p: p, window: window, told: told, gone: make(chan struct{}), begins: -1}
 }
 
 func (s *session) Command() esproto.Command { return esproto.CmdConnectToPersistentSubscription }
@@ -45,7 +52,7 @@ func (s *session) AppendPayload(b []byte) []byte {
 	return appendMessage(b, &esproto.ConnectToPersistentSubscription{
 		SubscriptionId:          proto.String(s.p.group),
 		EventStreamId:           proto.String(s.p.stream),
-		AllowedInFlightMessages: proto.Int32(int32(s.p.opts.InFlight)),
+		AllowedInFlightMessages: proto.Int32(int32(s.window)),
 	})
 }
 
@@ -167,7 +174,8 @@ func (s *session) admit() {
 // Where that is not decided yet, the event waits, with those behind it. It reports whether any was settled again. p.mu
 // is held.
 func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool) {
-	fresh := events[:0]
+	fresh, now := events[:0], sinceEpoch()
+	var tooMany []*Event
 	for i, e := range events {
 		o := e.Original()
 		if s.begins < 0 && e.RetryCount == 0 && o.Stream == p.stream && (!s.judged || p.ledger.doubts()) {
@@ -175,7 +183,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 		}
 		known := p.ledger.of(o)
 		if !s.judged && (known == settled || len(s.waiting) > 0) {
-			s.wait(events[i:])
+			tooMany = s.wait(events[i:])
 			break
 		}
 		if known == settled && !p.knownToGroup(s, o, e.RetryCount) {
@@ -184,6 +192,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 		}
 		switch known {
 		case held:
+			p.cameAgain(s, o, now)
 		case settled:
 			p.settleAgain(o, e.RetryCount)
 			again = true
@@ -191,20 +200,29 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 			if p.draining {
 				continue
 			}
-			if p.queue.len()+len(fresh) < p.queue.capacity() {
-				p.ledger.hold(o)
-				fresh = append(fresh, e)
-			} // else it is left to its message timeout: the server will deliver it again
+			if p.queue.len()+len(fresh) >= p.queue.capacity() {
+				tooMany = append(tooMany, e)
+				continue
+			}
+			p.ledger.hold(o, flight{e: e, on: s, pushed: now})
+			fresh = append(fresh, e)
 		}
 	}
 	p.queue.push(fresh)
+	if len(tooMany) > 0 {
+		p.giveBack(ErrSlowConsumer, slices.Clone(tooMany))
+	} else if len(fresh) > 0 {
+		p.watchWaiting()
+	}
 	return again
 }
 
-// wait keeps events until the group is judged. There are never more than the server may push.
-func (s *session) wait(events []*Event) {
-	room := s.p.queue.capacity() - s.p.queue.len() - len(s.waiting)
-	s.waiting = append(s.waiting, events[:max(0, min(room, len(events)))]...)
+// wait keeps events until the group is judged. It returns those for which there is no room.
+func (s *session) wait(events []*Event) (tooMany []*Event) {
+	room := max(0, s.p.queue.capacity()-s.p.queue.len()-len(s.waiting))
+	room = min(room, len(events))
+	s.waiting = append(s.waiting, events[:room]...)
+	return events[room:]
 }
 
 // Fail implements engine.Receiver.
@@ -222,13 +240,10 @@ func (s *session) finish(reason error) {
 	s.endLocked(reason)
 	current := p.session == s
 	if current {
-		p.session = nil
-		p.acks = p.acks[:0] // the ledger remembers them
-		p.ledger.over(s)
-		for _, e := range p.queue.drain() {
-			p.ledger.release(e.Original())
+		p.leave(s)
+		if errors.Is(reason, ErrSubscriptionDropped) {
+			p.pace.doubt()
 		}
-		s.waiting = nil
 		p.departure.note(s.handle.Conn(), reason)
 	}
 	over := !current || p.ended != nil

@@ -96,7 +96,7 @@ func (c *Client) newSubscription(
 		bufferSize: bufferSize, bufferBytes: bufferBytes,
 		cursor:  cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
 		passed:  UnknownPosition,
-		witness: witness{c: c, stream: stream},
+		witness: witness{c: c, hooks: &c.hooks, stream: stream},
 		live:    newLiveness(), drained: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.setPageSize(c.cfg.CatchUpPageSize)

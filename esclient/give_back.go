@@ -1,0 +1,261 @@
+package esclient
+
+import (
+	"errors"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// errRoom is why a subscription is replaced by one with a larger window.
+var errRoom = errors.New("esclient: the consumer has room for more events at a time")
+
+var epoch = time.Now().Add(-1)
+
+// sinceEpoch is the time by which events wait. It takes less memory than a time.Time, and is never 0.
+func sinceEpoch() time.Duration { return time.Since(epoch) }
+
+// Offer is called by a consumer with PersistentOptions.Concurrency before it begins with an event that Next has
+// returned. ok is false if the event must not be begun with, nor settled: it was given back to the server, since it had
+// waited for long or the connection was lost, and is delivered again, here or to another subscriber. Otherwise revoked
+// is closed when events are given back the next time: a consumer that has not begun by then calls Offer again.
+func (p *PersistentSubscription) Offer(e *Event) (revoked <-chan struct{}, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, held := p.ledger.flight(e.Original())
+	if !held || f.e != e {
+		return nil, false
+	}
+	if f.begun == 0 && p.pace.limits() && p.pace.tooLate(sinceEpoch()-f.pushed, p.ledger.begun) {
+		p.giveBackLate()
+		return nil, false
+	}
+	return p.revoked, true
+}
+
+// Begin is called by a consumer with PersistentOptions.Concurrency when it begins with an event that was offered, and
+// again if it does so once more. From then on the event is the consumer's until it is settled, as events that Next has
+// returned are without that option.
+func (p *PersistentSubscription) Begin(e *Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := e.Original()
+	f, held := p.ledger.flight(o)
+	if !held && p.ledger.of(o) != unknown {
+		return
+	}
+	f.e, f.begun = e, sinceEpoch()
+	if held {
+		p.ledger.update(o, f)
+	} else { // it was given back in this moment
+		f.pushed = f.begun
+		p.ledger.hold(o, f)
+	}
+	p.pace.futile = 0
+	p.nudgeOn()
+}
+
+// gotOn notes that the consumer settles an event. p.mu is held.
+func (p *PersistentSubscription) gotOn(f flight) {
+	if p.pace.timeout == 0 && p.pace.window == p.pace.most {
+		return
+	}
+	now := sinceEpoch()
+	if f.begun > 0 {
+		p.pace.took(now - f.begun)
+	}
+	if p.pace.timeout > 0 && now-f.pushed > p.pace.timeout {
+		p.tellSlow()
+	}
+	p.nudgeOn()
+}
+
+// timePushes has Next look at the times at which events were pushed, if that has a meaning and nothing else does. p.mu
+// is held.
+func (p *PersistentSubscription) timePushes() {
+	p.timed.Store(p.pace.timeout > 0 && p.pace.workers == 0)
+}
+
+func (p *PersistentSubscription) nudgeOn() {
+	select {
+	case p.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// cameAgain follows an event that the server delivers again while it is held. On the same session it has timed out.
+// p.mu is held.
+func (p *PersistentSubscription) cameAgain(s *session, o *Event, now time.Duration) {
+	f, _ := p.ledger.flight(o)
+	if f.on == s {
+		p.pace.learn(now - f.pushed)
+		p.timePushes()
+		p.tellSlow()
+	}
+	f.on, f.pushed = s, now
+	p.ledger.update(o, f)
+	p.watchWaiting()
+}
+
+// watchWaiting has it noticed when an event waits for the consumer for long. p.mu is held.
+func (p *PersistentSubscription) watchWaiting() {
+	if p.pace.limits() && !p.watching {
+		p.watchFor(p.pace.patience())
+	}
+}
+
+func (p *PersistentSubscription) watchFor(d time.Duration) {
+	p.watching = true
+	if p.watch == nil {
+		p.watch = time.AfterFunc(d, p.look)
+	} else {
+		p.watch.Reset(d)
+	}
+}
+
+// look looks for events that have waited for long, and gives back all that wait if there is one.
+func (p *PersistentSubscription) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watching = false
+	if p.ended != nil || p.session == nil {
+		return
+	}
+	now := sinceEpoch()
+	oldest := now
+	for f := range p.ledger.waiting {
+		oldest = min(oldest, f.pushed)
+	}
+	switch left := p.pace.patience() - (now - oldest); {
+	case oldest == now:
+	case left > 0:
+		p.watchFor(left)
+	default:
+		p.giveBackLate()
+	}
+}
+
+// waitedTooLong reports whether an event that was queued has timed out meanwhile. It is then given back with the
+// others.
+func (p *PersistentSubscription) waitedTooLong(e *Event) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, held := p.ledger.flight(e.Original())
+	if !held || f.e != e || p.session == nil || sinceEpoch()-f.pushed < p.pace.timeout {
+		return false
+	}
+	p.ledger.release(e.Original())
+	p.tellSlow()
+	p.giveBack(ErrMessageTimeout, []*Event{e})
+	return true
+}
+
+// giveBackLate gives back what waits, since the consumer does not get round to it in time. p.mu is held.
+func (p *PersistentSubscription) giveBackLate() {
+	if p.session == nil {
+		return
+	}
+	p.tellSlow()
+	rest := p.pace.shrink(p.ledger.begun)
+	p.unsubscribe(ErrMessageTimeout, nil, rest)
+}
+
+// giveBack gives back what waits, with events that are not held. p.mu is held.
+func (p *PersistentSubscription) giveBack(reason error, more []*Event) {
+	p.unsubscribe(reason, more, 0)
+}
+
+// growIfIdle has more events pushed at a time, if the consumer is quick enough and nothing is lost by it. p.mu is held.
+func (p *PersistentSubscription) growIfIdle() {
+	if p.session != nil && !p.draining && p.ledger.holding == 0 && p.queue.len() == 0 && p.pace.mayGrow() {
+		p.pace.grow()
+		p.unsubscribe(errRoom, nil, 0)
+	}
+}
+
+// unsubscribe ends the session for another one with the window that the pace says. The server takes back what it has
+// pushed: it never parks an event for that, as it might for a nack or a timeout. What the consumer has begun with is
+// recognised when it comes again. p.mu is held.
+func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest time.Duration) {
+	s := p.session
+	if s == nil || p.ended != nil {
+		return
+	}
+	p.flush()
+	s.handle.Post(engine.Unsubscribe{}, p.creds)
+	back := append(p.leave(s), more...)
+	select {
+	case <-p.nudge: // of what was before
+	default:
+	}
+	p.c.goUnlessClosing(func() { p.comeBack(s, reason, back, rest) }) // or else Close ends it
+}
+
+// leave forgets a session, and the events that came on it and were not begun with: the server delivers them again,
+// perhaps to another subscriber. p.mu is held.
+func (p *PersistentSubscription) leave(s *session) (back []*Event) {
+	p.session = nil
+	p.acks = p.acks[:0] // the ledger remembers them
+	p.ledger.over(s)
+	back = p.queue.drain()
+	if p.opts.Concurrency > 0 {
+		back = back[:0]
+		for f := range p.ledger.waiting {
+			back = append(back, f.e)
+		}
+		close(p.revoked)
+		p.revoked = make(chan struct{})
+	}
+	for _, e := range back {
+		p.ledger.release(e.Original())
+	}
+	back, s.waiting = append(back, s.waiting...), nil
+	return back
+}
+
+// comeBack makes the session that follows one that unsubscribe has ended: after a rest, unless the consumer gets on.
+func (p *PersistentSubscription) comeBack(s *session, reason error, back []*Event, rest time.Duration) {
+	p.witness.gaveBack(reason, back)
+	confirmation := time.NewTimer(p.c.cfg.OperationTimeout)
+	defer confirmation.Stop()
+	select {
+	case <-s.gone:
+		p.heard(s)
+	case <-confirmation.C:
+		s.handle.Unsubscribe(p.creds)
+	case <-p.ctx.Done():
+		return
+	}
+	away := time.NewTimer(rest)
+	defer away.Stop()
+	select {
+	case <-away.C:
+	case <-p.nudge:
+	case <-p.ctx.Done():
+		return
+	}
+	if !p.endIfDrained() {
+		p.rejoin(reason)
+	}
+}
+
+// heard notes that the server has answered the end of a session, and so has read the parks before.
+func (p *PersistentSubscription) heard(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if errors.Is(s.ended, ErrSubscriptionDropped) {
+		for k := range p.ledger.onTheWay(s) {
+			k.arrived = true
+		}
+	}
+}
+
+// tellSlow tells once that the consumer is slower than the group allows. p.mu is held.
+func (p *PersistentSubscription) tellSlow() {
+	if p.slow {
+		return
+	}
+	p.slow = true
+	timeout, window := p.pace.timeout, p.opts.InFlight
+	p.c.goUnlessClosing(func() { p.witness.slow(&SlowConsumerError{MessageTimeout: timeout, InFlight: window}) })
+}

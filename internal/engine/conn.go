@@ -49,7 +49,7 @@ type ConnConfig struct {
 const (
 	readBufferSize  = 128 << 10 // which a busy connection has
 	keepWriteBuffer = 64 << 10  // a larger write buffer is kept from beat to beat only if it was of use
-	writeChunk      = 64 << 10  // the most that is written at a time: what a write takes is seen when it is over
+	writeChunk      = 256 << 10 // the most that is written at a time: what a write takes is seen when it is over
 )
 
 // Conn is one TCP connection.

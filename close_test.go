@@ -97,17 +97,31 @@ func TestAnEndedSubscriptionHandsOutNothingMore(t *testing.T) {
 			eventstore.SubscriberConfig{Mode: eventstore.ModeCatchUp},
 			func(_ string, own *esclient.Client) error { return own.Close() }, esclient.ErrClosed,
 		},
+		"the stream of a catch-up is deleted": {
+			eventstore.SubscriberConfig{Mode: eventstore.ModeCatchUp},
+			func(topic string, _ *esclient.Client) error {
+				_, err := admin.TombstoneStream(timeout(t), topic, esclient.Any)
+				return err
+			}, esclient.ErrStreamDeleted,
+		},
+		"the stream of a fan-out is deleted": {
+			eventstore.SubscriberConfig{Mode: eventstore.ModeVolatile},
+			func(topic string, _ *esclient.Client) error {
+				_, err := admin.TombstoneStream(timeout(t), topic, esclient.Any)
+				return err
+			}, esclient.ErrStreamDeleted,
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			both(t, func(t *testing.T, concurrency int) {
 				topic := name("over")
-				publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: admin}), topic, 1, 1)
 				require.NoError(t, admin.CreatePersistent(timeout(t), topic, "g", eventstore.DefaultGroupSettings()))
 				cfg := with.cfg
 				cfg.Client, cfg.Concurrency, cfg.AckGrace = openClient(t, url), concurrency, time.Hour
 				cfg.NackDelay, cfg.MaxNackDelay = time.Millisecond, time.Millisecond
 				sub, log := newLogged(t, cfg)
 				messages := subscribe(t, sub, topic)
+				publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: admin}), topic, 1, 1)
 				receive(t, messages).Nack()
 				held := receive(t, messages)
 				require.NoError(t, with.end(topic, cfg.Client))

@@ -26,8 +26,11 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		InFlight: s.cfg.InFlight, AckDelay: s.cfg.AckDelay, RememberAcked: s.cfg.rememberAcked(),
 		Concurrency: s.cfg.Concurrency, Hooks: []esclient.Hook{groupLog{log}},
 	}
-	if !s.cfg.DisableGroupCreation {
+	switch {
+	case s.cfg.RecreateGroup:
 		opts.Recreate = s.cfg.groupSettings()
+	case !s.cfg.DisableGroupCreation:
+		opts.Restore = s.cfg.groupSettings()
 	}
 	delays := backoff.WithContext(backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(joinDelay),

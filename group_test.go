@@ -2,7 +2,9 @@ package eventstore_test
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +113,89 @@ func TestOperatorsMayMakeGroupsFrom50On(t *testing.T) {
 		} else {
 			require.ErrorIs(t, err, esclient.ErrAccessDenied, persona)
 		}
+	}
+}
+
+func TestADeletedGroupEndsTheSubscription(t *testing.T) {
+	embeddedOnly(t)
+	for _, persona := range personas {
+		for _, disabled := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, DisableGroupCreation %v", persona, disabled), func(t *testing.T) {
+				srv := embedded(t, estest.WithPersona(persona))
+				admin := openClient(t, srv.ConnectionString())
+				require.NoError(t, admin.CreatePersistent(timeout(t), "topic", "g", eventstore.DefaultGroupSettings()))
+				publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: admin}), "topic", 1, 10)
+				sub, log := newLogged(t, eventstore.SubscriberConfig{
+					ConnectionString: srv.ConnectionString(), ConsumerGroup: "g", DisableGroupCreation: disabled,
+				})
+				messages := subscribe(t, sub, "topic")
+				consume(t, messages, 10)
+				require.NoError(t, admin.DeletePersistent(timeout(t), "topic", "g"))
+				select {
+				case msg, ok := <-messages:
+					require.False(t, ok, "message %v is handed out again", msg)
+				case <-time.After(patience):
+					require.Fail(t, "the channel is not closed")
+				}
+				ended := awaitLogged(t, log, "Subscription ended", 1)
+				require.ErrorIs(t, ended[0].Err, esclient.ErrGroupNotFound)
+				require.ErrorContains(t, ended[0].Err, "deleted")
+				assert.Empty(t, srv.Stats().Groups)
+			})
+		}
+	}
+}
+
+func TestADeletedGroupIsMadeAnewOnRequest(t *testing.T) {
+	c := openClient(t, connectionString(t))
+	topic := name("anew")
+	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: c}), topic, 1, 10)
+	messages := subscribe(t, newSubscriber(t, eventstore.SubscriberConfig{
+		Client: c, ConsumerGroup: "g", RecreateGroup: true,
+	}), topic)
+	for range 3 {
+		require.Equal(t, numbers(1, 10), consume(t, messages, 10))
+		require.NoError(t, c.DeletePersistent(timeout(t), topic, "g"))
+	}
+	assert.Equal(t, numbers(1, 10), consume(t, messages, 10))
+}
+
+// A server that keeps nothing on disk comes back without the group.
+func TestAGroupIsMadeAnewOnAnEmptyServer(t *testing.T) {
+	for _, disabled := range []bool{false, true} {
+		old, fresh := embedded(t), embedded(t)
+		var addr atomic.Value
+		addr.Store(old.Addr())
+		cfg, err := esclient.ParseConnectionString(old.ConnectionString())
+		require.NoError(t, err)
+		cfg.ReconnectDelay = 5 * time.Millisecond
+		cfg.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr.Load().(string))
+		}
+		c, err := esclient.New(cfg)
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, c.Close()) })
+		admin := newSubscriber(t, eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g"})
+		require.NoError(t, admin.SubscribeInitialize("topic"))
+		pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
+		publishNumbered(t, pub, "topic", 1, 10)
+		messages := subscribe(t, newSubscriber(t, eventstore.SubscriberConfig{
+			Client: c, ConsumerGroup: "g", DisableGroupCreation: disabled,
+		}), "topic")
+		consume(t, messages, 10)
+		require.Eventually(t, func() bool { return old.Stats().Groups[0].InFlight == 0 }, patience, time.Millisecond)
+		addr.Store(fresh.Addr())
+		require.NoError(t, old.Close())
+		if disabled {
+			closes(t, messages)
+			continue
+		}
+		for _, payload := range numbers(11, 13) {
+			_, err := fresh.Append("topic", estest.Event{Type: "t", Data: []byte(payload)})
+			require.NoError(t, err)
+		}
+		assert.Equal(t, numbers(11, 13), consume(t, messages, 3))
+		silence(t, messages)
 	}
 }
 

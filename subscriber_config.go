@@ -105,6 +105,11 @@ type SubscriberConfig struct {
 	// DisableGroupCreation has Subscribe fail with esclient.ErrGroupNotFound where the group is missing. Only members
 	// of $admins, from server 5.0 on also of $ops, may make groups; to consume needs no more than to read the stream.
 	DisableGroupCreation bool
+	// RecreateGroup has a subscription make its group anew when an administrator deletes it, and begin again with
+	// GroupSettings.StartFrom: by default everything is handed out again. Otherwise the subscription then ends, with
+	// an esclient.ErrGroupNotFound to the logger. A server that comes back without the group, since it keeps nothing
+	// on disk or was set back to a backup, gets it anew in any case, but for DisableGroupCreation.
+	RecreateGroup bool
 	// InFlight is how many messages the server pushes ahead of the acks. With a Concurrency of 1 that is
 	// esclient.DefaultInFlight by default; with more it is DefaultConcurrentInFlight, and at least eight times
 	// Concurrency. In all modes it bounds how many messages wait in lanes for their keys; see Concurrency. In a group
@@ -314,6 +319,10 @@ func (c *SubscriberConfig) validateMode() error {
 			"has a meaning for catch-up subscriptions only; groups have GroupSettings.StartFrom")
 	case mode != ModeCatchUp && c.StartOver:
 		return configError("SubscriberConfig.StartOver", "true", "has a meaning for catch-up subscriptions only")
+	case mode != ModePersistent && c.RecreateGroup:
+		return configError("SubscriberConfig.RecreateGroup", "true", "needs a ConsumerGroup")
+	case c.RecreateGroup && c.DisableGroupCreation:
+		return configError("SubscriberConfig.RecreateGroup", "true", "contradicts DisableGroupCreation")
 	case mode == ModePersistent:
 		return c.groupSettings().Validate()
 	}

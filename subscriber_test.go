@@ -448,6 +448,8 @@ func TestSubscriberRefusesBadConfigurations(t *testing.T) {
 		"Concurrency":      {Client: c, Concurrency: -1},
 		"MaxNacks":         {Client: c, MaxNacks: -1},
 		"AckDelay":         {Client: c, AckDelay: -1},
+		"RecreateGroup":    {Client: c, RecreateGroup: true},
+		"contradicts":      {Client: c, ConsumerGroup: "g", RecreateGroup: true, DisableGroupCreation: true},
 		"MaxNackDelay":     {Client: c, NackDelay: time.Second, MaxNackDelay: time.Millisecond},
 		"NackAction":       {Client: c, NackAction: eventstore.ActionPark},
 		"UnmarshalAction":  {Client: c, ConsumerGroup: "g", UnmarshalAction: eventstore.ActionRetry},

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -57,10 +58,18 @@ func (s *subscription) run() {
 	watcher.Wait()
 	var failed *sourceError
 	if errors.As(context.Cause(s.ctx), &failed) {
-		s.log.Error("Subscription ended", failed.err, nil)
+		s.log.Error("Subscription ended", s.explain(failed.err), nil)
 		return
 	}
 	s.log.Info("Subscription ended", nil)
+}
+
+// explain says how to go on, where that is not plain.
+func (s *subscription) explain(err error) error {
+	if errors.Is(err, esclient.ErrGroupNotFound) && !s.cfg.DisableGroupCreation {
+		return fmt.Errorf("%w: Subscribe makes the group anew, and with RecreateGroup the subscription does", err)
+	}
+	return err
 }
 
 // watch ends the subscription when its source ends by itself, whatever the consumer is doing.

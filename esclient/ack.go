@@ -72,6 +72,9 @@ func (p *PersistentSubscription) take(
 			p.ledger.release(o) // it comes again
 		} else {
 			p.ledger.settle(o, how, p.session)
+			if p.away {
+				p.owed++
+			}
 		}
 		if id := esproto.NewGUID(o.ID); how.nack {
 			nacked = append(nacked, id)
@@ -91,6 +94,7 @@ func (p *PersistentSubscription) take(
 
 // settleAgain repeats what was said of an event that the server delivers again. p.mu is held.
 func (p *PersistentSubscription) settleAgain(o *Event, retries int) {
+	p.pay()
 	id, k := esproto.NewGUID(o.ID), p.ledger.parkOf(o)
 	switch {
 	case k == nil, k.arrived && (k.session != p.session || retries == 0):

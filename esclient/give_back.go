@@ -1,6 +1,7 @@
 package esclient
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -184,6 +185,7 @@ func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest t
 	p.flush()
 	s.handle.Post(engine.Unsubscribe{}, p.creds)
 	back := append(p.leave(s), more...)
+	p.away = true
 	select {
 	case <-p.nudge: // of what was before
 	default:
@@ -236,6 +238,38 @@ func (p *PersistentSubscription) comeBack(s *session, reason error, back []*Even
 	}
 	if !p.endIfDrained() {
 		p.rejoin(reason)
+	}
+}
+
+// pay notes that an event has come again that was settled while the subscription was away. p.mu is held.
+func (p *PersistentSubscription) pay() {
+	if p.owed == 0 {
+		return
+	}
+	if p.owed--; p.owed == 0 && p.paid != nil {
+		close(p.paid)
+		p.paid = nil
+	}
+}
+
+// payBack has a subscription that is away come back before it is stopped, if the server does not know yet what the
+// consumer has said meanwhile.
+func (p *PersistentSubscription) payBack(ctx context.Context) {
+	p.mu.Lock()
+	if p.owed == 0 || p.ended != nil {
+		p.mu.Unlock()
+		return
+	}
+	if p.paid == nil {
+		p.paid = make(chan struct{})
+	}
+	paid := p.paid
+	p.nudgeOn()
+	p.mu.Unlock()
+	select {
+	case <-paid:
+	case <-ctx.Done():
+	case <-p.closed:
 	}
 }
 

@@ -138,3 +138,32 @@ func TestTooManyEventsAreGivenBack(t *testing.T) {
 	eventually(t, func() bool { return log.count("left out") > 0 })
 	assert.ErrorIs(t, log.errorOf("left out"), esclient.ErrSlowConsumer)
 }
+
+// TestWhatIsAckedWhileEventsAreGivenBackIsKept stops a subscription that is about to come back to the group. The server
+// gets to know first what the consumer has said meanwhile.
+func TestWhatIsAckedWhileEventsAreGivenBackIsKept(t *testing.T) {
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			var log subscriptionLog
+			srv, c := embedded(t, estest.WithPersona(persona))
+			ctx := testContext(t)
+			stream, group := group(t, c, fromStart())
+			appendNumbered(t, c, stream, 0, 1)
+			p := subscribe(t, c, stream, group, esclient.PersistentOptions{
+				InFlight: 2, Concurrency: 2, MessageTimeout: 200 * time.Millisecond, Hooks: []esclient.Hook{&log},
+			})
+			first, err := p.Next(ctx)
+			require.NoError(t, err)
+			p.Begin(first)
+			srv.Intercept(esproto.CmdConnectToPersistentSubscription,
+				estest.Delay(200*time.Millisecond), estest.Times(1))
+			eventually(t, func() bool { return log.count("left out") == 1 })
+			require.NoError(t, p.Ack(first))
+			require.NoError(t, p.Stop(ctx))
+			p = subscribe(t, c, stream, group, esclient.PersistentOptions{})
+			e, err := p.Next(ctx)
+			require.NoError(t, err)
+			assert.EqualValues(t, 1, e.Number, "the first was acked")
+		})
+	}
+}

@@ -144,7 +144,10 @@ type PersistentSubscription struct {
 	revoked  chan struct{} // closed when events are given back that the consumer has not begun with
 	watch    *time.Timer   // runs while events wait for the consumer, if watching
 	watching bool
-	slow     bool // it was told that the consumer is
+	slow     bool          // it was told that the consumer is
+	away     bool          // events were given back, and the next session has not begun
+	owed     int           // how many events were settled meanwhile and have not come again
+	paid     chan struct{} // closed when there are none; nil unless Stop waits for that
 	// lastKnown is the number of the stream's last event when the server confirmed the subscription last, and position
 	// where the log ended.
 	lastKnown int64
@@ -296,6 +299,7 @@ func (p *PersistentSubscription) All(ctx context.Context) iter.Seq2[*Event, erro
 // for other subscribers, and Next returns ErrSubscriptionStopped. It waits for the server's word on that until ctx
 // ends; its error is then that of ctx, but the subscription has ended all the same.
 func (p *PersistentSubscription) Stop(ctx context.Context) error {
+	p.payBack(ctx)
 	return p.stop(ctx, ErrSubscriptionStopped)
 }
 

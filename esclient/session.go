@@ -111,6 +111,7 @@ func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) (check boo
 		s.handle.Post(engine.Unsubscribe{}, p.creds)
 		return false
 	}
+	p.away = false
 	s.open, s.id, p.session = true, m.GetSubscriptionId(), s
 	s.position, s.last = m.GetLastCommitPosition(), m.GetLastEventNumber()
 	check = p.begin(s)
@@ -241,6 +242,7 @@ func (s *session) finish(reason error) {
 	current := p.session == s
 	if current {
 		p.leave(s)
+		p.owed = 0
 		if errors.Is(reason, ErrSubscriptionDropped) {
 			p.pace.doubt()
 		}

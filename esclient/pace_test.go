@@ -1,0 +1,95 @@
+package esclient
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func paceOf(timeout time.Duration, workers, most int) pace {
+	return newPace(&PersistentOptions{MessageTimeout: timeout, Concurrency: workers, InFlight: most})
+}
+
+func TestTheFirstWindowIsWhatFitsTheTimeout(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		timeout       time.Duration
+		workers, most int
+		want          int
+	}{
+		{time.Second, 1, 10, 1},
+		{10 * time.Second, 1, 10, 4},
+		{30 * time.Second, 1, 10, 10},
+		{30 * time.Second, 1, 100, 11},
+		{time.Second, 4, 200, 4},
+		{time.Millisecond, 4, 200, 4},
+		{30 * time.Second, 4, 200, 44},
+		{MaxMessageTimeout - 1, 1 << 10, MaxInFlight, MaxInFlight},
+		{MaxMessageTimeout, 1, 10, 10}, // never
+		{0, 1, 10, 10},                 // not known
+		{time.Second, 0, 10, 10},       // nobody says when the consumer begins
+	} {
+		p := paceOf(tc.timeout, tc.workers, tc.most)
+		assert.Equal(t, tc.want, p.window, "%+v", tc)
+	}
+}
+
+func TestTheWindowFollowsThePace(t *testing.T) {
+	t.Parallel()
+	p := paceOf(time.Second, 1, 100)
+	for range paceSettled - 1 {
+		p.took(time.Millisecond)
+		assert.False(t, p.mayGrow(), "the server counts what it costs")
+	}
+	for range 200 { // the guess is forgotten by and by
+		p.took(time.Millisecond)
+	}
+	assert.True(t, p.mayGrow())
+	p.grow()
+	assert.Equal(t, 100, p.window)
+	assert.False(t, p.mayGrow())
+	p.took(400 * time.Millisecond) // one that is slow counts at once
+	assert.True(t, p.tooLate(450*time.Millisecond, 0), "it would time out while it is handled")
+	assert.False(t, p.tooLate(450*time.Millisecond, 1), "others would be given back with it")
+	assert.True(t, p.tooLate(500*time.Millisecond, 1))
+	assert.Zero(t, p.shrink(0))
+	assert.Equal(t, 1, p.window)
+}
+
+func TestWhoGetsOnWithNothingStaysAwayForLonger(t *testing.T) {
+	t.Parallel()
+	p := paceOf(time.Second, 3, 100)
+	assert.Zero(t, p.shrink(3), "what it works on keeps its places")
+	assert.Equal(t, 3, p.window)
+	assert.Equal(t, 500*time.Millisecond, p.shrink(2))
+	assert.Equal(t, 3, p.window, "there is room for one more")
+	assert.Equal(t, time.Second, p.shrink(2))
+	for range 20 {
+		assert.LessOrEqual(t, p.shrink(0), maxRest)
+		assert.GreaterOrEqual(t, p.window, 1)
+	}
+	p.took(time.Second)
+	assert.Zero(t, p.shrink(1))
+}
+
+func TestATimeoutIsLearntUnlessItIsTold(t *testing.T) {
+	t.Parallel()
+	p := paceOf(0, 1, 10)
+	p.learn(12 * time.Second)
+	assert.Equal(t, 11*time.Second, p.timeout, "the server looks once a second")
+	p.learn(20 * time.Second)
+	assert.Equal(t, 11*time.Second, p.timeout, "the shortest counts")
+	p.learn(time.Millisecond)
+	assert.Equal(t, leastTimeout, p.timeout)
+	p.hear(time.Minute)
+	p.learn(time.Second)
+	assert.Equal(t, time.Minute, p.timeout)
+	p.doubt() // somebody may have changed it
+	p.learn(10 * time.Second)
+	assert.Equal(t, 9*time.Second, p.timeout)
+	p.hear(0) // which means different things
+	assert.Equal(t, 9*time.Second, p.timeout)
+	p.hear(MaxMessageTimeout)
+	assert.False(t, p.limits())
+}

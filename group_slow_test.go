@@ -97,7 +97,7 @@ func TestAHandlerThatKeepsWithinTheTimeoutHasEveryMessageOnce(t *testing.T) {
 		for _, subscribers := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s, %d", persona, subscribers), func(t *testing.T) {
 				t.Parallel()
-				const n = 5
+				const n = 4
 				srv, h := numberedServer(t, persona, n), new(handled)
 				for range subscribers {
 					handle(t, eventstore.SubscriberConfig{
@@ -166,7 +166,7 @@ func TestAHandlerThatBecomesSlow(t *testing.T) {
 			log := watermill.NewCaptureLogger()
 			hanging, release := make(chan struct{}), make(chan struct{})
 			sub, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
-				ConnectionString: srv.ConnectionString(), ConsumerGroup: "g", GroupSettings: finite(2*time.Second, 1),
+				ConnectionString: srv.ConnectionString(), ConsumerGroup: "g", GroupSettings: finite(time.Second, 1),
 			}, log)
 			require.NoError(t, err)
 			defer func() { assert.NoError(t, sub.Close()) }()
@@ -184,7 +184,7 @@ func TestAHandlerThatBecomesSlow(t *testing.T) {
 			require.Eventually(t, func() bool { return groupStats(t, srv).InFlight == 10 }, patience, time.Millisecond,
 				"it was quick")
 			handle(t, eventstore.SubscriberConfig{
-				ConnectionString: srv.ConnectionString(), GroupSettings: finite(2*time.Second, 1),
+				ConnectionString: srv.ConnectionString(), GroupSettings: finite(time.Second, 1),
 			}, h, func(*message.Message) {})
 			require.Eventually(t, func() bool { return h.count() == n }, patience, time.Millisecond)
 			close(release)
@@ -215,7 +215,7 @@ func TestAUserWhoIsNotToldTheTimeoutLearnsIt(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			t.Parallel()
-			const n = 5
+			const n = 4
 			srv, h := numberedServer(t, persona, n), new(handled)
 			admin := openClient(t, srv.ConnectionString())
 			require.NoError(t, admin.CreatePersistent(timeout(t), "topic", "g", *finite(time.Second, 2)))

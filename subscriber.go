@@ -134,6 +134,9 @@ func (s *Subscriber) source(
 		if err != nil {
 			return nil, err
 		}
+		if err := sub.Ready(ctx); err != nil {
+			return nil, err
+		}
 		s.warnIfBehindTheEnd(ctx, stream, start, log)
 		return &plainSource{s: sub}, nil
 	default:

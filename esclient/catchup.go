@@ -37,9 +37,8 @@ type CatchUpOptions struct {
 // are the caller's: keep the number, or in AllStream the position, of Event.Original of the last event dealt with, and
 // give it to AfterNumber or AfterPosition the next time.
 //
-// The first page has been read when this method returns or, with FromEnd, the subscription is live: so what the server
-// refuses is an error, such as ErrStreamDeleted, ErrAccessDenied or ErrNotSupported. ctx serves to make the
-// subscription; its end does not end it.
+// No word is exchanged with the server before Ready or Next, which tell what the server refuses, except that FromEnd
+// has the subscription live when this method returns. ctx serves to make the subscription; its end does not end it.
 //
 // A start behind the end of the stream is not refused: nothing comes until the stream gets there, which the log and
 // StartBehindEndHook are told. A log that goes back ends the subscription with ErrLogWentBack, since numbers and
@@ -72,10 +71,18 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	}
 	s.start = opts.Start
 	s.cursor.start(s.start)
-	if err := s.first(ctx, s.read, func() bool { return true }); err != nil {
-		return nil, err
-	}
+	s.publish()
 	return s, nil
+}
+
+// Ready reads the first page of a catch-up subscription, so that what the server refuses is known early: such as
+// ErrStreamDeleted, ErrAccessDenied or ErrNotSupported. An error, also that of ctx, ends the subscription. It is for
+// the goroutine that calls Next, before it does; for a subscription that has begun it does nothing.
+func (s *Subscription) Ready(ctx context.Context) error {
+	if s.step != nil || s.atEnd || len(s.page) > 0 || s.feed.Load() != nil || s.over.Load() {
+		return s.Err()
+	}
+	return s.first(ctx, s.read, func() bool { return true })
 }
 
 // setPageSize sets how many events are to be read at a time. Until it is known how large they are, it is fewer.

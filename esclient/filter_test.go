@@ -296,7 +296,7 @@ func TestFiltersTakeANewerServer(t *testing.T) {
 		}
 		_, err := c.SubscribeVolatile(ctx, esclient.AllStream, esclient.VolatileOptions{Filter: f})
 		assert.ErrorIs(t, err, esclient.ErrNotSupported)
-		_, err = c.SubscribeCatchUp(ctx, esclient.AllStream, esclient.CatchUpOptions{Filter: f})
+		_, err = catchUpReady(ctx, c, esclient.AllStream, esclient.CatchUpOptions{Filter: f})
 		assert.ErrorIs(t, err, esclient.ErrNotSupported)
 		_, err = c.Ping(ctx)
 		assert.NoError(t, err)

@@ -279,7 +279,7 @@ func TestWhoAnswersReads(t *testing.T) {
 				q.streamPage(0, 0, false)
 				first <- q
 			}()
-			sub, err := c.SubscribeCatchUp(tc.ctx, "s", esclient.CatchUpOptions{Start: esclient.FromNumber(0)})
+			sub, err := catchUpReady(tc.ctx, c, "s", esclient.CatchUpOptions{Start: esclient.FromNumber(0)})
 			require.NoError(t, err)
 			require.NoError(t, proto.Unmarshal((<-first).payload, &read))
 			assert.Equal(t, tc.want, read.GetRequireLeader(), what)

@@ -47,17 +47,18 @@ func (s *Subscription) await(ctx context.Context) error {
 }
 
 // persist does a step until it succeeds, or fails with what would not pass. A failure that the server does not explain
-// may pass: it has answered the like of it before.
+// may pass if it has answered the like of it before.
 func (s *Subscription) persist(work func(context.Context) error) error {
 	patience := s.c.newPatience()
 	for {
 		err := work(s.ctx)
 		switch {
 		case err == nil:
+			s.begun = true
 			return nil
 		case s.ctx.Err() != nil:
 			return s.ended()
-		case !resumable(err) && !errors.Is(err, ErrServer) && !patience.bears(err):
+		case !resumable(err) && !(s.begun && errors.Is(err, ErrServer)) && !patience.bears(err):
 			return err
 		}
 		s.witness.waits(err)
@@ -93,6 +94,7 @@ func (s *Subscription) first(ctx context.Context, work func(context.Context) err
 	for {
 		err := work(ctx)
 		if err == nil && done() {
+			s.begun = true
 			s.publish()
 			return nil
 		}

@@ -196,7 +196,7 @@ func TestWhatTheServerRefusesIsTheErrorOfSubscribe(t *testing.T) {
 						esclient.VolatileOptions{Filter: tc.filter, FillGaps: true})
 				},
 				"catch-up": func(ctx context.Context) (*esclient.Subscription, error) {
-					return tc.c.SubscribeCatchUp(ctx, tc.stream, esclient.CatchUpOptions{Filter: tc.filter})
+					return catchUpReady(ctx, tc.c, tc.stream, esclient.CatchUpOptions{Filter: tc.filter})
 				},
 				"catch-up from the end": func(ctx context.Context) (*esclient.Subscription, error) {
 					return tc.c.SubscribeCatchUp(ctx, tc.stream,
@@ -216,6 +216,35 @@ func TestWhatTheServerRefusesIsTheErrorOfSubscribe(t *testing.T) {
 	}
 }
 
+// catchUpReady subscribes and waits for the server's word on it.
+func catchUpReady(
+	ctx context.Context, c *esclient.Client, stream string, opts esclient.CatchUpOptions,
+) (*esclient.Subscription, error) {
+	s, err := c.SubscribeCatchUp(ctx, stream, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// TestWhatTheServerRefusesIsTheErrorOfNext does not ask whether a catch-up is ready.
+func TestWhatTheServerRefusesIsTheErrorOfNext(t *testing.T) {
+	_, admin := embedded(t)
+	ctx := testContext(t)
+	bury(t, admin)
+	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	for stream, want := range map[string]error{"s": esclient.ErrStreamDeleted, "$users": esclient.ErrAccessDenied} {
+		s, err := admin.SubscribeCatchUp(ops, stream, esclient.CatchUpOptions{})
+		require.NoError(t, err)
+		_, err = s.Next(ctx)
+		assert.ErrorIs(t, err, want)
+		assert.ErrorIs(t, s.Ready(ctx), want)
+	}
+}
+
 // TestSubscribeWaitsForTheServer has Subscribe called while the server is away.
 func TestSubscribeWaitsForTheServer(t *testing.T) {
 	srv := estest.Run(t)
@@ -225,13 +254,13 @@ func TestSubscribeWaitsForTheServer(t *testing.T) {
 	srv.DropConnections()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	_, err := s.c.SubscribeCatchUp(ctx, "s", esclient.CatchUpOptions{})
+	_, err := catchUpReady(ctx, s.c, "s", esclient.CatchUpOptions{})
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	var no *esclient.NotConnectedError
 	assert.ErrorAs(t, err, &no)
 	done := make(chan error, 1)
 	go func() {
-		sub, err := s.c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{})
+		sub, err := catchUpReady(testContext(t), s.c, "s", esclient.CatchUpOptions{})
 		if err == nil {
 			sub.Stop()
 		}
@@ -284,15 +313,19 @@ func failedRead() estest.Action {
 func TestAFailureThatMayPassEndsNoSubscription(t *testing.T) {
 	srv, c := embedded(t)
 	appendNumbered(t, c, "s", 0, 9)
-	s, err := c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{PageSize: 3})
+	s, err := catchUpReady(testContext(t), c, "s", esclient.CatchUpOptions{PageSize: 3})
 	require.NoError(t, err)
 	defer s.Stop()
 	failed := srv.Intercept(esproto.CmdReadStreamEventsForward, failedRead(), estest.Times(3))
 	assert.Equal(t, words(0, 9), take(t, s.Next, 10))
 	assert.Equal(t, 3, failed.Hits())
 	srv.Intercept(esproto.CmdReadStreamEventsForward, failedRead(), estest.Times(1000))
-	_, err = c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{})
+	_, err = catchUpReady(testContext(t), c, "s", esclient.CatchUpOptions{})
 	assert.ErrorIs(t, err, esclient.ErrServer, "at first it is told")
+	s, err = c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{})
+	require.NoError(t, err)
+	_, err = s.Next(testContext(t))
+	assert.ErrorIs(t, err, esclient.ErrServer, "also by Next")
 }
 
 // TestAVolatileSubscriptionStaysOnAReadOnlyReplica has the node refuse what is asked of the leader: it sends nobody

@@ -43,6 +43,7 @@ type Subscription struct {
 	step     *step // nil if none has begun
 	cursor   cursor
 	page     []Event // read and not delivered yet
+	begun    bool    // the server has served it
 	atEnd    bool    // reading has reached the end
 	lastRead bool    // ... of what was there when the feed was confirmed: what follows is in the feed
 	skips    bool    // what was there when the next feed is confirmed is not wanted

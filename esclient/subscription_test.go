@@ -270,7 +270,7 @@ func TestSubscriptionsRefuseNonsense(t *testing.T) {
 	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
 	_, err := c.SubscribeVolatile(ops, esclient.AllStream, esclient.VolatileOptions{})
 	assert.ErrorIs(t, err, esclient.ErrAccessDenied)
-	_, err = c.SubscribeCatchUp(ops, esclient.AllStream, esclient.CatchUpOptions{})
+	_, err = catchUpReady(ops, c, esclient.AllStream, esclient.CatchUpOptions{})
 	assert.ErrorIs(t, err, esclient.ErrAccessDenied)
 }
 

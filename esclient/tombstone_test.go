@@ -68,7 +68,7 @@ func bury(t *testing.T, c *esclient.Client) {
 func TestATombstoneWhileACatchUpReads(t *testing.T) {
 	srv, c := embedded(t)
 	putNamed(t, srv, "s", "e", 0, 9)
-	sub, err := c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{PageSize: 3})
+	sub, err := catchUpReady(testContext(t), c, "s", esclient.CatchUpOptions{PageSize: 3})
 	require.NoError(t, err)
 	bury(t, c)
 	got := consumeAll(t, sub, "s")

@@ -3,9 +3,11 @@ package eventstore_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -199,5 +201,35 @@ func TestSubscribeAndCloseAtOnce(t *testing.T) {
 			require.NoError(t, sub.Close())
 			wg.Wait()
 		}
+	}
+}
+
+// closer is a logger that closes a Subscriber as soon as it hears of a lost connection.
+type closer struct {
+	watermill.NopLogger
+	sub    *atomic.Pointer[eventstore.Subscriber]
+	closed chan error
+}
+
+func (c closer) With(watermill.LogFields) watermill.LoggerAdapter { return c }
+
+func (c closer) Error(text string, _ error, _ watermill.LogFields) {
+	if text == "Connection to EventStore lost" {
+		c.closed <- c.sub.Load().Close()
+	}
+}
+
+func TestALoggerMayCloseTheSubscriber(t *testing.T) {
+	for _, cfg := range []eventstore.SubscriberConfig{{ConsumerGroup: "g"}, {}, {Mode: eventstore.ModeCatchUp}} {
+		srv := embedded(t)
+		log := closer{sub: new(atomic.Pointer[eventstore.Subscriber]), closed: make(chan error, 1)}
+		cfg.ConnectionString = srv.ConnectionString()
+		sub, err := eventstore.NewSubscriber(cfg, log)
+		require.NoError(t, err)
+		log.sub.Store(sub)
+		messages := subscribe(t, sub, "topic")
+		srv.DropConnections()
+		closes(t, messages)
+		require.NoError(t, <-log.closed)
 	}
 }

@@ -78,11 +78,6 @@ func (l connectionLog) OnLogWentBack(i esclient.SubscriptionInfo) {
 		watermill.LogFields{"stream": i.Stream, "endpoint": i.Endpoint})
 }
 
-func (l connectionLog) OnStartBehindEnd(i esclient.SubscriptionInfo) {
-	l.log.Error("Subscription begins behind the end of the stream", i.Err,
-		watermill.LogFields{"stream": i.Stream, "endpoint": i.Endpoint})
-}
-
 func orNop(log watermill.LoggerAdapter) watermill.LoggerAdapter {
 	if log == nil {
 		return watermill.NopLogger{}

@@ -28,7 +28,8 @@ type Subscriber struct {
 	closed   bool
 	late     int // messages that were given back and are watched
 	subs     sync.WaitGroup
-	finished chan struct{} // closed when all has ended; closeErr is then set
+	idle     chan struct{} // closed when all has ended, after Close
+	lastStep sync.Once
 	closeErr error
 }
 
@@ -55,7 +56,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	}
 	s.cfg.ConnectionString = withoutPassword(config.ConnectionString)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.finished = make(chan struct{})
+	s.idle = make(chan struct{})
 	return s, nil
 }
 
@@ -231,24 +232,34 @@ func (s *Subscriber) Close() error {
 	s.mu.Unlock()
 	if first {
 		s.cancel()
-		go s.finish()
+		go func() {
+			s.subs.Wait()
+			close(s.idle)
+		}()
 	}
 	patience := time.NewTimer(closePatience)
 	defer patience.Stop()
 	select {
-	case <-s.finished:
-		return s.closeErr
+	case <-s.idle:
+		return s.finish() // by this goroutine: a hook may close its client, which waits for the others
 	case <-patience.C:
+	}
+	if first {
 		s.log.Info("Subscriber closes when its handlers have finished", watermill.LogFields{
 			"ack_grace": s.cfg.AckGrace.String(),
 		})
-		return nil
+		go func() {
+			<-s.idle
+			_ = s.finish() // nobody waits for it
+		}()
 	}
+	return nil
 }
 
-func (s *Subscriber) finish() {
-	s.subs.Wait()
-	s.closeErr = s.conn.close()
-	s.log.Debug("Subscriber closed", nil)
-	close(s.finished)
+func (s *Subscriber) finish() error {
+	s.lastStep.Do(func() {
+		s.closeErr = s.conn.close()
+		s.log.Debug("Subscriber closed", nil)
+	})
+	return s.closeErr
 }

@@ -95,7 +95,7 @@ func (o *openings[S]) confirmed() (s S, ok bool) {
 		return err != nil
 	})
 	for _, s := range o.asked {
-		if settled, _ := s.outcome(); settled {
+		if settled, err := s.outcome(); settled && err == nil { // it may have been refused in between
 			return s, true
 		}
 	}

@@ -22,6 +22,8 @@ type session struct {
 	came []*Event // pushed since the last Wake; the reader's own
 	slab eventSlab
 
+	reason error // why the server has ended it, from the frame to Wake; the reader's own
+
 	// Guarded by p.mu.
 	open     bool   // the server has confirmed it
 	id       string // <stream>::<group>, as the server calls it
@@ -79,7 +81,7 @@ func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
 		case esproto.CmdPersistentSubscriptionStreamEventAppeared, esproto.CmdPersistentSubscriptionConfirmation:
 			s.handle.Unsubscribe(s.p.creds) // it is there
 		}
-		s.finish(err)
+		s.reason = err
 	}
 	return err == nil
 }
@@ -149,6 +151,9 @@ func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
 
 // Wake implements engine.Receiver: the events that came together go to the consumer at once.
 func (s *session) Wake() {
+	if s.reason != nil {
+		s.finish(s.reason) // only now, so that who closes the client for it has the replies that came with it
+	}
 	if len(s.came) > 0 {
 		s.admit()
 		clear(s.came)

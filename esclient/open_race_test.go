@@ -1,0 +1,27 @@
+package esclient
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// turning is a subscription that the server refuses between two looks at it.
+type turning struct {
+	streamOpener
+	looks int
+}
+
+func (s *turning) outcome() (settled bool, err error) {
+	if s.looks++; s.looks == 1 {
+		return false, nil
+	}
+	return true, errors.New("refused")
+}
+
+func TestASubscriptionThatIsRefusedBetweenTwoLooksIsNotConfirmed(t *testing.T) {
+	o := openings[*turning]{asked: []*turning{{}}}
+	_, ok := o.confirmed()
+	assert.False(t, ok)
+}

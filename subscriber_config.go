@@ -117,8 +117,9 @@ type SubscriberConfig struct {
 	// it begins with few there if the timeout is short. DefaultGroupSettings have no such limit.
 	//
 	// Messages that were pushed ahead count as tried when the process dies, also those that no handler has seen: with
-	// InFlight 4, a MaxRetryCount of 3 and one message that kills its process each time, a 23.10 parks all four. A
-	// 5.0.11 parks none and goes on. Where that may happen, choose an InFlight of 1 or a MaxRetryCount of plenty.
+	// InFlight 4, a MaxRetryCount of 3 and one message that kills its process each time, a 23.10 parks all four: the
+	// first at once, the others when their MessageTimeout is over, and until then nobody gets them. A 5.0.11 parks none
+	// and goes on. Where that may happen, choose an InFlight of 1 or a MaxRetryCount of plenty.
 	InFlight int
 	// AckDelay is the longest that an ack waits for others to be sent with it; esclient.DefaultAckDelay by default.
 	AckDelay time.Duration

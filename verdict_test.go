@@ -269,3 +269,46 @@ func receiveDone(ctx context.Context) <-chan struct{} {
 	context.AfterFunc(derived, cancel)
 	return derived.Done()
 }
+
+// A service that is stopped at any moment, whose handler gives up when the context of its message ends.
+func TestASubscriptionThatEndsUnderLoadParksNothing(t *testing.T) {
+	c := openClient(t, connectionString(t))
+	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
+	both(t, func(t *testing.T, concurrency int) {
+		topic := name("stopped")
+		sub := newSubscriber(t, eventstore.SubscriberConfig{
+			Client: c, ConsumerGroup: "g", MaxNacks: 1, AckGrace: patience, Concurrency: concurrency,
+		})
+		published, seen := 0, make(map[string]bool)
+		handle := func(msg *message.Message) {
+			select {
+			case <-msg.Context().Done():
+				msg.Nack()
+			case <-time.After(20 * time.Microsecond):
+				seen[string(msg.Payload)] = true
+				msg.Ack()
+			}
+		}
+		for n := range 60 {
+			publishNumbered(t, pub, topic, published+1, published+10)
+			published += 10
+			messages, end := subscribeUntil(t, sub, topic)
+			for range n % 12 {
+				handle(receive(t, messages))
+				if len(seen) == published {
+					break
+				}
+			}
+			time.AfterFunc(time.Duration(n)*10*time.Microsecond, end)
+			for msg := range messages {
+				handle(msg)
+			}
+		}
+		messages, _ := subscribeUntil(t, sub, topic)
+		for len(seen) < published {
+			handle(receive(t, messages))
+		}
+		silence(t, messages)
+		assert.Empty(t, payloads(t, c, "$persistentsubscription-"+topic+"::g-parked"))
+	})
+}

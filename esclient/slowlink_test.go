@@ -2,6 +2,7 @@ package esclient_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -23,6 +24,9 @@ type slowLink struct {
 	up, down atomic.Int64
 	holds    bool // it takes what comes at once, up to some MiB, and passes it on at its rate
 }
+
+// many events of 8 KiB take a second at 1 MiB a second.
+const many = 128
 
 // relayed is what a link with holds has taken at most.
 const relayed = 8 << 20
@@ -124,6 +128,58 @@ func TestALargeAppendOverASlowLinkIsSentOnce(t *testing.T) {
 				assert.Zero(t, lost.Load())
 			})
 		}
+	}
+}
+
+func TestManySmallAppendsOverASlowLinkAreSentOnce(t *testing.T) {
+	t.Parallel()
+	event := func() esclient.EventData { return esclient.EventData{Type: "t", Data: make([]byte, 8<<10)} }
+	for name, appendAll := range map[string]func(context.Context, *esclient.Client) error{
+		"Append": func(ctx context.Context, c *esclient.Client) error {
+			errs := make(chan error, many)
+			for range many {
+				go func() {
+					_, err := c.Append(ctx, "s", esclient.Any, event())
+					errs <- err
+				}()
+			}
+			var all error
+			for range many {
+				all = errors.Join(all, <-errs)
+			}
+			return all
+		},
+		"AppendFrom": func(ctx context.Context, c *esclient.Client) error {
+			_, err := c.AppendFrom(ctx, "s", esclient.NoStream, func(yield func(esclient.EventData, error) bool) {
+				for range many {
+					if !yield(event(), nil) {
+						return
+					}
+				}
+			}, esclient.AppendFromOptions{})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := estest.Run(t, estest.WithHeartbeat(300*time.Millisecond, 300*time.Millisecond))
+			link := slowLink{}
+			cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
+			require.NoError(t, err)
+			cfg.Address = link.through(t, srv)
+			lost := hurry(&cfg)
+			c, err := esclient.New(cfg)
+			require.NoError(t, err)
+			defer c.Close()
+			require.NoError(t, c.Connect(testContext(t)))
+			link.up.Store(1 << 20)
+			require.NoError(t, appendAll(testContext(t), c))
+			assert.Equal(t, many, countEvents(t, c, "s"))
+			assert.Zero(t, lost.Load())
+			if name == "Append" {
+				assert.EqualValues(t, many, srv.Stats().FramesIn[esproto.CmdWriteEvents])
+			}
+		})
 	}
 }
 

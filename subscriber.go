@@ -84,10 +84,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	sub, err := s.open(ctx, topic, stream)
 	if err != nil {
 		s.subs.Done()
-		if s.ctx.Err() != nil && !errors.Is(err, ErrSubscriberClosed) {
-			err = fmt.Errorf("%w: %w", ErrSubscriberClosed, err)
-		}
-		return nil, fmt.Errorf("eventstore: cannot subscribe to topic %q: %w", topic, err)
+		return nil, fmt.Errorf("eventstore: cannot subscribe to topic %q: %w", topic, s.orClosed(err))
 	}
 	go func() {
 		defer s.subs.Done()
@@ -173,9 +170,17 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	ctx, cancel := context.WithTimeout(s.ctx, initializeTimeout)
 	defer cancel()
 	if err := s.createGroup(ctx, stream); err != nil {
-		return fmt.Errorf("eventstore: cannot initialize topic %q: %w", topic, err)
+		return fmt.Errorf("eventstore: cannot initialize topic %q: %w", topic, s.orClosed(err))
 	}
 	return nil
+}
+
+// orClosed has an error say that Close has ended the call, if it has.
+func (s *Subscriber) orClosed(err error) error {
+	if s.ctx.Err() == nil || errors.Is(err, ErrSubscriberClosed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrSubscriberClosed, err)
 }
 
 func (s *Subscriber) stream(topic string) (string, error) {

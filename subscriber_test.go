@@ -270,6 +270,24 @@ func TestSubscriberClose(t *testing.T) {
 	require.NoError(t, c.Connect(timeout(t)), "a borrowed client is not closed")
 }
 
+func TestCallsThatCloseEndsSaySo(t *testing.T) {
+	srv := embedded(t)
+	srv.Pause()
+	defer srv.Resume()
+	sub := newSubscriber(t, eventstore.SubscriberConfig{ConnectionString: srv.ConnectionString(), ConsumerGroup: "g"})
+	failed := make(chan error, 2)
+	go func() { failed <- sub.SubscribeInitialize("topic") }()
+	go func() {
+		_, err := sub.Subscribe(context.Background(), "topic")
+		failed <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	require.NoError(t, sub.Close())
+	for range 2 {
+		require.ErrorIs(t, <-failed, eventstore.ErrSubscriberClosed)
+	}
+}
+
 func TestCloseWhileAMessageWaitsThatNobodyTakes(t *testing.T) {
 	c := openClient(t, connectionString(t))
 	pub, topic := newPublisher(t, eventstore.PublisherConfig{Client: c}), name("unread")

@@ -2,6 +2,7 @@ package eventstore_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -231,5 +232,51 @@ func TestALoggerMayCloseTheSubscriber(t *testing.T) {
 		srv.DropConnections()
 		closes(t, messages)
 		require.NoError(t, <-log.closed)
+	}
+}
+
+// meddler is a logger that does something at each line about a connection, and where something is closed.
+type meddler struct{ do *atomic.Pointer[func()] }
+
+func newMeddler() meddler { return meddler{new(atomic.Pointer[func()])} }
+
+func (l meddler) tell(text string) {
+	do := l.do.Load()
+	if do != nil && (strings.HasSuffix(text, "closed") || strings.Contains(text, "EventStore")) {
+		(*do)()
+	}
+}
+
+func (l meddler) Error(text string, _ error, _ watermill.LogFields) { l.tell(text) }
+func (l meddler) Info(text string, _ watermill.LogFields)           { l.tell(text) }
+func (l meddler) Debug(text string, _ watermill.LogFields)          { l.tell(text) }
+func (l meddler) Trace(text string, _ watermill.LogFields)          { l.tell(text) }
+func (l meddler) With(watermill.LogFields) watermill.LoggerAdapter  { return l }
+
+// Close logs, and the connection that it closes is told of by hooks that log, too.
+func TestALoggerMayCloseWhenItHearsOfClose(t *testing.T) {
+	for what, cfg := range map[string]eventstore.SubscriberConfig{
+		"group": {ConsumerGroup: "g"}, "fan-out": {}, "catch-up": {Mode: eventstore.ModeCatchUp},
+	} {
+		t.Run(what, func(t *testing.T) {
+			srv, log := embedded(t), newMeddler()
+			cfg.ConnectionString = srv.ConnectionString()
+			sub, err := eventstore.NewSubscriber(cfg, log)
+			require.NoError(t, err)
+			pub, err := eventstore.NewPublisher(eventstore.PublisherConfig{ConnectionString: cfg.ConnectionString}, log)
+			require.NoError(t, err)
+			messages := subscribe(t, sub, "topic")
+			require.NoError(t, pub.Publish("topic", newMessage("1")))
+			do := func() {
+				assert.NoError(t, sub.Close())
+				assert.NoError(t, pub.Close())
+			}
+			log.do.Store(&do)
+			var both sync.WaitGroup
+			both.Go(func() { assert.NoError(t, pub.Close()) })
+			both.Go(func() { assert.NoError(t, sub.Close()) })
+			both.Wait()
+			closes(t, messages)
+		})
 	}
 }

@@ -108,12 +108,10 @@ type Publisher struct {
 	mu      sync.Mutex
 	closed  bool
 	pending sync.WaitGroup // Publish calls under way
+	idle    chan struct{}  // closed when there are none any more, after Close
 
 	closing context.Context // ends with Close: what was not sent by then is not sent any more
 	refuse  context.CancelCauseFunc
-
-	closeOnce sync.Once
-	closeErr  error
 }
 
 var _ message.Publisher = (*Publisher)(nil)
@@ -133,6 +131,7 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 		return nil, err
 	}
 	p.cfg.ConnectionString = withoutPassword(config.ConnectionString)
+	p.idle = make(chan struct{})
 	p.closing, p.refuse = context.WithCancelCause(context.Background())
 	p.timeouts.init(esclient.WhileUnsent(context.Background(), p.closing), config.PublishTimeout, fmt.Errorf(
 		"eventstore: not published within PublishTimeout, %v: %w", config.PublishTimeout, context.DeadlineExceeded))
@@ -293,27 +292,31 @@ func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
 // CloseTimeout, and closes the connection if it is the Publisher's own; what was still under way fails then. It may be
 // called more than once and by several goroutines, and returns when all is done.
 func (p *Publisher) Close() error {
-	p.closeOnce.Do(func() {
-		p.mu.Lock()
-		p.closed = true
-		p.mu.Unlock()
+	p.mu.Lock()
+	first := !p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if first {
 		p.refuse(ErrPublisherClosed)
-		done := make(chan struct{})
 		go func() {
 			p.pending.Wait()
-			close(done)
+			close(p.idle)
 		}()
-		limit := time.NewTimer(p.cfg.CloseTimeout)
-		defer limit.Stop()
-		select {
-		case <-done:
-		case <-limit.C:
+	}
+	limit := time.NewTimer(p.cfg.CloseTimeout)
+	defer limit.Stop()
+	select {
+	case <-p.idle:
+	case <-limit.C:
+		if first {
 			p.log.Error("Publish calls are still under way after CloseTimeout", nil,
 				watermill.LogFields{"timeout": p.cfg.CloseTimeout.String()})
 		}
-		p.closeErr = p.conn.close()
-		p.timeouts.end()
+	}
+	err := p.conn.close() // by each caller: the client knows whether it is one of its hooks, such as a logger
+	p.timeouts.end()
+	if first {
 		p.log.Debug("Publisher closed", nil)
-	})
-	return p.closeErr
+	}
+	return err
 }

@@ -24,13 +24,12 @@ type Subscriber struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	closed   bool
-	late     int // messages that were given back and are watched
-	subs     sync.WaitGroup
-	idle     chan struct{} // closed when all has ended, after Close
-	lastStep sync.Once
-	closeErr error
+	mu     sync.Mutex
+	closed bool
+	late   int // messages that were given back and are watched
+	subs   sync.WaitGroup
+	idle   chan struct{} // closed when all has ended, after Close
+	told   bool          // the log, that it is closed
 }
 
 var (
@@ -246,7 +245,7 @@ func (s *Subscriber) Close() error {
 	defer patience.Stop()
 	select {
 	case <-s.idle:
-		return s.finish() // by this goroutine: a hook may close its client, which waits for the others
+		return s.finish()
 	case <-patience.C:
 	}
 	if first {
@@ -261,10 +260,16 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
+// finish closes the connection, when all subscriptions have ended. Each caller of Close closes it, since the client
+// knows whether it is called by one of its hooks, such as a logger, which it must not wait for.
 func (s *Subscriber) finish() error {
-	s.lastStep.Do(func() {
-		s.closeErr = s.conn.close()
+	err := s.conn.close()
+	s.mu.Lock()
+	told := s.told
+	s.told = true
+	s.mu.Unlock()
+	if !told {
 		s.log.Debug("Subscriber closed", nil)
-	})
-	return s.closeErr
+	}
+	return err
 }

@@ -377,3 +377,59 @@ func TestNoElectionEndsAPublish(t *testing.T) {
 	assert.Equal(t, []string{"x"}, consume(t, messages, 1))
 	assert.Equal(t, 12, rule.Hits())
 }
+
+// A server that says at once that it could not write is not asked again all the time.
+func TestPublishingAgainPauses(t *testing.T) {
+	for _, result := range []byte{1, 2, 3} { // PrepareTimeout, CommitTimeout, ForwardTimeout
+		srv := embedded(t)
+		cfg, err := esclient.ParseConnectionString(srv.ConnectionString() + "?maxRetries=-1")
+		require.NoError(t, err)
+		c, err := esclient.New(cfg)
+		require.NoError(t, err)
+		defer c.Close()
+		rule := srv.Intercept(writeEvents, estest.Unanswered(
+			estest.ReplyBytes(writeEvents+1, []byte{8, result, 24, 0, 32, 0})))
+		pub := newPublisher(t, eventstore.PublisherConfig{
+			Client: c, RepublishUnknown: true, PublishTimeout: 300 * time.Millisecond,
+		})
+		failed := publishErrorOf(t, pub.Publish("topic", newMessage("x")))
+		require.ErrorIs(t, failed, esclient.ErrOutcomeUnknown)
+		assert.Len(t, failed.Unknown, 1)
+		assert.Greater(t, rule.Hits(), 1)
+		assert.Less(t, rule.Hits(), 50)
+		assert.Equal(t, 1, written(t, srv, "topic"))
+	}
+}
+
+// After CloseTimeout no call goes on, though a borrowed client does, and though the message's context does.
+func TestCloseEndsCallsOfABorrowedClient(t *testing.T) {
+	for _, republish := range []bool{false, true} {
+		for what, then := range map[string]estest.Action{"silent": estest.Drop(), "lost": estest.Disconnect()} {
+			for _, shared := range []bool{true, false} {
+				srv := embedded(t)
+				c := openTough(t, srv.ConnectionString())
+				pub := newPublisher(t, eventstore.PublisherConfig{
+					Client: c, RepublishUnknown: republish, PublishTimeout: -1, CloseTimeout: 20 * time.Millisecond,
+				})
+				rule := srv.Intercept(writeEvents, estest.Unanswered(then))
+				msg := newMessage("x")
+				if !shared {
+					own, cancel := context.WithCancel(context.Background())
+					defer cancel()
+					msg.SetContext(own)
+				}
+				result := make(chan error, 1)
+				go func() { result <- pub.Publish("topic", msg) }()
+				require.Eventually(t, func() bool { return rule.Hits() > 0 }, patience, time.Millisecond)
+				require.NoError(t, pub.Close())
+				select {
+				case err := <-result:
+					require.ErrorIs(t, err, esclient.ErrOutcomeUnknown)
+				case <-time.After(patience):
+					require.FailNow(t, "Publish goes on after Close",
+						"%s, again %v, shared %v", what, republish, shared)
+				}
+			}
+		}
+	}
+}

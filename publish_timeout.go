@@ -13,7 +13,7 @@ type timeouts struct {
 	limit  time.Duration // none if it is not positive
 	cause  error
 	ctx    context.Context // the parent of what is shared
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 
 	slice atomic.Pointer[timeoutSlice] // of the calls that begin now; nil until there is one
 	mu    sync.Mutex                   // held by who makes one
@@ -30,7 +30,7 @@ type timeoutSlice struct {
 
 func (t *timeouts) init(parent context.Context, limit time.Duration, cause error) {
 	t.limit, t.cause = limit, cause
-	t.ctx, t.cancel = context.WithCancel(parent)
+	t.ctx, t.cancel = context.WithCancelCause(parent)
 }
 
 // of returns a context that ends with ctx and in time.
@@ -63,7 +63,7 @@ func (t *timeouts) shared() context.Context {
 
 // end ends all contexts that are shared.
 func (t *timeouts) end() {
-	t.cancel()
+	t.cancel(ErrPublisherClosed)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := t.slice.Load(); s != nil {

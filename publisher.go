@@ -9,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/cenkalti/backoff/v4"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
@@ -206,11 +207,15 @@ func (p *Publisher) begin() bool {
 // context returns a context that ends with that of any message, unless that has ended already, and with the timeout.
 // Its values are the first message's.
 func (p *Publisher) context(messages []*message.Message) (context.Context, context.CancelFunc) {
-	ctx, cancel := p.firstContext(messages[0].Context())
+	first := messages[0].Context()
+	ctx, cancel := p.firstContext(first)
+	last := first // the messages of a call often share one
 	for _, m := range messages[1:] {
-		if c := m.Context(); c != messages[0].Context() && c.Done() != nil && c.Err() == nil {
+		c := m.Context()
+		if c != first && c != last && c.Done() != nil && c.Err() == nil {
 			ctx, cancel = endsWith(ctx, cancel, c)
 		}
+		last = c
 	}
 	return ctx, cancel
 }
@@ -223,7 +228,11 @@ func (p *Publisher) firstContext(ctx context.Context) (context.Context, context.
 	if ctx.Err() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	return p.timeouts.of(esclient.WhileUnsent(ctx, p.closing))
+	ctx, cancel := p.timeouts.of(esclient.WhileUnsent(ctx, p.closing))
+	if p.conn.owned {
+		return ctx, cancel // Close ends its calls
+	}
+	return endsWith(ctx, cancel, p.timeouts.ctx)
 }
 
 // endsWith returns a context like ctx that also ends when other does.
@@ -243,6 +252,7 @@ func endsWith(
 func (p *Publisher) append(ctx context.Context, appends []plannedAppend, i int) error {
 	a := &appends[i]
 	var unknown error // what an earlier attempt ended with
+	delays := backoff.BackOff(nil)
 	for {
 		result, err := p.conn.client.Append(ctx, a.stream, a.expected, a.events...)
 		if err == nil {
@@ -259,12 +269,28 @@ func (p *Publisher) append(ctx context.Context, appends []plannedAppend, i int) 
 		}
 		if unknown == nil {
 			ctx = esclient.WhileUnsent(ctx, context.Background()) // it was sent: Close waits for it
+			delays = republishDelays()
 		}
 		unknown = err
 		p.log.Info("Publishing again, since it is not known whether it was written", watermill.LogFields{
 			"stream": a.stream, "messages": len(a.messages), "reason": err.Error(),
 		})
+		sleep(ctx, delays.NextBackOff())
 	}
+}
+
+// Pauses before messages are published again: a server that cannot write for a while may say so at once.
+const (
+	republishDelay    = 10 * time.Millisecond
+	maxRepublishDelay = time.Second
+)
+
+func republishDelays() backoff.BackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(republishDelay),
+		backoff.WithMaxInterval(maxRepublishDelay),
+		backoff.WithMaxElapsedTime(0),
+	)
 }
 
 // stillUnknown returns the error of an append that was not written. That says nothing of an earlier attempt of unknown
@@ -289,8 +315,8 @@ func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
 
 // Close lets further Publish calls fail with ErrPublisherClosed, and those that merely wait for a connection, or for a
 // server to get ready: their messages are not written. It waits for those whose messages were sent, at most for
-// CloseTimeout, and closes the connection if it is the Publisher's own; what was still under way fails then. It may be
-// called more than once and by several goroutines, and returns when all is done.
+// CloseTimeout, and closes the connection if it is the Publisher's own; what was still under way fails then, with a
+// borrowed Client, too. It may be called more than once and by several goroutines, and returns when all is done.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	first := !p.closed

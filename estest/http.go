@@ -25,6 +25,7 @@ func (s *Server) handler() http.Handler {
 	limited := limitBodies(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.gate.wait(r.Context().Done())
+		limitAnswer(w)
 		if s.core.isStarting() {
 			notReady(w)
 			return

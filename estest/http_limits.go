@@ -14,9 +14,10 @@ import (
 
 // Limits of the HTTP server, so that nobody holds its connections without need.
 const (
-	headerTime  = 3 * time.Second // for the head of a request
-	bodyTime    = 3 * time.Second // for its body, from when the head was read
-	idleTime    = time.Minute     // between two requests of a connection
+	headerTime  = 3 * time.Second  // for the head of a request
+	bodyTime    = 3 * time.Second  // for its body, from when the head was read
+	idleTime    = 20 * time.Second // between two requests of a connection
+	answerTime  = 5 * time.Second  // for the client to take the answer
 	maxHeader   = 64 << 10
 	maxHTTPBody = 1 << 20
 )
@@ -36,6 +37,11 @@ func (s *Server) newWeb() *http.Server {
 
 // connKey is the key of a request's connection in its context.
 type connKey struct{}
+
+// limitAnswer bounds how long a client may take to read the answer. The limit begins here, as that of a body does.
+func limitAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
+}
 
 // limitBodies bounds the bodies of requests. The limit of time begins here and is one of reading only: ReadTimeout of
 // net/http would end the requests that a paused server holds.

@@ -44,6 +44,21 @@ func TestHTTPRequestsThatDoNotComeAreNotHeld(t *testing.T) {
 	}
 }
 
+// A client asks on and on, and reads no answer.
+func TestAnHTTPClientThatDoesNotReadIsNotServedForEver(t *testing.T) {
+	t.Parallel()
+	s := estest.Run(t)
+	nc, err := net.Dial("tcp", s.HTTPAddr())
+	require.NoError(t, err)
+	defer nc.Close()
+	require.NoError(t, nc.SetWriteDeadline(time.Now().Add(2*patience)))
+	for err == nil {
+		_, err = fmt.Fprint(nc, "GET /info HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	var timeout net.Error
+	assert.False(t, errors.As(err, &timeout) && timeout.Timeout(), "the connection is still held")
+}
+
 func TestALargeHTTPBodyIsRefused(t *testing.T) {
 	s := estest.Run(t)
 	res := request(t, http.MethodPost, s.HTTPURL()+"/users", admin,

@@ -73,11 +73,6 @@ func (l connectionLog) OnAuthenticationFailed(i esclient.ConnectionInfo) {
 	l.log.Error("EventStore refuses the credentials", i.Err, watermill.LogFields{"endpoint": i.Endpoint})
 }
 
-func (l connectionLog) OnLogWentBack(i esclient.SubscriptionInfo) {
-	l.log.Error("EventStore has come back with another log: the subscription goes on with what is new", i.Err,
-		watermill.LogFields{"stream": i.Stream, "endpoint": i.Endpoint})
-}
-
 func orNop(log watermill.LoggerAdapter) watermill.LoggerAdapter {
 	if log == nil {
 		return watermill.NopLogger{}

@@ -1,8 +1,11 @@
 package eventstore_test
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
@@ -143,4 +147,38 @@ func TestAGroupUnderFaults(t *testing.T) {
 		msg.Ack()
 	}
 	t.Logf("%d duplicates", duplicates)
+}
+
+// The client is borrowed: its own hooks and log are the application's.
+func TestALogThatWentBackIsLogged(t *testing.T) {
+	for then, cfg := range map[string]eventstore.SubscriberConfig{
+		"the subscription goes on with what is new": {},
+		"the subscription starts over":              {Mode: eventstore.ModeCatchUp, StartOver: true},
+	} {
+		t.Run(then, func(t *testing.T) {
+			old, fresh := embedded(t), embedded(t)
+			var addr atomic.Value
+			addr.Store(old.Addr())
+			ccfg, err := esclient.ParseConnectionString(old.ConnectionString())
+			require.NoError(t, err)
+			ccfg.ReconnectDelay = time.Millisecond
+			ccfg.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, addr.Load().(string))
+			}
+			c, err := esclient.New(ccfg)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, c.Close()) })
+			cfg.Client = c
+			sub, log := newLogged(t, cfg)
+			messages := subscribe(t, sub, "topic")
+			publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: c}), "topic", 1, 3)
+			consume(t, messages, 3)
+			addr.Store(fresh.Addr())
+			require.NoError(t, old.Close())
+			awaitLogged(t, log, "EventStore has come back with another log: "+then, 1)
+			other := newPublisher(t, eventstore.PublisherConfig{ConnectionString: fresh.ConnectionString()})
+			publishNumbered(t, other, "topic", 4, 5)
+			assert.Equal(t, numbers(4, 5), consume(t, messages, 2))
+		})
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
+
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
@@ -109,6 +111,21 @@ func (s *plainSource) lookOut(ctx context.Context, failed func(error)) {
 		}
 		ahead <- pulled{e, err}
 	}()
+}
+
+// plainLog tells a Watermill logger what becomes of a volatile or catch-up subscription that goes on.
+type plainLog struct {
+	log       watermill.LoggerAdapter
+	startOver bool
+}
+
+func (l plainLog) OnLogWentBack(i esclient.SubscriptionInfo) {
+	then := "the subscription goes on with what is new"
+	if l.startOver {
+		then = "the subscription starts over"
+	}
+	l.log.Error("EventStore has come back with another log: "+then, i.Err,
+		watermill.LogFields{"endpoint": i.Endpoint})
 }
 
 func (s *plainSource) stop() {

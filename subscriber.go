@@ -127,6 +127,7 @@ func (s *Subscriber) source(
 		sub, err := s.conn.client.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
 			Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
 			PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
+			Hooks: []esclient.Hook{plainLog{log, s.cfg.StartOver}},
 		})
 		if err != nil {
 			return nil, err
@@ -140,6 +141,7 @@ func (s *Subscriber) source(
 		sub, err := s.conn.client.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
 			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling,
 			BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
+			Hooks: []esclient.Hook{plainLog{log, false}},
 		})
 		if err != nil {
 			return nil, err

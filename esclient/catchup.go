@@ -30,6 +30,8 @@ type CatchUpOptions struct {
 	// stream or, after FromEnd, with what was created after the last event that was known, by the server's clock. The
 	// log and LogWentBackHook are told.
 	StartOver bool
+	// Hooks are told of this subscription alone, after those of Config.Hooks.
+	Hooks []Hook
 }
 
 // SubscribeCatchUp delivers the events of a stream, which need not exist yet, or of AllStream: first those that are
@@ -53,10 +55,15 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	if err := validatePageSize("CatchUpOptions.PageSize", &opts.PageSize); err != nil {
 		return nil, err
 	}
+	hooks, err := c.hooksWith("CatchUpOptions.Hooks", opts.Hooks)
+	if err != nil {
+		return nil, err
+	}
 	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize, opts.BufferBytes)
 	if err != nil {
 		return nil, err
 	}
+	s.witness.hooks = hooks
 	s.fillGaps = true
 	s.setPageSize(opts.PageSize)
 	fromEnd := opts.Start.kind == startEnd

@@ -2,6 +2,8 @@ package esclient
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -193,4 +195,18 @@ func collect[H any](hook Hook, to *[]H) bool {
 		*to = append(*to, h)
 	}
 	return ok
+}
+
+// hooksWith returns the client's hooks and, behind them, those that are told of one subscription alone.
+func (c *Client) hooksWith(argument string, own []Hook) (*hookSet, error) {
+	if len(own) == 0 {
+		return &c.hooks, nil
+	}
+	if _, useless := sortHooks(own); useless >= 0 {
+		return nil, &ArgumentError{
+			Argument: argument, Reason: fmt.Sprintf("%T implements none of the interfaces of hooks", own[useless]),
+		}
+	}
+	hooks, _ := sortHooks(slices.Concat(c.cfg.Hooks, own))
+	return &hooks, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
 // subscriptionLog is a hook that notes down what it is told of subscriptions, a line each.
@@ -234,4 +235,29 @@ func TestOverflowFallsBackToReading(t *testing.T) {
 			assert.GreaterOrEqual(t, overflows, 2*3, "each time it was dropped and fell behind")
 		})
 	}
+}
+
+func TestASubscriptionHasHooksOfItsOwn(t *testing.T) {
+	srv := estest.Run(t)
+	all := &wentBackLog{}
+	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.Hooks = append(cfg.Hooks, all) })
+	put(t, srv, "s", 1)
+	volatile, catchUp := &wentBackLog{}, &wentBackLog{}
+	v, err := c.SubscribeVolatile(t.Context(), "s", esclient.VolatileOptions{Hooks: []esclient.Hook{volatile}})
+	require.NoError(t, err)
+	defer v.Stop()
+	s, err := c.SubscribeCatchUp(t.Context(), "s", esclient.CatchUpOptions{
+		Start: esclient.FromEnd(), Hooks: []esclient.Hook{catchUp},
+	})
+	require.NoError(t, err)
+	defer s.Stop()
+	for hook, want := range map[*wentBackLog]int{all: 2, volatile: 1, catchUp: 1} {
+		subscribed, _, _ := hook.count()
+		assert.Equal(t, want, subscribed)
+	}
+	useless := []esclient.Hook{"no hook"}
+	_, err = c.SubscribeVolatile(t.Context(), "s", esclient.VolatileOptions{Hooks: useless})
+	require.ErrorContains(t, err, "Hooks")
+	_, err = c.SubscribeCatchUp(t.Context(), "s", esclient.CatchUpOptions{Hooks: useless})
+	require.ErrorContains(t, err, "Hooks")
 }

@@ -18,6 +18,8 @@ type VolatileOptions struct {
 	// BufferBytes is how many bytes of pushed events are held, about; 0 means Config.SubscriptionBufferBytes. A single
 	// event may be larger.
 	BufferBytes int
+	// Hooks are told of this subscription alone, after those of Config.Hooks.
+	Hooks []Hook
 }
 
 // SubscribeVolatile delivers the events that are written to a stream, which need not exist yet, or to AllStream, from
@@ -28,10 +30,15 @@ type VolatileOptions struct {
 // It goes on where the log goes back, too, because the server was given an older or an empty one, or a leader was lost
 // with what no other node had: with what is new there. The log and LogWentBackHook are told.
 func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts VolatileOptions) (*Subscription, error) {
+	hooks, err := c.hooksWith("VolatileOptions.Hooks", opts.Hooks)
+	if err != nil {
+		return nil, err
+	}
 	s, err := c.newSubscription(ctx, stream, opts.ResolveLinks, opts.Filter, opts.BufferSize, opts.BufferBytes)
 	if err != nil {
 		return nil, err
 	}
+	s.witness.hooks = hooks
 	s.fillGaps, s.policy = opts.FillGaps, goOn
 	return s.openLive(ctx)
 }

@@ -101,6 +101,7 @@ func TestASourceIsAppendedInOrder(t *testing.T) {
 // TestASourceSurvivesDropsAndRestarts cuts connections and restarts the server while appends are on their way. Restarts
 // also make the server forget the event ids, so that only exact versions are recognised.
 func TestASourceSurvivesDropsAndRestarts(t *testing.T) {
+	t.Parallel()
 	for _, expected := range []esclient.ExpectedVersion{esclient.NoStream, esclient.Any} {
 		t.Run(expected.String(), func(t *testing.T) {
 			srv, _ := embedded(t)
@@ -130,6 +131,7 @@ func TestASourceSurvivesDropsAndRestarts(t *testing.T) {
 
 // TestASourceSurvivesElections also loses what a leader has written alone, while it was cut off from the others.
 func TestASourceSurvivesElections(t *testing.T) {
+	t.Parallel()
 	cluster := runCluster(t, estest.WithElectionDelay(20*time.Millisecond),
 		estest.WithStepDownDelay(20*time.Millisecond))
 	c, _ := openClient(t, cluster.ConnectionString(), func(cfg *esclient.Config) {

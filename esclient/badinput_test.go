@@ -73,6 +73,7 @@ func firstCall(t *testing.T, cfg esclient.Config) error {
 }
 
 func TestPeersThatAreNoEventStoreAreSaidToBeNone(t *testing.T) {
+	t.Parallel()
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	for what, addr := range map[string]string{

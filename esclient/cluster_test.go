@@ -301,6 +301,7 @@ func TestNoStormOnALeaderThatRefusesTCP(t *testing.T) {
 
 // Nodes that name each other are not asked in turn without a pause.
 func TestNoStormOnNodesThatNameEachOther(t *testing.T) {
+	t.Parallel()
 	c := runCluster(t)
 	var refusals atomic.Int32
 	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
@@ -342,6 +343,7 @@ func TestGossipThatLagsBehindAnElection(t *testing.T) {
 }
 
 func TestALeaderThatLostItsClusterIsLeft(t *testing.T) {
+	t.Parallel()
 	c := runCluster(t, estest.WithElectionDelay(10*time.Millisecond), estest.WithStepDownDelay(100*time.Millisecond))
 	client, route := openClient(t, c.ConnectionString(), nil)
 	appendNew(t, client)

@@ -378,6 +378,7 @@ func groups(t *testing.T, c *esclient.Client, stream string) int {
 // TestTheConnectionIsCutAtEachStep ends it at each step of each operation, and looks at what has become of the server:
 // no call hangs, what was acknowledged is there, and nothing is there twice.
 func TestTheConnectionIsCutAtEachStep(t *testing.T) {
+	t.Parallel()
 	url := os.Getenv(serverURL)
 	if url == "" {
 		url = estest.Run(t).ConnectionString()

@@ -26,10 +26,12 @@ func dialTo(addr *atomic.Value) func(ctx context.Context, network, _ string) (ne
 // TestVolatileSubscriptionsLeaveAFollower connects to a follower, which redirects writers: what comes then must not be
 // lost to a subscription that has moved.
 func TestVolatileSubscriptionsLeaveAFollower(t *testing.T) {
+	t.Parallel()
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for _, gaps := range []bool{false, true} {
 			for _, login := range []string{"admin", "plain"} {
 				t.Run(fmt.Sprintf("%s/%s/gaps %v", persona, login, gaps), func(t *testing.T) {
+					t.Parallel()
 					cluster := runCluster(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
 					leader := cluster.Leader()
 					follower := cluster.Node((leader + 1) % cluster.Size())
@@ -64,6 +66,7 @@ func TestVolatileSubscriptionsLeaveAFollower(t *testing.T) {
 
 // TestSubscriptionsStayOnAFollowerWhereTheyMay subscribes where any node will do, and has that node lag behind.
 func TestSubscriptionsStayOnAFollowerWhereTheyMay(t *testing.T) {
+	t.Parallel()
 	cluster := runCluster(t)
 	leader := cluster.Leader()
 	others := []int{(leader + 1) % 3, (leader + 2) % 3}

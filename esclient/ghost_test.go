@@ -133,6 +133,7 @@ func TestASubscriberThatIsGivenUpIsUnsubscribedWhenItIsConfirmed(t *testing.T) {
 }
 
 func TestAConfirmationThatComesAfterTheOperationTimeoutCounts(t *testing.T) {
+	t.Parallel()
 	for what, j := range waysToJoin(t) {
 		t.Run(what, func(t *testing.T) {
 			s := newScript(t)
@@ -192,8 +193,10 @@ func plainUser(
 var allPersonas = []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310}
 
 func TestNoSubscriberOfAPlainUserStaysBehind(t *testing.T) {
+	t.Parallel()
 	for _, version := range allPersonas {
 		t.Run(string(version), func(t *testing.T) {
+			t.Parallel()
 			srv, admin, c := plainUser(t, version, func(*esclient.Config) {})
 			ctx := testContext(t)
 			require.NoError(t, admin.CreatePersistent(ctx, "s", "g", fromStart()))
@@ -232,8 +235,10 @@ func TestNoSubscriberOfAPlainUserStaysBehind(t *testing.T) {
 }
 
 func TestASlowConfirmationMakesOneSubscriber(t *testing.T) {
+	t.Parallel()
 	for _, version := range allPersonas {
 		t.Run(string(version), func(t *testing.T) {
+			t.Parallel()
 			srv, admin, c := plainUser(t, version, func(cfg *esclient.Config) {
 				cfg.OperationTimeout, cfg.MaxRetries = 30*time.Millisecond, 1000
 			})

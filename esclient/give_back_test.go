@@ -26,6 +26,7 @@ func finite(timeout time.Duration, retries int) esclient.PersistentSettings {
 // TestAnEventThatTimedOutInTheQueueIsNotDelivered has a consumer that is longer at work on an event than the server
 // waits for the next: that belongs to the server again, which delivers it anew.
 func TestAnEventThatTimedOutInTheQueueIsNotDelivered(t *testing.T) {
+	t.Parallel()
 	for _, persona := range personas {
 		for _, told := range []time.Duration{0, 600 * time.Millisecond} {
 			t.Run(fmt.Sprintf("%s, told %v", persona, told), func(t *testing.T) {
@@ -142,8 +143,10 @@ func TestTooManyEventsAreGivenBack(t *testing.T) {
 // TestWhatIsAckedWhileEventsAreGivenBackIsKept stops a subscription that is about to come back to the group. The server
 // gets to know first what the consumer has said meanwhile.
 func TestWhatIsAckedWhileEventsAreGivenBackIsKept(t *testing.T) {
+	t.Parallel()
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
+			t.Parallel()
 			var log subscriptionLog
 			srv, c := embedded(t, estest.WithPersona(persona))
 			ctx := testContext(t)

@@ -117,6 +117,7 @@ func everybody(t *testing.T, test func(t *testing.T, persona estest.Persona, asA
 }
 
 func TestAGroupThatWasMadeAnewHandsOutEverything(t *testing.T) {
+	t.Parallel()
 	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
 		for _, connected := range []bool{true, false} {
 			srv := estest.Run(t, estest.WithPersona(persona), withJane())
@@ -136,6 +137,7 @@ func TestAGroupThatWasMadeAnewHandsOutEverything(t *testing.T) {
 }
 
 func TestAGroupThatWasMadeAnewMayBeginElsewhere(t *testing.T) {
+	t.Parallel()
 	later := fromStart()
 	later.StartFrom = 10
 	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
@@ -175,6 +177,7 @@ func TestAGroupMadeAnewIsToldAmongOtherChanges(t *testing.T) {
 }
 
 func TestWhatWasAckedDoesNotComeAgain(t *testing.T) {
+	t.Parallel()
 	for what, disturb := range map[string]func(m *member, srv *estest.Server){
 		"cut":     func(m *member, srv *estest.Server) { srv.DropConnections() },
 		"crash":   func(m *member, srv *estest.Server) { assert.NoError(m.t, srv.Crash()) },
@@ -205,6 +208,7 @@ func TestWhatWasAckedDoesNotComeAgain(t *testing.T) {
 
 // TestWhatAPlainUserAckedDoesNotComeAgain is about groups that have written a checkpoint, behind which they go on.
 func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
+	t.Parallel()
 	for what, disturb := range map[string]func(srv *estest.Server) error{
 		"cut":     func(srv *estest.Server) error { srv.DropConnections(); return nil },
 		"crash":   (*estest.Server).Crash,
@@ -239,6 +243,7 @@ func TestAYoungGroupOfAPlainUserIsRememberedWhileNothingIsWritten(t *testing.T) 
 }
 
 func TestWhatWasAckedDoesNotComeAgainFromAnotherLeader(t *testing.T) {
+	t.Parallel()
 	for what, move := range map[string]func(c *estest.Cluster) error{
 		"elected": func(c *estest.Cluster) error { return c.Elect((c.Leader() + 1) % 3) },
 		"killed":  func(c *estest.Cluster) error { return c.Kill(c.Leader()) },
@@ -279,6 +284,7 @@ func TestTheLookAtAGroupOutlivesItsConnection(t *testing.T) {
 
 // TestASilentServerDelaysItsGroupForAShortTimeOnly has the server answer nothing that is asked about the group.
 func TestASilentServerDelaysItsGroupForAShortTimeOnly(t *testing.T) {
+	t.Parallel()
 	srv := estest.Run(t)
 	m := join(t, srv.ConnectionString(), true, 20, fromStart(), esclient.PersistentOptions{InFlight: 5})
 	m.consumeAll(srv, 20)

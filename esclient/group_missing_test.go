@@ -15,6 +15,7 @@ import (
 )
 
 func TestADeletedGroupEndsItsSubscriptionsWithAnErrorThatSaysSo(t *testing.T) {
+	t.Parallel()
 	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
 		settings := fromStart()
 		for _, opts := range []esclient.PersistentOptions{{}, {Restore: &settings}} {
@@ -33,6 +34,7 @@ func TestADeletedGroupEndsItsSubscriptionsWithAnErrorThatSaysSo(t *testing.T) {
 }
 
 func TestAGroupThatIsMadeAnewAWhileLaterGoesOn(t *testing.T) {
+	t.Parallel()
 	srv := estest.Run(t)
 	m := join(t, srv.ConnectionString(), true, 5, fromStart(), esclient.PersistentOptions{})
 	m.consumeAll(srv, 5)
@@ -72,6 +74,7 @@ func replaced(
 }
 
 func TestAGroupIsRestoredOnAnEmptyServer(t *testing.T) {
+	t.Parallel()
 	settings := fromStart()
 	_, m := replaced(t, 20, esclient.PersistentOptions{Restore: &settings}, func(*estest.Server) *estest.Server {
 		return estest.Run(t)
@@ -82,6 +85,7 @@ func TestAGroupIsRestoredOnAnEmptyServer(t *testing.T) {
 }
 
 func TestWithoutRestoreAnEmptyServerEndsTheSubscription(t *testing.T) {
+	t.Parallel()
 	_, m := replaced(t, 20, esclient.PersistentOptions{}, func(*estest.Server) *estest.Server { return estest.Run(t) })
 	_, err := m.sub.Next(testContext(t))
 	assert.ErrorIs(t, err, esclient.ErrGroupNotFound)
@@ -90,6 +94,7 @@ func TestWithoutRestoreAnEmptyServerEndsTheSubscription(t *testing.T) {
 
 // TestAnOlderLogHandsOutEverything replaces the server by its own backup, and writes other events there.
 func TestAnOlderLogHandsOutEverything(t *testing.T) {
+	t.Parallel()
 	var backup *estest.Snapshot
 	srv := estest.Run(t)
 	var way moving

@@ -79,6 +79,7 @@ func TestAPlainUserReadsTheSettingsOfAGroupOverHTTP(t *testing.T) {
 }
 
 func TestSettingsThatNobodyTellsAreGivenUpSoon(t *testing.T) {
+	t.Parallel()
 	srv, admin, _ := withPlainUser(t, estest.Persona5011)
 	stream, group := group(t, admin, unusual())
 	jane := openWith(t, "tcp://jane:secret@"+srv.Addr(), func(cfg *esclient.Config) {

@@ -147,6 +147,7 @@ func TestEveryHookMayCloseTheClient(t *testing.T) {
 
 // All hooks at once, each with another goroutine that does it for them half of the time.
 func TestHooksMayCloseTheClientTogetherAndThroughOthers(t *testing.T) {
+	t.Parallel()
 	srv := estest.Run(t)
 	var n atomic.Int32
 	c := actingClient(t, srv.ConnectionString(), func(what string, c *esclient.Client) {
@@ -240,6 +241,7 @@ func TestCloseWaitsForAHookThatIsRunning(t *testing.T) {
 }
 
 func TestAHookThatHangsKeepsNeitherCallsNorClose(t *testing.T) {
+	t.Parallel()
 	srv := estest.Run(t)
 	release := make(chan struct{})
 	var once sync.Once

@@ -36,11 +36,13 @@ func loseAndElect(
 
 // A follower forwards an append to whoever leads, and the next leader knows nothing of the first attempt.
 func TestAnAppendThatAFollowerForwardsIsNotRepeatedOnSilence(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"configured", "by context"} {
 		for _, expected := range []esclient.ExpectedVersion{
 			esclient.Any, esclient.StreamExists, esclient.NoStream, 0,
 		} {
 			t.Run(how+", "+expected.String(), func(t *testing.T) {
+				t.Parallel()
 				cluster, ctx := runCluster(t), testContext(t)
 				c := openWith(t, cluster.Node(2).ConnectionString(), func(cfg *esclient.Config) {
 					cfg.AllowFollower, cfg.OperationTimeout = how == "configured", 200*time.Millisecond
@@ -118,6 +120,7 @@ func TestAnAppendIsNotRepeatedOnANodeThatDidNotLead(t *testing.T) {
 
 // An election, in which no node is ready, ends no call, however long it takes.
 func TestNoElectionEndsACall(t *testing.T) {
+	t.Parallel()
 	srv, _ := embedded(t)
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.MaxRetries = 1 })
 	stream := name("election")

@@ -101,6 +101,7 @@ func waitUntil(t testing.TB, next func(context.Context) (*esclient.Event, error)
 }
 
 func TestHooksAreToldOfPersistentSubscriptions(t *testing.T) {
+	t.Parallel()
 	var log subscriptionLog
 	c := connectWith(t, func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} })
 	ctx := testContext(t)

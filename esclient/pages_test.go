@@ -187,6 +187,7 @@ func TestTheEndOfTheContextEndsTheReadAhead(t *testing.T) {
 // TestReadsSurviveEverything loses connections and the server itself, again and again, while a stream and $all are read
 // in both directions.
 func TestReadsSurviveEverything(t *testing.T) {
+	t.Parallel()
 	srv, c := embedded(t)
 	ctx, stream := testContext(t), name("s")
 	const total = 3000

@@ -346,6 +346,7 @@ func (q *request) asks() int {
 }
 
 func TestPagesShrinkAndGrow(t *testing.T) {
+	t.Parallel()
 	s := newScript(t)
 	c := s.client(func(cfg *esclient.Config) {
 		cfg.MaxRetries, cfg.MaxFrameSize, cfg.OperationTimeout = 1, 80<<10, 2*time.Second

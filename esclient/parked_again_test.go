@@ -46,6 +46,7 @@ func parkedEvents(t *testing.T, srv *estest.Server, n int) {
 }
 
 func TestAParkedEventIsNotParkedTwice(t *testing.T) {
+	t.Parallel()
 	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
 		for _, restart := range []func(*estest.Server) error{(*estest.Server).Crash, (*estest.Server).Restart} {
 			srv, m, held := checkpointed(t, persona, asAdmin)
@@ -91,6 +92,7 @@ func TestAParkedEventThatWasReplayedIsNotParkedAgain(t *testing.T) {
 // TestAParkThatWasLostIsRepeated parks an event when the server reads nothing any more, or when there is no
 // connection.
 func TestAParkThatWasLostIsRepeated(t *testing.T) {
+	t.Parallel()
 	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
 		for what, lose := range map[string]func(m *member, srv *estest.Server, park func()){
 			"unread, cut": func(_ *member, srv *estest.Server, park func()) {

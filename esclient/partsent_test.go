@@ -15,6 +15,7 @@ import (
 
 // A connection that ends within a large request leaves nothing unknown: the server takes whole frames only.
 func TestAnAppendThatWasSentInPartIsRepeated(t *testing.T) {
+	t.Parallel()
 	const size = 15 << 20 // more than the sockets hold
 	srv := estest.Run(t)
 	var connections atomic.Int64

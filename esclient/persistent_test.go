@@ -213,6 +213,7 @@ func TestNacks(t *testing.T) {
 }
 
 func TestEventsThatTimeOutComeAgainOnce(t *testing.T) {
+	t.Parallel()
 	c, ctx := connect(t), testContext(t)
 	s := fromStart()
 	s.MessageTimeout = 100 * time.Millisecond
@@ -317,6 +318,7 @@ func TestDroppedByAnUpdate(t *testing.T) {
 }
 
 func TestADeletedGroupEndsTheSubscriptionOrIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	c, ctx := connect(t), testContext(t)
 	stream, group := group(t, c, fromStart())
 	settings := fromStart()

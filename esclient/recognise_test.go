@@ -18,6 +18,7 @@ import (
 )
 
 func TestAWrongPortIsToldBySayingWhatItIs(t *testing.T) {
+	t.Parallel()
 	plain, secure := estest.Run(t), estest.Run(t, estest.WithTLS())
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, secure.CertPEM(), 0o600))
@@ -45,6 +46,7 @@ func TestAWrongPortIsToldBySayingWhatItIs(t *testing.T) {
 }
 
 func TestErrorsNameTheAddressThatCouldNotBeReached(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	nobody := l.Addr().String()

@@ -274,6 +274,7 @@ func TestAppendThatWasNeverSentIsNotUnknown(t *testing.T) {
 }
 
 func TestRetriesAreLimited(t *testing.T) {
+	t.Parallel()
 	s := newScript(t)
 	done := appendTwo(testContext(t), s.client(func(c *esclient.Config) { c.MaxRetries = 2 }), 2)
 	for range 3 {

@@ -272,6 +272,7 @@ func TestSubscribeWaitsForTheServer(t *testing.T) {
 
 // TestSubscribingWaitsForAnElection has a server say for a while that it is not ready, at first and in between.
 func TestSubscribingWaitsForAnElection(t *testing.T) {
+	t.Parallel()
 	for kind, k := range wentBackKinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

@@ -90,6 +90,7 @@ func TestSubscriptionsAndCallsOutliveAStranger(t *testing.T) {
 
 // A server that begins with an empty database knows no users for a moment, and drops what it is asked before that.
 func TestSubscriptionsAndCallsOutliveAServerThatBegins(t *testing.T) {
+	t.Parallel()
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		t.Run(string(persona), func(t *testing.T) {
 			t.Parallel()
@@ -121,6 +122,7 @@ func TestSubscriptionsAndCallsOutliveAServerThatBegins(t *testing.T) {
 }
 
 func TestSubscriptionsGoOnForAWhileWithCredentialsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	srv := estest.Run(t)
 	g := newGate(t, srv.Addr())
 	c := open(t, "tcp://admin:changeit@"+g.addr())
@@ -148,6 +150,7 @@ func TestSubscriptionsGoOnForAWhileWithCredentialsThatAreRefused(t *testing.T) {
 }
 
 func TestSubscriptionsEndWhenTheirCredentialsStayRefused(t *testing.T) {
+	t.Parallel()
 	srv := estest.Run(t)
 	g := newGate(t, srv.Addr())
 	c := openWith(t, "tcp://admin:changeit@"+g.addr()+"?authRetryTimeout=200", func(*esclient.Config) {})
@@ -163,6 +166,7 @@ func TestSubscriptionsEndWhenTheirCredentialsStayRefused(t *testing.T) {
 
 // The connection acts for one user, and the subscription for another, whose password is changed.
 func TestASubscriptionWithCredentialsOfItsOwnOutlivesTheirRefusal(t *testing.T) {
+	t.Parallel()
 	srv := estest.Run(t, estest.WithUser("jane", "secret"))
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.HTTPEndpoint = srv.HTTPAddr() })
 	m, err := c.Management()
@@ -193,6 +197,7 @@ type delays chan time.Duration
 func (d delays) OnReconnecting(i esclient.ConnectionInfo) { d <- i.Delay }
 
 func TestAClusterWithoutALeaderIsAskedAgainSoon(t *testing.T) {
+	t.Parallel()
 	c := runCluster(t)
 	for i := range c.Size() {
 		c.SetGossip(i, func(members []estest.Member) []estest.Member {

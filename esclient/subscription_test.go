@@ -382,6 +382,7 @@ func TestStopDeliversNothingMore(t *testing.T) {
 
 // TestSubscriptionsTryForEver has a server that is not ready for far longer than a call would wait for it.
 func TestSubscriptionsTryForEver(t *testing.T) {
+	t.Parallel()
 	const attempts = 50
 	notReady := []byte{8, 0}
 	number := int64(1) // the confirmation says that event 0 is there already

@@ -68,6 +68,7 @@ func strange(t testing.TB) []byte {
 }
 
 func TestTheCAFileIsReadAgainForEachConnection(t *testing.T) {
+	t.Parallel()
 	srv := estest.Run(t, estest.WithTLS())
 	path := trusting(t, srv)
 	var out bytes.Buffer

@@ -159,6 +159,7 @@ var wentBackKinds = map[string]struct {
 // TestSubscriptionsRecogniseAnotherLog has a server come back with an empty log, or with an older one, to which less or
 // more was written before the client is back than the subscription had seen.
 func TestSubscriptionsRecogniseAnotherLog(t *testing.T) {
+	t.Parallel()
 	const seen = 10 // of the old log, half of them delivered
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for kind, k := range wentBackKinds {
@@ -258,6 +259,7 @@ func (s *stand) subscribe(t *testing.T, all, live, gaps, over bool) (sub *esclie
 // TestSubscriptionsKeepToALogThatLostEvents has a stream truncated, expired or deleted while the client is away: its
 // numbers go on, and so does the subscription.
 func TestSubscriptionsKeepToALogThatLostEvents(t *testing.T) {
+	t.Parallel()
 	metadata := func(data string) func(t *testing.T, srv *estest.Server, c *esclient.Client) {
 		return func(t *testing.T, srv *estest.Server, c *esclient.Client) {
 			_, err := srv.Append("$$s", estest.Event{Type: "$metadata", JSON: true, Data: []byte(data)})

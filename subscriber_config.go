@@ -115,6 +115,7 @@ type SubscriberConfig struct {
 	// Concurrency. In all modes it bounds how many messages wait in lanes for their keys; see Concurrency. In a group
 	// with a MessageTimeout, which runs from the push on, the Subscriber takes fewer ahead where its handlers are slow;
 	// it begins with few there if the timeout is short. DefaultGroupSettings have no such limit.
+	// All of them are in memory: so many times the largest message is what a Subscriber of a group may need.
 	//
 	// Messages that were pushed ahead count as tried when the process dies, also those that no handler has seen: with
 	// InFlight 4, a MaxRetryCount of 3 and one message that kills its process each time, a 23.10 parks all four: the

@@ -92,7 +92,7 @@ func (d *dialer) explainTLS(ctx context.Context, endpoint string, err error) err
 	if what := d.probePlain(context.WithoutCancel(ctx), endpoint); what != nil {
 		return fmt.Errorf("%w: %w: %w", ErrNotEventStore, what, err)
 	}
-	return err
+	return fmt.Errorf("TLS handshake: %w", err)
 }
 
 // probePlain looks whether the peer speaks the protocol without TLS.

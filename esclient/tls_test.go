@@ -8,8 +8,10 @@ import (
 	"encoding/pem"
 	"log/slog"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -125,4 +127,18 @@ func TestTheCAFileOfGossipAndManagementIsReadAgain(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	_, err = m.Users(testContext(t))
 	assert.NoError(t, err)
+}
+
+func TestATLSHandshakeThatIsNotAnsweredIsNamed(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	c := openWith(t, "tls://"+silent.Addr().String(), func(cfg *esclient.Config) {
+		cfg.ConnectTimeout = 30 * time.Millisecond
+	})
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		return strings.Contains(c.Connect(ctx).Error(), "TLS handshake")
+	}, 10*time.Second, time.Millisecond)
 }

@@ -105,6 +105,9 @@ type AppendResult struct {
 // from this stream succeeds without being written, and one that begins with such an event but goes on with others is
 // refused with ErrWrongExpectedVersion.
 //
+// A repetition with NoStream is not recognised either if somebody has deleted the stream once more since the first
+// attempt: then the events are written a second time, behind those that are deleted, and $all has both.
+//
 // Append may be called by many goroutines at once; their frames are sent together. The slices of the events must not
 // be changed before it returns.
 func (c *Client) Append(

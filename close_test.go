@@ -19,6 +19,7 @@ import (
 
 // A handler waits for Close, and Close for the handler.
 func TestCloseByAHandlerReturnsAndItsWordCounts(t *testing.T) {
+	t.Parallel()
 	url := connectionString(t)
 	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: url})
 	both(t, func(t *testing.T, concurrency int) {
@@ -79,6 +80,7 @@ func isAcked(msg *message.Message) bool {
 
 // A message is nacked again and again while the subscription ends by itself.
 func TestAnEndedSubscriptionHandsOutNothingMore(t *testing.T) {
+	t.Parallel()
 	url := connectionString(t)
 	admin := openClient(t, url)
 	for what, with := range map[string]struct {
@@ -255,6 +257,7 @@ func (l meddler) With(watermill.LogFields) watermill.LoggerAdapter  { return l }
 
 // Close logs, and the connection that it closes is told of by hooks that log, too.
 func TestALoggerMayCloseWhenItHearsOfClose(t *testing.T) {
+	t.Parallel()
 	for what, cfg := range map[string]eventstore.SubscriberConfig{
 		"group": {ConsumerGroup: "g"}, "fan-out": {}, "catch-up": {Mode: eventstore.ModeCatchUp},
 	} {

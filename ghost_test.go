@@ -16,6 +16,7 @@ import (
 // A plain user's Subscribe is given up while the server still looks up the rights. Nobody is left behind who would take
 // the next subscriber's messages.
 func TestASubscribeThatIsGivenUpLeavesNobodyBehind(t *testing.T) {
+	t.Parallel()
 	for _, version := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for _, group := range []string{"g", ""} {
 			t.Run(string(version)+" "+group, func(t *testing.T) {

@@ -117,6 +117,7 @@ func TestOperatorsMayMakeGroupsFrom50On(t *testing.T) {
 }
 
 func TestADeletedGroupEndsTheSubscription(t *testing.T) {
+	t.Parallel()
 	embeddedOnly(t)
 	for _, persona := range personas {
 		for _, disabled := range []bool{false, true} {
@@ -162,6 +163,7 @@ func TestADeletedGroupIsMadeAnewOnRequest(t *testing.T) {
 
 // A server that keeps nothing on disk comes back without the group.
 func TestAGroupIsMadeAnewOnAnEmptyServer(t *testing.T) {
+	t.Parallel()
 	for _, disabled := range []bool{false, true} {
 		old, fresh := embedded(t), embedded(t)
 		var addr atomic.Value

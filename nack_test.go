@@ -11,6 +11,7 @@ import (
 )
 
 func TestRepeatedNacksOfAMessageBackOff(t *testing.T) {
+	t.Parallel()
 	c := openClient(t, connectionString(t))
 	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
 	both(t, func(t *testing.T, concurrency int) {

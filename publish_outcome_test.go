@@ -361,6 +361,7 @@ func TestCloseWaitsForWhatWasSent(t *testing.T) {
 
 // A server that is not ready for a while, as in an election, ends no call.
 func TestNoElectionEndsAPublish(t *testing.T) {
+	t.Parallel()
 	srv := embedded(t)
 	c, err := esclient.ParseConnectionString(srv.ConnectionString() + "?maxRetries=1")
 	require.NoError(t, err)
@@ -380,6 +381,7 @@ func TestNoElectionEndsAPublish(t *testing.T) {
 
 // A server that says at once that it could not write is not asked again all the time.
 func TestPublishingAgainPauses(t *testing.T) {
+	t.Parallel()
 	for _, result := range []byte{1, 2, 3} { // PrepareTimeout, CommitTimeout, ForwardTimeout
 		srv := embedded(t)
 		cfg, err := esclient.ParseConnectionString(srv.ConnectionString() + "?maxRetries=-1")

@@ -116,6 +116,7 @@ func (c *config) fitsCluster() error {
 func (c *Cluster) add(i int, s *Server) {
 	n := &node{cluster: c, index: i, srv: s, core: s.core, known: make(map[int]Member)}
 	s.node, s.core.mu, s.core.replicate = n, c.mu, n.replicate
+	s.core.majority = func() bool { return n.quorum }
 	c.delays = s.cfg.cluster
 	c.nodes = append(c.nodes, n)
 }

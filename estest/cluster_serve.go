@@ -20,6 +20,7 @@ const (
 	groupKind      // the leader
 	groupWriteKind
 	ackKind // the leader; others ignore it
+	nakKind // the same, and it may write: it parks events
 )
 
 // need is the kind of a request, and the field in which it demands the leader; 0 without one.
@@ -48,7 +49,7 @@ var needs = map[esproto.Command]need{
 	esproto.CmdUpdatePersistentSubscription:    {kind: groupWriteKind},
 	esproto.CmdDeletePersistentSubscription:    {kind: groupWriteKind},
 	esproto.CmdPersistentSubscriptionAckEvents: {kind: ackKind},
-	esproto.CmdPersistentSubscriptionNakEvents: {kind: ackKind},
+	esproto.CmdPersistentSubscriptionNakEvents: {kind: nakKind},
 }
 
 // demandsLeader reports whether a request says that only the leader will do.
@@ -81,7 +82,7 @@ func (n *node) serve(c *conn, f *frame, handle func(*conn, *frame) error) error 
 		return handle(c, f)
 	case n.role == RoleLeader:
 		return n.serveAsLeader(need, c, f, handle)
-	case need.kind == ackKind:
+	case need.kind == ackKind, need.kind == nakKind:
 		return nil
 	}
 	demanding := need.kind == groupKind || need.kind == groupWriteKind || need.demandsLeader(f.payload)
@@ -100,7 +101,8 @@ func (n *node) serve(c *conn, f *frame, handle func(*conn, *frame) error) error 
 }
 
 func (n *node) serveAsLeader(need need, c *conn, f *frame, handle func(*conn, *frame) error) error {
-	if n.quorum || need.kind != writeKind && need.kind != groupWriteKind {
+	writes := need.kind == writeKind || need.kind == groupWriteKind || need.kind == nakKind
+	if n.quorum || !writes {
 		return handle(c, f)
 	}
 	n.hold(c, f, handle)

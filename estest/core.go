@@ -47,6 +47,7 @@ type core struct {
 	byGroup    map[string][]*group // the same by stream
 	listed     []*group            // the same in the order of the configuration
 	replicate  func()              // called when the log has grown; nil outside of a cluster
+	majority   func() bool         // whether what is written stays; nil outside of a cluster
 }
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {

@@ -54,6 +54,9 @@ func (g *group) mark(byClock bool) {
 	if n < 0 {
 		return
 	}
+	if g.core.majority != nil && !g.core.majority() {
+		return // readers must not see what the next leader may not have
+	}
 	now, progress := g.core.now(), until-g.checkedUntil
 	tooEarly := g.settings.checkpointAfter == 0 || now.Sub(g.checkedAt) < g.settings.checkpointAfter
 	if progress < g.settings.checkpointMax && (tooEarly || !byClock || progress < g.settings.checkpointMin) {

@@ -103,7 +103,7 @@ func (c *Client) Connect(ctx context.Context) error {
 const (
 	// stopTimeout is how long Close waits for the server to take back unacked events.
 	stopTimeout = time.Second
-	// hookTimeout is how long Close waits for hooks that are running.
+	// hookTimeout is how long Close waits for hooks that are running. One of them may be waiting for Close.
 	hookTimeout = time.Second
 )
 
@@ -111,9 +111,8 @@ const (
 // subscriptions send their acks first and give their unacked events back, for which Close waits up to a second. It may
 // be called more than once, and returns when everything has ended.
 //
-// A hook may call it, too. The hooks that the client's own goroutines call are told how the client ends after they have
-// returned, so Close then returns at once, when new calls fail already. Close waits up to a second for hooks that
-// are running.
+// Close waits up to a second for hooks that are running. A hook may call it, too: it then waits for itself that long,
+// or for two seconds if it is told of the end of a persistent subscription by Close.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	first := !c.closing.Swap(true)
@@ -121,9 +120,7 @@ func (c *Client) Close() error {
 	if first {
 		go c.shutDown()
 	}
-	if !c.crew.member() {
-		<-c.closed
-	}
+	<-c.closed
 	return nil
 }
 
@@ -134,7 +131,7 @@ func (c *Client) shutDown() {
 	subs := slices.Collect(maps.Keys(c.persistent))
 	c.mu.Unlock()
 
-	limit := time.NewTimer(stopTimeout + hookTimeout)
+	limit := time.NewTimer(stopTimeout)
 	defer limit.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -154,7 +151,7 @@ func (c *Client) shutDown() {
 	}
 	c.cancel()
 	c.manager.Close()
-	c.crew.wait(limit.C)
+	c.crew.wait(hookTimeout)
 }
 
 // Closed is closed when the client has ended: by Close, or because MaxReconnects was reached. The ClosedHooks have been

@@ -38,7 +38,7 @@ func TestNoticesForAHookThatDoesNotReturnAreBounded(t *testing.T) {
 	q.mu.Unlock()
 	close(n.hold)
 	q.flush(10 * time.Second)
-	w.wait(nil)
+	w.wait(time.Minute)
 	close(n.told)
 	connected, last := false, ""
 	for what := range n.told {

@@ -189,7 +189,7 @@ func TestAHookOfASubscriptionThatCloseEndsMayCloseTheClient(t *testing.T) {
 	require.NoError(t, p.Ack(e))
 	start := time.Now()
 	require.NoError(t, c.Close())
-	assert.Less(t, time.Since(start), time.Second)
+	assert.Less(t, time.Since(start), 10*time.Second)
 	<-ended
 	other := open(t, srv.ConnectionString())
 	p, err = other.ConnectPersistent(ctx, "s", "g", esclient.PersistentOptions{})

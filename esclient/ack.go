@@ -70,6 +70,7 @@ func (p *PersistentSubscription) take(
 		p.gotOn(f)
 		if how.nack && how.action == NackRetry {
 			p.ledger.release(o) // it comes again
+			p.session.freeSlot(-1)
 		} else {
 			p.ledger.settle(o, how, p.session)
 			if p.away {
@@ -86,7 +87,7 @@ func (p *PersistentSubscription) take(
 		}
 	}
 	p.sendNack(nacked, how)
-	if p.unseen++; how.nack || p.unseen > seeAfter {
+	if p.unseen = min(p.unseen+1, seeAfter); how.nack || p.unseen == seeAfter {
 		p.seeOnce()
 	}
 	return told, sent, p.draining && p.ledger.holding == 0, nil
@@ -96,6 +97,9 @@ func (p *PersistentSubscription) take(
 func (p *PersistentSubscription) settleAgain(o *Event, retries int) {
 	p.pay()
 	id, k := esproto.NewGUID(o.ID), p.ledger.parkOf(o)
+	if o.Stream == p.stream {
+		p.session.freeSlot(o.Number)
+	}
 	switch {
 	case k == nil, k.arrived && (k.session != p.session || retries == 0):
 		p.sendAck(id)

@@ -27,7 +27,7 @@ func (p *PersistentSubscription) Offer(e *Event) (revoked <-chan struct{}, ok bo
 	if !held || f.e != e {
 		return nil, false
 	}
-	if f.begun == 0 && p.pace.limits() && p.pace.tooLate(sinceEpoch()-f.pushed, p.ledger.begun) {
+	if f.begun == 0 && p.pace.limits() && p.pace.tooLate(sinceEpoch()-f.pushed, int(p.ledger.begun)) {
 		p.giveBackLate()
 		return nil, false
 	}
@@ -157,7 +157,7 @@ func (p *PersistentSubscription) giveBackLate() {
 		return
 	}
 	p.tellSlow()
-	rest := p.pace.shrink(p.ledger.begun)
+	rest := p.pace.shrink(int(p.ledger.begun))
 	p.unsubscribe(ErrMessageTimeout, nil, rest)
 }
 

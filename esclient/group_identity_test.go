@@ -302,3 +302,17 @@ func TestASilentServerDelaysItsGroupForAShortTimeOnly(t *testing.T) {
 	assert.Equal(t, "0", string(e.Data), "nothing tells that it is the same group: rather twice than never")
 	assert.Less(t, time.Since(started), 5*time.Second)
 }
+
+// TestALogThatGrowsMeanwhileDidNotGoBack has the server push new events while it does not tell how long the stream is.
+func TestALogThatGrowsMeanwhileDidNotGoBack(t *testing.T) {
+	srv := estest.Run(t)
+	m := join(t, srv.ConnectionString(), true, 20, fromStart(), esclient.PersistentOptions{InFlight: 50})
+	m.consumeAll(srv, 20)
+	silence := srv.Intercept(esproto.CmdReadStreamEventsForward, estest.Drop())
+	require.NoError(t, srv.Crash())
+	eventually(t, func() bool { return silence.Hits() == 1 })
+	m.append(5)
+	assert.Equal(t, words(20, 24), consume(t, m.sub, 5))
+	eventually(t, func() bool { return srv.Stats().InFlight == 0 })
+	nothingMore(t, m.sub.Next)
+}

@@ -24,6 +24,9 @@ const (
 	settled
 )
 
+// maxUntold bounds ledger.untold.
+const maxUntold = 1 << 16
+
 // ledger knows which events of a group are held, and which were settled. Acks and nacks have no reply: one that was
 // sent just before the connection was lost, or that a server had not checkpointed when it was restarted, has to be sent
 // again when the event comes again.
@@ -33,11 +36,12 @@ const (
 // that were not seen before, so nothing is looked up among the settled ones until a number comes again.
 type ledger struct {
 	stream   string // of the group
-	limit    int    // of the parks
+	limit    int32  // of the parks
 	own      book
 	replayed map[string]*book // by stream
-	holding  int
-	begun    int // how many of them the consumer has begun with
+	holding  int32
+	begun    int32          // how many of them the consumer has begun with
+	untold   map[int64]bool // numbers of settled events of which the server may not have heard; kept while in doubt
 }
 
 // book is what the ledger knows of the events of one stream.
@@ -60,10 +64,14 @@ type heldEvent struct {
 // flight is an event on its way: the server has pushed it and waits for word of it. Times are the subscription's own.
 type flight struct {
 	e      *Event        // as the consumer has it, or will
-	on     *session      // that it came on last
+	on     *session      // that it came on last, or stale
 	pushed time.Duration // when it came last
 	begun  time.Duration // when the consumer began with it last; 0 if it did not
 }
+
+// stale stands for the sessions of a group that was made anew since. What is said of an event that came on them does
+// not count for the new group, unless that has pushed the event as well.
+var stale = new(session)
 
 // park is a nack that parks an event. Repeated in vain it parks the event twice, so it is told from other settlements
 // until it is certain that it has reached the server.
@@ -75,7 +83,7 @@ type park struct {
 }
 
 func newLedger(stream string, limit int) ledger {
-	return ledger{stream: stream, limit: limit, own: newBook()}
+	return ledger{stream: stream, limit: int32(limit), own: newBook()}
 }
 
 func newBook() book {
@@ -113,6 +121,14 @@ func (l *ledger) flight(e *Event) (f flight, ok bool) {
 	return f, ok
 }
 
+// stayingOn makes the flight stale unless it came on session s.
+func (f flight) stayingOn(s *session) flight {
+	if f.on != s {
+		f.on = stale
+	}
+	return f
+}
+
 // hold notes an event that is handed to the consumer.
 func (l *ledger) hold(e *Event, f flight) {
 	b := l.book(e)
@@ -129,12 +145,7 @@ func (l *ledger) hold(e *Event, f flight) {
 	if f.begun > 0 {
 		l.begun++
 	}
-	if e.Number > b.newest {
-		b.newest, b.anchor = e.Number, e.ID
-	}
-	if e.Number < b.lowest || b.lowest < 0 {
-		b.lowest = e.Number
-	}
+	b.extend(heldEvent{e.Number, e.ID})
 }
 
 // update changes what is known of an event that is held.
@@ -170,11 +181,23 @@ func (l *ledger) waiting(yield func(flight) bool) {
 
 // settle notes how an event that was held is settled. s is the session on which the server is told; nil if it is not.
 func (l *ledger) settle(e *Event, how *settlement, s *session) {
-	l.release(e)
 	b := l.book(e)
+	on := b.held[heldEvent{e.Number, e.ID}].on
+	if l.release(e); on == stale {
+		s.freeSlot(-1)
+		return
+	}
 	b.settled.add(e.Number)
+	switch {
+	case b != &l.own:
+		s.freeSlot(-1)
+	case s == nil:
+		l.notTold(e.Number)
+	default:
+		s.freeSlot(e.Number)
+	}
 	if how.nack && how.action == NackPark {
-		b.addPark(e.Number, &park{how: how, session: s, sent: 1}, l.limit)
+		b.addPark(e.Number, &park{how: how, session: s, sent: 1}, int(l.limit))
 	} else if len(b.parks) > 0 {
 		delete(b.parks, e.Number)
 	}
@@ -251,21 +274,43 @@ func (l *ledger) foundParked(numbers map[int64]bool) {
 }
 
 // over notes that a session has ended.
-func (l *ledger) over(s *session) { l.each(func(b *book) { b.dropArrived(s) }) }
+func (l *ledger) over(s *session) {
+	l.each(func(b *book) { b.dropArrived(s) })
+	if s.judged || s.begins >= 0 && s.begins <= l.own.newest {
+		l.untold = nil // what was not heard before came again, or the group did not know of it
+	}
+	for n := range s.unheard() {
+		l.notTold(n)
+	}
+}
+
+// notTold notes that the server may not have heard how an event was settled. Beyond maxUntold it forgets any.
+func (l *ledger) notTold(number int64) {
+	if l.untold == nil {
+		l.untold = make(map[int64]bool)
+	}
+	for n := range l.untold {
+		if len(l.untold) < maxUntold {
+			break
+		}
+		delete(l.untold, n)
+	}
+	l.untold[number] = true
+}
 
 // believes reports whether the group still knows that a settled event which comes again was settled, or at least that
-// it was handed out: a server that counts it as a retry does.
+// it was handed out. In doubt only that goes for what the server counts as a retry, and perhaps was not told.
 func (l *ledger) believes(e *Event, retries int) bool {
 	if e.Stream != l.stream {
 		return retries > 0 // otherwise it is replayed once more, on purpose
 	}
-	return retries > 0 || e.Number > l.own.doubted
+	return e.Number > l.own.doubted || retries > 0 && l.untold[e.Number]
 }
 
-// forgetDoubted forgets what believes does not hold of a settled event.
-func (l *ledger) forgetDoubted(e *Event) {
+// forgetDoubted forgets what believes does not hold of a settled event that came on session s.
+func (l *ledger) forgetDoubted(e *Event, s *session) {
 	if e.Stream == l.stream {
-		l.own.forgetUpTo(l.own.doubted)
+		l.own.forgetUpTo(l.own.doubted, s)
 		return
 	}
 	b := l.book(e)
@@ -274,13 +319,15 @@ func (l *ledger) forgetDoubted(e *Event) {
 }
 
 // resumed reports whether a group that begins with number begin looks as one that goes on behind a checkpoint: it does
-// not begin where everything began, and checkpoints pass over nothing that is held, nor lag behind for more than
-// window.
+// not begin where everything began, checkpoints pass over nothing that is held, and do not lag behind for more than
+// window. Where other subscribers took a part of the events, what is left of a new group may look like that, too.
 func (l *ledger) resumed(begin, window int64) bool {
-	if begin <= l.own.lowest || l.own.newest-begin >= window {
+	own := &l.own
+	if begin <= own.lowest || own.newest-begin >= window ||
+		own.settled.count()+int64(len(own.held)) < own.newest-own.lowest+1 {
 		return false
 	}
-	for h := range l.own.held {
+	for h := range own.held {
 		if h.number < begin {
 			return false
 		}
@@ -288,11 +335,16 @@ func (l *ledger) resumed(begin, window int64) bool {
 	return true
 }
 
-func (b *book) forgetUpTo(number int64) {
+func (b *book) forgetUpTo(number int64, s *session) {
 	b.settled.removeUpTo(number)
 	for n := range b.parks {
 		if n <= number {
 			delete(b.parks, n)
+		}
+	}
+	for h, f := range b.held {
+		if h.number <= number {
+			b.held[h] = f.stayingOn(s)
 		}
 	}
 	b.doubted = -1
@@ -302,26 +354,45 @@ func (b *book) forgetUpTo(number int64) {
 func (l *ledger) doubt() { l.own.doubted = l.own.newest }
 
 // believe ends a doubt.
-func (l *ledger) believe() { l.own.doubted = -1 }
+func (l *ledger) believe() { l.own.doubted, l.untold = -1, nil }
+
+// believeFrom ends a doubt of what is behind a number.
+func (l *ledger) believeFrom(number int64) { l.own.doubted = min(l.own.doubted, number) }
 
 // doubts reports whether believes depends on the event.
 func (l *ledger) doubts() bool { return l.own.doubted >= 0 }
 
-// forgetSettled leaves nothing but what is held.
-func (l *ledger) forgetSettled() {
+// forgetSettled leaves nothing but what is held: the group that pushes on session s is another.
+func (l *ledger) forgetSettled(s *session) {
 	l.each(func(b *book) {
 		b.settled.clear()
 		b.parks, b.doubted = nil, -1
-		b.newest, b.lowest = -1, -1
-		for h := range b.held {
-			if h.number > b.newest {
-				b.newest, b.anchor = h.number, h.id
-			}
-			if h.number < b.lowest || b.lowest < 0 {
-				b.lowest = h.number
-			}
+		for h, f := range b.held {
+			b.held[h] = f.stayingOn(s)
 		}
 	})
+	l.untold = nil
+	l.forgetNumbers()
+}
+
+// forgetNumbers forgets which numbers the stream had. Nothing is settled.
+func (l *ledger) forgetNumbers() {
+	l.each(func(b *book) {
+		b.newest, b.lowest = -1, -1
+		for h := range b.held {
+			b.extend(h)
+		}
+	})
+}
+
+// extend notes the number of an event that is held.
+func (b *book) extend(h heldEvent) {
+	if h.number > b.newest {
+		b.newest, b.anchor = h.number, h.id
+	}
+	if h.number < b.lowest || b.lowest < 0 {
+		b.lowest = h.number
+	}
 }
 
 // hasSettled reports whether anything settled is remembered.

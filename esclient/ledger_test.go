@@ -76,10 +76,10 @@ func TestLedgerKnowsWhatIsHeldAndWhatWasSettled(t *testing.T) {
 		}
 		holding = append(holding[:n:n], holding[n+1:]...)
 		require.False(t, isHeld(&l, e))
-		require.Equal(t, len(holding), l.holding)
+		require.EqualValues(t, len(holding), l.holding)
 	}
 	require.True(t, l.hasSettled())
-	l.forgetSettled()
+	l.forgetSettled(new(session))
 	require.False(t, l.hasSettled())
 	for _, e := range ever {
 		if want(e) != held {
@@ -139,21 +139,40 @@ func TestLedgerDoubtsOnlyWhatWasSettledBefore(t *testing.T) {
 	pass := func(number int64) *Event {
 		e := &Event{Stream: testStream, Number: number, ID: uuid.New()}
 		l.hold(e, flight{e: e})
-		l.settle(e, acked, nil)
+		l.settle(e, acked, &session{window: 1})
 		return e
 	}
 	old := []*Event{pass(0), pass(1), pass(2)}
 	assert.True(t, l.believes(old[0], 0))
 	l.doubt()
 	young := pass(3)
-	assert.True(t, l.believes(old[1], 1), "the server counts a retry")
+	assert.False(t, l.believes(old[1], 1), "another subscriber may have lost it")
+	l.notTold(1)
+	assert.True(t, l.believes(old[1], 1), "the server counts a retry, and did not hear of the ack")
 	assert.True(t, l.believes(young, 0))
 	assert.False(t, l.believes(old[1], 0))
-	l.forgetDoubted(old[1])
+	l.forgetDoubted(old[1], nil)
 	assert.Equal(t, unknown, l.of(old[0]))
 	assert.Equal(t, unknown, l.of(old[2]))
 	assert.Equal(t, settled, l.of(young))
 	assert.True(t, l.believes(young, 0))
+}
+
+// TestLedgerCountsNoAckForAGroupThatDidNotPushTheEvent is about events that are held while a group is made anew.
+func TestLedgerCountsNoAckForAGroupThatDidNotPushTheEvent(t *testing.T) {
+	t.Parallel()
+	l := newLedger(testStream, 10)
+	early, late := &Event{Stream: testStream, Number: 3}, &Event{Stream: testStream, Number: 4}
+	l.hold(early, flight{})
+	l.hold(late, flight{})
+	l.forgetSettled(new(session))
+	require.Equal(t, held, l.of(early))
+	l.update(early, flight{})
+	l.settle(early, acked, nil)
+	l.settle(late, acked, nil)
+	assert.Equal(t, settled, l.of(early))
+	assert.Equal(t, unknown, l.of(late))
+	assert.Zero(t, l.holding)
 }
 
 func TestLedgerTellsParksFromAcksUntilTheyHaveArrived(t *testing.T) {
@@ -228,4 +247,27 @@ func TestNumbers(t *testing.T) {
 func isHeld(l *ledger, e *Event) bool {
 	_, ok := l.flight(e)
 	return ok
+}
+
+// TestSlotsTellWhatTheServerHasHeardOf has a server push events as their predecessors are settled.
+func TestSlotsTellWhatTheServerHasHeardOf(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		pushed, settled int
+		want            []int64
+	}{
+		{pushed: 3, settled: 3, want: []int64{0, 1, 2}},
+		{pushed: 4, settled: 3, want: []int64{0, 1, 2}},
+		{pushed: 6, settled: 3, want: []int64{2}},
+		{pushed: 104, settled: 103, want: []int64{100, 101, 102}},
+		{pushed: 107, settled: 103, want: nil},
+	} {
+		s := &session{window: 4}
+		s.slots.pushed = tt.pushed
+		for n := range int64(tt.settled) {
+			s.freeSlot(n)
+		}
+		assert.Equal(t, tt.want, slices.Collect(s.unheard()), "%+v", tt)
+		assert.LessOrEqual(t, len(s.slots.last), 4)
+	}
 }

@@ -210,4 +210,15 @@ func (s *numbers) open(i int64) {
 // clear makes the set the empty one.
 func (s *numbers) clear() { *s = numbers{spare: s.spare} }
 
+// count returns how many numbers there are.
+func (s *numbers) count() (n int64) {
+	for _, sp := range s.full {
+		n += (sp.to - sp.from) * pageNumbers
+	}
+	for _, p := range s.parts {
+		n += int64(p.n)
+	}
+	return n
+}
+
 func (s *numbers) empty() bool { return len(s.full) == 0 && len(s.parts) == 0 }

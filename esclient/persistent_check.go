@@ -13,6 +13,8 @@ const (
 	// subscribers before it has written down why, and what it tells of its log may lag behind.
 	maxLooks  = 3
 	lookAgain = 100 * time.Millisecond
+	// checkLimit is how long a group is looked at again and again where the server does not answer.
+	checkLimit = 2 * time.Second
 )
 
 // departure is how a session came to its end.
@@ -22,30 +24,49 @@ type departure struct {
 	conn     *engine.Conn
 }
 
-func (d *departure) note(conn *engine.Conn, reason error) {
-	if d.sessions++; d.sessions == 1 {
-		d.conn, d.dropped = conn, errors.Is(reason, ErrSubscriptionDropped)
+// note returns the departure with another session that has ended.
+func (d *departure) note(conn *engine.Conn, reason error) *departure {
+	if d == nil {
+		return &departure{sessions: 1, conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped)}
 	}
+	d.sessions++
+	return d
 }
 
 // leaderMoved reports whether the server ended the session since another node leads.
 func (d *departure) leaderMoved(now *engine.Conn) bool {
-	return d.sessions == 1 && d.dropped && d.conn.Endpoint() != now.Endpoint()
+	return d != nil && d.sessions == 1 && d.dropped && d.conn.Endpoint() != now.Endpoint()
 }
 
 // stayed reports whether the server ended the session and goes on with the connection: the group was changed.
-func (d *departure) stayed(now *engine.Conn) bool { return d.dropped && d.conn == now }
+func (d *departure) stayed(now *engine.Conn) bool { return d != nil && d.dropped && d.conn == now }
+
+// lost reports whether one connection was lost, and nothing else happened.
+func (d *departure) lost(now *engine.Conn) bool { return d != nil && d.sessions == 1 && !d.stayed(now) }
 
 // begin notes that a session has begun, and reports whether the group has to be judged before what was settled can be
 // taken for known to it. p.mu is held.
 func (p *PersistentSubscription) begin(s *session) (check bool) {
 	if p.ledger.hasSettled() {
+		before := p.known()
+		s.before = &before
 		return true
 	}
-	p.ledger.forgetSettled() // nor is anything known of the stream
-	s.judged, p.seen, p.departure = true, nil, departure{}
+	p.ledger.forgetNumbers() // the log may be another
+	s.judged, p.seen, p.departure = true, nil, nil
 	p.position, p.lastKnown = s.position, s.last
+	if p.joined {
+		p.unseen, p.looking = max(p.unseen, 1), 0 // it may be lost again before anything is settled
+		p.seeOnce()
+	}
+	p.joined = true
 	return false
+}
+
+// known returns what is known of the stream. p.mu is held.
+func (p *PersistentSubscription) known() knownStream {
+	own := &p.ledger.own
+	return knownStream{last: newestNumber(p.lastKnown, own.newest), number: own.newest, id: own.anchor}
 }
 
 // seeAfter is after how many calls that settle events the group is seen at the latest. Usually that follows the first
@@ -54,8 +75,13 @@ const seeAfter = 64
 
 // seeOnce has the group seen, if it was not yet and anything was settled. p.mu is held.
 func (p *PersistentSubscription) seeOnce() {
-	if s := p.session; s != nil && p.seen == nil && !p.looking && s.judged && p.unseen > 0 {
-		p.looking = p.c.goUnlessClosing(func() { p.see(s) })
+	s := p.session
+	if s == nil || p.seen != nil || !s.judged || p.unseen == 0 {
+		return
+	}
+	if now := sinceEpoch(); p.looking == 0 || now-p.looking > lookTimeout {
+		p.looking = now
+		p.c.goUnlessClosing(func() { p.see(s) })
 	}
 }
 
@@ -63,41 +89,55 @@ func (p *PersistentSubscription) seeOnce() {
 func (p *PersistentSubscription) see(s *session) {
 	p.mu.Lock()
 	if p.session != s {
-		p.looking = false
 		p.mu.Unlock()
 		return
 	}
 	l := p.firstLook(s.handle.Conn())
 	p.mu.Unlock()
 	l.start(p.ctx, func() {
-		p.c.goUnlessClosing(func() {
-			now := l.sight()
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if p.looking = false; p.session == s && p.seen == nil {
-				p.unseen = 0
-				p.seen, p.position = now, max(p.position, now.position)
-			}
-		})
+		p.c.goUnlessClosing(func() { p.saw(s, l.sight()) })
 	})
 }
 
-// check looks whether the group is the one that it was, for the nth time.
-func (p *PersistentSubscription) check(s *session, n int) {
+// saw takes a first sight, unless there is one, or another session.
+func (p *PersistentSubscription) saw(s *session, now *sight) {
 	p.mu.Lock()
-	if p.session != s {
+	defer p.mu.Unlock()
+	switch {
+	case p.session != s || p.seen != nil:
+	case now.complete:
+		p.seen = now
+	default:
+		time.AfterFunc(lookAgain, func() {
+			p.c.goUnlessClosing(func() { p.see(s) })
+		})
+	}
+}
+
+// check is the course of finding out whether the group is still the same on a session.
+type check struct {
+	s     *session
+	looks int
+	began time.Time
+}
+
+func (p *PersistentSubscription) check(c check) {
+	p.mu.Lock()
+	if p.session != c.s {
 		p.mu.Unlock()
 		return
 	}
-	l := p.newLook(s.handle.Conn(), p.ledger.mayBeParked())
+	l := p.newLook(c.s.handle.Conn(), c.s.before, p.ledger.mayBeParked())
 	p.mu.Unlock()
+	c.looks++
 	l.start(p.ctx, func() {
-		p.c.goUnlessClosing(func() { p.conclude(s, l.sight(), n) })
+		p.c.goUnlessClosing(func() { p.conclude(c, l.sight()) })
 	})
 }
 
 // conclude judges the group by what was seen of it, and lets what has waited for that go on.
-func (p *PersistentSubscription) conclude(s *session, now *sight, n int) {
+func (p *PersistentSubscription) conclude(c check, now *sight) {
+	s := c.s
 	p.mu.Lock()
 	if p.session != s || p.ended != nil {
 		p.mu.Unlock()
@@ -105,11 +145,11 @@ func (p *PersistentSubscription) conclude(s *session, now *sight, n int) {
 	}
 	now.position = max(now.position, s.position)
 	now.stream.known, now.stream.last = true, max(now.stream.last, s.last)
-	v := judge(p.seen, now, newestNumber(p.lastKnown, p.ledger.own.newest), p.position)
-	if n+1 < maxLooks && p.mayBeEarly(s, v, now) {
+	v := judge(p.seen, now, s.before.last, p.position)
+	if c.mayBeEarly(v, now, p.departure.stayed(s.handle.Conn())) {
 		p.mu.Unlock()
 		time.AfterFunc(lookAgain, func() {
-			p.c.goUnlessClosing(func() { p.check(s, n+1) })
+			p.c.goUnlessClosing(func() { p.check(c) })
 		})
 		return
 	}
@@ -118,7 +158,7 @@ func (p *PersistentSubscription) conclude(s *session, now *sight, n int) {
 		p.pace.hear(now.config.timeout)
 		p.timePushes()
 	}
-	p.seen, p.position, p.departure = now, now.position, departure{}
+	p.departure = nil
 	p.lastKnown = max(p.lastKnown, now.stream.last)
 	s.judged = true
 	waiting := s.waiting
@@ -130,32 +170,53 @@ func (p *PersistentSubscription) conclude(s *session, now *sight, n int) {
 	p.tellVerdict(v)
 }
 
-func (p *PersistentSubscription) mayBeEarly(s *session, v verdict, now *sight) bool {
-	switch v {
-	case verdictOlder:
+// mayBeEarly reports whether another look may say more. stayed is true where the server has dropped the subscription
+// and goes on with the connection.
+func (c *check) mayBeEarly(v verdict, now *sight, stayed bool) bool {
+	switch {
+	case v == verdictUnknown && !now.complete:
+		return time.Since(c.began) < checkLimit
+	case c.looks >= maxLooks:
+		return false
+	case v == verdictOlder:
 		return now.stream.anchor != anchorOther
-	case verdictSame, verdictUnknown:
-		return p.departure.stayed(s.handle.Conn())
 	}
-	return false
+	return stayed && v != verdictAnew
 }
 
-// obey does with the ledger what follows from a verdict. p.mu is held.
+// obey does what follows from a verdict. p.mu is held.
 func (p *PersistentSubscription) obey(s *session, v verdict, now *sight) {
 	p.ledger.foundParked(now.parked)
 	switch v {
+	case verdictSame:
+		if p.seen != nil && p.seen.unanswered {
+			p.ledger.believeFrom(p.seen.doubted)
+		}
+		if !p.ledger.doubts() {
+			p.ledger.believe()
+		}
+		now.fill(p.seen)
 	case verdictAnew:
-		p.ledger.forgetSettled()
+		p.ledger.forgetSettled(s)
 	case verdictOlder:
-		p.ledger.forgetSettled()
+		p.ledger.forgetSettled(s)
 		p.lastKnown = now.stream.last
 	case verdictUnknown:
 		if p.departure.leaderMoved(s.handle.Conn()) {
-			return
+			now.fill(p.seen)
+			break
 		}
+		before := p.ledger.own.doubted
 		p.ledger.doubt()
-		s.mayResume = !p.departure.stayed(s.handle.Conn())
+		s.mayResume = p.departure.lost(s.handle.Conn())
+		if !now.complete && p.seen != nil {
+			if !p.seen.unanswered {
+				p.seen.unanswered, p.seen.doubted = true, before
+			}
+			return // a later sight may still be compared with what was seen before
+		}
 	}
+	p.seen, p.position = now, now.position
 }
 
 func (p *PersistentSubscription) tellVerdict(v verdict) {
@@ -171,12 +232,14 @@ func (p *PersistentSubscription) tellVerdict(v verdict) {
 }
 
 // knownToGroup reports whether the group still knows that a settled event which comes again was settled, or at least
-// that it was handed out. In doubt the number with which the group begins decides. p.mu is held.
+// that it was handed out. p.mu is held.
 func (p *PersistentSubscription) knownToGroup(s *session, o *Event, retries int) bool {
-	if p.ledger.believes(o, retries) {
-		return true
-	}
-	if o.Stream != p.stream || !s.mayResume || !p.ledger.resumed(s.begins, int64(p.opts.RememberAcked)) {
+	return p.ledger.believes(o, retries) || o.Stream == p.stream && p.goesOn(s)
+}
+
+// goesOn ends a doubt where the number with which the group begins looks as if it goes on. p.mu is held.
+func (p *PersistentSubscription) goesOn(s *session) bool {
+	if !s.mayResume || !p.ledger.resumed(s.begins, int64(p.opts.RememberAcked)) {
 		return false
 	}
 	p.ledger.believe()

@@ -14,8 +14,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// lookTimeout is how long a look at a group may take.
-const lookTimeout = 2 * time.Second
+// lookTimeout is how long a look at a group may take. Then it is tried again.
+const lookTimeout = 700 * time.Millisecond
 
 // parkedLook is how many entries of the parked stream a look takes in.
 const parkedLook = 200
@@ -29,10 +29,10 @@ type look struct {
 	number int64 // of the event that is looked for in the stream, and its id; -1 for none
 	id     uuid.UUID
 
-	page    lookRead // of stream, nil ops where they are not wanted
-	config  lookRead
-	deleted lookRead
-	parked  lookRead
+	page    *lookRead // of stream; nil where it is not wanted
+	config  *lookRead
+	deleted *lookRead
+	parked  *lookRead
 
 	mu    sync.Mutex
 	left  int
@@ -45,38 +45,38 @@ type lookRead struct {
 	look     *look
 	op       engine.Operation // *lastEventOp or *readStreamOp
 	handle   engine.Handle
-	err      error
-	received error // what Receive made of the reply
+	err      error // what Receive made of the reply, and then how the read ended
 	answered bool
 }
 
 // firstLook prepares a look that only takes down what later ones are compared with. p.mu is held.
 func (p *PersistentSubscription) firstLook(conn *engine.Conn) *look {
 	l := &look{conn: conn, creds: p.creds, stream: p.stream, group: p.group, number: -1}
-	l.config.op = &lastEventOp{stream: groupConfigStream}
-	l.deleted.op = &lastEventOp{stream: "$$" + checkpointStream(p.stream, p.group)}
+	l.config = l.read(&lastEventOp{stream: groupConfigStream})
+	l.deleted = l.read(&lastEventOp{stream: "$$" + checkpointStream(p.stream, p.group)})
 	return l
 }
 
-// newLook prepares a look over conn. p.mu is held.
-func (p *PersistentSubscription) newLook(conn *engine.Conn, parked bool) *look {
+// newLook prepares a look over conn that also looks for what is known. p.mu is held.
+func (p *PersistentSubscription) newLook(conn *engine.Conn, k *knownStream, parked bool) *look {
 	ctx := WithRequireLeader(context.Background(), true)
 	l := p.firstLook(conn)
-	l.number, l.id = p.ledger.own.newest, p.ledger.own.anchor
-	l.page.op = p.c.readStreamOp(ctx, p.stream,
-		ReadOptions{From: FromNumber(max(l.number, 0)), MaxCount: 1, PageSize: 1})
-	l.config.op = p.c.readStreamOp(ctx, groupConfigStream, ReadOptions{Backward: true, MaxCount: 2, PageSize: 2})
+	l.number, l.id = k.number, k.id
+	l.page = l.read(p.c.readStreamOp(ctx, p.stream,
+		ReadOptions{From: FromNumber(max(l.number, 0)), MaxCount: 1, PageSize: 1}))
+	l.config = l.read(p.c.readStreamOp(ctx, groupConfigStream, ReadOptions{Backward: true, MaxCount: 2, PageSize: 2}))
 	if parked {
-		l.parked.op = p.c.readStreamOp(ctx, parkedStream(p.stream, p.group),
-			ReadOptions{Backward: true, MaxCount: parkedLook, PageSize: parkedLook})
+		l.parked = l.read(p.c.readStreamOp(ctx, parkedStream(p.stream, p.group),
+			ReadOptions{Backward: true, MaxCount: parkedLook, PageSize: parkedLook}))
 	}
-	l.timer = time.AfterFunc(lookTimeout, l.finish)
 	return l
 }
 
+func (l *look) read(op engine.Operation) *lookRead { return &lookRead{look: l, op: op} }
+
 func (l *look) reads(f func(*lookRead)) {
-	for _, r := range [...]*lookRead{&l.page, &l.config, &l.deleted, &l.parked} {
-		if r.op != nil {
+	for _, r := range [...]*lookRead{l.page, l.config, l.deleted, l.parked} {
+		if r != nil {
 			f(r)
 		}
 	}
@@ -87,7 +87,10 @@ func (l *look) reads(f func(*lookRead)) {
 func (l *look) start(ctx context.Context, then func()) {
 	l.mu.Lock()
 	l.then = then
-	l.reads(func(r *lookRead) { r.look = l; l.left++ })
+	if l.page != nil {
+		l.timer = time.AfterFunc(lookTimeout, l.finish)
+	}
+	l.reads(func(*lookRead) { l.left++ })
 	l.mu.Unlock()
 	l.reads(func(r *lookRead) {
 		h, err := l.conn.Start(ctx, r.op, l.creds, r)
@@ -130,20 +133,20 @@ func (r *lookRead) Keeps(cmd esproto.Command, _ int) bool { return r.op.Keeps(cm
 
 // Receive implements engine.Receiver.
 func (r *lookRead) Receive(cmd esproto.Command, payload []byte) (more bool) {
-	if r.received = engine.CommonReply(cmd, payload); r.received == nil {
-		r.received = r.op.Decode(cmd, payload)
+	if r.err = engine.CommonReply(cmd, payload); r.err == nil {
+		r.err = r.op.Decode(cmd, payload)
 	}
 	return false
 }
 
 // TooLarge implements engine.Receiver.
 func (r *lookRead) TooLarge(_ esproto.Command, err error) (more bool) {
-	r.received = err
+	r.err = err
 	return false
 }
 
 // Wake implements engine.Receiver.
-func (r *lookRead) Wake() { r.answer(r.received) }
+func (r *lookRead) Wake() { r.answer(r.err) }
 
 // Fail implements engine.Receiver.
 func (r *lookRead) Fail(err error, _ bool) { r.answer(err) }
@@ -151,7 +154,9 @@ func (r *lookRead) Fail(err error, _ bool) { r.answer(err) }
 func (r *lookRead) answer(err error) {
 	l := r.look
 	l.mu.Lock()
-	r.answered, r.err = l.then != nil, err
+	if r.answered = l.then != nil; r.answered {
+		r.err = err
+	}
 	l.left--
 	last := l.left == 0
 	l.mu.Unlock()
@@ -160,16 +165,26 @@ func (r *lookRead) answer(err error) {
 	}
 }
 
+// result is how a read ended. Of one that was given up nothing else is looked at: its reply may be coming just now.
+func (r *lookRead) result() error {
+	r.look.mu.Lock()
+	defer r.look.mu.Unlock()
+	if !r.answered {
+		return ErrOperationTimeout
+	}
+	return r.err
+}
+
 // sight returns what was seen.
 func (l *look) sight() *sight {
 	s := &sight{position: -1, stream: streamSight{last: -1}}
-	l.mu.Lock()
+	s.complete = true
 	l.reads(func(r *lookRead) {
-		if !r.answered {
-			r.err = ErrOperationTimeout // the reply may be coming just now: the op is not to be touched
+		// An answer says more or less; without one another look may say more.
+		if err := r.result(); err != nil && (resumable(err) || errors.Is(err, ErrOperationTimeout)) {
+			s.complete = false
 		}
 	})
-	l.mu.Unlock()
 	if events, ok := l.page.events(); ok {
 		page := l.page.op.(*readStreamOp)
 		s.stream = seeStream(l.number, l.id, page.reply.LastEventNumber, events)
@@ -177,13 +192,13 @@ func (l *look) sight() *sight {
 	}
 	switch op := l.config.op.(type) {
 	case *lastEventOp:
-		s.config.number, s.config.id, s.config.known = op.number, op.id, l.config.err == nil
+		s.config.number, s.config.id, s.config.known = op.number, op.id, l.config.result() == nil
 	default:
 		if events, ok := l.config.events(); ok {
 			s.config = seeConfig(events, l.stream, l.group)
 		}
 	}
-	if l.deleted.err == nil {
+	if l.deleted.result() == nil {
 		op := l.deleted.op.(*lastEventOp)
 		s.deleted = deletedSight{known: true, number: op.number, is: op.deletes}
 	}
@@ -195,16 +210,16 @@ func (l *look) sight() *sight {
 
 // events returns the events of a page; none where there is no stream.
 func (r *lookRead) events() (events []Event, ok bool) {
-	op, ok := r.op.(*readStreamOp)
-	switch {
-	case !ok:
-		return nil, false
-	case errors.Is(r.err, ErrStreamNotFound):
-		return nil, true
-	case r.err != nil:
+	if r == nil {
 		return nil, false
 	}
-	page, err := op.page()
+	switch err := r.result(); {
+	case errors.Is(err, ErrStreamNotFound):
+		return nil, true
+	case err != nil:
+		return nil, false
+	}
+	page, err := r.op.(*readStreamOp).page()
 	return page.Events, err == nil
 }
 

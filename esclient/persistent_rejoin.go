@@ -110,7 +110,7 @@ func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
 		return err
 	}
 	p.mu.Lock()
-	p.ledger.forgetSettled() // another group: it knows of no ack
+	p.ledger.forgetSettled(nil) // another group: it knows of no ack
 	if err == nil {
 		p.pace.hear(settings.MessageTimeout)
 		p.timePushes()
@@ -127,12 +127,12 @@ func (p *PersistentSubscription) logWentBack() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		now, err := p.lookNow(p.ctx, conn)
+		now, before, err := p.lookNow(p.ctx, conn)
 		if err != nil {
 			return false, err
 		}
 		p.mu.Lock()
-		v := judge(p.seen, now, newestNumber(p.lastKnown, p.ledger.own.newest), p.position)
+		v := judge(p.seen, now, before.last, p.position)
 		p.mu.Unlock()
 		if v != verdictOlder || n+1 == maxLooks || now.stream.anchor == anchorOther {
 			return v == verdictOlder, conn.Err()
@@ -143,17 +143,18 @@ func (p *PersistentSubscription) logWentBack() (bool, error) {
 	}
 }
 
-// lookNow looks at the group and waits for the sight.
-func (p *PersistentSubscription) lookNow(ctx context.Context, conn *engine.Conn) (*sight, error) {
+// lookNow looks at the group and waits for the sight. It also returns what was known of the stream before.
+func (p *PersistentSubscription) lookNow(ctx context.Context, conn *engine.Conn) (*sight, knownStream, error) {
 	p.mu.Lock()
-	l := p.newLook(conn, false)
+	before := p.known()
+	l := p.newLook(conn, &before, false)
 	p.mu.Unlock()
 	seen := make(chan struct{})
 	l.start(ctx, func() { close(seen) })
 	select {
 	case <-seen:
-		return l.sight(), nil
+		return l.sight(), before, nil
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, before, context.Cause(ctx)
 	}
 }

@@ -14,11 +14,15 @@ import (
 
 // sight is what can be seen of a group at one time.
 type sight struct {
+	complete bool  // the server has answered everything, be it that the user may not see
 	position int64 // where the log ends; -1 if that is not known
 	stream   streamSight
 	config   configSight
 	deleted  deletedSight
-	parked   map[int64]bool // the numbers of events that are in the parked stream, of those that were asked for
+	// unanswered is true where the server did not answer since, when what is up to doubted was in doubt already.
+	unanswered bool
+	doubted    int64
+	parked     map[int64]bool // the numbers of events that are in the parked stream, of those that were asked for
 }
 
 // streamSight is the group's stream.
@@ -56,6 +60,13 @@ type deletedSight struct {
 	is     bool  // that event deletes
 }
 
+// knownStream is what a subscription knows of its group's stream.
+type knownStream struct {
+	last   int64 // the number of the last event that it is known to have had; -1 for none
+	number int64 // of the latest event that came from the group, and its id; -1 for none
+	id     uuid.UUID
+}
+
 // verdict says whether a group is the one that it was.
 type verdict int
 
@@ -65,6 +76,19 @@ const (
 	verdictAnew  // it was made anew
 	verdictOlder // the log is another one, or an older state of it
 )
+
+// fill takes what cannot be seen now from an earlier sight of the same group.
+func (s *sight) fill(earlier *sight) {
+	if earlier == nil {
+		return
+	}
+	if !s.config.known {
+		s.config = earlier.config
+	}
+	if !s.deleted.known {
+		s.deleted = earlier.deleted
+	}
+}
 
 // judge compares two sights of a group. last is the highest number that its stream is known to have had, and position
 // the farthest end of the log.

@@ -152,10 +152,11 @@ type PersistentSubscription struct {
 	// where the log ended.
 	lastKnown int64
 	position  int64
-	seen      *sight // of the group, when it was judged last; nil if it was not
-	looking   bool   // for the first sight
-	unseen    int    // how often events were settled without it
-	departure departure
+	seen      *sight        // of the group, when it was judged last; nil if it was not
+	departure *departure    // nil while there is nothing to judge
+	looking   time.Duration // since when a first sight is waited for; 0 if it is not
+	joined    bool          // there was a session
+	unseen    uint8         // how often events were settled without a first sight, up to seeAfter
 	draining  bool
 	deleted   bool // the stream's tombstone has come: that is why it is draining
 	ended     error

@@ -3,6 +3,7 @@ package esclient
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -30,13 +31,15 @@ type session struct {
 	position int64  // where the log ended when it did
 	last     int64  // the number of the stream's last event when it did; -1 for none
 	ended    error
+	slots    slots
 	proving  bool // a goroutine waits for word of the parks
 
 	// What was settled on other sessions counts only if the group is still the same.
-	judged    bool     // that is decided; until then what depends on it waits
-	waiting   []*Event // and what came behind it
-	mayResume bool     // in doubt: the group may go on behind a checkpoint
-	begins    int64    // the number of the first event that was not delivered before; -1 for none
+	judged    bool         // that is decided; until then what depends on it waits
+	waiting   []*Event     // and what came behind it
+	before    *knownStream // what was known when the session began; nil if nothing has to be judged
+	mayResume bool         // in doubt: the group may go on behind a checkpoint
+	begins    int64        // the number of the first event that was not delivered before; -1 for none
 }
 
 func newSession(p *PersistentSubscription, told chan struct{}) *session {
@@ -98,7 +101,7 @@ func (s *session) confirm(payload []byte) error {
 		return ErrStreamDeleted
 	}
 	if s.join(&m) {
-		p.c.goUnlessClosing(func() { p.check(s, 0) })
+		p.c.goUnlessClosing(func() { p.check(check{s: s, began: time.Now()}) })
 	}
 	return nil
 }
@@ -168,6 +171,7 @@ func (s *session) admit() {
 	p.mu.Lock()
 	again := false
 	if p.session == s && p.ended == nil {
+		s.slots.pushed += len(s.came)
 		again = p.admit(s, s.came)
 	}
 	p.mu.Unlock()
@@ -177,23 +181,27 @@ func (s *session) admit() {
 }
 
 // admit queues events that came on a session, in place. What the consumer has, or has settled, is not handed out again.
-// Where that is not decided yet, the event waits, with those behind it. It reports whether any was settled again. p.mu
+// Until the group is judged all others wait. It reports whether any was settled again. p.mu
 // is held.
 func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool) {
 	fresh, now := events[:0], sinceEpoch()
 	var tooMany []*Event
-	for i, e := range events {
+	for _, e := range events {
 		o := e.Original()
 		if s.begins < 0 && e.RetryCount == 0 && o.Stream == p.stream && (!s.judged || p.ledger.doubts()) {
 			s.begins = o.Number
 		}
+		if s.judged && s.begins > p.ledger.own.doubted && p.ledger.doubts() {
+			p.goesOn(s) // what is in doubt does not come: it will not be told apart later
+		}
 		known := p.ledger.of(o)
-		if !s.judged && (known == settled || len(s.waiting) > 0) {
-			tooMany = s.wait(events[i:])
-			break
+		if !s.judged && known != held {
+			// Of another group it might be settled before that is known, and handed out again then.
+			tooMany = append(tooMany, s.wait(e)...)
+			continue
 		}
 		if known == settled && !p.knownToGroup(s, o, e.RetryCount) {
-			p.ledger.forgetDoubted(o)
+			p.ledger.forgetDoubted(o, s)
 			known = unknown
 		}
 		switch known {
@@ -223,12 +231,13 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 	return again
 }
 
-// wait keeps events until the group is judged. It returns those for which there is no room.
-func (s *session) wait(events []*Event) (tooMany []*Event) {
-	room := max(0, s.p.queue.capacity()-s.p.queue.len()-len(s.waiting))
-	room = min(room, len(events))
-	s.waiting = append(s.waiting, events[:room]...)
-	return events[room:]
+// wait keeps an event until the group is judged. It returns it if there is no room.
+func (s *session) wait(e *Event) (tooMany []*Event) {
+	if s.p.queue.len()+len(s.waiting) >= s.p.queue.capacity() {
+		return []*Event{e}
+	}
+	s.waiting = append(s.waiting, e)
+	return nil
 }
 
 // Fail implements engine.Receiver.
@@ -251,7 +260,7 @@ func (s *session) finish(reason error) {
 		if errors.Is(reason, ErrSubscriptionDropped) {
 			p.pace.doubt()
 		}
-		p.departure.note(s.handle.Conn(), reason)
+		p.departure = p.departure.note(s.handle.Conn(), reason)
 	}
 	over := !current || p.ended != nil
 	p.mu.Unlock()

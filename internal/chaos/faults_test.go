@@ -65,7 +65,7 @@ var serverFaults = []fault{
 		w.pause(20, 300)
 		srv.Resume()
 	}},
-	{"requests lost", 6, func(w *world) { w.intercept(estest.AnyOperation, estest.Drop(), 3) }},
+	{"requests lost", 6, func(w *world) { w.intercept(estest.AnyOperation, answered(estest.Drop()), 3) }},
 	{"replies lost", 8, func(w *world) {
 		w.intercept(esproto.CmdWriteEvents, estest.Unanswered(estest.Drop()), 2)
 	}},
@@ -78,8 +78,12 @@ var serverFaults = []fault{
 	{"acks served, the connection lost", 4, func(w *world) {
 		w.intercept(esproto.CmdPersistentSubscriptionAckEvents, estest.Unanswered(estest.Disconnect()), 1)
 	}},
-	{"not ready", 4, func(w *world) { w.intercept(estest.AnyOperation, estest.NotReady(), 1+w.faults.IntN(40)) }},
-	{"too busy", 3, func(w *world) { w.intercept(estest.AnyOperation, estest.TooBusy(), 1+w.faults.IntN(20)) }},
+	{"not ready", 4, func(w *world) {
+		w.intercept(estest.AnyOperation, answered(estest.NotReady()), 1+w.faults.IntN(40))
+	}},
+	{"too busy", 3, func(w *world) {
+		w.intercept(estest.AnyOperation, answered(estest.TooBusy()), 1+w.faults.IntN(20))
+	}},
 	{"heartbeats withheld", 2, func(w *world) {
 		rule := w.server().Intercept(esproto.CmdHeartbeatRequest, estest.Drop())
 		w.pause(50, 400)
@@ -89,16 +93,17 @@ var serverFaults = []fault{
 
 // groupFaults are what operators and users do.
 var groupFaults = []fault{
-	{"group made anew", 2, func(w *world) { w.groups[w.faults.IntN(len(w.groups))].makeAnew() }},
+	{"group made anew", 2, func(w *world) { w.groups[w.faults.IntN(len(w.groups))].makeAnew(func() {}) }},
 	{"group made anew while its links are down", 2, func(w *world) {
 		for _, l := range w.links {
 			l.stranger.Store(&strangers[3])
 			l.cut()
 		}
-		w.groups[w.faults.IntN(len(w.groups))].makeAnew()
-		for _, l := range w.links {
-			l.stranger.Store(nil)
-		}
+		w.groups[w.faults.IntN(len(w.groups))].makeAnew(func() {
+			for _, l := range w.links {
+				l.stranger.Store(nil)
+			}
+		})
 	}},
 	{"group updated", 2, func(w *world) {
 		g := w.groups[w.faults.IntN(len(w.groups))]
@@ -177,6 +182,18 @@ func (w *world) intercept(cmd esproto.Command, action estest.Action, times int) 
 	rule := w.server().Intercept(cmd, action, estest.Times(times))
 	w.pause(5, 60)
 	rule.Remove()
+}
+
+// answered takes an action on requests that have a reply. What has none, as acks, is lost with its connection only: TCP
+// loses nothing else, and nobody could tell.
+func answered(action estest.Action) estest.Action {
+	return estest.Choose(func(r estest.Request) estest.Action {
+		switch r.Command {
+		case esproto.CmdPersistentSubscriptionAckEvents, esproto.CmdPersistentSubscriptionNakEvents:
+			return estest.Action{}
+		}
+		return action
+	})
 }
 
 // disturb makes n faults, one after the other.

@@ -26,6 +26,7 @@ type group struct {
 	order func(payload string) string
 	// handle decides on a message, and may take its time.
 	handle func(r *rand.Rand) decision
+	plain  bool // its users may not see whether it is still the same
 
 	subs []*eventstore.Subscriber
 	wg   sync.WaitGroup
@@ -40,6 +41,7 @@ type group struct {
 	entries map[int64]int64 // of the parked stream: the number of the event, by the number of the entry
 	decided map[int64]bool
 	handed  map[int64]bool
+	unclear map[int64]bool   // settled while the group was being made anew
 	begun   bool             // number 0 was handed out: what comes is the new group's
 	highest map[string]int64 // by the key of the order
 }
@@ -55,7 +57,8 @@ const (
 // member is one subscriber of a group.
 type member struct {
 	g     *group
-	acked map[int64]int // the epoch of the ack
+	acked map[int64]int // the epoch in which it was handed out and acked
+	held  map[int64]int // the epoch in which it was handed out, until it is settled
 	rand  *rand.Rand
 }
 
@@ -64,13 +67,13 @@ func (w *world) newGroup(
 	order func(string) string, handle func(*rand.Rand) decision,
 ) *group {
 	g := &group{
-		w: w, name: name, stream: stream, order: order, handle: handle,
-		parked: make(map[int64]int), entries: make(map[int64]int64),
+		w: w, name: name, stream: stream, order: order, handle: handle, plain: s.plain,
+		parked: make(map[int64]int), entries: make(map[int64]int64), unclear: make(map[int64]bool),
 	}
 	g.begin()
 	w.groups = append(w.groups, g)
 	g.create()
-	cfg.ConsumerGroup = name
+	cfg.ConsumerGroup, cfg.RecreateGroup = name, !s.plain
 	cfg.DisableGroupCreation = s.plain // who may not make groups
 	cfg.NackDelay, cfg.AckGrace = time.Millisecond, time.Second
 	for i := range members {
@@ -80,7 +83,10 @@ func (w *world) newGroup(
 		g.subs = append(g.subs, sub)
 		messages, err := sub.Subscribe(context.Background(), stream)
 		require.NoError(w.t, err)
-		m := &member{g: g, acked: make(map[int64]int), rand: rand.New(rand.NewPCG(w.seed, uint64(i)+100))}
+		m := &member{
+			g: g, acked: make(map[int64]int), held: make(map[int64]int),
+			rand: rand.New(rand.NewPCG(w.seed, uint64(i)+100)),
+		}
 		workers := max(1, cfg.Concurrency)
 		for range workers {
 			g.wg.Go(func() { m.consume(messages) })
@@ -113,10 +119,11 @@ func (g *group) create() {
 	}
 }
 
-// makeAnew deletes the group and makes it again: everything is to be handed out once more.
-func (g *group) makeAnew() {
+// makeAnew deletes the group and makes it again: everything is to be handed out once more. What the old group pushed
+// may be handed out until the subscribers have joined the new one, for which afterwards makes a way.
+func (g *group) makeAnew(afterwards func()) {
 	g.mu.Lock()
-	g.changing = true
+	g.changing, g.unclear = true, make(map[int64]bool)
 	g.mu.Unlock()
 	for !g.w.stopped() {
 		ctx, cancel := within(time.Second)
@@ -127,6 +134,12 @@ func (g *group) makeAnew() {
 		}
 	}
 	g.create()
+	afterwards()
+	for limit := time.Now().Add(settleLimit); time.Now().Before(limit) && !g.w.stopped(); time.Sleep(time.Millisecond) {
+		if g.stats(g.w.server()).Clients >= len(g.subs) {
+			break
+		}
+	}
 	g.mu.Lock()
 	g.epoch++
 	g.begin()
@@ -146,7 +159,11 @@ func (m *member) consume(messages <-chan *message.Message) {
 		if d == park {
 			m.g.mu.Lock()
 			m.g.parked[number]++
+			if m.g.changing {
+				m.g.unclear[number] = true
+			}
 			m.g.decided[number] = true
+			delete(m.held, number)
 			m.g.mu.Unlock()
 			eventstore.NackWith(msg, eventstore.ActionPark, "chaos")
 			continue
@@ -173,11 +190,14 @@ func (m *member) note(number int64, payload string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.w.report.count("messages handed out by groups", 1)
-	if g.changing {
-		return
+	if _, ok := m.held[number]; !ok {
+		m.held[number] = g.epoch
+	}
+	if g.changing || m.held[number] != g.epoch {
+		return // the old group may have handed it out
 	}
 	if epoch, ok := m.acked[number]; ok && epoch == g.epoch {
-		g.w.report.breach(again, "%s: number %d, %q", g.name, number, payload)
+		m.g.again(number, payload)
 	}
 	first := !g.handed[number]
 	g.handed[number] = true
@@ -192,16 +212,34 @@ func (m *member) note(number int64, payload string) {
 	g.highest[key] = max(g.highest[key], number)
 }
 
+// again notes that a message was handed out after its ack. Where a plain user cannot see whether the group is still the
+// same, that is better than never. g.mu is held.
+func (g *group) again(number int64, payload string) {
+	if g.plain {
+		g.w.report.count("handed out again after the ack, to a plain user", 1)
+		return
+	}
+	g.w.report.breach(again, "%s: number %d, %q", g.name, number, payload)
+}
+
 // ack acks under the lock, so that no hand-out comes between the ack and its note.
 func (m *member) ack(msg *message.Message, number int64) {
 	g := m.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !msg.Ack() || g.changing {
+	held := m.held[number]
+	switch {
+	case !msg.Ack():
 		return
+	case g.changing:
+		g.unclear[number] = true
+	case held == g.epoch: // or the new group may hand it out once more
+		m.acked[number] = g.epoch
+		fallthrough
+	default:
+		g.acked[number] = true
 	}
-	m.acked[number] = g.epoch
-	g.acked[number] = true
+	delete(m.held, number)
 }
 
 // missing returns the numbers of events that nobody has settled in this epoch.
@@ -209,7 +247,7 @@ func (g *group) missing(log []logged) (numbers []int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range log {
-		if !g.acked[e.number] && !g.decided[e.number] {
+		if !g.acked[e.number] && !g.decided[e.number] && !g.unclear[e.number] {
 			numbers = append(numbers, e.number)
 		}
 	}

@@ -58,7 +58,10 @@
 //
 // The server keeps a group's progress with a delay (esclient.PersistentSettings, CheckpointAfter and the counts). After
 // its restart, or when another node becomes the leader, it may deliver messages again that were acked before. A
-// Subscriber that was connected remembers them and acks them again; another one gets them twice.
+// Subscriber that was connected remembers them and acks them again; another one gets them twice. A group that was
+// deleted and made anew, even while the Subscriber had no connection, has everything handed out. To tell the two apart
+// it reads what the server writes about groups, which administrators may. For other users everything that is in doubt
+// is handed out, rather twice than never.
 //
 // # Package esclient
 //

@@ -42,8 +42,8 @@ type group struct {
 	decided map[int64]bool
 	handed  map[int64]bool
 	unclear map[int64]bool   // settled while the group was being made anew
-	begun   bool             // number 0 was handed out: what comes is the new group's
-	highest map[string]int64 // by the key of the order
+	highest map[string]int64 // by the key of the order, from its first message on: the old group's may come before
+	first   map[string]int64 // the number of the first message of each key, in all epochs
 }
 
 type decision int
@@ -69,6 +69,7 @@ func (w *world) newGroup(
 	g := &group{
 		w: w, name: name, stream: stream, order: order, handle: handle, plain: s.plain,
 		parked: make(map[int64]int), entries: make(map[int64]int64), unclear: make(map[int64]bool),
+		first: make(map[string]int64),
 	}
 	g.begin()
 	w.groups = append(w.groups, g)
@@ -98,7 +99,7 @@ func (w *world) newGroup(
 // begin forgets what the group was handed. g.mu is held, or nobody else knows the group.
 func (g *group) begin() {
 	g.acked, g.decided, g.handed = make(map[int64]bool), make(map[int64]bool), make(map[int64]bool)
-	g.highest, g.begun = make(map[string]int64), false
+	g.highest = make(map[string]int64)
 }
 
 func (g *group) settings() esclient.PersistentSettings {
@@ -201,15 +202,24 @@ func (m *member) note(number int64, payload string) {
 	}
 	first := !g.handed[number]
 	g.handed[number] = true
-	g.begun = g.begun || number == 0
-	if !first || g.order == nil || !g.begun {
-		return
+	if first && g.order != nil {
+		g.noteOrder(g.order(payload), number)
 	}
-	key := g.order(payload)
-	if last, ok := g.highest[key]; ok && number < last {
+}
+
+// noteOrder notes that a message of a key was handed out for the first time. g.mu is held.
+func (g *group) noteOrder(key string, number int64) {
+	if _, ok := g.first[key]; !ok {
+		g.first[key] = number
+	}
+	last, begun := g.highest[key]
+	switch {
+	case !begun && number != g.first[key]:
+		return
+	case number < last:
 		g.w.report.breach(disordered, "%s: number %d behind %d", g.name, number, last)
 	}
-	g.highest[key] = max(g.highest[key], number)
+	g.highest[key] = max(last, number)
 }
 
 // again notes that a message was handed out after its ack. Where a plain user cannot see whether the group is still the

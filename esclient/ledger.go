@@ -1,6 +1,7 @@
 package esclient
 
 import (
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,7 +84,7 @@ type park struct {
 }
 
 func newLedger(stream string, limit int) ledger {
-	return ledger{stream: stream, limit: int32(limit), own: newBook()}
+	return ledger{stream: stream, limit: int32(min(limit, math.MaxInt32)), own: newBook()}
 }
 
 func newBook() book {
@@ -307,12 +308,11 @@ func (l *ledger) believes(e *Event, retries int) bool {
 	return e.Number > l.own.doubted || retries > 0 && l.untold[e.Number]
 }
 
-// forgetDoubted forgets what believes does not hold of a settled event that came on session s.
-func (l *ledger) forgetDoubted(e *Event, s *session) {
-	if e.Stream == l.stream {
-		l.own.forgetUpTo(l.own.doubted, s)
-		return
-	}
+// forgetDoubted forgets what is in doubt. s is the session on which that was found.
+func (l *ledger) forgetDoubted(s *session) { l.own.forgetUpTo(l.own.doubted, s) }
+
+// forgetReplayed forgets that an event of the parked stream was settled.
+func (l *ledger) forgetReplayed(e *Event) {
 	b := l.book(e)
 	b.settled.remove(e.Number)
 	delete(b.parks, e.Number)
@@ -342,12 +342,13 @@ func (b *book) forgetUpTo(number int64, s *session) {
 			delete(b.parks, n)
 		}
 	}
+	b.doubted, b.lowest = -1, b.settled.lowest()
 	for h, f := range b.held {
 		if h.number <= number {
 			b.held[h] = f.stayingOn(s)
 		}
+		b.extend(h)
 	}
-	b.doubted = -1
 }
 
 // doubt notes that the group may be another than that which was told what is settled.

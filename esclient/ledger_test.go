@@ -151,7 +151,7 @@ func TestLedgerDoubtsOnlyWhatWasSettledBefore(t *testing.T) {
 	assert.True(t, l.believes(old[1], 1), "the server counts a retry, and did not hear of the ack")
 	assert.True(t, l.believes(young, 0))
 	assert.False(t, l.believes(old[1], 0))
-	l.forgetDoubted(old[1], nil)
+	l.forgetDoubted(nil)
 	assert.Equal(t, unknown, l.of(old[0]))
 	assert.Equal(t, unknown, l.of(old[2]))
 	assert.Equal(t, settled, l.of(young))

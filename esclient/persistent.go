@@ -144,8 +144,8 @@ func (c *Client) CreatePersistent(ctx context.Context, stream, group string, s P
 }
 
 // UpdatePersistent changes the settings of a group. The server drops its subscribers, which come back by themselves if
-// they are PersistentSubscriptions, and goes on behind the group's checkpoint: events that were acked after it come
-// again. The error is ErrGroupNotFound if there is no such group.
+// they are PersistentSubscriptions, and goes on behind the group's checkpoint: it delivers events again that were acked
+// after it, which PersistentSubscriptions recognise. The error is ErrGroupNotFound if there is no such group.
 func (c *Client) UpdatePersistent(ctx context.Context, stream, group string, s PersistentSettings) error {
 	return c.changeGroup(ctx, "update persistent subscription",
 		esproto.CmdUpdatePersistentSubscription, stream, group, &s)

@@ -55,11 +55,8 @@ func (p *PersistentSubscription) begin(s *session) (check bool) {
 	p.ledger.forgetNumbers() // the log may be another
 	s.judged, p.seen, p.departure = true, nil, nil
 	p.position, p.lastKnown = s.position, s.last
-	if p.joined {
-		p.unseen, p.looking = max(p.unseen, 1), 0 // it may be lost again before anything is settled
-		p.seeOnce()
-	}
-	p.joined = true
+	p.unseen, p.looking = max(p.unseen, 1), 0 // it may be lost as soon as anything is settled
+	p.seeOnce()
 	return false
 }
 
@@ -231,19 +228,26 @@ func (p *PersistentSubscription) tellVerdict(v verdict) {
 	}
 }
 
-// knownToGroup reports whether the group still knows that a settled event which comes again was settled, or at least
-// that it was handed out. p.mu is held.
-func (p *PersistentSubscription) knownToGroup(s *session, o *Event, retries int) bool {
-	return p.ledger.believes(o, retries) || o.Stream == p.stream && p.goesOn(s)
+// decide looks at the number with which the group begins on a session: in doubt it looks as if the group goes on behind
+// a checkpoint, or the doubt is right, or what is in doubt does not come. p.mu is held.
+func (p *PersistentSubscription) decide(s *session) {
+	s.decided = true
+	switch {
+	case !p.ledger.doubts():
+	case s.mayResume && p.ledger.resumed(s.begins, int64(p.opts.RememberAcked)):
+		p.ledger.believe()
+	case s.begins <= p.ledger.own.doubted:
+		p.ledger.forgetDoubted(s)
+	}
 }
 
-// goesOn ends a doubt where the number with which the group begins looks as if it goes on. p.mu is held.
-func (p *PersistentSubscription) goesOn(s *session) bool {
-	if !s.mayResume || !p.ledger.resumed(s.begins, int64(p.opts.RememberAcked)) {
-		return false
+// distrust forgets that an event was settled which comes again, since the group does not know of that. p.mu is held.
+func (p *PersistentSubscription) distrust(s *session, o *Event) {
+	if o.Stream == p.stream {
+		p.ledger.forgetDoubted(s)
+	} else {
+		p.ledger.forgetReplayed(o)
 	}
-	p.ledger.believe()
-	return true
 }
 
 // current returns the session, nil while there is none.

@@ -43,9 +43,10 @@ type PersistentOptions struct {
 	// AckDelay is the longest that an ack waits for others to be sent with it; 0 means DefaultAckDelay. Acks are sent
 	// earlier when the consumer has nothing left to do, or when half of InFlight has gathered.
 	AckDelay time.Duration
-	// RememberAcked bounds how many parked events are remembered until it is certain that the server knows of them;
-	// 0 means DefaultRememberAcked, or InFlight if that is more. Acks need no bound: those of a long run of events take
-	// no more memory than those of a few.
+	// RememberAcked bounds how many parked events are remembered until it is certain that the server knows of them,
+	// and how far a server may go back after a restart to be believed by a user who may not read the configuration of
+	// its groups; see PersistentSubscription. 0 means DefaultRememberAcked, or InFlight if that is more. Acks need no
+	// bound: those of a long run of events take no more memory than those of a few.
 	RememberAcked int
 	// Recreate, if not nil, is what the group is made anew with whenever it is found missing: it was deleted, or the
 	// server lost it. Otherwise the subscription then ends with ErrGroupNotFound.
@@ -119,6 +120,23 @@ const (
 // It goes on by itself when the connection is lost or the server drops it: events that were handed out and are not
 // settled yet are not handed out again when the server delivers them again, and those that were settled are settled
 // again. All methods may be called by any number of goroutines at once.
+//
+// A group that is deleted and made anew knows of no ack, and has everything handed out once more, also where that
+// happened while the connection was gone; so has a server that comes back with an older log. To tell, the subscription
+// compares what the server has written about the group when a session ends and when the next one begins: the server's
+// configuration of groups, the metadata of the group's checkpoints, and the stream itself. Administrators may read all
+// of that. In these situations nothing tells, and events that were acked may be handed out again:
+//
+//   - In the first moments of a subscription, until the server has told what later answers are compared with, and where
+//     it tells nothing for two seconds after a reconnect.
+//   - For other users, after a restart of the server, an update of the group and a change of the leader: where others
+//     take a part of the group's events, or the group begins again with the first event that this subscriber has seen,
+//     as one without a checkpoint does. They are spared that after a change of the leader which dropped the
+//     subscription, and where nothing at all was written to the server meanwhile. A connection that is merely lost
+//     makes nothing come again.
+//
+// There is one in which a group that was made anew does not hand out everything to such a user: while the connection
+// was gone it was made with a later start, at most RememberAcked events back, and nobody else takes events of it.
 type PersistentSubscription struct {
 	c      *Client
 	stream string
@@ -155,7 +173,6 @@ type PersistentSubscription struct {
 	seen      *sight        // of the group, when it was judged last; nil if it was not
 	departure *departure    // nil while there is nothing to judge
 	looking   time.Duration // since when a first sight is waited for; 0 if it is not
-	joined    bool          // there was a session
 	unseen    uint8         // how often events were settled without a first sight, up to seeAfter
 	draining  bool
 	deleted   bool // the stream's tombstone has come: that is why it is draining

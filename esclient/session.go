@@ -39,6 +39,7 @@ type session struct {
 	waiting   []*Event     // and what came behind it
 	before    *knownStream // what was known when the session began; nil if nothing has to be judged
 	mayResume bool         // in doubt: the group may go on behind a checkpoint
+	decided   bool         // it was seen with which number the group begins
 	begins    int64        // the number of the first event that was not delivered before; -1 for none
 }
 
@@ -188,11 +189,11 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 	var tooMany []*Event
 	for _, e := range events {
 		o := e.Original()
-		if s.begins < 0 && e.RetryCount == 0 && o.Stream == p.stream && (!s.judged || p.ledger.doubts()) {
+		if s.begins < 0 && e.RetryCount == 0 && o.Stream == p.stream {
 			s.begins = o.Number
 		}
-		if s.judged && s.begins > p.ledger.own.doubted && p.ledger.doubts() {
-			p.goesOn(s) // what is in doubt does not come: it will not be told apart later
+		if s.judged && !s.decided && s.begins >= 0 {
+			p.decide(s)
 		}
 		known := p.ledger.of(o)
 		if !s.judged && known != held {
@@ -200,8 +201,8 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 			tooMany = append(tooMany, s.wait(e)...)
 			continue
 		}
-		if known == settled && !p.knownToGroup(s, o, e.RetryCount) {
-			p.ledger.forgetDoubted(o, s)
+		if known == settled && !p.ledger.believes(o, e.RetryCount) {
+			p.distrust(s, o)
 			known = unknown
 		}
 		switch known {

@@ -1,7 +1,5 @@
 package esclient
 
-import "iter"
-
 // slots tell which of the events that were settled on a session the server has heard of: it pushes no more than a
 // window of events that are not settled, so what it pushes beyond that shows that it has read as much.
 type slots struct {
@@ -24,7 +22,7 @@ func (s *session) freeSlot(number int64) {
 }
 
 // unheard yields the numbers of the events of which the server may not have heard.
-func (s *session) unheard() iter.Seq[int64] {
+func (s *session) unheard() func(yield func(int64) bool) {
 	return func(yield func(int64) bool) {
 		heard := max(0, s.slots.pushed-s.window, s.slots.freed-len(s.slots.last))
 		for i := heard; i < s.slots.freed; i++ {

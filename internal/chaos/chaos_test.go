@@ -101,7 +101,7 @@ func (w *world) judge() {
 
 func TestPromisesHoldUnderFaults(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 20 s")
+		t.Skip("200 faults under load take some 20 s, which -short leaves out; go test without it runs them")
 	}
 	chaos(t, 2, 100)
 }

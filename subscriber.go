@@ -262,8 +262,8 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
-// finish closes the connection, when all subscriptions have ended. Each caller of Close closes it, since the client
-// knows whether it is called by one of its hooks, such as a logger, which it must not wait for.
+// finish closes the connection, when all subscriptions have ended. Each caller of Close closes it, and so waits until
+// that is done.
 func (s *Subscriber) finish() error {
 	err := s.conn.close()
 	s.mu.Lock()

@@ -52,7 +52,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: &cfg, persistent: make(map[*PersistentSubscription]struct{}), closed: make(chan struct{})}
 	c.hooks, _ = sortHooks(cfg.Hooks)
-	c.told = hookQueue{crew: &c.crew, hooks: &c.hooks}
+	c.told = newHookQueue(&c.crew, &c.hooks)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	d, err := newDialer(&cfg)
 	if err != nil {

@@ -92,51 +92,36 @@ func TestWithoutRestoreAnEmptyServerEndsTheSubscription(t *testing.T) {
 	assert.ErrorContains(t, err, "older log or an empty one")
 }
 
-// TestAnOlderLogHandsOutEverything replaces the server by its own backup, and writes other events there.
+// TestAnOlderLogHandsOutEverything replaces the server by its own backup, where other events are written. The stream is
+// shorter there than the subscriber knows it, or has another event at the last number that it has seen.
 func TestAnOlderLogHandsOutEverything(t *testing.T) {
 	t.Parallel()
-	var backup *estest.Snapshot
-	srv := estest.Run(t)
-	var way moving
-	way.addr.Store(srv.Addr())
-	m := &member{t: t, admin: open(t, srv.ConnectionString())}
-	m.client = openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.Dial = way.dial })
-	m.stream, m.group = group(t, m.admin, fromStart())
-	m.append(10)
-	backup = srv.Snapshot()
-	m.append(10)
-	m.sub = subscribe(t, m.client, m.stream, m.group, esclient.PersistentOptions{})
-	m.consumeAll(srv, 20)
+	const kept = 10
+	for name, n := range map[string]struct{ lost, written int }{
+		"a shorter stream":              {lost: 10, written: 3},
+		"another event at the same end": {lost: 1, written: 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := estest.Run(t)
+			var way moving
+			way.addr.Store(srv.Addr())
+			m := &member{t: t, admin: open(t, srv.ConnectionString())}
+			m.client = openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.Dial = way.dial })
+			m.stream, m.group = group(t, m.admin, fromStart())
+			m.append(kept)
+			backup := srv.Snapshot()
+			m.append(n.lost)
+			m.sub = subscribe(t, m.client, m.stream, m.group, esclient.PersistentOptions{})
+			m.consumeAll(srv, kept+n.lost)
 
-	old := estest.Run(t, estest.WithSnapshot(backup))
-	m.admin, m.written = open(t, old.ConnectionString()), 10
-	m.append(3)
-	way.addr.Store(old.Addr())
-	require.NoError(t, srv.Close())
-	assert.Equal(t, words(0, 12), consume(t, m.sub, 13))
-	nothingMore(t, m.sub.Next)
-}
-
-// TestAnotherLogOfTheSameLengthHandsOutEverything has another event at the last number that was seen.
-func TestAnotherLogOfTheSameLengthHandsOutEverything(t *testing.T) {
-	var backup *estest.Snapshot
-	srv := estest.Run(t)
-	var way moving
-	way.addr.Store(srv.Addr())
-	m := &member{t: t, admin: open(t, srv.ConnectionString())}
-	m.client = openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.Dial = way.dial })
-	m.stream, m.group = group(t, m.admin, fromStart())
-	m.append(10)
-	backup = srv.Snapshot()
-	m.append(1)
-	m.sub = subscribe(t, m.client, m.stream, m.group, esclient.PersistentOptions{})
-	m.consumeAll(srv, 11)
-
-	other := estest.Run(t, estest.WithSnapshot(backup))
-	m.admin, m.written = open(t, other.ConnectionString()), 10
-	m.append(30)
-	way.addr.Store(other.Addr())
-	require.NoError(t, srv.Close())
-	assert.Equal(t, words(0, 39), consume(t, m.sub, 40))
-	nothingMore(t, m.sub.Next)
+			old := estest.Run(t, estest.WithSnapshot(backup))
+			m.admin, m.written = open(t, old.ConnectionString()), kept
+			m.append(n.written)
+			way.addr.Store(old.Addr())
+			require.NoError(t, srv.Close())
+			assert.Equal(t, words(0, kept+n.written-1), consume(t, m.sub, kept+n.written))
+			nothingMore(t, m.sub.Next)
+		})
+	}
 }

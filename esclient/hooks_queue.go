@@ -15,6 +15,8 @@ const (
 	noticeReconnecting
 	noticeAuthFailed
 	noticeClosed
+
+	noticeKinds // how many there are
 )
 
 // notice is one call of the hooks of the connection.
@@ -30,31 +32,35 @@ const maxNotices = 256
 // to tell. So a hook that waits for a connection, or for anything else of the client, does not wait for itself.
 type hookQueue struct {
 	crew  *crew
-	hooks *hookSet
+	calls [noticeKinds][]func(ConnectionInfo)
 
 	mu      sync.Mutex
 	waiting []notice
 	idle    chan struct{} // closed when all is told; nil while it is
 }
 
-func (q *hookQueue) wanted(kind noticeKind) bool {
-	switch h := q.hooks; kind {
-	case noticeConnected:
-		return len(h.connected) > 0
-	case noticeDisconnected:
-		return len(h.disconnected) > 0
-	case noticeReconnecting:
-		return len(h.reconnecting) > 0
-	case noticeAuthFailed:
-		return len(h.authFailed) > 0
-	default:
-		return len(h.closed) > 0
+func newHookQueue(crew *crew, hooks *hookSet) hookQueue {
+	return hookQueue{crew: crew, calls: [noticeKinds][]func(ConnectionInfo){
+		noticeConnected:    methods(hooks.connected, ConnectedHook.OnConnected),
+		noticeDisconnected: methods(hooks.disconnected, DisconnectedHook.OnDisconnected),
+		noticeReconnecting: methods(hooks.reconnecting, ReconnectingHook.OnReconnecting),
+		noticeAuthFailed:   methods(hooks.authFailed, AuthenticationFailedHook.OnAuthenticationFailed),
+		noticeClosed:       methods(hooks.closed, ClosedHook.OnClosed),
+	}}
+}
+
+// methods binds a method to each of the hooks.
+func methods[H any](hooks []H, method func(H, ConnectionInfo)) []func(ConnectionInfo) {
+	calls := make([]func(ConnectionInfo), len(hooks))
+	for i, h := range hooks {
+		calls[i] = func(info ConnectionInfo) { method(h, info) }
 	}
+	return calls
 }
 
 // tell adds a notice. It does not wait for a hook.
 func (q *hookQueue) tell(kind noticeKind, info ConnectionInfo) {
-	if !q.wanted(kind) {
+	if len(q.calls[kind]) == 0 {
 		return
 	}
 	q.mu.Lock()
@@ -95,31 +101,8 @@ func (q *hookQueue) run() {
 		n := q.waiting[0]
 		q.waiting = slices.Delete(q.waiting, 0, 1)
 		q.mu.Unlock()
-		q.call(n)
-	}
-}
-
-func (q *hookQueue) call(n notice) {
-	switch n.kind {
-	case noticeConnected:
-		for _, h := range q.hooks.connected {
-			h.OnConnected(n.info)
-		}
-	case noticeDisconnected:
-		for _, h := range q.hooks.disconnected {
-			h.OnDisconnected(n.info)
-		}
-	case noticeReconnecting:
-		for _, h := range q.hooks.reconnecting {
-			h.OnReconnecting(n.info)
-		}
-	case noticeAuthFailed:
-		for _, h := range q.hooks.authFailed {
-			h.OnAuthenticationFailed(n.info)
-		}
-	case noticeClosed:
-		for _, h := range q.hooks.closed {
-			h.OnClosed(n.info)
+		for _, call := range q.calls[n.kind] {
+			call(n.info)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func TestNoticesForAHookThatDoesNotReturnAreBounded(t *testing.T) {
 	n := &noted{hold: make(chan struct{}), told: make(chan string, 10*maxNotices)}
 	hooks, _ := sortHooks([]Hook{n})
 	var w crew
-	q := hookQueue{crew: &w, hooks: &hooks}
+	q := newHookQueue(&w, &hooks)
 	q.tell(noticeConnected, ConnectionInfo{})
 	q.tell(noticeDisconnected, ConnectionInfo{})
 	assert.Equal(t, "connected", <-n.told)

@@ -77,13 +77,25 @@ func (l *slowLink) relay(dst, src net.Conn, rate *atomic.Int64) {
 	}
 }
 
-// hurry shortens the limits to less than what the tests send takes. It returns how often a connection was lost.
-func hurry(cfg *esclient.Config) *atomic.Int64 {
-	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 150*time.Millisecond, 300*time.Millisecond
-	cfg.OperationTimeout = 300 * time.Millisecond
+// client opens a client through the link whose limits are shorter than what the tests send takes. It returns how often
+// a connection was lost.
+func (l *slowLink) client(
+	t *testing.T, srv *estest.Server, change ...func(*esclient.Config),
+) (*esclient.Client, *atomic.Int64) {
+	t.Helper()
+	addr := l.through(t, srv)
 	lost := new(lossCounter)
-	cfg.Hooks = append(cfg.Hooks, lost)
-	return &lost.n
+	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
+		cfg.Address = addr
+		cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 150*time.Millisecond, 300*time.Millisecond
+		cfg.OperationTimeout = 300 * time.Millisecond
+		cfg.Hooks = append(cfg.Hooks, lost)
+		for _, f := range change {
+			f(cfg)
+		}
+	})
+	require.NoError(t, c.Connect(testContext(t)))
+	return c, &lost.n
 }
 
 type lossCounter struct{ n atomic.Int64 }
@@ -100,15 +112,8 @@ func TestALargeAppendOverASlowLinkIsSentOnce(t *testing.T) {
 				t.Parallel()
 				srv := estest.Run(t, estest.WithHeartbeat(300*time.Millisecond, 300*time.Millisecond))
 				link := slowLink{holds: holds}
-				cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
-				require.NoError(t, err)
-				cfg.Address = link.through(t, srv)
-				lost := hurry(&cfg)
-				c, err := esclient.New(cfg)
-				require.NoError(t, err)
-				defer c.Close()
+				c, lost := link.client(t, srv)
 				ctx := testContext(t)
-				require.NoError(t, c.Connect(ctx))
 				link.up.Store(1 << 20)
 				var wg sync.WaitGroup
 				wg.Go(func() {
@@ -164,14 +169,7 @@ func TestManySmallAppendsOverASlowLinkAreSentOnce(t *testing.T) {
 			t.Parallel()
 			srv := estest.Run(t, estest.WithHeartbeat(300*time.Millisecond, 300*time.Millisecond))
 			link := slowLink{}
-			cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
-			require.NoError(t, err)
-			cfg.Address = link.through(t, srv)
-			lost := hurry(&cfg)
-			c, err := esclient.New(cfg)
-			require.NoError(t, err)
-			defer c.Close()
-			require.NoError(t, c.Connect(testContext(t)))
+			c, lost := link.client(t, srv)
 			link.up.Store(1 << 20)
 			require.NoError(t, appendAll(testContext(t), c))
 			assert.Equal(t, many, countEvents(t, c, "s"))
@@ -192,14 +190,7 @@ func TestSubscribingBesideLargeTrafficOverASlowLink(t *testing.T) {
 		require.NoError(t, err)
 	}
 	link := slowLink{}
-	cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
-	require.NoError(t, err)
-	cfg.Address = link.through(t, srv)
-	lost := hurry(&cfg)
-	cfg.MaxRetries = -1
-	c, err := esclient.New(cfg)
-	require.NoError(t, err)
-	defer c.Close()
+	c, lost := link.client(t, srv, func(cfg *esclient.Config) { cfg.MaxRetries = -1 })
 	ctx := testContext(t)
 	require.NoError(t, c.CreatePersistent(ctx, "s", "g", esclient.DefaultPersistentSettings()))
 	link.up.Store(1 << 20)
@@ -279,15 +270,8 @@ func TestPagesOverASlowLinkAreNotGivenUp(t *testing.T) {
 			t.Run(name+" of "+string(persona), func(t *testing.T) {
 				t.Parallel()
 				link := slowLink{}
-				cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
-				require.NoError(t, err)
-				cfg.Address = link.through(t, srv)
-				lost := hurry(&cfg)
-				c, err := esclient.New(cfg)
-				require.NoError(t, err)
-				defer c.Close()
+				c, lost := link.client(t, srv)
 				ctx := testContext(t)
-				require.NoError(t, c.Connect(ctx))
 				link.down.Store(2 << 20)
 				var wg sync.WaitGroup
 				wg.Go(func() {

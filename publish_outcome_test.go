@@ -298,6 +298,17 @@ func TestATimedOutMessageGetsToThePoisonQueue(t *testing.T) {
 }
 
 // Close does not wait for calls of which nothing was sent: it tells them so, and their messages are not written.
+// countingMarshaler counts the messages that are about to be appended.
+type countingMarshaler struct {
+	eventstore.DefaultMarshaler
+	n atomic.Int32
+}
+
+func (m *countingMarshaler) Marshal(topic string, msg *message.Message) (esclient.EventData, error) {
+	m.n.Add(1)
+	return m.DefaultMarshaler.Marshal(topic, msg)
+}
+
 func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
 	for _, borrowed := range []bool{false, true} {
 		for what, hinder := range map[string]func(t *testing.T, srv *estest.Server) (waiting func() bool){
@@ -313,7 +324,10 @@ func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, borrowed %v", what, borrowed), func(t *testing.T) {
 				srv := embedded(t)
 				waiting := hinder(t, srv)
-				cfg := eventstore.PublisherConfig{ConnectionString: srv.ConnectionString(), CloseTimeout: time.Hour}
+				var marshaled countingMarshaler
+				cfg := eventstore.PublisherConfig{
+					ConnectionString: srv.ConnectionString(), CloseTimeout: time.Hour, Marshaler: &marshaled,
+				}
 				if borrowed {
 					cfg.Client, cfg.ConnectionString = openClient(t, srv.ConnectionString()), ""
 				}
@@ -327,7 +341,9 @@ func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
 					go func() { result <- pub.Publish("topic", m) }()
 				}
 				go func() { result <- pub.Publish("topic", messages...) }()
-				require.Eventually(t, waiting, patience, time.Millisecond)
+				require.Eventually(t, func() bool {
+					return marshaled.n.Load() == 4 && waiting()
+				}, patience, time.Millisecond)
 				require.NoError(t, pub.Close())
 				for range 3 {
 					err := <-result

@@ -21,8 +21,8 @@ func (s *Server) handler() http.Handler {
 	leaders := http.NewServeMux()
 	s.handleUsers(leaders)
 	s.handleSubscriptions(leaders)
-	mux.Handle("/", s.byLeader(leaders))
-	limited := limitBodies(mux)
+	mux.Handle("/", s.byLeader(s.withMethods(leaders)))
+	limited := limitBodies(s.withMethods(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.gate.wait(r.Context().Done())
 		limitAnswer(w)

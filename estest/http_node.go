@@ -22,10 +22,13 @@ func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"esVersion": p.full, "state": state, "projectionsMode": mode})
 		return
 	}
+	authentication := map[string]any{"type": "internal"}
+	if p.since(era21) { // earlier ones leave out what is null
+		authentication["properties"] = nil
+	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"esVersion": p.full, "state": state,
-		"features":       map[string]bool{"projections": s.cfg.projections, "userManagement": true, "atomPub": false},
-		"authentication": map[string]any{"type": "internal", "properties": map[string]string{}},
+		"esVersion": p.full, "state": state, "authentication": authentication,
+		"features": map[string]bool{"projections": s.cfg.projections, "userManagement": true, "atomPub": false},
 	})
 }
 

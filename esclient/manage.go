@@ -178,6 +178,10 @@ func parseHTTPEndpoint(s string) (scheme string, e discovery.Endpoint, err error
 	}
 }
 
+// pathPart escapes a name for the path of a request. Servers of all versions unescape the path when it arrives, and its
+// parts once more: escaped once, a name with %41 is taken for one with A, and up to 5.0 a / or ? would divide it.
+func pathPart(name string) string { return url.PathEscape(url.PathEscape(name)) }
+
 // get asks for what is at a path and reads it into answer.
 func (m *Management) get(ctx context.Context, path string, answer any) error {
 	return m.do(ctx, http.MethodGet, path, nil, answer)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"time"
 )
@@ -68,7 +67,7 @@ func (m *Management) Groups(ctx context.Context, stream string) ([]GroupSummary,
 		if err := validateName("stream", stream); err != nil {
 			return nil, err
 		}
-		path += "/" + url.PathEscape(stream)
+		path += "/" + pathPart(stream)
 	}
 	var answer []groupJSON
 	if err := m.get(ctx, path, &answer); err != nil {
@@ -145,7 +144,7 @@ func groupPath(stream, group, what string) (string, error) {
 	if err := validateGroup(stream, group); err != nil {
 		return "", err
 	}
-	return "/subscriptions/" + url.PathEscape(stream) + "/" + url.PathEscape(group) + "/" + what, nil
+	return "/subscriptions/" + pathPart(stream) + "/" + pathPart(group) + "/" + what, nil
 }
 
 // groupError says what failed; nil for nil.

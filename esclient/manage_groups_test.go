@@ -101,13 +101,31 @@ func TestGroupsThatDoNotExist(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestNamesAreEscapedInRequests(t *testing.T) {
-	c, m := manage(t)
-	ctx, stream, group := testContext(t), name("a b?c=d&e#f%41+ü"), "g h:i"
-	require.NoError(t, c.CreatePersistent(ctx, stream, group, fromStart()))
-	info, err := m.Group(ctx, stream, group)
-	require.NoError(t, err)
-	assert.Equal(t, stream, info.Stream)
-	assert.Equal(t, group, info.Group)
+	for _, persona := range allPersonas {
+		t.Run(string(persona), func(t *testing.T) {
+			c, m := manage(t, estest.WithPersona(persona))
+			ctx, creds := testContext(t), esclient.Credentials{Login: "a?b%41/c#d", Password: "secret"}
+			for _, stream := range []string{"a b?c=d&e#f%41+ü", "a%41", "a%2541", "a/b", `a\b`, "a#b", "100%", "$ce-a"} {
+				const group = "g h:i/%41?"
+				require.NoError(t, c.CreatePersistent(ctx, stream, group, fromStart()))
+				info, err := m.Group(ctx, stream, group)
+				require.NoError(t, err)
+				assert.Equal(t, stream, info.Stream)
+				assert.Equal(t, group, info.Group)
+				listed, err := m.Groups(ctx, stream)
+				require.NoError(t, err)
+				assert.Len(t, listed, 1)
+				assert.NoError(t, m.ReplayParked(ctx, stream, group, 0))
+			}
+			require.NoError(t, m.CreateUser(ctx, esclient.User{Login: creds.Login}, creds.Password))
+			u, err := m.User(ctx, creds.Login)
+			require.NoError(t, err)
+			assert.Equal(t, creds.Login, u.Login)
+			require.NoError(t, m.ChangePassword(ctx, creds.Login, creds.Password, "next"))
+			require.NoError(t, m.DisableUser(ctx, creds.Login))
+			require.NoError(t, m.DeleteUser(ctx, creds.Login))
+		})
+	}
 }
 
 // park has a group park all events of its stream.

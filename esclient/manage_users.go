@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -144,7 +143,7 @@ func userPath(login, command string) (string, error) {
 	if err := validateName("login", login); err != nil {
 		return "", err
 	}
-	return "/users/" + url.PathEscape(login) + command, nil
+	return "/users/" + pathPart(login) + command, nil
 }
 
 // validateUser refuses what the user could not log in with.

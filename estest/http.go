@@ -21,7 +21,7 @@ func (s *Server) handler() http.Handler {
 	leaders := http.NewServeMux()
 	s.handleUsers(leaders)
 	s.handleSubscriptions(leaders)
-	mux.Handle("/", s.byLeader(s.withMethods(leaders)))
+	mux.Handle("/", s.byLeader(s.unescapeTwice(s.withMethods(leaders))))
 	limited := limitBodies(s.withMethods(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.gate.wait(r.Context().Done())

@@ -96,10 +96,10 @@ func TestHTTPStatusCodes(t *testing.T) {
 	}
 }
 
-func all(status int) map[estest.Persona]int { return byPersona(status, status, status) }
+func all[T any](v T) map[estest.Persona]T { return byPersona(v, v, v) }
 
-func byPersona(v5, v4, v23 int) map[estest.Persona]int {
-	return map[estest.Persona]int{estest.Persona5011: v5, estest.Persona414: v4, estest.Persona2310: v23}
+func byPersona[T any](v5, v4, v23 T) map[estest.Persona]T {
+	return map[estest.Persona]T{estest.Persona5011: v5, estest.Persona414: v4, estest.Persona2310: v23}
 }
 
 // joinWith is join for another number of events in flight than 10.

@@ -1,0 +1,69 @@
+package estest
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// unescapeTwice has requests seen as servers see them. The path of a request is unescaped when it arrives, and its
+// parts once more when they are taken from it. So a name must be escaped twice to be found whatever is in it. Up to 5.0
+// what was unescaped first is read as a URL again: a / or \ divides there, a ? begins the query and a # ends everything.
+func (s *Server) unescapeTwice(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, query := r.URL.EscapedPath(), r.URL.RawQuery
+		if !s.core.persona.since(era20) {
+			path, query = readAgain(unescape(path), query)
+		}
+		parts := strings.Split(path, "/")
+		escaped := make([]string, len(parts))
+		for i, part := range parts {
+			if s.core.persona.since(era20) {
+				part = unescape(part)
+			}
+			parts[i] = unescape(part)
+			escaped[i] = url.PathEscape(parts[i])
+		}
+		seen := *r
+		seen.URL = new(url.URL)
+		*seen.URL = *r.URL
+		seen.URL.Path, seen.URL.RawPath = strings.Join(parts, "/"), strings.Join(escaped, "/")
+		seen.URL.RawQuery = query
+		next.ServeHTTP(w, &seen)
+	})
+}
+
+// readAgain finds path and query where a path was unescaped before it was read.
+func readAgain(unescaped, query string) (path, rest string) {
+	before, _, ended := strings.Cut(unescaped, "#")
+	path, rest, asks := strings.Cut(before, "?")
+	switch {
+	case ended:
+	case asks && query != "":
+		rest += "?" + query
+	case !asks:
+		rest = query
+	}
+	return strings.ReplaceAll(path, `\`, "/"), rest
+}
+
+// unescape leaves what is no escape sequence as it is.
+func unescape(s string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, "%")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		if len(after) >= 2 {
+			if c, err := url.PathUnescape("%" + after[:2]); err == nil {
+				b.WriteString(c)
+				s = after[2:]
+				continue
+			}
+		}
+		b.WriteByte('%')
+		s = after
+	}
+}

@@ -105,7 +105,9 @@ func TestNamesAreEscapedInRequests(t *testing.T) {
 		t.Run(string(persona), func(t *testing.T) {
 			c, m := manage(t, estest.WithPersona(persona))
 			ctx, creds := testContext(t), esclient.Credentials{Login: "a?b%41/c#d", Password: "secret"}
-			for _, stream := range []string{"a b?c=d&e#f%41+ü", "a%41", "a%2541", "a/b", `a\b`, "a#b", "100%", "$ce-a"} {
+			for _, stream := range []string{
+				"a b?c=d&e#f%41+ü", "a%41", "a%2541", "a/b", `a\b`, "a#b", "100%", "$ce-a",
+			} {
 				const group = "g h:i/%41?"
 				require.NoError(t, c.CreatePersistent(ctx, stream, group, fromStart()))
 				info, err := m.Group(ctx, stream, group)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -16,7 +17,8 @@ type User struct {
 	// server and administer persistent subscriptions.
 	Groups   []string
 	Disabled bool
-	// LastUpdated is when the server wrote the user down last; zero where it does not tell.
+	// LastUpdated is when the server wrote the user down last. It is zero where the server does not tell, as those from
+	// 4.1 to 23.10.
 	LastUpdated time.Time
 }
 
@@ -172,6 +174,8 @@ func userError(operation string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &e) && e.Status == http.StatusNotFound && !strings.Contains(e.Body, "NotFound"):
+		err = fmt.Errorf("%w: the server keeps no users, as with --insecure: %w", ErrNotSupported, err)
 	case errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("%w: %w", ErrUserNotFound, err)
 	case errors.As(err, &e) && e.Status == http.StatusConflict:

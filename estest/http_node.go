@@ -22,13 +22,16 @@ func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"esVersion": p.full, "state": state, "projectionsMode": mode})
 		return
 	}
-	authentication := map[string]any{"type": "internal"}
-	if p.since(era21) { // earlier ones leave out what is null
-		authentication["properties"] = nil
+	authentication := "internal"
+	if s.cfg.insecure {
+		authentication = "insecure"
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"esVersion": p.full, "state": state, "authentication": authentication,
-		"features": map[string]bool{"projections": s.cfg.projections, "userManagement": true, "atomPub": false},
+		"esVersion": p.full, "state": state,
+		"features": map[string]bool{
+			"projections": s.cfg.projections, "userManagement": !s.cfg.insecure, "atomPub": false,
+		},
+		"authentication": map[string]any{"type": authentication, "properties": nil},
 	})
 }
 

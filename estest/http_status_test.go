@@ -105,7 +105,13 @@ func byPersona[T any](v5, v4, v23 T) map[estest.Persona]T {
 // joinWith is join for another number of events in flight than 10.
 func (p *peer) joinWith(stream, group string, inFlight int32) esproto.CorrelationID {
 	p.t.Helper()
-	id := p.send(esproto.CmdConnectToPersistentSubscription, admin, &esproto.ConnectToPersistentSubscription{
+	return p.joinAs(admin, stream, group, inFlight)
+}
+
+// joinAs is joinWith for another user than the administrator.
+func (p *peer) joinAs(as *esproto.Credentials, stream, group string, inFlight int32) esproto.CorrelationID {
+	p.t.Helper()
+	id := p.send(esproto.CmdConnectToPersistentSubscription, as, &esproto.ConnectToPersistentSubscription{
 		SubscriptionId: &group, EventStreamId: &stream, AllowedInFlightMessages: &inFlight,
 	})
 	require.Equal(p.t, esproto.CmdPersistentSubscriptionConfirmation, p.answer(id).cmd)

@@ -30,6 +30,7 @@ type config struct {
 	maxPending        int
 	logger            *slog.Logger
 	anonymous         bool
+	insecure          bool
 	snapshot          *Snapshot
 	projections       bool
 	tls               bool
@@ -164,7 +165,10 @@ func newServer(opts []Option) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.anonymous {
+	if err := cfg.checkInsecure(p); err != nil {
+		return nil, err
+	}
+	if cfg.anonymous || cfg.insecure {
 		p.denyAnonymous = false
 	}
 	var c clock = systemClock{}
@@ -172,7 +176,7 @@ func newServer(opts []Option) (*Server, error) {
 		c = cfg.clock
 	}
 	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true, started: time.Now()}
-	s.core.projecting = cfg.projections
+	s.core.projecting, s.core.insecure = cfg.projections, cfg.insecure
 	if cfg.tls {
 		return s, s.prepareTLS()
 	}

@@ -162,6 +162,9 @@ func (u *user) isAdmin() bool { return u.in(groupAdmins) }
 
 // login returns the user with these credentials; nil if there is none.
 func (c *core) login(login, password string) *user {
+	if c.insecure {
+		return insecureUser
+	}
 	u := c.users[login]
 	if c.withoutUsers() || u == nil || u.disabled || !u.hasPassword(password) {
 		return nil
@@ -179,6 +182,9 @@ func (c *conn) userOf(creds *esproto.Credentials) (u *user, ok bool) {
 		u = c.core.login(creds.Login, creds.Password)
 		return u, u != nil
 	}
+	if c.user == nil && c.core.insecure {
+		return insecureAnonymous, true
+	}
 	return c.user, c.refused == nil
 }
 
@@ -191,7 +197,7 @@ func (c *conn) authenticate(f *frame) {
 		return
 	}
 	user := c.core.login(f.creds.Login, f.creds.Password)
-	if c.core.persona.since(era20) {
+	if c.core.persona.since(era20) && !c.core.insecure {
 		// Until the check is done nobody is authenticated, not even who was before.
 		c.user, c.refused = nil, f.creds
 		c.pending.Store(&pendingLogin{id: f.id, user: user, creds: f.creds, before: c.pending.Load()})

@@ -33,10 +33,11 @@ func main() {
 
 // settings are what the flags say.
 type settings struct {
-	tcp, http, persona, level   string
-	tls, projections, anonymous bool
-	caFile                      string
-	users                       []estest.Option
+	tcp, http, persona, level string
+	tls, projections          bool
+	anonymous, insecure       bool
+	caFile                    string
+	users                     []estest.Option
 }
 
 func parse(args []string, stderr io.Writer) (*settings, error) {
@@ -56,6 +57,8 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.BoolVar(&s.projections, "projections", false,
 		"run the system projections: $ce-, $et-, $streams and $category-")
 	flags.BoolVar(&s.anonymous, "anonymous", false, "let clients without credentials into a 23.10 server")
+	flags.BoolVar(&s.insecure, "insecure", false,
+		"let everybody do everything, as --insecure of 20.6 and later does; needs -persona 23.10")
 	var users []string
 	flags.Func("user", "`login:password[:group,group]` to add, or to change; repeatable", func(value string) error {
 		users = append(users, value) // and looked at later: an error here would be shown with the password
@@ -109,6 +112,9 @@ func (s *settings) options(stderr io.Writer) ([]estest.Option, error) {
 	}
 	if s.anonymous {
 		options = append(options, estest.WithAnonymousAccess())
+	}
+	if s.insecure {
+		options = append(options, estest.WithInsecure())
 	}
 	return options, nil
 }

@@ -126,6 +126,15 @@ func TestUsersProjectionsAndAnonymousAccess(t *testing.T) {
 	assert.Contains(t, string(s.get("/info", "", "", 200)), `"projections": true`)
 }
 
+func TestInsecure(t *testing.T) {
+	s := start(t, "-persona", "23.10", "-insecure")
+	assert.Contains(t, s.said["TCP"], "tcp://")
+	s.get("/stats", "", "", 200)
+	s.get("/stats", "admin", "wrong", 200)
+	s.get("/users", "admin", "changeit", 404)
+	assert.Contains(t, string(s.get("/info", "", "", 200)), `"insecure"`)
+}
+
 func TestTheCertificateIsWrittenDown(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "the ca.pem")
 	s := start(t, "-tls-ca", file)
@@ -178,6 +187,7 @@ func TestBadFlags(t *testing.T) {
 		{"-tcp", "nowhere"}, {"-persona", "3.9"}, {"-log-level", "loud"}, {"-no-such-flag"}, {"surplus"}, {"-h"},
 		{"-tcp", taken.Addr().String()},
 		{"-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-tls-ca", "/no/such/dir/ca.pem"},
+		{"-insecure"}, {"-insecure", "-persona", "23.10", "-tls"},
 		{"-user", "ann"}, {"-user", ":secret"}, {"-user", "ann:"},
 	} {
 		var stdout, stderr strings.Builder

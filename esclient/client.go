@@ -27,6 +27,8 @@ type Client struct {
 	crew   crew      // the goroutines that subscribe anew or tell hooks
 	told   hookQueue // what the hooks of the connection are told
 
+	configs configReads
+
 	redirected atomic.Bool // a node named another one as the leader
 	closing    atomic.Bool // calls fail from now on; written with mu held
 	closed     chan struct{}
@@ -53,6 +55,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: &cfg, persistent: make(map[*PersistentSubscription]struct{}), closed: make(chan struct{})}
 	c.hooks, _ = sortHooks(cfg.Hooks)
 	c.told = newHookQueue(&c.crew, &c.hooks)
+	c.configs.client = c
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	d, err := newDialer(&cfg)
 	if err != nil {

@@ -46,12 +46,9 @@ func (c *Client) groupSettings(ctx context.Context, stream, group string) (Persi
 func (c *Client) settingsByConfig(ctx context.Context, stream, group string) (PersistentSettings, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, settingsTimeout, ErrOperationTimeout)
 	defer cancel()
-	cfg, _, err := c.readGroupConfig(ctx)
-	if errors.Is(err, ErrStreamNotFound) {
-		return PersistentSettings{}, ErrGroupNotFound
-	}
+	cfg, err := c.readGroupConfig(ctx)
 	if err != nil {
-		return PersistentSettings{}, causeOf(err)
+		return PersistentSettings{}, err
 	}
 	s, ok := cfg.find(stream, group)
 	if !ok {

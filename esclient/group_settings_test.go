@@ -91,7 +91,7 @@ func TestSettingsThatNobodyTellsAreGivenUpSoon(t *testing.T) {
 	require.ErrorAs(t, err, &failed, "it says that HTTP was tried, too")
 	assert.Equal(t, http.MethodGet, failed.Method)
 
-	srv.Intercept(esproto.CmdReadEvent, estest.Drop())
+	srv.Intercept(esproto.CmdReadStreamEventsBackward, estest.Drop())
 	begun := time.Now()
 	_, err = admin.GroupSettings(testContext(t), stream, group)
 	require.ErrorIs(t, err, esclient.ErrOperationTimeout)

@@ -1,7 +1,6 @@
 package esclient
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,18 +91,4 @@ func (e *groupConfigEntry) startFrom() int64 {
 		return n
 	}
 	return e.StartFrom
-}
-
-// readGroupConfig reads the server's configuration of its groups, and the number of the event that has it: the last of
-// groupConfigStream. The error is ErrStreamNotFound where no group was ever made, and ErrAccessDenied for whoever may
-// not read it.
-func (c *Client) readGroupConfig(ctx context.Context) (cfg *groupConfig, number int64, err error) {
-	e, err := c.ReadEvent(WithRequireLeader(ctx, true), groupConfigStream, LastEvent, ReadEventOptions{})
-	if err != nil {
-		return nil, -1, err
-	}
-	if cfg, err = parseGroupConfig(e.Data); err != nil {
-		return nil, -1, err
-	}
-	return cfg, e.Number, nil
 }

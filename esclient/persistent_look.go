@@ -23,6 +23,7 @@ const parkedLook = 200
 // look is how the sight of a group is got: some reads on one connection, all at once. No goroutine waits for them.
 type look struct {
 	conn   *engine.Conn
+	shared *configReads
 	creds  *Credentials
 	stream string
 	group  string
@@ -43,7 +44,8 @@ type look struct {
 // lookRead is one of the reads. Its op is the look's to use once it is answered.
 type lookRead struct {
 	look     *look
-	op       engine.Operation // *lastEventOp or *readStreamOp
+	op       engine.Operation // *lastEventOp or *readStreamOp; nil for the configuration, which looks share
+	config   *configRead      // the answer, where op is nil
 	handle   engine.Handle
 	err      error // what Receive made of the reply, and then how the read ended
 	answered bool
@@ -51,8 +53,10 @@ type lookRead struct {
 
 // firstLook prepares a look that only takes down what later ones are compared with. p.mu is held.
 func (p *PersistentSubscription) firstLook(conn *engine.Conn) *look {
-	l := &look{conn: conn, creds: p.creds, stream: p.stream, group: p.group, number: -1}
-	l.config = l.read(&lastEventOp{stream: groupConfigStream})
+	l := &look{
+		conn: conn, shared: &p.c.configs, creds: p.creds, stream: p.stream, group: p.group, number: -1,
+	}
+	l.config = l.read(nil)
 	l.deleted = l.read(&lastEventOp{stream: "$$" + checkpointStream(p.stream, p.group)})
 	return l
 }
@@ -64,7 +68,6 @@ func (p *PersistentSubscription) newLook(conn *engine.Conn, k *knownStream, park
 	l.number, l.id = k.number, k.id
 	l.page = l.read(p.c.readStreamOp(ctx, p.stream,
 		ReadOptions{From: FromNumber(max(l.number, 0)), MaxCount: 1, PageSize: 1}))
-	l.config = l.read(p.c.readStreamOp(ctx, groupConfigStream, ReadOptions{Backward: true, MaxCount: 2, PageSize: 2}))
 	if parked {
 		l.parked = l.read(p.c.readStreamOp(ctx, parkedStream(p.stream, p.group),
 			ReadOptions{Backward: true, MaxCount: parkedLook, PageSize: parkedLook}))
@@ -92,7 +95,11 @@ func (l *look) start(ctx context.Context, then func()) {
 	}
 	l.reads(func(*lookRead) { l.left++ })
 	l.mu.Unlock()
+	l.shared.ask(newConfigKind(l.conn, l.creds, l.configs()), l.config.share)
 	l.reads(func(r *lookRead) {
+		if r.op == nil {
+			return
+		}
 		h, err := l.conn.Start(ctx, r.op, l.creds, r)
 		if err != nil {
 			r.answer(err)
@@ -102,6 +109,14 @@ func (l *look) start(ctx context.Context, then func()) {
 		r.handle = h
 		l.mu.Unlock()
 	})
+}
+
+// configs is how many events of the configuration are looked at.
+func (l *look) configs() int {
+	if l.page == nil {
+		return 1
+	}
+	return 2
 }
 
 // finish takes what has come, and gives up the rest.
@@ -114,7 +129,7 @@ func (l *look) finish() {
 	}
 	var handles []engine.Handle
 	l.reads(func(r *lookRead) {
-		if !r.answered {
+		if !r.answered && r.op != nil {
 			handles = append(handles, r.handle)
 		}
 	})
@@ -143,6 +158,14 @@ func (r *lookRead) Receive(cmd esproto.Command, payload []byte) (more bool) {
 func (r *lookRead) TooLarge(_ esproto.Command, err error) (more bool) {
 	r.err = err
 	return false
+}
+
+// share takes the answer that looks share.
+func (r *lookRead) share(answer *configRead) {
+	r.look.mu.Lock()
+	r.config = answer
+	r.look.mu.Unlock()
+	r.answer(answer.err)
 }
 
 // Wake implements engine.Receiver.
@@ -190,13 +213,15 @@ func (l *look) sight() *sight {
 		s.stream = seeStream(l.number, l.id, page.reply.LastEventNumber, events)
 		s.position = page.reply.LastCommitPosition
 	}
-	switch op := l.config.op.(type) {
-	case *lastEventOp:
-		s.config.number, s.config.id, s.config.known = op.number, op.id, l.config.result() == nil
+	l.mu.Lock()
+	config := l.config.config
+	l.mu.Unlock()
+	switch {
+	case config == nil:
+	case l.page == nil:
+		s.config = config.last()
 	default:
-		if events, ok := l.config.events(); ok {
-			s.config = seeConfig(events, l.stream, l.group)
-		}
+		s.config = config.see(l.stream, l.group)
 	}
 	if l.deleted.result() == nil {
 		op := l.deleted.op.(*lastEventOp)

@@ -143,24 +143,6 @@ func judgeDeleted(then, now *deletedSight) verdict {
 	return verdictAnew
 }
 
-func seeConfig(events []Event, stream, group string) configSight {
-	s := configSight{known: true, number: -1}
-	for i := range events { // the last one first
-		cfg, err := parseGroupConfig(events[i].Data)
-		if err != nil {
-			return configSight{}
-		}
-		settings, has := cfg.find(stream, group)
-		switch i {
-		case 0:
-			s.number, s.id, s.has, s.timeout = events[i].Number, events[i].ID, has, settings.MessageTimeout
-		case 1:
-			s.before, s.had = events[i].Number == s.number-1, has
-		}
-	}
-	return s
-}
-
 // seeStream looks for the event of a number and an id in what was read from that number on. A stream that was
 // soft-deleted looks at some servers as if it had never been.
 func seeStream(number int64, id uuid.UUID, last int64, events []Event) streamSight {

@@ -101,8 +101,7 @@ func (s *script) next(cmd esproto.Command) *request {
 	for {
 		select {
 		case q := <-s.requests:
-			if q.cmd == esproto.CmdReadEvent && cmd != q.cmd {
-				q.nothing()
+			if cmd != q.cmd && q.nothing() {
 				continue
 			}
 			require.Equal(s.t, cmd, q.cmd)
@@ -114,8 +113,18 @@ func (s *script) next(cmd esproto.Command) *request {
 	}
 }
 
-// nothing replies to ReadEvent that the stream does not exist.
-func (q *request) nothing() { q.reply(esproto.CmdReadEventCompleted, []byte{8, 2, 18, 0}) }
+// nothing replies to a read of an event, or of events backward, that the stream does not exist.
+func (q *request) nothing() bool {
+	switch q.cmd {
+	case esproto.CmdReadEvent:
+		q.reply(esproto.CmdReadEventCompleted, []byte{8, 2, 18, 0})
+	case esproto.CmdReadStreamEventsBackward:
+		q.reply(esproto.CmdReadStreamEventsBackwardCompleted, noStream)
+	default:
+		return false
+	}
+	return true
+}
 
 func (q *request) reply(cmd esproto.Command, payload []byte) {
 	q.nc.Write(esproto.AppendFrame(nil, cmd, q.id, payload)) // the client may be gone

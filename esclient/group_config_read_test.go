@@ -1,0 +1,110 @@
+package esclient_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// TestManyGroupsOverACrash has the subscribers of many groups look at the server's configuration, which has all of
+// them, at the same time. If each read it by itself the answers would come too late to tell that the groups are the
+// same, and acked events would be handed out again.
+func TestManyGroupsOverACrash(t *testing.T) {
+	t.Parallel()
+	const groups, each = 200, 3
+	srv, c := embedded(t)
+	ctx := testContext(t)
+	stream := name("s")
+	appendNumbered(t, c, stream, 0, each-1)
+	subs := make([]*esclient.PersistentSubscription, groups)
+	for i := range subs {
+		group := fmt.Sprintf("%s-%d", stream, i)
+		require.NoError(t, c.CreatePersistent(ctx, stream, group, fromStart()))
+		subs[i] = subscribe(t, c, stream, group, esclient.PersistentOptions{})
+		consume(t, subs[i], each)
+	}
+	for _, p := range subs { // with nothing left to do they send their acks, and have their group looked at
+		nothingSoon(t, p)
+	}
+	require.Eventually(t, func() bool { return srv.Stats().InFlight == 0 }, 30*time.Second, time.Millisecond)
+	_, err := c.Ping(ctx)
+	require.NoError(t, err)
+
+	before := srv.Stats().FramesIn[esproto.CmdReadStreamEventsBackward]
+	require.NoError(t, srv.Crash())
+	appendNumbered(t, c, stream, each, each)
+	var wg sync.WaitGroup
+	for _, p := range subs {
+		wg.Go(func() {
+			e, err := p.Next(ctx)
+			if assert.NoError(t, err) {
+				assert.EqualValues(t, each, e.Number, "what was acked does not come again")
+				assert.NoError(t, p.Ack(e))
+			}
+		})
+	}
+	wg.Wait()
+	reads := srv.Stats().FramesIn[esproto.CmdReadStreamEventsBackward] - before
+	assert.Less(t, reads, int64(groups/2), "they share what they read")
+}
+
+func nothingSoon(t *testing.T, p *esclient.PersistentSubscription) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := p.Next(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// No answer that is shared is older than the question.
+func TestSettingsOfAGroupThatWasJustMade(t *testing.T) {
+	t.Parallel()
+	const groups = 50
+	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona2310} {
+		srv, admin := embedded(t, estest.WithPersona(persona))
+		c := open(t, srv.ConnectionString())
+		var wg sync.WaitGroup
+		for i := range groups {
+			wg.Go(func() {
+				ctx, group := testContext(t), fmt.Sprint(i)
+				settings := fromStart()
+				settings.BufferSize += i
+				assert.NoError(t, admin.CreatePersistent(ctx, "s", group, settings))
+				got, err := c.GroupSettings(ctx, "s", group)
+				assert.NoError(t, err)
+				assert.Equal(t, settings, got)
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestWhoeverGivesUpAQuestionLeavesItToTheOthers(t *testing.T) {
+	t.Parallel()
+	srv, c := embedded(t)
+	stream, group := group(t, c, unusual())
+	rule := srv.Intercept(esproto.CmdReadStreamEventsBackward, estest.Delay(200*time.Millisecond), estest.Times(1))
+	asked, giveUp := context.WithCancel(testContext(t))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := c.GroupSettings(asked, stream, group)
+		assert.ErrorIs(t, err, context.Canceled)
+	})
+	require.Eventually(t, func() bool { return rule.Hits() > 0 }, 10*time.Second, time.Millisecond)
+	wg.Go(func() {
+		got, err := c.GroupSettings(testContext(t), stream, group)
+		assert.NoError(t, err)
+		assert.Equal(t, unusual(), got)
+	})
+	giveUp()
+	wg.Wait()
+}

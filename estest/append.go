@@ -142,7 +142,7 @@ func (c *core) write(name string, events []event) int64 {
 // writeNothing is the write of an empty list: it takes a place in the log but makes no event. It brings a soft-deleted
 // stream back all the same.
 func (c *core) writeNothing(name string) int64 {
-	pos := c.takePlace(recordOverhead + len(name))
+	pos := c.takePlace(recordSize(name, "", 0))
 	c.lastCommit = pos
 	if s := c.stream(name); s != nil && s.softDeleted() {
 		c.showFrom(s, s.last()+1)

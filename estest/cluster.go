@@ -42,7 +42,7 @@ type Cluster struct {
 
 	mu      *sync.Mutex // guards everything below and all nodes; the cores' lock
 	delays  clusterConfig
-	epoch   int       // the number of the last election
+	begun   bool      // a node has led
 	electAt time.Time // when the majority elects a leader; zero while it has one, or there is no majority
 	info    func(*esproto.NotHandled_LeaderInfo)
 

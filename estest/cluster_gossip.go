@@ -73,7 +73,7 @@ func (n *node) member() Member {
 	return Member{
 		Node: n.index, Role: n.role, Alive: true, TCPAddr: n.addr, HTTPAddr: n.web, Time: n.core.now(),
 		InstanceID: n.core.instance, LastCommit: n.core.lastCommit, LogEnd: n.core.end,
-		EpochNumber: n.epoch.number, EpochID: n.epoch.id, EpochPosition: n.epoch.position,
+		EpochNumber: n.core.epoch.number, EpochID: n.core.epoch.id, EpochPosition: n.core.epoch.position,
 	}
 }
 

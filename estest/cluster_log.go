@@ -10,8 +10,18 @@ func (c *core) catchUp(from *core) (truncated bool) {
 	for len(c.log) < len(from.log) {
 		c.take(from.log[len(c.log):])
 	}
-	c.end, c.lastCommit = from.end, from.lastCommit
+	c.takeMarks(from.marks)
+	c.end, c.lastCommit, c.epoch = from.end, from.lastCommit, from.epoch
 	return truncated
+}
+
+// takeMarks makes the marks those of another log, which are the same up to where one of both has less.
+func (c *core) takeMarks(marks []int64) {
+	n := min(len(c.marks), len(marks))
+	for n > 0 && c.marks[n-1] != marks[n-1] {
+		n--
+	}
+	c.marks = append(c.marks[:n], marks[n:]...)
 }
 
 // copies reports whether two records are the same one in the logs of two nodes.
@@ -35,7 +45,7 @@ func (c *core) take(recs []*record) {
 // forgetLog empties the log. Nobody is told: whoever reads from it must be cut off.
 func (c *core) forgetLog() {
 	clear(c.streams)
-	c.log, c.end, c.lastCommit, c.defaults = nil, firstPosition, -1, parseDefaults(nil)
+	c.log, c.marks, c.end, c.lastCommit, c.defaults = nil, nil, firstPosition, -1, parseDefaults(nil)
 	c.ids.clear()
 }
 

@@ -35,20 +35,12 @@ type node struct {
 	role   Role
 	leader *node // whom it follows, or itself; nil while it knows of none
 	quorum bool  // of a leader: it reaches a majority
-	epoch  epoch // the last one that it heard of
 	stepAt time.Time
 	held   []*heldWrite // the oldest first
 	lost   bool         // it has given up the leadership with writes that it held
 
 	known map[int]Member // what it last heard of the others
 	lie   func([]Member) []Member
-}
-
-// epoch is the reign of a leader.
-type epoch struct {
-	number   int
-	id       string
-	position int64
 }
 
 // joins tells the cluster that the process of a node has started.
@@ -105,7 +97,7 @@ func (n *node) side() []*node {
 func newest(side []*node) *node {
 	return slices.MaxFunc(side, func(a, b *node) int {
 		return cmp.Or(
-			cmp.Compare(a.epoch.number, b.epoch.number), cmp.Compare(len(a.core.log), len(b.core.log)),
+			cmp.Compare(a.core.epoch.number, b.core.epoch.number), cmp.Compare(len(a.core.log), len(b.core.log)),
 			cmp.Compare(len(a.held), len(b.held)), cmp.Compare(b.index, a.index))
 	})
 }
@@ -207,7 +199,7 @@ func (c *Cluster) settleSide(side []*node, now time.Time) {
 // leaderOf returns who leads a side: the last one elected of those who call themselves leader.
 func (c *Cluster) leaderOf(side []*node) (leader *node) {
 	for _, n := range side {
-		if n.role == RoleLeader && (leader == nil || n.epoch.number > leader.epoch.number) {
+		if n.role == RoleLeader && (leader == nil || n.core.epoch.number > leader.core.epoch.number) {
 			leader = n
 		}
 	}
@@ -245,20 +237,23 @@ func (n *node) withoutMajority(now time.Time, patience time.Duration) *node {
 	return nil
 }
 
-// lead makes a node the leader.
+// lead makes a node the leader. The first one adds the users that the options ask for.
 func (n *node) lead() {
 	c := n.cluster
-	c.epoch++
+	var cfg *config
+	if !c.begun {
+		c.begun, cfg = true, &n.srv.cfg
+	}
 	n.become(RoleLeader, n)
-	n.quorum, n.epoch = true, epoch{number: c.epoch, id: uuid.NewString(), position: n.core.end}
+	n.quorum = true
 	n.core.ids.clear()
 	n.core.restartGroups()
+	n.core.leads(cfg)
 }
 
 // follow lets a node have what the leader has.
 func (n *node) follow(leader *node) {
 	n.become(RoleFollower, leader)
-	n.epoch = leader.epoch
 	if truncated := n.core.catchUp(leader.core); truncated || n.lost || len(n.held) > 0 {
 		n.startAnew()
 	}

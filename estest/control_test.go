@@ -253,10 +253,14 @@ func TestASnapshotStartsAnotherServer(t *testing.T) {
 			var snap estest.Snapshot
 			require.NoError(t, json.Unmarshal(text, &snap))
 			second := estest.Run(t, append(opts, estest.WithSnapshot(&snap))...)
-			again, err := json.Marshal(second.Snapshot())
-			require.NoError(t, err)
-			assert.Equal(t, string(text), string(again))
-			assert.Equal(t, s.Streams(), second.Streams())
+			again := second.Snapshot()
+			assert.Equal(t, snap.Events, again.Events[:len(snap.Events)])
+			assert.Equal(t, snap.Marks, again.Marks[:len(snap.Marks)])
+			for _, info := range s.Streams() {
+				if info.Name != "$epoch-information" { // to which every process adds
+					assert.Contains(t, second.Streams(), info)
+				}
+			}
 
 			q := connectAs(t, second, &esproto.Credentials{Login: "ann", Password: "secret"})
 			assert.Equal(t, int64(2), q.read(nil, "s", 2, 10, false).GetEvents()[0].GetEvent().GetEventNumber())

@@ -18,8 +18,8 @@ type core struct {
 	logger   *slog.Logger
 	clock    clock
 	now      func() time.Time // of the clock
-	instance string           // ids that gossip tells
-	epoch    string
+	instance string           // the id of the process that gossip tells
+	epoch    epoch            // the last one that the log has
 
 	projecting bool // the system projections run
 	insecure   bool // everybody may do everything, and there are no users
@@ -53,7 +53,7 @@ type core struct {
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	return &core{
-		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: uuid.NewString(),
+		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: noEpoch,
 		mu: new(sync.Mutex), streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
@@ -61,23 +61,11 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	}
 }
 
-// begin gives a new core what a server has from the start: the built-in users, or what another one had; and the users
-// that it is to have.
+// begin gives a new core what another one had, if it is to.
 func (c *core) begin(cfg *config) error {
+	c.loadDefaults()
 	if cfg.snapshot != nil {
-		if err := c.restore(cfg.snapshot); err != nil {
-			return err
-		}
-	} else {
-		c.loadDefaults()
-		if !c.insecure {
-			for _, u := range builtinUsers() {
-				c.saveUser(u, userCreated)
-			}
-		}
-	}
-	for _, u := range cfg.users {
-		c.addUser(*u)
+		return c.restore(cfg.snapshot)
 	}
 	return nil
 }
@@ -98,8 +86,6 @@ func newGUID() esproto.GUID { return esproto.NewGUID(uuid.New()) }
 
 // restart forgets what a process forgets when it ends.
 func (c *core) restart() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.began = c.end
 	c.ids.clear()
 	c.loadDefaults()

@@ -108,7 +108,8 @@ func (s *Server) members() []Member {
 	}
 	return []Member{{
 		Role: RoleLeader, Alive: true, TCPAddr: s.Addr(), HTTPAddr: s.HTTPAddr(), Time: s.core.now(),
-		InstanceID: s.core.instance, LastCommit: s.core.lastCommit, LogEnd: s.core.end, EpochID: s.core.epoch,
+		InstanceID: s.core.instance, LastCommit: s.core.lastCommit, LogEnd: s.core.end,
+		EpochNumber: s.core.epoch.number, EpochID: s.core.epoch.id, EpochPosition: s.core.epoch.position,
 	}}
 }
 

@@ -54,7 +54,10 @@ func (s *Server) again(graceful bool) error {
 		return err
 	}
 	if s.node == nil {
-		s.core.restart() // a node's core forgets when the node leaves
+		s.core.mu.Lock() // a node's core forgets when the node leaves
+		s.core.restart()
+		s.core.leads(nil)
+		s.core.mu.Unlock()
 	}
 	return s.listen()
 }

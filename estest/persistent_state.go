@@ -1,7 +1,6 @@
 package estest
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -207,12 +206,7 @@ func (c *core) saveGroups(by *user) {
 	if !c.hasMetadata(configStream) {
 		c.systemAppend("$$"+configStream, metadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	_ = e.Encode(cfg) // has nothing that cannot be encoded
-	c.systemAppend(configStream, c.persona.configType(), true, bytes.TrimRight(b.Bytes(), "\n"), nil)
+	c.systemAppend(configStream, c.persona.configType(), true, indented(cfg), nil)
 }
 
 // restartGroups makes the groups anew from what the log has of them, as a server does when it starts.

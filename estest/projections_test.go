@@ -133,7 +133,7 @@ func TestProjectionsCatchUp(t *testing.T) {
 	assert.Equal(t, []string{"0@order-1", "1@order-1"}, linksOf(t, second, "$ce-order"))
 	appendTo(t, second, "order-1", "Sent")
 	third := estest.Run(t, estest.WithSnapshot(second.Snapshot()), estest.WithProjections())
-	assert.Equal(t, second.Snapshot(), third.Snapshot())
+	assert.Equal(t, second.Snapshot().Events, third.Snapshot().Events)
 	assert.Equal(t, []string{"0@order-1", "1@order-1", "2@order-1"}, linksOf(t, third, "$ce-order"))
 
 	var info struct{ ProjectionsMode string }

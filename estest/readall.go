@@ -31,7 +31,7 @@ func (r *record) afterwards() position {
 // backwards is the position to read backward from to what is before a record.
 func (r *record) backwards() position {
 	if r.commit != r.prepare {
-		return position{r.commit + recordOverhead, r.prepare}
+		return position{r.commit + commitRecordSize, r.prepare}
 	}
 	return r.position()
 }
@@ -39,7 +39,7 @@ func (r *record) backwards() position {
 // ending is the first position from which a record is read backward.
 func (r *record) ending() position {
 	if r.commit != r.prepare {
-		return position{r.commit + recordOverhead, r.prepare + r.size()}
+		return position{r.commit + commitRecordSize, r.prepare + r.size()}
 	}
 	return position{r.commit + r.size(), r.commit + r.size()}
 }

@@ -130,6 +130,7 @@ func Start(opts ...Option) (*Server, error) {
 	if err := s.core.begin(&s.cfg); err != nil {
 		return nil, err
 	}
+	s.core.leads(&s.cfg)
 	if err := s.start(); err != nil {
 		return nil, err
 	}

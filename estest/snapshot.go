@@ -63,13 +63,22 @@ type Snapshot struct {
 	Events     []Event `json:"events"`
 	End        int64   `json:"end"` // where the next event goes
 	LastCommit int64   `json:"lastCommit"`
+	// Marks are the positions of records that are no events, or none of their own: those of transactions, and those
+	// that say that a leader was elected, or a process began. In ascending order.
+	Marks []int64 `json:"marks,omitempty"`
+	// Epochs is how often that happened, and EpochAt the position of the last one's record.
+	Epochs  int   `json:"epochs,omitempty"`
+	EpochAt int64 `json:"epochAt,omitempty"`
 }
 
 // Snapshot returns the state of all streams at one moment.
 func (s *Server) Snapshot() *Snapshot {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	snap := &Snapshot{Events: make([]Event, len(s.core.log)), End: s.core.end, LastCommit: s.core.lastCommit}
+	snap := &Snapshot{
+		Events: make([]Event, len(s.core.log)), End: s.core.end, LastCommit: s.core.lastCommit,
+		Marks: slices.Clone(s.core.marks), Epochs: s.core.epoch.number + 1, EpochAt: max(s.core.epoch.position, 0),
+	}
 	for i, r := range s.core.log {
 		snap.Events[i] = eventOf(r)
 	}
@@ -104,12 +113,31 @@ func (c *core) restore(snap *Snapshot) error {
 		c.encode(r, e.Number, e.Commit)
 		c.show([]*record{r})
 	}
+	if err := c.restoreMarks(snap); err != nil {
+		return err
+	}
 	c.end, c.lastCommit = snap.End, snap.LastCommit
 	c.restoreUsers()
 	if c.projecting {
 		c.catchUpProjections()
 	}
 	c.restart()
+	return nil
+}
+
+// restoreMarks restores what the log has besides events. A snapshot of an earlier version does not tell it.
+func (c *core) restoreMarks(snap *Snapshot) error {
+	last := int64(-1)
+	for _, m := range snap.Marks {
+		if m <= last || m >= snap.End {
+			return fmt.Errorf("estest: the snapshot's mark %d is at an impossible position", m)
+		}
+		last = m
+	}
+	c.marks = slices.Clone(snap.Marks)
+	if snap.Epochs > 0 {
+		c.epoch = epoch{number: snap.Epochs - 1, position: snap.EpochAt}
+	}
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
@@ -95,10 +97,12 @@ func (s *stream) visible(n int64, now time.Time) *record {
 	return r
 }
 
-// Sizes in the log. A record takes what it would take on disk, roughly, so that positions look like real ones.
+// What records take in the log besides their data, as on disk.
 const (
-	recordOverhead = 96
-	firstPosition  = 0
+	recordOverhead       = 88 // and the lengths of two names
+	systemRecordOverhead = 40
+	commitRecordSize     = 66
+	firstPosition        = 0
 )
 
 // stream returns the stream of that name; nil if nothing was ever written to it.
@@ -138,7 +142,12 @@ func (c *core) placeRecord(s *stream, e *event, created int64) *record {
 
 // size is how much of the log a record takes.
 func (r *record) size() int64 {
-	return int64(recordOverhead + len(r.stream.name) + len(r.typ) + len(r.data) + len(r.metadata))
+	return int64(recordSize(r.stream.name, r.typ, len(r.data)+len(r.metadata)))
+}
+
+// recordSize is how much of the log a record takes whose data and metadata have so many bytes together.
+func recordSize(stream, typ string, data int) int {
+	return recordOverhead + protowire.SizeBytes(len(stream)) + protowire.SizeBytes(len(typ)) + data
 }
 
 // takePlace gives a place in the log to a record that is no event, or none that has its place for itself.

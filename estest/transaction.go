@@ -29,7 +29,7 @@ func (c *conn) transactionStart(f *frame) error {
 	}
 	reply := &esproto.TransactionStartCompleted{Result: esproto.OperationResult_Success.Enum()}
 	if c.core.allowed(f.user, rightWrite, name) {
-		id := c.core.takePlace(recordOverhead + len(name))
+		id := c.core.takePlace(recordSize(name, "", 0))
 		c.core.transact[id] = &transaction{stream: name, expected: expected}
 		reply.TransactionId = proto.Int64(id)
 	} else {
@@ -75,7 +75,7 @@ func (c *conn) transactionWrite(f *frame) error {
 
 func (c *core) writeTransaction(t *transaction, events []event) {
 	for _, e := range events {
-		pos := c.takePlace(recordOverhead + len(t.stream) + len(e.typ) + len(e.data) + len(e.metadata))
+		pos := c.takePlace(recordSize(t.stream, e.typ, len(e.data)+len(e.metadata)))
 		if !t.closed {
 			t.events, t.positions = append(t.events, e), append(t.positions, pos)
 		}
@@ -100,7 +100,7 @@ func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCo
 		return failedCommit(id, esproto.OperationResult_AccessDenied, c.persona.denied())
 	}
 	t.closed = true
-	c.takePlace(recordOverhead + len(t.stream))
+	c.takePlace(recordSize(t.stream, "", 0))
 	d := c.decide(t.stream, t.expected, idsOf(t.events))
 	var first, last, commit int64
 	switch d.kind {
@@ -132,7 +132,7 @@ func failedCommit(id int64, result esproto.OperationResult, text string) *esprot
 
 // finishTransaction makes the events of a transaction visible. They share the position of the commit, which it returns.
 func (c *core) finishTransaction(t *transaction, first int64) (commit int64) {
-	commit = c.takePlace(recordOverhead)
+	commit = c.takePlace(commitRecordSize)
 	s, revived := c.stream(t.stream), c.revivedBy(t.stream)
 	soft := s != nil && s.softDeleted()
 	if len(t.events) == 0 {

@@ -78,6 +78,20 @@ var userMetadata = []byte(`{"$acl":{"$w":"$admins","$d":"$admins","$mw":"$admins
 
 // saveUser makes a user known, new or in place of what it was, and writes that down.
 func (c *core) saveUser(u *user, eventType string) {
+	if eventType == userCreated {
+		c.protectUser(u.login)
+	}
+	c.writeUser(u, eventType)
+	if eventType == userCreated {
+		c.listUser(u.login)
+	}
+}
+
+func (c *core) protectUser(login string) {
+	c.systemAppend("$$"+userStream+login, metadataType, true, userMetadata, nil)
+}
+
+func (c *core) writeUser(u *user, eventType string) {
 	c.users[u.login] = u
 	stored := storedUser{LoginName: u.login, FullName: u.fullName, Disabled: u.disabled, Groups: u.groups}
 	if u.stored != nil {
@@ -86,14 +100,11 @@ func (c *core) saveUser(u *user, eventType string) {
 		salt := newGUID()
 		stored.Salt, stored.Hash = salt[:], passwordHash(u.password, salt[:])
 	}
-	if eventType == userCreated {
-		c.systemAppend("$$"+userStream+u.login, metadataType, true, userMetadata, nil)
-	}
-	data, _ := json.Marshal(stored) // has nothing that cannot be marshaled
-	c.systemAppend(userStream+u.login, eventType, true, data, nil)
-	if eventType == userCreated {
-		c.systemAppend(usersStream, "$User", false, []byte(u.login), nil)
-	}
+	c.systemAppend(userStream+u.login, eventType, true, indented(stored), nil)
+}
+
+func (c *core) listUser(login string) {
+	c.systemAppend(usersStream, "$User", false, []byte(login), nil)
 }
 
 // passwordHash is how the server keeps passwords. It is nil only where policy forbids the algorithm: nobody logs in
@@ -149,8 +160,7 @@ func (c *core) notifyPasswordChanged(login string) {
 	if c.stream(passwordStream) == nil {
 		c.systemAppend("$$"+passwordStream, metadataType, true, []byte(`{"$maxAge":3600}`), nil)
 	}
-	data, _ := json.Marshal(map[string]string{"loginName": login}) // has nothing that cannot be marshaled
-	c.systemAppend(passwordStream, passwordChanged, true, data, nil)
+	c.systemAppend(passwordStream, passwordChanged, true, indented(map[string]string{"loginName": login}), nil)
 }
 
 func (u *user) in(group string) bool { return u != nil && slices.Contains(u.groups, group) }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -26,6 +27,7 @@ const (
 type conn struct {
 	srv    *Server
 	core   *core
+	id     string // as statistics tell it
 	nc     net.Conn
 	socket net.Conn // below TLS, or nc itself
 	via    *conn    // the client's connection to another node, which has forwarded a request: replies go there
@@ -81,7 +83,10 @@ var (
 )
 
 func newConn(s *Server, socket, nc net.Conn) *conn {
-	return &conn{srv: s, core: s.core, socket: socket, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{})}
+	return &conn{
+		srv: s, core: s.core, id: uuid.NewString(), socket: socket, nc: nc,
+		kick: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
 }
 
 // run serves the connection until it ends.

@@ -69,8 +69,43 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = e.Encode(v) // the client may be gone
 }
 
+// emptyJSON answers with nothing, as JSON.
+func emptyJSON(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+}
+
+// orNull is a text that may be missing. Before 21.10 it is then left out.
+func (p *persona) orNull(text string) json.RawMessage {
+	switch {
+	case text != "":
+		b, _ := json.Marshal(text) // of a string always can be
+		return b
+	case p.since(era21):
+		return json.RawMessage("null")
+	}
+	return nil
+}
+
+// messageType is what answers tell of the message that they were in the server. Its number differs from version to
+// version; those of 23.10 are known.
+type messageType struct {
+	MsgTypeID int    `json:"msgTypeId"`
+	Label     string `json:"label,omitempty"` // from 23.10 on
+}
+
+func (p *persona) messageType(id int, label string) messageType {
+	if !p.since(era23) {
+		return messageType{}
+	}
+	return messageType{id, label}
+}
+
 func (s *Server) httpPing(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]string{"msgTypeId": "0", "text": "Ping request successfully handled"})
+	writeJSON(w, http.StatusOK, struct {
+		Text string `json:"text"`
+		messageType
+	}{"Ping request successfully handled", s.core.persona.messageType(123, "Http")})
 }
 
 func splitAddr(addr string) (host string, port int) {

@@ -2,6 +2,7 @@ package estest
 
 import (
 	"encoding/json"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ type groupSummary struct {
 	ParkedMessageURI              string          `json:"parkedMessageUri"`
 	GetMessagesURI                string          `json:"getMessagesUri"`
 	Status                        string          `json:"status"`
-	AverageItemsPerSecond         int64           `json:"averageItemsPerSecond"`
+	AverageItemsPerSecond         fraction        `json:"averageItemsPerSecond"`
 	TotalItemsProcessed           int64           `json:"totalItemsProcessed"`
 	LastProcessedEventNumber      int64           `json:"lastProcessedEventNumber"`
 	LastCheckpointedEventPosition json.RawMessage `json:"lastCheckpointedEventPosition,omitempty"`
@@ -54,7 +55,7 @@ type groupInfo struct {
 type clientInfo struct {
 	From                      string        `json:"from"`
 	Username                  string        `json:"username"`
-	AverageItemsPerSecond     int64         `json:"averageItemsPerSecond"`
+	AverageItemsPerSecond     fraction      `json:"averageItemsPerSecond"`
 	TotalItemsProcessed       int64         `json:"totalItemsProcessed"`
 	CountSinceLastMeasurement int64         `json:"countSinceLastMeasurement"`
 	ExtraStatistics           []measurement `json:"extraStatistics"`
@@ -74,10 +75,10 @@ type gauge struct {
 	at    time.Time
 }
 
-func (g *gauge) look(count int64, now time.Time) (grown, perSecond int64) {
+func (g *gauge) look(count int64, now time.Time) (grown int64, perSecond fraction) {
 	grown = count - g.count
 	if elapsed := now.Sub(g.at); elapsed > 0 {
-		perSecond = int64(float64(grown) / elapsed.Seconds())
+		perSecond = fraction(math.Trunc(float64(grown) / elapsed.Seconds()))
 	}
 	g.count, g.at = count, now
 	return grown, perSecond
@@ -85,6 +86,7 @@ func (g *gauge) look(count int64, now time.Time) (grown, perSecond int64) {
 
 func (s *Server) listedGroup(g *group) listedGroup {
 	info := s.groupInfo(g)
+	info.Links = info.Links[:1]
 	return listedGroup{groupSummary: info.groupSummary, ConnectionCount: len(g.clients)}
 }
 

@@ -109,13 +109,10 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, groups)
 }
 
-// pathGroup returns the group that a path names. It answers the request itself if there is none.
-func (s *Server) pathGroup(w http.ResponseWriter, r *http.Request) *group {
-	g := s.core.groups[groupKey(r.PathValue("stream"), r.PathValue("group"))]
-	if g == nil {
-		http.Error(w, "Not found", http.StatusNotFound)
-	}
-	return g
+// pathGroup returns the group that a path names, and what it is called.
+func (s *Server) pathGroup(r *http.Request) (g *group, key string) {
+	key = groupKey(r.PathValue("stream"), r.PathValue("group"))
+	return s.core.groups[key], key
 }
 
 func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
@@ -124,9 +121,12 @@ func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
 	}
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	if g := s.pathGroup(w, r); g != nil {
-		writeJSON(w, http.StatusOK, s.groupInfo(g))
+	g, _ := s.pathGroup(r)
+	if g == nil {
+		emptyJSON(w, http.StatusNotFound)
+		return
 	}
+	writeJSON(w, http.StatusOK, s.groupInfo(g))
 }
 
 // groupChanged is what the server says after it has changed a group.
@@ -134,10 +134,20 @@ type groupChanged struct {
 	CorrelationID string `json:"correlationId"`
 	Reason        string `json:"reason"`
 	Result        string `json:"result"`
-	MsgTypeID     int    `json:"msgTypeId"`
+	messageType
 }
 
-func (s *Server) writeGroupResult(w http.ResponseWriter, result groupResult, reason string, success, existence int) {
+// The numbers of the messages that tell what became of a change of a group.
+const (
+	createMessage = 48
+	updateMessage = 52
+	deleteMessage = 58
+	replayMessage = 67
+)
+
+func (s *Server) writeGroupResult(
+	w http.ResponseWriter, message int, result groupResult, reason string, success, existence int,
+) {
 	status := [...]int{
 		groupSuccess: success, groupExistence: existence,
 		groupFail: http.StatusBadRequest, groupDenied: http.StatusUnauthorized,
@@ -151,7 +161,10 @@ func (s *Server) writeGroupResult(w http.ResponseWriter, result groupResult, rea
 	if result == groupFail && !s.core.persona.since(era20) {
 		status = http.StatusInternalServerError
 	}
-	writeJSON(w, status, groupChanged{CorrelationID: newGUID().String(), Reason: reason, Result: name})
+	writeJSON(w, status, groupChanged{
+		CorrelationID: newGUID().String(), Reason: reason, Result: name,
+		messageType: s.core.persona.messageType(message, "OtherClientMessage"),
+	})
 }
 
 func (s *Server) httpPutGroup(
@@ -175,7 +188,11 @@ func (s *Server) httpPutGroup(
 		if result == groupSuccess && success == http.StatusCreated {
 			w.Header().Set("Location", s.HTTPURL()+r.URL.EscapedPath())
 		}
-		s.writeGroupResult(w, result, reason, success, existence)
+		message := updateMessage
+		if success == http.StatusCreated {
+			message = createMessage
+		}
+		s.writeGroupResult(w, message, result, reason, success, existence)
 	}
 }
 
@@ -187,7 +204,7 @@ func (s *Server) httpDeleteGroup(w http.ResponseWriter, r *http.Request) {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	result, reason := s.core.deleteGroup(u, r.PathValue("stream"), r.PathValue("group"))
-	s.writeGroupResult(w, result, reason, http.StatusOK, http.StatusNotFound)
+	s.writeGroupResult(w, deleteMessage, result, reason, http.StatusOK, http.StatusNotFound)
 }
 
 // httpReplayParked replays what is parked, from 20.6 on perhaps only up to an entry of the parked stream.
@@ -210,10 +227,13 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w)
 		return
 	}
-	if g := s.pathGroup(w, r); g != nil {
+	result, reason := groupSuccess, ""
+	if g, key := s.pathGroup(r); g != nil {
 		g.replayParked(stopAt)
-		s.writeGroupResult(w, groupSuccess, "", http.StatusOK, http.StatusNotFound)
+	} else {
+		result, reason = groupExistence, "Unable to locate '"+key+"'"
 	}
+	s.writeGroupResult(w, replayMessage, result, reason, http.StatusOK, http.StatusNotFound)
 }
 
 // httpRestartGroups has the groups begin anew at their checkpoints, without the clients that they had.
@@ -232,5 +252,5 @@ func (s *Server) httpRestartGroups(w http.ResponseWriter, r *http.Request) {
 		s.core.dropClients(g)
 	}
 	s.core.restartGroups()
-	writeJSON(w, http.StatusOK, struct{}{})
+	writeJSON(w, http.StatusOK, "Restarting")
 }

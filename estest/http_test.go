@@ -92,8 +92,7 @@ func TestWhatHTTPTellsOfUsers(t *testing.T) {
 	var all struct{ Data []json.RawMessage }
 	getJSON(t, url+"/users/", &all)
 	require.Len(t, all.Data, 3, "admin, jane and ops")
-	assert.Equal(t, []string{"dateLastUpdated", "disabled", "fullName", "groups", "links", "loginName"},
-		keys(t, all.Data[1]))
+	assert.Equal(t, []string{"disabled", "fullName", "groups", "links", "loginName"}, keys(t, all.Data[1]))
 
 	var current struct {
 		Data struct{ LoginName, FullName string }
@@ -112,4 +111,61 @@ func TestWhatHTTPTellsOfUsers(t *testing.T) {
 	assert.Equal(t, http.StatusOK, request(t, "POST", change, ops, right).StatusCode, "whoever knows it may change it")
 	assert.Equal(t, http.StatusNotFound,
 		request(t, "POST", url+"/users/joe/command/change-password", ops, `{}`).StatusCode)
+}
+
+func TestWhatHTTPTellsOfUsersByVersion(t *testing.T) {
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			url := estest.Run(t, estest.WithPersona(persona)).HTTPURL()
+			changed, details := []string{"error", "loginName", "msgTypeId", "success"}, []string{"loginName", "links"}
+			answer := []string{"data", "error", "msgTypeId", "success"}
+			nobody := []string{"error", "msgTypeId", "success"}
+			if persona == estest.Persona2310 { // earlier ones leave out what is null
+				changed, answer = append(changed, "label"), append(answer, "label")
+				details, nobody = append(details, "dateLastUpdated"), answer
+			}
+			_, body := requestBody(t, "POST", url+"/users", admin, `{"loginName":"jane","password":"secret"}`)
+			assert.ElementsMatch(t, changed, keys(t, body))
+			var user struct {
+				Data map[string]any
+			}
+			_, body = requestBody(t, "GET", url+"/users/jane", admin, "")
+			assert.ElementsMatch(t, answer, keys(t, body))
+			require.NoError(t, json.Unmarshal(body, &user))
+			for _, name := range details {
+				assert.Contains(t, user.Data, name)
+			}
+			assert.Nil(t, user.Data["dateLastUpdated"])
+			_, body = requestBody(t, "GET", url+"/users/joe", admin, "")
+			assert.ElementsMatch(t, nobody, keys(t, body))
+
+			user.Data = nil
+			_, body = requestBody(t, "GET", url+"/users/$current", jane, "")
+			require.NoError(t, json.Unmarshal(body, &user))
+			assert.NotEmpty(t, user.Data["dateLastUpdated"], "a user is told when it was written down")
+			assert.NotContains(t, user.Data, "links")
+		})
+	}
+}
+
+func TestWhatStatsTellByVersion(t *testing.T) {
+	for _, persona := range personas {
+		url := estest.Run(t, estest.WithPersona(persona)).HTTPURL()
+		var stats struct {
+			Proc, Sys map[string]any
+			ES        struct{ Queue map[string]any }
+		}
+		getJSON(t, url+"/stats", &stats)
+		old := persona != estest.Persona2310
+		for _, name := range []string{"cpu", "mem", "gc", "diskIo", "tcp"} {
+			assert.Contains(t, stats.Proc, name, persona)
+		}
+		assert.Equal(t, old, stats.Proc["cpuScaled"] != nil, persona)
+		assert.Equal(t, old, stats.Sys["cpu"] != nil, persona)
+		assert.Equal(t, !old, stats.Sys["loadavg"] != nil, persona)
+		assert.Contains(t, stats.ES.Queue, "mainQueue", persona)
+		assert.NotContains(t, stats.ES.Queue, "projection Core #0", "no projections run")
+		assert.Equal(t, http.StatusOK,
+			request(t, "GET", url+"/stats/es/queue/mainQueue/totalItemsProcessed", admin, "").StatusCode)
+	}
 }

@@ -1,11 +1,11 @@
 package estest
 
 import (
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -29,11 +29,22 @@ type userResult struct {
 	LoginName string `json:"loginName"`
 	Success   bool   `json:"success"`
 	Error     string `json:"error"`
-	MsgTypeID int    `json:"msgTypeId"`
+	messageType
 }
 
-func userChanged(w http.ResponseWriter, status int, login, problem string) {
-	writeJSON(w, status, userResult{LoginName: login, Success: problem == "Success", Error: problem})
+// The numbers of the messages that tell of users.
+const (
+	updateUserMessage  = 259
+	userMessage        = 260
+	usersMessage       = 261
+	currentUserMessage = 262
+)
+
+func (s *Server) userChanged(w http.ResponseWriter, status int, login, problem string) {
+	writeJSON(w, status, userResult{
+		LoginName: login, Success: problem == "Success", Error: problem,
+		messageType: s.core.persona.messageType(updateUserMessage, "Other"),
+	})
 }
 
 func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +58,7 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.LoginName == "" {
-		userChanged(w, http.StatusBadRequest, m.LoginName, "Error")
+		s.userChanged(w, http.StatusBadRequest, m.LoginName, "Error")
 		return
 	}
 	s.core.mu.Lock()
@@ -57,11 +68,11 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 		s.core.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups},
 			userCreated)
 	case !u.hasPassword(m.Password): // who knows it is taken to have created the user
-		userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
+		s.userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
 		return
 	}
 	w.Header().Set("Location", s.HTTPURL()+"/users/"+m.LoginName)
-	userChanged(w, http.StatusCreated, m.LoginName, "Success")
+	s.userChanged(w, http.StatusCreated, m.LoginName, "Success")
 }
 
 // changeUser serves a request about the user that its path names. With notify the server has all nodes forget what they
@@ -72,7 +83,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 	defer s.core.mu.Unlock()
 	u := s.core.users[login]
 	if u == nil {
-		userChanged(w, http.StatusNotFound, login, "NotFound")
+		s.userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
 	}
 	// A user is replaced, not changed: connections hold on to what they authenticated as.
@@ -82,25 +93,34 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 		s.core.notifyPasswordChanged(login)
 	}
 	s.core.saveUser(&next, userUpdated)
-	userChanged(w, http.StatusOK, login, "Success")
+	s.userChanged(w, http.StatusOK, login, "Success")
 }
 
-// userDetails is a user as the server tells of it.
+// userDetails is a user as the server tells of it: when it was written down last only to itself, and links only to
+// others.
 type userDetails struct {
-	LoginName       string    `json:"loginName"`
-	FullName        string    `json:"fullName"`
-	Groups          []string  `json:"groups"`
-	DateLastUpdated time.Time `json:"dateLastUpdated"`
-	Disabled        bool      `json:"disabled"`
-	Links           []relLink `json:"links"`
+	LoginName       string          `json:"loginName"`
+	FullName        string          `json:"fullName"`
+	Groups          []string        `json:"groups"`
+	DateLastUpdated json.RawMessage `json:"dateLastUpdated,omitempty"`
+	Disabled        bool            `json:"disabled"`
+	Links           []relLink       `json:"links,omitempty"`
+}
+
+func (s *Server) ownDetails(u *user) userDetails {
+	stream := s.core.stream(userStream + u.login)
+	written := esproto.TicksToTime(stream.at(stream.last()).created).UTC()
+	return userDetails{
+		LoginName: u.login, FullName: u.fullName, Groups: u.groups, Disabled: u.disabled,
+		DateLastUpdated: s.core.persona.orNull(written.Format("2006-01-02T15:04:05.9999999-07:00")),
+	}
 }
 
 func (s *Server) userDetails(u *user) userDetails {
-	stream := s.core.stream(userStream + u.login)
 	path := s.HTTPURL() + "/users/" + url.PathEscape(u.login)
 	d := userDetails{
 		LoginName: u.login, FullName: u.fullName, Groups: u.groups, Disabled: u.disabled,
-		DateLastUpdated: esproto.TicksToTime(stream.at(stream.last()).created),
+		DateLastUpdated: s.core.persona.orNull(""),
 		Links: []relLink{
 			{path + "/command/reset-password", "reset-password"},
 			{path + "/command/change-password", "change-password"}, {path, "edit"}, {path, "delete"},
@@ -119,6 +139,23 @@ type userAnswer struct {
 	Data    any    `json:"data"`
 	Success bool   `json:"success"`
 	Error   string `json:"error"`
+	messageType
+}
+
+func (s *Server) writeUsers(w http.ResponseWriter, message int, data any) {
+	writeJSON(w, http.StatusOK, userAnswer{
+		Data: data, Success: true, Error: "Success", messageType: s.core.persona.messageType(message, "Other"),
+	})
+}
+
+// noUser answers that there is no such user.
+func (s *Server) noUser(w http.ResponseWriter, message int) {
+	writeJSON(w, http.StatusNotFound, struct {
+		Data    json.RawMessage `json:"data,omitempty"`
+		Success bool            `json:"success"`
+		Error   string          `json:"error"`
+		messageType
+	}{Data: s.core.persona.orNull(""), Error: "NotFound", messageType: s.core.persona.messageType(message, "Other")})
 }
 
 func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
@@ -128,7 +165,7 @@ func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
 	for _, login := range slices.Sorted(maps.Keys(s.core.users)) {
 		users = append(users, s.userDetails(s.core.users[login]))
 	}
-	writeJSON(w, http.StatusOK, userAnswer{Data: users, Success: true, Error: "Success"})
+	s.writeUsers(w, usersMessage, users)
 }
 
 // httpUser tells administrators of any user and, from 20.6 on, others of themselves. Whoever asks for $current is told
@@ -140,8 +177,10 @@ func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 	}
 	login := r.PathValue("login")
 	self := asks.login == login && s.core.persona.since(era20)
+	message, describe := userMessage, s.userDetails
 	if login == "$current" {
 		login, self = asks.login, true
+		message, describe = currentUserMessage, s.ownDetails
 	}
 	if !self && !asks.isAdmin() {
 		unauthorized(w)
@@ -151,10 +190,10 @@ func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 	defer s.core.mu.Unlock()
 	u := s.core.users[login]
 	if u == nil {
-		writeJSON(w, http.StatusNotFound, userAnswer{Error: "NotFound"})
+		s.noUser(w, message)
 		return
 	}
-	writeJSON(w, http.StatusOK, userAnswer{Data: s.userDetails(u), Success: true, Error: "Success"})
+	s.writeUsers(w, message, describe(u))
 }
 
 func (s *Server) httpUpdateUser(w http.ResponseWriter, r *http.Request) {
@@ -173,12 +212,12 @@ func (s *Server) httpDeleteUser(w http.ResponseWriter, r *http.Request) {
 	defer s.core.mu.Unlock()
 	u := s.core.users[login]
 	if u == nil {
-		userChanged(w, http.StatusNotFound, login, "NotFound")
+		s.userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
 	}
 	s.core.deleteUser(u)
 	s.core.notifyPasswordChanged(login)
-	userChanged(w, http.StatusOK, login, "Success")
+	s.userChanged(w, http.StatusOK, login, "Success")
 }
 
 func (s *Server) httpEnableUser(enabled bool) http.HandlerFunc {

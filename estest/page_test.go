@@ -168,20 +168,21 @@ func TestStatsOverHTTP(t *testing.T) {
 			StartTime string
 			TCP       struct{ Connections, ReceivedBytesTotal, SentBytesTotal int }
 		}
-		ES     struct{ Checksum int64 }
-		Estest struct {
-			FramesIn map[string]int
-			Events   int
-		}
+		ES struct{ Checksum int64 }
+	}
+	var own struct {
+		FramesIn map[string]int
+		Events   int
 	}
 	getJSON(t, s.HTTPURL()+"/stats", &stats)
+	getJSON(t, s.HTTPURL()+"/estest/stats", &own)
 	assert.NotEmpty(t, stats.Proc.StartTime)
 	assert.Equal(t, 1, stats.Proc.TCP.Connections)
 	assert.Positive(t, stats.Proc.TCP.ReceivedBytesTotal)
 	assert.Positive(t, stats.Proc.TCP.SentBytesTotal)
 	assert.Equal(t, s.Snapshot().End, stats.ES.Checksum)
-	assert.Equal(t, map[string]int{"IdentifyClient": 1, "WriteEvents": 1}, stats.Estest.FramesIn)
-	assert.Equal(t, s.Stats().Events, stats.Estest.Events)
+	assert.Equal(t, map[string]int{"IdentifyClient": 1, "WriteEvents": 1}, own.FramesIn)
+	assert.Equal(t, s.Stats().Events, own.Events)
 	var connections int
 	getJSON(t, s.HTTPURL()+"/stats/proc/tcp/connections", &connections)
 	assert.Equal(t, 1, connections)
@@ -201,7 +202,7 @@ func TestStatsOverHTTP(t *testing.T) {
 		assert.Equal(t, http.StatusNotFound, request(t, http.MethodGet, s.HTTPURL()+path, nil, "").StatusCode, path)
 	}
 	s = run2310(t)
-	for _, path := range []string{"/stats", "/stats/tcp"} {
+	for _, path := range []string{"/stats", "/stats/tcp", "/estest/stats"} {
 		assert.Equal(t, http.StatusUnauthorized, request(t, http.MethodGet, s.HTTPURL()+path, nil, "").StatusCode)
 		assert.Equal(t, http.StatusOK, request(t, http.MethodGet, s.HTTPURL()+path, ops, "").StatusCode)
 	}

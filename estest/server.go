@@ -85,6 +85,7 @@ type Server struct {
 	node *node // its place in a cluster; nil without one
 
 	traffic    traffic
+	gauges     gauges
 	breathless atomic.Bool // heartbeats are withheld
 	rules      atomic.Pointer[[]*Rule]
 

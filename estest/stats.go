@@ -1,14 +1,7 @@
 package estest
 
 import (
-	"cmp"
-	"net/http"
-	"os"
-	"runtime"
-	"slices"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -91,110 +84,4 @@ func (g *group) stats() GroupStats {
 		gs.Parked = s.info(g.core.now()).Events
 	}
 	return gs
-}
-
-func (s *Server) handleStats(mux *http.ServeMux) {
-	mux.HandleFunc("GET /stats", s.httpStats)
-	mux.HandleFunc("GET /stats/{path...}", s.httpStats)
-	mux.HandleFunc("GET /stats/tcp", s.httpTCPStats)
-}
-
-// mayLook answers the request itself if it is not to see statistics: where anonymous clients are denied, they are here.
-func (s *Server) mayLook(w http.ResponseWriter, r *http.Request) bool {
-	u, ok := s.authorized(w, r)
-	if ok && u == nil && s.core.persona.denyAnonymous {
-		unauthorized(w)
-		return false
-	}
-	return ok
-}
-
-// httpStats answers with the part of the statistics that the path names; those that servers have and that mean
-// something here have their names, and those of estest are all in one place.
-func (s *Server) httpStats(w http.ResponseWriter, r *http.Request) {
-	if !s.mayLook(w, r) {
-		return
-	}
-	part := any(s.statsTree())
-	for key := range strings.FieldsFuncSeq(r.PathValue("path"), func(c rune) bool { return c == '/' }) {
-		tree, _ := part.(map[string]any)
-		below, ok := tree[key]
-		if !ok {
-			http.Error(w, "Not found", http.StatusNotFound)
-			return
-		}
-		part = below
-	}
-	writeJSON(w, http.StatusOK, part)
-}
-
-func (s *Server) statsTree() map[string]any {
-	stats := s.Stats()
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	s.core.mu.Lock()
-	end := s.core.end
-	s.core.mu.Unlock()
-	return map[string]any{
-		"proc": map[string]any{
-			"startTime": s.started.UTC().Format(time.RFC3339Nano), "id": os.Getpid(), "mem": mem.Sys,
-			"tcp": map[string]any{
-				"connections": stats.Connections, "receivedBytesTotal": stats.BytesIn, "sentBytesTotal": stats.BytesOut,
-			},
-		},
-		"es": map[string]any{"checksum": end},
-		"estest": map[string]any{
-			"connectionsTotal": stats.ConnectionsTotal,
-			"framesIn":         byName(stats.FramesIn), "framesOut": byName(stats.FramesOut),
-			"streams": stats.Streams, "events": stats.Events, "subscriptions": stats.Subscriptions,
-			"inFlight": stats.InFlight, "parked": stats.Parked, "groups": stats.Groups,
-		},
-	}
-}
-
-func byName(counts map[esproto.Command]int64) map[string]any {
-	m := make(map[string]any)
-	for cmd, n := range counts {
-		m[cmd.String()] = n
-	}
-	return m
-}
-
-// tcpStats are what the server tells of a connection.
-type tcpStats struct {
-	RemoteEndPoint       string `json:"remoteEndPoint"`
-	LocalEndPoint        string `json:"localEndPoint"`
-	ClientConnectionName string `json:"clientConnectionName"`
-	TotalBytesSent       int64  `json:"totalBytesSent"`
-	TotalBytesReceived   int64  `json:"totalBytesReceived"`
-	PendingSendBytes     int    `json:"pendingSendBytes"`
-	PendingReceivedBytes int    `json:"pendingReceivedBytes"`
-	IsExternalConnection bool   `json:"isExternalConnection"`
-	IsSslConnection      bool   `json:"isSslConnection"`
-}
-
-// httpTCPStats lists the connections, by the address of the client.
-func (s *Server) httpTCPStats(w http.ResponseWriter, r *http.Request) {
-	if !s.mayLook(w, r) {
-		return
-	}
-	list := []tcpStats{}
-	s.core.mu.Lock()
-	for c := range s.core.conns {
-		list = append(list, c.stats())
-	}
-	s.core.mu.Unlock()
-	slices.SortFunc(list, func(a, b tcpStats) int { return cmp.Compare(a.RemoteEndPoint, b.RemoteEndPoint) })
-	writeJSON(w, http.StatusOK, list)
-}
-
-func (c *conn) stats() tcpStats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return tcpStats{
-		RemoteEndPoint: c.nc.RemoteAddr().String(), LocalEndPoint: c.nc.LocalAddr().String(),
-		ClientConnectionName: c.name, IsExternalConnection: true, IsSslConnection: c.srv.cfg.tls,
-		TotalBytesSent: c.pulse.sentBytes.Load(), TotalBytesReceived: c.pulse.received.Load(),
-		PendingSendBytes: len(c.out),
-	}
 }

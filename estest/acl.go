@@ -118,7 +118,8 @@ func (c *core) loadDefaults() {
 }
 
 // allowed reports whether u, nil for nobody in particular, has a right on a stream. The rights on a metadata stream are
-// the metadata rights on the stream that it belongs to.
+// the metadata rights on the stream that it belongs to. Where that is a metadata stream itself, nobody has any up to
+// 5.0; later servers take it for a system stream, which has no metadata of its own.
 func (c *core) allowed(u *user, r right, name string) bool {
 	if isMetastream(name) {
 		name = name[2:]
@@ -130,7 +131,7 @@ func (c *core) allowed(u *user, r right, name string) bool {
 		case rightDelete:
 			return false
 		}
-		if isMetastream(name) {
+		if isMetastream(name) && !c.persona.since(era20) {
 			return false
 		}
 	}

@@ -51,7 +51,7 @@ func (c *core) decide(name string, expected int64, ids func(i int) (esproto.GUID
 
 // hardDeleted reports whether a stream is gone for good. A metadata stream is when its stream is.
 func (c *core) hardDeleted(name string) bool {
-	if isMetastream(name) {
+	for isMetastream(name) {
 		name = name[2:]
 	}
 	s := c.stream(name)

@@ -50,6 +50,13 @@ func parseMetadata(r *record) metadata {
 	return m
 }
 
+// setMetadata has a stream follow an event of its metadata stream. A metadata stream follows none.
+func (c *core) setMetadata(name string, r *record) {
+	if !isMetastream(name) {
+		c.streamFor(name).meta = parseMetadata(r)
+	}
+}
+
 // maxAgeSeconds is the greatest age that can be told.
 const maxAgeSeconds = math.MaxInt64 / int64(time.Second)
 

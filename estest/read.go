@@ -66,7 +66,7 @@ func (c *core) withoutEvent(
 	if len(name) < 2 || name[0] != '$' || c.persona.since(era20) && !isMetastream(name) {
 		return result
 	}
-	if s := c.stream(name[2:]); s != nil && s.last() >= 0 && !s.hardDeleted() {
+	if n := c.lastNumber(name[2:]); n >= 0 && n != esproto.DeletedStream {
 		return esproto.ReadEventCompleted_Success
 	}
 	return result

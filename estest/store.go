@@ -210,7 +210,7 @@ func (c *core) show(recs []*record) {
 		c.lastCommit = r.commit
 		switch {
 		case isMetastream(s.name):
-			c.streamFor(s.name[2:]).meta = parseMetadata(r)
+			c.setMetadata(s.name[2:], r)
 		case s.name == settingsStream:
 			c.defaults = parseDefaults(r.data)
 		}

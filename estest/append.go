@@ -107,13 +107,14 @@ func idsOf(events []event) func(i int) (esproto.GUID, bool) {
 	}
 }
 
-// knownPosition is the position that the reply to a repeated write has: that of the last event that was found. Servers
-// up to 5.0 do not tell it.
+// knownPosition is the position that the reply to a repeated write has: where the last event that was found is in the
+// log, also if it was committed later. It is -1 where that event cannot be read any more, and up to 5.0 always.
 func (c *core) knownPosition(d *decision) int64 {
-	if c.persona.since(era20) {
-		return d.lastKnown.commit
+	r := d.lastKnown
+	if !c.persona.since(era20) || r.stream.softDeleted() || r.stream.visible(r.number, c.now()) == nil {
+		return -1
 	}
-	return -1
+	return r.prepare
 }
 
 // write appends events to a stream that may be written to, and returns the position of the last one.
@@ -143,7 +144,7 @@ func (c *core) write(name string, events []event) int64 {
 // stream back all the same.
 func (c *core) writeNothing(name string) int64 {
 	pos := c.takePlace(recordSize(name, "", 0))
-	c.lastCommit = pos
+	c.lastEmpty = pos
 	if s := c.stream(name); s != nil && s.softDeleted() {
 		c.showFrom(s, s.last()+1)
 	}

@@ -11,7 +11,7 @@ func (c *core) catchUp(from *core) (truncated bool) {
 		c.take(from.log[len(c.log):])
 	}
 	c.takeMarks(from.marks)
-	c.end, c.lastCommit, c.epoch = from.end, from.lastCommit, from.epoch
+	c.end, c.lastCommit, c.lastEmpty, c.epoch = from.end, from.lastCommit, from.lastEmpty, from.epoch
 	return truncated
 }
 
@@ -45,7 +45,8 @@ func (c *core) take(recs []*record) {
 // forgetLog empties the log. Nobody is told: whoever reads from it must be cut off.
 func (c *core) forgetLog() {
 	clear(c.streams)
-	c.log, c.marks, c.end, c.lastCommit, c.defaults = nil, nil, firstPosition, -1, parseDefaults(nil)
+	c.log, c.marks, c.defaults = nil, nil, parseDefaults(nil)
+	c.end, c.lastCommit, c.lastEmpty = firstPosition, -1, -1
 	c.ids.clear()
 }
 

@@ -36,7 +36,8 @@ type core struct {
 	end        int64     // where the next record goes
 	began      int64     // where the log ended when the process began
 	marks      []int64   // where the records begin that are not events with a place of their own, in order
-	lastCommit int64     // position of the last record; -1 without one
+	lastCommit int64     // position of the last record in the index; -1 without one
+	lastEmpty  int64     // position of the last write of nothing, which no index has; -1 without one
 	ids        idCache
 	transact   map[int64]*transaction
 	users      map[string]*user
@@ -54,7 +55,7 @@ type core struct {
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	return &core{
 		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: noEpoch,
-		mu: new(sync.Mutex), streams: make(map[string]*stream), lastCommit: -1, end: firstPosition,
+		mu: new(sync.Mutex), streams: make(map[string]*stream), lastCommit: -1, lastEmpty: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
 		groups: make(map[string]*group), byGroup: make(map[string][]*group),

@@ -115,7 +115,7 @@ func (c *core) readPage(
 	u *user, m *esproto.ReadStreamEvents, forward bool, read func(*core, *stream, int64, int) ([]*record, int64, bool),
 ) page {
 	name, from, count := m.GetEventStreamId(), m.GetFromEventNumber(), m.GetMaxCount()
-	failed := page{next: -1, last: -1, end: true, lastCommit: c.lastCommit}
+	failed := page{next: -1, last: -1, end: true, lastCommit: c.lastPosition()}
 	mayRead := c.allowed(u, rightRead, name)
 	switch {
 	case !mayRead && c.persona.since(era20): // before anything else is looked at
@@ -144,9 +144,18 @@ func (c *core) readPage(
 		}
 		return failed
 	}
-	p := page{result: esproto.ReadStreamEventsCompleted_Success, last: s.last(), lastCommit: c.lastCommit}
+	p := page{result: esproto.ReadStreamEventsCompleted_Success, last: s.last(), lastCommit: c.lastPosition()}
 	p.recs, p.next, p.end = read(c, s, from, int(count))
 	return p
+}
+
+// lastPosition is what reads tell of how far the log goes. Up to 5.0 that includes writes of nothing, which
+// confirmations of subscriptions never do.
+func (c *core) lastPosition() int64 {
+	if c.persona.since(era20) {
+		return c.lastCommit
+	}
+	return max(c.lastCommit, c.lastEmpty)
 }
 
 // pageSize is about how much a page of records takes, so that it is not copied while it grows.

@@ -61,3 +61,12 @@ func (p *persona) denied() string {
 	}
 	return "Access denied."
 }
+
+// refusal is the text of a read that is refused. Servers up to 5.0 tell none.
+func (p *persona) refusal() *string {
+	if !p.since(era20) {
+		return nil
+	}
+	text := p.denied()
+	return &text
+}

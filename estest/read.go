@@ -20,23 +20,30 @@ func (c *conn) readEvent(f *frame) error {
 	if m.GetEventNumber() < -1 {
 		return errors.New("the event number is below -1")
 	}
-	result, event, link := c.core.readOne(f.user, m.GetEventStreamId(), m.GetEventNumber(), m.GetResolveLinkTos())
+	reply, event, link := &esproto.ReadEventCompleted{}, (*record)(nil), (*record)(nil)
+	switch name := m.GetEventStreamId(); {
+	case !c.core.allowed(f.user, rightRead, name):
+		reply.Result = esproto.ReadEventCompleted_AccessDenied.Enum()
+		reply.Error = c.core.persona.refusal()
+	case name == "$" && !c.core.persona.since(era20): // two characters cannot be cut off; see withoutEvent
+		reply.Result = esproto.ReadEventCompleted_Error.Enum()
+		reply.Error = proto.String("The name of the stream is too short.")
+	default:
+		var result esproto.ReadEventCompleted_ReadEventResult
+		result, event, link = c.core.readOne(f.user, name, m.GetEventNumber(), m.GetResolveLinkTos())
+		reply.Result = result.Enum()
+	}
 	c.send(esproto.CmdReadEventCompleted, f.id, func(b []byte) []byte {
-		b = c.core.persona.marshal(b, &esproto.ReadEventCompleted{Result: result.Enum()})
+		b = c.core.persona.marshal(b, reply)
 		return esproto.AppendIndexedEvent(b, 2, c.wire(event), c.wire(link))
 	})
 	return nil
 }
 
+// readOne reads an event of a stream that u may read.
 func (c *core) readOne(
 	u *user, name string, number int64, resolveLinks bool,
 ) (esproto.ReadEventCompleted_ReadEventResult, *record, *record) {
-	if !c.allowed(u, rightRead, name) {
-		return esproto.ReadEventCompleted_AccessDenied, nil, nil
-	}
-	if name == "$" && !c.persona.since(era20) {
-		return esproto.ReadEventCompleted_Error, nil, nil // two characters cannot be cut off; see withoutEvent
-	}
 	if c.hardDeleted(name) {
 		return esproto.ReadEventCompleted_StreamDeleted, nil, nil
 	}

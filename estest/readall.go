@@ -97,7 +97,7 @@ func (c *conn) readAll(f *frame, forward bool) error {
 func (c *conn) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolveLinks bool) {
 	for _, r := range p.recs {
 		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
-			*p = deniedAll(p.from)
+			*p = deniedLink(p.from)
 			break
 		}
 	}
@@ -124,8 +124,18 @@ func (c *conn) appendPositioned(b []byte, u *user, recs []*record, resolveLinks 
 	return b
 }
 
-func deniedAll(from position) allPage {
+// deniedLink is the page of a user who may read $all, but not a stream that a link in it leads to.
+func deniedLink(from position) allPage {
 	return allPage{result: esproto.ReadAllEventsCompleted_AccessDenied, from: from, next: position{-1, -1}}
+}
+
+// deniedAll is the page of a user who may not read $all. Servers from 20.6 on refuse before they look where to begin.
+func (c *core) deniedAll(from position) allPage {
+	p := deniedLink(from)
+	if text := c.persona.refusal(); text != nil {
+		p.from, p.text = position{-1, -1}, *text
+	}
+	return p
 }
 
 func (c *core) readAllPage(u *user, from position, scan *allScan) allPage {
@@ -134,7 +144,7 @@ func (c *core) readAllPage(u *user, from position, scan *allScan) allPage {
 	}
 	mayRead := c.allowed(u, rightRead, allStream)
 	if !mayRead && c.persona.since(era20) {
-		return deniedAll(from)
+		return c.deniedAll(from)
 	}
 	if scan.count > esproto.MaxReadCount {
 		return bad("Read size too big, should be less than 4096 items")
@@ -146,7 +156,7 @@ func (c *core) readAllPage(u *user, from position, scan *allScan) allPage {
 		return bad("Invalid position.")
 	}
 	if !mayRead {
-		return deniedAll(from)
+		return c.deniedAll(from)
 	}
 	if scan.count > 0 && !c.readable(from, scan.forward) {
 		return bad("Invalid position.")
@@ -188,9 +198,13 @@ func (c *core) scanAll(from position, scan *allScan) (recs []*record, next posit
 	return recs, next, false
 }
 
-// scavenge refuses, or answers that there is nothing to do: the log is in memory and is never cleaned up.
+// scavenge refuses, or answers that there is nothing to do: the log is in memory and is never cleaned up. Servers from
+// 22.10 on fail to put the refusal into words, and say nothing.
 func (c *conn) scavenge(f *frame) error {
 	if !f.user.isAdmin() && !f.user.in(groupOps) {
+		if c.core.persona.since(era22) {
+			return nil
+		}
 		reply := &esproto.ScavengeDatabaseResponse{Result: esproto.ScavengeDatabaseResponse_Unauthorized.Enum()}
 		if !c.core.persona.since(era5) {
 			reply.ScavengeId = proto.String(c.core.persona.denied())

@@ -60,17 +60,21 @@ func (c *conn) transactionWrite(f *frame) error {
 	reply := &esproto.TransactionWriteCompleted{
 		TransactionId: proto.Int64(m.GetTransactionId()), Result: esproto.OperationResult_Success.Enum(),
 	}
-	// A transaction that does not exist is not noticed before the commit.
-	if t := c.core.transact[m.GetTransactionId()]; t != nil {
-		if c.core.allowed(f.user, rightWrite, t.stream) {
-			c.core.writeTransaction(t, events)
-		} else {
-			reply.Result = esproto.OperationResult_AccessDenied.Enum()
-			reply.Message = proto.String(c.core.persona.denied())
-		}
+	t := c.core.transact[m.GetTransactionId()]
+	switch {
+	case c.core.persona.since(era20) && !c.core.mayWriteTransaction(f.user, t):
+		reply.Result = esproto.OperationResult_AccessDenied.Enum()
+		reply.Message = proto.String(c.core.persona.denied())
+	case t != nil: // up to 5.0 it is not noticed before the commit that there is none, or that it is another's
+		c.core.writeTransaction(t, events)
 	}
 	c.reply(esproto.CmdTransactionWriteCompleted, f.id, reply)
 	return nil
+}
+
+// mayWriteTransaction reports whether u may write to the stream of a transaction, nil if there is none.
+func (c *core) mayWriteTransaction(u *user, t *transaction) bool {
+	return t != nil && c.allowed(u, rightWrite, t.stream)
 }
 
 func (c *core) writeTransaction(t *transaction, events []event) {
@@ -96,7 +100,7 @@ func (c *conn) transactionCommit(f *frame) error {
 
 func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCompleted {
 	t := c.transact[id]
-	if t == nil || !c.allowed(u, rightWrite, t.stream) {
+	if !c.mayWriteTransaction(u, t) {
 		return failedCommit(id, esproto.OperationResult_AccessDenied, c.persona.denied())
 	}
 	t.closed = true
@@ -136,7 +140,7 @@ func (c *core) finishTransaction(t *transaction, first int64) (commit int64) {
 	s, revived := c.stream(t.stream), c.revivedBy(t.stream)
 	soft := s != nil && s.softDeleted()
 	if len(t.events) == 0 {
-		c.lastCommit = commit
+		c.lastCommit = commit // a commit counts, whatever it commits
 	} else {
 		s = c.streamFor(t.stream)
 		recs := make([]*record, len(t.events))

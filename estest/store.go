@@ -1,7 +1,9 @@
 package estest
 
 import (
+	"math"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -243,12 +245,18 @@ func (c *core) systemWrite(name, typ string, json bool, data, metadata []byte) {
 
 // readForward reads a window of count numbers from from on: the visible events in it, where to read on, and whether it
 // reached the end. The stream must exist and not be deleted. At the greatest numbers there are, the window's end wraps
-// around, as it does in the server.
+// around before 22.10.
 func (c *core) readForward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
 	last, first, now := s.last(), s.first(), c.now()
 	windowEnd := from + int64(count) - 1
+	if windowEnd < from && c.persona.since(era22) {
+		windowEnd = math.MaxInt64
+	}
 	if windowEnd < first {
 		return nil, first, false
+	}
+	if from > last && c.persona.since(era22) {
+		return nil, last + 1, true
 	}
 	next = min(windowEnd+1, last+1)
 	for n := max(from, first); n <= min(windowEnd, last); n++ {
@@ -257,7 +265,19 @@ func (c *core) readForward(s *stream, from int64, count int) (recs []*record, ne
 			next = n + 1
 		}
 	}
+	if len(recs) == 0 && s.meta.maxAge > 0 && windowEnd < last && c.persona.since(era20) {
+		return s.seekByAge(windowEnd+1, now)
+	}
 	return recs, next, windowEnd >= last
+}
+
+// seekByAge is the page of a read whose whole window is too old. Servers from 20.6 on look for where to read on: at the
+// first event that is young enough, or behind all of them.
+func (s *stream) seekByAge(from int64, now time.Time) (recs []*record, next int64, end bool) {
+	last := s.last()
+	young := sort.Search(int(last-from+1), func(i int) bool { return !s.expired(s.at(from+int64(i)), now) })
+	next = from + int64(young)
+	return nil, next, next > last
 }
 
 // readBackward is readForward from from down; a negative from is the last event. next is -1 at the beginning.

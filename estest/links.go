@@ -47,14 +47,14 @@ func (c *core) resolve(r *record) (event, link *record) {
 	return event, r
 }
 
-// resolvePushed is resolve for an event that was just written. Up to 5.0 what is no link is a dead one there, and
-// persistent subscriptions cut the stream's name off at a second @.
+// resolvePushed is resolve for an event that was just written. What is no link is a dead one there, whatever reads make
+// of it. Up to 5.0 persistent subscriptions cut the stream's name off at a second @.
 func (c *core) resolvePushed(r *record, persistent bool) (event, link *record) {
-	if r.typ != linkType || c.persona.since(era20) {
-		return c.resolve(r)
+	if r.typ != linkType {
+		return r, nil
 	}
 	name := linkedStream(r.data)
-	if persistent {
+	if persistent && !c.persona.since(era20) {
 		name, _, _ = strings.Cut(name, "@")
 	}
 	event, _ = c.target(r.data, name)

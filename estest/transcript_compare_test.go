@@ -1,6 +1,7 @@
 package estest_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -32,6 +33,11 @@ var messageTypes = map[esproto.Command]proto.Message{
 	esproto.CmdReadAllEventsForwardCompleted:             &esproto.ReadAllEventsCompleted{},
 	esproto.CmdReadAllEventsBackward:                     &esproto.ReadAllEvents{},
 	esproto.CmdReadAllEventsBackwardCompleted:            &esproto.ReadAllEventsCompleted{},
+	esproto.CmdFilteredReadAllEventsForward:              &esproto.FilteredReadAllEvents{},
+	esproto.CmdFilteredReadAllEventsForwardCompleted:     &esproto.FilteredReadAllEventsCompleted{},
+	esproto.CmdFilteredReadAllEventsBackward:             &esproto.FilteredReadAllEvents{},
+	esproto.CmdFilteredReadAllEventsBackwardCompleted:    &esproto.FilteredReadAllEventsCompleted{},
+	esproto.CmdCheckpointReached:                         &esproto.CheckpointReached{},
 	esproto.CmdSubscriptionConfirmation:                  &esproto.SubscriptionConfirmation{},
 	esproto.CmdStreamEventAppeared:                       &esproto.StreamEventAppeared{},
 	esproto.CmdSubscriptionDropped:                       &esproto.SubscriptionDropped{},
@@ -76,13 +82,24 @@ func own(m proto.Message, suffix string) protoreflect.Message {
 // optionalFields are those that the protocol does not call required: their default is the same as their absence. A name
 // with a message counts for that message, one without for all.
 var optionalFields = map[string]bool{
-	"message": true, "error": true, "reason": true, "metadata": true, "link": true, "created": true,
-	"created_epoch": true, "current_version": true, "retryCount": true, "additional_info": true, "scavengeId": true,
+	"message": true, "error": true, "metadata": true, "link": true, "created": true,
+	"created_epoch": true, "retryCount": true, "additional_info": true, "scavengeId": true,
 	"WriteEventsCompleted.prepare_position": true, "WriteEventsCompleted.commit_position": true,
+	"WriteEventsCompleted.current_version":   true,
 	"DeleteStreamCompleted.prepare_position": true, "DeleteStreamCompleted.commit_position": true,
 	"TransactionCommitCompleted.prepare_position": true, "TransactionCommitCompleted.commit_position": true,
-	"ReadAllEventsCompleted.result": true, "SubscriptionConfirmation.last_event_number": true,
+	"ReadAllEventsCompleted.result": true, "FilteredReadAllEventsCompleted.result": true,
+	"SubscriptionConfirmation.last_event_number":           true,
 	"PersistentSubscriptionConfirmation.last_event_number": true,
+	"SubscriptionDropped.reason":                           true,
+	"CreatePersistentSubscriptionCompleted.reason":         true,
+	"UpdatePersistentSubscriptionCompleted.reason":         true,
+	"DeletePersistentSubscriptionCompleted.reason":         true,
+}
+
+func isOptional(field protoreflect.FieldDescriptor) bool {
+	name := string(field.Name())
+	return optionalFields[name] || optionalFields[string(field.Parent().Name())+"."+name]
 }
 
 // reader brings what one server said into a form in which two can be compared.
@@ -122,7 +139,7 @@ func (p *player) readAll(steps []side) (texts []string) {
 		var b strings.Builder
 		for _, s := range st.said {
 			if ignore := p.sc.Steps[i].Ignore; !slices.Contains(ignore, s.cmd) {
-				fmt.Fprintf(&b, "  %d %s %s %s\n", s.conn, s.cmd, s.corr, r.text(&s, ignore))
+				fmt.Fprintf(&b, "  %d %s %s %d %s\n", s.conn, s.cmd, s.corr, s.flags, r.text(&s, ignore))
 			}
 		}
 		texts = append(texts, b.String())
@@ -136,14 +153,34 @@ func succeeded(m protoreflect.Message) bool {
 	return field == nil || m.Get(field).Enum() == 0
 }
 
+// isPosition reports whether a field is the position of a record, and not one to read from or how far somebody looked.
 func isPosition(field protoreflect.FieldDescriptor) bool {
-	name := field.Name()
-	return (name == "prepare_position" || name == "commit_position") &&
-		field.Parent().Name() != "ReadAllEventsCompleted"
+	switch name := field.Name(); field.Parent().Name() {
+	case "ReadAllEventsCompleted", "FilteredReadAllEventsCompleted", "CheckpointReached":
+		return false
+	default:
+		return name == "prepare_position" || name == "commit_position"
+	}
 }
 
-// gather collects the positions of records.
+// withPositions sets the positions that a success left out: they are 0.
+func withPositions(m protoreflect.Message) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		if field := fields.Get(i); isPosition(field) && isOptional(field) && succeeded(m) && !m.Has(field) {
+			m.Set(field, protoreflect.ValueOfInt64(0))
+		}
+	}
+}
+
+// gather collects the positions of records, and the ids of transactions that began.
 func (r *reader) gather(m protoreflect.Message) {
+	withPositions(m)
+	if start, ok := m.Interface().(*esproto.TransactionStartCompleted); ok && succeeded(m) {
+		if id := start.GetTransactionId(); r.tx[id] == "" {
+			r.tx[id] = fmt.Sprintf("tx%d", len(r.tx)+1)
+		}
+	}
 	m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case field.IsList() && field.Message() != nil:
@@ -172,7 +209,13 @@ func (r *reader) text(s *spoken, ignore []string) string {
 		}
 		v = fields
 	case s.cmd == "HTTP":
-		return httpText(s.body)
+		var said struct {
+			Status      int      `json:"status"`
+			ContentType string   `json:"content_type"`
+			Shape       []string `json:"shape"`
+		}
+		_ = json.Unmarshal(s.body, &said)
+		return fmt.Sprint(said)
 	case s.cmd == "BadRequest" || s.cmd == "NotAuthenticated":
 		v = map[string]bool{"text": len(s.body) > 0}
 	default:
@@ -182,24 +225,11 @@ func (r *reader) text(s *spoken, ignore []string) string {
 	return string(b)
 }
 
-// httpText leaves to a recorded answer what was recorded, and to ours what it can be compared with: where the shape did
-// not count there is no body.
-func httpText(b []byte) string {
-	var said struct {
-		Status      int      `json:"status"`
-		ContentType string   `json:"content_type"`
-		Shape       []string `json:"shape"`
-	}
-	_ = json.Unmarshal(b, &said)
-	members := func(s string) bool { return strings.HasPrefix(s, "members") }
-	if said.Shape == nil || said.Status != 200 || !slices.ContainsFunc(said.Shape, members) {
-		said.ContentType, said.Shape = "", nil
-	}
-	return fmt.Sprint(said)
-}
-
 func (r *reader) message(m protoreflect.Message) map[string]any {
 	out := map[string]any{}
+	if unknown := m.GetUnknown(); len(unknown) > 0 {
+		out["unknown"] = hex.EncodeToString(unknown)
+	}
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
 		field := fields.Get(i)
@@ -218,9 +248,8 @@ func (r *reader) message(m protoreflect.Message) map[string]any {
 		case field.Message() != nil:
 			out[name] = r.message(v.Message())
 		default:
-			optional := optionalFields[name] || optionalFields[string(m.Descriptor().Name())+"."+name]
-			if x := r.scalar(field, v, m); !optional || !v.Equal(field.Default()) || isPosition(field) && succeeded(m) {
-				out[name] = x
+			if !isOptional(field) || !v.Equal(field.Default()) || isPosition(field) && succeeded(m) {
+				out[name] = r.scalar(field, v, m)
 			}
 		}
 	}
@@ -234,7 +263,8 @@ func (r *reader) scalar(field protoreflect.FieldDescriptor, v protoreflect.Value
 	switch name := string(field.Name()); {
 	case isPosition(field) && succeeded(in) && v.Int() >= 0:
 		return fmt.Sprintf("record %d", before(v.Int()))
-	case name == "last_commit_position" && v.Int() >= 0:
+	case (name == "last_commit_position" || name == "commit_position" &&
+		in.Descriptor().Name() == "CheckpointReached") && v.Int() >= 0:
 		return fmt.Sprintf("after %d records", before(v.Int()+1))
 	case (name == "commit_position" || name == "next_commit_position") && v.Int() > 0 && !isPosition(field):
 		return fmt.Sprintf("before %d", before(v.Int()))
@@ -245,10 +275,7 @@ func (r *reader) scalar(field protoreflect.FieldDescriptor, v protoreflect.Value
 		return "text"
 	case name == "created", name == "created_epoch":
 		return "time"
-	case name == "transaction_id" && v.Int() > 0:
-		if r.tx[v.Int()] == "" {
-			r.tx[v.Int()] = fmt.Sprintf("tx%d", len(r.tx)+1)
-		}
+	case name == "transaction_id" && r.tx[v.Int()] != "":
 		return r.tx[v.Int()]
 	case name == "event_id":
 		return r.id(hex.EncodeToString(v.Bytes()))
@@ -274,7 +301,9 @@ func (r *reader) id(id string) string {
 // data is that of an event; what a server wrote itself is JSON whose form is its own affair.
 func (r *reader) data(b []byte, id string) string {
 	var object map[string]any
-	if _, client := r.sc.IDs[id]; client || json.Unmarshal(b, &object) != nil {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber() // event numbers do not fit a float64
+	if _, client := r.sc.IDs[id]; client || d.Decode(&object) != nil {
 		return string(b)
 	}
 	for _, key := range []string{"added", "reason", "updated"} {

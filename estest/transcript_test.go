@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,13 +48,25 @@ type entry struct {
 	Fields json.RawMessage `json:"fields"`
 }
 
-func loadTranscript(t testing.TB, version estest.Persona) []scenario {
+func loadTranscript(t testing.TB, name string) []scenario {
 	t.Helper()
-	b, err := os.ReadFile("../testdata/wire/public-" + string(version) + ".json")
+	b, err := os.ReadFile("../testdata/wire/public-" + name + ".json")
 	require.NoError(t, err)
 	var transcript struct{ Scenarios []scenario }
 	require.NoError(t, json.Unmarshal(b, &transcript))
 	return transcript.Scenarios
+}
+
+// transcripts are the recordings, and how the server is to be run that is held against each.
+var transcripts = []struct {
+	name      string
+	scenarios int
+	options   []estest.Option
+}{
+	{"4.1.4", 190, []estest.Option{estest.WithPersona(estest.Persona414)}},
+	{"5.0.11", 190, []estest.Option{estest.WithPersona(estest.Persona5011)}},
+	{"23.10", 202, []estest.Option{estest.WithPersona(estest.Persona2310)}},
+	{"23.10-anonymous", 150, []estest.Option{estest.WithPersona(estest.Persona2310), estest.WithAnonymousAccess()}},
 }
 
 // TestTranscripts says to a server of ours what a client said to a real one, and holds what it answers against what the
@@ -65,11 +78,11 @@ func TestTranscripts(t *testing.T) {
 		name     string
 		problems []string
 	}
-	for _, version := range []estest.Persona{estest.Persona5011, estest.Persona414} {
-		t.Run(string(version), func(t *testing.T) {
+	for _, tc := range transcripts {
+		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			scenarios := loadTranscript(t, version)
-			require.Len(t, scenarios, 190)
+			scenarios := loadTranscript(t, tc.name)
+			require.Len(t, scenarios, tc.scenarios)
 			outcomes := make([]outcome, len(scenarios))
 			slots := make(chan struct{}, atOnce)
 			var wg sync.WaitGroup
@@ -77,7 +90,7 @@ func TestTranscripts(t *testing.T) {
 				slots <- struct{}{}
 				wg.Go(func() {
 					defer func() { <-slots }()
-					outcomes[i] = outcome{scenarios[i].Name, play(version, &scenarios[i])}
+					outcomes[i] = outcome{scenarios[i].Name, play(tc.options, &scenarios[i])}
 				})
 			}
 			wg.Wait()
@@ -133,11 +146,12 @@ type side struct {
 
 // spoken is something that a server said, or did.
 type spoken struct {
-	conn int
-	cmd  string
-	corr string
-	body []byte
-	msg  proto.Message // nil where the body is none
+	conn  int
+	cmd   string
+	corr  string
+	flags int
+	body  []byte
+	msg   proto.Message // nil where the body is none
 }
 
 type arrival struct {
@@ -155,10 +169,10 @@ type line struct {
 	shut   bool // by us
 }
 
-func play(version estest.Persona, sc *scenario) []string {
+func play(options []estest.Option, sc *scenario) []string {
 	clock := estest.NewClock(time.Time{})
-	srv, err := estest.Start(estest.WithPersona(version), estest.WithClock(clock),
-		estest.WithHeartbeat(2*time.Second, time.Second))
+	srv, err := estest.Start(append(slices.Clone(options), estest.WithClock(clock),
+		estest.WithHeartbeat(2*time.Second, time.Second))...)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -279,7 +293,9 @@ func (p *player) listen(l *line) {
 			}
 		}
 		id := h.CorrelationID
-		p.incoming <- arrival{l, spoken{conn: l.number, cmd: commandName(h.Command), corr: string(id[:]), body: body}}
+		p.incoming <- arrival{l, spoken{
+			conn: l.number, cmd: commandName(h.Command), corr: string(id[:]), flags: int(h.Flags), body: body,
+		}}
 	}
 }
 
@@ -327,6 +343,9 @@ func (l *line) nth(corr string, n int) (spoken, bool) {
 // expect waits for what the real server said at this point, and learns what ours calls the same things.
 func (p *player) expect(st *step, f *entry) spoken {
 	s := spoken{conn: f.Conn, cmd: f.Cmd, corr: f.Corr}
+	if f.Flags != nil {
+		s.flags = *f.Flags
+	}
 	if f.Dir == "closed" {
 		s.cmd, s.corr = "closed", "connection"
 	}

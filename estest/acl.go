@@ -121,6 +121,9 @@ func (c *core) loadDefaults() {
 // the metadata rights on the stream that it belongs to. Where that is a metadata stream itself, nobody has any up to
 // 5.0; later servers take it for a system stream, which has no metadata of its own.
 func (c *core) allowed(u *user, r right, name string) bool {
+	if name == "" && c.persona.since(era20) {
+		name = allStream
+	}
 	if isMetastream(name) {
 		name = name[2:]
 		switch r {

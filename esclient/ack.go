@@ -87,9 +87,6 @@ func (p *PersistentSubscription) take(
 		}
 	}
 	p.sendNack(nacked, how)
-	if p.unseen = min(p.unseen+1, seeAfter); how.nack || p.unseen == seeAfter {
-		p.seeOnce()
-	}
 	return told, sent, p.draining && p.ledger.holding == 0, nil
 }
 
@@ -146,7 +143,6 @@ func (p *PersistentSubscription) flushLate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flush()
-	p.seeOnce()
 }
 
 // flush sends the gathered acks. p.mu is held.

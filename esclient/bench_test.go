@@ -72,6 +72,8 @@ func (p *benchPeer) talk(nc net.Conn) {
 		switch h.Command {
 		case esproto.CmdHeartbeatRequest:
 			out = esproto.AppendFrame(out, esproto.CmdHeartbeatResponse, h.CorrelationID, nil)
+		case esproto.CmdReadEvent: // a look at a group
+			out = esproto.AppendFrame(out, esproto.CmdReadEventCompleted, h.CorrelationID, noEvent)
 		case esproto.CmdAuthenticate:
 			out = esproto.AppendFrame(out, esproto.CmdAuthenticated, h.CorrelationID, nil)
 		case esproto.CmdIdentifyClient:
@@ -171,6 +173,8 @@ func groupSubscriber(tb testing.TB, inFlight int) *esclient.PersistentSubscripti
 	}
 	c := newBenchClient(tb, func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte {
 		switch cmd {
+		case esproto.CmdReadStreamEventsBackward:
+			return esproto.AppendFrame(out, esproto.CmdReadStreamEventsBackwardCompleted, id, noStream)
 		case esproto.CmdConnectToPersistentSubscription:
 			events = newPusher(id)
 			return push(esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, confirmation),

@@ -86,8 +86,6 @@ func (s *script) besideReads(cmd esproto.Command) *request {
 			q.reply(q.cmd+1, noStream)
 		case esproto.CmdReadAllEventsBackward, esproto.CmdReadAllEventsForward:
 			q.reply(q.cmd+1, []byte{8, 0, 16, 0, 32, 0, 40, 0})
-		case esproto.CmdReadEvent:
-			q.nothing()
 		default:
 			require.Equal(s.t, cmd, q.cmd)
 			return q

@@ -316,3 +316,27 @@ func TestALogThatGrowsMeanwhileDidNotGoBack(t *testing.T) {
 	eventually(t, func() bool { return srv.Stats().InFlight == 0 })
 	nothingMore(t, m.sub.Next)
 }
+
+// TestTheFirstAckIsRemembered crashes a server right after a subscriber's first acks, and also where it had not told
+// yet what it has written about the group.
+func TestTheFirstAckIsRemembered(t *testing.T) {
+	t.Parallel()
+	for _, unanswered := range []int{0, 1, 2} {
+		for _, persona := range personas {
+			t.Run(fmt.Sprintf("%s, %d looks unanswered", persona, unanswered), func(t *testing.T) {
+				t.Parallel()
+				srv := estest.Run(t, estest.WithPersona(persona))
+				silence := srv.Intercept(esproto.CmdReadEvent, estest.Drop(), estest.Times(unanswered))
+				if unanswered == 0 {
+					silence.Remove()
+				}
+				m := join(t, srv.ConnectionString(), true, 20, fromStart(), esclient.PersistentOptions{})
+				assert.Equal(t, words(0, 8), consume(t, m.sub, 9))
+				m.append(1)
+				require.NoError(t, srv.Crash())
+				assert.Equal(t, words(9, 20), consume(t, m.sub, 12))
+				m.nothingAgain()
+			})
+		}
+	}
+}

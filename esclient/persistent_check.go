@@ -44,20 +44,20 @@ func (d *departure) stayed(now *engine.Conn) bool { return d != nil && d.dropped
 // lost reports whether one connection was lost, and nothing else happened.
 func (d *departure) lost(now *engine.Conn) bool { return d != nil && d.sessions == 1 && !d.stayed(now) }
 
-// begin notes that a session has begun, and reports whether the group has to be judged before what was settled can be
-// taken for known to it. p.mu is held.
-func (p *PersistentSubscription) begin(s *session) (check bool) {
+// begin notes that a session has begun, and has the group looked at: what was settled may be known to it or not, and
+// what will be settled can be judged only by what was seen before. p.mu is held.
+func (p *PersistentSubscription) begin(s *session) {
+	c := check{s: s, began: time.Now()}
 	if p.ledger.hasSettled() {
 		before := p.known()
 		s.before = &before
-		return true
+		p.c.goUnlessClosing(func() { p.check(c) })
+		return
 	}
 	p.ledger.forgetNumbers() // the log may be another
-	s.judged, p.seen, p.departure = true, nil, nil
+	p.seen, p.departure = nil, nil
 	p.position, p.lastKnown = s.position, s.last
-	p.unseen, p.looking = max(p.unseen, 1), 0 // it may be lost as soon as anything is settled
-	p.seeOnce()
-	return false
+	p.c.goUnlessClosing(func() { p.see(c) })
 }
 
 // known returns what is known of the stream. p.mu is held.
@@ -66,56 +66,53 @@ func (p *PersistentSubscription) known() knownStream {
 	return knownStream{last: newestNumber(p.lastKnown, own.newest), number: own.newest, id: own.anchor}
 }
 
-// seeAfter is after how many calls that settle events the group is seen at the latest. Usually that follows the first
-// acks, when they have been sent.
-const seeAfter = 64
-
-// seeOnce has the group seen, if it was not yet and anything was settled. p.mu is held.
-func (p *PersistentSubscription) seeOnce() {
-	s := p.session
-	if s == nil || p.seen != nil || !s.judged || p.unseen == 0 {
-		return
-	}
-	if now := sinceEpoch(); p.looking == 0 || now-p.looking > lookTimeout {
-		p.looking = now
-		p.c.goUnlessClosing(func() { p.see(s) })
-	}
-}
-
-// see takes the first sight of a group, with which later ones are compared.
-func (p *PersistentSubscription) see(s *session) {
-	p.mu.Lock()
-	if p.session != s {
-		p.mu.Unlock()
-		return
-	}
-	l := p.firstLook(s.handle.Conn())
-	p.mu.Unlock()
-	l.start(p.ctx, func() {
-		p.c.goUnlessClosing(func() { p.saw(s, l.sight()) })
-	})
-}
-
-// saw takes a first sight, unless there is one, or another session.
-func (p *PersistentSubscription) saw(s *session, now *sight) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.session != s || p.seen != nil:
-	case now.complete:
-		p.seen = now
-	default:
-		time.AfterFunc(lookAgain, func() {
-			p.c.goUnlessClosing(func() { p.see(s) })
-		})
-	}
-}
-
-// check is the course of finding out whether the group is still the same on a session.
+// check is the course of looking at a group on a session.
 type check struct {
 	s     *session
 	looks int
 	began time.Time
+}
+
+// see takes the first sight of a group, with which later ones are compared.
+func (p *PersistentSubscription) see(c check) {
+	p.mu.Lock()
+	if p.session != c.s {
+		p.mu.Unlock()
+		return
+	}
+	l := p.firstLook(c.s.handle.Conn())
+	p.mu.Unlock()
+	l.start(p.ctx, func() {
+		p.c.goUnlessClosing(func() { p.saw(c, l.sight()) })
+	})
+}
+
+// saw takes a first sight, or has another look. A server that tells nothing delays its events for checkLimit only.
+func (p *PersistentSubscription) saw(c check, now *sight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session != c.s || p.ended != nil {
+		return
+	}
+	if now.complete {
+		p.seen = now
+	} else {
+		time.AfterFunc(lookAgain, func() {
+			p.c.goUnlessClosing(func() { p.see(c) })
+		})
+	}
+	if !c.s.judged && (now.complete || time.Since(c.began) >= checkLimit) {
+		p.letGo(c.s)
+	}
+}
+
+// letGo lets what has waited for a look at the group go on. p.mu is held.
+func (p *PersistentSubscription) letGo(s *session) {
+	s.judged = true
+	waiting := s.waiting
+	s.waiting = nil
+	p.admit(s, waiting)
+	p.queue.signal()
 }
 
 func (p *PersistentSubscription) check(c check) {
@@ -157,12 +154,8 @@ func (p *PersistentSubscription) conclude(c check, now *sight) {
 	}
 	p.departure = nil
 	p.lastKnown = max(p.lastKnown, now.stream.last)
-	s.judged = true
-	waiting := s.waiting
-	s.waiting = nil
-	p.admit(s, waiting)
+	p.letGo(s)
 	p.mu.Unlock()
-	p.queue.signal()
 	p.prove(s)
 	p.tellVerdict(v)
 }

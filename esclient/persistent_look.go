@@ -38,7 +38,7 @@ type look struct {
 	mu    sync.Mutex
 	left  int
 	then  func()      // called once: when all have been answered, or when time is up; nil then
-	timer *time.Timer // nil for a first look, which nobody waits for
+	timer *time.Timer // runs while answers are missing
 }
 
 // lookRead is one of the reads. Its op is the look's to use once it is answered.
@@ -85,14 +85,12 @@ func (l *look) reads(f func(*lookRead)) {
 	}
 }
 
-// start begins. then is called once, in lookTimeout at the latest unless it is a first look, perhaps by the reader: it
-// must not block. ctx ends the wait for room to send.
+// start begins. then is called once, in lookTimeout at the latest, perhaps by the reader: it must not block. ctx ends
+// the wait for room to send.
 func (l *look) start(ctx context.Context, then func()) {
 	l.mu.Lock()
 	l.then = then
-	if l.page != nil {
-		l.timer = time.AfterFunc(lookTimeout, l.finish)
-	}
+	l.timer = time.AfterFunc(lookTimeout, l.finish)
 	l.reads(func(*lookRead) { l.left++ })
 	l.mu.Unlock()
 	l.shared.ask(newConfigKind(l.conn, l.creds, l.configs()), l.config.share)
@@ -124,9 +122,7 @@ func (l *look) finish() {
 	l.mu.Lock()
 	then := l.then
 	l.then = nil
-	if l.timer != nil {
-		l.timer.Stop()
-	}
+	l.timer.Stop()
 	var handles []engine.Handle
 	l.reads(func(r *lookRead) {
 		if !r.answered && r.op != nil {

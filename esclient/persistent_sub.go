@@ -127,8 +127,8 @@ const (
 // configuration of groups, the metadata of the group's checkpoints, and the stream itself. Administrators may read all
 // of that. In these situations nothing tells, and events that were acked may be handed out again:
 //
-//   - In the first moments of a subscription, until the server has told what later answers are compared with, and where
-//     it tells nothing for two seconds after a reconnect.
+//   - Where the server tells nothing for two seconds, at the beginning or after a reconnect. Events that
+//     the consumer does not hold yet wait until then.
 //   - For other users, after a restart of the server, an update of the group and a change of the leader: where others
 //     take a part of the group's events, or the group begins again with the first event that this subscriber has seen,
 //     as one without a checkpoint does. They are spared that after a change of the leader which dropped the
@@ -170,10 +170,8 @@ type PersistentSubscription struct {
 	// where the log ended.
 	lastKnown int64
 	position  int64
-	seen      *sight        // of the group, when it was judged last; nil if it was not
-	departure *departure    // nil while there is nothing to judge
-	looking   time.Duration // since when a first sight is waited for; 0 if it is not
-	unseen    uint8         // how often events were settled without a first sight, up to seeAfter
+	seen      *sight     // of the group, when it was judged last; nil if it was not
+	departure *departure // nil while there is nothing to judge
 	draining  bool
 	deleted   bool // the stream's tombstone has come: that is why it is draining
 	ended     error
@@ -276,7 +274,6 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 		}
 		p.mu.Lock()
 		p.flush() // the consumer has nothing else to do
-		p.seeOnce()
 		p.growIfIdle()
 		draining, reason := p.draining, p.drainReason()
 		p.mu.Unlock()

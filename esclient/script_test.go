@@ -3,18 +3,20 @@ package esclient_test
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 // script is a server that is played by a test, for what no real server does on demand: it answers the handshake and
-// heartbeats by itself and leaves every other frame to the test.
+// heartbeats by itself, says of every group that nothing was written about it, and leaves all other frames to the test.
 type script struct {
 	t        testing.TB
 	l        net.Listener
@@ -81,7 +83,9 @@ func (s *script) serve(nc net.Conn, n int) {
 		case esproto.CmdIdentifyClient:
 			q.reply(esproto.CmdClientIdentified, nil)
 		default:
-			s.requests <- q
+			if !q.looked() {
+				s.requests <- q
+			}
 		}
 	}
 }
@@ -94,36 +98,39 @@ func (s *script) cutAll() {
 	}
 }
 
-// next waits for a request of the given command. Where a subscriber of a group looks at what the server has written
-// about the group, it is told that there is nothing.
+// next waits for a request of the given command.
 func (s *script) next(cmd esproto.Command) *request {
 	s.t.Helper()
-	for {
-		select {
-		case q := <-s.requests:
-			if cmd != q.cmd && q.nothing() {
-				continue
-			}
-			require.Equal(s.t, cmd, q.cmd)
-			return q
-		case <-time.After(10 * time.Second):
-			require.FailNow(s.t, "the client sent nothing", "expected %v", cmd)
-			return nil
-		}
+	select {
+	case q := <-s.requests:
+		require.Equal(s.t, cmd, q.cmd)
+		return q
+	case <-time.After(10 * time.Second):
+		require.FailNow(s.t, "the client sent nothing", "expected %v", cmd)
+		return nil
 	}
 }
 
-// nothing replies to a read of an event, or of events backward, that the stream does not exist.
-func (q *request) nothing() bool {
+// noEvent is the reply to ReadEvent of a server that has no such stream.
+var noEvent = []byte{8, 2, 18, 0}
+
+// looked answers a part of a first look at a group: nothing was written about it.
+func (q *request) looked() bool {
 	switch q.cmd {
 	case esproto.CmdReadEvent:
-		q.reply(esproto.CmdReadEventCompleted, []byte{8, 2, 18, 0})
+		var m esproto.ReadEvent
+		if proto.Unmarshal(q.payload, &m) == nil && strings.HasPrefix(m.GetEventStreamId(), "$") {
+			q.reply(esproto.CmdReadEventCompleted, noEvent)
+			return true
+		}
 	case esproto.CmdReadStreamEventsBackward:
-		q.reply(esproto.CmdReadStreamEventsBackwardCompleted, noStream)
-	default:
-		return false
+		var m esproto.ReadStreamEvents
+		if proto.Unmarshal(q.payload, &m) == nil && strings.HasPrefix(m.GetEventStreamId(), "$") {
+			q.reply(esproto.CmdReadStreamEventsBackwardCompleted, noStream)
+			return true
+		}
 	}
-	return true
+	return false
 }
 
 func (q *request) reply(cmd esproto.Command, payload []byte) {

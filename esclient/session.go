@@ -3,7 +3,6 @@ package esclient
 import (
 	"errors"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -97,33 +96,29 @@ func (s *session) confirm(payload []byte) error {
 			Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionConfirmation, Err: err,
 		}
 	}
-	p := s.p
 	if m.GetLastEventNumber() == esproto.DeletedStream {
 		return ErrStreamDeleted
 	}
-	if s.join(&m) {
-		p.c.goUnlessClosing(func() { p.check(check{s: s, began: time.Now()}) })
-	}
+	s.join(&m)
 	return nil
 }
 
-// join makes the session that of the subscription. It reports whether the group has to be judged.
-func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) (check bool) {
+// join makes the session that of the subscription.
+func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) {
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended != nil || s.ended != nil || p.session != nil {
 		// Nobody wants it: an Unsubscribe from before the confirmation may have come to nothing.
 		s.handle.Post(engine.Unsubscribe{}, p.creds)
-		return false
+		return
 	}
 	p.away = false
 	s.open, s.id, p.session = true, m.GetSubscriptionId(), s
 	s.position, s.last = m.GetLastCommitPosition(), m.GetLastEventNumber()
-	check = p.begin(s)
+	p.begin(s)
 	p.witness.confirmed(s.handle.Conn().Endpoint())
 	signal(s.told)
-	return check
 }
 
 // deliver takes a pushed event.

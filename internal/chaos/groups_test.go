@@ -252,12 +252,6 @@ func (m *member) ack(msg *message.Message, number int64) {
 	delete(m.held, number)
 }
 
-func (g *group) atWork() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.acked) > 0
-}
-
 // missing returns the numbers of events that nobody has settled in this epoch.
 func (g *group) missing(log []logged) (numbers []int64) {
 	g.mu.Lock()

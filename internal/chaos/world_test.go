@@ -136,7 +136,6 @@ func (w *world) open(url string, l *link, plain bool) *esclient.Client {
 // run disturbs the world n times, heals it, and waits until all consumers have what there is.
 func (w *world) run(n int, s setting) {
 	w.start(s)
-	w.awaitFirst()
 	w.disturb(n)
 	w.heal()
 	for _, p := range w.writers {
@@ -147,23 +146,6 @@ func (w *world) run(n int, s setting) {
 	w.wg.Wait()
 	w.judge()
 	w.close()
-}
-
-// quiet is how long nothing is disturbed once all groups are at work: a subscriber first has to see what its group is
-// compared with later.
-const quiet = 300 * time.Millisecond
-
-// awaitFirst waits until every group has handed out messages, and a moment longer.
-func (w *world) awaitFirst() {
-	require.Eventually(w.t, func() bool {
-		for _, g := range w.groups {
-			if !g.atWork() {
-				return false
-			}
-		}
-		return true
-	}, settleLimit, time.Millisecond)
-	time.Sleep(quiet)
 }
 
 // settleLimit is how long consumers may take, once all is well, to get what they lack.

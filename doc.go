@@ -24,7 +24,8 @@
 //
 // PublisherConfig.StreamName spreads a topic over streams, one for each aggregate for example;
 // SubscriberConfig.StreamName and ResolveLinks bring them together again, by the server's projections: "$ce-order" has
-// the events of all streams whose name begins with "order-". The topic "$all", in catch-up mode, is everything.
+// the events of all streams whose name begins with "order-", each a moment after it was published. The topic "$all", in
+// catch-up mode, is everything.
 //
 // # Slow and failing handlers
 //

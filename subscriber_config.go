@@ -83,7 +83,7 @@ type SubscriberConfig struct {
 	Unmarshaler Unmarshaler
 	// StreamName returns the stream that a topic is read from. By default this is the topic itself. A category of
 	// streams is read from "$ce-" + category, an event type from "$et-" + type, both with ResolveLinks and with the
-	// server's projections running.
+	// server's projections running. Those write their links a moment after the event is acknowledged.
 	StreamName func(topic string) (string, error)
 	// ResolveLinks hands out the targets of link events instead of the links. Acks are for the link all the same. A
 	// link whose target is gone is handed out as it is.

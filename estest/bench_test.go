@@ -77,8 +77,13 @@ func (w *writeFrames) fresh() []byte {
 	return w.wire
 }
 
-func BenchmarkAppend(b *testing.B) {
-	s := estest.Run(b)
+func BenchmarkAppend(b *testing.B) { benchmarkAppend(b) }
+
+// Projections share the processors with the appends, which do not wait for them.
+func BenchmarkAppendWithProjections(b *testing.B) { benchmarkAppend(b, estest.WithProjections()) }
+
+func benchmarkAppend(b *testing.B, opts ...estest.Option) {
+	s := estest.Run(b, opts...)
 	p := connect(b, s)
 	const run = 500
 	frames := newWriteFrames(b, run, 100)

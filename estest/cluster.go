@@ -40,11 +40,12 @@ func WithStepDownDelay(d time.Duration) Option {
 type Cluster struct {
 	nodes []*node
 
-	mu      *sync.Mutex // guards everything below and all nodes; the cores' lock
-	delays  clusterConfig
-	begun   bool      // a node has led
-	electAt time.Time // when the majority elects a leader; zero while it has one, or there is no majority
-	info    func(*esproto.NotHandled_LeaderInfo)
+	mu        *sync.Mutex // guards everything below and all nodes; the cores' lock
+	delays    clusterConfig
+	projected signal
+	begun     bool      // a node has led
+	electAt   time.Time // when the majority elects a leader; zero while it has one, or there is no majority
+	info      func(*esproto.NotHandled_LeaderInfo)
 
 	alarms *alarms
 	alarm  *alarm // for what is due next
@@ -115,7 +116,7 @@ func (c *config) fitsCluster() error {
 
 func (c *Cluster) add(i int, s *Server) {
 	n := &node{cluster: c, index: i, srv: s, core: s.core, known: make(map[int]Member)}
-	s.node, s.core.mu, s.core.replicate = n, c.mu, n.replicate
+	s.node, s.core.mu, s.core.projected, s.core.replicate = n, c.mu, &c.projected, n.replicate
 	s.core.majority = func() bool { return n.quorum }
 	c.delays = s.cfg.cluster
 	c.nodes = append(c.nodes, n)

@@ -39,7 +39,7 @@ func (c *core) take(recs []*record) {
 		mine.stream = s
 		own = append(own, &mine)
 	}
-	c.show(own)
+	c.commit(own)
 }
 
 // forgetLog empties the log. Nobody is told: whoever reads from it must be cut off.

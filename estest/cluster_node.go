@@ -67,6 +67,7 @@ func (n *node) leaves() {
 	n.role, n.leader, n.held, n.lost = RoleUnknown, nil, nil, false
 	n.core.ids.clear()
 	n.core.forgetGroups()
+	n.core.projector.forget()
 	n.cluster.settle()
 }
 
@@ -193,6 +194,7 @@ func (c *Cluster) settleSide(side []*node, now time.Time) {
 	}
 	if leader != nil && leader.quorum {
 		leader.writeHeld()
+		leader.core.projector.signal()
 	}
 }
 
@@ -263,6 +265,7 @@ func (n *node) follow(leader *node) {
 func (n *node) become(role Role, leader *node) {
 	if n.role == RoleLeader && role != RoleLeader {
 		n.core.dropGroups()
+		n.core.projector.stop()
 		n.quorum, n.stepAt, n.lost = false, time.Time{}, len(n.held) > 0
 	}
 	n.role, n.leader = role, leader

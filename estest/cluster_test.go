@@ -129,6 +129,7 @@ func TestNodesShareUsersAndProjections(t *testing.T) {
 	p.mustAppend(nil, "order-2", newEvent("placed", "2"))
 	assert.Equal(t, []string{"2"}, data(p.read(nil, "order-2", 0, 10, false)), "her rights are the same everywhere")
 	for i := range c.Size() {
+		await(t, c.Node(i))
 		page := connect(t, c.Node(i)).read(admin, "$ce-order", 0, 10, true)
 		assert.Equal(t, []string{"1", "2"}, data(page), "node %d: each event is linked once", i)
 	}

@@ -21,9 +21,12 @@ type core struct {
 	instance string           // the id of the process that gossip tells
 	epoch    epoch            // the last one that the log has
 
-	projecting bool // the system projections run
-	insecure   bool // everybody may do everything, and there are no users
+	insecure bool // everybody may do everything, and there are no users
 
+	projector *projector // nil without projections
+	projected *signal    // raised when projections get on; the nodes of a cluster share it
+
+	closed   bool      // there is no process
 	stopping bool      // the process says farewell
 	readyAt  time.Time // when the process serves clients
 	usersAt  time.Time // when users can log in
@@ -55,7 +58,8 @@ type core struct {
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	return &core{
 		persona: p, logger: logger, clock: cl, now: cl.Now, instance: uuid.NewString(), epoch: noEpoch,
-		mu: new(sync.Mutex), streams: make(map[string]*stream), lastCommit: -1, lastEmpty: -1, end: firstPosition,
+		projected: new(signal), mu: new(sync.Mutex), streams: make(map[string]*stream),
+		lastCommit: -1, lastEmpty: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
 		groups: make(map[string]*group), byGroup: make(map[string][]*group),
@@ -91,4 +95,5 @@ func (c *core) restart() {
 	c.ids.clear()
 	c.loadDefaults()
 	c.restartGroups()
+	c.projector.forget()
 }

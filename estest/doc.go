@@ -13,6 +13,8 @@
 //   - Intercept has it refuse, delay, lose or answer differently what clients ask for, once or for a while.
 //   - DropConnections, CutAfterSent, CutAfterReceived, Pause, WithholdHeartbeats, Stop, Restart, Crash and
 //     ForgetEventIDs are what happens to networks and servers.
+//   - PauseProjections, ResumeProjections and WaitForProjections are for what projections write, which comes after the
+//     reply to an append.
 //   - WithClock has it do by a Clock whatever it does by time, so that a test of a timeout takes no time.
 //   - In a Cluster nodes are stopped, killed and cut off, leaders elected, and gossip lies.
 //

@@ -43,12 +43,12 @@ type epochRecord struct {
 func (c *core) leads(cfg *config) {
 	c.writeEpoch()
 	c.writeOwnStreams()
-	if cfg == nil {
-		return
+	if cfg != nil {
+		for _, u := range cfg.users {
+			c.addUser(*u)
+		}
 	}
-	for _, u := range cfg.users {
-		c.addUser(*u)
-	}
+	c.projector.start()
 }
 
 // writeEpoch writes the record of an epoch, which no client sees, and from 20.6 on an event that says the same.
@@ -69,7 +69,7 @@ func (c *core) writeEpoch() {
 	}
 	s := c.streamFor(epochStream)
 	r := c.newRecord(s, s.last()+1, &event{id: newGUID(), typ: epochStream, json: true, data: data}, c.ticks())
-	c.show([]*record{r}) // projections do not see it
+	c.commit([]*record{r})
 }
 
 // writeOwnStreams writes what is missing of the built-in users and of the stream of scavenges, in the order in which a

@@ -23,6 +23,7 @@ func (s *Server) handler() http.Handler {
 		s.handleUsers(leaders)
 	}
 	s.handleSubscriptions(leaders)
+	s.handleProjections(leaders)
 	mux.Handle("/", s.byLeader(s.unescapeTwice(s.withMethods(leaders))))
 	limited := limitBodies(s.withMethods(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -77,12 +77,14 @@ func (s *Server) shutdown(graceful bool) error {
 	s.node.leaves()
 	s.alarms.stop()
 	s.gate.open()
+	s.core.processEnds()
 	s.tcp.Close()
 	var err error
 	if s.http != nil {
 		err = s.web.Close()
 	}
 	s.DropConnections()
+	close(s.halt)
 	s.wg.Wait()
 	return err
 }
@@ -124,9 +126,17 @@ func WithStartUp(starting, emptyDatabase time.Duration) Option {
 func (c *core) processBegins(cfg *config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopping = false
+	c.stopping, c.closed = false, false
 	c.readyAt = c.now().Add(cfg.starting)
 	c.usersAt = c.readyAt.Add(cfg.emptyDatabase)
+}
+
+// processEnds notes that there is no process any more.
+func (c *core) processEnds() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.projected.raise()
 }
 
 // starting reports whether the process does not serve anybody yet.

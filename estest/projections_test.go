@@ -1,8 +1,10 @@
 package estest_test
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -11,8 +13,18 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
+// await waits until the projections of a server have caught up.
+func await(t testing.TB, s *estest.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, s.WaitForProjections(ctx))
+}
+
+// linksOf waits for the projections and returns the data of the links in a stream.
 func linksOf(t testing.TB, s *estest.Server, stream string) []string {
 	t.Helper()
+	await(t, s)
 	events, err := s.Read(stream, 0, 0)
 	require.NoError(t, err)
 	for _, e := range events {
@@ -41,8 +53,8 @@ func TestProjectionsLinkToEvents(t *testing.T) {
 
 	assert.Equal(t, []string{"0@order-1-a", "1@order-1-a", "0@order-2", "0@nocategory"}, linksOf(t, s, "$ce-order"))
 	assert.Equal(t, []string{"0@order-1-a", "0@order-2", "0@nocategory"}, linksOf(t, s, "$et-Placed"))
-	assert.Subset(t, linksOf(t, s, "$streams"),
-		[]string{"0@order-1-a", "0@order-2", "0@nocategory", "0@-odd", "0@$streams"})
+	assert.Equal(t, []string{"0@order-1-a", "0@order-2", "0@nocategory", "0@-odd", "0@order-3"},
+		linksOf(t, s, "$streams"), "the server's own streams are left out")
 	events, err := s.Read("$category-order", 0, 0)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"order-1-a", "order-2", "order-3"}, texts(events))
@@ -58,7 +70,7 @@ func TestProjectionsLinkToEvents(t *testing.T) {
 	require.NoError(t, err)
 	var metadata map[string]any
 	require.NoError(t, json.Unmarshal(links[0].Metadata, &metadata))
-	assert.Equal(t, map[string]any{"$v": "1:-1:1:4", "$c": float64(placed[0].Commit), "$p": float64(placed[0].Prepare),
+	assert.Equal(t, map[string]any{"$v": "3:-1:1:3", "$c": float64(placed[0].Commit), "$p": float64(placed[0].Prepare),
 		"$o": "order-1-a", "$causedBy": placed[0].ID.String()}, metadata)
 }
 
@@ -67,6 +79,7 @@ func TestACategoryIsReadAndSubscribedTo(t *testing.T) {
 	s := estest.Run(t, estest.WithProjections())
 	p := connectAs(t, s, admin)
 	p.mustAppend(nil, "order-1", newEvent("Placed", "a"))
+	await(t, s)
 	p.createGroupOf("$ce-order", "g", true)
 	sub := p.join("$ce-order", "g")
 	assert.Equal(t, "a", string(p.delivered(sub).GetEvent().GetEvent().GetData()))
@@ -110,6 +123,7 @@ func TestProjectionsLetEveryUserReadWhatTheyWrite(t *testing.T) {
 		denied, granted := esproto.ReadStreamEventsCompleted_AccessDenied, esproto.ReadStreamEventsCompleted_Success
 		assert.Equal(t, denied, p.read(nil, "$ce-order", 0, 10, true).GetResult(), "there is no link yet")
 		appendTo(t, s, "order-1", "Placed", "Paid")
+		await(t, s)
 		for _, stream := range []string{"$ce-order", "$et-Placed", "$streams", "$category-order"} {
 			page := p.read(nil, stream, 0, 10, false)
 			assert.Equal(t, granted, page.GetResult(), stream)
@@ -133,8 +147,9 @@ func TestProjectionsCatchUp(t *testing.T) {
 	assert.Equal(t, []string{"0@order-1", "1@order-1"}, linksOf(t, second, "$ce-order"))
 	appendTo(t, second, "order-1", "Sent")
 	third := estest.Run(t, estest.WithSnapshot(second.Snapshot()), estest.WithProjections())
-	assert.Equal(t, second.Snapshot().Events, third.Snapshot().Events)
-	assert.Equal(t, []string{"0@order-1", "1@order-1", "2@order-1"}, linksOf(t, third, "$ce-order"))
+	for stream, links := range map[string]int{"$ce-order": 3, "$et-Placed": 1, "$et-Sent": 1, "$streams": 1} {
+		assert.Len(t, linksOf(t, third, stream), links, stream)
+	}
 
 	var info struct{ ProjectionsMode string }
 	getJSON(t, third.HTTPURL()+"/info", &info)

@@ -103,7 +103,8 @@ type Server struct {
 	http     net.Listener
 	down     bool
 
-	wg     sync.WaitGroup // the connections and the listeners
+	wg     sync.WaitGroup // the connections, the listeners and the projections
+	halt   chan struct{}  // closed when the process ends
 	alarms *alarms
 }
 
@@ -178,7 +179,10 @@ func newServer(opts []Option) (*Server, error) {
 		c = cfg.clock
 	}
 	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true, started: time.Now()}
-	s.core.projecting, s.core.insecure = cfg.projections, cfg.insecure
+	s.core.insecure = cfg.insecure
+	if cfg.projections {
+		s.core.projector = newProjector(s.core)
+	}
 	if cfg.tls {
 		return s, s.prepareTLS()
 	}
@@ -213,10 +217,14 @@ func (s *Server) listen() error {
 
 	s.core.processBegins(&s.cfg)
 	s.mu.Lock()
-	s.tcp, s.http, s.alarms, s.down = tcp, web, newAlarms(s.core.clock), false
+	s.tcp, s.http, s.alarms, s.halt, s.down = tcp, web, newAlarms(s.core.clock), make(chan struct{}), false
 	s.mu.Unlock()
 	s.wg.Go(func() { s.accept(tcp) })
 	s.alarms.after(tickInterval, s.tick)
+	if p := s.core.projector; p != nil {
+		s.wg.Go(func() { s.project(p, s.halt) })
+		s.alarms.after(s.cfg.starting, p.signal)
+	}
 	if web != nil {
 		s.web = s.newWeb()
 		s.wg.Go(func() { _ = s.web.Serve(s.encryptedListener(web)) }) // always ends with ErrServerClosed

@@ -111,16 +111,13 @@ func (c *core) restore(snap *Snapshot) error {
 			prepare: e.Prepare, created: esproto.TimeToTicks(e.Created),
 		}
 		c.encode(r, e.Number, e.Commit)
-		c.show([]*record{r})
+		c.commit([]*record{r})
 	}
 	if err := c.restoreMarks(snap); err != nil {
 		return err
 	}
 	c.end, c.lastCommit = snap.End, snap.LastCommit
 	c.restoreUsers()
-	if c.projecting {
-		c.catchUpProjections()
-	}
 	c.restart()
 	return nil
 }

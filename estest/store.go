@@ -192,14 +192,6 @@ func (c *core) encode(r *record, number, commit int64) {
 // commit makes records visible: to readers, to the idempotency cache, to subscriptions and to projections. They must be
 // those of one stream, numbered on from its end.
 func (c *core) commit(recs []*record) {
-	c.show(recs)
-	if c.projecting {
-		c.project(recs)
-	}
-}
-
-// show is commit for records that were written before, or elsewhere: the projections have seen them.
-func (c *core) show(recs []*record) {
 	for _, r := range recs {
 		s := r.stream
 		if r.number == esproto.DeletedStream {
@@ -222,6 +214,7 @@ func (c *core) show(recs []*record) {
 	}
 	c.pushVolatile(recs)
 	c.pushPersistent(recs)
+	c.projector.signal()
 }
 
 // systemAppend writes an event of the server's own, with no checks.

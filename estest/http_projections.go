@@ -1,0 +1,233 @@
+package estest
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// handleProjections serves what clients manage projections by. Servers without projections have none of these paths.
+func (s *Server) handleProjections(mux *http.ServeMux) {
+	if !s.cfg.projections {
+		return
+	}
+	for _, kind := range []struct{ path, mode string }{
+		{"any", ""}, {"all-non-transient", ""}, {"continuous", modeContinuous}, {"onetime", "OneTime"},
+		{"transient", "Transient"},
+	} {
+		mux.HandleFunc("GET /projections/"+kind.path, s.httpProjections(kind.mode))
+	}
+	if s.core.persona.since(era20) {
+		mux.HandleFunc("POST /projections/restart", s.httpRestartProjections)
+	}
+	for path, serve := range map[string]func(w http.ResponseWriter, r *http.Request, pr *projection){
+		"GET /projection/{name}":            s.httpProjection,
+		"GET /projection/{name}/statistics": s.httpProjectionStatistics,
+		"GET /projection/{name}/state":      httpProjectionState,
+		"GET /projection/{name}/result":     httpProjectionState,
+		"GET /projection/{name}/query":      httpProjectionQuery,
+	} {
+		mux.HandleFunc(path, s.ofProjection(anybody, serve))
+	}
+	mux.HandleFunc("GET /projection/{name}/config", s.ofProjection(operator, httpProjectionConfig))
+	mux.HandleFunc("DELETE /projection/{name}", s.ofProjection(operator, httpDeleteProjection))
+	for command, do := range map[string]func(*projection) bool{
+		"enable": (*projection).enable, "disable": (*projection).disable, "reset": (*projection).reset,
+		"abort": (*projection).abort,
+	} {
+		mux.HandleFunc("POST /projection/{name}/command/"+command, s.ofProjection(commander, s.httpCommand(do)))
+	}
+}
+
+// asks is who may make a request about projections: in every case somebody who has logged in.
+type asks int
+
+const (
+	anybody   asks = iota
+	operator       // administrators and operators; others are told that they are not authorized
+	commander      // the same, but a projection that is not there is told first
+)
+
+// ofProjection serves a request about the projection that its path names.
+func (s *Server) ofProjection(
+	who asks, serve func(w http.ResponseWriter, r *http.Request, pr *projection),
+) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		u, ok := s.authenticated(w, r)
+		if !ok {
+			return
+		}
+		mayChange := u.isAdmin() || u.in(groupOps)
+		if who == operator && !mayChange {
+			unauthorized(w)
+			return
+		}
+		s.core.mu.Lock()
+		defer s.core.mu.Unlock()
+		pr := s.core.projector.find(r.PathValue("name"))
+		switch {
+		case pr == nil:
+			writeText(w, http.StatusNotFound, "Not Found")
+		case who == commander && !mayChange:
+			writeText(w, http.StatusUnauthorized, "Not authorized")
+		default:
+			serve(w, r, pr)
+		}
+	}
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text) // the client may be gone
+}
+
+// projectionStatistics are what the server tells of a projection.
+type projectionStatistics struct {
+	CoreProcessingTime                 int64   `json:"coreProcessingTime"` // in milliseconds
+	Version                            int64   `json:"version"`
+	Epoch                              int64   `json:"epoch"`
+	EffectiveName                      string  `json:"effectiveName"`
+	WritesInProgress                   int     `json:"writesInProgress"`
+	ReadsInProgress                    int     `json:"readsInProgress"`
+	PartitionsCached                   int     `json:"partitionsCached"`
+	Status                             string  `json:"status"`
+	StateReason                        string  `json:"stateReason"`
+	Name                               string  `json:"name"`
+	Mode                               string  `json:"mode"`
+	Position                           string  `json:"position"`
+	Progress                           float64 `json:"progress"` // in percent
+	LastCheckpoint                     string  `json:"lastCheckpoint"`
+	EventsProcessedAfterRestart        int     `json:"eventsProcessedAfterRestart"`
+	StatusURL                          string  `json:"statusUrl"`
+	StateURL                           string  `json:"stateUrl"`
+	ResultURL                          string  `json:"resultUrl"`
+	QueryURL                           string  `json:"queryUrl"`
+	ResultStreamURL                    *string `json:"resultStreamUrl"` // null: standard projections have no results
+	EnableCommandURL                   string  `json:"enableCommandUrl"`
+	DisableCommandURL                  string  `json:"disableCommandUrl"`
+	CheckpointStatus                   string  `json:"checkpointStatus"`
+	BufferedEvents                     int     `json:"bufferedEvents"`
+	WritePendingEventsBeforeCheckpoint int     `json:"writePendingEventsBeforeCheckpoint"`
+	WritePendingEventsAfterCheckpoint  int     `json:"writePendingEventsAfterCheckpoint"`
+}
+
+func (s *Server) projectionStatistics(pr *projection) projectionStatistics {
+	base := url.URL{Path: "/projection/" + pr.name}
+	path := s.HTTPURL() + base.EscapedPath()
+	return projectionStatistics{
+		CoreProcessingTime: pr.busy.Milliseconds(), Version: pr.state.Version, Epoch: pr.state.Epoch,
+		EffectiveName: pr.name, PartitionsCached: 1, Status: pr.statusText(), StateReason: pr.reason, Name: pr.name,
+		Mode: pr.state.Mode, Position: pr.at.String(), Progress: pr.progress(),
+		LastCheckpoint: pr.checkpoint.String(), EventsProcessedAfterRestart: pr.seen, StatusURL: path,
+		StateURL: path + "/state", ResultURL: path + "/result", QueryURL: path + "/query%3Fconfig=yes",
+		EnableCommandURL: path + "/command/enable", DisableCommandURL: path + "/command/disable",
+	}
+}
+
+// listedProjections are statistics of several projections, or of one.
+type listedProjections struct {
+	Projections []projectionStatistics `json:"projections"`
+}
+
+// httpProjections lists the projections of a mode, or all.
+func (s *Server) httpProjections(mode string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := s.authenticated(w, r); !ok {
+			return
+		}
+		s.core.mu.Lock()
+		defer s.core.mu.Unlock()
+		list := listedProjections{Projections: []projectionStatistics{}}
+		for _, pr := range s.core.projector.list {
+			if mode == "" || pr.state.Mode == mode {
+				list.Projections = append(list.Projections, s.projectionStatistics(pr))
+			}
+		}
+		writeJSON(w, http.StatusOK, list)
+	}
+}
+
+func (s *Server) httpProjection(w http.ResponseWriter, _ *http.Request, pr *projection) {
+	writeJSON(w, http.StatusOK, s.projectionStatistics(pr))
+}
+
+func (s *Server) httpProjectionStatistics(w http.ResponseWriter, _ *http.Request, pr *projection) {
+	writeJSON(w, http.StatusOK, listedProjections{Projections: []projectionStatistics{s.projectionStatistics(pr)}})
+}
+
+// httpProjectionState answers with the state or the result of a projection. Those of standard projections are empty.
+func httpProjectionState(w http.ResponseWriter, _ *http.Request, _ *projection) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("ES-Position", "{"+zeroPosition.members()+"}")
+}
+
+// httpProjectionQuery answers with the source of a projection, or with its definition.
+func httpProjectionQuery(w http.ResponseWriter, r *http.Request, pr *projection) {
+	switch r.URL.Query().Get("config") {
+	case "yes", "true", "1":
+	default:
+		w.Header().Set("Content-Type", "application/javascript; charset=utf-8")
+		_, _ = io.WriteString(w, pr.state.Query) // the client may be gone
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"name": pr.name, "query": pr.state.Query, "emitEnabled": pr.state.EmitEnabled, "type": pr.state.Mode,
+		"trackEmittedStreams": pr.state.TrackEmittedStreams, "checkpointsEnabled": !pr.state.CheckpointsDisabled,
+		"definition":   pr.state.SourceDefinition,
+		"outputConfig": map[string]string{"resultStreamName": projectionStream + pr.name + "-result"},
+	})
+}
+
+func httpProjectionConfig(w http.ResponseWriter, _ *http.Request, pr *projection) {
+	st := &pr.state
+	writeJSON(w, http.StatusOK, map[string]any{
+		"emitEnabled": st.EmitEnabled, "trackEmittedStreams": st.TrackEmittedStreams,
+		"checkpointAfterMs": st.CheckpointAfterMs, "checkpointHandledThreshold": st.CheckpointHandledThreshold,
+		"checkpointUnhandledBytesThreshold": st.CheckpointUnhandledBytesThreshold,
+		"pendingEventsThreshold":            st.PendingEventsThreshold, "maxWriteBatchLength": st.MaxWriteBatchLength,
+		"maxAllowedWritesInFlight": st.MaxAllowedWritesInFlight,
+	})
+}
+
+func httpDeleteProjection(w http.ResponseWriter, _ *http.Request, _ *projection) {
+	writeText(w, http.StatusInternalServerError, "We currently don't allow for the deletion of System Projections.")
+}
+
+// projectionChanged is what the server says after it has changed a projection.
+type projectionChanged struct {
+	Name      string `json:"name"`
+	MsgTypeID int    `json:"msgTypeId"`
+	Label     string `json:"label,omitempty"` // from 23.10 on
+}
+
+// httpCommand serves a command to a projection. It is answered when it is done.
+func (s *Server) httpCommand(do func(*projection) bool) func(http.ResponseWriter, *http.Request, *projection) {
+	return func(w http.ResponseWriter, _ *http.Request, pr *projection) {
+		if !do(pr) {
+			writeText(w, http.StatusInternalServerError, "The state of the projection could not be written")
+			return
+		}
+		answer := projectionChanged{Name: pr.name}
+		if s.core.persona.since(era23) {
+			answer.MsgTypeID, answer.Label = 318, "Projections"
+		}
+		writeJSON(w, http.StatusOK, answer)
+	}
+}
+
+// httpRestartProjections has all projections go on from what the log says.
+func (s *Server) httpRestartProjections(w http.ResponseWriter, r *http.Request) {
+	u, ok := s.authenticated(w, r)
+	if !ok {
+		return
+	}
+	if !u.isAdmin() && !u.in(groupOps) {
+		unauthorized(w)
+		return
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	s.core.projector.start()
+	writeJSON(w, http.StatusOK, "Restarting")
+}

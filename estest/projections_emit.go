@@ -1,0 +1,203 @@
+package estest
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// What projections write.
+const (
+	categoryEvents    = "$ce-"
+	typeEvents        = "$et-"
+	typeCheckpoints   = "$et"
+	correlationEvents = "$bc-"
+	streamsStream     = "$streams"
+	categoryStreams   = "$category-"
+
+	streamReference = "$@" // the type of events that name a stream
+	tombstoneType   = "$streamDeleted"
+	deletedType     = "$deleted" // what $et- takes tombstones and soft deletes for
+)
+
+// emission is an event that a projection makes of another.
+type emission struct {
+	stream string
+	typ    string
+	data   string
+	extra  string // members of the metadata: a comma before each
+}
+
+// standardProjection is one of the projections that servers bring with them.
+type standardProjection struct {
+	name    string
+	handler string
+	query   string
+	links   bool // it sees links
+	emit    func(r *record) (e emission, ok bool)
+}
+
+// standardProjections lists those of a version, in the order in which it registers them.
+func (p *persona) standardProjections() []*standardProjection {
+	const firstDash = "first\r\n-"
+	list := []*standardProjection{
+		{"$streams", "IndexStreams", "", true, emitStream},
+		{"$stream_by_category", "CategorizeStreamByPath", firstDash, true, emitCategoryStream},
+		{"$by_category", "CategorizeEventsByStreamPath", firstDash, true, emitCategoryEvent},
+		{byEventType, "IndexEventsByEventType", "", false, emitTypeEvent},
+	}
+	if p.since(era5) {
+		list = append(list, &standardProjection{"$by_correlation_id", "ByCorrelationId",
+			`{"correlationIdProperty":"$correlationId"}`, !p.since(era20), emitCorrelated})
+	}
+	return list
+}
+
+// byEventType is the projection that writes to $et when it has written a checkpoint.
+const byEventType = "$by_event_type"
+
+// numberAt is the data of a link.
+func numberAt(number int64, stream string) string {
+	return strconv.FormatInt(number, 10) + "@" + stream
+}
+
+// linkTo is the data of a link to an event, or to what that is a link to.
+func linkTo(r *record) string {
+	if r.typ == linkType {
+		return string(r.data)
+	}
+	return numberAt(r.number, r.stream.name)
+}
+
+func emitStream(r *record) (emission, bool) {
+	return emission{stream: streamsStream, typ: linkType, data: numberAt(r.number, r.stream.name)}, r.number == 0
+}
+
+func emitCategoryStream(r *record) (emission, bool) {
+	category, ok := categoryOf(r.stream.name)
+	return emission{stream: categoryStreams + category, typ: streamReference, data: r.stream.name}, ok && r.number == 0
+}
+
+func emitCategoryEvent(r *record) (emission, bool) {
+	name := r.stream.name
+	owner, deletes := deletedBy(r)
+	if deletes {
+		name = owner
+	}
+	category, ok := categoryOf(name)
+	e := emission{stream: categoryEvents + category, typ: linkType, data: linkTo(r), extra: `,"$o":` + quoted(name)}
+	if deletes {
+		e.extra += deletedMember
+	}
+	return e, ok
+}
+
+const deletedMember = `,"$deleted":-1`
+
+// emitTypeEvent links to events of metadata as if they were in the stream itself, as servers do.
+func emitTypeEvent(r *record) (emission, bool) {
+	owner, deletes := deletedBy(r)
+	e := emission{stream: typeEvents + r.typ, typ: linkType, data: numberAt(r.number, owner)}
+	if deletes {
+		e.stream, e.extra = typeEvents+deletedType, deletedMember
+	}
+	return e, true
+}
+
+func emitCorrelated(r *record) (emission, bool) {
+	id := correlationOf(r.metadata)
+	if id == "" {
+		return emission{}, false
+	}
+	at := esproto.TicksToTime(r.created).UTC().Format("2006-01-02T15:04:05.000000Z")
+	e := emission{stream: correlationEvents + id, typ: linkType, data: linkTo(r)}
+	e.extra = `,"$eventTimestamp":"` + at + `"`
+	if r.typ == linkType {
+		e.extra += `,"$link":{"eventId":"` + r.id.String() + `","metadata":` + string(r.metadata) + `}`
+	}
+	return e, true
+}
+
+const correlationMember = "$correlationId"
+
+// correlationOf returns the correlation id in the metadata of an event; it is empty without one.
+func correlationOf(metadata []byte) string {
+	if !bytes.Contains(metadata, []byte(correlationMember)) {
+		return ""
+	}
+	var m map[string]json.RawMessage
+	if json.Unmarshal(metadata, &m) != nil {
+		return ""
+	}
+	var id string
+	if json.Unmarshal(m[correlationMember], &id) == nil {
+		return id
+	}
+	var n json.Number
+	_ = json.Unmarshal(m[correlationMember], &n) // what is neither is no id
+	return n.String()
+}
+
+// deletedBy returns the stream that an event or its metadata is about, and whether it deletes that: a tombstone does,
+// and the metadata of a soft delete.
+func deletedBy(r *record) (owner string, deletes bool) {
+	name := r.stream.name
+	if !isMetastream(name) {
+		return name, r.typ == tombstoneType
+	}
+	return name[2:], r.typ == metadataType && parseMetadata(r).truncateBefore == esproto.DeletedStream
+}
+
+// categoryOf returns what stands before the first - of a stream's name. The server's own streams are in no category.
+func categoryOf(stream string) (category string, ok bool) {
+	if strings.HasPrefix(stream, "$") {
+		return "", false
+	}
+	category, _, ok = strings.Cut(stream, "-")
+	return category, ok && category != ""
+}
+
+// quoted is a string in JSON.
+func quoted(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			b, _ := json.Marshal(s) // a string
+			return string(b)
+		}
+	}
+	return `"` + s + `"`
+}
+
+// tag is what the metadata of an emission says of where it comes from.
+type tag struct {
+	id, epoch, version int64 // of the projection
+	at                 position
+}
+
+// parseTag reads the metadata of an event; ok is false if no projection has written it.
+func parseTag(metadata []byte) (t tag, ok bool) {
+	var m struct {
+		Version string `json:"$v"`
+		Commit  *int64 `json:"$c"`
+		Prepare *int64 `json:"$p"`
+	}
+	if json.Unmarshal(metadata, &m) != nil || m.Commit == nil || m.Prepare == nil {
+		return tag{}, false
+	}
+	parts := strings.Split(m.Version, ":")
+	if len(parts) < 3 {
+		return tag{}, false
+	}
+	for i, v := range []*int64{&t.id, &t.epoch, &t.version} {
+		n, err := strconv.ParseInt(parts[i], 10, 64)
+		if err != nil {
+			return tag{}, false
+		}
+		*v = n
+	}
+	t.at = position{*m.Commit, *m.Prepare}
+	return t, true
+}

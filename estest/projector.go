@@ -1,0 +1,252 @@
+package estest
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// projector runs the projections of a core, as far as that leads. It remembers how far each has come; all else stands
+// in the log, so that whoever leads next goes on where the last one stopped. The lock of the core guards it.
+type projector struct {
+	core    *core
+	list    []*projection // in the order of their registration
+	running bool          // it has what the log says, and may write
+	held    bool
+	enabled bool          // this process has enabled the standard projections
+	wake    chan struct{} // has something when there may be something to do
+	checked *record       // the last one whose JSON was looked at
+	valid   bool          // what came of that
+}
+
+func newProjector(c *core) *projector { return &projector{core: c, wake: make(chan struct{}, 1)} }
+
+// signal has the projections look for something to do.
+func (p *projector) signal() {
+	if p == nil {
+		return
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start has the projections go on from what the log says. What the log lacks of them is written first.
+func (p *projector) start() {
+	if p == nil {
+		return
+	}
+	p.running = true
+	p.list = nil
+	p.register()
+	for _, pr := range p.list {
+		if !p.enabled && pr.standard != nil && !pr.state.Enabled {
+			pr.state.Enabled = true
+			pr.save()
+		}
+		if pr.state.Enabled {
+			pr.run()
+		}
+	}
+	p.enabled = true
+	p.signal()
+}
+
+// stop ends the projections where they are.
+func (p *projector) stop() {
+	if p == nil {
+		return
+	}
+	p.running, p.list = false, nil
+}
+
+// forget is stop where the process ends.
+func (p *projector) forget() {
+	if p == nil {
+		return
+	}
+	p.stop()
+	p.enabled = false
+}
+
+// mayWrite reports whether the projections may write at the moment.
+func (p *projector) mayWrite() bool {
+	c := p.core
+	return p.running && !c.stopping && !c.closed && !c.starting() && (c.majority == nil || c.majority())
+}
+
+// A step is short, so that nobody waits long for the lock that it holds.
+const recordsAStep = 16
+
+// step lets each projection look at the next records. It reports whether it may go on at once.
+func (p *projector) step() (more bool) {
+	if p.held || !p.mayWrite() {
+		return false
+	}
+	for range recordsAStep {
+		more = false
+		for _, pr := range p.list {
+			more = pr.advance() || more
+		}
+		if !more {
+			break
+		}
+	}
+	p.core.projected.raise()
+	return more
+}
+
+// caughtUp reports whether the projections have seen all that is for them before a place in the log.
+func (p *projector) caughtUp(end int64) bool {
+	return p.running && !slices.ContainsFunc(p.list, func(pr *projection) bool { return pr.isBehind(end) })
+}
+
+func (pr *projection) isBehind(end int64) bool {
+	if pr.status != statusRunning {
+		return false
+	}
+	for _, r := range pr.core.log[pr.next:] {
+		if r.commit >= end {
+			return false
+		}
+		if pr.sees(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// find returns a projection by its name; nil if there is none.
+func (p *projector) find(name string) *projection {
+	for _, pr := range p.list {
+		if pr.name == name {
+			return pr
+		}
+	}
+	return nil
+}
+
+// isValid reports whether projections may see an event. Servers from 20.6 on hide what is said to be JSON and is not.
+func (p *projector) isValid(r *record) bool {
+	if !r.json || !p.core.persona.since(era20) {
+		return true
+	}
+	if p.checked != r {
+		p.checked, p.valid = r, json.Valid(r.data)
+	}
+	return p.valid
+}
+
+// projectionStatus is what a projection does, in the words of the server.
+type projectionStatus string
+
+const (
+	statusRunning projectionStatus = "Running"
+	statusStopped projectionStatus = "Stopped"
+	statusAborted projectionStatus = "Aborted"
+	statusFaulted projectionStatus = "Faulted"
+)
+
+// projection is one that is registered.
+type projection struct {
+	projector *projector
+	core      *core
+	name      string
+	id        int64               // the number of its registration
+	standard  *standardProjection // nil for one that this server cannot run
+	state     projectionState     // as it stands in the log
+
+	status     projectionStatus
+	reason     string   // of a fault
+	next       int      // index in the log of what it looks at next
+	at         position // of the last event that it saw
+	checkpoint position // of its last checkpoint
+	resumed    int64    // where the log ended when it was started
+	seen       int      // events since it was started
+	unmarked   int      // events since its last checkpoint
+	skippedAt  int64    // where it began to pass over what it does not see; -1 if it has seen nothing yet
+	busy       time.Duration
+	version    string // in the metadata of what it writes
+}
+
+// zeroPosition is where a projection begins.
+var zeroPosition = position{0, -1}
+
+// run starts a projection behind its last checkpoint. What it has written since then it recognises.
+func (pr *projection) run() {
+	if pr.standard == nil {
+		pr.status = statusStopped
+		return
+	}
+	c := pr.core
+	pr.status, pr.reason, pr.version = statusRunning, "", pr.state.tagVersion(pr.id)
+	pr.checkpoint = pr.loadCheckpoint()
+	pr.at, pr.seen, pr.unmarked, pr.skippedAt, pr.busy = pr.checkpoint, 0, 0, -1, 0
+	pr.next, pr.resumed = c.indexFrom(position{pr.at.commit, pr.at.prepare + 1}), c.end
+	pr.noteCheckpoint()
+	pr.projector.signal()
+}
+
+// halt stops a projection that runs.
+func (pr *projection) halt(status projectionStatus) {
+	pr.status = status
+	pr.core.projected.raise() // nobody waits for it any more
+}
+
+func (pr *projection) fault(reason string) {
+	pr.core.logger.Warn("a projection faulted", "projection", pr.name, "reason", reason)
+	pr.reason = reason
+	pr.halt(statusFaulted)
+}
+
+// advance looks at the next record. It reports whether there was one.
+func (pr *projection) advance() bool {
+	if pr.status != statusRunning || pr.next >= len(pr.core.log) {
+		return false
+	}
+	r := pr.core.log[pr.next]
+	pr.next++
+	if pr.sees(r) {
+		began := time.Now()
+		pr.process(r)
+		pr.busy += time.Since(began)
+	} else {
+		pr.pass(r)
+	}
+	return true
+}
+
+// sees reports whether an event is one for this projection.
+func (pr *projection) sees(r *record) bool {
+	name := r.stream.name
+	if strings.HasPrefix(name, "$") && (!isMetastream(name) || strings.HasPrefix(name[2:], "$")) {
+		return false
+	}
+	return (pr.standard.links || r.typ != linkType) && pr.projector.isValid(r)
+}
+
+// process writes what the projection makes of an event.
+func (pr *projection) process(r *record) {
+	if e, ok := pr.standard.emit(r); ok && !pr.emit(r, &e) {
+		return
+	}
+	pr.at, pr.skippedAt = r.position(), r.prepare
+	pr.seen++
+	pr.unmarked++
+	if pr.unmarked >= pr.state.CheckpointHandledThreshold {
+		pr.mark()
+	}
+}
+
+// pass notes an event that the projection does not see. After many of them it writes a checkpoint.
+func (pr *projection) pass(r *record) {
+	if pr.skippedAt < 0 {
+		pr.skippedAt = r.prepare
+	}
+	if r.prepare-pr.skippedAt > pr.state.CheckpointUnhandledBytesThreshold && pr.checkpoint.before(pr.at) {
+		pr.skippedAt = r.prepare
+		pr.mark()
+	}
+}

@@ -169,7 +169,7 @@ func TestRecordedFramesThatServersRefuse(t *testing.T) {
 		require.ErrorIs(t, err, esproto.ErrMalformed, f.where)
 		refused++
 	}
-	assert.Equal(t, 2*4, refused)
+	assert.Equal(t, 4*4, refused)
 }
 
 // FuzzSplitCredentials holds SplitCredentials against a description of the bytes, and AppendHeader against it.

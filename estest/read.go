@@ -34,8 +34,9 @@ func (c *conn) readEvent(f *frame) error {
 		reply.Result = result.Enum()
 	}
 	c.send(esproto.CmdReadEventCompleted, f.id, func(b []byte) []byte {
-		b = c.core.persona.marshal(b, reply)
-		return esproto.AppendIndexedEvent(b, 2, c.wire(event), c.wire(link))
+		b = c.core.persona.marshal(b, &esproto.ReadEventCompleted{Result: reply.Result})
+		b = esproto.AppendIndexedEvent(b, 2, c.wire(event), c.wire(link))
+		return c.core.persona.marshal(b, &esproto.ReadEventCompleted{Error: reply.Error})
 	})
 	return nil
 }

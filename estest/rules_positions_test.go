@@ -1,6 +1,7 @@
 package estest_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -235,5 +236,16 @@ func TestWhatIsNoLinkWhenItIsReadAndPushed(t *testing.T) {
 			e := other.read(nil, stream, 0, 1, true).GetEvents()[0]
 			assert.Equal(t, read, of(e.GetEvent(), e.GetLink()), "%s: %q read", persona, data)
 		}
+	}
+}
+
+func TestTheGreatestNumbersDoNotWrapAroundSince22(t *testing.T) {
+	p := connectAs(t, run2310(t), admin)
+	p.appendAny("s", 3)
+	for _, from := range []int64{3, 4, 1 << 40, math.MaxInt64 - 10, math.MaxInt64 - 9, math.MaxInt64} {
+		r := p.read(nil, "s", from, 10, false)
+		assert.Equal(t, int64(3), r.GetNextEventNumber(), "from %d", from)
+		assert.True(t, r.GetIsEndOfStream(), "from %d", from)
+		assert.Empty(t, r.GetEvents(), "from %d", from)
 	}
 }

@@ -233,3 +233,72 @@ func TestAGroupOfNoStreamTakesTheRightsOfAllSince20(t *testing.T) {
 		assert.Equal(t, reason, dropped.GetReason(), as.Login)
 	}
 }
+
+func TestEmptyPasswords(t *testing.T) {
+	empty := &esproto.Credentials{Login: "admin"}
+	read := &esproto.ReadEvent{EventStreamId: proto.String("s"), EventNumber: proto.Int64(0)}
+	for _, persona := range personas {
+		s := estest.Run(t, estest.WithPersona(persona))
+		for _, tc := range []struct {
+			cmd     esproto.Command
+			request proto.Message // without one, servers up to 5.0 take the credentials to be cut off
+		}{{esproto.CmdAuthenticate, nil}, {esproto.CmdPing, nil}, {esproto.CmdReadEvent, read}} {
+			p := connect(t, s)
+			id := p.send(tc.cmd, empty, tc.request)
+			if tc.request == nil && !since20[persona] {
+				for {
+					if r, open := p.next(); !open {
+						break
+					} else if r.cmd != esproto.CmdBadRequest {
+						t.Errorf("%s: %v is answered by %v", persona, tc.cmd, r.cmd)
+					}
+				}
+				continue
+			}
+			assert.Equal(t, esproto.CmdNotAuthenticated, p.answer(id).cmd, "%s: %v", persona, tc.cmd)
+			p.ask(esproto.CmdReadEvent, admin, read, &esproto.ReadEventCompleted{}) // the connection goes on
+		}
+	}
+}
+
+func TestStartPositionsOfGroups(t *testing.T) {
+	for _, persona := range personas {
+		p := connect(t, estest.Run(t, estest.WithPersona(persona), estest.WithAnonymousAccess()))
+		p.createGroup("s", "g")
+		for from, bad := range map[int64]bool{-1: false, 0: false, 1 << 40: false, -2: true, -1 << 40: true} {
+			m := usualGroup("s", "new")
+			m.StartFrom = &from
+			var r esproto.CreatePersistentSubscriptionCompleted
+			want := esproto.CreatePersistentSubscriptionCompleted_Success
+			if bad && since20[persona] {
+				want = esproto.CreatePersistentSubscriptionCompleted_Fail
+			}
+			p.ask(esproto.CmdCreatePersistentSubscription, admin, m, &r)
+			assert.Equal(t, want, r.GetResult(), "%s: create from %d", persona, from)
+			assert.Equal(t, want != esproto.CreatePersistentSubscriptionCompleted_Success, r.GetReason() != "")
+			p.ask(esproto.CmdDeletePersistentSubscription, admin, &esproto.DeletePersistentSubscription{
+				EventStreamId: m.EventStreamId, SubscriptionGroupName: m.SubscriptionGroupName},
+				&esproto.DeletePersistentSubscriptionCompleted{})
+			m.SubscriptionGroupName = proto.String("g")
+			p.ask(esproto.CmdUpdatePersistentSubscription, admin, m, &r)
+			assert.Equal(t, want, r.GetResult(), "%s: update to %d", persona, from)
+		}
+	}
+}
+
+func TestConsumersOfGroupsAreSomebodySince20(t *testing.T) {
+	for _, persona := range personas {
+		p := connect(t, estest.Run(t, estest.WithPersona(persona), estest.WithAnonymousAccess()))
+		p.createGroup("s", "g")
+		id := p.send(esproto.CmdConnectToPersistentSubscription, nil, &esproto.ConnectToPersistentSubscription{
+			SubscriptionId: proto.String("g"), EventStreamId: proto.String("s"),
+			AllowedInFlightMessages: proto.Int32(1)})
+		want := esproto.CmdPersistentSubscriptionConfirmation
+		if since20[persona] {
+			want = esproto.CmdSubscriptionDropped
+		}
+		assert.Equal(t, want, p.answer(id).cmd, persona)
+		id = p.send(esproto.CmdSubscribeToStream, nil, &esproto.SubscribeToStream{EventStreamId: proto.String("s")})
+		assert.Equal(t, esproto.CmdSubscriptionConfirmation, p.answer(id).cmd, "%s: but not volatile ones", persona)
+	}
+}

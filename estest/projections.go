@@ -102,16 +102,14 @@ func (s *Server) project(p *projector, stop <-chan struct{}) {
 		if !pause(projectionLag(), stop) {
 			return
 		}
-		for more := true; more; {
+		for more, busy := true, false; more; {
 			s.gate.wait(stop)
-			select {
-			case <-stop:
-				return
-			default:
-			}
 			s.core.mu.Lock()
-			more = p.step()
+			more, busy = p.step()
 			s.core.mu.Unlock()
+			if busy && !pause(betweenSteps, stop) {
+				return
+			}
 		}
 	}
 }

@@ -9,11 +9,29 @@ import (
 // projection may go on: it is faulted if the stream is deleted, or if something else has written to it.
 func (pr *projection) emit(cause *record, e *emission) bool {
 	s := pr.core.streamFor(e.stream)
+	last := s.at(s.last())
+	if last == nil || last != s.emitted || s.emitter != pr || last.commit < pr.resumed {
+		if proceed := pr.enter(s, last, cause); !proceed {
+			return pr.status == statusRunning
+		}
+	}
+	extra := e.extra + `,"$causedBy":"` + cause.id.String() + `"`
+	if id := correlationOf(cause.metadata); cause.json && id != "" {
+		extra += `,"` + correlationMember + `":` + quoted(id)
+	}
+	pr.core.systemWrite(s.name, e.typ, false, []byte(e.data), pr.metadata(cause.position(), extra))
+	s.emitter, s.emitted = pr, s.at(s.last())
+	return true
+}
+
+// enter looks at the last event of a stream to which the projection has not written since it was started, or not as
+// the last one. It reports whether the projection is to write there what it makes of cause; if it must not, it is
+// faulted.
+func (pr *projection) enter(s *stream, last, cause *record) (write bool) {
 	if s.hardDeleted() {
 		pr.fault("Stream : " + s.name + " is deleted. Cannot emit events to it")
 		return false
 	}
-	last := s.at(s.last())
 	switch earlier := last == nil || last.commit < pr.resumed; {
 	case last == nil && s.softDeleted():
 		pr.openStream(s, 0)
@@ -35,14 +53,9 @@ func (pr *projection) emit(cause *record, e *emission) bool {
 		case pr.state.Epoch > t.version:
 			pr.openStream(s, last.number+1)
 		case !t.at.before(cause.position()):
-			return true
+			return false // it is there
 		}
 	}
-	extra := e.extra + `,"$causedBy":"` + cause.id.String() + `"`
-	if id := correlationOf(cause.metadata); cause.json && id != "" {
-		extra += `,"` + correlationMember + `":` + quoted(id)
-	}
-	pr.core.systemWrite(s.name, e.typ, false, []byte(e.data), pr.metadata(cause.position(), extra))
 	return true
 }
 

@@ -16,6 +16,7 @@ type projector struct {
 	held    bool
 	enabled bool          // this process has enabled the standard projections
 	wake    chan struct{} // has something when there may be something to do
+	left    int           // records in the log after the last step
 	checked *record       // the last one whose JSON was looked at
 	valid   bool          // what came of that
 }
@@ -77,14 +78,21 @@ func (p *projector) mayWrite() bool {
 	return p.running && !c.stopping && !c.closed && !c.starting() && (c.majority == nil || c.majority())
 }
 
-// A step is short, so that nobody waits long for the lock that it holds.
-const recordsAStep = 16
+// A step is short, and comes a while after the last one where others write meanwhile, so that nobody waits long for the
+// lock that it holds.
+const (
+	recordsAStep = 8
+	betweenSteps = 300 * time.Microsecond
+)
 
-// step lets each projection look at the next records. It reports whether it may go on at once.
-func (p *projector) step() (more bool) {
+// step lets each projection look at the next records. It reports whether there are more, and whether others have
+// written since the last step.
+func (p *projector) step() (more, busy bool) {
 	if p.held || !p.mayWrite() {
-		return false
+		return false, false
 	}
+	busy = len(p.core.log) != p.left
+	defer func() { p.left = len(p.core.log) }()
 	for range recordsAStep {
 		more = false
 		for _, pr := range p.list {
@@ -95,7 +103,7 @@ func (p *projector) step() (more bool) {
 		}
 	}
 	p.core.projected.raise()
-	return more
+	return more, busy
 }
 
 // caughtUp reports whether the projections have seen all that is for them before a place in the log.

@@ -43,6 +43,9 @@ type stream struct {
 	events    []*record
 	tombstone *record  // not nil once the stream is hard-deleted
 	meta      metadata // as the last event of $$name says; of a metadata stream the implicit one
+
+	emitter *projection // that wrote the event in emitted, the last one that it wrote here
+	emitted *record
 }
 
 // last returns the number of the last event, -1 without one, or DeletedStream.

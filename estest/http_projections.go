@@ -84,32 +84,32 @@ func writeText(w http.ResponseWriter, status int, text string) {
 
 // projectionStatistics are what the server tells of a projection.
 type projectionStatistics struct {
-	CoreProcessingTime                 int64   `json:"coreProcessingTime"` // in milliseconds
-	Version                            int64   `json:"version"`
-	Epoch                              int64   `json:"epoch"`
-	EffectiveName                      string  `json:"effectiveName"`
-	WritesInProgress                   int     `json:"writesInProgress"`
-	ReadsInProgress                    int     `json:"readsInProgress"`
-	PartitionsCached                   int     `json:"partitionsCached"`
-	Status                             string  `json:"status"`
-	StateReason                        string  `json:"stateReason"`
-	Name                               string  `json:"name"`
-	Mode                               string  `json:"mode"`
-	Position                           string  `json:"position"`
-	Progress                           float64 `json:"progress"` // in percent
-	LastCheckpoint                     string  `json:"lastCheckpoint"`
-	EventsProcessedAfterRestart        int     `json:"eventsProcessedAfterRestart"`
-	StatusURL                          string  `json:"statusUrl"`
-	StateURL                           string  `json:"stateUrl"`
-	ResultURL                          string  `json:"resultUrl"`
-	QueryURL                           string  `json:"queryUrl"`
-	ResultStreamURL                    *string `json:"resultStreamUrl"` // null: standard projections have no results
-	EnableCommandURL                   string  `json:"enableCommandUrl"`
-	DisableCommandURL                  string  `json:"disableCommandUrl"`
-	CheckpointStatus                   string  `json:"checkpointStatus"`
-	BufferedEvents                     int     `json:"bufferedEvents"`
-	WritePendingEventsBeforeCheckpoint int     `json:"writePendingEventsBeforeCheckpoint"`
-	WritePendingEventsAfterCheckpoint  int     `json:"writePendingEventsAfterCheckpoint"`
+	CoreProcessingTime                 int64    `json:"coreProcessingTime"` // in milliseconds
+	Version                            int64    `json:"version"`
+	Epoch                              int64    `json:"epoch"`
+	EffectiveName                      string   `json:"effectiveName"`
+	WritesInProgress                   int      `json:"writesInProgress"`
+	ReadsInProgress                    int      `json:"readsInProgress"`
+	PartitionsCached                   int      `json:"partitionsCached"`
+	Status                             string   `json:"status"`
+	StateReason                        string   `json:"stateReason"`
+	Name                               string   `json:"name"`
+	Mode                               string   `json:"mode"`
+	Position                           string   `json:"position"`
+	Progress                           fraction `json:"progress"` // in percent
+	LastCheckpoint                     string   `json:"lastCheckpoint"`
+	EventsProcessedAfterRestart        int      `json:"eventsProcessedAfterRestart"`
+	StatusURL                          string   `json:"statusUrl"`
+	StateURL                           string   `json:"stateUrl"`
+	ResultURL                          string   `json:"resultUrl"`
+	QueryURL                           string   `json:"queryUrl"`
+	ResultStreamURL                    *string  `json:"resultStreamUrl"` // null: standard projections have no results
+	EnableCommandURL                   string   `json:"enableCommandUrl"`
+	DisableCommandURL                  string   `json:"disableCommandUrl"`
+	CheckpointStatus                   string   `json:"checkpointStatus"`
+	BufferedEvents                     int      `json:"bufferedEvents"`
+	WritePendingEventsBeforeCheckpoint int      `json:"writePendingEventsBeforeCheckpoint"`
+	WritePendingEventsAfterCheckpoint  int      `json:"writePendingEventsAfterCheckpoint"`
 }
 
 func (s *Server) projectionStatistics(pr *projection) projectionStatistics {
@@ -118,7 +118,7 @@ func (s *Server) projectionStatistics(pr *projection) projectionStatistics {
 	return projectionStatistics{
 		CoreProcessingTime: pr.busy.Milliseconds(), Version: pr.state.Version, Epoch: pr.state.Epoch,
 		EffectiveName: pr.name, PartitionsCached: 1, Status: pr.statusText(), StateReason: pr.reason, Name: pr.name,
-		Mode: pr.state.Mode, Position: pr.at.String(), Progress: pr.progress(),
+		Mode: pr.state.Mode, Position: pr.at.String(), Progress: fraction(pr.progress()),
 		LastCheckpoint: pr.checkpoint.String(), EventsProcessedAfterRestart: pr.seen, StatusURL: path,
 		StateURL: path + "/state", ResultURL: path + "/result", QueryURL: path + "/query%3Fconfig=yes",
 		EnableCommandURL: path + "/command/enable", DisableCommandURL: path + "/command/disable",

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -97,6 +100,38 @@ func TestStatisticsOfProjections(t *testing.T) {
 		"bufferedEvents": number, "writePendingEventsBeforeCheckpoint": number,
 		"writePendingEventsAfterCheckpoint": number,
 	}, kinds)
+}
+
+// What a real server was asked with one stream of twelve events is asked of this one.
+func TestAnswersAboutProjectionsAreThoseOf2310(t *testing.T) {
+	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithProjections())
+	appendTo(t, s, "orders-1", slices.Repeat([]string{"placed"}, 12)...)
+	await(t, s)
+	for _, tc := range []struct{ method, path, file string }{
+		{"GET", "/projections/any", "projections_any.json"},
+		{"GET", "/projections/all-non-transient", "projections_all-non-transient.json"},
+		{"GET", "/projections/continuous", "projections_continuous.json"},
+		{"GET", "/projection/$by_category/statistics", "projection__by_category_statistics.json"},
+		{"GET", "/projection/$by_category/state", ""},
+		{
+			"POST", "/projection/$by_category/command/disable",
+			"POST_projection__by_category_command_disable.json",
+		},
+		{"POST", "/projection/$by_category/command/enable", "POST_projection__by_category_command_enable.json"},
+	} {
+		t.Run(tc.method+" "+tc.path, func(t *testing.T) {
+			res, body := requestFor(t, tc.method, s.HTTPURL()+tc.path, "", http.Header{"Accept": {"application/json"}})
+			assert.Equal(t, http.StatusOK, res.StatusCode)
+			assert.Equal(t, jsonType, res.Header.Get("Content-Type"))
+			if tc.file == "" {
+				assert.Empty(t, body)
+				return
+			}
+			real, err := os.ReadFile(filepath.Join("testdata", "http-23.10", tc.file))
+			require.NoError(t, err)
+			compareShape(t, "", parseNumbers(t, real), parseNumbers(t, body))
+		})
+	}
 }
 
 func TestStateAndQueryOfProjections(t *testing.T) {

@@ -55,7 +55,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.BoolVar(&s.tls, "tls", false, "take encrypted connections only, with a certificate that is made at the start")
 	flags.StringVar(&s.caFile, "tls-ca", "", "`file` to write the certificate to that clients must trust; implies -tls")
 	flags.BoolVar(&s.projections, "projections", false,
-		"run the system projections: $ce-, $et-, $streams and $category-")
+		"run the system projections: $ce-, $et-, $bc-, $streams and $category-")
 	flags.BoolVar(&s.anonymous, "anonymous", false, "let clients without credentials into a 23.10 server")
 	flags.BoolVar(&s.insecure, "insecure", false,
 		"let everybody do everything, as --insecure of 20.6 and later does; needs -persona 23.10")

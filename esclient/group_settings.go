@@ -21,7 +21,7 @@ const settingsTimeout = 3 * time.Second
 // neither way. Once there is a connection, what does not answer is given up after some seconds, or after
 // Config.OperationTimeout if that is less.
 func (c *Client) GroupSettings(ctx context.Context, stream, group string) (PersistentSettings, error) {
-	if err := validateGroup(stream, group); err != nil {
+	if err := validateAnyGroup(stream, group); err != nil {
 		return PersistentSettings{}, err
 	}
 	s, err := c.groupSettings(ctx, stream, group)

@@ -100,7 +100,7 @@ func TestSettingsThatNobodyTellsAreGivenUpSoon(t *testing.T) {
 
 func TestSettingsOfGroupsThatCannotBe(t *testing.T) {
 	c := connect(t)
-	for _, name := range [][2]string{{"", "g"}, {"s", ""}, {esclient.AllStream, "g"}} {
+	for _, name := range [][2]string{{"", "g"}, {"s", ""}} {
 		_, err := c.GroupSettings(testContext(t), name[0], name[1])
 		require.ErrorIs(t, err, esclient.ErrInvalidArgument)
 	}

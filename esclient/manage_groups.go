@@ -19,7 +19,8 @@ type GroupSummary struct {
 	AverageItemsPerSecond float64
 	TotalItemsProcessed   int64 // events that were pushed since the server runs the group
 	// LastCheckpoint is the number of the event up to which all is settled, as the server has written it down, and
-	// LastKnownEvent the highest that the group has seen. They are -1 where there is none.
+	// LastKnownEvent the highest that the group has seen. They are -1 where there is none, and for a group on $all,
+	// which goes by positions and not by numbers; only gRPC clients make such groups.
 	LastCheckpoint int64
 	LastKnownEvent int64
 	// Subscribers is how many there are, and InFlight how many events they have been pushed and have not settled.
@@ -37,7 +38,7 @@ type GroupInfo struct {
 	ReadBuffer  int
 	LiveBuffer  int64
 	RetryBuffer int
-	// Outstanding is how many events were pushed and are not settled.
+	// Outstanding is how many events were pushed and are not settled. Servers before 5.0 do not tell; it is then -1.
 	Outstanding int
 	// Parked is how many events are parked. Servers before 21.10 do not tell; it is then -1.
 	Parked      int64
@@ -141,7 +142,7 @@ func (m *Management) replayUpTo(ctx context.Context, stream, group string, limit
 }
 
 func groupPath(stream, group, what string) (string, error) {
-	if err := validateGroup(stream, group); err != nil {
+	if err := validateAnyGroup(stream, group); err != nil {
 		return "", err
 	}
 	return "/subscriptions/" + pathPart(stream) + "/" + pathPart(group) + "/" + what, nil
@@ -185,7 +186,7 @@ type groupJSON struct {
 	ReadBufferCount          int             `json:"readBufferCount"`
 	LiveBufferCount          int64           `json:"liveBufferCount"`
 	RetryBufferCount         int             `json:"retryBufferCount"`
-	OutstandingMessagesCount int             `json:"outstandingMessagesCount"`
+	OutstandingMessagesCount *int            `json:"outstandingMessagesCount"`
 	ParkedMessageCount       *int64          `json:"parkedMessageCount"`
 	Connections              []struct {
 		From                      string  `json:"from"`
@@ -229,12 +230,16 @@ func (g *groupJSON) summary() GroupSummary {
 	}
 }
 
-// orNone is -1 where the position that goes with a number is none.
+// orNone is -1 where the position that goes with a number is none, or one in $all.
 func orNone(number int64, position json.RawMessage) int64 {
-	if s := string(position); s == "null" || s == `""` {
-		return -1
+	if len(position) == 0 { // servers before 21.10
+		return number
 	}
-	return number
+	text, _ := strconv.Unquote(string(position))
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n
+	}
+	return -1
 }
 
 func (g *groupJSON) info() GroupInfo {
@@ -242,7 +247,10 @@ func (g *groupJSON) info() GroupInfo {
 		GroupSummary: g.summary(), Settings: g.Config.settings(),
 		ItemsSinceLastMeasurement: g.CountSinceLastMeasurement,
 		ReadBuffer:                g.ReadBufferCount, LiveBuffer: g.LiveBufferCount, RetryBuffer: g.RetryBufferCount,
-		Outstanding: g.OutstandingMessagesCount, Parked: -1,
+		Outstanding: -1, Parked: -1,
+	}
+	if g.OutstandingMessagesCount != nil {
+		info.Outstanding = *g.OutstandingMessagesCount
 	}
 	if g.ParkedMessageCount != nil {
 		info.Parked = *g.ParkedMessageCount

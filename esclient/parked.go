@@ -25,7 +25,7 @@ type ParkedEvent struct {
 // otherwise.
 func (c *Client) ReadParked(ctx context.Context, stream, group string) iter.Seq2[ParkedEvent, error] {
 	return func(yield func(ParkedEvent, error) bool) {
-		if err := validateGroup(stream, group); err != nil {
+		if err := validateAnyGroup(stream, group); err != nil {
 			yield(ParkedEvent{}, err)
 			return
 		}

@@ -176,13 +176,18 @@ func (c *Client) changeGroup(
 }
 
 func validateGroup(stream, group string) error {
-	if err := validateName("stream", stream); err != nil {
-		return err
-	}
 	if stream == AllStream {
 		return &ArgumentError{
 			Argument: "stream", Reason: "over TCP there are no persistent subscriptions to " + AllStream,
 		}
+	}
+	return validateAnyGroup(stream, group)
+}
+
+// validateAnyGroup is validateGroup for what can also be asked of the groups on $all that gRPC clients make.
+func validateAnyGroup(stream, group string) error {
+	if err := validateName("stream", stream); err != nil {
+		return err
 	}
 	return validateName("group", group)
 }

@@ -61,5 +61,6 @@ func (c *core) dropGroups() {
 func (c *core) forgetGroups() {
 	clear(c.groups)
 	clear(c.byGroup)
+	clear(c.onAll)
 	c.listed = nil
 }

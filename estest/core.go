@@ -51,8 +51,9 @@ type core struct {
 	groups     map[string]*group
 	byGroup    map[string][]*group // the same by stream
 	listed     []*group            // the same in the order of the configuration
-	replicate  func()              // called when the log has grown; nil outside of a cluster
-	majority   func() bool         // whether what is written stays; nil outside of a cluster
+	onAll      map[string]*allGroup
+	replicate  func()      // called when the log has grown; nil outside of a cluster
+	majority   func() bool // whether what is written stays; nil outside of a cluster
 }
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
@@ -62,7 +63,7 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 		lastCommit: -1, lastEmpty: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*user), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
-		groups: make(map[string]*group), byGroup: make(map[string][]*group),
+		groups: make(map[string]*group), byGroup: make(map[string][]*group), onAll: make(map[string]*allGroup),
 	}
 }
 

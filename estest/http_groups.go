@@ -47,7 +47,7 @@ type groupInfo struct {
 	ReadBufferCount           int          `json:"readBufferCount"`
 	LiveBufferCount           int          `json:"liveBufferCount"`
 	RetryBufferCount          int          `json:"retryBufferCount"`
-	OutstandingMessagesCount  int          `json:"outstandingMessagesCount"`
+	OutstandingMessagesCount  *int         `json:"outstandingMessagesCount,omitempty"` // from 5.0 on
 	Connections               []clientInfo `json:"connections"`
 	ParkedMessageCount        *int         `json:"parkedMessageCount,omitempty"` // from 21.10 on
 }
@@ -84,10 +84,9 @@ func (g *gauge) look(count int64, now time.Time) (grown int64, perSecond fractio
 	return grown, perSecond
 }
 
-func (s *Server) listedGroup(g *group) listedGroup {
-	info := s.groupInfo(g)
-	info.Links = info.Links[:1]
-	return listedGroup{groupSummary: info.groupSummary, ConnectionCount: len(g.clients)}
+func (i *groupInfo) listed() listedGroup {
+	i.Links = i.Links[:1]
+	return listedGroup{groupSummary: i.groupSummary, ConnectionCount: len(i.Connections)}
 }
 
 // groupInfo describes a group. Looking at it begins a new measurement, also where it is only listed.
@@ -95,14 +94,15 @@ func (s *Server) groupInfo(g *group) groupInfo {
 	p, now := g.core.persona, g.core.now()
 	info := groupInfo{
 		groupSummary: groupSummary{
-			EventStreamID: g.stream, GroupName: g.name, Status: "Behind", TotalItemsProcessed: g.processed,
+			EventStreamID: g.stream, GroupName: g.name, Status: groupStatus(g.live), TotalItemsProcessed: g.processed,
 			LastProcessedEventNumber: g.checkpoint, LastKnownEventNumber: g.lastSeen,
 		},
 		Config: bodyOf(&g.settings), ReadBufferCount: g.buffer.len(), LiveBufferCount: g.newest.len(),
-		RetryBufferCount: len(g.retry), OutstandingMessagesCount: len(g.outstanding), Connections: []clientInfo{},
+		RetryBufferCount: len(g.retry), Connections: []clientInfo{},
 	}
-	if g.live {
-		info.Status = "Live"
+	if p.since(era5) {
+		outstanding := len(g.outstanding)
+		info.OutstandingMessagesCount = &outstanding
 	}
 	s.linkGroup(&info.groupSummary)
 	info.CountSinceLastMeasurement, info.AverageItemsPerSecond = g.measured.look(g.processed, now)
@@ -117,6 +117,13 @@ func (s *Server) groupInfo(g *group) groupInfo {
 		info.Connections = append(info.Connections, c.info(now))
 	}
 	return info
+}
+
+func groupStatus(live bool) string {
+	if live {
+		return "Live"
+	}
+	return "Behind"
 }
 
 func (s *Server) linkGroup(g *groupSummary) {

@@ -99,7 +99,14 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 	groups := []listedGroup{}
 	for _, g := range s.core.sortedGroups() {
 		if stream == "" || g.stream == stream {
-			groups = append(groups, s.listedGroup(g))
+			info := s.groupInfo(g)
+			groups = append(groups, info.listed())
+		}
+	}
+	if stream == "" || stream == allStream {
+		for _, g := range s.core.sortedGroupsOnAll() {
+			info := s.groupOnAllInfo(g)
+			groups = append(groups, info.listed())
 		}
 	}
 	if stream != "" && len(groups) == 0 {
@@ -115,12 +122,24 @@ func (s *Server) pathGroup(r *http.Request) (g *group, key string) {
 	return s.core.groups[key], key
 }
 
+// groupOnAll returns the group on $all that a path names; nil if there is none, or it names one on a stream.
+func (s *Server) groupOnAll(r *http.Request) *allGroup {
+	if r.PathValue("stream") != allStream {
+		return nil
+	}
+	return s.core.onAll[r.PathValue("group")]
+}
+
 func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.authenticated(w, r); !ok {
 		return
 	}
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
+	if all := s.groupOnAll(r); all != nil {
+		writeJSON(w, http.StatusOK, s.groupOnAllInfo(all))
+		return
+	}
 	g, _ := s.pathGroup(r)
 	if g == nil {
 		emptyJSON(w, http.StatusNotFound)
@@ -230,7 +249,7 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 	result, reason := groupSuccess, ""
 	if g, key := s.pathGroup(r); g != nil {
 		g.replayParked(stopAt)
-	} else {
+	} else if s.groupOnAll(r) == nil { // of which nothing is parked
 		result, reason = groupExistence, "Unable to locate '"+key+"'"
 	}
 	s.writeGroupResult(w, replayMessage, result, reason, http.StatusOK, http.StatusNotFound)

@@ -34,15 +34,18 @@ func TestWhatHTTPTellsOfAGroup(t *testing.T) {
 		"totalItemsProcessed",
 	}
 	ofOne := []string{
-		"config", "connections", "countSinceLastMeasurement", "liveBufferCount", "outstandingMessagesCount",
-		"readBufferCount", "retryBufferCount",
+		"config", "connections", "countSinceLastMeasurement", "liveBufferCount", "readBufferCount",
+		"retryBufferCount",
 	}
 	for persona, more := range map[estest.Persona]struct{ listed, single []string }{
 		estest.Persona414:  {},
-		estest.Persona5011: {},
+		estest.Persona5011: {nil, []string{"outstandingMessagesCount"}},
 		estest.Persona2310: {
 			[]string{"lastCheckpointedEventPosition", "lastKnownEventPosition"},
-			[]string{"lastCheckpointedEventPosition", "lastKnownEventPosition", "parkedMessageCount"},
+			[]string{
+				"lastCheckpointedEventPosition", "lastKnownEventPosition", "outstandingMessagesCount",
+				"parkedMessageCount",
+			},
 		},
 	} {
 		t.Run(string(persona), func(t *testing.T) {

@@ -88,6 +88,8 @@ func (p *persona) settingsProblem(s *groupSettings) string {
 	return ""
 }
 
+const textGroupOnAll = "Persistent subscriptions to $all are not supported over TCP."
+
 func groupKey(stream, name string) string { return stream + "::" + name }
 
 func (c *core) createGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
@@ -95,7 +97,7 @@ func (c *core) createGroup(u *user, stream, name string, s groupSettings) (group
 	case !c.mayManageGroups(u):
 		return groupDenied, "You do not have permissions to create streams"
 	case stream == allStream && c.persona.since(era21):
-		return groupFail, "Persistent subscriptions to $all are not supported over TCP."
+		return groupFail, textGroupOnAll
 	case stream == "" || stream == allStream:
 		return groupFail, "Bad stream name."
 	case c.groups[groupKey(stream, name)] != nil:
@@ -114,6 +116,8 @@ func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (group
 	switch {
 	case !c.mayManageGroups(u):
 		return groupDenied, "You do not have permissions to update the subscription"
+	case stream == allStream && c.persona.since(era21):
+		return groupFail, textGroupOnAll
 	case g == nil:
 		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
 	}
@@ -130,6 +134,8 @@ func (c *core) deleteGroup(u *user, stream, name string) (groupResult, string) {
 	switch {
 	case !c.mayManageGroups(u):
 		return groupDenied, "You do not have permissions to create streams"
+	case stream == allStream && c.persona.since(era21):
+		return groupFail, textGroupOnAll
 	case g == nil:
 		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
 	}

@@ -160,19 +160,22 @@ type groupConfig struct {
 }
 
 func (g *group) entry() groupEntry {
-	s := &g.settings
-	e := groupEntry{
-		Stream: g.stream, Group: g.name, ResolveLinkTos: s.resolveLinks, ExtraStatistics: s.recordStatistics,
+	e := g.settings.entry(g.stream, g.name)
+	if g.core.persona.since(era21) {
+		position := strconv.FormatInt(g.settings.startFrom, 10)
+		e.StartPosition = &position
+	}
+	return e
+}
+
+func (s *groupSettings) entry(stream, group string) groupEntry {
+	return groupEntry{
+		Stream: stream, Group: group, ResolveLinkTos: s.resolveLinks, ExtraStatistics: s.recordStatistics,
 		MessageTimeout: s.messageTimeout.Milliseconds(), StartFrom: s.startFrom, LiveBufferSize: s.liveBufferSize,
 		HistoryBufferSize: s.bufferSize, MaxRetryCount: s.maxRetryCount, ReadBatchSize: s.readBatchSize,
 		CheckPointAfter: s.checkpointAfter.Milliseconds(), MinCheckPointCount: s.checkpointMin,
 		MaxCheckPointCount: s.checkpointMax, MaxSubscriberCount: s.maxSubscribers, Strategy: s.strategy,
 	}
-	if g.core.persona.since(era21) {
-		position := strconv.FormatInt(s.startFrom, 10)
-		e.StartPosition = &position
-	}
-	return e
 }
 
 // settings returns what an entry says. Versions from 21.10 on look at the position first.
@@ -203,6 +206,9 @@ func (c *core) saveGroups(by *user) {
 	for _, g := range c.listed {
 		cfg.Entries = append(cfg.Entries, g.entry())
 	}
+	for _, g := range c.sortedGroupsOnAll() {
+		cfg.Entries = append(cfg.Entries, g.entry())
+	}
 	if !c.hasMetadata(configStream) {
 		c.systemAppend("$$"+configStream, metadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
@@ -222,6 +228,10 @@ func (c *core) restartGroups() {
 		return
 	}
 	for _, e := range cfg.Entries {
-		c.addGroup(newGroup(c, e.Stream, e.Group, e.settings()))
+		if e.Stream != allStream || e.StartPosition == nil {
+			c.addGroup(newGroup(c, e.Stream, e.Group, e.settings()))
+		} else if start, err := parsePosition(*e.StartPosition); err == nil {
+			c.addGroupOnAll(e.Group, e.settings(), start)
+		}
 	}
 }

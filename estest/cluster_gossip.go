@@ -22,6 +22,8 @@ type Member struct {
 	EpochNumber   int
 	EpochID       string
 	EpochPosition int64
+
+	Priority int // among nodes with logs of the same age; /admin/node/priority sets it
 }
 
 // Members returns what the gossip of a node tells now.
@@ -74,6 +76,7 @@ func (n *node) member() Member {
 		Node: n.index, Role: n.role, Alive: true, TCPAddr: n.addr, HTTPAddr: n.web, Time: n.core.now(),
 		InstanceID: n.core.instance, LastCommit: n.core.lastCommit, LogEnd: n.core.end,
 		EpochNumber: n.core.epoch.number, EpochID: n.core.epoch.id, EpochPosition: n.core.epoch.position,
+		Priority: n.core.priority,
 	}
 }
 

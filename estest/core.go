@@ -21,6 +21,7 @@ type core struct {
 	instance string           // the id of the process that gossip tells
 	epoch    epoch            // the last one that the log has
 
+	priority int  // in elections
 	insecure bool // everybody may do everything, and there are no users
 
 	projector *projector // nil without projections

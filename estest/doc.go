@@ -1,5 +1,6 @@
 // Package estest is an EventStore in the process, for tests. It speaks EventStore's TCP protocol as real servers do,
-// version by version, and serves what a TCP client needs of HTTP; everything is kept in memory.
+// version by version, and serves what a TCP client needs of HTTP, and events in JSON by AtomPub; everything is kept in
+// memory.
 //
 // Run starts a server for a test, and RunCluster several that keep one log and elect a leader:
 //

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // handler serves what a TCP client needs of the HTTP interface.
@@ -24,6 +25,8 @@ func (s *Server) handler() http.Handler {
 	}
 	s.handleSubscriptions(leaders)
 	s.handleProjections(leaders)
+	s.handleStreams(leaders)
+	s.handleAdmin(leaders)
 	mux.Handle("/", s.byLeader(s.unescapeTwice(s.withMethods(leaders))))
 	limited := limitBodies(s.withMethods(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -37,8 +40,8 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-// byLeader has what only the leader of a cluster serves forwarded to it. What a leader writes after it was deposed is
-// cut off when it follows another.
+// byLeader has what only the leader of a cluster serves forwarded to it: all but reads of streams and what is asked of
+// the node itself. What a leader writes after it was deposed is cut off when it follows another.
 func (s *Server) byLeader(own http.Handler) http.Handler {
 	if s.node == nil {
 		return own
@@ -48,6 +51,9 @@ func (s *Server) byLeader(own http.Handler) http.Handler {
 		leader, ready := s.node.leader, s.writer() != nil
 		s.core.mu.Unlock()
 		switch {
+		case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/streams/"),
+			strings.HasPrefix(r.URL.Path, "/admin/"):
+			own.ServeHTTP(w, r)
 		case !ready:
 			notReady(w)
 		case leader == s.node:

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,7 @@ const (
 	answerTime  = 5 * time.Second  // for the client to take the answer
 	maxHeader   = 64 << 10
 	maxHTTPBody = 1 << 20
+	maxAppend   = 16 << 20 // the body of a request that appends events
 )
 
 // newWeb returns the HTTP server. Requests that change something are refused with 403 where a browser says that they
@@ -48,7 +50,11 @@ func limitAnswer(w http.ResponseWriter) {
 func limitBodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.ContentLength != 0 {
-			b := &body{ReadCloser: http.MaxBytesReader(w, r.Body, maxHTTPBody), ctl: http.NewResponseController(w)}
+			limit := int64(maxHTTPBody)
+			if strings.HasPrefix(r.URL.Path, "/streams/") {
+				limit = maxAppend
+			}
+			b := &body{ReadCloser: http.MaxBytesReader(w, r.Body, limit), ctl: http.NewResponseController(w)}
 			b.nc, _ = r.Context().Value(connKey{}).(net.Conn)
 			_ = b.ctl.SetReadDeadline(time.Now().Add(bodyTime)) // a connection that has ended fails at the next read
 			r.Body = b

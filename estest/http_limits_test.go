@@ -89,6 +89,8 @@ func TestWritesFromThePagesOfOtherSitesAreRefused(t *testing.T) {
 		method, header, value string
 		refused               bool
 	}{
+		{http.MethodPost, "Origin", "http://elsewhere.example", true},
+		{http.MethodPost, "X-Nothing", "x", false},
 		{http.MethodPut, "Origin", "http://elsewhere.example", true},
 		{http.MethodPut, "Sec-Fetch-Site", "cross-site", true},
 		{http.MethodPut, "Origin", s.HTTPURL(), false},
@@ -96,8 +98,11 @@ func TestWritesFromThePagesOfOtherSitesAreRefused(t *testing.T) {
 		{http.MethodPut, "X-Nothing", "x", false},
 		{http.MethodGet, "Origin", "http://elsewhere.example", false},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), tc.method, s.HTTPURL()+"/subscriptions/s/g",
-			strings.NewReader(`{}`))
+		path := "/subscriptions/s/g"
+		if tc.method == http.MethodPost {
+			path = "/streams/s"
+		}
+		req, err := http.NewRequestWithContext(t.Context(), tc.method, s.HTTPURL()+path, strings.NewReader(`{}`))
 		require.NoError(t, err)
 		req.Close = true
 		req.SetBasicAuth(admin.Login, admin.Password)

@@ -29,7 +29,7 @@ func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"esVersion": p.full, "state": state,
 		"features": map[string]bool{
-			"projections": s.cfg.projections, "userManagement": !s.cfg.insecure, "atomPub": false,
+			"projections": s.cfg.projections, "userManagement": !s.cfg.insecure, "atomPub": true,
 		},
 		"authentication": map[string]any{"type": authentication, "properties": nil},
 	})
@@ -110,6 +110,7 @@ func (s *Server) members() []Member {
 		Role: RoleLeader, Alive: true, TCPAddr: s.Addr(), HTTPAddr: s.HTTPAddr(), Time: s.core.now(),
 		InstanceID: s.core.instance, LastCommit: s.core.lastCommit, LogEnd: s.core.end,
 		EpochNumber: s.core.epoch.number, EpochID: s.core.epoch.id, EpochPosition: s.core.epoch.position,
+		Priority: s.core.priority,
 	}}
 }
 
@@ -121,7 +122,7 @@ func (p *persona) member(m *Member, secure bool) any {
 		InstanceID: m.InstanceID, TimeStamp: m.Time.UTC().Format(time.RFC3339Nano), State: p.state(m.Role),
 		IsAlive: m.Alive, InternalTCPIP: tcpHost, ExternalTCPIP: tcpHost, ExternalTCPPort: tcpPort,
 		LastCommitPosition: m.LastCommit, WriterCheckpoint: m.LogEnd, ChaserCheckpoint: m.LogEnd,
-		EpochPosition: m.EpochPosition, EpochNumber: m.EpochNumber, EpochID: m.EpochID,
+		EpochPosition: m.EpochPosition, EpochNumber: m.EpochNumber, EpochID: m.EpochID, NodePriority: m.Priority,
 	}
 	if secure { // no node has both ports
 		node.ExternalTCPPort, node.ExternalSecureTCPPort = 0, tcpPort

@@ -45,6 +45,10 @@ func TestHTTPAnswersAreThoseOf2310(t *testing.T) {
 		{"GET", "/stats", 200, jsonType, "stats.json"},
 		{"GET", "/stats/sys", 200, jsonType, "stats_sys.json"},
 		{"GET", "/stats/tcp", 200, jsonType, "stats_tcp.json"},
+		{"GET", "/admin/scavenge/current", 200, jsonType, "admin_scavenge_current.json"},
+		{"POST", "/admin/node/priority/5", 200, "", ""},
+		{"GET", "/streams/orders-1/0", 200, jsonType, "streams_orders-1_0.json"},
+		{"GET", "/streams/orders-1?embed=body", 200, atomType, "streams_orders-1_embed_body.json"},
 		{"GET", "/subscriptions", 200, jsonType, "subscriptions.json"},
 		{"GET", "/subscriptions/orders-1", 200, jsonType, "subscriptions_orders-1.json"},
 		{"GET", "/subscriptions/orders-1/billing/info", 200, jsonType, "subscriptions_orders-1_billing_info.json"},
@@ -111,12 +115,20 @@ func billing(t testing.TB, s *estest.Server) {
 // requestFor makes a request of the administrator with headers.
 func requestFor(t testing.TB, method, url, body string, header http.Header) (*http.Response, []byte) {
 	t.Helper()
+	return requestAs(t, admin, method, url, body, header)
+}
+
+// requestAs is requestFor for another user, or for nobody in particular. It follows no redirects.
+func requestAs(
+	t testing.TB, as *esproto.Credentials, method, url, body string, header http.Header,
+) (*http.Response, []byte) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	require.NoError(t, err)
 	req.Close = true
 	maps.Copy(req.Header, header)
-	if req.Header.Get("Authorization") == "" {
-		req.SetBasicAuth(admin.Login, admin.Password)
+	if as != nil {
+		req.SetBasicAuth(as.Login, as.Password)
 	}
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(req)

@@ -49,6 +49,10 @@ func TestAnInsecureServerLetsEverybodyDoEverything(t *testing.T) {
 		assert.Equal(t, http.StatusCreated, request(t, "PUT", url+"/subscriptions/http/g", as, `{}`).StatusCode)
 		assert.Equal(t, http.StatusOK, request(t, "GET", url+"/subscriptions/http/g/info", as, "").StatusCode)
 		assert.Equal(t, http.StatusOK, request(t, "GET", url+"/stats", as, "").StatusCode)
+		assert.Equal(t, http.StatusOK, request(t, "POST", url+"/admin/scavenge", as, "").StatusCode)
+		res, _ := requestAs(t, as, "POST", url+"/streams/$protected", eventsBody("t", "{}"),
+			http.Header{"Content-Type": {eventsType}})
+		assert.Equal(t, http.StatusCreated, res.StatusCode)
 		assert.Equal(t, http.StatusOK, request(t, "DELETE", url+"/subscriptions/http/g", as, "").StatusCode)
 		for _, path := range []string{"/users", "/users/", "/users/admin", "/users/$current"} {
 			assert.Equal(t, http.StatusNotFound, request(t, "GET", url+path, as, "").StatusCode, path)

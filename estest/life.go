@@ -126,7 +126,7 @@ func WithStartUp(starting, emptyDatabase time.Duration) Option {
 func (c *core) processBegins(cfg *config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopping, c.closed = false, false
+	c.stopping, c.closed, c.priority = false, false, 0
 	c.readyAt = c.now().Add(cfg.starting)
 	c.usersAt = c.readyAt.Add(cfg.emptyDatabase)
 }

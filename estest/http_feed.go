@@ -1,0 +1,453 @@
+package estest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+const (
+	feedPageSize = 20
+	longAge      = "max-age=31536000"
+	noCaching    = "max-age=0, no-cache, must-revalidate"
+)
+
+// feedRequest is which page of a stream is asked for.
+type feedRequest struct {
+	from, count int64
+	head        bool // the page with the newest event
+	forward     bool
+}
+
+func (s *Server) httpFeed(w http.ResponseWriter, r *http.Request, u *user) {
+	f := feedRequest{from: -1, count: feedPageSize, head: true}
+	if event := r.PathValue("event"); event != "" && event != "head" {
+		f.from, f.head = parseNumber(event, 0), false
+	}
+	s.serveFeed(w, r, u, f)
+}
+
+func (s *Server) httpFeedForward(w http.ResponseWriter, r *http.Request, u *user) {
+	s.serveFeed(w, r, u, feedRequest{from: parseNumber(r.PathValue("event"), 0), count: feedPageSize, forward: true})
+}
+
+// parseNumber reads a number that is not less than least; -2 stands for none.
+func parseNumber(text string, least int64) int64 {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= least {
+		return n
+	}
+	return -2
+}
+
+// resolves is what a request says of links; ok is false where that is neither true nor false.
+func resolves(r *http.Request) (links, ok bool) {
+	switch header := r.Header.Get("ES-ResolveLinkTos"); {
+	case header == "" || strings.EqualFold(header, "true"):
+		return true, true
+	default:
+		return false, strings.EqualFold(header, "false")
+	}
+}
+
+func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f feedRequest) {
+	if count := r.PathValue("count"); count != "" {
+		f.count = parseNumber(count, 1)
+	}
+	links, ok := resolves(r)
+	mediaType := feedType(r)
+	switch {
+	case mediaType == "":
+		w.WriteHeader(http.StatusNotAcceptable)
+		return
+	case f.from == -2:
+		s.badRequest(w, fmt.Sprintf("'%s' is not valid event number", r.PathValue("event")))
+		return
+	case f.count < 1 || f.count > 1<<31-1:
+		s.badRequest(w, fmt.Sprintf("'%s' is not valid count. Should be positive integer", r.PathValue("count")))
+		return
+	case !ok:
+		s.badRequest(w, "ES-ResolveLinkTos header in wrong format.")
+		return
+	}
+	stream := r.PathValue("stream")
+	m := &esproto.ReadStreamEvents{
+		EventStreamId: &stream, FromEventNumber: &f.from, MaxCount: proto.Int32(int32(f.count)), ResolveLinkTos: &links,
+	}
+	read := (*core).readBackward
+	if f.forward {
+		read = (*core).readForward
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	p := s.core.readPage(u, m, f.forward, read)
+	entries, ok := s.entries(u, &p, &f, links, embedding(r))
+	if !ok {
+		p.result = esproto.ReadStreamEventsCompleted_AccessDenied
+	}
+	etag := strconv.FormatInt(p.last, 10) + ";" + typeHash(typeAtomJSON)
+	switch p.result {
+	case esproto.ReadStreamEventsCompleted_Success:
+	case esproto.ReadStreamEventsCompleted_NoStream:
+		writeAs(w, http.StatusNotFound, typeText, nil)
+		return
+	case esproto.ReadStreamEventsCompleted_StreamDeleted:
+		writeAs(w, http.StatusGone, typeText, nil)
+		return
+	case esproto.ReadStreamEventsCompleted_AccessDenied:
+		unauthorized(w)
+		return
+	default:
+		writeAs(w, http.StatusInternalServerError, typeText, []byte(p.text))
+		return
+	}
+	if strings.Trim(r.Header.Get("If-None-Match"), `"`) == strconv.FormatInt(p.last, 10)+";"+typeHash(mediaType) {
+		writeAs(w, http.StatusNotModified, typeText, nil)
+		return
+	}
+	if f.from == -1 {
+		f.from = p.last
+	}
+	s.cacheFeed(w.Header(), stream, mediaType, f, &p)
+	feed := s.feed(stream, f, &p, entries)
+	if f.head {
+		feed.ETag = s.core.persona.orNull(etag)
+	}
+	body, _ := json.MarshalIndent(feed, "", "  ") // it has nothing that cannot be marshaled
+	writeAs(w, http.StatusOK, mediaType, body)
+}
+
+// feedType is the media type of a feed. Who asks for none gets JSON here; servers answer 406 with the types they have.
+func feedType(r *http.Request) string { return answerType(r, typeAtomJSON, typeJSON) }
+
+// typeHash stands for a media type in an ETag.
+func typeHash(mediaType string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(mediaType)) // never fails
+	return strconv.FormatInt(int64(int32(h.Sum32())), 10)
+}
+
+// cacheFeed says how long an answer holds: for good, where all of its page is written.
+func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedRequest, p *page) {
+	h.Set("Vary", "Accept")
+	full := !f.head && p.last >= f.from
+	if f.forward {
+		full = p.last+1 >= f.from+f.count
+	}
+	if full {
+		h.Set("Cache-Control", longAge+", "+s.visibility(stream))
+		return
+	}
+	h.Set("Cache-Control", noCaching)
+	h.Set("ETag", `"`+strconv.FormatInt(p.last, 10)+";"+typeHash(mediaType)+`"`)
+}
+
+// visibility says whether caches may give a stream to others: up to 5.0, where everybody may read it.
+func (s *Server) visibility(stream string) string {
+	if !s.core.persona.since(era20) && slices.Contains(s.core.roles(rightRead, stream), everyone) {
+		return "public"
+	}
+	return "private"
+}
+
+// atomLink is a link of a feed or of an entry.
+type atomLink struct {
+	URI      string          `json:"uri"`
+	Relation string          `json:"relation"`
+	Type     json.RawMessage `json:"type,omitempty"`
+}
+
+type atomAuthor struct {
+	Name string `json:"name"`
+}
+
+// atomFeed is a page of a stream.
+type atomFeed struct {
+	Title        string          `json:"title"`
+	ID           string          `json:"id"`
+	Updated      string          `json:"updated"`
+	StreamID     string          `json:"streamId"`
+	Author       atomAuthor      `json:"author"`
+	HeadOfStream bool            `json:"headOfStream"`
+	SelfURL      json.RawMessage `json:"selfUrl,omitempty"`
+	ETag         json.RawMessage `json:"eTag,omitempty"`
+	Links        []atomLink      `json:"links"`
+	Entries      []any           `json:"entries"`
+}
+
+func (s *Server) feed(stream string, f feedRequest, p *page, entries []any) *atomFeed {
+	self, null := s.streamURL(stream), s.core.persona.orNull("")
+	feed := &atomFeed{
+		Title: "Event stream '" + stream + "'", ID: self, Updated: "0001-01-01T00:00:00Z", StreamID: stream,
+		Author: atomAuthor{"EventStore"}, HeadOfStream: f.head, SelfURL: null, ETag: null, Entries: entries,
+	}
+	link := func(relation, path string) {
+		feed.Links = append(feed.Links, atomLink{URI: self + path, Relation: relation, Type: null})
+	}
+	page := func(relation string, from int64, direction string) {
+		link(relation, fmt.Sprintf("/%d/%s/%d", from, direction, f.count))
+	}
+	previous, next := min(f.from, p.last)+1, f.from-f.count
+	older := !p.end
+	if f.forward {
+		previous, next = min(f.from+f.count-1, p.last)+1, f.from-1
+		feed.HeadOfStream, older = p.end, next >= 0
+	} else {
+		feed.SelfURL = s.core.persona.orNull(self)
+	}
+	if len(p.recs) > 0 {
+		feed.Updated = atomTime(p.recs[0])
+	}
+	link("self", "")
+	link("first", fmt.Sprintf("/head/backward/%d", f.count))
+	if older {
+		page("last", 0, "forward")
+		page("next", max(next, 0), "backward")
+	}
+	if !f.forward || !p.end || len(p.recs) > 0 {
+		page("previous", previous, "forward")
+	}
+	link("metadata", "/metadata")
+	return feed
+}
+
+func atomTime(r *record) string { return esproto.TicksToTime(r.created).UTC().Format(time.RFC3339Nano) }
+
+// embedded is how much of its event an entry holds.
+type embedded int
+
+const (
+	embedNothing embedded = iota
+	embedContent
+	embedRich
+	embedBody
+	embedPretty
+	embedTryHarder
+)
+
+func embedding(r *http.Request) embedded {
+	names := []string{"", "content", "rich", "body", "pretty", "tryharder"}
+	return embedded(max(slices.Index(names, strings.ToLower(r.URL.Query().Get("embed"))), 0))
+}
+
+// entries returns the newest first; ok is false where a link leads to what the user may not read.
+func (s *Server) entries(u *user, p *page, f *feedRequest, links bool, embed embedded) (entries []any, ok bool) {
+	entries = []any{}
+	for _, r := range p.recs {
+		event, link, ok := s.core.resolveFor(u, r, links)
+		if !ok {
+			return nil, false
+		}
+		entries = append(entries, s.entry(event, link, embed, false))
+	}
+	if f.forward {
+		slices.Reverse(entries)
+	}
+	return entries, true
+}
+
+// atomEntry is an event in a feed.
+type atomEntry struct {
+	Title      string          `json:"title"`
+	ID         string          `json:"id"`
+	Updated    string          `json:"updated"`
+	Author     atomAuthor      `json:"author"`
+	Summary    string          `json:"summary"`
+	RetryCount json.RawMessage `json:"retryCount,omitempty"`
+	Content    any             `json:"content,omitempty"`
+	Links      []atomLink      `json:"links"`
+}
+
+// richEntry is one that tells of the event, too.
+type richEntry struct {
+	EventID             string          `json:"eventId"`
+	EventType           string          `json:"eventType"`
+	EventNumber         int64           `json:"eventNumber"`
+	Data                json.RawMessage `json:"data,omitempty"`
+	MetaData            json.RawMessage `json:"metaData,omitempty"`
+	LinkMetaData        json.RawMessage `json:"linkMetaData,omitempty"`
+	StreamID            string          `json:"streamId"`
+	IsJSON              bool            `json:"isJson"`
+	IsMetaData          bool            `json:"isMetaData"`
+	IsLinkMetaData      bool            `json:"isLinkMetaData"`
+	IsRedacted          *bool           `json:"isRedacted,omitempty"` // from 23.10 on
+	PositionEventNumber int64           `json:"positionEventNumber"`
+	PositionStreamID    string          `json:"positionStreamId"`
+	atomEntry
+}
+
+// entry describes an event; a nil one is one that a link does not find.
+func (s *Server) entry(event, link *record, embed embedded, single bool) any {
+	p := s.core.persona
+	shown, summary := event, ""
+	stream, number := "", int64(0)
+	if link != nil {
+		shown, summary = link, linkType
+		stream, number = linkTarget(link)
+	} else {
+		stream, number, summary = event.stream.name, event.number, event.typ
+	}
+	url := s.streamURL(stream) + "/" + strconv.FormatInt(number, 10)
+	entry := atomEntry{
+		Title: strconv.FormatInt(number, 10) + "@" + stream, ID: url, Updated: atomTime(shown),
+		Author: atomAuthor{"EventStore"}, Summary: summary, RetryCount: p.orNull(""),
+		Links: []atomLink{{url, "edit", p.orNull("")}, {url, "alternate", p.orNull("")}},
+	}
+	if null := p.orNull(""); null != nil {
+		entry.Content = null
+	}
+	if link == nil && event.json && (single || embed == embedContent) {
+		entry.Content = eventText(event)
+	}
+	if embed <= embedContent || event == nil {
+		return entry
+	}
+	rich := richEntry{
+		EventID: event.id.String(), EventType: event.typ, EventNumber: event.number, StreamID: event.stream.name,
+		IsJSON: event.json, PositionEventNumber: shown.number, PositionStreamID: shown.stream.name, atomEntry: entry,
+		Data: p.orNull(""), MetaData: p.orNull(""), LinkMetaData: p.orNull(""),
+	}
+	if p.since(era23) {
+		rich.IsRedacted = new(bool)
+	}
+	if embed >= embedBody {
+		s.embedBody(&rich, event, link, embed)
+	}
+	return rich
+}
+
+// embedBody puts data and metadata into an entry, as texts.
+func (s *Server) embedBody(rich *richEntry, event, link *record, embed embedded) {
+	text := func(b []byte) json.RawMessage {
+		if pretty, ok := asObject(b); ok && embed >= embedPretty {
+			b = pretty
+		}
+		return s.core.persona.orNull(strings.ToValidUTF8(string(b), "\uFFFD"))
+	}
+	if event.json || embed >= embedTryHarder {
+		rich.Data = text(event.data)
+		_, looksLikeJSON := asObject(event.data)
+		rich.IsJSON = event.json || looksLikeJSON
+	}
+	rich.MetaData, rich.IsMetaData = text(event.metadata), len(event.metadata) > 0
+	if link != nil {
+		rich.LinkMetaData, rich.IsLinkMetaData = text(link.metadata), len(link.metadata) > 0
+	}
+}
+
+// linkTarget is the event that a link names.
+func linkTarget(link *record) (stream string, number int64) {
+	digits, stream, _ := strings.Cut(string(link.data), "@")
+	number, _ = strconv.ParseInt(digits, 10, 64)
+	return stream, number
+}
+
+// eventTextBody is an event with data and metadata as JSON, or as texts.
+type eventTextBody struct {
+	EventStreamID string `json:"eventStreamId"`
+	EventNumber   int64  `json:"eventNumber"`
+	EventType     string `json:"eventType"`
+	EventID       string `json:"eventId"`
+	Data          any    `json:"data"`
+	Metadata      any    `json:"metadata"`
+}
+
+func eventText(r *record) eventTextBody {
+	return eventTextBody{
+		EventStreamID: r.stream.name, EventNumber: r.number, EventType: r.typ, EventID: r.id.String(),
+		Data: textOrJSON(r, r.data), Metadata: textOrJSON(r, r.metadata),
+	}
+}
+
+// textOrJSON is JSON only where the event says that it is, and it is.
+func textOrJSON(r *record, b []byte) any {
+	if r.json && json.Valid(b) && !bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
+		return json.RawMessage(b)
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}
+
+func (s *Server) httpEvent(w http.ResponseWriter, r *http.Request, u *user) {
+	number := int64(-1)
+	if event := r.PathValue("event"); event != "head" {
+		number = parseNumber(event, 0)
+	}
+	s.serveEvent(w, r, u, r.PathValue("stream"), number)
+}
+
+// httpMetadata answers with the metadata of a stream.
+func (s *Server) httpMetadata(w http.ResponseWriter, r *http.Request, u *user) {
+	s.serveEvent(w, r, u, "$$"+r.PathValue("stream"), -1)
+}
+
+func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, stream string, number int64) {
+	links, ok := resolves(r)
+	mediaType := answerType(r, typeAtomJSON, typeJSON, typeEventJSON, typeRaw)
+	switch {
+	case mediaType == "":
+		w.WriteHeader(http.StatusNotAcceptable)
+		return
+	case number == -2:
+		s.badRequest(w, fmt.Sprintf("'%s' is not valid event number", r.PathValue("event")))
+		return
+	case !ok:
+		s.badRequest(w, "ES-ResolveLinkTos header in wrong format.")
+		return
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	if !s.core.allowed(u, rightRead, stream) {
+		unauthorized(w)
+		return
+	}
+	result, event, link := s.core.readOne(u, stream, number, links)
+	switch {
+	case result == esproto.ReadEventCompleted_AccessDenied:
+		unauthorized(w)
+	case result == esproto.ReadEventCompleted_StreamDeleted:
+		writeAs(w, http.StatusGone, typeText, nil)
+	case result == esproto.ReadEventCompleted_Error:
+		writeAs(w, http.StatusInternalServerError, typeText, nil)
+	case event == nil && link == nil && result == esproto.ReadEventCompleted_Success: // metadata that was never set
+		writeAs(w, http.StatusOK, mediaType, []byte("{}"))
+	case event == nil:
+		writeAs(w, http.StatusNotFound, typeText, nil)
+	default:
+		w.Header().Set("Vary", "Accept")
+		w.Header().Set("Cache-Control", longAge+", "+s.visibility(stream))
+		if number == -1 {
+			original := event
+			if link != nil {
+				original = link
+			}
+			w.Header().Set("Cache-Control", noCaching)
+			w.Header().Set("ETag", `"`+strconv.FormatInt(original.number, 10)+";"+typeHash(mediaType)+`"`)
+		}
+		writeAs(w, http.StatusOK, mediaType, s.eventBody(event, link, mediaType, embedding(r)))
+	}
+}
+
+func (s *Server) eventBody(event, link *record, mediaType string, embed embedded) []byte {
+	var v any
+	switch mediaType {
+	case typeRaw:
+		return event.data
+	case typeJSON:
+		v = textOrJSON(event, event.data)
+	case typeEventJSON:
+		v = eventText(event)
+	default:
+		v = s.entry(event, link, embed, true)
+	}
+	body, _ := json.MarshalIndent(v, "", "  ") // it has nothing that cannot be marshaled
+	return body
+}

@@ -82,28 +82,44 @@ func (p *persona) settingsProblem(s *groupSettings) string {
 		return fmt.Sprintf("Consumer strategy %s does not exist.", s.strategy)
 	case p.since(era21) && s.startFrom < -1:
 		return "Invalid start position: event number must be greater than or equal to -1."
-	case p.since(era21) && s.readBatchSize >= s.bufferSize:
+	}
+	return ""
+}
+
+// bufferProblem says what is wrong with the sizes of a group's buffers, which servers find when they make it.
+func (p *persona) bufferProblem(s *groupSettings) string {
+	if p.since(era21) && s.readBatchSize >= s.bufferSize {
 		return "Invalid read batch size: it must be smaller than the buffer."
 	}
 	return ""
 }
 
-const textGroupOnAll = "Persistent subscriptions to $all are not supported over TCP."
+// streamProblem says what is wrong with the name of a group's stream.
+func (p *persona) streamProblem(stream string) string {
+	switch {
+	case stream == allStream && p.since(era21):
+		return "Persistent subscriptions to $all are not supported over TCP."
+	case stream == "" || stream == allStream:
+		return "Bad stream name."
+	}
+	return ""
+}
 
 func groupKey(stream, name string) string { return stream + "::" + name }
 
 func (c *core) createGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
-	switch {
-	case !c.mayManageGroups(u):
+	if !c.mayManageGroups(u) {
 		return groupDenied, "You do not have permissions to create streams"
-	case stream == allStream && c.persona.since(era21):
-		return groupFail, textGroupOnAll
-	case stream == "" || stream == allStream:
-		return groupFail, "Bad stream name."
-	case c.groups[groupKey(stream, name)] != nil:
-		return groupExistence, fmt.Sprintf("Group '%s' already exists.", name)
 	}
-	if problem := c.persona.settingsProblem(&s); problem != "" {
+	exists := c.groups[groupKey(stream, name)] != nil
+	problem := cmp.Or(c.persona.streamProblem(stream), c.persona.settingsProblem(&s))
+	switch {
+	case exists && (problem == "" || !c.persona.since(era22)): // later servers look at the settings first
+		return groupExistence, fmt.Sprintf("Group '%s' already exists.", name)
+	case problem == "":
+		problem = c.persona.bufferProblem(&s)
+	}
+	if problem != "" {
 		return groupFail, problem
 	}
 	c.addGroup(newGroup(c, stream, name, s))
@@ -116,12 +132,12 @@ func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (group
 	switch {
 	case !c.mayManageGroups(u):
 		return groupDenied, "You do not have permissions to update the subscription"
-	case stream == allStream && c.persona.since(era21):
-		return groupFail, textGroupOnAll
+	case c.persona.since(era21) && c.persona.streamProblem(stream) != "":
+		return groupFail, c.persona.streamProblem(stream)
 	case g == nil:
 		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
 	}
-	if problem := c.persona.settingsProblem(&s); problem != "" {
+	if problem := cmp.Or(c.persona.settingsProblem(&s), c.persona.bufferProblem(&s)); problem != "" {
 		return groupFail, problem
 	}
 	c.replaceGroup(g, newGroup(c, stream, name, s))
@@ -134,8 +150,8 @@ func (c *core) deleteGroup(u *user, stream, name string) (groupResult, string) {
 	switch {
 	case !c.mayManageGroups(u):
 		return groupDenied, "You do not have permissions to create streams"
-	case stream == allStream && c.persona.since(era21):
-		return groupFail, textGroupOnAll
+	case c.persona.since(era21) && c.persona.streamProblem(stream) != "":
+		return groupFail, c.persona.streamProblem(stream)
 	case g == nil:
 		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
 	}

@@ -302,3 +302,59 @@ func TestConsumersOfGroupsAreSomebodySince20(t *testing.T) {
 		assert.Equal(t, esproto.CmdSubscriptionConfirmation, p.answer(id).cmd, "%s: but not volatile ones", persona)
 	}
 }
+
+func TestWhatIsWrongWithAGroupFirst(t *testing.T) {
+	const (
+		success  = esproto.CreatePersistentSubscriptionCompleted_Success
+		existing = esproto.CreatePersistentSubscriptionCompleted_AlreadyExists // of updates and deletes: there is none
+		fail     = esproto.CreatePersistentSubscriptionCompleted_Fail
+	)
+	type result = esproto.CreatePersistentSubscriptionCompleted_CreatePersistentSubscriptionResult
+	for _, tc := range []struct {
+		what                          string
+		change                        func(m *esproto.CreatePersistentSubscription)
+		until5, since22               result // of a create of a group that exists
+		updateUntil5, updateSince22   result
+		missingUntil5, missingSince22 result // of an update of a group that does not exist
+	}{
+		{"nothing", func(*esproto.CreatePersistentSubscription) {},
+			existing, existing, success, success, existing, existing},
+		{"the strategy",
+			func(m *esproto.CreatePersistentSubscription) { m.NamedConsumerStrategy = proto.String("Best") },
+			existing, fail, fail, fail, existing, existing},
+		{"the start", func(m *esproto.CreatePersistentSubscription) { m.StartFrom = proto.Int64(-2) },
+			existing, fail, success, fail, existing, existing},
+		{"the batch", func(m *esproto.CreatePersistentSubscription) { m.ReadBatchSize = proto.Int32(500) },
+			existing, existing, success, fail, existing, existing},
+		{"the stream", func(m *esproto.CreatePersistentSubscription) { m.EventStreamId = proto.String("$all") },
+			fail, fail, existing, fail, existing, fail},
+		{"its absence", func(m *esproto.CreatePersistentSubscription) { m.EventStreamId = proto.String("") },
+			fail, fail, existing, fail, existing, fail},
+	} {
+		for _, persona := range personas {
+			p := connect(t, estest.Run(t, estest.WithPersona(persona)))
+			p.createGroup("s", "g")
+			ask := func(cmd esproto.Command, name string) result {
+				m := usualGroup("s", name)
+				tc.change(m)
+				var r esproto.CreatePersistentSubscriptionCompleted
+				if cmd == esproto.CmdDeletePersistentSubscription {
+					p.ask(cmd, admin, &esproto.DeletePersistentSubscription{
+						EventStreamId: m.EventStreamId, SubscriptionGroupName: m.SubscriptionGroupName}, &r)
+				} else {
+					p.ask(cmd, admin, m, &r)
+				}
+				return r.GetResult()
+			}
+			create, update, missing := tc.until5, tc.updateUntil5, tc.missingUntil5
+			if since20[persona] {
+				create, update, missing = tc.since22, tc.updateSince22, tc.missingSince22
+			}
+			what := string(persona) + ": " + tc.what
+			assert.Equal(t, create, ask(esproto.CmdCreatePersistentSubscription, "g"), "%s: create", what)
+			assert.Equal(t, update, ask(esproto.CmdUpdatePersistentSubscription, "g"), "%s: update", what)
+			assert.Equal(t, missing, ask(esproto.CmdUpdatePersistentSubscription, "no"), "%s: update of none", what)
+			assert.Equal(t, missing, ask(esproto.CmdDeletePersistentSubscription, "no"), "%s: delete of none", what)
+		}
+	}
+}

@@ -60,7 +60,7 @@ func (p *PersistentSubscription) rejoin(reason error) {
 		case errors.Is(reason, ErrGroupNotFound):
 			rest = func(ctx context.Context) error { return pause(ctx, missingPause) }
 		case resumable(reason), errors.Is(reason, ErrMaxSubscribers), patience.bears(reason):
-			// A place that our own lost connection still occupies becomes free when the server notices.
+			// A place that a lost connection of another process still occupies becomes free when the server notices.
 		default:
 			p.end(reason)
 			return

@@ -121,6 +121,9 @@ const (
 // settled yet are not handed out again when the server delivers them again, and those that were settled are settled
 // again. All methods may be called by any number of goroutines at once.
 //
+// While the group has no other subscriber, events are handed out for the first time in the order of the stream. A
+// server that takes a lost connection for alive is asked to end its subscriber before the next one begins.
+//
 // A group that is deleted and made anew knows of no ack, and has everything handed out once more, also where that
 // happened while the connection was gone; so has a server that comes back with an older log. To tell, the subscription
 // compares what the server has written about the group when a session ends and when the next one begins: the server's
@@ -154,7 +157,9 @@ type PersistentSubscription struct {
 	nudge  chan struct{} // has a token when the consumer got on
 
 	mu       sync.Mutex
-	session  *session // the connection's; nil while there is none
+	session  *session                // the connection's; nil while there is none
+	asked    []*session              // that the server has not answered yet
+	lost     []esproto.CorrelationID // of sessions that the server may not know to be over
 	ledger   ledger
 	acks     []esproto.GUID // to be sent
 	ackTimer *time.Timer    // runs while acks wait
@@ -232,7 +237,12 @@ func (c *Client) ConnectPersistent(
 func (p *PersistentSubscription) connect(ctx context.Context) error {
 	_, err := openStream(ctx, p.c, func(conn *engine.Conn, told chan struct{}) (*session, error) {
 		s := newSession(p, told)
-		return s, conn.StartStream(ctx, s, p.creds, s, func(h engine.Handle) { s.handle = h })
+		conn.EndLost(s.ends)
+		err := conn.StartStream(ctx, s, p.creds, s, func(h engine.Handle) { s.handle = h })
+		if err == nil {
+			p.ask(s)
+		}
+		return s, err
 	})
 	if err == nil {
 		p.witness.subscribed()

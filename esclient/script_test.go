@@ -25,6 +25,8 @@ type script struct {
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
+	began map[esproto.CorrelationID]int // the connection on which it was seen first
+	lost  []string                      // in order: subscriptions of other connections that were ended, and joins
 }
 
 // request is a frame that waits for the test's answer.
@@ -40,7 +42,8 @@ type request struct {
 func newScript(t testing.TB) *script {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s := &script{t: t, l: l, requests: make(chan *request, 1000), conns: make(map[net.Conn]bool)}
+	s := &script{t: t, l: l, requests: make(chan *request, 1000), conns: make(map[net.Conn]bool),
+		began: make(map[esproto.CorrelationID]int)}
 	s.wg.Go(func() {
 		for n := 1; ; n++ {
 			nc, err := l.Accept()
@@ -83,11 +86,29 @@ func (s *script) serve(nc net.Conn, n int) {
 		case esproto.CmdIdentifyClient:
 			q.reply(esproto.CmdClientIdentified, nil)
 		default:
-			if !q.looked() {
+			if !q.looked() && !s.endsLost(q) {
 				s.requests <- q
 			}
 		}
 	}
+}
+
+// endsLost reports whether a request ends a subscription of another connection, to which servers say nothing. The test
+// does not get it, but can look it up in s.lost.
+func (s *script) endsLost(q *request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch at, known := s.began[q.id]; {
+	case !known:
+		s.began[q.id] = q.conn
+	case q.cmd == esproto.CmdUnsubscribeFromStream && at != q.conn:
+		s.lost = append(s.lost, q.id.String())
+		return true
+	}
+	if q.cmd == esproto.CmdConnectToPersistentSubscription {
+		s.lost = append(s.lost, "joins")
+	}
+	return false
 }
 
 func (s *script) cutAll() {

@@ -14,7 +14,8 @@ import (
 type session struct {
 	p      *PersistentSubscription
 	handle engine.Handle
-	window int // how many events the server may push ahead
+	window int                     // how many events the server may push ahead
+	ends   []esproto.CorrelationID // of lost sessions that the server is to end before it begins this one
 
 	told chan struct{} // gets a token when the server has confirmed it, and at the end
 	gone chan struct{} // closed by the end
@@ -44,9 +45,10 @@ type session struct {
 
 func newSession(p *PersistentSubscription, told chan struct{}) *session {
 	p.mu.Lock()
-	window := p.pace.window
-	p.mu.Unlock()
-	return &session{p: p, window: window, told: told, gone: make(chan struct{}), begins: -1}
+	defer p.mu.Unlock()
+	return &session{
+		p: p, window: p.pace.window, ends: slices.Clone(p.lost), told: told, gone: make(chan struct{}), begins: -1,
+	}
 }
 
 func (s *session) Command() esproto.Command { return esproto.CmdConnectToPersistentSubscription }
@@ -115,6 +117,8 @@ func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) {
 	}
 	p.away = false
 	s.open, s.id, p.session = true, m.GetSubscriptionId(), s
+	p.found(s.ends)
+	p.endOthers()
 	s.position, s.last = m.GetLastCommitPosition(), m.GetLastEventNumber()
 	p.begin(s)
 	p.witness.confirmed(s.handle.Conn().Endpoint())
@@ -144,14 +148,14 @@ func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
 		return true
 	}
 	s.handle.Unsubscribe(s.p.creds)
-	s.finish(err)
+	s.finish(err, false)
 	return false
 }
 
 // Wake implements engine.Receiver: the events that came together go to the consumer at once.
 func (s *session) Wake() {
 	if s.reason != nil {
-		s.finish(s.reason) // only now, so that who closes the client for it has the replies that came with it
+		s.finish(s.reason, true) // only now, so that who closes the client for it has the replies that came with it
 	}
 	if len(s.came) > 0 {
 		s.admit()
@@ -237,11 +241,11 @@ func (s *session) wait(e *Event) (tooMany []*Event) {
 }
 
 // Fail implements engine.Receiver.
-func (s *session) Fail(err error, _ bool) { s.finish(err) }
+func (s *session) Fail(err error, _ bool) { s.finish(err, false) }
 
-// finish is the one place where a session ends. Events that were pushed by it and not handed out yet are forgotten: the
-// server will deliver them again, perhaps to another subscriber.
-func (s *session) finish(reason error) {
+// finish is the one place where a session ends; told is true if the server has said so. Events that were pushed by it
+// and not handed out yet are forgotten: the server will deliver them again, perhaps to another subscriber.
+func (s *session) finish(reason error, told bool) {
 	p := s.p
 	p.mu.Lock()
 	if s.ended != nil {
@@ -249,6 +253,9 @@ func (s *session) finish(reason error) {
 		return
 	}
 	s.endLocked(reason)
+	if !told {
+		p.lose(s)
+	}
 	current := p.session == s
 	if current {
 		p.leave(s)
@@ -285,14 +292,20 @@ func (s *session) outcome() (settled bool, err error) {
 func (s *session) giveUp(reason error) (confirmed bool) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
+	s.giveUpLocked(reason)
+	return s.open
+}
+
+// giveUpLocked is giveUp with p.mu held.
+func (s *session) giveUpLocked(reason error) {
 	if !s.open && s.ended == nil {
 		s.endLocked(reason)
+		s.p.lose(s)
 		s.handle.Unsubscribe(s.p.creds)
 	}
-	return s.open
 }
 
 func (s *session) close(reason error) {
 	s.handle.Unsubscribe(s.p.creds)
-	s.finish(reason)
+	s.finish(reason, false)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// sessions returns a way to begin sessions of one subscription on a connection, and the commands that the other end of
-// that gets after the requests of the sessions themselves.
+// sessions returns a way to begin sessions of one subscription on a connection, and the commands to end them that the
+// other end of that gets.
 func sessions(t *testing.T) (p *PersistentSubscription, begin func() *session, got func() esproto.Command) {
 	t.Helper()
 	c, err := New(Config{Address: "127.0.0.1:1"})
@@ -34,7 +34,7 @@ func sessions(t *testing.T) (p *PersistentSubscription, begin func() *session, g
 			if err != nil {
 				return
 			}
-			if h.Command != esproto.CmdConnectToPersistentSubscription {
+			if h.Command == esproto.CmdUnsubscribeFromStream {
 				commands <- h.Command
 			}
 		}
@@ -50,6 +50,7 @@ func sessions(t *testing.T) (p *PersistentSubscription, begin func() *session, g
 			s := newSession(p, make(chan struct{}, 1))
 			err := conn.StartStream(context.Background(), s, nil, s, func(h engine.Handle) { s.handle = h })
 			require.NoError(t, err)
+			p.ask(s)
 			return s
 		}, func() esproto.Command {
 			select {
@@ -94,10 +95,11 @@ func TestASessionIsConfirmedOrGivenUp(t *testing.T) {
 		p, begin, got := sessions(t)
 		first, second := begin(), begin()
 		require.NoError(t, first.confirm(confirmation))
-		require.NoError(t, second.confirm(confirmation))
-		assert.Equal(t, esproto.CmdUnsubscribeFromStream, got())
+		assert.Equal(t, esproto.CmdUnsubscribeFromStream, got(), "before any ack of the first can be sent")
+		_, err := second.outcome()
+		require.ErrorIs(t, err, errAnotherConfirmed)
+		require.NoError(t, second.confirm(confirmation), "the reader had it in its hands")
+		assert.Equal(t, esproto.CmdUnsubscribeFromStream, got(), "again, now that there is something to end")
 		assert.Same(t, first, p.session)
-		settled, _ := second.outcome()
-		assert.False(t, settled)
 	})
 }

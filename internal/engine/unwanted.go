@@ -48,6 +48,25 @@ func (h Handle) Unsubscribe(creds *esproto.Credentials) {
 	c.unlockAndKick()
 }
 
+// EndLost has the server end subscriptions of connections that were lost, by their correlation ids: it may take those
+// connections for alive. Servers look for an id on all of their connections, and send nothing about it on this one.
+// They see to it before what is started on c afterwards. It does not wait for room in the write buffer, so the caller
+// must bound the ids.
+func (c *Conn) EndLost(ids []esproto.CorrelationID) {
+	if len(ids) == 0 {
+		return
+	}
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	for _, id := range ids {
+		c.appendFrame(Unsubscribe{}, id, nil) // without credentials, which might have to be looked up first
+	}
+	c.unlockAndKick()
+}
+
 // unwanted answers a frame that nobody waits for, if it shows a subscription.
 func (c *Conn) unwanted(cmd esproto.Command, seq uint64) {
 	confirms := false

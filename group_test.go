@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -247,4 +248,38 @@ func lastPosition(t testing.TB, c *esclient.Client) esclient.Position {
 	require.NoError(t, err)
 	require.NotEmpty(t, page.Events)
 	return page.Events[0].Position
+}
+
+// The server waits for the first of two events with one id that are on their way. The other one does not come again
+// over a lost connection, but from behind the checkpoint after a restart.
+func TestAMessageThatWasWrittenTwiceIsHandedOutInOrder(t *testing.T) {
+	t.Parallel()
+	for _, version := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
+		t.Run(string(version), func(t *testing.T) {
+			t.Parallel()
+			srv := embedded(t, estest.WithPersona(version))
+			c, topic := openClient(t, srv.ConnectionString()), name("topic")
+			twice := esclient.EventData{ID: uuid.New(), Type: "t", Data: []byte("twice")}
+			other := func(data string) esclient.EventData { return esclient.EventData{Type: "t", Data: []byte(data)} }
+			_, err := c.Append(t.Context(), topic, esclient.NoStream, twice)
+			require.NoError(t, err)
+			_, err = c.Append(t.Context(), topic, 0, other("1"), twice, other("2")) // new first: all of it is written
+			require.NoError(t, err)
+			messages := subscribe(t, newSubscriber(t, eventstore.SubscriberConfig{
+				ConnectionString: srv.ConnectionString(), ConsumerGroup: "g",
+			}), topic)
+			first := receive(t, messages)
+			srv.DropConnections()
+			assert.Equal(t, "twice", string(first.Payload))
+			require.Eventually(t, func() bool {
+				return srv.Stats().Groups[0].Processed == 4+3
+			}, patience, time.Millisecond)
+			first.Ack()
+			assert.Equal(t, []string{"1", "2"}, consume(t, messages, 2))
+			silence(t, messages)
+			require.NoError(t, srv.Restart())
+			assert.Equal(t, []string{"twice"}, consume(t, messages, 1))
+			silence(t, messages)
+		})
+	}
 }

@@ -184,12 +184,13 @@ func (w *world) intercept(cmd esproto.Command, action estest.Action, times int) 
 	rule.Remove()
 }
 
-// answered takes an action on requests that have a reply. What has none, as acks, is lost with its connection only: TCP
-// loses nothing else, and nobody could tell.
+// answered takes an action on requests that have a reply. What has none, as acks and the end of a subscription of a
+// lost connection, is lost with its connection only: TCP loses nothing else, and nobody could tell.
 func answered(action estest.Action) estest.Action {
 	return estest.Choose(func(r estest.Request) estest.Action {
 		switch r.Command {
-		case esproto.CmdPersistentSubscriptionAckEvents, esproto.CmdPersistentSubscriptionNakEvents:
+		case esproto.CmdPersistentSubscriptionAckEvents, esproto.CmdPersistentSubscriptionNakEvents,
+			esproto.CmdUnsubscribeFromStream:
 			return estest.Action{}
 		}
 		return action

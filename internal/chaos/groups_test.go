@@ -40,7 +40,7 @@ type group struct {
 	parked  map[int64]int   // how often its parking was asked for, in all epochs
 	entries map[int64]int64 // of the parked stream: the number of the event, by the number of the entry
 	decided map[int64]bool
-	handed  map[int64]bool
+	handed  map[string]int64 // by the payload of a message: the lowest number under which it was handed out
 	unclear map[int64]bool   // settled while the group was being made anew
 	highest map[string]int64 // by the key of the order, from its first message on: the old group's may come before
 	first   map[string]int64 // the number of the first message of each key, in all epochs
@@ -98,8 +98,8 @@ func (w *world) newGroup(
 
 // begin forgets what the group was handed. g.mu is held, or nobody else knows the group.
 func (g *group) begin() {
-	g.acked, g.decided, g.handed = make(map[int64]bool), make(map[int64]bool), make(map[int64]bool)
-	g.highest = make(map[string]int64)
+	g.acked, g.decided = make(map[int64]bool), make(map[int64]bool)
+	g.handed, g.highest = make(map[string]int64), make(map[string]int64)
 }
 
 func (g *group) settings() esclient.PersistentSettings {
@@ -200,9 +200,13 @@ func (m *member) note(number int64, payload string) {
 	if epoch, ok := m.acked[number]; ok && epoch == g.epoch {
 		m.g.again(number, payload)
 	}
-	first := !g.handed[number]
-	g.handed[number] = true
-	if first && g.order != nil {
+	// The server tells events apart by their ids. Of a message that was written twice it has the second event come
+	// again late or never where both were on their way, so the first one counts.
+	if before, again := g.handed[payload]; again && before <= number {
+		return
+	}
+	g.handed[payload] = number
+	if g.order != nil {
 		g.noteOrder(g.order(payload), number)
 	}
 }
@@ -252,12 +256,18 @@ func (m *member) ack(msg *message.Message, number int64) {
 	delete(m.held, number)
 }
 
-// missing returns the numbers of events that nobody has settled in this epoch.
+// missing returns the numbers of events whose message nobody has settled in this epoch.
 func (g *group) missing(log []logged) (numbers []int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	settled := make(map[string]bool)
 	for _, e := range log {
-		if !g.acked[e.number] && !g.decided[e.number] && !g.unclear[e.number] {
+		if g.acked[e.number] || g.decided[e.number] || g.unclear[e.number] {
+			settled[e.payload] = true
+		}
+	}
+	for _, e := range log {
+		if !settled[e.payload] {
 			numbers = append(numbers, e.number)
 		}
 	}

@@ -41,7 +41,8 @@ func TestManyGroupsOverACrash(t *testing.T) {
 
 	before := srv.Stats().FramesIn[esproto.CmdReadStreamEventsBackward]
 	require.NoError(t, srv.Crash())
-	appendNumbered(t, c, stream, each, each)
+	_, err = c.Append(ctx, stream, each-1, numbered(each, each)...) // is repeated where its reply is lost
+	require.NoError(t, err)
 	var wg sync.WaitGroup
 	for _, p := range subs {
 		wg.Go(func() {

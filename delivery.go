@@ -54,16 +54,20 @@ func (d *delivery) again() *delivery {
 // end ends the context, with the subscription or because the message was judged. The first call counts.
 func (d *delivery) end(err error) {
 	d.mu.Lock()
+	waits := d.endLocked(err)
+	d.mu.Unlock()
+	if waits {
+		d.cancel(context.Cause(d.s.ctx))
+	}
+}
+
+// endLocked does what end does but for telling those who wait, if there are any: cancel does that. d.mu is held.
+func (d *delivery) endLocked(err error) (waits bool) {
 	if d.err != nil {
-		d.mu.Unlock()
-		return
+		return false
 	}
 	d.err = err
-	cancel := d.cancel
-	d.mu.Unlock()
-	if cancel != nil {
-		cancel(context.Cause(d.s.ctx))
-	}
+	return d.cancel != nil
 }
 
 // endWithSubscription lets the handler know that the subscription ends. A plain nack that was there before is the

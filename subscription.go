@@ -183,8 +183,14 @@ func (s *subscription) handOut(d *delivery) verdict {
 func (s *subscription) offer(d *delivery) bool {
 	for {
 		revoked, ok := s.src.offer(d.event)
-		if !ok {
+		if !ok || s.ended() {
 			return false
+		}
+		select {
+		case s.out <- d.msg: // at once, as most consumers wait: that is quicker than to wait for everything
+			s.src.begin(d.event)
+			return true
+		default:
 		}
 		select {
 		case s.out <- d.msg:

@@ -31,8 +31,11 @@ func (s *subscription) judge(d *delivery) verdict {
 	d.mu.Lock()
 	d.judged = true
 	v := s.outcome(d)
+	waits := d.endLocked(context.Canceled)
 	d.mu.Unlock()
-	d.end(context.Canceled)
+	if waits {
+		d.cancel(context.Cause(s.ctx))
+	}
 	return v
 }
 

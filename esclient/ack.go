@@ -63,16 +63,16 @@ func (p *PersistentSubscription) take(
 	var nacked []esproto.GUID
 	for _, e := range events {
 		o := e.Original()
-		f, ok := p.ledger.flight(o)
-		if !ok {
+		f := p.ledger.flight(o)
+		if f == nil {
 			continue
 		}
 		p.gotOn(f)
 		if how.nack && how.action == NackRetry {
-			p.ledger.release(o) // it comes again
+			p.ledger.release(f) // it comes again
 			p.session.freeSlot(-1)
 		} else {
-			p.ledger.settle(o, how, p.session)
+			p.ledger.settle(f, how, p.session)
 			if p.away {
 				p.owed++
 			}

@@ -15,7 +15,9 @@ import (
 func TestAllocations(t *testing.T) {
 	ctx, data := context.Background(), make([]byte, 256)
 	writer := appendClient(t)
-	group, volatile := groupSubscriber(t, 200), volatileSubscriber(t)
+	volatile := volatileSubscriber(t)
+	group := groupSubscriber(t, esclient.PersistentOptions{InFlight: 200})
+	paced := groupSubscriber(t, esclient.PersistentOptions{InFlight: 200, Concurrency: 1})
 	for _, tt := range []struct {
 		name string
 		most float64
@@ -26,13 +28,8 @@ func TestAllocations(t *testing.T) {
 			return err
 		}},
 		{"event of a volatile subscription", 0.2, volatile},
-		{"event of a group, acked", 0.2, func() error {
-			e, err := group.Next(ctx)
-			if err != nil {
-				return err
-			}
-			return group.Ack(e)
-		}},
+		{"event of a group, acked", 0.2, func() error { return ackNext(group, false) }},
+		{"event of a group, offered and acked", 0.2, func() error { return ackNext(paced, true) }},
 	} {
 		const batch = 1000
 		for range batch { // connections and buffers

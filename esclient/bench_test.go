@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -156,7 +158,7 @@ func (p *pusher) append(out []byte) []byte {
 }
 
 // groupSubscriber is that of a peer that pushes an event for each that was acked.
-func groupSubscriber(tb testing.TB, inFlight int) *esclient.PersistentSubscription {
+func groupSubscriber(tb testing.TB, opts esclient.PersistentOptions) *esclient.PersistentSubscription {
 	confirmation, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{
 		SubscriptionId: proto.String("orders::g"),
 	})
@@ -178,14 +180,14 @@ func groupSubscriber(tb testing.TB, inFlight int) *esclient.PersistentSubscripti
 		case esproto.CmdConnectToPersistentSubscription:
 			events = newPusher(id)
 			return push(esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, confirmation),
-				inFlight)
+				opts.InFlight)
 		case esproto.CmdPersistentSubscriptionAckEvents:
 			_, ids, _ = esproto.DecodeAck(payload, ids[:0])
 			return push(out, len(ids))
 		}
 		return out
 	})
-	p, err := c.ConnectPersistent(context.Background(), "orders", "g", esclient.PersistentOptions{InFlight: inFlight})
+	p, err := c.ConnectPersistent(context.Background(), "orders", "g", opts)
 	require.NoError(tb, err)
 	return p
 }
@@ -193,20 +195,48 @@ func groupSubscriber(tb testing.TB, inFlight int) *esclient.PersistentSubscripti
 func BenchmarkPersistent(b *testing.B) {
 	for _, inFlight := range []int{10, 200} {
 		b.Run(fmt.Sprint(inFlight, " in flight"), func(b *testing.B) {
-			p, ctx := groupSubscriber(b, inFlight), context.Background()
+			p := groupSubscriber(b, esclient.PersistentOptions{InFlight: inFlight})
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
-				e, err := p.Next(ctx)
-				if err == nil {
-					err = p.Ack(e)
-				}
-				if err != nil {
+				if err := ackNext(p, false); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	}
+	for name, timeout := range map[string]time.Duration{
+		"offered":                      0,
+		"offered, nothing times out":   esclient.MaxMessageTimeout,
+		"offered, timeout of a minute": time.Minute,
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := groupSubscriber(b, esclient.PersistentOptions{InFlight: 200, Concurrency: 20, MessageTimeout: timeout})
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				if err := ackNext(p, true); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// ackNext takes an event and acks it. With offer it says when it begins with it, as PersistentOptions.Concurrency
+// demands.
+func ackNext(p *esclient.PersistentSubscription, offer bool) error {
+	e, err := p.Next(context.Background())
+	if err != nil {
+		return err
+	}
+	if offer {
+		if _, ok := p.Offer(e); !ok {
+			return errors.New("an event was given back")
+		}
+		p.Begin(e)
+	}
+	return p.Ack(e)
 }
 
 // volatileSubscriber returns what takes the next event from a peer that pushes as many as the client has taken, which

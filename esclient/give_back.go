@@ -11,10 +11,22 @@ import (
 // errRoom is why a subscription is replaced by one with a larger window.
 var errRoom = errors.New("esclient: the consumer has room for more events at a time")
 
-var epoch = time.Now().Add(-1)
+var epoch = time.Now().Add(-2)
 
-// sinceEpoch is the time by which events wait. It takes less memory than a time.Time, and is never 0.
+// sinceEpoch is the time by which events wait. It takes less memory than a time.Time, and is never 0 nor untimed.
 func sinceEpoch() time.Duration { return time.Since(epoch) }
+
+// untimed stands for a time that nobody needs to know.
+const untimed time.Duration = 1
+
+// now is the time to be noted of an event: untimed where nothing depends on it, since to look at the clock for each
+// event costs more than all else that is noted. p.mu is held.
+func (p *PersistentSubscription) now() time.Duration {
+	if p.pace.needsTimes() {
+		return sinceEpoch()
+	}
+	return untimed
+}
 
 // Offer is called by a consumer with PersistentOptions.Concurrency before it begins with an event that Next has
 // returned. ok is false if the event must not be begun with, nor settled: it was given back to the server, since it had
@@ -23,8 +35,8 @@ func sinceEpoch() time.Duration { return time.Since(epoch) }
 func (p *PersistentSubscription) Offer(e *Event) (revoked <-chan struct{}, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f, held := p.ledger.flight(e.Original())
-	if !held || f.e != e {
+	f := p.ledger.flight(e.Original())
+	if f == nil || f.e != e {
 		return nil, false
 	}
 	if f.begun == 0 && p.pace.limits() && p.pace.tooLate(sinceEpoch()-f.pushed, int(p.ledger.begun)) {
@@ -41,23 +53,20 @@ func (p *PersistentSubscription) Begin(e *Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := e.Original()
-	f, held := p.ledger.flight(o)
-	if !held && p.ledger.of(o) != unknown {
+	f, now := p.ledger.flight(o), p.now()
+	if f == nil && p.ledger.of(o) != unknown {
 		return
 	}
-	f.e, f.begun = e, sinceEpoch()
-	if held {
-		p.ledger.update(o, f)
-	} else { // it was given back in this moment
-		f.pushed = f.begun
-		p.ledger.hold(o, f)
+	if f == nil { // it was given back in this moment
+		f = p.ledger.hold(e, nil, now)
 	}
+	p.ledger.begin(f, e, now)
 	p.pace.futile = 0
 	p.nudgeOn()
 }
 
 // gotOn notes that the consumer settles an event. p.mu is held.
-func (p *PersistentSubscription) gotOn(f flight) {
+func (p *PersistentSubscription) gotOn(f *flight) {
 	if p.pace.timeout == 0 && p.pace.window == p.pace.most {
 		return
 	}
@@ -77,6 +86,15 @@ func (p *PersistentSubscription) timePushes() {
 	p.timed.Store(p.pace.timeout > 0 && p.pace.workers == 0)
 }
 
+// timeOn follows what somebody told of the message timeout, or that it may have been changed. Events without times get
+// some if these have a meaning now. p.mu is held.
+func (p *PersistentSubscription) timeOn() {
+	p.timePushes()
+	if p.pace.needsTimes() {
+		p.ledger.timeFrom(sinceEpoch())
+	}
+}
+
 func (p *PersistentSubscription) nudgeOn() {
 	select {
 	case p.nudge <- struct{}{}:
@@ -87,14 +105,13 @@ func (p *PersistentSubscription) nudgeOn() {
 // cameAgain follows an event that the server delivers again while it is held. On the same session it has timed out.
 // p.mu is held.
 func (p *PersistentSubscription) cameAgain(s *session, o *Event, now time.Duration) {
-	f, _ := p.ledger.flight(o)
+	f := p.ledger.flight(o)
 	if f.on == s {
 		p.pace.learn(now - f.pushed)
 		p.timePushes()
 		p.tellSlow()
 	}
 	f.on, f.pushed = s, now
-	p.ledger.update(o, f)
 	p.watchWaiting()
 }
 
@@ -119,7 +136,7 @@ func (p *PersistentSubscription) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watching = false
-	if p.ended != nil || p.session == nil {
+	if p.ended != nil || p.session == nil || !p.pace.limits() {
 		return
 	}
 	now := sinceEpoch()
@@ -141,11 +158,11 @@ func (p *PersistentSubscription) look() {
 func (p *PersistentSubscription) waitedTooLong(e *Event) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f, held := p.ledger.flight(e.Original())
-	if !held || f.e != e || p.session == nil || sinceEpoch()-f.pushed < p.pace.timeout {
+	f := p.ledger.flight(e.Original())
+	if f == nil || f.e != e || p.session == nil || sinceEpoch()-f.pushed < p.pace.timeout {
 		return false
 	}
-	p.ledger.release(e.Original())
+	p.ledger.release(f)
 	p.tellSlow()
 	p.giveBack(ErrMessageTimeout, []*Event{e})
 	return true
@@ -209,7 +226,9 @@ func (p *PersistentSubscription) leave(s *session) (back []*Event) {
 		p.revoked = make(chan struct{})
 	}
 	for _, e := range back {
-		p.ledger.release(e.Original())
+		if f := p.ledger.flight(e.Original()); f != nil {
+			p.ledger.release(f)
+		}
 	}
 	back, s.waiting = append(back, s.waiting...), nil
 	return back

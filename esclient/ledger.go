@@ -47,7 +47,7 @@ type ledger struct {
 
 // book is what the ledger knows of the events of one stream.
 type book struct {
-	held    map[heldEvent]flight
+	held    flights
 	newest  int64     // the highest number that was ever held; -1 for none
 	anchor  uuid.UUID // the id of the event of that number
 	lowest  int64     // the lowest number that was ever held; -1 for none
@@ -60,14 +60,6 @@ type book struct {
 type heldEvent struct {
 	number int64
 	id     uuid.UUID
-}
-
-// flight is an event on its way: the server has pushed it and waits for word of it. Times are the subscription's own.
-type flight struct {
-	e      *Event        // as the consumer has it, or will
-	on     *session      // that it came on last, or stale
-	pushed time.Duration // when it came last
-	begun  time.Duration // when the consumer began with it last; 0 if it did not
 }
 
 // stale stands for the sessions of a group that was made anew since. What is said of an event that came on them does
@@ -88,7 +80,7 @@ func newLedger(stream string, limit int) ledger {
 }
 
 func newBook() book {
-	return book{held: make(map[heldEvent]flight), newest: -1, lowest: -1, doubted: -1}
+	return book{newest: -1, lowest: -1, doubted: -1}
 }
 
 // book returns that of an event's stream; nil if there is none.
@@ -105,7 +97,7 @@ func (l *ledger) of(e *Event) standing {
 	if b == nil || e.Number > b.newest {
 		return unknown
 	}
-	if _, ok := b.held[heldEvent{e.Number, e.ID}]; ok {
+	if b.held.get(heldEvent{e.Number, e.ID}) != nil {
 		return held
 	}
 	if b.settled.has(e.Number) {
@@ -114,65 +106,77 @@ func (l *ledger) of(e *Event) standing {
 	return unknown
 }
 
-// flight returns what is known of an event that is held; false if it is not.
-func (l *ledger) flight(e *Event) (f flight, ok bool) {
+// flight returns that of an event; nil if it is not held. It is the ledger's own until it is released or settled.
+func (l *ledger) flight(e *Event) *flight {
 	if b := l.book(e); b != nil {
-		f, ok = b.held[heldEvent{e.Number, e.ID}]
+		return b.held.get(heldEvent{e.Number, e.ID})
 	}
-	return f, ok
+	return nil
 }
 
-// stayingOn makes the flight stale unless it came on session s.
-func (f flight) stayingOn(s *session) flight {
+// stayOn makes the flight stale unless it came on session s.
+func (f *flight) stayOn(s *session) {
 	if f.on != s {
 		f.on = stale
 	}
-	return f
 }
 
-// hold notes an event that is handed to the consumer.
-func (l *ledger) hold(e *Event, f flight) {
-	b := l.book(e)
+// hold notes an event that was pushed on a session at some time, and that the consumer gets as e.
+func (l *ledger) hold(e *Event, on *session, pushed time.Duration) *flight {
+	o := e.Original()
+	b := l.book(o)
 	if b == nil {
 		if l.replayed == nil {
 			l.replayed = make(map[string]*book)
 		}
 		nb := newBook()
 		b = &nb
-		l.replayed[e.Stream] = b
+		l.replayed[o.Stream] = b
 	}
-	b.held[heldEvent{e.Number, e.ID}] = f
+	h := heldEvent{o.Number, o.ID}
+	f := b.held.add(h)
+	f.book, f.e, f.on, f.pushed = b, e, on, pushed
 	l.holding++
-	if f.begun > 0 {
-		l.begun++
-	}
-	b.extend(heldEvent{e.Number, e.ID})
+	b.extend(h)
+	return f
 }
 
-// update changes what is known of an event that is held.
-func (l *ledger) update(e *Event, f flight) {
-	b, key := l.book(e), heldEvent{e.Number, e.ID}
-	if f.begun > 0 && b.held[key].begun == 0 {
+// begin notes that the consumer begins with an event at some time.
+func (l *ledger) begin(f *flight, e *Event, at time.Duration) {
+	if f.begun == 0 {
 		l.begun++
 	}
-	b.held[key] = f
+	f.e, f.begun = e, at
+}
+
+// timeFrom gives the events that are held and have no times this one.
+func (l *ledger) timeFrom(now time.Duration) {
+	l.each(func(b *book) {
+		for f := range b.held.all {
+			if f.pushed == untimed {
+				f.pushed = now
+			}
+			if f.begun == untimed {
+				f.begun = now
+			}
+		}
+	})
 }
 
 // release forgets an event that was held.
-func (l *ledger) release(e *Event) {
-	b, key := l.book(e), heldEvent{e.Number, e.ID}
-	if l.begun > 0 && b.held[key].begun > 0 {
+func (l *ledger) release(f *flight) {
+	if f.begun > 0 {
 		l.begun--
 	}
-	delete(b.held, key)
 	l.holding--
+	f.book.held.remove(f)
 }
 
 // waiting goes through the events that are held and that the consumer has not begun with.
-func (l *ledger) waiting(yield func(flight) bool) {
+func (l *ledger) waiting(yield func(*flight) bool) {
 	more := true
 	l.each(func(b *book) {
-		for _, f := range b.held {
+		for f := range b.held.all {
 			if more && f.begun == 0 {
 				more = yield(f)
 			}
@@ -181,26 +185,25 @@ func (l *ledger) waiting(yield func(flight) bool) {
 }
 
 // settle notes how an event that was held is settled. s is the session on which the server is told; nil if it is not.
-func (l *ledger) settle(e *Event, how *settlement, s *session) {
-	b := l.book(e)
-	on := b.held[heldEvent{e.Number, e.ID}].on
-	if l.release(e); on == stale {
+func (l *ledger) settle(f *flight, how *settlement, s *session) {
+	b, number, on := f.book, f.number, f.on
+	if l.release(f); on == stale {
 		s.freeSlot(-1)
 		return
 	}
-	b.settled.add(e.Number)
+	b.settled.add(number)
 	switch {
 	case b != &l.own:
 		s.freeSlot(-1)
 	case s == nil:
-		l.notTold(e.Number)
+		l.notTold(number)
 	default:
-		s.freeSlot(e.Number)
+		s.freeSlot(number)
 	}
 	if how.nack && how.action == NackPark {
-		b.addPark(e.Number, &park{how: how, session: s, sent: 1}, int(l.limit))
+		b.addPark(number, &park{how: how, session: s, sent: 1}, int(l.limit))
 	} else if len(b.parks) > 0 {
-		delete(b.parks, e.Number)
+		delete(b.parks, number)
 	}
 }
 
@@ -324,11 +327,11 @@ func (l *ledger) forgetReplayed(e *Event) {
 func (l *ledger) resumed(begin, window int64) bool {
 	own := &l.own
 	if begin <= own.lowest || own.newest-begin >= window ||
-		own.settled.count()+int64(len(own.held)) < own.newest-own.lowest+1 {
+		own.settled.count()+int64(own.held.n) < own.newest-own.lowest+1 {
 		return false
 	}
-	for h := range own.held {
-		if h.number < begin {
+	for f := range own.held.all {
+		if f.number < begin {
 			return false
 		}
 	}
@@ -343,11 +346,11 @@ func (b *book) forgetUpTo(number int64, s *session) {
 		}
 	}
 	b.doubted, b.lowest = -1, b.settled.lowest()
-	for h, f := range b.held {
-		if h.number <= number {
-			b.held[h] = f.stayingOn(s)
+	for f := range b.held.all {
+		if f.number <= number {
+			f.stayOn(s)
 		}
-		b.extend(h)
+		b.extend(f.heldEvent)
 	}
 }
 
@@ -368,8 +371,8 @@ func (l *ledger) forgetSettled(s *session) {
 	l.each(func(b *book) {
 		b.settled.clear()
 		b.parks, b.doubted = nil, -1
-		for h, f := range b.held {
-			b.held[h] = f.stayingOn(s)
+		for f := range b.held.all {
+			f.stayOn(s)
 		}
 	})
 	l.untold = nil
@@ -380,8 +383,8 @@ func (l *ledger) forgetSettled(s *session) {
 func (l *ledger) forgetNumbers() {
 	l.each(func(b *book) {
 		b.newest, b.lowest = -1, -1
-		for h := range b.held {
-			b.extend(h)
+		for f := range b.held.all {
+			b.extend(f.heldEvent)
 		}
 	})
 }

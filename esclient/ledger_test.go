@@ -54,7 +54,7 @@ func TestLedgerKnowsWhatIsHeldAndWhatWasSettled(t *testing.T) {
 		require.Equal(t, want(e), l.of(e), "event %d of %s, step %d", e.Number, e.Stream, i)
 		require.Equal(t, want(e) == held, isHeld(&l, e))
 		if l.of(e) == unknown && len(holding) < 30 {
-			l.hold(e, flight{e: e})
+			l.hold(e, nil, 0)
 			holding, ever = append(holding, e), append(ever, e)
 		}
 		if len(holding) == 0 {
@@ -69,9 +69,9 @@ func TestLedgerKnowsWhatIsHeldAndWhatWasSettled(t *testing.T) {
 		case 0: // it stays
 			continue
 		case 1:
-			l.release(e)
+			l.release(l.flight(e))
 		default:
-			l.settle(e, acked, nil)
+			l.settle(l.flight(e), acked, nil)
 			done[key{e.Stream, e.Number}] = true
 		}
 		holding = append(holding[:n:n], holding[n+1:]...)
@@ -97,11 +97,10 @@ func TestLedgerTakesMemoryByItsGaps(t *testing.T) {
 	l := newLedger(testStream, 1)
 	pass := func(number int64) {
 		e := &Event{Stream: testStream, Number: number}
-		l.hold(e, flight{e: e})
-		l.settle(e, acked, nil)
+		l.settle(l.hold(e, nil, 0), acked, nil)
 	}
 	stuck := &Event{Stream: testStream, Number: 5}
-	l.hold(stuck, flight{e: stuck})
+	l.hold(stuck, nil, 0)
 	for n := range int64(3_000_000) {
 		if n != stuck.Number {
 			pass(n)
@@ -125,8 +124,8 @@ func TestLedgerAllocatesNothingForEventsInOrder(t *testing.T) {
 	e := &Event{Stream: testStream}
 	n := testing.AllocsPerRun(100_000, func() {
 		l.of(e)
-		l.hold(e, flight{e: e})
-		l.settle(e, acked, nil)
+		l.hold(e, nil, 0)
+		l.settle(l.flight(e), acked, nil)
 		e.Number++
 	})
 	assert.Zero(t, n)
@@ -138,8 +137,7 @@ func TestLedgerDoubtsOnlyWhatWasSettledBefore(t *testing.T) {
 	l := newLedger(testStream, 10)
 	pass := func(number int64) *Event {
 		e := &Event{Stream: testStream, Number: number, ID: uuid.New()}
-		l.hold(e, flight{e: e})
-		l.settle(e, acked, &session{window: 1})
+		l.settle(l.hold(e, nil, 0), acked, &session{window: 1})
 		return e
 	}
 	old := []*Event{pass(0), pass(1), pass(2)}
@@ -163,13 +161,13 @@ func TestLedgerCountsNoAckForAGroupThatDidNotPushTheEvent(t *testing.T) {
 	t.Parallel()
 	l := newLedger(testStream, 10)
 	early, late := &Event{Stream: testStream, Number: 3}, &Event{Stream: testStream, Number: 4}
-	l.hold(early, flight{})
-	l.hold(late, flight{})
+	again := l.hold(early, nil, 0)
+	l.hold(late, nil, 0)
 	l.forgetSettled(new(session))
 	require.Equal(t, held, l.of(early))
-	l.update(early, flight{})
-	l.settle(early, acked, nil)
-	l.settle(late, acked, nil)
+	again.on = nil
+	l.settle(l.flight(early), acked, nil)
+	l.settle(l.flight(late), acked, nil)
 	assert.Equal(t, settled, l.of(early))
 	assert.Equal(t, unknown, l.of(late))
 	assert.Zero(t, l.holding)
@@ -182,8 +180,7 @@ func TestLedgerTellsParksFromAcksUntilTheyHaveArrived(t *testing.T) {
 	first, second := new(session), new(session)
 	pass := func(number int64, s *session) *Event {
 		e := &Event{Stream: testStream, Number: number}
-		l.hold(e, flight{e: e})
-		l.settle(e, parking, s)
+		l.settle(l.hold(e, nil, 0), parking, s)
 		return e
 	}
 	heard, lost := pass(0, first), pass(1, first)
@@ -244,10 +241,7 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-func isHeld(l *ledger, e *Event) bool {
-	_, ok := l.flight(e)
-	return ok
-}
+func isHeld(l *ledger, e *Event) bool { return l.flight(e) != nil }
 
 // TestSlotsTellWhatTheServerHasHeardOf has a server push events as their predecessors are settled.
 func TestSlotsTellWhatTheServerHasHeardOf(t *testing.T) {

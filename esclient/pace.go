@@ -56,6 +56,10 @@ func (p *pace) hear(d time.Duration) {
 	}
 }
 
+// needsTimes reports whether anything depends on when events were pushed and begun with, or may depend on it later. It
+// does not in a group of which it was told that nothing times out.
+func (p *pace) needsTimes() bool { return p.timeout > 0 || !p.told || p.window < p.most }
+
 // limits reports whether the pace of the consumer says how much may be pushed.
 func (p *pace) limits() bool { return p.timeout > 0 && p.workers > 0 }
 

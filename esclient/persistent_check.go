@@ -150,7 +150,7 @@ func (p *PersistentSubscription) conclude(c check, now *sight) {
 	p.obey(s, v, now)
 	if now.config.known && now.config.has {
 		p.pace.hear(now.config.timeout)
-		p.timePushes()
+		p.timeOn()
 	}
 	p.departure = nil
 	p.lastKnown = max(p.lastKnown, now.stream.last)

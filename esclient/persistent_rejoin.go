@@ -113,7 +113,7 @@ func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
 	p.ledger.forgetSettled(nil) // another group: it knows of no ack
 	if err == nil {
 		p.pace.hear(settings.MessageTimeout)
-		p.timePushes()
+		p.timeOn()
 	}
 	p.mu.Unlock()
 	return nil

@@ -209,7 +209,7 @@ func (c *Client) ConnectPersistent(
 	if opts.Concurrency > 0 {
 		p.nudge, p.revoked = make(chan struct{}, 1), make(chan struct{})
 	}
-	p.timePushes()
+	p.timeOn()
 	if len(opts.Hooks) > 0 {
 		hooks, _ := sortHooks(slices.Concat(c.cfg.Hooks, opts.Hooks))
 		p.witness.hooks = &hooks

@@ -184,7 +184,7 @@ func (s *session) admit() {
 // Until the group is judged all others wait. It reports whether any was settled again. p.mu
 // is held.
 func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool) {
-	fresh, now := events[:0], sinceEpoch()
+	fresh, now := events[:0], p.now()
 	var tooMany []*Event
 	for _, e := range events {
 		o := e.Original()
@@ -218,7 +218,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 				tooMany = append(tooMany, e)
 				continue
 			}
-			p.ledger.hold(o, flight{e: e, on: s, pushed: now})
+			p.ledger.hold(e, s, now)
 			fresh = append(fresh, e)
 		}
 	}
@@ -262,6 +262,7 @@ func (s *session) finish(reason error, told bool) {
 		p.owed = 0
 		if errors.Is(reason, ErrSubscriptionDropped) {
 			p.pace.doubt()
+			p.timeOn()
 		}
 		p.departure = p.departure.note(s.handle.Conn(), reason)
 	}

@@ -1,0 +1,105 @@
+package esclient
+
+import (
+	"math/bits"
+	"time"
+)
+
+// flight is an event on its way: the server has pushed it and waits for word of it. Times are the subscription's own.
+type flight struct {
+	heldEvent
+	e      *Event        // as the consumer has it, or will
+	on     *session      // that it came on last, or stale
+	pushed time.Duration // when it came last, or untimed
+	begun  time.Duration // when the consumer began with it last, or untimed; 0 if it did not
+
+	book *book
+	next *flight // with the same number, or spare
+}
+
+// flights are the events of a stream that are held. Each is looked for several times, so they are in a table that costs
+// less than a map, and what is no longer needed of them is used again.
+type flights struct {
+	table []*flight // by the hash of the number, chained by next; its length is a power of two
+	shift int       // of the hash, to get an index
+	n     int
+	spare *flight // to be used next
+}
+
+// leastTable is the length of the first table.
+const leastTable = 16
+
+// at returns where in the table the chain of a number begins. The hash spreads any steps between numbers, as those of
+// one subscriber of many.
+func (s *flights) at(number int64) **flight {
+	return &s.table[uint64(number)*0x9e3779b97f4a7c15>>s.shift]
+}
+
+// get returns the flight of an event; nil if it is not held.
+func (s *flights) get(h heldEvent) *flight {
+	if s.n == 0 {
+		return nil
+	}
+	f := *s.at(h.number)
+	for f != nil && f.heldEvent != h {
+		f = f.next
+	}
+	return f
+}
+
+// add returns a flight for an event that is not held.
+func (s *flights) add(h heldEvent) *flight {
+	if s.n == len(s.table) {
+		s.grow()
+	}
+	f := s.spare
+	if f == nil {
+		f = new(flight)
+	}
+	s.spare, f.heldEvent = f.next, h
+	s.put(f)
+	s.n++
+	return f
+}
+
+func (s *flights) put(f *flight) {
+	first := s.at(f.number)
+	f.next = *first
+	*first = f
+}
+
+func (s *flights) grow() {
+	old := s.table
+	s.table = make([]*flight, max(2*len(old), leastTable))
+	s.shift = 64 - bits.Len(uint(len(s.table)-1))
+	for _, f := range old {
+		for f != nil {
+			next := f.next
+			s.put(f)
+			f = next
+		}
+	}
+}
+
+// remove takes a flight that get or add has returned. It must not be used any more.
+func (s *flights) remove(f *flight) {
+	p := s.at(f.number)
+	for *p != f {
+		p = &(*p).next
+	}
+	*p = f.next
+	s.n--
+	*f = flight{next: s.spare}
+	s.spare = f
+}
+
+// all goes through the flights, in no order. Nothing may be added or removed meanwhile.
+func (s *flights) all(yield func(*flight) bool) {
+	for _, f := range s.table {
+		for ; f != nil; f = f.next {
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}

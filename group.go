@@ -76,7 +76,11 @@ func (s *Subscriber) messageTimeout(group *esclient.PersistentSettings) time.Dur
 
 // createGroup makes the group, if it is missing.
 func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
+	s.making.begin(time.Now())
 	err := s.conn.client.CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
+	if made, waiting, tell := s.making.end(time.Now(), err); tell {
+		s.log.Info("Consumer groups are being made", watermill.LogFields{"made": made, "waiting": waiting})
+	}
 	switch {
 	case errors.Is(err, esclient.ErrGroupExists):
 		return nil

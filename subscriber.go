@@ -24,6 +24,8 @@ type Subscriber struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
+	making making // groups
+
 	mu     sync.Mutex
 	closed bool
 	late   int // messages that were given back and are watched
@@ -150,12 +152,10 @@ func (s *Subscriber) source(
 	}
 }
 
-// initializeTimeout bounds SubscribeInitialize, to which Watermill gives no context.
-const initializeTimeout = 30 * time.Second
-
 // SubscribeInitialize makes the consumer group of a topic if it does not exist, so that messages which are published
 // before the first Subscribe are consumed, too, whatever the group's StartFrom. It is not needed otherwise, and does
-// nothing in modes without groups.
+// nothing in modes without groups. It gives up when for 30 s it has heard of no group that was made: with thousands of
+// groups a server takes its time for each, and the logger is told how far it is.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
 	stream, err := s.stream(topic)
 	if err != nil {
@@ -168,7 +168,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	if s.cfg.Mode != ModePersistent || s.cfg.DisableGroupCreation {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, initializeTimeout)
+	ctx, cancel := s.making.patience(s.ctx)
 	defer cancel()
 	if err := s.createGroup(ctx, stream); err != nil {
 		return fmt.Errorf("eventstore: cannot initialize topic %q: %w", topic, s.orClosed(err))

@@ -27,7 +27,8 @@ type Client struct {
 	crew   crew      // the goroutines that subscribe anew or tell hooks
 	told   hookQueue // what the hooks of the connection are told
 
-	configs configReads
+	configs    configReads
+	groupTurns chan struct{} // holds one for each change of a group that is under way
 
 	redirected atomic.Bool // a node named another one as the leader
 	closing    atomic.Bool // calls fail from now on; written with mu held
@@ -56,6 +57,7 @@ func New(cfg Config) (*Client, error) {
 	c.hooks, _ = sortHooks(cfg.Hooks)
 	c.told = newHookQueue(&c.crew, &c.hooks)
 	c.configs.client = c
+	c.groupTurns = make(chan struct{}, maxGroupChanges)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	d, err := newDialer(&cfg)
 	if err != nil {

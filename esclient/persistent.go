@@ -138,6 +138,9 @@ func (s *PersistentSettings) Validate() error {
 // CreatePersistent makes a persistent subscription group on a stream, which need not exist. The error is ErrGroupExists
 // if the stream has one of that name, and ErrAccessDenied for whoever is not an administrator (from 5.0, operators may,
 // too). After an outcome that was unknown on the way, ErrGroupExists may mean the caller's own group.
+//
+// A server takes the longer for it the more groups it has: some milliseconds with a thousand of them. Of many calls at
+// a time most wait in the client for their turn, which only their contexts bound.
 func (c *Client) CreatePersistent(ctx context.Context, stream, group string, s PersistentSettings) error {
 	return c.changeGroup(ctx, "create persistent subscription",
 		esproto.CmdCreatePersistentSubscription, stream, group, &s)
@@ -169,7 +172,12 @@ func (c *Client) changeGroup(
 			return err
 		}
 	}
-	if err := c.do(ctx, &groupOp{cmd: cmd, stream: stream, group: group, settings: s}, repeatable); err != nil {
+	leave, err := c.groupTurn(ctx)
+	if err == nil {
+		err = c.do(ctx, &groupOp{cmd: cmd, stream: stream, group: group, settings: s}, repeatable)
+		leave()
+	}
+	if err != nil {
 		return &OperationError{Operation: what, Stream: stream, Group: group, Err: err}
 	}
 	return nil

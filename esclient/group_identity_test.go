@@ -49,8 +49,18 @@ func join(
 	t *testing.T, url string, asAdmin bool, events int, s esclient.PersistentSettings, opts esclient.PersistentOptions,
 ) *member {
 	t.Helper()
+	return joinWith(t, url, asAdmin, events, s, opts, func(*esclient.Config) {})
+}
+
+// joinWith is join with a client whose configuration is changed.
+func joinWith(
+	t *testing.T, url string, asAdmin bool, events int, s esclient.PersistentSettings, opts esclient.PersistentOptions,
+	change func(*esclient.Config),
+) *member {
+	t.Helper()
 	m := &member{t: t, admin: open(t, url)}
 	m.client = openWith(t, url, func(cfg *esclient.Config) {
+		change(cfg)
 		cfg.Dial = m.link.dial
 		if !asAdmin {
 			cfg.Credentials = &jane
@@ -317,19 +327,19 @@ func TestALogThatGrowsMeanwhileDidNotGoBack(t *testing.T) {
 	nothingMore(t, m.sub.Next)
 }
 
-// TestTheFirstAckIsRemembered crashes a server right after a subscriber's first acks, and also where it had not told
-// yet what it has written about the group.
+// TestTheFirstAckIsRemembered crashes a server right after a subscriber's first acks, also where it is slow to tell
+// what it has written about the group.
 func TestTheFirstAckIsRemembered(t *testing.T) {
 	t.Parallel()
-	for _, unanswered := range []int{0, 1, 2} {
+	for what, action := range map[string]estest.Action{
+		"at once": {}, "late": estest.Delay(200 * time.Millisecond),
+	} {
 		for _, persona := range personas {
-			t.Run(fmt.Sprintf("%s, %d looks unanswered", persona, unanswered), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, told %s", persona, what), func(t *testing.T) {
 				t.Parallel()
 				srv := estest.Run(t, estest.WithPersona(persona))
-				silence := srv.Intercept(esproto.CmdReadEvent, estest.Drop(), estest.Times(unanswered))
-				if unanswered == 0 {
-					silence.Remove()
-				}
+				choose := estest.Choose(func(estest.Request) estest.Action { return action })
+				srv.Intercept(esproto.CmdReadEvent, choose, estest.Times(1))
 				m := join(t, srv.ConnectionString(), true, 20, fromStart(), esclient.PersistentOptions{})
 				assert.Equal(t, words(0, 8), consume(t, m.sub, 9))
 				m.append(1)

@@ -2,6 +2,7 @@ package esclient_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -17,10 +18,18 @@ func checkpointed(
 	t *testing.T, persona estest.Persona, asAdmin bool,
 ) (srv *estest.Server, m *member, held *esclient.Event) {
 	t.Helper()
+	return checkpointedWith(t, persona, asAdmin, func(*esclient.Config) {})
+}
+
+// checkpointedWith is checkpointed with a client whose configuration is changed.
+func checkpointedWith(
+	t *testing.T, persona estest.Persona, asAdmin bool, change func(*esclient.Config),
+) (srv *estest.Server, m *member, held *esclient.Event) {
+	t.Helper()
 	s := fromStart()
 	s.CheckpointMinCount, s.CheckpointMaxCount = 2, 2
 	srv = estest.Run(t, estest.WithPersona(persona), withJane())
-	m = join(t, srv.ConnectionString(), asAdmin, 10, s, esclient.PersistentOptions{})
+	m = joinWith(t, srv.ConnectionString(), asAdmin, 10, s, esclient.PersistentOptions{}, change)
 	m.consumeAll(srv, 10)
 	require.Positive(t, srv.Stats().Groups[0].Checkpoint)
 	m.append(1)
@@ -138,6 +147,49 @@ func TestAParkIsLookedForWhereNothingTellsThatItArrived(t *testing.T) {
 			require.NoError(t, srv.Crash())
 			m.settle()
 			require.NoError(t, m.sub.Ack(second))
+			m.nothingAgain()
+			assert.Equal(t, 1, srv.Stats().Groups[0].Parked)
+		})
+	}
+}
+
+// TestAParkIsRepeatedWhereNothingCanTellThatItArrived is the same for a user who may not read what is parked: rather
+// twice than never.
+func TestAParkIsRepeatedWhereNothingCanTellThatItArrived(t *testing.T) {
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			t.Parallel()
+			srv, m, _ := checkpointed(t, persona, false)
+			m.append(1)
+			srv.Intercept(esproto.CmdPing, estest.Drop(), estest.Times(1))
+			m.park(m.next())
+			parkedEvents(t, srv, 1)
+			require.NoError(t, srv.Crash())
+			parkedEvents(t, srv, 2)
+			m.nothingAgain()
+		})
+	}
+}
+
+// TestTheServerIsAskedAgainWhetherAParkHasArrived has the first question unanswered, on a connection that lives.
+func TestTheServerIsAskedAgainWhetherAParkHasArrived(t *testing.T) {
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			t.Parallel()
+			srv, m, _ := checkpointedWith(t, persona, false, func(cfg *esclient.Config) {
+				cfg.OperationTimeout = 300 * time.Millisecond
+			})
+			m.append(1)
+			e := m.next()
+			srv.Intercept(esproto.CmdPing, estest.Drop(), estest.Times(1))
+			served := srv.Intercept(esproto.CmdPing, estest.Unanswered(estest.ReplyBytes(esproto.CmdPong, nil)))
+			m.park(e)
+			parkedEvents(t, srv, 1)
+			eventually(t, func() bool { return served.Hits() > 0 })
+			_, err := m.client.Ping(testContext(t)) // whose answer comes behind
+			require.NoError(t, err)
+			m.settle()
+			require.NoError(t, srv.Crash())
 			m.nothingAgain()
 			assert.Equal(t, 1, srv.Stats().Groups[0].Parked)
 		})

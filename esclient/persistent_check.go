@@ -278,10 +278,11 @@ func (p *PersistentSubscription) proveAll(s *session) {
 		for k, sent := range parks {
 			k.arrived = k.arrived || err == nil && k.session == s && k.sent == sent
 		}
-		s.proving = err == nil
+		again := err == nil || errors.Is(err, ErrOperationTimeout) // the connection lives
+		s.proving = again
 		p.mu.Unlock()
-		if err != nil {
-			return // with the connection, or the next park asks again
+		if !again {
+			return
 		}
 	}
 }

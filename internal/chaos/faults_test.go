@@ -61,6 +61,9 @@ var serverFaults = []fault{
 	{"server cuts what it sends", 4, func(w *world) { w.server().CutAfterSent(1 + w.faults.Int64N(3000)) }},
 	{"server hangs", 3, func(w *world) {
 		srv := w.server()
+		if w.cluster != nil {
+			w.reset() // the others elect a leader
+		}
 		srv.Pause()
 		w.pause(20, 300)
 		srv.Resume()
@@ -128,25 +131,25 @@ func (w *world) nodeFaults() []fault {
 	if w.cluster == nil {
 		return []fault{
 			{"crash", 3, func(w *world) {
-				w.resets.Add(1)
+				w.reset()
 				require.NoError(w.t, w.single.Crash())
 			}},
 			{"restart", 3, func(w *world) {
-				w.resets.Add(1)
+				w.reset()
 				require.NoError(w.t, w.single.Restart())
 			}},
 		}
 	}
 	return []fault{
 		{"election", 4, func(w *world) {
-			w.resets.Add(1)
+			w.reset()
 			_ = w.cluster.Elect(w.faults.IntN(w.cluster.Size())) // it may be without a majority
 			w.pause(10, 100)
 		}},
 		{"node killed", 2, func(w *world) { w.outage(w.cluster.Kill) }},
 		{"node stopped", 2, func(w *world) { w.outage(w.cluster.Stop) }},
 		{"partition", 3, func(w *world) {
-			w.resets.Add(1)
+			w.reset()
 			w.cluster.Partition(w.faults.IntN(w.cluster.Size()))
 			w.pause(10, 200)
 			w.cluster.Heal()
@@ -155,9 +158,15 @@ func (w *world) nodeFaults() []fault {
 	}
 }
 
+// reset notes that a server is about to forget what it does not write down.
+func (w *world) reset() {
+	w.resets.Add(1)
+	w.lastReset = time.Now()
+}
+
 // outage ends a node, and starts it again a moment later.
 func (w *world) outage(end func(node int) error) {
-	w.resets.Add(1)
+	w.reset()
 	i := w.faults.IntN(w.cluster.Size())
 	require.NoError(w.t, end(i))
 	w.pause(10, 150)

@@ -4,9 +4,12 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
 // link is the network between one client and the servers. Each address has a relay of its own, which real sockets lead
@@ -21,6 +24,7 @@ type link struct {
 	relays map[string]net.Listener
 	conns  map[net.Conn]struct{}
 	closed bool
+	lost   []time.Time // when the client lost a connection
 	wg     sync.WaitGroup
 }
 
@@ -90,6 +94,20 @@ func (l *link) cut() {
 	for c := range l.conns {
 		c.Close()
 	}
+}
+
+// OnDisconnected implements esclient.DisconnectedHook.
+func (l *link) OnDisconnected(esclient.ConnectionInfo) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost = append(l.lost, time.Now())
+}
+
+// lostWithin reports whether the client lost a connection soon after a time.
+func (l *link) lostWithin(at time.Time, soon time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.lost, func(t time.Time) bool { return t.After(at) && t.Sub(at) <= soon })
 }
 
 // heal ends every fault but lost connections.

@@ -34,9 +34,10 @@ type world struct {
 	groups  []*group
 	readers []*reader
 
-	resets atomic.Int64 // restarts and changes of the leader: a server forgets event ids
-	stop   chan struct{}
-	wg     sync.WaitGroup
+	resets    atomic.Int64 // restarts and changes of the leader: a server forgets event ids
+	lastReset time.Time    // when the last one was; the disturber's own
+	stop      chan struct{}
+	wg        sync.WaitGroup
 }
 
 // setting is what a round runs on.
@@ -122,7 +123,7 @@ func (w *world) open(url string, l *link, plain bool) *esclient.Client {
 		cfg.HTTPEndpoint = w.single.HTTPAddr()
 	}
 	if l != nil {
-		cfg.Dial = l.dial
+		cfg.Dial, cfg.Hooks = l.dial, append(cfg.Hooks, l)
 	}
 	if plain {
 		cfg.Credentials = &esclient.Credentials{Login: plainLogin, Password: plainPassword}

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -268,7 +269,7 @@ func (w *world) tombstone() {
 			ctx, cancel := within(time.Second)
 			_, err := w.operator.TombstoneStream(ctx, stream, esclient.Any)
 			cancel()
-			if err == nil {
+			if err == nil || errors.Is(err, esclient.ErrStreamDeleted) { // by a call whose outcome was unknown
 				break
 			}
 		}

@@ -64,10 +64,13 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 		f.count = parseNumber(count, 1)
 	}
 	links, ok := resolves(r)
-	mediaType := feedType(r)
+	mediaType := answerType(r, typeDescription, typeAtomJSON, typeJSON)
 	switch {
 	case mediaType == "":
 		w.WriteHeader(http.StatusNotAcceptable)
+		return
+	case mediaType == typeDescription && !f.forward:
+		s.describeStream(w, r, u)
 		return
 	case f.from == -2:
 		s.badRequest(w, fmt.Sprintf("'%s' is not valid event number", r.PathValue("event")))
@@ -125,9 +128,6 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 	body, _ := json.MarshalIndent(feed, "", "  ") // it has nothing that cannot be marshaled
 	writeAs(w, http.StatusOK, mediaType, body)
 }
-
-// feedType is the media type of a feed. Who asks for none gets JSON here; servers answer 406 with the types they have.
-func feedType(r *http.Request) string { return answerType(r, typeAtomJSON, typeJSON) }
 
 // typeHash stands for a media type in an ETag.
 func typeHash(mediaType string) string {

@@ -22,6 +22,8 @@ const (
 	typeAtomJSON   = "application/vnd.eventstore.atom+json"
 	typeEventJSON  = "application/vnd.eventstore.event+json"
 	typeEventsJSON = "application/vnd.eventstore.events+json"
+
+	typeDescription = "application/vnd.eventstore.streamdesc+json"
 )
 
 // handleStreams serves AtomPub.

@@ -332,3 +332,21 @@ func TestAFollowerForwardsAppendsOverHTTP(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, events, 1)
 }
+
+// Servers do not choose in which form a stream is read.
+func TestAStreamIsDescribedToWhoTakesAnything(t *testing.T) {
+	anyPersona(t, func(t *testing.T, s *estest.Server, _ estest.Persona) {
+		connect(t, s).mustAppend(admin, "s", newEvent("t", "{}"))
+		for accept, status := range map[string]int{
+			"": 406, "*/*": 406, "application/vnd.eventstore.streamdesc+json": 200,
+		} {
+			res, body := requestFor(t, "GET", s.HTTPURL()+"/streams/s", "", http.Header{"Accept": {accept}})
+			assert.Equal(t, status, res.StatusCode, accept)
+			var description struct {
+				Links map[string]struct{ Href string } `json:"_links"`
+			}
+			require.NoError(t, json.Unmarshal(body, &description), "%s", body)
+			assert.Equal(t, "/streams/s", description.Links["stream"].Href)
+		}
+	})
+}

@@ -12,10 +12,13 @@ func (s *Server) handleProjections(mux *http.ServeMux) {
 		return
 	}
 	for _, kind := range []struct{ path, mode string }{
-		{"any", ""}, {"all-non-transient", ""}, {"continuous", modeContinuous}, {"onetime", "OneTime"},
-		{"transient", "Transient"},
+		{"any", ""}, {"all-non-transient", modesKept}, {"continuous", modeContinuous}, {"onetime", modeOneTime},
+		{"transient", modeTransient},
 	} {
 		mux.HandleFunc("GET /projections/"+kind.path, s.httpProjections(kind.mode))
+		if kind.mode != "" && kind.mode != modesKept {
+			mux.HandleFunc("POST /projections/"+kind.path, s.httpCreateProjection(kind.mode))
+		}
 	}
 	if s.core.persona.since(era20) {
 		mux.HandleFunc("POST /projections/restart", s.httpRestartProjections)
@@ -30,7 +33,9 @@ func (s *Server) handleProjections(mux *http.ServeMux) {
 		mux.HandleFunc(path, s.ofProjection(anybody, serve))
 	}
 	mux.HandleFunc("GET /projection/{name}/config", s.ofProjection(operator, httpProjectionConfig))
-	mux.HandleFunc("DELETE /projection/{name}", s.ofProjection(operator, httpDeleteProjection))
+	mux.HandleFunc("PUT /projection/{name}/config", s.ofProjection(operator, s.httpUpdateConfig))
+	mux.HandleFunc("PUT /projection/{name}/query", s.ofProjection(commander, s.httpUpdateQuery))
+	mux.HandleFunc("DELETE /projection/{name}", s.ofProjection(operator, s.httpDeleteProjection))
 	for command, do := range map[string]func(*projection) bool{
 		"enable": (*projection).enable, "disable": (*projection).disable, "reset": (*projection).reset,
 		"abort": (*projection).abort,
@@ -45,7 +50,7 @@ type asks int
 const (
 	anybody   asks = iota
 	operator       // administrators and operators; others are told that they are not authorized
-	commander      // the same, but a projection that is not there is told first
+	commander      // the same, but that there is no such projection is told first; anybody for a transient one
 )
 
 // ofProjection serves a request about the projection that its path names.
@@ -57,7 +62,7 @@ func (s *Server) ofProjection(
 		if !ok {
 			return
 		}
-		mayChange := u.isAdmin() || u.in(groupOps)
+		mayChange := mayManageProjections(u)
 		if who == operator && !mayChange {
 			unauthorized(w)
 			return
@@ -68,7 +73,7 @@ func (s *Server) ofProjection(
 		switch {
 		case pr == nil:
 			writeText(w, http.StatusNotFound, "Not Found")
-		case who == commander && !mayChange:
+		case who == commander && !mayChange && pr.state.Mode != modeTransient:
 			writeText(w, http.StatusUnauthorized, "Not authorized")
 		default:
 			serve(w, r, pr)
@@ -112,9 +117,13 @@ type projectionStatistics struct {
 	WritePendingEventsAfterCheckpoint  int      `json:"writePendingEventsAfterCheckpoint"`
 }
 
+func (s *Server) projectionURL(pr *projection) string {
+	path := url.URL{Path: "/projection/" + pr.name}
+	return s.HTTPURL() + path.EscapedPath()
+}
+
 func (s *Server) projectionStatistics(pr *projection) projectionStatistics {
-	base := url.URL{Path: "/projection/" + pr.name}
-	path := s.HTTPURL() + base.EscapedPath()
+	path := s.projectionURL(pr)
 	return projectionStatistics{
 		CoreProcessingTime: pr.busy.Milliseconds(), Version: pr.state.Version, Epoch: pr.state.Epoch,
 		EffectiveName: pr.name, PartitionsCached: 1, Status: pr.statusText(), StateReason: pr.reason, Name: pr.name,
@@ -140,7 +149,7 @@ func (s *Server) httpProjections(mode string) http.HandlerFunc {
 		defer s.core.mu.Unlock()
 		list := listedProjections{Projections: []projectionStatistics{}}
 		for _, pr := range s.core.projector.list {
-			if mode == "" || pr.state.Mode == mode {
+			if mode == "" || pr.state.Mode == mode || mode == modesKept && pr.state.Mode != modeTransient {
 				list.Projections = append(list.Projections, s.projectionStatistics(pr))
 			}
 		}
@@ -156,7 +165,7 @@ func (s *Server) httpProjectionStatistics(w http.ResponseWriter, _ *http.Request
 	writeJSON(w, http.StatusOK, listedProjections{Projections: []projectionStatistics{s.projectionStatistics(pr)}})
 }
 
-// httpProjectionState answers with the state or the result of a projection. Those of standard projections are empty.
+// httpProjectionState answers with the state or the result of a projection: no projection that runs has one.
 func httpProjectionState(w http.ResponseWriter, _ *http.Request, _ *projection) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("ES-Position", "{"+zeroPosition.members()+"}")
@@ -164,9 +173,7 @@ func httpProjectionState(w http.ResponseWriter, _ *http.Request, _ *projection) 
 
 // httpProjectionQuery answers with the source of a projection, or with its definition.
 func httpProjectionQuery(w http.ResponseWriter, r *http.Request, pr *projection) {
-	switch r.URL.Query().Get("config") {
-	case "yes", "true", "1":
-	default:
+	if !isOn(r.URL.Query(), "config", false) {
 		w.Header().Set("Content-Type", "application/javascript; charset=utf-8")
 		_, _ = io.WriteString(w, pr.state.Query) // the client may be gone
 		return
@@ -190,29 +197,10 @@ func httpProjectionConfig(w http.ResponseWriter, _ *http.Request, pr *projection
 	})
 }
 
-func httpDeleteProjection(w http.ResponseWriter, _ *http.Request, _ *projection) {
-	writeText(w, http.StatusInternalServerError, "We currently don't allow for the deletion of System Projections.")
-}
-
-// projectionChanged is what the server says after it has changed a projection.
-type projectionChanged struct {
-	Name      string `json:"name"`
-	MsgTypeID int    `json:"msgTypeId"`
-	Label     string `json:"label,omitempty"` // from 23.10 on
-}
-
 // httpCommand serves a command to a projection. It is answered when it is done.
 func (s *Server) httpCommand(do func(*projection) bool) func(http.ResponseWriter, *http.Request, *projection) {
 	return func(w http.ResponseWriter, _ *http.Request, pr *projection) {
-		if !do(pr) {
-			writeText(w, http.StatusInternalServerError, "The state of the projection could not be written")
-			return
-		}
-		answer := projectionChanged{Name: pr.name}
-		if s.core.persona.since(era23) {
-			answer.MsgTypeID, answer.Label = 318, "Projections"
-		}
-		writeJSON(w, http.StatusOK, answer)
+		s.answerChange(w, pr, do(pr))
 	}
 }
 
@@ -222,7 +210,7 @@ func (s *Server) httpRestartProjections(w http.ResponseWriter, r *http.Request) 
 	if !ok {
 		return
 	}
-	if !u.isAdmin() && !u.in(groupOps) {
+	if !mayManageProjections(u) {
 		unauthorized(w)
 		return
 	}

@@ -20,8 +20,9 @@ import (
 //
 // Only administrators may read a stream of links until it has its first one; with that comes metadata by which every
 // user may. What projections write about themselves is there, too: the events of $projections-$all and of
-// $projections-<name>, checkpoints, and $et. In a cluster the leader runs them. The default is none, as it is of
-// servers.
+// $projections-<name>, checkpoints, and $et. In a cluster the leader runs them. They are listed, enabled, disabled,
+// reset and changed over HTTP; projections that users create there are kept and not run. The default is none, as it is
+// of servers.
 func WithProjections() Option { return func(c *config) { c.projections = true } }
 
 // ErrNoProjections is the error of WaitForProjections on a server without projections, for errors.Is.

@@ -1,5 +1,11 @@
 package estest
 
+import (
+	"slices"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
 // enable starts a projection; it makes up for what was written while it was disabled. As the other commands, it reports
 // whether the projection's state could be written.
 func (pr *projection) enable() bool {
@@ -39,6 +45,64 @@ func (pr *projection) reset() bool {
 		pr.run()
 	}
 	return true
+}
+
+// update gives a projection another source.
+func (pr *projection) update(query string, emit *bool) bool {
+	pr.rest()
+	pr.state.Query = query
+	if emit != nil {
+		pr.state.EmitEnabled = *emit
+	}
+	if !pr.save() {
+		return false
+	}
+	if pr.state.Enabled {
+		pr.run()
+	}
+	return true
+}
+
+// add registers a projection that this server keeps and does not run, as servers do that run system projections only.
+// It returns nil if that cannot be written.
+func (p *projector) add(name string, state projectionState) *projection {
+	pr := &projection{projector: p, core: p.core, name: name, status: statusStopped, at: zeroPosition,
+		checkpoint: zeroPosition}
+	if state.Mode != modeTransient {
+		if p.core.streamFor(registrationStream).hardDeleted() {
+			return nil
+		}
+		r := p.core.systemWrite(registrationStream, projectionCreated, false, []byte(name), nil)
+		pr.id = r.number
+	}
+	pr.state = state
+	if state.Mode != modeTransient && !pr.save() {
+		return nil
+	}
+	p.list = append(p.list, pr)
+	return pr
+}
+
+// remove deletes a projection that does not run, and its checkpoints if that is wanted.
+func (pr *projection) remove(checkpoints bool) bool {
+	p, c := pr.projector, pr.core
+	if pr.state.Mode != modeTransient {
+		pr.state.Enabled, pr.state.Deleted = false, true
+		if !pr.save() || c.streamFor(registrationStream).hardDeleted() {
+			return false
+		}
+		if checkpoints {
+			c.delete(system, pr.checkpointStream(), esproto.ExpectAny, false)
+		}
+		c.systemWrite(registrationStream, projectionDeleted, false, []byte(pr.name), nil)
+	}
+	p.list = slices.DeleteFunc(p.list, func(o *projection) bool { return o == pr })
+	return true
+}
+
+// hasStopped reports whether a projection may be deleted or get other settings.
+func (pr *projection) hasStopped() bool {
+	return pr.status == statusStopped || pr.status == statusFaulted
 }
 
 // rest stops a projection that runs at a checkpoint, if it can write one.

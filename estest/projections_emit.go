@@ -37,21 +37,22 @@ type standardProjection struct {
 	handler string
 	query   string
 	links   bool // it sees links
-	emit    func(r *record) (e emission, ok bool)
+	source  func(query string) (s projectionSettings, problem string)
+	emit    func(s *projectionSettings, r *record) (e emission, ok bool)
 }
 
 // standardProjections lists those of a version, in the order in which it registers them.
 func (p *persona) standardProjections() []*standardProjection {
 	const firstDash = "first\r\n-"
 	list := []*standardProjection{
-		{"$streams", "IndexStreams", "", true, emitStream},
-		{"$stream_by_category", "CategorizeStreamByPath", firstDash, true, emitCategoryStream},
-		{"$by_category", "CategorizeEventsByStreamPath", firstDash, true, emitCategoryEvent},
-		{byEventType, "IndexEventsByEventType", "", false, emitTypeEvent},
+		{"$streams", "IndexStreams", "", true, noSource, emitStream},
+		{"$stream_by_category", "CategorizeStreamByPath", firstDash, true, categorySource, emitCategoryStream},
+		{"$by_category", "CategorizeEventsByStreamPath", firstDash, true, categorySource, emitCategoryEvent},
+		{byEventType, "IndexEventsByEventType", "", false, noSource, emitTypeEvent},
 	}
 	if p.since(era5) {
 		list = append(list, &standardProjection{"$by_correlation_id", "ByCorrelationId",
-			`{"correlationIdProperty":"$correlationId"}`, !p.since(era20), emitCorrelated})
+			`{"correlationIdProperty":"$correlationId"}`, !p.since(era20), correlationSource, emitCorrelated})
 	}
 	return list
 }
@@ -72,22 +73,22 @@ func linkTo(r *record) string {
 	return numberAt(r.number, r.stream.name)
 }
 
-func emitStream(r *record) (emission, bool) {
+func emitStream(_ *projectionSettings, r *record) (emission, bool) {
 	return emission{stream: streamsStream, typ: linkType, data: numberAt(r.number, r.stream.name)}, r.number == 0
 }
 
-func emitCategoryStream(r *record) (emission, bool) {
-	category, ok := categoryOf(r.stream.name)
+func emitCategoryStream(s *projectionSettings, r *record) (emission, bool) {
+	category, ok := s.categoryOf(r.stream.name)
 	return emission{stream: categoryStreams + category, typ: streamReference, data: r.stream.name}, ok && r.number == 0
 }
 
-func emitCategoryEvent(r *record) (emission, bool) {
+func emitCategoryEvent(s *projectionSettings, r *record) (emission, bool) {
 	name := r.stream.name
 	owner, deletes := deletedBy(r)
 	if deletes {
 		name = owner
 	}
-	category, ok := categoryOf(name)
+	category, ok := s.categoryOf(name)
 	e := emission{stream: categoryEvents + category, typ: linkType, data: linkTo(r), extra: `,"$o":` + quoted(name)}
 	if deletes {
 		e.extra += deletedMember
@@ -98,7 +99,7 @@ func emitCategoryEvent(r *record) (emission, bool) {
 const deletedMember = `,"$deleted":-1`
 
 // emitTypeEvent links to events of metadata as if they were in the stream itself, as servers do.
-func emitTypeEvent(r *record) (emission, bool) {
+func emitTypeEvent(_ *projectionSettings, r *record) (emission, bool) {
 	owner, deletes := deletedBy(r)
 	e := emission{stream: typeEvents + r.typ, typ: linkType, data: numberAt(r.number, owner)}
 	if deletes {
@@ -107,8 +108,8 @@ func emitTypeEvent(r *record) (emission, bool) {
 	return e, true
 }
 
-func emitCorrelated(r *record) (emission, bool) {
-	id := correlationOf(r.metadata)
+func emitCorrelated(s *projectionSettings, r *record) (emission, bool) {
+	id := stringMember(r.metadata, s.correlation)
 	if id == "" {
 		return emission{}, false
 	}
@@ -123,21 +124,21 @@ func emitCorrelated(r *record) (emission, bool) {
 
 const correlationMember = "$correlationId"
 
-// correlationOf returns the correlation id in the metadata of an event; it is empty without one.
-func correlationOf(metadata []byte) string {
-	if !bytes.Contains(metadata, []byte(correlationMember)) {
+// stringMember returns a member of a JSON object as text; it is empty without one.
+func stringMember(metadata []byte, name string) string {
+	if !bytes.Contains(metadata, []byte(name)) {
 		return ""
 	}
 	var m map[string]json.RawMessage
 	if json.Unmarshal(metadata, &m) != nil {
 		return ""
 	}
-	var id string
-	if json.Unmarshal(m[correlationMember], &id) == nil {
-		return id
+	var text string
+	if json.Unmarshal(m[name], &text) == nil {
+		return text
 	}
 	var n json.Number
-	_ = json.Unmarshal(m[correlationMember], &n) // what is neither is no id
+	_ = json.Unmarshal(m[name], &n) // what is neither is none
 	return n.String()
 }
 
@@ -149,15 +150,6 @@ func deletedBy(r *record) (owner string, deletes bool) {
 		return name, r.typ == tombstoneType
 	}
 	return name[2:], r.typ == metadataType && parseMetadata(r).truncateBefore == esproto.DeletedStream
-}
-
-// categoryOf returns what stands before the first - of a stream's name. The server's own streams are in no category.
-func categoryOf(stream string) (category string, ok bool) {
-	if strings.HasPrefix(stream, "$") {
-		return "", false
-	}
-	category, _, ok = strings.Cut(stream, "-")
-	return category, ok && category != ""
 }
 
 // quoted is a string in JSON.

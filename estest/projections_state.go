@@ -16,7 +16,13 @@ const (
 	projectionUpdated      = "$ProjectionUpdated"
 )
 
-const modeContinuous = "Continuous"
+// The modes of projections.
+const (
+	modeContinuous = "Continuous"
+	modeOneTime    = "OneTime"
+	modeTransient  = "Transient" // not in the log
+	modesKept      = "AllNonTransient"
+)
 
 // projectionState is what the server writes of a projection whenever that changes.
 type projectionState struct {
@@ -24,6 +30,7 @@ type projectionState struct {
 	Query                             string            `json:"query"`
 	Mode                              string            `json:"mode"`
 	Enabled                           bool              `json:"enabled,omitempty"`
+	Deleted                           bool              `json:"deleted,omitempty"`
 	SourceDefinition                  *projectionSource `json:"sourceDefinition,omitempty"`
 	EmitEnabled                       bool              `json:"emitEnabled"`
 	CheckpointsDisabled               bool              `json:"checkpointsDisabled"`
@@ -60,14 +67,20 @@ type projectionOptions struct {
 
 // stateOf is what a standard projection has at first.
 func (p *persona) stateOf(std *standardProjection) projectionState {
+	s := p.newProjectionState("native:EventStore.Projections.Core.Standard."+std.handler, std.query)
+	s.EmitEnabled = true
+	s.SourceDefinition = &projectionSource{
+		AllEvents: true, AllStreams: true, Categories: []string{}, Events: []string{}, Streams: []string{},
+		Options: projectionOptions{IncludeLinks: std.links},
+	}
+	return s
+}
+
+// newProjectionState is what a projection has at first if nobody says otherwise.
+func (p *persona) newProjectionState(handler, query string) projectionState {
 	s := projectionState{
-		HandlerType: "native:EventStore.Projections.Core.Standard." + std.handler, Query: std.query,
-		SourceDefinition: &projectionSource{
-			AllEvents: true, AllStreams: true, Categories: []string{}, Events: []string{}, Streams: []string{},
-			Options: projectionOptions{IncludeLinks: std.links},
-		},
-		Mode: modeContinuous, EmitEnabled: true, Epoch: -1, Version: -1, RunAs: runAs{Name: "$system"},
-		CheckpointHandledThreshold: 4000, CheckpointUnhandledBytesThreshold: 10_000_000,
+		HandlerType: handler, Query: query, Mode: modeContinuous, Epoch: -1, Version: -1,
+		RunAs: runAs{Name: "$system"}, CheckpointHandledThreshold: 4000, CheckpointUnhandledBytesThreshold: 10_000_000,
 		PendingEventsThreshold: 5000, MaxWriteBatchLength: 500,
 	}
 	if p.since(era20) {
@@ -78,6 +91,10 @@ func (p *persona) stateOf(std *standardProjection) projectionState {
 
 // save writes the next version of a projection's state. It reports whether it could.
 func (pr *projection) save() bool {
+	if pr.state.Mode == modeTransient {
+		pr.state.Version++
+		return true
+	}
 	s := pr.core.streamFor(projectionStream + pr.name)
 	if s.hardDeleted() {
 		return false
@@ -99,6 +116,8 @@ func (pr *projection) load() {
 	if json.Unmarshal(r.data, &pr.state) == nil {
 		pr.state.Version = r.number
 	}
+	pr.checkpoint = pr.loadCheckpoint()
+	pr.at = pr.checkpoint
 }
 
 // register lists the projections that the log has, and adds the standard ones that it lacks.

@@ -16,11 +16,11 @@ func (pr *projection) emit(cause *record, e *emission) bool {
 		}
 	}
 	extra := e.extra + `,"$causedBy":"` + cause.id.String() + `"`
-	if id := correlationOf(cause.metadata); cause.json && id != "" {
+	if id := stringMember(cause.metadata, correlationMember); cause.json && id != "" {
 		extra += `,"` + correlationMember + `":` + quoted(id)
 	}
-	pr.core.systemWrite(s.name, e.typ, false, []byte(e.data), pr.metadata(cause.position(), extra))
-	s.emitter, s.emitted = pr, s.at(s.last())
+	s.emitter = pr
+	s.emitted = pr.core.systemWrite(s.name, e.typ, false, []byte(e.data), pr.metadata(cause.position(), extra))
 	return true
 }
 

@@ -164,7 +164,8 @@ type projection struct {
 	name      string
 	id        int64               // the number of its registration
 	standard  *standardProjection // nil for one that this server cannot run
-	state     projectionState     // as it stands in the log
+	settings  projectionSettings
+	state     projectionState // as it stands in the log
 
 	status     projectionStatus
 	reason     string   // of a fault
@@ -189,6 +190,11 @@ func (pr *projection) run() {
 		return
 	}
 	c := pr.core
+	var problem string
+	if pr.settings, problem = pr.standard.source(pr.state.Query); problem != "" {
+		pr.fault(problem)
+		return
+	}
 	pr.status, pr.reason, pr.version = statusRunning, "", pr.state.tagVersion(pr.id)
 	pr.checkpoint = pr.loadCheckpoint()
 	pr.at, pr.seen, pr.unmarked, pr.skippedAt, pr.busy = pr.checkpoint, 0, 0, -1, 0
@@ -237,13 +243,13 @@ func (pr *projection) sees(r *record) bool {
 
 // process writes what the projection makes of an event.
 func (pr *projection) process(r *record) {
-	if e, ok := pr.standard.emit(r); ok && !pr.emit(r, &e) {
+	if e, ok := pr.standard.emit(&pr.settings, r); ok && !pr.emit(r, &e) {
 		return
 	}
 	pr.at, pr.skippedAt = r.position(), r.prepare
 	pr.seen++
 	pr.unmarked++
-	if pr.unmarked >= pr.state.CheckpointHandledThreshold {
+	if most := pr.state.CheckpointHandledThreshold; most > 0 && pr.unmarked >= most {
 		pr.mark()
 	}
 }
@@ -253,7 +259,8 @@ func (pr *projection) pass(r *record) {
 	if pr.skippedAt < 0 {
 		pr.skippedAt = r.prepare
 	}
-	if r.prepare-pr.skippedAt > pr.state.CheckpointUnhandledBytesThreshold && pr.checkpoint.before(pr.at) {
+	most := pr.state.CheckpointUnhandledBytesThreshold
+	if most > 0 && r.prepare-pr.skippedAt > most && pr.checkpoint.before(pr.at) {
 		pr.skippedAt = r.prepare
 		pr.mark()
 	}

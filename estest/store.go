@@ -230,13 +230,14 @@ func (c *core) systemAppend(name, typ string, json bool, data, metadata []byte) 
 }
 
 // systemWrite is systemAppend to a stream that may be soft-deleted, and is then brought back.
-func (c *core) systemWrite(name, typ string, json bool, data, metadata []byte) {
+func (c *core) systemWrite(name, typ string, json bool, data, metadata []byte) *record {
 	s := c.stream(name)
 	soft := s != nil && s.softDeleted()
 	r := c.systemAppend(name, typ, json, data, metadata)
 	if soft {
 		c.showFrom(r.stream, r.number)
 	}
+	return r
 }
 
 // readForward reads a window of count numbers from from on: the visible events in it, where to read on, and whether it

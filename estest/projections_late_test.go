@@ -24,17 +24,16 @@ func categoryLinks(stream string, n int) []string {
 	return links
 }
 
-// What is in order-1 before its links are shows which programs read too early.
 func TestProjectionsAreHeldBack(t *testing.T) {
 	for _, version := range personas {
 		s := estest.Run(t, estest.WithProjections(), estest.WithPersona(version))
 		s.PauseProjections()
 		p := connectAs(t, s, admin)
 		p.mustAppend(nil, "order-1", newEvent("Placed", "a"))
-		assert.Equal(t, esproto.ReadStreamEventsCompleted_NoStream, p.read(nil, "$ce-order", 0, 10, true).GetResult())
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		assert.ErrorIs(t, s.WaitForProjections(ctx), context.DeadlineExceeded)
 		cancel()
-		assert.ErrorIs(t, s.WaitForProjections(ctx), context.Canceled)
+		assert.Equal(t, esproto.ReadStreamEventsCompleted_NoStream, p.read(nil, "$ce-order", 0, 10, true).GetResult())
 
 		s.ResumeProjections()
 		assert.Equal(t, []string{"0@order-1"}, linksOf(t, s, "$ce-order"))
@@ -67,6 +66,9 @@ func TestProjectionsBeginWhenTheServerIsReady(t *testing.T) {
 	clock := estest.NewClock(time.Time{})
 	s := estest.Run(t, estest.WithProjections(), estest.WithClock(clock), estest.WithStartUp(time.Minute, 0))
 	appendTo(t, s, "order-1", "Placed")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	assert.ErrorIs(t, s.WaitForProjections(ctx), context.DeadlineExceeded)
 	clock.Advance(time.Minute)
 	assert.Equal(t, []string{"0@order-1"}, linksOf(t, s, "$ce-order"))
 }

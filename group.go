@@ -22,6 +22,11 @@ const (
 // not need the right to make groups. It goes on until ctx ends where the server says in turn that the group exists and
 // that it does not.
 func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill.LoggerAdapter) (source, error) {
+	if stream == esclient.AllStream {
+		return nil, &esclient.ArgumentError{
+			Argument: "topic", Reason: "over TCP there are no consumer groups of " + esclient.AllStream,
+		}
+	}
 	opts := esclient.PersistentOptions{
 		InFlight: s.cfg.InFlight, AckDelay: s.cfg.AckDelay, RememberAcked: s.cfg.rememberAcked(),
 		Concurrency: s.cfg.Concurrency, Hooks: []esclient.Hook{groupLog{log}},

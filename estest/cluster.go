@@ -3,7 +3,9 @@ package estest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -67,7 +69,7 @@ func RunCluster(t testing.TB, nodes int, opts ...Option) *Cluster {
 }
 
 // StartCluster starts a cluster of so many nodes, which Close ends. Node 0 leads at first. The options are those of
-// Start and apply to every node; addresses that they give must have the port 0.
+// Start and apply to every node; where an address has another port than 0, node i has that port + i.
 func StartCluster(nodes int, opts ...Option) (*Cluster, error) {
 	if nodes < 1 {
 		return nil, fmt.Errorf("estest: %d nodes are no cluster", nodes)
@@ -78,7 +80,7 @@ func StartCluster(nodes int, opts ...Option) (*Cluster, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.cfg.fitsCluster(); err != nil {
+		if err := s.cfg.fitsCluster(i); err != nil {
 			return nil, err
 		}
 		c.add(i, s)
@@ -94,12 +96,13 @@ func StartCluster(nodes int, opts ...Option) (*Cluster, error) {
 	return c, c.Elect(0)
 }
 
-// fitsCluster reports options that several nodes cannot have at a time, and gives the others their defaults.
-func (c *config) fitsCluster() error {
-	for _, addr := range []string{c.tcpAddr, c.httpAddr} {
-		if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
-			return fmt.Errorf("estest: the address %q cannot be that of each node: the port must be 0", addr)
-		}
+// fitsCluster reports options that no node of a cluster can have, and makes the others those of one node.
+func (c *config) fitsCluster(node int) (err error) {
+	if c.tcpAddr, err = nodeAddr(c.tcpAddr, node); err != nil {
+		return err
+	}
+	if c.httpAddr, err = nodeAddr(c.httpAddr, node); err != nil {
+		return err
 	}
 	d := &c.cluster
 	if d.electionDelay < 0 || d.stepDownDelay < 0 {
@@ -112,6 +115,25 @@ func (c *config) fitsCluster() error {
 		d.stepDownDelay = 500 * time.Millisecond
 	}
 	return nil
+}
+
+// nodeAddr returns the address of a node, of those that begin at base.
+func nodeAddr(base string, node int) (string, error) {
+	host, text, err := net.SplitHostPort(base)
+	if err != nil {
+		return "", fmt.Errorf("estest: the address %q of the nodes is not host:port: %w", base, err)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", fmt.Errorf("estest: the address %q of the nodes has no port that is a number: %w", base, err)
+	}
+	if port != 0 {
+		port += uint64(node)
+	}
+	if port > math.MaxUint16 {
+		return "", fmt.Errorf("estest: the address %q leaves no port for node %d", base, node)
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(port, 10)), nil
 }
 
 func (c *Cluster) add(i int, s *Server) {

@@ -1,6 +1,8 @@
 package estest_test
 
 import (
+	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -346,11 +348,33 @@ func TestGroupsLiveOnTheLeader(t *testing.T) {
 	assert.Zero(t, first.GetRetryCount(), "the new leader knows of no delivery")
 }
 
+// Node i has the port i behind that of node 0.
+func TestClusterOnPortsOfItsOwn(t *testing.T) {
+	for range 20 { // until two ports in a row are free
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		first := l.Addr().(*net.TCPAddr).Port
+		require.NoError(t, l.Close())
+		c, err := estest.StartCluster(2, estest.WithTCPAddr(fmt.Sprintf("127.0.0.1:%d", first)))
+		if err != nil {
+			continue
+		}
+		for i := range c.Size() {
+			assert.Equal(t, fmt.Sprintf("127.0.0.1:%d", first+i), c.Node(i).Addr())
+		}
+		require.NoError(t, c.Close())
+		return
+	}
+	t.Fatal("no two free ports follow each other")
+}
+
 func TestClusterOptions(t *testing.T) {
 	_, err := estest.StartCluster(0)
 	require.Error(t, err)
-	_, err = estest.StartCluster(3, estest.WithTCPAddr("127.0.0.1:1113"))
-	require.ErrorContains(t, err, "port must be 0")
+	for _, addr := range []string{"127.0.0.1:65534", "127.0.0.1:65536", "127.0.0.1:http", "127.0.0.1"} {
+		_, err = estest.StartCluster(3, estest.WithTCPAddr(addr))
+		require.ErrorContains(t, err, addr)
+	}
 	_, err = estest.StartCluster(3, estest.WithHTTPAddr(""))
 	require.Error(t, err, "without gossip nobody finds the leader")
 	_, err = estest.StartCluster(3, estest.WithElectionDelay(-1))

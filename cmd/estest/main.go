@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
@@ -36,6 +37,8 @@ type settings struct {
 	tcp, http, persona, level string
 	tls, projections          bool
 	anonymous, insecure       bool
+	nodes                     int
+	asyncRights               time.Duration
 	caFile                    string
 	users                     []estest.Option
 }
@@ -59,6 +62,10 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.BoolVar(&s.anonymous, "anonymous", false, "let clients without credentials into a 23.10 server")
 	flags.BoolVar(&s.insecure, "insecure", false,
 		"let everybody do everything, as --insecure of 20.6 and later does; needs -persona 23.10")
+	flags.IntVar(&s.nodes, "cluster", 0,
+		"`nodes` of a cluster, on the ports of -tcp and -http and those that follow them; 0 for a single server")
+	flags.DurationVar(&s.asyncRights, "async-rights", 0,
+		"have requests of users who are no administrators wait so long, in which others overtake them")
 	var users []string
 	flags.Func("user", "`login:password[:group,group]` to add, or to change; repeatable", func(value string) error {
 		users = append(users, value) // and looked at later: an error here would be shown with the password
@@ -110,6 +117,9 @@ func (s *settings) options(stderr io.Writer) ([]estest.Option, error) {
 	if s.projections {
 		options = append(options, estest.WithProjections())
 	}
+	if s.asyncRights > 0 {
+		options = append(options, estest.WithAsyncRights(s.asyncRights))
+	}
 	if s.anonymous {
 		options = append(options, estest.WithAnonymousAccess())
 	}
@@ -120,7 +130,7 @@ func (s *settings) options(stderr io.Writer) ([]estest.Option, error) {
 }
 
 // run serves until ctx ends.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	s, err := parse(args, stderr)
 	if err != nil {
 		return err
@@ -129,34 +139,64 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	srv, err := estest.Start(options...)
+	if s.nodes == 0 {
+		srv, err := estest.Start(options...)
+		if err != nil {
+			return err
+		}
+		return s.serve(ctx, stdout, srv, "", []*estest.Server{srv})
+	}
+	c, err := estest.StartCluster(s.nodes, options...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, srv.Close()) }()
+	nodes := make([]*estest.Server, c.Size())
+	for i := range nodes {
+		nodes[i] = c.Node(i)
+	}
+	return s.serve(ctx, stdout, c, c.ConnectionString(), nodes)
+}
+
+// serve says how to reach the nodes until ctx ends, and then closes all of them.
+func (s *settings) serve(
+	ctx context.Context, stdout io.Writer, all io.Closer, gossip string, nodes []*estest.Server,
+) (err error) {
+	defer func() { err = errors.Join(err, all.Close()) }()
 	if s.caFile != "" {
-		if err := os.WriteFile(s.caFile, srv.CertPEM(), 0o644); err != nil { //nolint:gosec // it is public
+		if err := os.WriteFile(s.caFile, nodes[0].CertPEM(), 0o644); err != nil { //nolint:gosec // it is public
 			return fmt.Errorf("estest: -tls-ca: %w", err)
 		}
 	}
-	s.announce(stdout, srv)
+	s.announce(stdout, gossip, nodes)
 	<-ctx.Done()
 	fmt.Fprintln(stdout, "Ending.")
 	return nil
 }
 
-// announce says how to reach the server.
-func (s *settings) announce(stdout io.Writer, srv *estest.Server) {
-	connect := srv.ConnectionString()
-	if s.caFile != "" {
-		connect += "?tlsCAFile=" + url.QueryEscape(s.caFile)
+// announce says how to reach the nodes.
+func (s *settings) announce(stdout io.Writer, gossip string, nodes []*estest.Server) {
+	cluster := ""
+	if gossip != "" {
+		cluster = fmt.Sprintf(", a cluster of %d", len(nodes))
 	}
-	fmt.Fprintf(stdout, "EventStore %s (estest), in memory only: nothing is kept when it ends.\n", s.persona)
-	fmt.Fprintf(stdout, "TCP   %s\n", connect)
+	fmt.Fprintf(stdout, "EventStore %s (estest)%s, in memory only: nothing is kept when it ends.\n", s.persona, cluster)
+	if gossip != "" {
+		if s.caFile != "" {
+			gossip += "; TLSCAFile=" + s.caFile
+		}
+		fmt.Fprintf(stdout, "ALL   %s\n", gossip)
+	}
 	if s.tls && s.caFile == "" {
 		fmt.Fprintln(stdout, "TLS   no file has the certificate that clients must trust: give one with -tls-ca.")
 	}
-	if url := srv.HTTPURL(); url != "" {
-		fmt.Fprintf(stdout, "HTTP  %s\n", url)
+	for _, srv := range nodes {
+		connect := srv.ConnectionString()
+		if s.caFile != "" {
+			connect += "?tlsCAFile=" + url.QueryEscape(s.caFile)
+		}
+		fmt.Fprintf(stdout, "TCP   %s\n", connect)
+		if url := srv.HTTPURL(); url != "" {
+			fmt.Fprintf(stdout, "HTTP  %s\n", url)
+		}
 	}
 }

@@ -56,8 +56,11 @@ func start(t testing.TB, args ...string) *started {
 	s := listenTo(t, lines)
 	t.Cleanup(func() {
 		cancel()
-		require.True(t, lines.Scan())
-		assert.Equal(t, "Ending.", lines.Text())
+		last := ""
+		for lines.Scan() {
+			last = lines.Text()
+		}
+		assert.Equal(t, "Ending.", last)
 		require.NoError(t, <-ended)
 	})
 	return s
@@ -159,6 +162,28 @@ func TestTLSWithoutAFile(t *testing.T) {
 	assert.Contains(t, s.said["HTTP"], "https://")
 }
 
+func TestACluster(t *testing.T) {
+	s := start(t, "-cluster", "3", "-persona", "23.10", "-async-rights", "1ms")
+	assert.Contains(t, s.first, "a cluster of 3")
+	assert.True(t, strings.HasPrefix(s.said["ALL"], "GossipSeeds="), s.said["ALL"])
+	var gossip struct {
+		Members []struct{ State string }
+	}
+	require.NoError(t, json.Unmarshal(s.get("/gossip", "", "", 200), &gossip))
+	var states []string
+	for _, m := range gossip.Members {
+		states = append(states, m.State)
+	}
+	assert.ElementsMatch(t, []string{"Leader", "Follower", "Follower"}, states)
+}
+
+func TestAClusterWithTLSSaysWhatToTrust(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	s := start(t, "-cluster", "3", "-tls-ca", file)
+	assert.Contains(t, s.said["ALL"], "TLS=true; TLSCAFile="+file)
+	assert.Contains(t, s.said["TCP"], "tls://")
+}
+
 // A process that is told to end does so at once, and in peace.
 func TestASignalEndsTheProcess(t *testing.T) {
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
@@ -188,6 +213,7 @@ func TestBadFlags(t *testing.T) {
 		{"-tcp", taken.Addr().String()},
 		{"-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-tls-ca", "/no/such/dir/ca.pem"},
 		{"-insecure"}, {"-insecure", "-persona", "23.10", "-tls"},
+		{"-cluster", "-1"}, {"-cluster", "3", "-http", ""}, {"-cluster", "3", "-tcp", "127.0.0.1:65534"},
 		{"-user", "ann"}, {"-user", ":secret"}, {"-user", "ann:"},
 	} {
 		var stdout, stderr strings.Builder

@@ -25,9 +25,9 @@ func TestCloseByAHandlerReturnsAndItsWordCounts(t *testing.T) {
 	both(t, func(t *testing.T, concurrency int) {
 		topic := name("handler")
 		publishNumbered(t, pub, topic, 1, 2)
-		sub, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+		sub, err := eventstore.NewSubscriber(withGroups(t, eventstore.SubscriberConfig{
 			ConnectionString: url, ConsumerGroup: "g", Concurrency: concurrency,
-		}, nil)
+		}), nil)
 		require.NoError(t, err)
 		messages := subscribe(t, sub, topic)
 		msg := receive(t, messages)
@@ -52,7 +52,7 @@ func TestCloseWaitsForAHandlerThatFinishes(t *testing.T) {
 	topic := name("finishes")
 	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{ConnectionString: url}), topic, 1, 2)
 	sub, err := eventstore.NewSubscriber(
-		eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "g"}, nil)
+		withGroups(t, eventstore.SubscriberConfig{ConnectionString: url, ConsumerGroup: "g"}), nil)
 	require.NoError(t, err)
 	messages := subscribe(t, sub, topic)
 	msg := receive(t, messages)
@@ -91,7 +91,7 @@ func TestAnEndedSubscriptionHandsOutNothingMore(t *testing.T) {
 		"the group is deleted": {
 			eventstore.SubscriberConfig{ConsumerGroup: "g", DisableGroupCreation: true},
 			func(topic string, _ *esclient.Client) error {
-				return admin.DeletePersistent(timeout(t), topic, "g")
+				return admin.DeletePersistent(asAdmin(timeout(t)), topic, "g")
 			}, esclient.ErrGroupNotFound,
 		},
 		"the client of a group is closed": {
@@ -120,7 +120,8 @@ func TestAnEndedSubscriptionHandsOutNothingMore(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			both(t, func(t *testing.T, concurrency int) {
 				topic := name("over")
-				require.NoError(t, admin.CreatePersistent(timeout(t), topic, "g", eventstore.DefaultGroupSettings()))
+				settings := eventstore.DefaultGroupSettings()
+				require.NoError(t, admin.CreatePersistent(asAdmin(timeout(t)), topic, "g", settings))
 				cfg := with.cfg
 				cfg.Client, cfg.Concurrency, cfg.AckGrace = openClient(t, url), concurrency, time.Hour
 				cfg.NackDelay, cfg.MaxNackDelay = time.Millisecond, time.Millisecond
@@ -187,7 +188,7 @@ func TestSubscribeAndCloseAtOnce(t *testing.T) {
 	for _, cfg := range []eventstore.SubscriberConfig{{ConsumerGroup: "g"}, {}, {Mode: eventstore.ModeCatchUp}} {
 		for n := range 20 {
 			cfg.ConnectionString, cfg.AckGrace = url, -1
-			sub, err := eventstore.NewSubscriber(cfg, nil)
+			sub, err := eventstore.NewSubscriber(withGroups(t, cfg), nil)
 			require.NoError(t, err)
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -227,7 +228,7 @@ func TestALoggerMayCloseTheSubscriber(t *testing.T) {
 		srv := embedded(t)
 		log := closer{sub: new(atomic.Pointer[eventstore.Subscriber]), closed: make(chan error, 1)}
 		cfg.ConnectionString = srv.ConnectionString()
-		sub, err := eventstore.NewSubscriber(cfg, log)
+		sub, err := eventstore.NewSubscriber(withGroups(t, cfg), log)
 		require.NoError(t, err)
 		log.sub.Store(sub)
 		messages := subscribe(t, sub, "topic")
@@ -264,7 +265,7 @@ func TestALoggerMayCloseWhenItHearsOfClose(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			srv, log := embedded(t), newMeddler()
 			cfg.ConnectionString = srv.ConnectionString()
-			sub, err := eventstore.NewSubscriber(cfg, log)
+			sub, err := eventstore.NewSubscriber(withGroups(t, cfg), log)
 			require.NoError(t, err)
 			pub, err := eventstore.NewPublisher(eventstore.PublisherConfig{ConnectionString: cfg.ConnectionString}, log)
 			require.NoError(t, err)

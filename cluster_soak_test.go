@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
 // killCommand names the command that kills and restarts a node of a real cluster; see TestClusterSoak.
@@ -54,7 +55,7 @@ var (
 func TestClusterSoak(t *testing.T) {
 	leaks := goleak.IgnoreCurrent()
 	l := &load{
-		url: os.Getenv(serverURL), publishers: *soakPublishers, consumers: []int{1, 1, 4, 6, 8}, pace: *soakPace,
+		url: undertest.Real(), publishers: *soakPublishers, consumers: []int{1, 1, 4, 6, 8}, pace: *soakPace,
 		disturbances: *soakDisturbances, every: *soakEvery, recovery: 2 * time.Second,
 	}
 	if l.url == "" {

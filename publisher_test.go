@@ -52,7 +52,7 @@ func timeout(t testing.TB) context.Context {
 func payloads(t testing.TB, c *esclient.Client, stream string) []string {
 	t.Helper()
 	var all []string
-	for e, err := range c.ReadStream(timeout(t), stream, esclient.ReadOptions{}) {
+	for e, err := range c.ReadStream(asAdmin(timeout(t)), stream, esclient.ReadOptions{}) {
 		if errors.Is(err, esclient.ErrStreamNotFound) {
 			return nil
 		}

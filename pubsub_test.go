@@ -37,7 +37,9 @@ func persistentPubSub(url string) tests.ConsumerGroupPubSubConstructor {
 }
 
 func TestPubSubPersistent(t *testing.T) {
-	create := persistentPubSub(connectionString(t))
+	url := connectionString(t)
+	makesGroups(t, openClient(t, url))
+	create := persistentPubSub(url)
 	tests.TestPubSub(t, persistentFeatures, func(t *testing.T) (message.Publisher, message.Subscriber) {
 		return create(t, "test")
 	}, create)

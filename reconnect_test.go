@@ -34,9 +34,9 @@ func TestReconnect(t *testing.T) {
 
 func testReconnect(t *testing.T, cfg eventstore.SubscriberConfig, count int) {
 	const publishers = 100
-	srv := embedded(t)
-	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})
-	cfg.ConnectionString = srv.ConnectionString()
+	srv, url := embeddedForAll(t)
+	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: url})
+	cfg.ConnectionString = url
 	messages := subscribe(t, newSubscriber(t, cfg), "topic")
 
 	restarts := map[int]bool{count / 3: true, count / 2: true}
@@ -95,14 +95,10 @@ func silenceButForDuplicates(t testing.TB, messages <-chan *message.Message, rec
 // Every message that a group's only subscriber acks is counted; the server is cut off and restarted again and again,
 // as soon as messages come.
 func TestAGroupUnderFaults(t *testing.T) {
-	srv := embedded(t, estest.WithHeartbeat(time.Hour, time.Hour))
+	srv, url := embeddedForAll(t, estest.WithHeartbeat(time.Hour, time.Hour))
 	const count = 3000
-	pub := newPublisher(t, eventstore.PublisherConfig{
-		Client: openTough(t, srv.ConnectionString()), RepublishUnknown: true,
-	})
-	sub := newSubscriber(t, eventstore.SubscriberConfig{
-		Client: openTough(t, srv.ConnectionString()), ConsumerGroup: "g",
-	})
+	pub := newPublisher(t, eventstore.PublisherConfig{Client: openTough(t, url), RepublishUnknown: true})
+	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: openTough(t, url), ConsumerGroup: "g"})
 	messages := subscribe(t, sub, "topic")
 	came := make(chan struct{}, 1) // a message, since the last fault
 	var wg sync.WaitGroup

@@ -2,8 +2,8 @@ package eventstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,25 +14,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
-
-// serverURL names a real server to run the tests on; without it each test has an embedded one.
-const serverURL = "WATERMILL_TEST_EVENTSTORE_URL"
 
 // patience is how long tests wait for what must come.
 const patience = 20 * time.Second
 
-// connectionString returns that of the server under test.
+// connectionString returns that of the server under test, for the user as whom the tests run.
 func connectionString(t testing.TB) string {
 	t.Helper()
-	if url := os.Getenv(serverURL); url != "" {
-		return url
-	}
-	return estest.Run(t).ConnectionString()
+	return undertest.URL(t)
 }
 
-// embedded returns an embedded server, for tests that need control of it.
+// embedded returns an embedded server, for tests that need control of it and say themselves who is who.
 func embedded(t testing.TB, opts ...estest.Option) *estest.Server {
 	t.Helper()
 	embeddedOnly(t)
@@ -42,9 +38,28 @@ func embedded(t testing.TB, opts ...estest.Option) *estest.Server {
 // embeddedOnly skips a test that needs control of the server.
 func embeddedOnly(t testing.TB) {
 	t.Helper()
-	if os.Getenv(serverURL) != "" {
-		t.Skip("needs control of the server, which a server given by " + serverURL + " does not offer")
+	undertest.EmbeddedOnly(t)
+	undertest.AdminOnly(t, "the test says itself who is who")
+}
+
+// embeddedForAll returns an embedded server, for tests that need control of it, and its connection string for the user
+// as whom the tests run.
+func embeddedForAll(t testing.TB, opts ...estest.Option) (srv *estest.Server, url string) {
+	t.Helper()
+	undertest.EmbeddedOnly(t)
+	srv = undertest.Run(t, opts...)
+	return srv, undertest.As(srv.ConnectionString())
+}
+
+// asAdmin has requests made by an administrator of the server under test.
+func asAdmin(ctx context.Context) context.Context {
+	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
+	if real := undertest.Real(); real != "" {
+		if cfg, err := esclient.ParseConnectionString(real); err == nil && cfg.Credentials != nil {
+			admin = cfg.Credentials
+		}
 	}
+	return esclient.WithCredentials(ctx, *admin)
 }
 
 func newPublisher(t testing.TB, cfg eventstore.PublisherConfig) *eventstore.Publisher {
@@ -66,10 +81,54 @@ func newSubscriber(t testing.TB, cfg eventstore.SubscriberConfig) *eventstore.Su
 	if cfg.AckGrace == 0 {
 		cfg.AckGrace = 20 * time.Millisecond // many tests end with a message in hand
 	}
-	sub, err := eventstore.NewSubscriber(cfg, nil)
+	sub, err := eventstore.NewSubscriber(withGroups(t, cfg), nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, sub.Close()) })
 	return sub
+}
+
+// withGroups has an administrator make the group of a stream that is about to be subscribed to, where the user as whom
+// the tests run may not make groups on every version.
+func withGroups(t testing.TB, cfg eventstore.SubscriberConfig) eventstore.SubscriberConfig {
+	t.Helper()
+	if undertest.User() == undertest.Admin || cfg.ConsumerGroup == "" || cfg.DisableGroupCreation {
+		return cfg
+	}
+	c := cfg.Client
+	if c == nil {
+		c = openClient(t, cfg.ConnectionString)
+	}
+	settings := eventstore.DefaultGroupSettings()
+	if cfg.GroupSettings != nil {
+		settings = *cfg.GroupSettings
+	}
+	settings.ResolveLinks = settings.ResolveLinks || cfg.ResolveLinks
+	naming, group := cfg.StreamName, cfg.ConsumerGroup
+	cfg.StreamName = func(topic string) (string, error) {
+		stream := topic
+		if naming != nil {
+			var err error
+			if stream, err = naming(topic); err != nil {
+				return "", err
+			}
+		}
+		err := c.CreatePersistent(asAdmin(timeout(t)), stream, group, settings)
+		if err != nil && !errors.Is(err, esclient.ErrGroupExists) {
+			return "", err
+		}
+		return stream, nil
+	}
+	return cfg
+}
+
+// makesGroups skips a test in which the user as whom it runs makes groups, if the server does not let him.
+func makesGroups(t testing.TB, c *esclient.Client) {
+	t.Helper()
+	err := c.CreatePersistent(timeout(t), name("probe"), "g", eventstore.DefaultGroupSettings())
+	if errors.Is(err, esclient.ErrAccessDenied) {
+		t.Skip("the user makes groups: before 5.0 this takes one of $admins, later one of $admins or $ops")
+	}
+	require.NoError(t, err)
 }
 
 func subscribe(t testing.TB, sub message.Subscriber, topic string) <-chan *message.Message {

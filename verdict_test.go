@@ -29,7 +29,7 @@ func newLogged(
 ) (*eventstore.Subscriber, *watermill.CaptureLoggerAdapter) {
 	t.Helper()
 	log := watermill.NewCaptureLogger()
-	sub, err := eventstore.NewSubscriber(cfg, log)
+	sub, err := eventstore.NewSubscriber(withGroups(t, cfg), log)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, sub.Close()) })
 	return sub, log

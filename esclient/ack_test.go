@@ -110,7 +110,7 @@ func TestTheReasonOfANackIsKeptInBounds(t *testing.T) {
 // TestDrainEndsWithoutAConnection loses the connection when nothing has been handed out yet: what is to be settled then
 // goes back to the server by itself.
 func TestDrainEndsWithoutAConnection(t *testing.T) {
-	srv, c := embedded(t)
+	srv, c := embeddedAsAdmin(t)
 	stream, group := group(t, c, fromStart())
 	appendNumbered(t, c, stream, 0, 9)
 	p := subscribe(t, c, stream, group, esclient.PersistentOptions{})

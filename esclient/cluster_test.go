@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
 // never is longer than any test.
@@ -29,10 +29,8 @@ const never = time.Hour
 // runCluster starts an embedded cluster of three, for tests that need control of it.
 func runCluster(t testing.TB, opts ...estest.Option) *estest.Cluster {
 	t.Helper()
-	if os.Getenv(serverURL) != "" {
-		t.Skip("needs control of the cluster, which one given by " + serverURL + " does not offer")
-	}
-	return estest.RunCluster(t, 3, opts...)
+	undertest.EmbeddedOnly(t)
+	return undertest.RunCluster(t, 3, opts...)
 }
 
 // route notes the nodes to which a client is connected, one after the other.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
 // cutPoint is where a cutter ends a connection.
@@ -298,21 +297,21 @@ func cutOffs() map[string]cutOff {
 		"create group": {cmd: esproto.CmdCreatePersistentSubscription, lost: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
 				return func(ctx context.Context, c *esclient.Client) error {
-					return c.CreatePersistent(ctx, stream, "g", fromStart())
+					return c.CreatePersistent(asAdmin(ctx), stream, "g", fromStart())
 				}, func() int { return groups(t, c, stream) }
 			}},
 		"update group": {cmd: esproto.CmdUpdatePersistentSubscription, lost: true, done: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
-				require.NoError(t, c.CreatePersistent(testContext(t), stream, "g", fromStart()))
+				require.NoError(t, c.CreatePersistent(asAdmin(testContext(t)), stream, "g", fromStart()))
 				return func(ctx context.Context, c *esclient.Client) error {
-					return c.UpdatePersistent(ctx, stream, "g", fromStart())
+					return c.UpdatePersistent(asAdmin(ctx), stream, "g", fromStart())
 				}, nil
 			}},
 		"delete group": {cmd: esproto.CmdDeletePersistentSubscription, lost: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
-				require.NoError(t, c.CreatePersistent(testContext(t), stream, "g", fromStart()))
+				require.NoError(t, c.CreatePersistent(asAdmin(testContext(t)), stream, "g", fromStart()))
 				return func(ctx context.Context, c *esclient.Client) error {
-					return c.DeletePersistent(ctx, stream, "g")
+					return c.DeletePersistent(asAdmin(ctx), stream, "g")
 				}, func() int { return 1 - groups(t, c, stream) }
 			}},
 		"read event": {cmd: esproto.CmdReadEvent, lost: true, done: true,
@@ -342,7 +341,7 @@ func cutOffs() map[string]cutOff {
 		"read $all": {cmd: esproto.CmdReadAllEventsBackward, lost: true, done: true,
 			prepare: func(t *testing.T, c *esclient.Client, stream string) (call, func() int) {
 				return func(ctx context.Context, c *esclient.Client) error {
-					_, err := c.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true})
+					_, err := c.ReadAllPage(asAdmin(ctx), esclient.ReadAllOptions{Backward: true})
 					return err
 				}, nil
 			}},
@@ -367,7 +366,7 @@ func (d disconnections) forget() {
 // groups returns how many groups named g a stream has.
 func groups(t *testing.T, c *esclient.Client, stream string) int {
 	t.Helper()
-	err := c.UpdatePersistent(testContext(t), stream, "g", fromStart())
+	err := c.UpdatePersistent(asAdmin(testContext(t)), stream, "g", fromStart())
 	if errors.Is(err, esclient.ErrGroupNotFound) {
 		return 0
 	}
@@ -379,18 +378,18 @@ func groups(t *testing.T, c *esclient.Client, stream string) int {
 // no call hangs, what was acknowledged is there, and nothing is there twice.
 func TestTheConnectionIsCutAtEachStep(t *testing.T) {
 	t.Parallel()
-	url := os.Getenv(serverURL)
-	if url == "" {
-		url = estest.Run(t).ConnectionString()
-	}
+	url := undertest.URL(t)
 	cfg, err := esclient.ParseConnectionString(url)
 	require.NoError(t, err)
-	if cfg.Address == "" || cfg.TLS != nil {
-		t.Skip("the proxy that cuts connections has to see plain frames of one node, not TLS or a cluster")
+	if cfg.TLS != nil {
+		t.Skip("the proxy that cuts connections has to see plain frames, not TLS")
 	}
-	direct := open(t, url)
-	p := newCutter(t, cfg.Address)
-	cfg.Address, cfg.ReconnectDelay, cfg.MaxReconnectDelay = p.l.Addr().String(), time.Millisecond, time.Millisecond
+	var log operationLog
+	direct := openWith(t, url, func(cfg *esclient.Config) { cfg.Hooks = append(cfg.Hooks, &log) })
+	appendNew(t, direct) // on the leader, if the server is of a cluster
+	p := newCutter(t, log.ended[0].Endpoint)
+	cfg.Gossip, cfg.Address = nil, p.l.Addr().String()
+	cfg.ReconnectDelay, cfg.MaxReconnectDelay = time.Millisecond, time.Millisecond
 	lost := make(disconnections, 1000)
 	cfg.Hooks = append(cfg.Hooks, lost)
 	c, err := esclient.New(cfg)

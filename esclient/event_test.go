@@ -41,7 +41,7 @@ func TestWhatAnEventTells(t *testing.T) {
 	}
 	var read []*esclient.Event
 	from := esclient.FromPosition(written.Position)
-	for e, err := range c.ReadAll(ctx, esclient.ReadAllOptions{From: from, ResolveLinks: true}) {
+	for e, err := range c.ReadAll(asAdmin(ctx), esclient.ReadAllOptions{From: from, ResolveLinks: true}) {
 		require.NoError(t, err)
 		if e.Original().Stream == target || e.Original().Stream == links {
 			read = append(read, e)

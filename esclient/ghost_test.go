@@ -182,7 +182,7 @@ func plainUser(
 	t *testing.T, version estest.Persona, change func(*esclient.Config),
 ) (srv *estest.Server, admin, plain *esclient.Client) {
 	t.Helper()
-	srv, admin = embedded(t, estest.WithPersona(version), estest.WithUser("plain", "secret"),
+	srv, admin = embeddedAsAdmin(t, estest.WithPersona(version), estest.WithUser("plain", "secret"),
 		estest.WithAsyncRights(40*time.Millisecond))
 	return srv, admin, openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
 		cfg.Credentials = &esclient.Credentials{Login: "plain", Password: "secret"}

@@ -33,7 +33,7 @@ func TestAnEventThatTimedOutInTheQueueIsNotDelivered(t *testing.T) {
 				t.Parallel()
 				var log subscriptionLog
 				clock := estest.NewClock(time.Now())
-				srv, c := embedded(t, estest.WithPersona(persona), estest.WithClock(clock))
+				srv, c := embeddedAsAdmin(t, estest.WithPersona(persona), estest.WithClock(clock))
 				ctx := testContext(t)
 				stream, group := group(t, c, finite(600*time.Millisecond, 5))
 				appendNumbered(t, c, stream, 0, 2)
@@ -80,7 +80,7 @@ func (l *subscriptionLog) errorOf(what string) error {
 
 // TestWhatIsNotBegunWithIsLetGo takes events ahead and loses the connection.
 func TestWhatIsNotBegunWithIsLetGo(t *testing.T) {
-	srv, c := embedded(t)
+	srv, c := embeddedAsAdmin(t)
 	ctx := testContext(t)
 	stream, group := group(t, c, fromStart())
 	appendNumbered(t, c, stream, 0, 1)
@@ -148,7 +148,7 @@ func TestWhatIsAckedWhileEventsAreGivenBackIsKept(t *testing.T) {
 		t.Run(string(persona), func(t *testing.T) {
 			t.Parallel()
 			var log subscriptionLog
-			srv, c := embedded(t, estest.WithPersona(persona))
+			srv, c := embeddedAsAdmin(t, estest.WithPersona(persona))
 			ctx := testContext(t)
 			stream, group := group(t, c, fromStart())
 			appendNumbered(t, c, stream, 0, 1)

@@ -21,7 +21,7 @@ import (
 func TestManyGroupsOverACrash(t *testing.T) {
 	t.Parallel()
 	const groups, each = 200, 3
-	srv, c := embedded(t)
+	srv, c := embeddedAsAdmin(t)
 	ctx := testContext(t)
 	stream := name("s")
 	appendNumbered(t, c, stream, 0, each-1)
@@ -71,7 +71,7 @@ func TestSettingsOfAGroupThatWasJustMade(t *testing.T) {
 	t.Parallel()
 	const groups = 50
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona2310} {
-		srv, admin := embedded(t, estest.WithPersona(persona))
+		srv, admin := embeddedAsAdmin(t, estest.WithPersona(persona))
 		c := open(t, srv.ConnectionString())
 		var wg sync.WaitGroup
 		for i := range groups {
@@ -91,7 +91,7 @@ func TestSettingsOfAGroupThatWasJustMade(t *testing.T) {
 
 func TestWhoeverGivesUpAQuestionLeavesItToTheOthers(t *testing.T) {
 	t.Parallel()
-	srv, c := embedded(t)
+	srv, c := embeddedAsAdmin(t)
 	stream, group := group(t, c, unusual())
 	rule := srv.Intercept(esproto.CmdReadStreamEventsBackward, estest.Delay(200*time.Millisecond), estest.Times(1))
 	asked, giveUp := context.WithCancel(testContext(t))

@@ -27,14 +27,14 @@ func unusual() esclient.PersistentSettings {
 // the HTTP interface.
 func withPlainUser(t *testing.T, p estest.Persona) (srv *estest.Server, admin, jane *esclient.Client) {
 	t.Helper()
-	srv, admin = embedded(t, estest.WithPersona(p), estest.WithUser("jane", "secret"))
+	srv, admin = embeddedAsAdmin(t, estest.WithPersona(p), estest.WithUser("jane", "secret"))
 	return srv, admin, openWith(t, "tcp://jane:secret@"+srv.Addr(), func(*esclient.Config) {})
 }
 
 func TestAnAdministratorReadsTheSettingsOfAGroup(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		t.Run(string(persona), func(t *testing.T) {
-			_, c := embedded(t, estest.WithPersona(persona))
+			_, c := embeddedAsAdmin(t, estest.WithPersona(persona))
 			ctx := testContext(t)
 			_, err := c.GroupSettings(ctx, "s", "g")
 			require.ErrorIs(t, err, esclient.ErrGroupNotFound, "no group was ever made")

@@ -13,7 +13,7 @@ import (
 
 // Most people's compose file has --insecure, and code that gives credentials all the same.
 func TestAnInsecureServerTakesAnyCredentials(t *testing.T) {
-	srv, _ := embedded(t, estest.WithPersona(estest.Persona2310), estest.WithInsecure())
+	srv, _ := embeddedAsAdmin(t, estest.WithPersona(estest.Persona2310), estest.WithInsecure())
 	for what, user := range map[string]*url.Userinfo{
 		"right": url.UserPassword("admin", "changeit"), "wrong": url.UserPassword("who", "ever"), "none": nil,
 	} {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -21,26 +22,36 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
-// manage returns a client of the server under test, and its management.
+// manage returns a client of the server under test, and its management by an administrator.
 func manage(t testing.TB, opts ...estest.Option) (*esclient.Client, *esclient.Management) {
 	t.Helper()
-	url, http := os.Getenv(serverURL), ""
+	url, web := undertest.Real(), ""
 	if url == "" {
-		srv := estest.Run(t, opts...)
-		url, http = srv.ConnectionString(), srv.HTTPURL()
+		srv := undertest.Run(t, opts...)
+		url, web = srv.ConnectionString(), srv.HTTPURL()
 	} else if len(opts) > 0 {
-		t.Skip("needs a server of its own version, which is not the one given by " + serverURL)
+		t.Skip("needs a server of its own version, which is not the one given by " + undertest.ServerURL)
 	}
-	c := openWith(t, url, func(cfg *esclient.Config) {
+	change := func(cfg *esclient.Config) {
 		if cfg.HTTPEndpoint == "" {
-			cfg.HTTPEndpoint = http
+			cfg.HTTPEndpoint = web
 		}
-	})
-	m, err := c.Management()
+	}
+	m, err := openWith(t, url, change).Management()
 	require.NoError(t, err)
-	return c, m
+	if _, err := m.Users(testContext(t)); undertest.Real() != "" && unanswered(err) {
+		t.Skipf("nobody answers where HTTP is looked for: name httpEndpoint in %s: %v", undertest.ServerURL, err)
+	}
+	return openWith(t, undertest.As(url), change), m
+}
+
+// unanswered reports whether no HTTP server is where it was looked for.
+func unanswered(err error) bool {
+	var failed *esclient.HTTPError
+	return errors.As(err, &failed) && failed.Status == 0
 }
 
 // answering returns the management of a server whose answers the test gives.

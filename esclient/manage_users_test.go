@@ -17,6 +17,7 @@ import (
 
 func TestUsersAreManaged(t *testing.T) {
 	c, m := manage(t)
+	needsRefusals(t, c)
 	ctx := testContext(t)
 	jane := esclient.User{Login: name("jane"), FullName: "Jane Doe", Groups: []string{"readers"}}
 	as := func(password string) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
 // everything has a value in each field.
@@ -92,6 +93,7 @@ func FuzzMetadata(f *testing.F) {
 }
 
 func TestMetadataOfAStream(t *testing.T) {
+	undertest.AdminOnly(t, "the stream is made one for administrators")
 	c, ctx, stream := connect(t), testContext(t), name("s")
 	m, version, err := c.StreamMetadata(ctx, stream)
 	require.NoError(t, err)
@@ -130,6 +132,7 @@ func TestMetadataOfAStream(t *testing.T) {
 }
 
 func TestMetadataOfADeletedStream(t *testing.T) {
+	undertest.AdminOnly(t, "the stream is made one for administrators")
 	c, ctx, stream := connect(t), testContext(t), name("s")
 	appendNumbered(t, c, stream, 0, 2)
 	_, err := c.SetStreamMetadata(ctx, stream, esclient.Any, everything)
@@ -163,7 +166,8 @@ func TestMetadataOfADeletedStream(t *testing.T) {
 
 func TestRightsOfAStream(t *testing.T) {
 	c, ctx, stream := connect(t), testContext(t), name("s")
-	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	needsRefusals(t, c)
+	ops := asOps(ctx)
 	appendNumbered(t, c, stream, 0, 0)
 	_, err := c.SetStreamMetadata(ctx, stream, esclient.Any, esclient.StreamMetadata{
 		ACL: esclient.StreamACL{
@@ -235,9 +239,9 @@ func TestMetadataRefusesNonsense(t *testing.T) {
 }
 
 func TestSystemSettings(t *testing.T) {
-	_, c := embedded(t) // a real server's settings are everybody's
+	_, c := embeddedAsAdmin(t) // a real server's settings are everybody's
 	ctx, stream := testContext(t), name("s")
-	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	ops := asOps(ctx)
 	s, version, err := c.SystemSettings(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, esclient.NoStream, version)

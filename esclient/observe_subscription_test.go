@@ -127,13 +127,13 @@ func TestHooksAreToldOfPersistentSubscriptions(t *testing.T) {
 	require.NoError(t, p.Nack(esclient.NackSkip, "", held[3]))
 	assert.Equal(t, []string{"acked 0", "acked 1", "nacked 2 Park", "parked 2", "nacked 3 Skip"}, log.told(t, 5))
 
-	require.NoError(t, c.UpdatePersistent(ctx, stream, group, fromStart()))
+	require.NoError(t, c.UpdatePersistent(asAdmin(ctx), stream, group, fromStart()))
 	assert.Equal(t, []string{"dropped", "subscribed"}, log.told(t, 2))
 	var dropped *esclient.SubscriptionDroppedError
 	require.ErrorAs(t, log.lastError(), &dropped)
 	assert.Equal(t, esclient.DropUnsubscribed, dropped.Reason)
 
-	require.NoError(t, c.DeletePersistent(ctx, stream, group))
+	require.NoError(t, c.DeletePersistent(asAdmin(ctx), stream, group))
 	<-p.Closed()
 	assert.Equal(t, []string{"dropped", "ended"}, log.told(t, 2))
 	require.ErrorAs(t, log.lastError(), &dropped)
@@ -208,7 +208,7 @@ func TestOverflowFallsBackToReading(t *testing.T) {
 			ctx, stream := testContext(t), name("s")
 			what, from := stream, esclient.FromStart()
 			if all {
-				what, from = esclient.AllStream, esclient.FromEnd()
+				ctx, what, from = asAdmin(ctx), esclient.AllStream, esclient.FromEnd()
 			}
 			s, err := c.SubscribeCatchUp(ctx, what, esclient.CatchUpOptions{Start: from, BufferSize: 10, PageSize: 7})
 			require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
-	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
 // What follows is the code of docs/photon-pump.md, which TestTheMigrationPage holds against this file.
@@ -210,10 +210,8 @@ func TestTheMigrationPage(t *testing.T) {
 }
 
 func TestTheMigrationPageWorks(t *testing.T) {
-	url := os.Getenv(serverURL)
-	if url == "" {
-		url = estest.Run(t).ConnectionString()
-	}
+	undertest.AdminOnly(t, "it reads $all")
+	url := undertest.URL(t)
 	c, ctx, stream := open(t, url), testContext(t), name("ponies")
 	require.NoError(t, connectAndPing(ctx, url))
 
@@ -248,6 +246,7 @@ func TestTheMigrationPageWorks(t *testing.T) {
 }
 
 func TestTheMigrationPageSubscribes(t *testing.T) {
+	undertest.AdminOnly(t, "it makes a group")
 	c, ctx, stream := connect(t), testContext(t), name("ponies")
 	require.NoError(t, publishSeveral(ctx, c, stream, []Jump{{"Peculiar", 9, 13}, {"Sparkly", 12, 12}}))
 

@@ -178,7 +178,7 @@ func TestReadEventErrors(t *testing.T) {
 	appendNumbered(t, c, deleted, 0, 2)
 	_, err := c.TombstoneStream(ctx, deleted, esclient.Any)
 	require.NoError(t, err)
-	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	trusting, ops := trusts(t, c), asOps(ctx)
 	for what, tc := range map[string]struct {
 		ctx    context.Context
 		stream string
@@ -195,6 +195,9 @@ func TestReadEventErrors(t *testing.T) {
 		"no number":      {ctx, stream, -2, esclient.ErrInvalidArgument},
 		"not one stream": {ctx, esclient.AllStream, 0, esclient.ErrInvalidArgument},
 	} {
+		if tc.is == esclient.ErrAccessDenied && trusting {
+			continue
+		}
 		e, err := c.ReadEvent(tc.ctx, tc.stream, tc.number, esclient.ReadEventOptions{})
 		assert.ErrorIs(t, err, tc.is, what)
 		assert.Nil(t, e, what)
@@ -221,7 +224,8 @@ func TestABrokenLoopLeavesNothingBehind(t *testing.T) {
 
 func TestReadErrors(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
-	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	trusting := trusts(t, c)
+	ops := asOps(ctx)
 	for name, tc := range map[string]struct {
 		stream string
 		opts   esclient.ReadOptions
@@ -250,6 +254,9 @@ func TestReadErrors(t *testing.T) {
 		"page size":   {"s", esclient.ReadOptions{PageSize: 4097}, ctx, esclient.ErrInvalidArgument},
 		"page size -": {"s", esclient.ReadOptions{PageSize: -1}, ctx, esclient.ErrInvalidArgument},
 	} {
+		if tc.is == esclient.ErrAccessDenied && trusting {
+			continue
+		}
 		var n int
 		for e, err := range c.ReadStream(tc.ctx, tc.stream, tc.opts) {
 			n++

@@ -47,7 +47,7 @@ type recreation struct {
 
 func recreate(t *testing.T, p estest.Persona, change func(*esclient.Config)) *recreation {
 	t.Helper()
-	srv, admin := embedded(t, estest.WithPersona(p), estest.WithUser("jane", "secret"))
+	srv, admin := embeddedAsAdmin(t, estest.WithPersona(p), estest.WithUser("jane", "secret"))
 	r := &recreation{srv: srv, admin: admin, stream: deletedStream(t, admin), retry: new(onFirstRetry)}
 	r.c = openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
 		cfg.Credentials = &esclient.Credentials{Login: "jane", Password: "secret"}
@@ -68,7 +68,7 @@ func (r *recreation) append(t *testing.T, events ...esclient.EventData) (esclien
 // everWritten counts the numbered events of a stream in the log, whether they are deleted or not.
 func (r *recreation) everWritten(t *testing.T) (n int) {
 	t.Helper()
-	for e, err := range r.admin.ReadAll(testContext(t), esclient.ReadAllOptions{}) {
+	for e, err := range r.admin.ReadAll(asAdmin(testContext(t)), esclient.ReadAllOptions{}) {
 		require.NoError(t, err)
 		if e.Stream == r.stream {
 			n++
@@ -150,7 +150,7 @@ func TestARefusedAppendToALivingStreamWasNotWritten(t *testing.T) {
 		"truncated": {TruncateBefore: 2}, "shorter than the append": nil,
 	} {
 		t.Run(what, func(t *testing.T) {
-			srv, c := embedded(t)
+			srv, c := embeddedAsAdmin(t)
 			stream, events := name("living"), numbered(10, 10)
 			appendNumbered(t, c, stream, 0, 4)
 			if what == "shorter than the append" {
@@ -191,7 +191,7 @@ func TestAnExactVersionOfADeletedStreamIsRecognised(t *testing.T) {
 }
 
 func TestMetadataThatIsRefusedWasNotWritten(t *testing.T) {
-	srv, c := embedded(t)
+	srv, c := embeddedAsAdmin(t)
 	stream := deletedStream(t, c)
 	srv.Intercept(esproto.CmdWriteEvents, estest.Unanswered(estest.Disconnect()), estest.Times(1))
 	_, err := c.SetStreamMetadata(testContext(t), stream, esclient.NoStream, esclient.StreamMetadata{MaxCount: 1})
@@ -237,7 +237,7 @@ func TestACommitThatBringsAStreamBackStaysUnknown(t *testing.T) {
 }
 
 func TestARefusedCommitToALivingStreamWasNotWritten(t *testing.T) {
-	srv, c := embedded(t)
+	srv, c := embeddedAsAdmin(t)
 	for _, expected := range []esclient.ExpectedVersion{esclient.NoStream, 0} {
 		stream := name("living")
 		appendNumbered(t, c, stream, 0, 4)

@@ -153,7 +153,7 @@ func TestNothingPrintsAPassword(t *testing.T) {
 		assert.Negative(t, i, "%s: %s", what, text[max(i-100, 0):max(i, 0)])
 	}
 	assert.NotContains(t, fmt.Sprintf("%v %+v", management, management), "hunter2")
-	_, c := embedded(t)
+	_, c := embeddedAsAdmin(t)
 	group := name("group")
 	require.NoError(t, c.CreatePersistent(testContext(t), group, "g", esclient.DefaultPersistentSettings()))
 	sub, err := c.ConnectPersistent(esclient.WithCredentials(testContext(t),

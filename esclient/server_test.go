@@ -1,8 +1,8 @@
 package esclient_test
 
 import (
+	"context"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,12 +11,10 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
-// serverURL names a real server to run the tests on; without it each test has an embedded one.
-const serverURL = "WATERMILL_TEST_EVENTSTORE_URL"
-
-// connect returns a client of the server under test.
+// connect returns a client of the server under test, of the user as whom the tests run.
 func connect(t testing.TB) *esclient.Client {
 	t.Helper()
 	return connectWith(t, func(*esclient.Config) {})
@@ -25,21 +23,57 @@ func connect(t testing.TB) *esclient.Client {
 // connectWith is connect with a configuration that is adapted.
 func connectWith(t testing.TB, change func(*esclient.Config)) *esclient.Client {
 	t.Helper()
-	url := os.Getenv(serverURL)
-	if url == "" {
-		url = estest.Run(t).ConnectionString()
-	}
-	return openWith(t, url, change)
+	return openWith(t, undertest.URL(t), change)
 }
 
-// embedded returns an embedded server, for tests that need control of it, and a client.
+// embedded returns an embedded server, for tests that need control of it, and a client of the user as whom the tests
+// run.
 func embedded(t testing.TB, opts ...estest.Option) (*estest.Server, *esclient.Client) {
 	t.Helper()
-	if os.Getenv(serverURL) != "" {
-		t.Skip("needs control of the server, which a server given by " + serverURL + " does not offer")
+	undertest.EmbeddedOnly(t)
+	srv := undertest.Run(t, opts...)
+	return srv, open(t, undertest.As(srv.ConnectionString()))
+}
+
+// embeddedAsAdmin is embedded for tests that say themselves who is who: the client is an administrator's.
+func embeddedAsAdmin(t testing.TB, opts ...estest.Option) (*estest.Server, *esclient.Client) {
+	t.Helper()
+	undertest.AdminOnly(t, "the test says itself who is who")
+	return embedded(t, opts...)
+}
+
+// asAdmin has requests made by an administrator of the server under test.
+func asAdmin(ctx context.Context) context.Context {
+	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
+	if real := undertest.Real(); real != "" {
+		if cfg, err := esclient.ParseConnectionString(real); err == nil && cfg.Credentials != nil {
+			admin = cfg.Credentials
+		}
 	}
-	srv := estest.Run(t, opts...)
-	return srv, open(t, srv.ConnectionString())
+	return esclient.WithCredentials(ctx, *admin)
+}
+
+// asOps has requests made by the built-in user ops, who is no administrator.
+func asOps(ctx context.Context) context.Context {
+	return esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+}
+
+// trusts reports whether the server takes any credentials, so that it refuses nobody anything (--insecure).
+func trusts(t testing.TB, c *esclient.Client) bool {
+	t.Helper()
+	_, err := c.Ping(esclient.WithCredentials(testContext(t), esclient.Credentials{Login: "nobody", Password: "wrong"}))
+	if err != nil {
+		require.ErrorIs(t, err, esclient.ErrNotAuthenticated)
+	}
+	return err == nil
+}
+
+// needsRefusals skips a test that is about refusals on a server that refuses nobody anything.
+func needsRefusals(t testing.TB, c *esclient.Client) {
+	t.Helper()
+	if trusts(t, c) {
+		t.Skip("the server takes any credentials (--insecure), so it refuses nobody anything")
+	}
 }
 
 func open(t testing.TB, url string) *esclient.Client {

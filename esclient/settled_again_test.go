@@ -52,7 +52,7 @@ func TestAReplayedEventIsNotTakenForOneOfTheGroupsStream(t *testing.T) {
 // TestAStuckEventMakesNoneComeAgain acks many events behind one that keeps the checkpoint back, and restarts the
 // server.
 func TestAStuckEventMakesNoneComeAgain(t *testing.T) {
-	srv, c := embedded(t)
+	srv, c := embeddedAsAdmin(t)
 	ctx := testContext(t)
 	stream, group := group(t, c, fromStart())
 	const last = 9_999

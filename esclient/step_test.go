@@ -160,7 +160,7 @@ func TestNextSaysWhyThereIsNoConnection(t *testing.T) {
 // with a filter that the server does not know.
 func TestWhatTheServerRefusesIsTheErrorOfSubscribe(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
-		srv, admin := embedded(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
+		srv, admin := embeddedAsAdmin(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
 		plain := open(t, "tcp://plain:changeit@"+srv.Addr())
 		secret := esclient.StreamMetadata{ACL: esclient.StreamACL{Read: []string{"$admins"}}}
 		_, err := admin.SetStreamMetadata(testContext(t), "secret", esclient.Any, secret)
@@ -235,7 +235,7 @@ func TestWhatTheServerRefusesIsTheErrorOfNext(t *testing.T) {
 	_, admin := embedded(t)
 	ctx := testContext(t)
 	bury(t, admin)
-	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	ops := asOps(ctx)
 	for stream, want := range map[string]error{"s": esclient.ErrStreamDeleted, "$users": esclient.ErrAccessDenied} {
 		s, err := admin.SubscribeCatchUp(ops, stream, esclient.CatchUpOptions{})
 		require.NoError(t, err)

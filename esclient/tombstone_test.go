@@ -83,7 +83,7 @@ func TestATombstoneEndsASubscriberOfAGroup(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for _, login := range []string{"admin", "plain"} {
 			t.Run(fmt.Sprintf("%s/%s", persona, login), func(t *testing.T) {
-				srv, admin := embedded(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
+				srv, admin := embeddedAsAdmin(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
 				c := open(t, fmt.Sprintf("tcp://%s:changeit@%s", login, srv.Addr()))
 				require.NoError(t, admin.CreatePersistent(testContext(t), "s", "g", fromStart()))
 				putNamed(t, srv, "s", "e", 0, 1)

@@ -134,7 +134,8 @@ func TestTransactionsRefuseNonsense(t *testing.T) {
 		require.ErrorAs(t, try(), &e, argument)
 		assert.Equal(t, argument[:len(e.Argument)], e.Argument)
 	}
-	ops := esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+	needsRefusals(t, c)
+	ops := asOps(ctx)
 	_, err := c.StartTransaction(ops, "$"+name("system"), esclient.Any)
 	assert.ErrorIs(t, err, esclient.ErrAccessDenied)
 }

@@ -22,9 +22,13 @@ type layer struct {
 var layers = []layer{
 	{dir: "_examples", uses: []string{".", "esclient", "estest"}, watermill: true},
 	{dir: "benchmarks", uses: []string{".", "esclient", "esproto", "estest"}, watermill: true},
-	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest"}, watermill: true},
-	{dir: "esclient", uses: []string{"internal", "discovery", "esproto"}, testsUse: []string{"estest"}},
+	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest", "internal/undertest"}, watermill: true},
+	{
+		dir: "esclient", uses: []string{"internal", "discovery", "esproto"},
+		testsUse: []string{"estest", "internal/undertest"},
+	},
 	{dir: "internal/chaos", testsUse: []string{".", "esclient", "esproto", "estest"}, watermill: true},
+	{dir: "internal/undertest", uses: []string{"estest"}},
 	{dir: "internal", uses: []string{"esproto"}},
 	{dir: "discovery"},
 	{dir: "cmd", uses: []string{"estest"}},

@@ -1,0 +1,15 @@
+package eventstore_test
+
+import (
+	"testing"
+
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
+)
+
+// TestAsOtherUsers runs tests again as users who are no administrators. For one of them the server looks up rights
+// beside other requests. So it shows what works for administrators alone.
+func TestAsOtherUsers(t *testing.T) {
+	t.Parallel()
+	undertest.AgainAsOthers(t, []string{"connectionString", "embeddedForAll"},
+		"ByAHandler|UnderLoad|BackOff", 40)
+}

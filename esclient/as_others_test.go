@@ -1,0 +1,15 @@
+package esclient_test
+
+import (
+	"testing"
+
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
+)
+
+// TestAsOtherUsers runs tests again as users who are no administrators. For one of them the server looks up rights
+// beside other requests. So it shows what works for administrators alone.
+func TestAsOtherUsers(t *testing.T) {
+	t.Parallel()
+	undertest.AgainAsOthers(t, []string{"connect", "connectWith", "connectTwice", "embedded", "manage"},
+		"Retries|ASilentServer|SlowLink|TimeOut|InPart|Shrink|IsCutAtEachStep", 80)
+}

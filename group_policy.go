@@ -122,6 +122,9 @@ func matters(group, asked *esclient.PersistentSettings) bool {
 func (s *Subscriber) checkGroup(
 	ctx context.Context, stream string, log watermill.LoggerAdapter,
 ) (*esclient.PersistentSettings, error) {
+	if stream == esclient.AllStream {
+		return nil, nil // such groups are other clients': connecting refuses it before anything is sent
+	}
 	asked := s.cfg.groupSettings()
 	group, err := s.conn.client.GroupSettings(ctx, stream, s.cfg.ConsumerGroup)
 	switch {

@@ -52,7 +52,7 @@ func TestGroupsAreDescribed(t *testing.T) {
 	assert.Contains(t, info.Status, "Live")
 	assert.EqualValues(t, 9, info.LastKnownEvent)
 	assert.GreaterOrEqual(t, info.LastCheckpoint, int64(3), "after four events a checkpoint is written at once")
-	assert.Equal(t, 3, info.Outstanding)
+	assert.Contains(t, []int{3, -1}, info.Outstanding, "before 5.0 it is not told")
 	assert.Equal(t, 3, info.InFlight)
 	require.Len(t, info.Connections, 1)
 	sub := info.Connections[0]

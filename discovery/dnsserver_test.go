@@ -3,13 +3,13 @@ package discovery_test
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // dnsServer is a name server that Go's own resolver talks to over connections in memory.
@@ -84,71 +84,53 @@ func (s *dnsServer) serve(c net.Conn) {
 	}
 }
 
-const (
-	typeA, typeAAAA, typeSRV = 1, 28, 33
-	headerLength             = 12
-)
-
+// answer replies to a query that holds one question.
 func (s *dnsServer) answer(query []byte) ([]byte, error) {
-	var labels []string
-	at := headerLength
-	for at < len(query) && query[at] != 0 {
-		end := at + 1 + int(query[at])
-		if end > len(query) {
-			return nil, errors.New("cut name")
-		}
-		labels = append(labels, string(query[at+1:end]))
-		at = end
+	var p dnsmessage.Parser
+	header, err := p.Start(query)
+	if err != nil {
+		return nil, err
 	}
-	if at+5 > len(query) {
-		return nil, errors.New("cut question")
+	q, err := p.Question()
+	if err != nil {
+		return nil, err
 	}
-	name, qtype := strings.Join(labels, ".")+".", binary.BigEndian.Uint16(query[at+1:])
+	name := q.Name.String()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	addrs, known := s.addrs[name]
 	records, knownSRV := s.srv[name]
-	var answers [][]byte
-	for _, a := range addrs {
-		ip := netip.MustParseAddr(a)
-		if ip.Is4() == (qtype == typeA) && qtype != typeSRV {
-			answers = append(answers, ip.AsSlice())
-		}
+	reply := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: header.ID, Response: true, Authoritative: true},
+		Questions: []dnsmessage.Question{q},
 	}
-	for _, r := range records {
-		if qtype == typeSRV {
-			data := binary.BigEndian.AppendUint16(nil, r.Priority)
-			data = binary.BigEndian.AppendUint16(data, r.Weight)
-			data = binary.BigEndian.AppendUint16(data, r.Port)
-			answers = append(answers, appendName(data, r.Target))
-		}
-	}
-	flags := uint16(0x8400) // an answer with authority
 	if !known && !knownSRV {
-		flags |= 3 // no such name
+		reply.RCode = dnsmessage.RCodeNameError
 	}
-	reply := append([]byte(nil), query[:2]...)
-	reply = binary.BigEndian.AppendUint16(reply, flags)
-	for _, count := range []int{1, len(answers), 0, 0} {
-		reply = binary.BigEndian.AppendUint16(reply, uint16(count))
+	add := func(body dnsmessage.ResourceBody) {
+		h := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 60}
+		reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: h, Body: body})
 	}
-	reply = append(reply, query[headerLength:at+5]...)
-	for _, data := range answers {
-		reply = append(reply, 0xc0, headerLength) // the name of the question
-		reply = binary.BigEndian.AppendUint16(reply, qtype)
-		reply = append(reply, 0, 1, 0, 0, 0, 60)
-		reply = binary.BigEndian.AppendUint16(reply, uint16(len(data)))
-		reply = append(reply, data...)
-	}
-	return reply, nil
-}
-
-func appendName(b []byte, name string) []byte {
-	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
-		if label != "" {
-			b = append(append(b, byte(len(label))), label...)
+	switch q.Type {
+	case dnsmessage.TypeA, dnsmessage.TypeAAAA:
+		for _, a := range addrs {
+			ip := netip.MustParseAddr(a)
+			switch {
+			case ip.Is4() && q.Type == dnsmessage.TypeA:
+				add(&dnsmessage.AResource{A: ip.As4()})
+			case ip.Is6() && q.Type == dnsmessage.TypeAAAA:
+				add(&dnsmessage.AAAAResource{AAAA: ip.As16()})
+			}
+		}
+	case dnsmessage.TypeSRV:
+		for _, r := range records {
+			target, err := dnsmessage.NewName(r.Target)
+			if err != nil {
+				return nil, err
+			}
+			add(&dnsmessage.SRVResource{Priority: r.Priority, Weight: r.Weight, Port: r.Port, Target: target})
 		}
 	}
-	return append(b, 0)
+	return reply.Pack()
 }

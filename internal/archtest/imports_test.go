@@ -37,7 +37,7 @@ var layers = []layer{
 }
 
 // testOnly are libraries that belong to test files: whoever imports one of our packages must not have to load them.
-var testOnly = []string{"github.com/stretchr/testify", "go.uber.org/goleak"}
+var testOnly = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "golang.org/x/net"}
 
 const watermill = "github.com/ThreeDotsLabs/watermill"
 

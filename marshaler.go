@@ -115,15 +115,7 @@ func (DefaultMarshaler) Unmarshal(_ string, e *esclient.Event) (*message.Message
 	if msg.UUID, ours = unmarshalMetadata(msg.Metadata, e.Metadata); !ours {
 		msg.UUID = e.ID.String()
 		adopt(msg.Metadata, EventTypeKey, e.Type)
-		adopt(msg.Metadata, CorrelationIDKey, msg.Metadata[correlationID])
-		adopt(msg.Metadata, CausationIDKey, msg.Metadata[causationID])
+		defaultMappings.adopt(msg.Metadata)
 	}
 	return msg, nil
-}
-
-// adopt sets metadata that an event of another writer lacks.
-func adopt(m message.Metadata, key, value string) {
-	if _, has := m[key]; !has && value != "" {
-		m[key] = value
-	}
 }

@@ -9,12 +9,25 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// Names in an event's metadata.
+// metadataMapping pairs a key of a message's metadata with the key by which EventStore's tools and projections know the
+// same value in an event's metadata.
+type metadataMapping struct {
+	message string
+	event   string // begins with the only $ in it: mappedKey lists event keys one after the other
+}
+
+// metadataMappings are the mappings of DefaultMarshaler.
+type metadataMappings []metadataMapping
+
+var defaultMappings = metadataMappings{
+	{message: CorrelationIDKey, event: "$correlationId"},
+	{message: CausationIDKey, event: "$causationId"},
+}
+
+// Reserved keys in an event's metadata.
 const (
-	correlationID = "$correlationId" // by which EventStore's own tools and projections know the two
-	causationID   = "$causationId"
-	mappedKey     = "_watermill_mapped" // which of the two were added, and are taken out again
-	binaryKey     = "_watermill_binary" // metadata that is not UTF-8: pairs of key and value, base64
+	mappedKey = "_watermill_mapped" // lists the event keys that Marshal added
+	binaryKey = "_watermill_binary" // metadata that is not UTF-8: pairs of key and value, base64
 )
 
 // marshalMetadata encodes a message's metadata and UUID as a JSON object.
@@ -50,29 +63,54 @@ func appendMetadata(b []byte, m message.Metadata) ([]byte, error) {
 			binary = append(binary, [2][]byte{[]byte(k), []byte(v)})
 		}
 	}
-	b = appendMapped(b, m)
+	b = defaultMappings.append(b, m)
 	if binary != nil {
 		b = appendMember(b, binaryKey, binary)
 	}
 	return b, nil
 }
 
-// appendMapped appends the ids under the names by which EventStore knows them, and which these are.
-func appendMapped(b []byte, m message.Metadata) []byte {
-	mapped := ""
-	for _, id := range [...]struct{ key, name string }{
-		{CorrelationIDKey, correlationID}, {CausationIDKey, causationID},
-	} {
-		v := m[id.key]
-		if _, taken := m[id.name]; v != "" && !taken && utf8.ValidString(v) {
-			b = appendMember(b, id.name, v)
-			mapped += id.name
+// append adds each value under its event key too, unless the message has that key itself, and lists the keys it added.
+func (ms metadataMappings) append(b []byte, m message.Metadata) []byte {
+	added := ""
+	for _, mapping := range ms {
+		v := m[mapping.message]
+		if _, taken := m[mapping.event]; v != "" && !taken && utf8.ValidString(v) {
+			b = appendMember(b, mapping.event, v)
+			added += mapping.event
 		}
 	}
-	if mapped != "" {
-		b = appendMember(b, mappedKey, mapped)
+	if added != "" {
+		b = appendMember(b, mappedKey, added)
 	}
 	return b
+}
+
+// adopt sets each message key that an event of another writer lacks to the value of its event key.
+func (ms metadataMappings) adopt(m message.Metadata) {
+	for _, mapping := range ms {
+		adopt(m, mapping.message, m[mapping.event])
+	}
+}
+
+// adopt sets a key unless it is there or the value is empty.
+func adopt(m message.Metadata, key, value string) {
+	if _, has := m[key]; !has && value != "" {
+		m[key] = value
+	}
+}
+
+// removeMapped undoes metadataMappings.append. It goes by the list in the event, not by the mappings: the writer may be
+// a later version with more of them.
+func removeMapped(m message.Metadata) {
+	_, keys, ok := strings.Cut(m[mappedKey], "$")
+	delete(m, mappedKey)
+	if !ok {
+		return
+	}
+	for key := range strings.SplitSeq(keys, "$") {
+		delete(m, "$"+key)
+	}
 }
 
 // appendMember appends a member to a JSON object that was begun. What it is called with has no error.
@@ -116,7 +154,7 @@ func unmarshalMetadata(m message.Metadata, data []byte) (uuid string, ours bool)
 	}
 	if uuid, ours, ok := scanStrings(m, string(data)); ok {
 		if ours {
-			unmap(m)
+			removeMapped(m)
 		}
 		return uuid, ours
 	}
@@ -184,27 +222,13 @@ func scanString(s string) (text, rest string, ok bool) {
 
 // restoreMetadata undoes what marshalMetadata did beside writing strings.
 func restoreMetadata(m message.Metadata, raw map[string]json.RawMessage) {
-	unmap(m)
+	removeMapped(m)
 	var binary [][2][]byte
 	if json.Unmarshal(raw[binaryKey], &binary) == nil {
 		for _, kv := range binary {
 			m[string(kv[0])] = string(kv[1])
 		}
 		delete(m, binaryKey)
-	}
-}
-
-// unmap takes out what appendMapped added.
-func unmap(m message.Metadata) {
-	mapped, ok := m[mappedKey]
-	if !ok {
-		return
-	}
-	delete(m, mappedKey)
-	for _, name := range [...]string{correlationID, causationID} {
-		if strings.Contains(mapped, name) {
-			delete(m, name)
-		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
 // confirmed lets a scripted group accept a subscriber, and pushes n events.
@@ -109,8 +110,38 @@ func TestTheReasonOfANackIsKeptInBounds(t *testing.T) {
 
 // TestDrainEndsWithoutAConnection loses the connection when nothing has been handed out yet: what is to be settled then
 // goes back to the server by itself.
+// What has been received waits for the look at its group, and is delivered then.
+func TestDrainWaitsForTheLookAtTheGroup(t *testing.T) {
+	t.Parallel()
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			t.Parallel()
+			srv := estest.Run(t, estest.WithPersona(persona))
+			c, ctx := open(t, srv.ConnectionString()), testContext(t)
+			stream, group := group(t, c, fromStart())
+			appendNumbered(t, c, stream, 0, 2)
+			srv.Intercept(esproto.CmdReadEvent, estest.Drop(), estest.Times(1))
+			p := subscribe(t, c, stream, group, esclient.PersistentOptions{})
+			_, err := c.Ping(ctx) // its reply comes behind the events
+			require.NoError(t, err)
+			p.Drain()
+			appendNumbered(t, c, stream, 3, 3) // comes too late
+			var events []*esclient.Event
+			for e, err := range p.All(ctx) {
+				require.NoError(t, err)
+				events = append(events, e)
+			}
+			assert.Len(t, events, 3)
+			require.NoError(t, p.Ack(events...))
+			<-p.Closed()
+			q := subscribe(t, c, stream, group, esclient.PersistentOptions{})
+			assert.Equal(t, words(3, 3), consume(t, q, 1))
+		})
+	}
+}
+
 func TestDrainEndsWithoutAConnection(t *testing.T) {
-	srv, c := embeddedAsAdmin(t)
+	srv, c := embedded(t)
 	stream, group := group(t, c, fromStart())
 	appendNumbered(t, c, stream, 0, 9)
 	p := subscribe(t, c, stream, group, esclient.PersistentOptions{})

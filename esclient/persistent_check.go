@@ -90,8 +90,8 @@ func (p *PersistentSubscription) see(c check) {
 // saw takes a first sight, or has another look. A server that tells nothing delays its events for checkLimit only.
 func (p *PersistentSubscription) saw(c check, now *sight) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.session != c.s || p.ended != nil {
+		p.mu.Unlock()
 		return
 	}
 	if now.complete {
@@ -104,6 +104,8 @@ func (p *PersistentSubscription) saw(c check, now *sight) {
 	if !c.s.judged && (now.complete || time.Since(c.began) >= checkLimit) {
 		p.letGo(c.s)
 	}
+	p.mu.Unlock()
+	p.endIfDrained()
 }
 
 // letGo lets what has waited for a look at the group go on. p.mu is held.
@@ -111,8 +113,13 @@ func (p *PersistentSubscription) letGo(s *session) {
 	s.judged = true
 	waiting := s.waiting
 	s.waiting = nil
-	p.admit(s, waiting)
+	p.admit(s, waiting, true)
 	p.queue.signal()
+}
+
+// undecided reports whether events wait for a look at the group. p.mu is held.
+func (p *PersistentSubscription) undecided() bool {
+	return p.session != nil && len(p.session.waiting) > 0
 }
 
 func (p *PersistentSubscription) check(c check) {
@@ -156,6 +163,7 @@ func (p *PersistentSubscription) conclude(c check, now *sight) {
 	p.lastKnown = max(p.lastKnown, now.stream.last)
 	p.letGo(s)
 	p.mu.Unlock()
+	p.endIfDrained()
 	p.prove(s)
 	p.tellVerdict(v)
 }

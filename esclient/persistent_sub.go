@@ -285,9 +285,9 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 		p.mu.Lock()
 		p.flush() // the consumer has nothing else to do
 		p.growIfIdle()
-		draining, reason := p.draining, p.drainReason()
+		drained, reason := p.draining && !p.undecided() && p.queue.len() == 0, p.drainReason()
 		p.mu.Unlock()
-		if draining {
+		if drained {
 			return nil, reason
 		}
 		select {
@@ -385,7 +385,7 @@ func (p *PersistentSubscription) drainReason() error {
 // endIfDrained ends a draining subscription that has nothing left to settle.
 func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	p.mu.Lock()
-	drained := p.draining && p.ledger.holding == 0 && p.ended == nil
+	drained := p.draining && p.ledger.holding == 0 && !p.undecided() && p.ended == nil
 	if drained {
 		p.flush()
 		if p.session != nil {

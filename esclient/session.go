@@ -172,7 +172,7 @@ func (s *session) admit() {
 	again := false
 	if p.session == s && p.ended == nil {
 		s.slots.pushed += len(s.came)
-		again = p.admit(s, s.came)
+		again = p.admit(s, s.came, !p.draining)
 	}
 	p.mu.Unlock()
 	if again {
@@ -181,9 +181,9 @@ func (s *session) admit() {
 }
 
 // admit queues events that came on a session, in place. What the consumer has, or has settled, is not handed out again.
-// Until the group is judged all others wait. It reports whether any was settled again. p.mu
-// is held.
-func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool) {
+// Until the group is judged all others wait. wanted is false for what came after Drain: it goes back to the server. It
+// reports whether any was settled again. p.mu is held.
+func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool) (again bool) {
 	fresh, now := events[:0], p.now()
 	var tooMany []*Event
 	for _, e := range events {
@@ -197,7 +197,9 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 		known := p.ledger.of(o)
 		if !s.judged && known != held {
 			// Of another group it might be settled before that is known, and handed out again then.
-			tooMany = append(tooMany, s.wait(e)...)
+			if wanted || known == settled {
+				tooMany = append(tooMany, s.wait(e)...)
+			}
 			continue
 		}
 		if known == settled && !p.ledger.believes(o, e.RetryCount) {
@@ -211,7 +213,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event) (again bool)
 			p.settleAgain(o, e.RetryCount)
 			again = true
 		default:
-			if p.draining {
+			if !wanted {
 				continue
 			}
 			if p.queue.len()+len(fresh) >= p.queue.capacity() {

@@ -107,3 +107,47 @@ func TestATombstoneEndsASubscriberOfAGroup(t *testing.T) {
 		}
 	}
 }
+
+// TestATombstoneInAllIsAnEvent has subscriptions to all streams get the tombstone of one as an event, and go on.
+func TestATombstoneInAllIsAnEvent(t *testing.T) {
+	for _, persona := range personas {
+		for _, filter := range []*esclient.Filter{nil, {StreamPrefixes: []string{"s"}}} {
+			if filter != nil && persona != estest.Persona2310 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/filtered=%t", persona, filter != nil), func(t *testing.T) {
+				srv, c := embedded(t, estest.WithPersona(persona))
+				ctx := testContext(t)
+				putNamed(t, srv, "s", "e", 0, 0)
+				live, err := c.SubscribeVolatile(ctx, esclient.AllStream, esclient.VolatileOptions{Filter: filter})
+				require.NoError(t, err)
+				catchUp, err := c.SubscribeCatchUp(ctx, esclient.AllStream, esclient.CatchUpOptions{Filter: filter})
+				require.NoError(t, err)
+				bury(t, c)
+				putNamed(t, srv, "s2", "e", 0, 0)
+				for _, sub := range []*esclient.Subscription{live, catchUp} {
+					tombstone := nextOf(t, sub, "s", func(e *esclient.Event) bool {
+						return e.Type == "$streamDeleted"
+					})
+					assert.Equal(t, int64(esproto.DeletedStream), tombstone.Number)
+					assert.Empty(t, tombstone.Data)
+					nextOf(t, sub, "s2", func(*esclient.Event) bool { return true })
+				}
+			})
+		}
+	}
+}
+
+// nextOf returns the next event of a stream that is as wanted.
+func nextOf(
+	t *testing.T, sub *esclient.Subscription, stream string, wanted func(*esclient.Event) bool,
+) *esclient.Event {
+	t.Helper()
+	for {
+		e, err := sub.Next(testContext(t))
+		require.NoError(t, err)
+		if e.Stream == stream && wanted(e) {
+			return e
+		}
+	}
+}

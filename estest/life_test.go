@@ -147,3 +147,28 @@ func TestAStartingServerServesNobody(t *testing.T) {
 	_, err := estest.Start(estest.WithStartUp(-1, 0))
 	assert.Error(t, err)
 }
+
+// A leader that loses its majority steps down in the end: it drops the subscriptions to its groups, and the connection
+// stays.
+func TestALeaderThatStepsDownDropsTheSubscriptionsToItsGroups(t *testing.T) {
+	for _, version := range personas {
+		clock := estest.NewClock(time.Time{})
+		c := estest.RunCluster(t, 3, estest.WithPersona(version), estest.WithClock(clock),
+			estest.WithElectionDelay(time.Hour), estest.WithStepDownDelay(time.Second))
+		p, consumer := joinedGroup(t, c.Node(0))
+		volatile := p.subscribe("s")
+		c.Partition(0)
+		pings(t, p)
+		clock.Advance(time.Second)
+		r := p.answer(consumer)
+		require.Equal(t, esproto.CmdSubscriptionDropped, r.cmd)
+		var m esproto.SubscriptionDropped
+		r.into(t, &m)
+		assert.Equal(t, esproto.SubscriptionDropped_Unsubscribed, m.GetReason())
+		c.Heal()
+		require.NoError(t, c.Elect(1))
+		_, err := c.Node(1).Append("s", estest.Event{Type: "e"})
+		require.NoError(t, err)
+		assert.Equal(t, esproto.CmdStreamEventAppeared, p.answer(volatile).cmd, "it lives on its node")
+	}
+}

@@ -73,7 +73,7 @@ func newWorld(t testing.TB, seed uint64, s setting) *world {
 		opts = append(opts, estest.WithAsyncRights(5*time.Millisecond))
 	}
 	if s.nodes == 1 {
-		opts = append(opts, estest.WithStartUp(20*time.Millisecond, 0))
+		opts = append(opts, estest.WithStartUp(20*time.Millisecond, 20*time.Millisecond))
 	}
 	var err error
 	if s.nodes > 1 {

@@ -9,6 +9,13 @@
 // Client and server share the machine here, and elsewhere do not. So each of the two processes uses half of the cores,
 // as if it had a machine of its own. Where both use all of them, which -cores says, their threads chase each other from
 // core to core: that costs whoever hands work from goroutine to goroutine more CPU, often twice as much.
+//
+// A run writes a table, plots, a JSON file, and results.bench in Go's benchmark format, one line for each round of each
+// contender; an op is an event. Benchstat compares the contenders of a run, or two runs of one contender. Only with six
+// rounds or more can it tell a difference from chance:
+//
+//	benchstat -col /by results/results.bench
+//	benchstat -filter /by:esclient old/results.bench new/results.bench
 package main
 
 import (
@@ -81,7 +88,8 @@ func parseOptions(args []string) (options, error) {
 	flags.StringVar(&opts.url, "url", "",
 		"measure on the server at `tcp://user:password@host:port` instead of the embedded one")
 	flags.StringVar(&opts.out, "out", "results",
-		"`directory` for the JSON file, the table and the plots; empty for none")
+		"`directory` for the table (results.txt), the JSON file (results.json), the same in Go's benchmark format\n"+
+			"(results.bench: benchstat -col /by results.bench) and the plots; empty for none")
 	flags.StringVar(&opts.profiles, "profile", "", "`directory` for a CPU profile of each process, of its last round")
 	only := flags.String("run", "", "only scenarios whose name matches this `regexp`")
 	if err := flags.Parse(args); err != nil {

@@ -54,8 +54,20 @@ func TestAQuickRun(t *testing.T) {
 	if len(results.Scenarios) != 13 {
 		t.Fatalf("%d scenarios, want 13", len(results.Scenarios))
 	}
+	bench, err := os.ReadFile(filepath.Join(dir, benchFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	benchmarks, _ := readBench(t, bench)
+	named := make(map[string]bool)
+	for _, b := range benchmarks {
+		named[b.Name.String()] = true
+	}
 	for _, s := range results.Scenarios {
 		for _, c := range s.Contenders {
+			if name := benchName(s.Name, c.Name, opts.cores).String(); len(c.Failed) == 0 && !named[name] {
+				t.Errorf("there is no benchmark %s", name)
+			}
 			if c.Name != gesClient && (len(c.Failed) > 0 || c.Figures[figures[0].key].Median <= 0) {
 				t.Errorf("%s, %s: %v %v", s.Name, c.Name, c.Failed, c.Figures)
 			}

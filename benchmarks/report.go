@@ -77,7 +77,13 @@ func (r *report) write(dir string) error {
 	}
 	var table bytes.Buffer
 	r.print(&table)
-	files := map[string][]byte{"results.json": append(data, '\n'), "results.txt": table.Bytes()}
+	bench, err := r.benchText()
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{
+		"results.json": append(data, '\n'), "results.txt": table.Bytes(), benchFile: bench,
+	}
 	for name, svg := range r.plots() {
 		files[name] = svg
 	}
@@ -86,7 +92,7 @@ func (r *report) write(dir string) error {
 			return err
 		}
 	}
-	fmt.Printf("\nTable, JSON and plots are in %s.\n", dir)
+	fmt.Printf("\nTable, JSON, plots and a file for benchstat are in %s.\n", dir)
 	return nil
 }
 

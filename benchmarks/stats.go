@@ -13,6 +13,7 @@ type figure struct {
 	key   string // in the JSON file
 	title string
 	of    func(r result) float64 // NaN where there is none
+	bench benchUnit
 }
 
 func each(f func(r result) float64) func(result) float64 {
@@ -20,21 +21,27 @@ func each(f func(r result) float64) func(result) float64 {
 }
 
 var figures = []figure{
-	{"eventsPerSecond", "events/s", func(r result) float64 { return float64(r.Events) / r.Seconds }},
-	{"megabytesPerSecond", "MB/s", func(r result) float64 { return float64(r.Bytes) / r.Seconds / 1e6 }},
-	{"clientCPUMicrosPerEvent", "CPU µs", each(func(r result) float64 { return r.CPU * 1e6 })},
-	{"allocsPerEvent", "allocs", each(func(r result) float64 { return float64(r.Allocs) })},
-	{"bytesPerEvent", "B", each(func(r result) float64 { return float64(r.AllocB) })},
-	{"p50Micros", "p50 µs", latency(func(r result) float64 { return r.P50 })},
-	{"p99Micros", "p99 µs", latency(func(r result) float64 { return r.P99 })},
-	{"p999Micros", "p99.9 µs", latency(func(r result) float64 { return r.P999 })},
+	{"eventsPerSecond", "events/s", func(r result) float64 { return float64(r.Events) / r.Seconds },
+		benchUnit{"events/s", 1, higher}},
+	{"megabytesPerSecond", "MB/s", func(r result) float64 { return float64(r.Bytes) / r.Seconds / 1e6 },
+		benchUnit{"MB/s", 1, higher}},
+	{"clientCPUMicrosPerEvent", "CPU µs", each(func(r result) float64 { return r.CPU * 1e6 }),
+		benchUnit{"cpu-ns/op", 1e3, lower}},
+	{"allocsPerEvent", "allocs", each(func(r result) float64 { return float64(r.Allocs) }),
+		benchUnit{"allocs/op", 1, lower}},
+	{"bytesPerEvent", "B", each(func(r result) float64 { return float64(r.AllocB) }),
+		benchUnit{"B/op", 1, lower}},
+	{"p50Micros", "p50 µs", latency(func(r result) float64 { return r.P50 }), benchUnit{"p50-ns", 1e3, lower}},
+	{"p99Micros", "p99 µs", latency(func(r result) float64 { return r.P99 }), benchUnit{"p99-ns", 1e3, lower}},
+	{"p999Micros", "p99.9 µs", latency(func(r result) float64 { return r.P999 }), benchUnit{"p99.9-ns", 1e3, lower}},
 	{"writeCallsPerEvent", "writes", func(r result) float64 {
 		if r.Writes < 0 {
 			return math.NaN()
 		}
 		return float64(r.Writes) / float64(r.Events)
-	}},
-	{"peakHeapMegabytes", "heap MB", func(r result) float64 { return float64(r.PeakHeap) / 1e6 }},
+	}, benchUnit{"writes/op", 1, lower}},
+	{"peakHeapMegabytes", "heap MB", func(r result) float64 { return float64(r.PeakHeap) / 1e6 },
+		benchUnit{"peak-heap-MB", 1, lower}},
 }
 
 func latency(f func(r result) float64) func(result) float64 {

@@ -12,7 +12,7 @@ WATERMILL_TEST_EVENTSTORE_URL ?= tcp://admin:changeit@127.0.0.1:1113
 FUZZTIME ?= 20000x
 
 # The modules besides the root one.
-MODULES := benchmarks $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
+MODULES := benchmarks estest/browsertest $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
 
 .PHONY: help
 help: ## list the targets
@@ -51,8 +51,8 @@ test_reconnect: ## Watermill's reconnect suite
 test_soak: ## random valid requests to the embedded server, held against a model (SOAK=30m: half an hour)
 	ESTEST_SOAK='$(SOAK)' go test -tags=soak -timeout=2h -count=1 -run=TestSoak -v ./estest
 
-test_browser: ## the embedded server's page in Chromium, which must be on the PATH
-	go test -count=1 -tags=browser -run='Browser|NoScript' ./estest
+test_browser: ## the embedded server's page in Chromium; skipped if there is none on the PATH
+	go -C estest/browsertest test -count=1 -v ./...
 
 test_cluster: ## kill and cut off the leader of a cluster a hundred times
 	go test -tags=soak -timeout=1h -v -run=TestClusterSoak .

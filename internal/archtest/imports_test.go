@@ -32,6 +32,7 @@ var layers = []layer{
 	{dir: "internal", uses: []string{"esproto"}},
 	{dir: "discovery"},
 	{dir: "cmd", uses: []string{"estest"}},
+	{dir: "estest/browsertest", testsUse: []string{"esclient", "estest"}},
 	{dir: "estest", uses: []string{"esproto"}},
 	{dir: "esproto"},
 }
@@ -121,6 +122,8 @@ func TestCheckImport(t *testing.T) {
 		{name: "the engine does not know the client", dir: "internal/engine", importPath: module + "/esclient"},
 		{name: "the test server is not built on the client", dir: "estest", importPath: module + "/esclient"},
 		{name: "nor are its tests", dir: "estest", test: true, importPath: module + "/esclient"},
+		{name: "those in a browser write by the client", dir: "estest/browsertest", test: true,
+			importPath: module + "/esclient", ok: true},
 		{name: "the frames import nothing of ours", dir: "esproto", importPath: module + "/internal/engine"},
 		{name: "nor does discovery", dir: "discovery", importPath: module + "/esproto"},
 		{name: "the program runs the test server", dir: "cmd/estest", importPath: module + "/estest", ok: true},

@@ -72,16 +72,3 @@ func (l connectionLog) OnReconnecting(i esclient.ConnectionInfo) {
 func (l connectionLog) OnAuthenticationFailed(i esclient.ConnectionInfo) {
 	l.log.Error("EventStore refuses the credentials", i.Err, watermill.LogFields{"endpoint": i.Endpoint})
 }
-
-func orNop(log watermill.LoggerAdapter) watermill.LoggerAdapter {
-	if log == nil {
-		return watermill.NopLogger{}
-	}
-	return log
-}
-
-// quiet reports whether log drops everything, so that the fields of a line for each message need not be made.
-func quiet(log watermill.LoggerAdapter) bool {
-	_, nop := log.(watermill.NopLogger)
-	return nop
-}

@@ -115,18 +115,3 @@ func (l groupLog) OnLeftOut(i esclient.SubscriptionInfo) {
 	}
 	l.log.Error("Event cannot be received", i.Err, nil)
 }
-
-// sleep returns false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

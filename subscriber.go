@@ -243,12 +243,8 @@ func (s *Subscriber) Close() error {
 			close(s.idle)
 		}()
 	}
-	patience := time.NewTimer(closePatience)
-	defer patience.Stop()
-	select {
-	case <-s.idle:
+	if closedWithin(s.idle, closePatience) {
 		return s.finish()
-	case <-patience.C:
 	}
 	if first {
 		s.log.Info("Subscriber closes when its handlers have finished", watermill.LogFields{

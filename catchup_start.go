@@ -10,39 +10,39 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// lookTimeout is how long Subscribe may look for the end of what it is to catch up with.
-const lookTimeout = 5 * time.Second
+// endLookupTimeout limits how long Subscribe looks for the end of the stream or of the log.
+const endLookupTimeout = 5 * time.Second
 
-// warnIfBehindTheEnd tells the log of a start that lies behind all there is, since nothing comes until the stream gets
-// there: perhaps the checkpoint is that of another stream, or of a database that was lost. Whoever does not learn where
-// the end is, is not warned.
-func (s *Subscriber) warnIfBehindTheEnd(
+// warnIfStartBeyondEnd logs a start beyond the end of the stream or the log: the subscription gets no event until the
+// stream reaches the start. The checkpoint may be that of another stream, or of a lost database. If the end cannot be
+// read, nothing is logged.
+func (s *Subscriber) warnIfStartBeyondEnd(
 	ctx context.Context, stream string, start esclient.Start, log watermill.LoggerAdapter,
 ) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, endLookupTimeout)
 	defer cancel()
 	if number, ok := start.Number(); ok && number > 0 {
 		last, err := s.lastNumber(ctx, stream)
 		if err == nil && number > last+1 {
-			warnBehind(log, start, watermill.LogFields{"last_event_number": last})
+			warnStartBeyondEnd(log, start, watermill.LogFields{"last_event_number": last})
 		}
 	}
 	if position, ok := start.Position(); ok {
 		end, err := s.logEnd(ctx)
 		if err == nil && position.Compare(end) > 0 {
-			warnBehind(log, start, watermill.LogFields{"end_of_log": end.String()})
+			warnStartBeyondEnd(log, start, watermill.LogFields{"end_of_log": end.String()})
 		}
 	}
 }
 
-var errBehindTheEnd = errors.New("eventstore: the start lies behind the end of the stream")
+var errStartBeyondEnd = errors.New("eventstore: the start is beyond the end of the stream")
 
-func warnBehind(log watermill.LoggerAdapter, start esclient.Start, fields watermill.LogFields) {
-	log.Error("No message comes until the stream gets there", errBehindTheEnd,
+func warnStartBeyondEnd(log watermill.LoggerAdapter, start esclient.Start, fields watermill.LogFields) {
+	log.Error("No message comes until the stream gets there", errStartBeyondEnd,
 		fields.Add(watermill.LogFields{"start": start.String()}))
 }
 
-// lastNumber returns the number of the last event of a stream, -1 if there is none.
+// lastNumber returns the number of the last event of a stream, or -1 if it has none.
 func (s *Subscriber) lastNumber(ctx context.Context, stream string) (int64, error) {
 	last, err := s.conn.client.ReadEvent(ctx, stream, esclient.LastEvent, esclient.ReadEventOptions{})
 	switch {

@@ -8,13 +8,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// connection is a client and who closes it: whoever opened it.
+// connection is a client. Its owner, which opened it, closes it.
 type connection struct {
 	client *esclient.Client
-	owned  bool
+	owned  bool // close closes the client
 }
 
-// connect borrows client, or opens one of its own.
+// connect borrows client if it is not nil, or opens a client.
 func connect(connectionString string, client *esclient.Client, log watermill.LoggerAdapter) (connection, error) {
 	if client != nil {
 		return connection{client: client}, nil
@@ -48,7 +48,7 @@ func (c connection) close() error {
 	return c.client.Close()
 }
 
-// connectionLog tells a Watermill logger what becomes of a connection.
+// connectionLog logs the events of a connection.
 type connectionLog struct{ log watermill.LoggerAdapter }
 
 func (l connectionLog) OnConnected(i esclient.ConnectionInfo) {

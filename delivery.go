@@ -11,26 +11,26 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// delivery is a message on its way to the consumer, and its context. It is one value with all that is known of the
-// message, and what can be cancelled is made when somebody asks for it, since most handlers do not.
+// delivery is one attempt to have a message handled, and the context of that message. One value holds both, and the
+// cancelable context is made on demand, because most handlers never need it.
 type delivery struct {
 	s      *subscription
 	event  *esclient.Event
-	msg    *message.Message            // nil until it is made of the event
-	delays *backoff.ExponentialBackOff // between its attempts; nil before the first nack
+	msg    *message.Message            // nil until the event is unmarshaled
+	delays *backoff.ExponentialBackOff // between attempts; nil before the first nack
 
-	mu       sync.Mutex
-	decision *decision       // of NackWith; nil if it was not called
-	real     context.Context // nil until somebody waits
-	cancel   context.CancelCauseFunc
-	err      error // of the context, once it has ended
-	nacks    int32 // how often the event was nacked here before
-	told     bool  // the handler could know of the subscription's end when it gave its word
-	judged   bool  // what the handler says now no longer counts
+	mu           sync.Mutex
+	decision     *decision       // set by NackWith
+	cancelable   context.Context // nil until a handler waits for the end of the context
+	cancel       context.CancelCauseFunc
+	err          error // of the context, once it has ended
+	nacks        int32 // earlier nacks of this event by this subscription
+	sawEnd       bool  // the handler could see the end of the subscription before it answered
+	outcomeFixed bool  // a later answer does not count
 }
 
-// again is the delivery of the event after a nack.
-func (d *delivery) again() *delivery {
+// redelivery returns the next attempt, after a nack.
+func (d *delivery) redelivery() *delivery {
 	nacks := d.nacks
 	if nacks < math.MaxInt32 {
 		nacks++

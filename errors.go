@@ -10,27 +10,28 @@ import (
 )
 
 var (
-	// ErrPublisherClosed is returned by Publish after Close.
+	// ErrPublisherClosed is the error of [Publisher.Publish] after [Publisher.Close].
 	ErrPublisherClosed = errors.New("eventstore: the publisher is closed")
-	// ErrSubscriberClosed is returned by Subscribe and SubscribeInitialize after Close.
+	// ErrSubscriberClosed is the error of [Subscriber.Subscribe] and [Subscriber.SubscribeInitialize] after
+	// [Subscriber.Close].
 	ErrSubscriberClosed = errors.New("eventstore: the subscriber is closed")
 )
 
-// PublishError is a Publish call that failed. It wraps the cause, usually one of the errors of package esclient, and
-// says what became of each message of the call: they are in exactly one of the three lists, each in the order of the
-// call.
-//
-// Nothing that is in NotWritten reached a stream, so that a caller may publish just these again. What is in Unknown was
-// sent, but its outcome is not known: errors.Is(err, esclient.ErrOutcomeUnknown) then holds.
+// PublishError is the error of a failed [Publisher.Publish] call. It wraps the cause, usually an error of package
+// esclient. Each message of the call is in exactly one of the three lists. Each list has the order of the call.
 type PublishError struct {
 	Topic  string
 	Stream string // of the append that failed; empty if a message was refused before anything was sent
 
-	Written    []*message.Message
-	Unknown    []*message.Message
+	// Written holds the messages that the server has confirmed.
+	Written []*message.Message
+	// Unknown holds the messages that were sent and not confirmed: they may or may not be in the stream. If there are
+	// any, errors.Is(err, [esclient.ErrOutcomeUnknown]) holds.
+	Unknown []*message.Message
+	// NotWritten holds the messages that are in no stream. The caller may publish them again.
 	NotWritten []*message.Message
 
-	Err error
+	Err error // the cause
 }
 
 func (e *PublishError) Error() string {
@@ -50,9 +51,9 @@ func (e *PublishError) Error() string {
 
 func (e *PublishError) Unwrap() error { return e.Err }
 
-// MarshalError is a message that its Marshaler refused, or an event that its Unmarshaler did.
+// MarshalError is the error of a [Marshaler] that refused a message, or of an [Unmarshaler] that refused an event.
 type MarshalError struct {
-	MessageUUID string // where it is known
+	MessageUUID string // empty for an event
 	Err         error
 }
 

@@ -12,15 +12,15 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Delays between attempts to join a group that somebody removes as soon as it is made.
+// Delays between attempts to join a group that another client deletes as soon as it is created.
 const (
 	joinDelay    = 50 * time.Millisecond
 	maxJoinDelay = 5 * time.Second
 )
 
-// joinGroup connects to the group, and makes it first if it is missing. In this order a user who may only consume does
-// not need the right to make groups. It goes on until ctx ends where the server says in turn that the group exists and
-// that it does not.
+// joinGroup connects to the group, and creates it if it is missing. It connects first, so that a user who may only
+// consume does not need the right to create groups. While the server answers in turn that the group exists and that it
+// does not, joinGroup tries again until ctx ends.
 func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill.LoggerAdapter) (source, error) {
 	if stream == esclient.AllStream {
 		return nil, &esclient.ArgumentError{
@@ -42,7 +42,7 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		backoff.WithMaxInterval(maxJoinDelay),
 		backoff.WithMaxElapsedTime(0),
 	), ctx)
-	for made := false; ; made = true {
+	for created := false; ; created = true {
 		group, err := s.checkGroup(ctx, stream, log)
 		if err != nil {
 			return nil, err
@@ -55,7 +55,7 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		if s.cfg.DisableGroupCreation || !errors.Is(err, esclient.ErrGroupNotFound) {
 			return nil, err
 		}
-		if made {
+		if created {
 			delay := delays.NextBackOff()
 			log.Info("Consumer group is missing again", watermill.LogFields{"delay": delay.String()})
 			if !sleep(ctx, delay) {
@@ -68,10 +68,10 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 	}
 }
 
-// messageTimeout is that of a group, as far as it is known.
+// messageTimeout returns the MessageTimeout of a group, as far as it is known.
 func (s *Subscriber) messageTimeout(group *esclient.PersistentSettings) time.Duration {
 	if group == nil {
-		group = s.cfg.GroupSettings // as it was asked for
+		group = s.cfg.GroupSettings // the settings that the Subscriber asks for
 	}
 	if group == nil {
 		return 0
@@ -79,25 +79,25 @@ func (s *Subscriber) messageTimeout(group *esclient.PersistentSettings) time.Dur
 	return group.MessageTimeout
 }
 
-// createGroup makes the group, if it is missing.
+// createGroup creates the group if it is missing.
 func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
-	s.making.begin(time.Now())
+	s.creation.begin(time.Now())
 	err := s.conn.client.CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
-	if made, waiting, tell := s.making.end(time.Now(), err); tell {
-		s.log.Info("Consumer groups are being made", watermill.LogFields{"made": made, "waiting": waiting})
+	if created, waiting, log := s.creation.end(time.Now(), err); log {
+		s.log.Info("Creating consumer groups", watermill.LogFields{"created": created, "waiting": waiting})
 	}
 	switch {
 	case errors.Is(err, esclient.ErrGroupExists):
 		return nil
 	case errors.Is(err, esclient.ErrAccessDenied):
-		return fmt.Errorf("%w: only members of $admins, from server 5.0 on also of $ops, may make consumer groups: "+
-			"have one of them make the group beforehand, as SubscribeInitialize does; "+
-			"with DisableGroupCreation it is not tried", err)
+		return fmt.Errorf("%w: only members of $admins, and from server 5.0 on of $ops, may create consumer groups: "+
+			"let one of them create the group beforehand, as SubscribeInitialize does; "+
+			"with DisableGroupCreation the Subscriber does not try", err)
 	}
 	return err
 }
 
-// groupLog tells a Watermill logger what becomes of a subscriber of a group.
+// groupLog logs the events of a subscriber of a consumer group.
 type groupLog struct{ log watermill.LoggerAdapter }
 
 func (l groupLog) OnSlowConsumer(i esclient.SubscriptionInfo) {

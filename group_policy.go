@@ -12,19 +12,19 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// GroupPolicy is what Subscribe does where a consumer group exists and its settings are others than the Subscriber asks
-// for.
+// GroupPolicy selects what [Subscriber.Subscribe] does if the settings of an existing consumer group differ from those
+// that the Subscriber asks for.
 type GroupPolicy int
 
 const (
-	// GroupKeep takes the group as it is, and tells the logger once in what it differs. It is the default.
+	// GroupKeep uses the group as it is and logs the differences once. It is the default.
 	GroupKeep GroupPolicy = iota
-	// GroupUpdate changes the group's settings. The server drops all subscribers of the group for it, which come back
-	// by themselves if they are of this package; events that were acked since the last checkpoint may come again to
-	// those of other clients. It is done only at Subscribe: of several Subscribers that ask for different settings, the
-	// last one gets them. It takes the right to manage groups.
+	// GroupUpdate changes the group's settings, at Subscribe only. The user needs the right to manage groups. The
+	// server then drops all subscribers of the group. Those of this package resume by themselves. To those of other
+	// clients the server may redeliver events that were acked since the last checkpoint. If several Subscribers ask for
+	// different settings, the last Subscribe wins.
 	GroupUpdate
-	// GroupRefuse has Subscribe fail with a *GroupSettingsError.
+	// GroupRefuse makes Subscribe fail with a [*GroupSettingsError].
 	GroupRefuse
 )
 
@@ -37,16 +37,16 @@ func (p GroupPolicy) String() string {
 	return names[p]
 }
 
-// GroupSettingsError is a consumer group whose settings are others than the Subscriber asks for.
+// GroupSettingsError reports a consumer group whose settings differ from those that the [Subscriber] asks for.
 type GroupSettingsError struct {
 	Stream      string
 	Group       string
-	Differences []SettingDifference // in the order of the fields of esclient.PersistentSettings
+	Differences []SettingDifference // in the order of the fields of [esclient.PersistentSettings]
 }
 
-// SettingDifference is a setting of a consumer group.
+// SettingDifference is one setting of a consumer group that differs.
 type SettingDifference struct {
-	Setting string // the field of esclient.PersistentSettings
+	Setting string // the field of [esclient.PersistentSettings]
 	Group   string // the value that the group has
 	Asked   string // the value that the Subscriber asks for
 }
@@ -64,8 +64,8 @@ func (e *GroupSettingsError) list() string {
 	return strings.Join(texts, ", ")
 }
 
-// differences compares the settings of a group with those that are asked for. StartFrom is left out: it has no meaning
-// any more once the group has begun.
+// differences compares the settings of a group with the requested ones. It leaves out StartFrom, which has no effect on
+// an existing group.
 func differences(group, asked *esclient.PersistentSettings) []SettingDifference {
 	var all []SettingDifference
 	add := func(setting string, g, a any) {
@@ -88,7 +88,7 @@ func differences(group, asked *esclient.PersistentSettings) []SettingDifference 
 	return all
 }
 
-// timeoutText is cut to the milliseconds that the server keeps.
+// timeoutText truncates a timeout to milliseconds, the precision of the server.
 func timeoutText(d time.Duration) string {
 	if d >= esclient.MaxMessageTimeout {
 		return "never"
@@ -110,20 +110,20 @@ func strategyOf(s *esclient.PersistentSettings) esclient.ConsumerStrategy {
 	return s.Strategy
 }
 
-// matters reports whether a difference changes what handlers get, or has messages parked that would not be: that is
-// more than a note.
-func matters(group, asked *esclient.PersistentSettings) bool {
+// affectsDelivery reports whether handlers get other messages, or the server parks more of them, than with the
+// requested settings.
+func affectsDelivery(group, asked *esclient.PersistentSettings) bool {
 	return group.ResolveLinks != asked.ResolveLinks || group.MessageTimeout < asked.MessageTimeout ||
 		group.MaxRetryCount < asked.MaxRetryCount
 }
 
-// checkGroup compares a group that exists with what the Subscriber asks for, and does what GroupPolicy says. It returns
-// the group's settings; nil where there is no group, or nobody tells.
+// checkGroup compares an existing group with the requested settings and applies GroupPolicy. It returns the group's
+// settings, or nil if there is no group or they cannot be read.
 func (s *Subscriber) checkGroup(
 	ctx context.Context, stream string, log watermill.LoggerAdapter,
 ) (*esclient.PersistentSettings, error) {
 	if stream == esclient.AllStream {
-		return nil, nil // such groups are other clients': connecting refuses it before anything is sent
+		return nil, nil // only gRPC clients have such groups: ConnectPersistent refuses one without a request
 	}
 	asked := s.cfg.groupSettings()
 	group, err := s.conn.client.GroupSettings(ctx, stream, s.cfg.ConsumerGroup)
@@ -132,7 +132,7 @@ func (s *Subscriber) checkGroup(
 	case ctx.Err() != nil, errors.Is(err, esclient.ErrClosed):
 		return nil, err
 	case errors.Is(err, esclient.ErrGroupNotFound):
-		return nil, nil // connecting to it settles that
+		return nil, nil // joinGroup creates it or reports the error
 	default:
 		log.Debug("Settings of the consumer group cannot be read", watermill.LogFields{"reason": err.Error()})
 		return nil, nil
@@ -147,7 +147,7 @@ func (s *Subscriber) checkGroup(
 	case s.cfg.GroupPolicy == GroupUpdate:
 		asked.StartFrom = group.StartFrom
 		return s.updateGroup(ctx, asked, differ, log)
-	case matters(&group, asked):
+	case affectsDelivery(&group, asked):
 		log.Error("Consumer group has other settings: see SubscriberConfig.GroupPolicy", differ, nil)
 	default:
 		log.Info("Consumer group has other settings", watermill.LogFields{"differences": differ.list()})
@@ -161,7 +161,7 @@ func (s *Subscriber) updateGroup(
 	err := s.conn.client.UpdatePersistent(ctx, differ.Stream, differ.Group, *asked)
 	switch {
 	case errors.Is(err, esclient.ErrGroupNotFound):
-		return nil, nil // somebody has removed it in between
+		return nil, nil // another client deleted it meanwhile
 	case err != nil:
 		return nil, fmt.Errorf("%w, but cannot be updated: %w", differ, err)
 	}

@@ -5,44 +5,43 @@ import (
 	"time"
 )
 
-// lanes hands out messages of different keys in parallel and those of one key in order. Each key that has messages has
-// a lane; a worker that takes a lane hands out its first message. A message that was nacked stays the first of its
-// lane, which is out of the way of the others until the delay is over, and keeps no worker meanwhile.
+// lanes hands out messages of different keys in parallel and messages of one key in order. Each key with messages has a
+// lane. A worker takes a lane and hands out its first message. A nacked message stays the first of its lane. The lane
+// then waits for a timer and occupies no worker.
 type lanes struct {
-	s    *subscription
-	work chan *lane    // lanes that nobody works on and that do not rest
-	room chan struct{} // a token for each message that is in a lane: they are bounded
+	s     *subscription
+	ready chan *lane    // lanes without a worker whose first message is due
+	slots chan struct{} // one token for each message in a lane: InFlight bounds them
 
-	mu    sync.Mutex
-	byKey map[string]*lane
-	over  bool // no lane comes back from its rest
+	mu      sync.Mutex
+	byKey   map[string]*lane
+	stopped bool // no timer makes a lane ready any more
 }
 
-// lane is the messages of one key. It is known in byKey as long as there are any: the first one is in it while a worker
-// has it.
+// lane holds the messages of one key, including the one that a worker hands out. byKey has it while it holds any.
 type lane struct {
 	key   string
 	queue []*delivery
-	rest  *time.Timer // after a nack; nil if there was none
+	timer *time.Timer // makes the lane ready after a nack; nil before the first nack
 }
 
 func (s *subscription) runLanes() {
 	l := &lanes{
 		s: s, byKey: make(map[string]*lane),
-		// As many lanes as messages can wait, so that putting one there never blocks.
-		work: make(chan *lane, s.cfg.InFlight), room: make(chan struct{}, s.cfg.InFlight),
+		// There are never more lanes than messages, so a send to ready does not block.
+		ready: make(chan *lane, s.cfg.InFlight), slots: make(chan struct{}, s.cfg.InFlight),
 	}
 	var workers sync.WaitGroup
 	for range s.cfg.Concurrency {
-		workers.Go(l.workOff)
+		workers.Go(l.runWorker)
 	}
 	l.distribute()
-	s.cancel(nil) // the workers end with it
+	s.cancel(nil) // ends the workers
 	workers.Wait()
 	l.stop()
 }
 
-// distribute puts what comes into lanes. It waits while there are as many messages in them as may be in flight.
+// distribute puts events into lanes. It waits while the lanes hold InFlight messages.
 func (l *lanes) distribute() {
 	for !l.s.ended() {
 		e, err := l.s.src.next(l.s.ctx)
@@ -51,14 +50,14 @@ func (l *lanes) distribute() {
 			return
 		}
 		select {
-		case l.room <- struct{}{}:
+		case l.slots <- struct{}{}:
 		case <-l.s.done:
 			return
 		}
 		if d := (&delivery{s: l.s, event: e}); l.s.unmarshal(d) {
 			l.put(l.s.cfg.Key(d.msg), d)
 		} else {
-			<-l.room
+			<-l.slots
 		}
 	}
 }
@@ -72,18 +71,18 @@ func (l *lanes) put(key string, d *delivery) {
 	}
 	fresh := &lane{key: key, queue: []*delivery{d}}
 	l.byKey[key] = fresh
-	l.work <- fresh
+	l.ready <- fresh
 }
 
-func (l *lanes) workOff() {
+func (l *lanes) runWorker() {
 	for {
 		select {
-		case lane := <-l.work:
-			if again := l.s.deliver(l.first(lane)); again != nil {
-				l.restAt(lane, again)
+		case lane := <-l.ready:
+			if redelivery := l.s.deliver(l.first(lane)); redelivery != nil {
+				l.delay(lane, redelivery)
 			} else {
-				l.leave(lane)
-				<-l.room
+				l.removeFirst(lane)
+				<-l.slots
 			}
 		case <-l.s.done:
 			return
@@ -97,9 +96,9 @@ func (l *lanes) first(lane *lane) *delivery {
 	return lane.queue[0]
 }
 
-// leave removes the first message of a lane and puts the lane behind the others, if it has more, so that a busy key
-// does not keep a worker for ever.
-func (l *lanes) leave(lane *lane) {
+// removeFirst removes the first message of a lane. A lane with more messages goes behind the other lanes, so that a
+// busy key does not occupy a worker for ever.
+func (l *lanes) removeFirst(lane *lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lane.queue[0] = nil
@@ -107,42 +106,42 @@ func (l *lanes) leave(lane *lane) {
 		delete(l.byKey, lane.key)
 		return
 	}
-	l.work <- lane
+	l.ready <- lane
 }
 
-// restAt keeps a lane from the workers until its first message, which was nacked, may be handed out again.
-func (l *lanes) restAt(lane *lane, again *delivery) {
-	delay := again.nextDelay()
+// delay makes a lane ready again when the redelivery of its nacked first message is due.
+func (l *lanes) delay(lane *lane, redelivery *delivery) {
+	delay := redelivery.nextDelay()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lane.queue[0] = again
+	lane.queue[0] = redelivery
 	switch {
-	case l.over:
+	case l.stopped:
 	case delay <= 0:
-		l.work <- lane
-	case lane.rest == nil:
-		lane.rest = time.AfterFunc(delay, func() { l.comeBack(lane) })
+		l.ready <- lane
+	case lane.timer == nil:
+		lane.timer = time.AfterFunc(delay, func() { l.resume(lane) })
 	default:
-		lane.rest.Reset(delay)
+		lane.timer.Reset(delay)
 	}
 }
 
-func (l *lanes) comeBack(lane *lane) {
+func (l *lanes) resume(lane *lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.over {
-		l.work <- lane
+	if !l.stopped {
+		l.ready <- lane
 	}
 }
 
-// stop ends all rests. A timer that has fired just now does nothing more.
+// stop stops all timers. One that has fired already has no effect any more.
 func (l *lanes) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.over = true
+	l.stopped = true
 	for _, lane := range l.byKey {
-		if lane.rest != nil {
-			lane.rest.Stop()
+		if lane.timer != nil {
+			lane.timer.Stop()
 		}
 	}
 }

@@ -2,6 +2,7 @@ package eventstore
 
 import "github.com/ThreeDotsLabs/watermill"
 
+// orNop returns log, or a logger that drops every line if log is nil.
 func orNop(log watermill.LoggerAdapter) watermill.LoggerAdapter {
 	if log == nil {
 		return watermill.NopLogger{}
@@ -9,8 +10,8 @@ func orNop(log watermill.LoggerAdapter) watermill.LoggerAdapter {
 	return log
 }
 
-// quiet reports whether log drops everything, so that the fields of a line for each message need not be made.
-func quiet(log watermill.LoggerAdapter) bool {
+// isNop reports whether log drops every line, so that the caller can save the work for the fields.
+func isNop(log watermill.LoggerAdapter) bool {
 	_, nop := log.(watermill.NopLogger)
 	return nop
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// How the delays between the attempts of a message grow. With the jitter none is shorter than the first.
+// The delay grows with each nack of a message. The jitter is small enough that no delay is shorter than the first.
 const (
 	nackMultiplier = 2
 	nackJitter     = 0.25
 )
 
-// nackDelays returns the delays of a message; nil if there are none.
+// nackDelays returns the delays between the attempts of a message, or nil for no delay.
 func (c *SubscriberConfig) nackDelays() *backoff.ExponentialBackOff {
 	if c.NackDelay <= 0 {
 		return nil
@@ -28,7 +28,7 @@ func (c *SubscriberConfig) nackDelays() *backoff.ExponentialBackOff {
 	)
 }
 
-// nextDelay returns how long the message waits until it is handed out again. It is to be called once.
+// nextDelay returns the delay before the redelivery d. It must be called once for each delivery.
 func (d *delivery) nextDelay() time.Duration {
 	if d.delays == nil {
 		return 0
@@ -40,7 +40,7 @@ func (d *delivery) nextDelay() time.Duration {
 
 var errNacked = errors.New("eventstore: the handler has nacked the message")
 
-// logNack tells the log of a message that is handed out again and again: of its 1st, 10th, 100th … nack.
+// logNack logs the 1st, 10th, 100th … nack of a message.
 func (s *subscription) logNack(d *delivery, nacks int) {
 	if isPowerOfTen(nacks) {
 		s.log.Error("Message nacked", errNacked, s.fields(d, watermill.LogFields{"nacks": nacks}))

@@ -2,20 +2,23 @@ package eventstore
 
 import "github.com/ThreeDotsLabs/watermill/message"
 
-// decision is what NackWith asked for.
+// decision is the argument of a NackWith call.
 type decision struct {
 	action Action
 	reason string
 }
 
-// NackWith nacks a received message and decides what becomes of it, instead of SubscriberConfig.MaxNacks and
-// NackAction; the reason is kept with parked messages and logged. In ModePersistent it counts, as an ack does, until
-// SubscriberConfig.AckGrace after the subscription's end.
+// NackWith nacks a received message and applies action to it, instead of [SubscriberConfig] MaxNacks and NackAction.
+// The server keeps reason with a parked message, and the logger gets it. In [ModePersistent] a decision counts, as an
+// ack does, until AckGrace after the end of the subscription.
 //
-// It returns whether it counts. It does not, like Nack, if the message was acked, nor if another decision came before,
-// nor if the message was not handed out by a Subscriber of this package. It does not, and the log is told, if it comes
-// after the grace or after a Nack that was heeded. Where the action needs a consumer group and there is none, the
-// message is handed out again, as after Nack; so it is with ActionDefault.
+// NackWith returns whether the decision counts. It returns false
+//   - if the message was acked, or another action was decided before;
+//   - if no [Subscriber] of this package handed out the message;
+//   - if the outcome of the message is fixed, after AckGrace or an earlier Nack. The logger gets an error then.
+//
+// With [ActionDefault], and where the action needs a consumer group and there is none, the message is redelivered, as
+// after Nack.
 func NackWith(msg *message.Message, action Action, reason string) bool {
 	d := deliveryFromCtx(msg.Context())
 	if d == nil {
@@ -26,12 +29,12 @@ func NackWith(msg *message.Message, action Action, reason string) bool {
 		msg.Nack() // a copy, as a middleware may make one
 	}
 	if late {
-		d.s.tooLate(d, "NackWith", errJudged)
+		d.s.logLateAnswer(d, "NackWith", errOutcomeFixed)
 	}
 	return counts
 }
 
-// decide takes the word of NackWith. late is true if there is no other word of the handler that stands.
+// decide records the decision of a NackWith call. late is true if the call came too late and no other answer counts.
 func (d *delivery) decide(action Action, reason string) (counts, late bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -40,7 +43,7 @@ func (d *delivery) decide(action Action, reason string) (counts, late bool) {
 		return false, false
 	case d.decision != nil:
 		return d.decision.action == action, false
-	case d.judged:
+	case d.outcomeFixed:
 		return false, true
 	}
 	if action != ActionDefault {

@@ -27,8 +27,8 @@ type Publisher struct {
 	pending sync.WaitGroup // Publish calls under way
 	idle    chan struct{}  // closed when there are none any more, after Close
 
-	closing context.Context // ends with Close: what was not sent by then is not sent any more
-	refuse  context.CancelCauseFunc
+	closing      context.Context // ends with Close: a message that was not sent by then is not sent
+	cancelUnsent context.CancelCauseFunc
 }
 
 var _ message.Publisher = (*Publisher)(nil)
@@ -42,14 +42,14 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	}
 	config.setDefaults()
 	p := &Publisher{cfg: config, log: orNop(logger).With(watermill.LogFields{"provider": "eventstore"})}
-	p.trace = !quiet(p.log)
+	p.trace = !isNop(p.log)
 	var err error
 	if p.conn, err = connect(config.ConnectionString, config.Client, p.log); err != nil {
 		return nil, err
 	}
 	p.cfg.ConnectionString = withoutPassword(config.ConnectionString)
 	p.idle = make(chan struct{})
-	p.closing, p.refuse = context.WithCancelCause(context.Background())
+	p.closing, p.cancelUnsent = context.WithCancelCause(context.Background())
 	p.timeouts.init(esclient.WhileUnsent(context.Background(), p.closing), config.PublishTimeout, fmt.Errorf(
 		"eventstore: not published within PublishTimeout, %v: %w", config.PublishTimeout, context.DeadlineExceeded))
 	return p, nil
@@ -239,7 +239,7 @@ func (p *Publisher) Close() error {
 	p.closed = true
 	p.mu.Unlock()
 	if first {
-		p.refuse(ErrPublisherClosed)
+		p.cancelUnsent(ErrPublisherClosed)
 		go func() {
 			p.pending.Wait()
 			close(p.idle)

@@ -9,47 +9,48 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// source is where a subscription gets its events from.
+// source supplies the events of a subscription and settles them.
 type source interface {
-	// next is called by one goroutine at a time.
+	// next returns the next event. One goroutine at a time may call it.
 	next(ctx context.Context) (*esclient.Event, error)
-	// offer is called before an event is handed out. ok is false if that must not be any more, nor anything else be
-	// done with it: it comes again. Otherwise the question is to be asked again, until begin, when revoked is closed.
+	// offer asks, before a message is handed out, whether its event still belongs to this subscription. If ok is false,
+	// it does not: the server delivers the event again, and the caller must drop it. When revoked is closed before the
+	// call of begin, the caller must ask again.
 	offer(e *esclient.Event) (revoked <-chan struct{}, ok bool)
-	// begin is called when an event was handed out.
+	// begin records that a message was handed out.
 	begin(e *esclient.Event)
-	// ack and giveUp fail if the server does not get to know.
+	// ack fails if the ack cannot reach the server.
 	ack(e *esclient.Event) error
-	// giveUp does what was decided of an event that cannot be processed: to park, retry or skip it.
-	giveUp(e *esclient.Event, action Action, reason string) error
-	// gives reports whether giveUp can do the action.
-	gives(action Action) bool
-	// ended is closed when the source has ended by itself; err then tells why.
+	// nack parks, retries or skips an event. It fails if the nack cannot reach the server.
+	nack(e *esclient.Event, action Action, reason string) error
+	// supports reports whether nack can apply action.
+	supports(action Action) bool
+	// ended is closed when the source has ended by itself; err then returns why.
 	ended() <-chan struct{}
 	err() error
-	// lookOut has a source that notices its end only in next notice it while a message waits that was nacked: failed
-	// is then called. It must not be called while next is.
-	lookOut(ctx context.Context, failed func(error))
-	// stop sends what is unsent and gives the events that are neither acked nor given up back to the server.
+	// readAhead watches, while a nacked message waits, a source that shows its end only in next: it calls failed when
+	// that source ends. It must not run at the same time as next.
+	readAhead(ctx context.Context, failed func(error))
+	// stop sends the pending acks and gives all unsettled events back to the server.
 	stop()
 }
 
-// groupSource is a subscriber of a persistent subscription group.
+// groupSource is a subscriber of a consumer group.
 type groupSource struct {
 	p *esclient.PersistentSubscription
 }
 
 func (s groupSource) next(ctx context.Context) (*esclient.Event, error) { return s.p.Next(ctx) }
 func (s groupSource) ack(e *esclient.Event) error                       { return s.p.Ack(e) }
-func (s groupSource) gives(Action) bool                                 { return true }
+func (s groupSource) supports(Action) bool                              { return true }
 func (s groupSource) ended() <-chan struct{}                            { return s.p.Closed() }
 func (s groupSource) err() error                                        { return s.p.Err() }
-func (s groupSource) lookOut(context.Context, func(error))              {}
+func (s groupSource) readAhead(context.Context, func(error))            {}
 func (s groupSource) begin(e *esclient.Event)                           { s.p.Begin(e) }
 
 func (s groupSource) offer(e *esclient.Event) (revoked <-chan struct{}, ok bool) { return s.p.Offer(e) }
 
-func (s groupSource) giveUp(e *esclient.Event, action Action, reason string) error {
+func (s groupSource) nack(e *esclient.Event, action Action, reason string) error {
 	how := esclient.NackPark
 	switch action {
 	case ActionRetry:
@@ -60,77 +61,77 @@ func (s groupSource) giveUp(e *esclient.Event, action Action, reason string) err
 	return s.p.Nack(how, reason, e)
 }
 
-// giveBackTimeout is how long a server may take to confirm that it has taken back what was not acked.
+// giveBackTimeout limits how long stop waits for the server's confirmation.
 const giveBackTimeout = 2 * time.Second
 
 func (s groupSource) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), giveBackTimeout)
 	defer cancel()
-	_ = s.p.Stop(ctx) // unconfirmed, the server takes them back when the connection or the message timeout ends
+	_ = s.p.Stop(ctx) // without a confirmation, the server takes events back at the end of the connection or timeout
 }
 
-// plainSource is a volatile or catch-up subscription: the server knows nothing of what becomes of its events.
-type plainSource struct {
+// streamSource is a volatile or catch-up subscription. The server does not track its events.
+type streamSource struct {
 	s     *esclient.Subscription
-	ahead chan pulled // what lookOut has called next for; nil if it has not
+	ahead chan nextResult // the result of readAhead; nil if readAhead was not called
 }
 
-type pulled struct {
+type nextResult struct {
 	e   *esclient.Event
 	err error
 }
 
-func (s *plainSource) next(ctx context.Context) (*esclient.Event, error) {
+func (s *streamSource) next(ctx context.Context) (*esclient.Event, error) {
 	if s.ahead == nil {
 		return s.s.Next(ctx)
 	}
-	p := <-s.ahead
+	r := <-s.ahead
 	s.ahead = nil
-	return p.e, p.err
+	return r.e, r.err
 }
 
-func (s *plainSource) offer(*esclient.Event) (<-chan struct{}, bool) { return nil, true }
-func (s *plainSource) begin(*esclient.Event)                         {}
-func (s *plainSource) ack(*esclient.Event) error                     { return nil }
-func (s *plainSource) giveUp(*esclient.Event, Action, string) error  { return nil }
-func (s *plainSource) gives(action Action) bool                      { return action == ActionSkip }
-func (s *plainSource) ended() <-chan struct{}                        { return s.s.Closed() }
-func (s *plainSource) err() error                                    { return s.s.Err() }
+func (s *streamSource) offer(*esclient.Event) (<-chan struct{}, bool) { return nil, true }
+func (s *streamSource) begin(*esclient.Event)                         {}
+func (s *streamSource) ack(*esclient.Event) error                     { return nil }
+func (s *streamSource) nack(*esclient.Event, Action, string) error    { return nil }
+func (s *streamSource) supports(action Action) bool                   { return action == ActionSkip }
+func (s *streamSource) ended() <-chan struct{}                        { return s.s.Closed() }
+func (s *streamSource) err() error                                    { return s.s.Err() }
 
-// lookOut implements source. An event that comes is kept for next; behind it, nothing more is noticed.
-func (s *plainSource) lookOut(ctx context.Context, failed func(error)) {
+// readAhead implements source. It keeps one event for next; an end after that event goes unnoticed.
+func (s *streamSource) readAhead(ctx context.Context, failed func(error)) {
 	if s.ahead != nil {
 		return
 	}
-	ahead := make(chan pulled, 1)
+	ahead := make(chan nextResult, 1)
 	s.ahead = ahead
 	go func() {
 		e, err := s.s.Next(ctx)
 		if err != nil {
 			failed(err)
 		}
-		ahead <- pulled{e, err}
+		ahead <- nextResult{e, err}
 	}()
 }
 
-// plainLog tells a Watermill logger what becomes of a volatile or catch-up subscription that goes on.
-type plainLog struct {
+func (s *streamSource) stop() {
+	s.s.Stop()
+	if s.ahead != nil {
+		<-s.ahead
+	}
+}
+
+// streamLog logs the events of a volatile or catch-up subscription that goes on.
+type streamLog struct {
 	log       watermill.LoggerAdapter
 	startOver bool
 }
 
-func (l plainLog) OnLogWentBack(i esclient.SubscriptionInfo) {
+func (l streamLog) OnLogWentBack(i esclient.SubscriptionInfo) {
 	then := "the subscription goes on with what is new"
 	if l.startOver {
 		then = "the subscription starts over"
 	}
 	l.log.Error("EventStore has come back with another log: "+then, i.Err,
 		watermill.LogFields{"endpoint": i.Endpoint})
-}
-
-func (s *plainSource) stop() {
-	s.s.Stop()
-	if s.ahead != nil {
-		<-s.ahead
-	}
 }

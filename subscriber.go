@@ -24,14 +24,14 @@ type Subscriber struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	making making // groups
+	creation groupCreation
 
-	mu     sync.Mutex
-	closed bool
-	late   int // messages that were given back and are watched
-	subs   sync.WaitGroup
-	idle   chan struct{} // closed when all has ended, after Close
-	told   bool          // the log, that it is closed
+	mu          sync.Mutex
+	closed      bool
+	closeLogged bool
+	watchers    int            // goroutines that wait for late acks
+	subs        sync.WaitGroup // subscriptions and watchers
+	idle        chan struct{}  // closed when all of them have ended, after Close
 }
 
 var (
@@ -50,7 +50,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	s := &Subscriber{cfg: config, log: orNop(logger).With(watermill.LogFields{
 		"provider": "eventstore", "consumer_group": config.ConsumerGroup, "subscriber_uuid": watermill.NewShortUUID(),
 	})}
-	s.trace = !quiet(s.log)
+	s.trace = !isNop(s.log)
 	var err error
 	if s.conn, err = connect(config.ConnectionString, config.Client, s.log); err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (s *Subscriber) source(
 		sub, err := s.conn.client.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
 			Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
 			PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
-			Hooks: []esclient.Hook{plainLog{log, s.cfg.StartOver}},
+			Hooks: []esclient.Hook{streamLog{log, s.cfg.StartOver}},
 		})
 		if err != nil {
 			return nil, err
@@ -137,18 +137,18 @@ func (s *Subscriber) source(
 		if err := sub.Ready(ctx); err != nil {
 			return nil, err
 		}
-		s.warnIfBehindTheEnd(ctx, stream, start, log)
-		return &plainSource{s: sub}, nil
+		s.warnIfStartBeyondEnd(ctx, stream, start, log)
+		return &streamSource{s: sub}, nil
 	default:
 		sub, err := s.conn.client.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
 			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling,
 			BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
-			Hooks: []esclient.Hook{plainLog{log, false}},
+			Hooks: []esclient.Hook{streamLog{log, false}},
 		})
 		if err != nil {
 			return nil, err
 		}
-		return &plainSource{s: sub}, nil
+		return &streamSource{s: sub}, nil
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	if s.cfg.Mode != ModePersistent || s.cfg.DisableGroupCreation {
 		return nil
 	}
-	ctx, cancel := s.making.patience(s.ctx)
+	ctx, cancel := s.creation.withStallTimeout(s.ctx)
 	defer cancel()
 	if err := s.createGroup(ctx, stream); err != nil {
 		return fmt.Errorf("eventstore: cannot initialize topic %q: %w", topic, s.orClosed(err))
@@ -208,23 +208,23 @@ func (s *Subscriber) begin() bool {
 func (s *Subscriber) goWhileOpen(f func(closing <-chan struct{})) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.late >= maxLate {
+	if s.closed || s.watchers >= maxLateAckWatchers {
 		return
 	}
-	s.late++
+	s.watchers++
 	s.subs.Go(func() {
 		f(s.ctx.Done())
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.late--
+		s.watchers--
 	})
 }
 
-// maxLate is how many messages that were given back are watched for a late ack.
-const maxLate = 100
+// maxLateAckWatchers is how many messages that were given back are watched for a late ack.
+const maxLateAckWatchers = 100
 
-// closePatience is the longest that Close waits for handlers: one of them may be its caller.
-const closePatience = 3 * time.Second
+// maxCloseWait is the longest that Close waits for handlers: one of them may be its caller.
+const maxCloseWait = 3 * time.Second
 
 // Close ends all subscriptions as the end of their contexts does, closes their channels, and then the connection if it
 // is the Subscriber's own. Where no handler is at work that is at once. Else Close waits for handlers, but no longer
@@ -243,8 +243,8 @@ func (s *Subscriber) Close() error {
 			close(s.idle)
 		}()
 	}
-	if closedWithin(s.idle, closePatience) {
-		return s.finish()
+	if closedWithin(s.idle, maxCloseWait) {
+		return s.closeConnection()
 	}
 	if first {
 		s.log.Info("Subscriber closes when its handlers have finished", watermill.LogFields{
@@ -252,7 +252,7 @@ func (s *Subscriber) Close() error {
 		})
 		go func() {
 			<-s.idle
-			_ = s.finish() // nobody waits for it
+			_ = s.closeConnection() // nobody waits for it
 		}()
 	}
 	return nil
@@ -260,13 +260,13 @@ func (s *Subscriber) Close() error {
 
 // finish closes the connection, when all subscriptions have ended. Each caller of Close closes it, and so waits until
 // that is done.
-func (s *Subscriber) finish() error {
+func (s *Subscriber) closeConnection() error {
 	err := s.conn.close()
 	s.mu.Lock()
-	told := s.told
-	s.told = true
+	logged := s.closeLogged
+	s.closeLogged = true
 	s.mu.Unlock()
-	if !told {
+	if !logged {
 		s.log.Debug("Subscriber closed", nil)
 	}
 	return err

@@ -12,7 +12,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// subscription is one Subscribe call: events come in from its source, messages go out on its channel.
+// subscription is the result of one Subscribe call: it reads events from a source and sends messages on a channel.
 type subscription struct {
 	owner *Subscriber
 	cfg   *SubscriberConfig
@@ -24,12 +24,12 @@ type subscription struct {
 
 	ctx    context.Context // ends with the subscription
 	done   <-chan struct{} // closed when ctx ends
-	values context.Context // the values of ctx, which never ends: the parent of what handlers wait for
+	values context.Context // has the values of ctx and never ends: the parent of the contexts of messages
 	cancel context.CancelCauseFunc
-	unlink func() bool // from the end of the Subscriber
+	unlink func() bool // from the context of the Subscriber
 }
 
-// sourceError is why a subscription ends that nobody has asked to end. It is the cause of its context.
+// sourceError is the cause of a subscription's context when the source has ended the subscription.
 type sourceError struct{ err error }
 
 func (e *sourceError) Error() string {
@@ -37,12 +37,12 @@ func (e *sourceError) Error() string {
 }
 func (e *sourceError) Unwrap() error { return e.err }
 
-// fail ends the subscription because its source has ended.
+// fail ends the subscription with the error of its source.
 func (s *subscription) fail(err error) { s.cancel(&sourceError{err}) }
 
 func (s *subscription) ended() bool { return isClosed(s.done) }
 
-// run hands out what comes until the subscription ends.
+// run hands out messages until the subscription ends.
 func (s *subscription) run() {
 	defer close(s.out)
 	defer s.src.stop()
@@ -64,7 +64,7 @@ func (s *subscription) run() {
 	s.log.Info("Subscription ended", nil)
 }
 
-// explain says how to go on, where that is not plain.
+// explain adds advice to an error that needs it.
 func (s *subscription) explain(err error) error {
 	if errors.Is(err, esclient.ErrGroupNotFound) && !s.cfg.DisableGroupCreation {
 		return fmt.Errorf("%w: Subscribe makes the group anew, and with RecreateGroup the subscription does", err)
@@ -72,7 +72,7 @@ func (s *subscription) explain(err error) error {
 	return err
 }
 
-// watch ends the subscription when its source ends by itself, whatever the consumer is doing.
+// watch ends the subscription when its source ends by itself, even while a handler is running.
 func (s *subscription) watch() {
 	select {
 	case <-s.src.ended():
@@ -91,7 +91,7 @@ func (s *subscription) runSerial() {
 			return
 		}
 		for d := s.deliver(&delivery{s: s, event: e}); d != nil; d = s.deliver(d) {
-			s.src.lookOut(s.ctx, s.fail)
+			s.src.readAhead(s.ctx, s.fail)
 			if !sleep(s.ctx, d.nextDelay()) {
 				return
 			}
@@ -99,8 +99,8 @@ func (s *subscription) runSerial() {
 	}
 }
 
-// unmarshal makes the message of an event, with the context that it will have. Where that fails it does what is
-// configured, and returns false.
+// unmarshal makes the message of an event and sets its context. If that fails, it applies UnmarshalAction and returns
+// false.
 func (s *subscription) unmarshal(d *delivery) bool {
 	msg, err := s.cfg.Unmarshaler.Unmarshal(s.topic, d.event)
 	if err == nil && msg == nil {
@@ -110,7 +110,7 @@ func (s *subscription) unmarshal(d *delivery) bool {
 		err = &MarshalError{Err: err}
 		s.log.Error("Event cannot be unmarshaled", err,
 			s.fields(d, watermill.LogFields{"action": s.cfg.UnmarshalAction.String()}))
-		s.giveUp(d, s.cfg.UnmarshalAction, err.Error())
+		s.apply(d, s.cfg.UnmarshalAction, err.Error())
 		return false
 	}
 	d.msg = msg
@@ -118,68 +118,69 @@ func (s *subscription) unmarshal(d *delivery) bool {
 	return true
 }
 
-func (s *subscription) giveUp(d *delivery, action Action, reason string) {
+// apply applies an action to the event of a delivery.
+func (s *subscription) apply(d *delivery, action Action, reason string) {
 	if action == ActionStop {
 		s.cancel(nil)
 		return
 	}
-	if err := s.src.giveUp(d.event, action, reason); err != nil {
-		s.tooLate(d, action.String(), err)
+	if err := s.src.nack(d.event, action, reason); err != nil {
+		s.logLateAnswer(d, action.String(), err)
 	}
 }
 
-// deliver hands out the message of an event once and does what its handler says. It returns what to deliver then, after
-// a delay, of the same event; nil if that is dealt with.
-func (s *subscription) deliver(d *delivery) (again *delivery) {
+// deliver hands out a message once and settles its event by the handler's answer. After a nack it returns the
+// redelivery, which is due after a delay; otherwise it returns nil.
+func (s *subscription) deliver(d *delivery) (redelivery *delivery) {
 	if s.ended() || d.msg == nil && !s.unmarshal(d) {
 		return nil
 	}
-	switch v := s.handOut(d); v.outcome {
-	case acked:
+	switch o := s.handOut(d); o.kind {
+	case outcomeAcked:
 		if err := s.src.ack(d.event); err != nil {
-			s.tooLate(d, "ack", err)
+			s.logLateAnswer(d, "ack", err)
 		}
-	case givenUp:
+	case outcomeAction:
 		s.log.Info("Message given up", s.fields(d, watermill.LogFields{
-			"action": v.action.String(), "reason": v.reason,
+			"action": o.action.String(), "reason": o.reason,
 		}))
-		s.giveUp(d, v.action, v.reason)
-	case nacked:
-		again = d.again()
-		s.logNack(d, int(again.nacks))
-	case givenBack:
-		if d.judged && !isClosed(d.msg.Nacked()) {
-			s.watchLate(d)
+		s.apply(d, o.action, o.reason)
+	case outcomeRedeliver:
+		redelivery = d.redelivery()
+		s.logNack(d, int(redelivery.nacks))
+	case outcomeGivenBack:
+		if d.outcomeFixed && !isClosed(d.msg.Nacked()) {
+			s.watchForLateAck(d)
 		}
 	}
-	return again
+	return redelivery
 }
 
-// handOut gives a message to the consumer, waits for its word and judges it.
-func (s *subscription) handOut(d *delivery) verdict {
+// handOut hands out a message, waits for the handler's answer and decides the outcome.
+func (s *subscription) handOut(d *delivery) outcome {
 	if !s.offer(d) {
-		return verdict{outcome: givenBack} // nobody has it
+		return outcome{kind: outcomeGivenBack} // the consumer did not take it
 	}
 	if s.trace {
 		s.log.Trace("Message handed out", s.fields(d, watermill.LogFields{"nacks": d.nacks}))
 	}
 	select {
-	case <-d.msg.Nacked(): // perhaps just before the end, which must not hide it
+	case <-d.msg.Nacked(): // first: a nack right before the end of the subscription counts
 	default:
-		// A goroutine that waits here is told what came first.
+		// While this goroutine waits, select returns the case that comes first.
 		select {
 		case <-d.msg.Acked():
 		case <-d.msg.Nacked():
 		case <-s.done:
 			d.endWithSubscription(false)
-			s.lastWord(d)
+			s.awaitAnswer(d)
 		}
 	}
-	return s.judge(d)
+	return s.fixOutcome(d)
 }
 
-// offer waits until the consumer takes a message. It returns false if the subscription ended, or the message went back
-// to the server, before.
+// offer waits until the consumer takes a message. It returns false if the subscription ends first or the message goes
+// back to the server first.
 func (s *subscription) offer(d *delivery) bool {
 	for {
 		revoked, ok := s.src.offer(d.event)
@@ -187,7 +188,7 @@ func (s *subscription) offer(d *delivery) bool {
 			return false
 		}
 		select {
-		case s.out <- d.msg: // at once, as most consumers wait: that is quicker than to wait for everything
+		case s.out <- d.msg: // most consumers wait already, and a select of one case is faster
 			s.src.begin(d.event)
 			return true
 		default:

@@ -196,16 +196,16 @@ func TestNackWithSaysWhetherItCounts(t *testing.T) {
 
 const tooLate = "Too late: the server delivers the message again"
 
-func TestAWordAfterTheGraceIsLogged(t *testing.T) {
+func TestALateAnswerIsLogged(t *testing.T) {
 	c := openClient(t, connectionString(t))
 	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
-	for word, say := range map[string]func(*message.Message){
+	for answer, say := range map[string]func(*message.Message){
 		"ack": func(msg *message.Message) { msg.Ack() },
 		"NackWith": func(msg *message.Message) {
 			assert.False(t, eventstore.NackWith(msg, eventstore.ActionPark, "late"))
 		},
 	} {
-		t.Run(word, func(t *testing.T) {
+		t.Run(answer, func(t *testing.T) {
 			both(t, func(t *testing.T, concurrency int) {
 				topic := name("late")
 				publishNumbered(t, pub, topic, 1, 1)
@@ -221,7 +221,7 @@ func TestAWordAfterTheGraceIsLogged(t *testing.T) {
 				say(msg)
 				late := awaitLogged(t, log, tooLate, 1)
 				assert.Equal(t, msg.UUID, late[0].Fields["message_uuid"])
-				assert.Equal(t, word, late[0].Fields["word"])
+				assert.Equal(t, answer, late[0].Fields["answer"])
 				assert.Equal(t, []string{"1"}, consume(t, subscribe(t, sub, topic), 1))
 			})
 		})

@@ -2,8 +2,6 @@ package archtest
 
 import (
 	"go/ast"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,9 +26,7 @@ func TestGuaranteesNameTests(t *testing.T) {
 			}
 		}
 	}
-	text, err := os.ReadFile(filepath.Join("../..", "README.md"))
-	require.NoError(t, err)
-	_, guarantees, ok := strings.Cut(string(text), "\n## Guarantees\n")
+	_, guarantees, ok := strings.Cut(read(t, "README.md"), "\n## Guarantees\n")
 	require.True(t, ok, "README.md has no section Guarantees")
 	guarantees, _, _ = strings.Cut(guarantees, "\n## ")
 	named := testName.FindAllStringSubmatch(guarantees, -1)

@@ -2,15 +2,13 @@ package archtest
 
 import (
 	"go/ast"
-	"os"
-	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // As .golangci.yml has it for lll.
@@ -40,13 +38,37 @@ func TestLinesAreShort(t *testing.T) {
 		if ast.IsGenerated(file.ast) {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join("../..", filepath.FromSlash(file.name)))
-		require.NoError(t, err)
-		for _, n := range longLines(string(text)) {
+		for _, n := range longLines(read(t, file.name)) {
 			long = append(long, file.name+":"+strconv.Itoa(n))
 		}
 	}
 	assert.Empty(t, long, "lines have at most %d columns", lineLength)
+}
+
+// target is where a link of Markdown goes: it cannot be wrapped.
+var target = regexp.MustCompile(`\]\([^)]*\)|^\[[^]]*\]:.*|<?https?://[^\s)]+`)
+
+// wrappable takes out of a Markdown text what may be longer than a line: rows of tables, and targets of links.
+func wrappable(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(strings.TrimSpace(line), "|") {
+			line = "\n"
+		}
+		b.WriteString(target.ReplaceAllString(line, ""))
+	}
+	return b.String()
+}
+
+func TestLinesOfMarkdownAreShort(t *testing.T) {
+	t.Parallel()
+	var long []string
+	for _, name := range files(t, ".md") {
+		for _, n := range longLines(wrappable(read(t, name))) {
+			long = append(long, name+":"+strconv.Itoa(n))
+		}
+	}
+	assert.Empty(t, long, "lines have at most %d columns, but for tables and targets of links", lineLength)
 }
 
 func TestLongLinesAreFound(t *testing.T) {
@@ -55,4 +77,13 @@ func TestLongLinesAreFound(t *testing.T) {
 	assert.Empty(t, longLines(wide+"\n"+wide))
 	assert.Empty(t, longLines("\t"+wide[:len(wide)-4*len("…")]+"\r\n"))
 	assert.Equal(t, []int{2, 4}, longLines("short\n"+wide+".\n\n\t"+wide))
+}
+
+func TestLongLinesOfMarkdownAreFound(t *testing.T) {
+	t.Parallel()
+	wide, url := strings.Repeat("…", lineLength), "https://example.com/"+strings.Repeat("a", lineLength)
+	assert.Empty(t, longLines(wrappable("| "+wide+" |\n  | "+wide+"|\n[text]("+url+") "+wide[:99]+"\n"+url)))
+	assert.Empty(t, longLines(wrappable("[name]: "+url+" \"title\"\n![picture]("+url+")\n<"+url+">")))
+	assert.Equal(t, []int{2, 4, 5}, longLines(wrappable(
+		"| a |\n"+wide+"|\n"+url+"\n[text]("+url+") "+wide+"\n["+wide+"]("+url+")\n")))
 }

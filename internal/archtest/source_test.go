@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -44,16 +45,13 @@ func (s source) imports(t *testing.T) []string {
 	return paths
 }
 
-// sources parses every Go file of the repository: all modules, all build tags, no testdata and no hidden directories.
-func sources(t *testing.T) []source {
-	t.Helper()
-	top, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	require.FileExists(t, filepath.Join(top, "go.mod"))
+const top = "../.." // of the repository
 
-	var files []source
-	set := token.NewFileSet()
-	err = filepath.WalkDir(top, func(name string, entry fs.DirEntry, err error) error {
+// files lists the files of the repository with an extension: of all modules, no testdata and no hidden directories.
+func files(t *testing.T, ext string) (names []string) {
+	t.Helper()
+	require.FileExists(t, filepath.Join(top, "go.mod"))
+	err := filepath.WalkDir(top, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -63,21 +61,34 @@ func sources(t *testing.T) []source {
 			}
 			return nil
 		}
-		if filepath.Ext(name) != ".go" {
+		if filepath.Ext(name) != ext {
 			return nil
 		}
-		parsed, err := parser.ParseFile(set, name, nil, parser.ParseComments|parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
 		rel, err := filepath.Rel(top, name)
-		if err != nil {
-			return err
-		}
-		files = append(files, source{name: filepath.ToSlash(rel), ast: parsed, set: set})
-		return nil
+		names = append(names, filepath.ToSlash(rel))
+		return err
 	})
 	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	return files
+	require.NotEmpty(t, names)
+	return names
+}
+
+// read returns the text of a file that files lists.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(top, filepath.FromSlash(name)))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// sources parses every Go file, whatever its build tags.
+func sources(t *testing.T) (parsed []source) {
+	t.Helper()
+	set := token.NewFileSet()
+	for _, name := range files(t, ".go") {
+		file, err := parser.ParseFile(set, name, read(t, name), parser.ParseComments|parser.SkipObjectResolution)
+		require.NoError(t, err)
+		parsed = append(parsed, source{name: name, ast: file, set: set})
+	}
+	return parsed
 }

@@ -12,8 +12,9 @@ import (
 // servers do from 20.6 on: a request of theirs that reads, appends, deletes, subscribes or joins a group is served when
 // half of d to d has passed, and what comes behind it on its connection may overtake it. So answers come in another
 // order than the requests, pipelined appends may be written in another order, and an Unsubscribe that is sent before
-// the confirmation finds no subscription yet: it gets no answer, and the subscription stays. Administrators, acks,
-// Unsubscribe and changes of groups do not wait. The default is to look rights up at once; any persona does as told.
+// the confirmation finds no subscription yet: it gets no answer, and the subscription stays. What writes takes place
+// even if its connection is lost meanwhile, other requests do not. Administrators, acks, Unsubscribe and changes of
+// groups do not wait. The default is to look rights up at once; any persona does as told.
 func WithAsyncRights(d time.Duration) Option { return func(c *config) { c.asyncRights = d } }
 
 // maxLookups is how many requests of a connection may wait for rights at a time.
@@ -47,7 +48,8 @@ func (c *conn) lookUp(f *frame, handle func(*conn, *frame) error) {
 		c.core.mu.Lock()
 		defer c.core.mu.Unlock()
 		c.lookups--
-		if _, open := c.core.conns[c]; open && !c.unready(&late) {
+		_, open := c.core.conns[c]
+		if (open || needs[late.cmd].kind == writeKind) && !c.unready(&late) {
 			c.perform(&late, handle)
 		}
 	})

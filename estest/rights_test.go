@@ -68,3 +68,26 @@ func TestRightsThatAreLookedUpReorderAnswers(t *testing.T) {
 	s.DropConnections()
 	clock.Advance(time.Second)
 }
+
+// A process that has taken an append looks up the rights, whether anybody waits for the answer or not.
+func TestAnAppendOfALostConnectionTakesPlace(t *testing.T) {
+	for _, version := range personas {
+		t.Run(string(version), func(t *testing.T) {
+			s, clock := slowRights(t, version)
+			p := connectAs(t, s, plain)
+			p.send(esproto.CmdWriteEvents, nil, &esproto.WriteEvents{
+				EventStreamId: proto.String("s"), ExpectedVersion: proto.Int64(esproto.ExpectAny),
+				Events: []*esproto.NewEvent{newEvent("t", "")}, RequireLeader: proto.Bool(false),
+			})
+			pings(t, p)
+			s.DropConnections()
+			_, err := s.Read("s", 0, 10)
+			require.Error(t, err, "there is no stream yet")
+			clock.Advance(time.Second)
+			require.Eventually(t, func() bool {
+				events, err := s.Read("s", 0, 10)
+				return err == nil && len(events) == 1
+			}, 10*time.Second, time.Millisecond)
+		})
+	}
+}

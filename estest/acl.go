@@ -121,7 +121,7 @@ func (c *core) loadDefaults() {
 // the metadata rights on the stream that it belongs to. Where that is a metadata stream itself, nobody has any up to
 // 5.0; later servers take it for a system stream, which has no metadata of its own.
 func (c *core) allowed(u *user, r right, name string) bool {
-	if name == "" && c.persona.since(era20) {
+	if name == "" && c.persona.emptyNameIsAll {
 		name = allStream
 	}
 	if isMetastream(name) {
@@ -134,14 +134,14 @@ func (c *core) allowed(u *user, r right, name string) bool {
 		case rightDelete:
 			return false
 		}
-		if isMetastream(name) && !c.persona.since(era20) {
+		if isMetastream(name) && !c.persona.nestedMetadataIsSystem {
 			return false
 		}
 	}
 	if name == allStream && (r == rightWrite || r == rightDelete) {
 		return false
 	}
-	if u == nobody || u == nil && c.persona.denyAnonymous {
+	if u == nobody || u == nil && c.persona.deniesAnonymous {
 		return false
 	}
 	if u.isAdmin() {
@@ -171,7 +171,7 @@ func (c *core) roles(r right, name string) []string {
 
 // mayManageGroups reports whether u may create, update and delete persistent subscription groups.
 func (c *core) mayManageGroups(u *user) bool {
-	if !c.persona.since(era5) {
+	if !c.persona.groupsNeedOperator {
 		return c.allowed(u, rightWrite, settingsStream)
 	}
 	return u.isAdmin() || u.in(groupOps)

@@ -68,7 +68,7 @@ func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]e
 // eventSize is what is held against the limit. Servers from 20.6 on forget all but the data, by an operator that binds
 // otherwise than it looks.
 func (p *persona) eventSize(v *esproto.NewEventView) int {
-	if p.since(era20) {
+	if p.onlyDataCounts {
 		return len(v.Data)
 	}
 	return len(v.Data) + len(v.Metadata) + 2*len(v.EventType)
@@ -77,7 +77,7 @@ func (p *persona) eventSize(v *esproto.NewEventView) int {
 // appendEvents is WriteEvents: rights, then the decision table, then the write.
 func (c *core) appendEvents(u *user, name string, expected int64, events []event) esproto.WriteEventsCompletedView {
 	if !c.allowed(u, rightWrite, name) {
-		return failedWrite(esproto.OperationResult_AccessDenied, c.persona.denied(), -1)
+		return failedWrite(esproto.OperationResult_AccessDenied, c.persona.deniedText, -1)
 	}
 	d := c.decide(name, expected, idsOf(events))
 	switch d.kind {
@@ -111,7 +111,7 @@ func idsOf(events []event) func(i int) (esproto.GUID, bool) {
 // log, also if it was committed later. It is -1 where that event cannot be read any more, and up to 5.0 always.
 func (c *core) knownPosition(d *decision) int64 {
 	r := d.lastKnown
-	if !c.persona.since(era20) || r.stream.softDeleted() || r.stream.visible(r.number, c.now()) == nil {
+	if !c.persona.knownWriteHasPosition || r.stream.softDeleted() || r.stream.visible(r.number, c.now()) == nil {
 		return -1
 	}
 	return r.prepare

@@ -82,15 +82,11 @@ func (n *node) member() Member {
 
 // state is what servers call a role.
 func (p *persona) state(r Role) string {
-	switch {
-	case r == RoleLeader && p.since(era20):
-		return "Leader"
-	case r == RoleLeader:
-		return "Master"
-	case r == RoleFollower && p.since(era20):
-		return "Follower"
-	case r == RoleFollower:
-		return "Slave"
+	switch r {
+	case RoleLeader:
+		return p.leaderName
+	case RoleFollower:
+		return p.followerName
 	}
 	return "Unknown"
 }

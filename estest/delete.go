@@ -12,7 +12,7 @@ func (c *conn) deleteStream(f *frame) error {
 		return err
 	}
 	least := esproto.ExpectAny
-	if c.core.persona.since(era21) {
+	if c.core.persona.deleteMayExpectStream {
 		least = esproto.ExpectStreamExists
 	}
 	if err := checkWrite(m.GetEventStreamId(), m.GetExpectedVersion(), least); err != nil {
@@ -25,7 +25,7 @@ func (c *conn) deleteStream(f *frame) error {
 
 func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.DeleteStreamCompleted {
 	if name == allStream || !c.allowed(u, rightDelete, name) {
-		return c.failedDelete(esproto.OperationResult_AccessDenied, c.persona.denied(), -1)
+		return c.failedDelete(esproto.OperationResult_AccessDenied, c.persona.deniedText, -1)
 	}
 	// The event of a delete has a new id, so that a repeated delete is never recognised.
 	fresh := newGUID()
@@ -51,7 +51,7 @@ func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.
 		PreparePosition: proto.Int64(r.prepare),
 		CommitPosition:  proto.Int64(r.commit),
 	}
-	if c.persona.since(era21) {
+	if c.persona.deleteTellsVersion {
 		reply.CurrentVersion = proto.Int64(current)
 	}
 	return reply
@@ -59,7 +59,7 @@ func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.
 
 // nothingToDelete reports whether a soft delete is refused because the stream never existed, as it is from 21.10 on.
 func (c *core) nothingToDelete(name string) bool {
-	if !c.persona.since(era21) {
+	if !c.persona.deleteNeedsStream {
 		return false
 	}
 	s := c.stream(name)
@@ -71,7 +71,7 @@ func (c *core) failedDelete(result esproto.OperationResult, text string, current
 		Result: result.Enum(), Message: proto.String(text), PreparePosition: proto.Int64(-1),
 		CommitPosition: proto.Int64(-1),
 	}
-	if c.persona.since(era21) {
+	if c.persona.deleteTellsVersion {
 		reply.CurrentVersion = proto.Int64(current)
 	}
 	return reply

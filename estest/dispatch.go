@@ -116,7 +116,7 @@ func (c *conn) operate(f *frame) {
 	}
 	f.user = user
 	handler := handlers[f.cmd]
-	if handler == nil && c.core.persona.since(era20) {
+	if handler == nil && c.core.persona.hasFilters {
 		handler = handlersSince20[f.cmd]
 	}
 	switch {
@@ -152,7 +152,7 @@ func (c *conn) refuse(f *frame, err error) {
 
 // commandName is what the server calls a command: one that its version does not know has only a number.
 func (p *persona) commandName(cmd esproto.Command) string {
-	if !cmd.Known() || handlersSince20[cmd] != nil && !p.since(era20) {
+	if !cmd.Known() || handlersSince20[cmd] != nil && !p.hasFilters {
 		return strconv.Itoa(int(cmd))
 	}
 	return cmd.String()
@@ -189,7 +189,7 @@ func needsVersion(cmd esproto.Command) bool {
 // narrow makes an event number fit the 32 bits of a client that did not identify itself. Servers from 22.10 have no
 // such clients in mind.
 func (c *conn) narrow(n int64) int64 {
-	if c.version == 0 && !c.core.persona.since(era22) && n == esproto.DeletedStream {
+	if c.version == 0 && c.core.persona.narrowsDeletedNumber && n == esproto.DeletedStream {
 		return 1<<31 - 1
 	}
 	return n

@@ -60,12 +60,12 @@ func (f *filter) picks(r *record) bool {
 func (p *persona) hidden(r *record) bool {
 	name := r.stream.name
 	switch {
-	case !p.since(era20) || name == "" || name[0] != '$':
+	case !p.hidesEpochs || name == "" || name[0] != '$':
 		return false
 	case name == "$epoch-information":
 		return true
 	}
-	return p.since(era21) && strings.HasPrefix(name, "$persistentsubscription-$all::") &&
+	return p.hasGroupsOnAll && strings.HasPrefix(name, "$persistentsubscription-$all::") &&
 		(strings.HasSuffix(name, "-checkpoint") || strings.HasSuffix(name, "-parked"))
 }
 

@@ -59,12 +59,12 @@ func (c *core) writeEpoch() {
 		EpochPosition: c.end, EpochNumber: c.epoch.number, EpochID: c.epoch.id, PrevEpochPosition: before.position,
 		TimeStamp: c.now().UTC().Format("2006-01-02T15:04:05.9999999Z"),
 	}
-	if c.persona.since(era20) {
+	if c.persona.epochTellsLeader {
 		e.LeaderInstanceID = c.instance
 	}
 	data := indented(e)
 	c.takePlace(systemRecordOverhead + len(data))
-	if !c.persona.since(era20) {
+	if !c.persona.writesEpochEvents {
 		return
 	}
 	s := c.streamFor(epochStream)
@@ -76,7 +76,7 @@ func (c *core) writeEpoch() {
 // server comes to write it. A new database misses everything.
 func (c *core) writeOwnStreams() {
 	users := slices.DeleteFunc(builtinUsers(), func(u *user) bool { return c.insecure || c.users[u.login] != nil })
-	scavenges := c.persona.since(era5) && c.lacksScavenges()
+	scavenges := !c.persona.rewritesScavenges && c.lacksScavenges()
 	for _, u := range users {
 		c.protectUser(u.login)
 		if scavenges {
@@ -90,7 +90,7 @@ func (c *core) writeOwnStreams() {
 	for _, u := range users {
 		c.listUser(u.login)
 	}
-	if scavenges || !c.persona.since(era5) {
+	if scavenges || c.persona.rewritesScavenges {
 		c.writeScavenges()
 	}
 }
@@ -106,11 +106,11 @@ func (c *core) lacksScavenges() bool {
 // has a first event in the stream.
 func (c *core) writeScavenges() {
 	metadata := `{"$maxAge":2592000,"$acl":{"$r":"$ops","$w":[],"$d":[],"$mr":[],"$mw":[]}}`
-	if !c.persona.since(era5) {
+	if !c.persona.scavengesAreProtected {
 		metadata = `{"$maxAge":2592000}`
 	}
 	c.systemWrite("$$"+scavengesStream, metadataType, true, []byte(metadata), nil)
-	if s := c.stream(scavengesStream); !c.persona.since(era5) && (s == nil || s.last() < 0) {
+	if s := c.stream(scavengesStream); c.persona.scavengesHaveEvent && (s == nil || s.last() < 0) {
 		c.systemAppend(scavengesStream, scavengesInitType, true, []byte("{}"), nil)
 	}
 }

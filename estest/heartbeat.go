@@ -59,7 +59,7 @@ func (c *conn) beat() {
 		return
 	}
 	received, written := p.received.Load(), p.written.Load()
-	proactive := c.core.persona.since(era5)
+	proactive := c.core.persona.beatsWhenItIsSilent
 	silent := received == p.seen && !p.waiting.Load()
 	speaks := proactive && written == p.said
 	p.seen, p.said = received, written
@@ -83,7 +83,7 @@ func (c *conn) judge(received int64) {
 		c.end()
 		return
 	}
-	if !c.core.persona.since(era5) {
+	if !c.core.persona.beatsWhenItIsSilent {
 		c.pulse.seen = now // beat does not run meanwhile
 		c.callAfter(&c.beatAlarm, c.srv.cfg.heartbeatInterval, c.beat)
 	}

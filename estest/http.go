@@ -88,7 +88,7 @@ func (p *persona) orNull(text string) json.RawMessage {
 	case text != "":
 		b, _ := json.Marshal(text) // of a string always can be
 		return b
-	case p.since(era21):
+	case p.absentTextIsNull:
 		return json.RawMessage("null")
 	}
 	return nil
@@ -102,7 +102,7 @@ type messageType struct {
 }
 
 func (p *persona) messageType(id int, label string) messageType {
-	if !p.since(era23) {
+	if !p.tellsMessageTypes {
 		return messageType{}
 	}
 	return messageType{id, label}

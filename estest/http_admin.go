@@ -11,13 +11,13 @@ import (
 func (s *Server) handleAdmin(mux *http.ServeMux) {
 	p := s.core.persona
 	mux.HandleFunc("POST /admin/scavenge", s.forOperators(s.httpScavenge))
-	if p.since(era5) {
+	if p.scavengeHasID {
 		mux.HandleFunc("DELETE /admin/scavenge/{id}", s.forOperators(s.httpStopScavenge))
 	}
-	if p.since(era20) {
+	if p.priorityCanBeSet {
 		mux.HandleFunc("POST /admin/node/priority/{priority}", s.forOperators(s.httpSetPriority))
 	}
-	if p.since(era23) {
+	if p.scavengeCanBeSeen {
 		mux.HandleFunc("GET /admin/scavenge/current", s.forOperators(s.httpCurrentScavenge))
 	}
 }
@@ -49,20 +49,20 @@ func (s *Server) httpScavenge(w http.ResponseWriter, r *http.Request) {
 	}
 	const most = 1<<31 - 1
 	switch {
-	case !p.since(era5):
+	case !p.scavengeHasID:
 	case !whole("startFromChunk", 0, most, "startFromChunk must be a positive integer"),
 		!whole("threads", 1, most, "threads must be a 1 or above"):
 		return
-	case !p.since(era22):
+	case !p.scavengeHasThreshold:
 	case !whole("threshold", -most, most, "threshold must be an integer"),
 		!whole("throttlePercent", 1, 100, "throttlePercent must be between 1 and 100 inclusive"):
 		return
 	}
 	id := uuid.NewString()
 	switch {
-	case !p.since(era5):
+	case !p.scavengeHasID:
 		w.WriteHeader(http.StatusOK)
-	case !p.since(era20):
+	case !p.scavengeTextHasID:
 		writeTextOrJSON(w, r, "EventStore.Core.Messages.ScavengeResultDto", scavengeStarted{id})
 	default:
 		writeTextOrJSON(w, r, "ScavengeId: "+id, scavengeStarted{id})

@@ -153,7 +153,7 @@ func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedReques
 
 // visibility says whether caches may give a stream to others: up to 5.0, where everybody may read it.
 func (s *Server) visibility(stream string) string {
-	if !s.core.persona.since(era20) && slices.Contains(s.core.roles(rightRead, stream), everyone) {
+	if s.core.persona.publicStreamsAreShared && slices.Contains(s.core.roles(rightRead, stream), everyone) {
 		return "public"
 	}
 	return "private"
@@ -316,7 +316,7 @@ func (s *Server) entry(event, link *record, embed embedded, single bool) any {
 		IsJSON: event.json, PositionEventNumber: shown.number, PositionStreamID: shown.stream.name, atomEntry: entry,
 		Data: p.orNull(""), MetaData: p.orNull(""), LinkMetaData: p.orNull(""),
 	}
-	if p.since(era23) {
+	if p.entryTellsRedacted {
 		rich.IsRedacted = new(bool)
 	}
 	if embed >= embedBody {

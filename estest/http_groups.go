@@ -100,13 +100,13 @@ func (s *Server) groupInfo(g *group) groupInfo {
 		Config: bodyOf(&g.settings), ReadBufferCount: g.buffer.len(), LiveBufferCount: g.newest.len(),
 		RetryBufferCount: len(g.retry), Connections: []clientInfo{},
 	}
-	if p.since(era5) {
+	if p.groupTellsOutstanding {
 		outstanding := len(g.outstanding)
 		info.OutstandingMessagesCount = &outstanding
 	}
 	s.linkGroup(&info.groupSummary)
 	info.CountSinceLastMeasurement, info.AverageItemsPerSecond = g.measured.look(g.processed, now)
-	if p.since(era21) {
+	if p.groupTellsPositions {
 		info.positions(&info.LastProcessedEventNumber, &info.LastCheckpointedEventPosition)
 		info.positions(&info.LastKnownEventNumber, &info.LastKnownEventPosition)
 		from, parked := strconv.FormatInt(g.settings.startFrom, 10), g.stats().Parked
@@ -151,7 +151,7 @@ func (c *client) info(now time.Time) clientInfo {
 	if c.user != nil {
 		info.Username = c.user.login
 	}
-	if c.group.core.persona.since(era20) {
+	if c.group.core.persona.clientTellsConnection {
 		info.ConnectionName = &c.conn.name
 	}
 	info.CountSinceLastMeasurement, info.AverageItemsPerSecond = c.measured.look(c.total, now)

@@ -48,14 +48,10 @@ func ofThePage(path string) bool { return path == "/" || strings.HasPrefix(path,
 
 // allowOrigins lets pages of any origin use the answer.
 func (s *Server) allowOrigins(h http.Header, methods []string) {
-	requires := "ES-RequiresMaster"
-	if s.core.persona.since(era20) {
-		requires = "ES-RequireMaster, ES-RequireLeader"
-	}
 	h.Set("Access-Control-Allow-Methods", strings.Join(append(methods, http.MethodOptions), ", "))
 	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Requested-With, X-Forwarded-Host, X-Forwarded-Prefix, "+
-		"X-PINGOTHER, Authorization, ES-LongPoll, ES-ExpectedVersion, ES-EventId, ES-EventType, "+requires+
-		", ES-HardDelete, ES-ResolveLinkTos")
+		"X-PINGOTHER, Authorization, ES-LongPoll, ES-ExpectedVersion, ES-EventId, ES-EventType, "+
+		s.core.persona.leaderHeaders+", ES-HardDelete, ES-ResolveLinkTos")
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Access-Control-Expose-Headers", "Location, ES-Position, ES-CurrentVersion")
 }

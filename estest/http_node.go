@@ -14,7 +14,7 @@ func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
 	s.core.mu.Lock()
 	state := strings.ToLower(p.state(s.role()))
 	s.core.mu.Unlock()
-	if !p.since(era20) {
+	if !p.infoTellsFeatures {
 		mode := "None"
 		if s.cfg.projections {
 			mode = "System"
@@ -127,14 +127,14 @@ func (p *persona) member(m *Member, secure bool) any {
 	if secure { // no node has both ports
 		node.ExternalTCPPort, node.ExternalSecureTCPPort = 0, tcpPort
 	}
-	if !p.since(era20) {
+	if !p.gossipHasOneEndpoint {
 		return memberMaster{
 			member: node, InternalHTTPIP: httpHost, InternalHTTPPort: httpPort, ExternalHTTPIP: httpHost,
 			ExternalHTTPPort: httpPort,
 		}
 	}
 	leader := memberLeader{member: node, HTTPEndPointIP: httpHost, HTTPEndPointPort: httpPort}
-	if p.since(era23) {
+	if p.gossipTellsVersion {
 		leader.ESVersion = p.full
 	}
 	return leader

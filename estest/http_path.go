@@ -12,13 +12,13 @@ import (
 func (s *Server) unescapeTwice(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, query := r.URL.EscapedPath(), r.URL.RawQuery
-		if !s.core.persona.since(era20) {
+		if s.core.persona.pathIsReadAgain {
 			path, query = readAgain(unescape(path), query)
 		}
 		parts := strings.Split(path, "/")
 		escaped := make([]string, len(parts))
 		for i, part := range parts {
-			if s.core.persona.since(era20) {
+			if !s.core.persona.pathIsReadAgain {
 				part = unescape(part)
 			}
 			parts[i] = unescape(part)

@@ -20,7 +20,7 @@ func (s *Server) handleProjections(mux *http.ServeMux) {
 			mux.HandleFunc("POST /projections/"+kind.path, s.httpCreateProjection(kind.mode))
 		}
 	}
-	if s.core.persona.since(era20) {
+	if s.core.persona.restartsProjections {
 		mux.HandleFunc("POST /projections/restart", s.httpRestartProjections)
 	}
 	for path, serve := range map[string]func(w http.ResponseWriter, r *http.Request, pr *projection){

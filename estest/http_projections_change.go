@@ -52,11 +52,7 @@ func (s *Server) httpCreateProjection(mode string) http.HandlerFunc {
 			writeText(w, http.StatusInternalServerError, "Projection name is required")
 			return
 		case p.find(name) != nil:
-			text := "Duplicate projection name: "
-			if s.core.persona.since(era20) {
-				text = "Duplicate projection names : "
-			}
-			writeText(w, http.StatusConflict, text+name)
+			writeText(w, http.StatusConflict, s.core.persona.duplicateNameText+name)
 			return
 		case strings.HasPrefix(name, "$"):
 			writeText(w, http.StatusInternalServerError,
@@ -163,7 +159,7 @@ type projectionChanged struct {
 }
 
 func (s *Server) changed(pr *projection) projectionChanged {
-	if s.core.persona.since(era23) {
+	if s.core.persona.tellsMessageTypes {
 		return projectionChanged{Name: pr.name, MsgTypeID: 318, Label: "Projections"}
 	}
 	return projectionChanged{Name: pr.name}

@@ -26,7 +26,7 @@ func (s *Server) handleStats(mux *http.ServeMux) {
 // mayLook answers the request itself if it is not to see statistics: where anonymous clients are denied, they are here.
 func (s *Server) mayLook(w http.ResponseWriter, r *http.Request) bool {
 	u, ok := s.authorized(w, r)
-	if ok && u == nil && s.core.persona.denyAnonymous {
+	if ok && u == nil && s.core.persona.deniesAnonymous {
 		unauthorized(w)
 		return false
 	}
@@ -98,12 +98,12 @@ func (s *Server) statsTree() map[string]any {
 	p, sys := s.core.persona, map[string]any{}
 	memory := memoryOfSystem()
 	sys["freeMem"] = memory["MemFree"]
-	if p.since(era20) {
+	if p.statsTellLoad {
 		sys["loadavg"] = loadOfSystem()
 	} else {
 		sys["cpu"] = fraction(-1)
 	}
-	if p.since(era21) {
+	if p.statsTellTotalMemory {
 		sys["totalMem"] = memory["MemTotal"]
 	}
 	return map[string]any{"proc": s.processStats(), "sys": sys, "es": s.storeStats()}
@@ -151,10 +151,10 @@ func (s *Server) processStats() map[string]any {
 		name := "gen" + strconv.Itoa(generation)
 		gc[name+"ItemsCount"], gc[name+"Size"] = -1, -1
 	}
-	if s.core.persona.since(era21) {
+	if s.core.persona.statsTellFragments {
 		gc["fragmentation"] = fraction(-1)
 	}
-	if !s.core.persona.since(era20) {
+	if !s.core.persona.statsTellLoad {
 		stats["cpu"], stats["cpuScaled"] = fraction(busy), stats["cpu"]
 	}
 	stats["gc"] = gc
@@ -198,7 +198,7 @@ func (s *Server) storeStats() map[string]any {
 			"cachedTransInfo": 0, "notCachedTransInfo": 0,
 		},
 	}
-	if s.core.persona.since(era23) {
+	if s.core.persona.statsTellCaches {
 		infos := cacheStats("StreamInfo", streams)
 		infos["lastEventNumber"], infos["metadata"] = cacheStats("LastEventNumber", streams), cacheStats("Metadata", 0)
 		all := cacheStats("cache", streams)
@@ -232,16 +232,12 @@ func (s *Server) queueNames() []queueName {
 	}
 	several("StorageReaderQueue", "StorageReaderQueue", 1, 4)
 	several("Worker", "Workers", 1, 5)
-	if s.core.persona.since(era23) {
+	if s.core.persona.statsHaveRedactionQueue {
 		names = append(names, queueName{name: "Redaction"})
 	}
 	if s.cfg.projections {
 		several("Projection Core", "Projection Core", 0, 2)
-		leader := "Projections Master"
-		if s.core.persona.since(era20) {
-			leader = "Projections Leader"
-		}
-		names = append(names, queueName{name: leader})
+		names = append(names, queueName{name: s.core.persona.projectionLeaderQueue})
 	}
 	return names
 }

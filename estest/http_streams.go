@@ -52,7 +52,7 @@ func (s *Server) forStreams(serve streamHandler) http.HandlerFunc {
 		if !ok {
 			return
 		}
-		if p := s.core.persona; u == nil && p.since(era5) && !p.since(era20) {
+		if u == nil && s.core.persona.streamsNeedUser {
 			unauthorized(w)
 			return
 		}

@@ -18,7 +18,7 @@ func (s *Server) handleSubscriptions(mux *http.ServeMux) {
 		s.httpPutGroup((*core).updateGroup, http.StatusOK, http.StatusNotFound))
 	mux.HandleFunc("DELETE /subscriptions/{stream}/{group}", s.httpDeleteGroup)
 	mux.HandleFunc("POST /subscriptions/{stream}/{group}/replayParked", s.httpReplayParked)
-	if s.core.persona.since(era20) {
+	if s.core.persona.restartsGroups {
 		mux.HandleFunc("POST /subscriptions/restart", s.httpRestartGroups)
 	}
 }
@@ -169,16 +169,13 @@ func (s *Server) writeGroupResult(
 ) {
 	status := [...]int{
 		groupSuccess: success, groupExistence: existence,
-		groupFail: http.StatusBadRequest, groupDenied: http.StatusUnauthorized,
+		groupFail: s.core.persona.badGroupStatus, groupDenied: http.StatusUnauthorized,
 	}[result]
 	name := [...]string{
 		groupSuccess: "Success", groupExistence: "DoesNotExist", groupFail: "Fail", groupDenied: "AccessDenied",
 	}[result]
 	if result == groupExistence && existence == http.StatusConflict {
 		name = "AlreadyExists"
-	}
-	if result == groupFail && !s.core.persona.since(era20) {
-		status = http.StatusInternalServerError
 	}
 	writeJSON(w, status, groupChanged{
 		CorrelationID: newGUID().String(), Reason: reason, Result: name,
@@ -233,7 +230,7 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	stopAt := int64(math.MaxInt64)
-	if q := r.URL.Query(); q.Has("stopAt") && s.core.persona.since(era20) {
+	if q := r.URL.Query(); q.Has("stopAt") && s.core.persona.replayMayStop {
 		var err error
 		if stopAt, err = strconv.ParseInt(q.Get("stopAt"), 10, 64); err != nil || stopAt < 0 {
 			http.Error(w, "stopAt should be a properly formed positive long", http.StatusBadRequest)

@@ -176,7 +176,7 @@ func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	login := r.PathValue("login")
-	self := asks.login == login && s.core.persona.since(era20)
+	self := asks.login == login && s.core.persona.usersSeeThemselves
 	message, describe := userMessage, s.userDetails
 	if login == "$current" {
 		login, self = asks.login, true
@@ -250,7 +250,7 @@ func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 	u := s.core.users[login]
 	known := u == nil || u.hasPassword(m.CurrentPassword)
 	s.core.mu.Unlock()
-	if !known || asks.login != login && s.core.persona.since(era20) {
+	if !known || asks.login != login && s.core.persona.passwordIsOwn {
 		unauthorized(w)
 		return
 	}

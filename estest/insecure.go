@@ -22,7 +22,7 @@ func (c *config) checkInsecure(p *persona) error {
 	switch {
 	case !c.insecure:
 		return nil
-	case !p.since(era20):
+	case !p.hasInsecureMode:
 		return fmt.Errorf("estest: %s has no insecure mode, servers have it from 20.6 on: choose another persona, "+
 			"such as %q", p.version, Persona2310)
 	case c.tls:

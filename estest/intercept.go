@@ -281,12 +281,12 @@ func (s *Server) LeaderInfo() *esproto.NotHandled_LeaderInfo {
 func (p *persona) leaderInfo(tcpAddr, httpAddr string, secure bool) *esproto.NotHandled_LeaderInfo {
 	info := &esproto.NotHandled_LeaderInfo{}
 	host, port := splitAddr(tcpAddr)
-	if !secure || !p.since(era20) {
+	if !secure || p.leaderAddressIsPlain {
 		info.ExternalTcpAddress, info.ExternalTcpPort = &host, proto.Int32(int32(port))
 	}
 	if secure {
 		info.ExternalSecureTcpAddress, info.ExternalSecureTcpPort = &host, proto.Int32(int32(port))
-		if !p.since(era20) {
+		if p.leaderAddressIsPlain {
 			info.ExternalTcpPort = proto.Int32(0)
 		}
 	}

@@ -41,7 +41,7 @@ func (c *core) resolve(r *record) (event, link *record) {
 		return r, nil
 	}
 	event, ok := c.target(r.data, linkedStream(r.data))
-	if !ok && c.persona.since(era5) {
+	if !ok && c.persona.badLinkIsEvent {
 		return r, nil // no link at all
 	}
 	return event, r
@@ -54,7 +54,7 @@ func (c *core) resolvePushed(r *record, persistent bool) (event, link *record) {
 		return r, nil
 	}
 	name := linkedStream(r.data)
-	if persistent && !c.persona.since(era20) {
+	if persistent && c.persona.pushedLinkIsCut {
 		name, _, _ = strings.Cut(name, "@")
 	}
 	event, _ = c.target(r.data, name)
@@ -68,7 +68,7 @@ func (c *core) resolveFor(u *user, r *record, resolveLinks bool) (event, link *r
 		return r, nil, true
 	}
 	event, link = c.resolve(r)
-	if link != nil && !c.persona.since(era20) {
+	if link != nil && c.persona.checksRightsOnLinkTarget {
 		if name := linkedStream(r.data); name != "" && !c.allowed(u, rightRead, name) {
 			return nil, nil, false
 		}

@@ -80,7 +80,7 @@ func (p *persona) settingsProblem(s *groupSettings) string {
 	switch {
 	case !p.knownStrategy(s.strategy):
 		return fmt.Sprintf("Consumer strategy %s does not exist.", s.strategy)
-	case p.since(era21) && s.startFrom < -1:
+	case p.checksGroupStart && s.startFrom < -1:
 		return "Invalid start position: event number must be greater than or equal to -1."
 	}
 	return ""
@@ -88,7 +88,7 @@ func (p *persona) settingsProblem(s *groupSettings) string {
 
 // bufferProblem says what is wrong with the sizes of a group's buffers, which servers find when they make it.
 func (p *persona) bufferProblem(s *groupSettings) string {
-	if p.since(era21) && s.readBatchSize >= s.bufferSize {
+	if p.checksGroupBuffers && s.readBatchSize >= s.bufferSize {
 		return "Invalid read batch size: it must be smaller than the buffer."
 	}
 	return ""
@@ -97,7 +97,7 @@ func (p *persona) bufferProblem(s *groupSettings) string {
 // streamProblem says what is wrong with the name of a group's stream.
 func (p *persona) streamProblem(stream string) string {
 	switch {
-	case stream == allStream && p.since(era21):
+	case stream == allStream && p.hasGroupsOnAll:
 		return "Persistent subscriptions to $all are not supported over TCP."
 	case stream == "" || stream == allStream:
 		return "Bad stream name."
@@ -114,7 +114,7 @@ func (c *core) createGroup(u *user, stream, name string, s groupSettings) (group
 	exists := c.groups[groupKey(stream, name)] != nil
 	problem := cmp.Or(c.persona.streamProblem(stream), c.persona.settingsProblem(&s))
 	switch {
-	case exists && (problem == "" || !c.persona.since(era22)): // later servers look at the settings first
+	case exists && (problem == "" || !c.persona.checksSettingsFirst):
 		return groupExistence, fmt.Sprintf("Group '%s' already exists.", name)
 	case problem == "":
 		problem = c.persona.bufferProblem(&s)
@@ -132,7 +132,7 @@ func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (group
 	switch {
 	case !c.mayManageGroups(u):
 		return groupDenied, "You do not have permissions to update the subscription"
-	case c.persona.since(era21) && c.persona.streamProblem(stream) != "":
+	case c.persona.changeChecksStream && c.persona.streamProblem(stream) != "":
 		return groupFail, c.persona.streamProblem(stream)
 	case g == nil:
 		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
@@ -150,7 +150,7 @@ func (c *core) deleteGroup(u *user, stream, name string) (groupResult, string) {
 	switch {
 	case !c.mayManageGroups(u):
 		return groupDenied, "You do not have permissions to create streams"
-	case c.persona.since(era21) && c.persona.streamProblem(stream) != "":
+	case c.persona.changeChecksStream && c.persona.streamProblem(stream) != "":
 		return groupFail, c.persona.streamProblem(stream)
 	case g == nil:
 		return groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
@@ -172,7 +172,7 @@ func (c *core) replaceGroup(old, g *group) {
 	i := slices.Index(c.listed, old)
 	c.removeGroup(old)
 	c.addGroup(g)
-	if c.persona.since(era21) {
+	if c.persona.changedGroupStays {
 		c.listed = slices.Insert(c.listed[:len(c.listed)-1], i, g)
 	}
 }
@@ -213,12 +213,12 @@ func (c *conn) connectPersistent(f *frame) error {
 		return errors.New("the name of the group is empty")
 	}
 	core, stream := c.core, m.GetEventStreamId()
-	if stream == "" && !core.persona.since(era20) {
+	if stream == "" && core.persona.joiningNeedsName {
 		return nil // the server trips over the empty name, without a reply
 	}
 	g := core.groups[groupKey(stream, m.GetSubscriptionId())]
 	switch {
-	case !core.allowed(f.user, rightRead, stream), f.user == nil && core.persona.since(era20):
+	case !core.allowed(f.user, rightRead, stream), f.user == nil && core.persona.joiningNeedsUser:
 		c.drop(f.id, esproto.SubscriptionDropped_AccessDenied)
 		return nil
 	case g == nil:
@@ -256,7 +256,7 @@ func (c *conn) ackPersistent(f *frame) error {
 	switch {
 	case name == "":
 		return errors.New("the id of the subscription is empty")
-	case len(ids) == 0 && !c.core.persona.since(era22):
+	case len(ids) == 0 && !c.core.persona.emptyAckIsTaken:
 		return errors.New("there are no event ids")
 	}
 	if g := c.core.groups[name]; g != nil {
@@ -274,7 +274,7 @@ func (c *conn) nakPersistent(f *frame) error {
 	if err != nil {
 		return err
 	}
-	if c.ackIDs = ids; len(ids) == 0 && !c.core.persona.since(era22) {
+	if c.ackIDs = ids; len(ids) == 0 && !c.core.persona.emptyAckIsTaken {
 		return errors.New("there are no event ids")
 	}
 	if g := c.core.groups[m.GetSubscriptionId()]; g != nil {

@@ -23,7 +23,7 @@ func (s *Server) CreateGroupOnAll(name string) error {
 	switch {
 	case c == nil:
 		return ErrNoLeader
-	case !c.persona.since(era21):
+	case !c.persona.hasGroupsOnAll:
 		return fmt.Errorf("estest: servers of version %s have no groups on $all", c.persona.version)
 	case name == "":
 		return errors.New("estest: the name of the group is empty")

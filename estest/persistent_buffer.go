@@ -63,7 +63,7 @@ func (g *group) readOn(more bool) {
 }
 
 func (g *group) readPage() {
-	if g.core.hardDeleted(g.stream) && g.core.persona.since(era21) {
+	if g.core.hardDeleted(g.stream) && g.core.persona.hardDeleteEndsGroup {
 		g.fault()
 		return
 	}
@@ -163,13 +163,12 @@ func (g *group) addRetry(m *message, retries int) {
 	m.retries = retries
 	p := g.core.persona
 	n := p.order(m)
-	parkedLast := p.since(era21)
 	i := sort.Search(len(g.retry), func(i int) bool {
 		o := g.retry[i]
-		if parkedLast && o.replayed != m.replayed {
+		if p.replayedComeLast && o.replayed != m.replayed {
 			return o.replayed
 		}
-		return p.order(o) > n && !(parkedLast && m.replayed)
+		return p.order(o) > n && !(p.replayedComeLast && m.replayed)
 	})
 	g.retry = slices.Insert(g.retry, i, m)
 }

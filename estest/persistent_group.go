@@ -85,7 +85,7 @@ func (m *message) original() *record {
 // order is the number by which retried messages are sorted: up to 20.10 that of the event that the message is about,
 // then that of the original event.
 func (p *persona) order(m *message) int64 {
-	if m.event != nil && !p.since(era21) {
+	if m.event != nil && !p.retriesByOriginal {
 		return m.event.number
 	}
 	return m.original().number
@@ -123,12 +123,12 @@ func (g *group) id() string { return g.stream + "::" + g.name }
 // resume begins behind the checkpoint, or where the settings say if there is none.
 func (g *group) resume() {
 	g.lastKnown, g.lastSeen, g.checkpoint = -1, -1, -1
-	if !g.countsPushes() {
+	if !g.core.persona.countsPushes {
 		g.progress, g.checkedUntil = -1, -1 // also behind a checkpoint: the first one after it is written early
 	}
 	if n, ok := g.loadCheckpoint(); ok {
 		g.next = n + 1
-		if g.countsPushes() {
+		if g.core.persona.countsPushes {
 			g.lastKnown, g.checkpoint, g.next, g.dropFirst = n, n, n, true
 		}
 	} else if g.settings.startFrom < 0 {
@@ -138,9 +138,6 @@ func (g *group) resume() {
 	}
 	g.readOn(g.wantsPage())
 }
-
-// countsPushes reports how progress is counted; see there.
-func (g *group) countsPushes() bool { return g.core.persona.since(era21) }
 
 // fault ends a group whose stream cannot be read: its clients are dropped, and those that come are, too.
 func (g *group) fault() {
@@ -197,7 +194,7 @@ func (c *client) release(id esproto.GUID) {
 // count notes how far the group is with a message that it pushes.
 func (g *group) count(m *message) {
 	number := m.original().number
-	if !g.countsPushes() {
+	if !g.core.persona.countsPushes {
 		g.lastKnown = max(g.lastKnown, number)
 		g.progress, m.sequence, m.previous = g.lastKnown, number, number-1
 		return
@@ -227,7 +224,7 @@ func (g *group) release(id esproto.GUID) {
 func (g *group) settle(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		for _, c := range g.clients {
-			if c.id == correlation || g.core.persona.since(era5) {
+			if c.id == correlation || g.core.persona.ackFreesAllSlots {
 				c.release(id)
 			}
 		}
@@ -279,7 +276,7 @@ func (g *group) retryLater(m *message, retries int) {
 // tick looks at the clock, as the server does once a second.
 func (g *group) tick(now time.Time) {
 	var late []*message
-	if g.settings.messageTimeout > 0 || g.core.persona.since(era20) {
+	if g.settings.messageTimeout > 0 || g.core.persona.zeroTimeoutIsOver {
 		for _, m := range g.outstanding {
 			if !m.due.After(now) {
 				late = append(late, m)
@@ -320,7 +317,7 @@ func (g *group) leave(gone func(c *client) bool, lost bool) {
 	slices.SortFunc(held, byNumber)
 	for _, m := range held {
 		switch {
-		case !g.core.persona.since(era20):
+		case !g.core.persona.leavingAddsRetry:
 			g.retryLater(m, 1)
 		case lost && m.retries >= g.settings.maxRetryCount:
 			g.again(m)

@@ -63,18 +63,10 @@ func (g *group) mark(byClock bool) {
 	}
 	g.checkpoint, g.checkedUntil, g.checkedAt = n, until, now
 	data := strconv.FormatInt(n, 10)
-	if g.core.persona.since(era21) {
+	if g.core.persona.checkpointIsText {
 		data = `"` + data + `"`
 	}
 	g.core.systemWrite(g.checkpointStream(), checkpointType, true, []byte(data), nil)
-}
-
-// configType is the type of the events that hold the configuration.
-func (p *persona) configType() string {
-	if p.since(era23) {
-		return "$PersistentConfig"
-	}
-	return "PersistentConfig1"
 }
 
 // parkedMetadata is the metadata of a parked event.
@@ -161,7 +153,7 @@ type groupConfig struct {
 
 func (g *group) entry() groupEntry {
 	e := g.settings.entry(g.stream, g.name)
-	if g.core.persona.since(era21) {
+	if g.core.persona.configHasPosition {
 		position := strconv.FormatInt(g.settings.startFrom, 10)
 		e.StartPosition = &position
 	}
@@ -212,7 +204,7 @@ func (c *core) saveGroups(by *user) {
 	if !c.hasMetadata(configStream) {
 		c.systemAppend("$$"+configStream, metadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
-	c.systemAppend(configStream, c.persona.configType(), true, indented(cfg), nil)
+	c.systemAppend(configStream, c.persona.configType, true, indented(cfg), nil)
 }
 
 // restartGroups makes the groups anew from what the log has of them, as a server does when it starts.

@@ -34,7 +34,7 @@ const (
 
 func (p *persona) knownStrategy(name string) bool {
 	return name == roundRobinName || name == dispatchToSingleName || name == pinnedName ||
-		name == pinnedByCorrelName && p.since(era20)
+		name == pinnedByCorrelName && p.hasPinnedByCorrelation
 }
 
 // strategyName is the name of a strategy that may be left open.

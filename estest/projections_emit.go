@@ -50,9 +50,9 @@ func (p *persona) standardProjections() []*standardProjection {
 		{"$by_category", "CategorizeEventsByStreamPath", firstDash, true, categorySource, emitCategoryEvent},
 		{byEventType, "IndexEventsByEventType", "", false, noSource, emitTypeEvent},
 	}
-	if p.since(era5) {
+	if p.hasByCorrelation {
 		list = append(list, &standardProjection{"$by_correlation_id", "ByCorrelationId",
-			`{"correlationIdProperty":"$correlationId"}`, !p.since(era20), correlationSource, emitCorrelated})
+			`{"correlationIdProperty":"$correlationId"}`, p.correlationSeesLinks, correlationSource, emitCorrelated})
 	}
 	return list
 }

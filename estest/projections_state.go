@@ -78,15 +78,11 @@ func (p *persona) stateOf(std *standardProjection) projectionState {
 
 // newProjectionState is what a projection has at first if nobody says otherwise.
 func (p *persona) newProjectionState(handler, query string) projectionState {
-	s := projectionState{
+	return projectionState{
 		HandlerType: handler, Query: query, Mode: modeContinuous, Epoch: -1, Version: -1,
 		RunAs: runAs{Name: "$system"}, CheckpointHandledThreshold: 4000, CheckpointUnhandledBytesThreshold: 10_000_000,
-		PendingEventsThreshold: 5000, MaxWriteBatchLength: 500,
+		PendingEventsThreshold: 5000, MaxWriteBatchLength: 500, SubsystemVersion: p.projectionsSubsystem,
 	}
-	if p.since(era20) {
-		s.SubsystemVersion = 4
-	}
-	return s
 }
 
 // save writes the next version of a projection's state. It reports whether it could.

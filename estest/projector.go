@@ -138,7 +138,7 @@ func (p *projector) find(name string) *projection {
 
 // isValid reports whether projections may see an event. Servers from 20.6 on hide what is said to be JSON and is not.
 func (p *projector) isValid(r *record) bool {
-	if !r.json || !p.core.persona.since(era20) {
+	if !r.json || !p.core.persona.hidesInvalidJSON {
 		return true
 	}
 	if p.checked != r {

@@ -25,7 +25,7 @@ func (c *conn) readEvent(f *frame) error {
 	case !c.core.allowed(f.user, rightRead, name):
 		reply.Result = esproto.ReadEventCompleted_AccessDenied.Enum()
 		reply.Error = c.core.persona.refusal()
-	case name == "$" && !c.core.persona.since(era20): // two characters cannot be cut off; see withoutEvent
+	case name == "$" && c.core.persona.dollarIsMetadata: // two characters cannot be cut off; see withoutEvent
 		reply.Result = esproto.ReadEventCompleted_Error.Enum()
 		reply.Error = proto.String("The name of the stream is too short.")
 	default:
@@ -71,7 +71,7 @@ func (c *core) readOne(
 func (c *core) withoutEvent(
 	name string, result esproto.ReadEventCompleted_ReadEventResult,
 ) esproto.ReadEventCompleted_ReadEventResult {
-	if len(name) < 2 || name[0] != '$' || c.persona.since(era20) && !isMetastream(name) {
+	if len(name) < 2 || name[0] != '$' || !c.persona.dollarIsMetadata && !isMetastream(name) {
 		return result
 	}
 	if n := c.lastNumber(name[2:]); n >= 0 && n != esproto.DeletedStream {
@@ -126,9 +126,9 @@ func (c *core) readPage(
 	failed := page{next: -1, last: -1, end: true, lastCommit: c.lastPosition()}
 	mayRead := c.allowed(u, rightRead, name)
 	switch {
-	case !mayRead && c.persona.since(era20): // before anything else is looked at
+	case !mayRead && c.persona.readRightIsFirst:
 		return page{
-			result: esproto.ReadStreamEventsCompleted_AccessDenied, text: c.persona.denied(), next: -1, end: true,
+			result: esproto.ReadStreamEventsCompleted_AccessDenied, text: c.persona.deniedText, next: -1, end: true,
 		}
 	case count > esproto.MaxReadCount:
 		failed.result = esproto.ReadStreamEventsCompleted_Error
@@ -160,10 +160,10 @@ func (c *core) readPage(
 // lastPosition is what reads tell of how far the log goes. Up to 5.0 that includes writes of nothing, which
 // confirmations of subscriptions never do.
 func (c *core) lastPosition() int64 {
-	if c.persona.since(era20) {
-		return c.lastCommit
+	if c.persona.emptyWritesCount {
+		return max(c.lastCommit, c.lastEmpty)
 	}
-	return max(c.lastCommit, c.lastEmpty)
+	return c.lastCommit
 }
 
 // pageSize is about how much a page of records takes, so that it is not copied while it grows.

@@ -143,7 +143,7 @@ func (c *core) readAllPage(u *user, from position, scan *allScan) allPage {
 		return allPage{result: esproto.ReadAllEventsCompleted_Error, text: text, from: from, next: position{-1, -1}}
 	}
 	mayRead := c.allowed(u, rightRead, allStream)
-	if !mayRead && c.persona.since(era20) {
+	if !mayRead && c.persona.readRightIsFirst {
 		return c.deniedAll(from)
 	}
 	if scan.count > esproto.MaxReadCount {
@@ -202,19 +202,19 @@ func (c *core) scanAll(from position, scan *allScan) (recs []*record, next posit
 // 22.10 on fail to put the refusal into words, and say nothing.
 func (c *conn) scavenge(f *frame) error {
 	if !f.user.isAdmin() && !f.user.in(groupOps) {
-		if c.core.persona.since(era22) {
+		if c.core.persona.scavengeRefusalIsLost {
 			return nil
 		}
 		reply := &esproto.ScavengeDatabaseResponse{Result: esproto.ScavengeDatabaseResponse_Unauthorized.Enum()}
-		if !c.core.persona.since(era5) {
-			reply.ScavengeId = proto.String(c.core.persona.denied())
+		if c.core.persona.scavengeRepliesTotals {
+			reply.ScavengeId = proto.String(c.core.persona.deniedText)
 			reply.TotalTimeMs, reply.TotalSpaceSaved = proto.Int32(0), proto.Int64(0)
 		}
 		c.reply(esproto.CmdScavengeDatabaseResponse, f.id, reply)
 		return nil
 	}
 	reply := &esproto.ScavengeDatabaseResponse{Result: esproto.ScavengeDatabaseResponse_Started.Enum()}
-	if !c.core.persona.since(era5) {
+	if c.core.persona.scavengeRepliesTotals {
 		reply.TotalTimeMs, reply.TotalSpaceSaved = proto.Int32(0), proto.Int64(0)
 	} else {
 		reply.ScavengeId = proto.String(newGUID().String())

@@ -172,7 +172,7 @@ func newServer(opts []Option) (*Server, error) {
 		return nil, err
 	}
 	if cfg.anonymous || cfg.insecure {
-		p.denyAnonymous = false
+		p.deniesAnonymous = false
 	}
 	var c clock = systemClock{}
 	if cfg.clock != nil {

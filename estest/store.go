@@ -246,13 +246,13 @@ func (c *core) systemWrite(name, typ string, json bool, data, metadata []byte) *
 func (c *core) readForward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
 	last, first, now := s.last(), s.first(), c.now()
 	windowEnd := from + int64(count) - 1
-	if windowEnd < from && c.persona.since(era22) {
+	if windowEnd < from && !c.persona.pageEndWraps {
 		windowEnd = math.MaxInt64
 	}
 	if windowEnd < first {
 		return nil, first, false
 	}
-	if from > last && c.persona.since(era22) {
+	if from > last && !c.persona.pageEndWraps {
 		return nil, last + 1, true
 	}
 	next = min(windowEnd+1, last+1)
@@ -262,7 +262,7 @@ func (c *core) readForward(s *stream, from int64, count int) (recs []*record, ne
 			next = n + 1
 		}
 	}
-	if len(recs) == 0 && s.meta.maxAge > 0 && windowEnd < last && c.persona.since(era20) {
+	if len(recs) == 0 && s.meta.maxAge > 0 && windowEnd < last && c.persona.seeksByAge {
 		return s.seekByAge(windowEnd+1, now)
 	}
 	return recs, next, windowEnd >= last

@@ -34,7 +34,8 @@ func (c *conn) transactionStart(f *frame) error {
 		reply.TransactionId = proto.Int64(id)
 	} else {
 		reply.TransactionId = proto.Int64(-1)
-		reply.Result, reply.Message = esproto.OperationResult_AccessDenied.Enum(), proto.String(c.core.persona.denied())
+		reply.Result = esproto.OperationResult_AccessDenied.Enum()
+		reply.Message = proto.String(c.core.persona.deniedText)
 	}
 	c.reply(esproto.CmdTransactionStartCompleted, f.id, reply)
 	return nil
@@ -62,9 +63,9 @@ func (c *conn) transactionWrite(f *frame) error {
 	}
 	t := c.core.transact[m.GetTransactionId()]
 	switch {
-	case c.core.persona.since(era20) && !c.core.mayWriteTransaction(f.user, t):
+	case c.core.persona.transactionWriteIsChecked && !c.core.mayWriteTransaction(f.user, t):
 		reply.Result = esproto.OperationResult_AccessDenied.Enum()
-		reply.Message = proto.String(c.core.persona.denied())
+		reply.Message = proto.String(c.core.persona.deniedText)
 	case t != nil: // up to 5.0 it is not noticed before the commit that there is none, or that it is another's
 		c.core.writeTransaction(t, events)
 	}
@@ -101,7 +102,7 @@ func (c *conn) transactionCommit(f *frame) error {
 func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCompleted {
 	t := c.transact[id]
 	if !c.mayWriteTransaction(u, t) {
-		return failedCommit(id, esproto.OperationResult_AccessDenied, c.persona.denied())
+		return failedCommit(id, esproto.OperationResult_AccessDenied, c.persona.deniedText)
 	}
 	t.closed = true
 	c.takePlace(recordSize(t.stream, "", 0))

@@ -31,7 +31,7 @@ type user struct {
 // credentials cuts the credentials off a payload. The servers from 20.6 on look for a token where the first letter of
 // the login is: a login that does not begin in ASCII is one, and none that anybody has issued.
 func (p *persona) credentials(b []byte) (c esproto.Credentials, rest []byte, ok bool) {
-	if p.since(era20) && len(b) >= 2 && b[1] >= 0x80 {
+	if p.loginMayBeToken && len(b) >= 2 && b[1] >= 0x80 {
 		n := -int(int16(binary.LittleEndian.Uint16(b)))
 		if len(b)-2 < n {
 			return c, nil, false
@@ -39,7 +39,7 @@ func (p *persona) credentials(b []byte) (c esproto.Credentials, rest []byte, ok 
 		return c, b[2+n:], true
 	}
 	c, rest, err := esproto.SplitCredentials(b)
-	if err != nil || c.Password == "" && len(rest) == 0 && !p.since(era20) {
+	if err != nil || c.Password == "" && len(rest) == 0 && !p.emptyPasswordMayEnd {
 		return c, nil, false
 	}
 	return c, rest, true
@@ -185,7 +185,7 @@ func (c *core) login(login, password string) *user {
 // userOf tells for whom a frame acts: the user of its own credentials, else that of the connection, else nobody. ok is
 // false if that user failed to authenticate. Up to 5.0 the credentials of a connection that failed are tried again.
 func (c *conn) userOf(creds *esproto.Credentials) (u *user, ok bool) {
-	if creds == nil && c.refused != nil && !c.core.persona.since(era20) {
+	if creds == nil && c.refused != nil && c.core.persona.retriesFailedLogin {
 		creds = c.refused
 	}
 	if creds != nil {
@@ -207,7 +207,7 @@ func (c *conn) authenticate(f *frame) {
 		return
 	}
 	user := c.core.login(f.creds.Login, f.creds.Password)
-	if c.core.persona.since(era20) && !c.core.insecure {
+	if c.core.persona.authenticatesLater && !c.core.insecure {
 		// Until the check is done nobody is authenticated, not even who was before.
 		c.user, c.refused = nil, f.creds
 		c.pending.Store(&pendingLogin{id: f.id, user: user, creds: f.creds, before: c.pending.Load()})

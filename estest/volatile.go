@@ -27,7 +27,7 @@ func (c *conn) subscribe(f *frame) error {
 		return err
 	}
 	sub := &volatileSub{conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos()}
-	if m.EventStreamId == nil && !c.core.persona.since(era5) && c.core.allowed(f.user, rightRead, allStream) {
+	if m.EventStreamId == nil && c.core.persona.subscribingNeedsName && c.core.allowed(f.user, rightRead, allStream) {
 		return nil // the server trips over a name that is not there, without a reply
 	}
 	c.addVolatile(f.user, sub)

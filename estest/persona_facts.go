@@ -1,0 +1,301 @@
+package estest
+
+import (
+	"net/http"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// era is a release since which servers behave differently in some way.
+type era int
+
+const (
+	era4  era = iota // 4.1
+	era5             // 5.0
+	era20            // 20.6 and 20.10
+	era21            // 21.10
+	era22            // 22.10
+	era23            // 23.10
+)
+
+// versions has the release of each persona. No other file asks for it: code asks for a fact.
+var versions = map[Persona]struct {
+	full string
+	era  era
+}{
+	Persona414:  {"4.1.4.0", era4},
+	Persona5011: {"5.0.11.0", era5},
+	Persona2310: {"23.10.6.0", era23},
+}
+
+// facts are what versions differ in. A bool says whether the server does something, the others what it writes. The
+// functions below say which release changed which facts.
+type facts struct {
+	// The form of replies.
+	style        esproto.Style // whether fields that are zero are left out
+	deniedText   string        // text of a refusal for lack of rights
+	leaderName   string        // name of a leader
+	followerName string        // name of a follower
+
+	// Connections.
+	beatsWhenItIsSilent   bool // sends a heartbeat also when it has sent nothing else, and does not stop while it waits
+	narrowsDeletedNumber  bool // fits the number of a deleted stream into 32 bits for clients that are not identified
+	loginMayBeToken       bool // takes a login whose first letter is not ASCII for a token, which nobody has
+	emptyPasswordMayEnd   bool // takes credentials with an empty password and nothing behind them
+	retriesFailedLogin    bool // checks credentials again that a connection failed with, for each request without any
+	authenticatesLater    bool // refuses what comes behind Authenticate until it has checked the credentials
+	deniesAnonymous       bool // gives clients that do not authenticate no right on any stream
+	hasInsecureMode       bool // can run without TLS and users
+	leaderAddressIsPlain  bool // names the plain address of the leader in any case, with port 0 where there is none
+	hasFilters            bool // has the commands that filter $all
+	subscribingNeedsName  bool // fails without a reply if the request has no field for the stream
+	scavengeRepliesTotals bool // answers a scavenge with time and space instead of an id
+	scavengeRefusalIsLost bool // fails to answer if a scavenge is refused
+
+	// Rights.
+	emptyNameIsAll            bool // checks rights on a stream without a name as those on $all
+	nestedMetadataIsSystem    bool // takes metadata of metadata for a system stream; else gives nobody a right on it
+	groupsNeedOperator        bool // lets operators change groups; else those who may write to the stream of settings
+	readRightIsFirst          bool // checks the right to read before all else of a request
+	refusedReadHasText        bool // says in words why a read is refused
+	checksRightsOnLinkTarget  bool // refuses a link if its target must not be read
+	transactionWriteIsChecked bool // checks rights at each write of a transaction; else at its start and commit only
+
+	// Writes.
+	onlyDataCounts        bool // holds only the data of an event against the limit of its size
+	knownWriteHasPosition bool // tells the position of a write that it has already
+	deleteMayExpectStream bool // takes StreamExists as the expected version of a delete
+	deleteTellsVersion    bool // tells the version of the stream in the reply to a delete
+	deleteNeedsStream     bool // refuses to soft-delete a stream that never was
+
+	// Reads.
+	dollarIsMetadata      bool // takes a name that begins with $ for a metadata stream if the event is missing
+	emptyWritesCount      bool // counts writes of no events in the last position that reads tell
+	pageEndWraps          bool // lets the end of a page wrap around at the greatest numbers
+	seeksByAge            bool // tells where to read on if all events of a page are too old
+	badLinkIsEvent        bool // reads a link as an event if its data name none
+	pushedLinkIsCut       bool // reads the stream in a link only up to a second @ when it pushes the event to a group
+	hidesEpochs           bool // keeps $epoch-information out of $all
+	writesEpochEvents     bool // writes an event to $epoch-information when it becomes the leader
+	epochTellsLeader      bool // writes down who is the leader of an epoch
+	rewritesScavenges     bool // writes the metadata of $scavenges each time that it becomes the leader
+	scavengesAreProtected bool // gives only operators the right to read $scavenges
+	scavengesHaveEvent    bool // begins $scavenges with an event
+
+	// Groups.
+	hasPinnedByCorrelation bool   // has the strategy PinnedByCorrelation
+	hasGroupsOnAll         bool   // has groups on $all, though not over TCP, and keeps their own streams out of $all
+	checksGroupStart       bool   // refuses a start below -1
+	checksGroupBuffers     bool   // refuses a page that is not smaller than the buffer
+	checksSettingsFirst    bool   // checks the settings of a new group before it looks whether there is such a group
+	changeChecksStream     bool   // checks the name of the stream when a group is changed or deleted
+	changedGroupStays      bool   // leaves a changed group at its place in the list; else puts it last
+	joiningNeedsName       bool   // fails without a reply if the name of the stream is empty
+	joiningNeedsUser       bool   // lets only authenticated users join a group, whoever may read the stream
+	emptyAckIsTaken        bool   // takes acks and naks of no events
+	ackFreesAllSlots       bool   // frees the slots of an event at all clients that have it; else at the one that acks
+	countsPushes           bool   // measures progress by how many events were pushed; else by their numbers
+	retriesByOriginal      bool   // sorts retries by the number of the link; else of the event that it leads to
+	replayedComeLast       bool   // puts replayed events behind all other retries
+	zeroTimeoutIsOver      bool   // takes a message timeout of 0 for over at once; else for none
+	leavingAddsRetry       bool   // counts a retry more for what a client had that leaves; else sets the count to one
+	hardDeleteEndsGroup    bool   // drops the clients of a group if it finds the stream hard-deleted
+	checkpointIsText       bool   // writes the number of a checkpoint as a text
+	configHasPosition      bool   // writes the start of a group into the configuration also as a position
+	configType             string // type of the events that hold the configuration of the groups
+
+	// Projections.
+	hasByCorrelation      bool   // has the projection $by_correlation_id
+	correlationSeesLinks  bool   // shows links to $by_correlation_id
+	hidesInvalidJSON      bool   // hides events from projections whose data are called JSON and are not
+	projectionsSubsystem  int64  // version of the subsystem that it writes into the state of a projection
+	duplicateNameText     string // text before the name of a projection that is taken
+	restartsProjections   bool   // restarts the subsystem on request
+	projectionLeaderQueue string // name of its queue in the statistics
+
+	// HTTP in general.
+	absentTextIsNull  bool   // writes null for a text that is missing; else leaves it out
+	tellsMessageTypes bool   // tells the number and the name of the message that an answer was in the server
+	pathIsReadAgain   bool   // unescapes the path and reads it as a URL again; else unescapes its parts twice
+	leaderHeaders     string // headers by which pages of other origins may ask for the leader
+
+	// HTTP: streams.
+	streamsNeedUser        bool // takes no request for a stream without credentials, whatever the rights on the stream
+	describingNeedsRight   bool // tells the media types of a stream only to those who may read it
+	publicStreamsAreShared bool // lets caches share a stream that everyone may read
+	entryTellsRedacted     bool // tells of an event whether it is redacted
+
+	// HTTP: groups.
+	restartsGroups        bool // restarts the subsystem on request
+	badGroupStatus        int  // status if the settings of a group are refused
+	replayMayStop         bool // replays parked events up to a number
+	groupTellsOutstanding bool // counts the messages that wait for an ack
+	groupTellsPositions   bool // tells positions and how many events are parked
+	clientTellsConnection bool // tells the name of a client's connection
+
+	// HTTP: users.
+	usersSeeThemselves bool // shows users to themselves; else to administrators only
+	passwordIsOwn      bool // lets users change their own password only; else any whose present value they know
+
+	// HTTP: the node.
+	infoTellsFeatures       bool // tells its features; else how far it runs projections
+	gossipHasOneEndpoint    bool // has one HTTP address; else an internal and an external one
+	gossipTellsVersion      bool // tells the version of each node
+	scavengeHasID           bool // gives a scavenge an id, stops it by that, and takes startFromChunk and threads
+	scavengeTextHasID       bool // answers with the id as text; else with the name of a type
+	scavengeHasThreshold    bool // takes threshold and throttlePercent
+	scavengeCanBeSeen       bool // shows the scavenge that runs
+	priorityCanBeSet        bool // changes the priority of a node in elections on request
+	statsTellLoad           bool // tells the load of the machine; else the share of the processor
+	statsTellTotalMemory    bool // tells how much memory the machine has
+	statsTellFragments      bool // tells the fragmentation of the heap
+	statsTellCaches         bool // tells of its caches
+	statsHaveRedactionQueue bool // has a queue for redactions
+}
+
+// factsOf returns the facts of a release: those of 4.1, and what each release since then has changed.
+func factsOf(e era) facts {
+	f := factsOf41
+	for release, change := range changes {
+		if era(release) <= e && change != nil {
+			change(&f)
+		}
+	}
+	return f
+}
+
+var factsOf41 = facts{
+	deniedText: "Access denied.", leaderName: "Master", followerName: "Slave",
+	narrowsDeletedNumber: true, retriesFailedLogin: true, leaderAddressIsPlain: true, subscribingNeedsName: true,
+	scavengeRepliesTotals: true, checksRightsOnLinkTarget: true, dollarIsMetadata: true, emptyWritesCount: true,
+	pageEndWraps: true, pushedLinkIsCut: true, rewritesScavenges: true, scavengesHaveEvent: true,
+	joiningNeedsName: true, configType: "PersistentConfig1", correlationSeesLinks: true,
+	duplicateNameText: "Duplicate projection name: ", projectionLeaderQueue: "Projections Master",
+	pathIsReadAgain: true, leaderHeaders: "ES-RequiresMaster", publicStreamsAreShared: true,
+	badGroupStatus: http.StatusInternalServerError,
+}
+
+var changes = [...]func(f *facts){
+	era5: (*facts).since50, era20: (*facts).since206, era21: (*facts).since2110, era22: (*facts).since2210,
+	era23: (*facts).since2310,
+}
+
+func (f *facts) since50() {
+	f.beatsWhenItIsSilent = true
+	f.subscribingNeedsName = false
+	f.scavengeRepliesTotals = false
+	f.groupsNeedOperator = true
+	f.badLinkIsEvent = true
+	f.rewritesScavenges = false
+	f.scavengesAreProtected = true
+	f.scavengesHaveEvent = false
+	f.ackFreesAllSlots = true
+	f.hasByCorrelation = true
+	f.streamsNeedUser = true
+	f.groupTellsOutstanding = true
+	f.scavengeHasID = true
+}
+
+func (f *facts) since206() {
+	f.deniedText = "Access Denied"
+	f.leaderName, f.followerName = "Leader", "Follower"
+	f.loginMayBeToken = true
+	f.emptyPasswordMayEnd = true
+	f.retriesFailedLogin = false
+	f.authenticatesLater = true
+	f.hasInsecureMode = true
+	f.leaderAddressIsPlain = false
+	f.hasFilters = true
+	f.emptyNameIsAll = true
+	f.nestedMetadataIsSystem = true
+	f.readRightIsFirst = true
+	f.refusedReadHasText = true
+	f.checksRightsOnLinkTarget = false
+	f.transactionWriteIsChecked = true
+	f.onlyDataCounts = true
+	f.knownWriteHasPosition = true
+	f.dollarIsMetadata = false
+	f.emptyWritesCount = false
+	f.seeksByAge = true
+	f.pushedLinkIsCut = false
+	f.hidesEpochs = true
+	f.writesEpochEvents = true
+	f.epochTellsLeader = true
+	f.hasPinnedByCorrelation = true
+	f.joiningNeedsName = false
+	f.joiningNeedsUser = true
+	f.zeroTimeoutIsOver = true
+	f.leavingAddsRetry = true
+	f.projectionsOf206()
+	f.httpOf206()
+}
+
+func (f *facts) projectionsOf206() {
+	f.correlationSeesLinks = false
+	f.hidesInvalidJSON = true
+	f.projectionsSubsystem = 4
+	f.duplicateNameText = "Duplicate projection names : "
+	f.restartsProjections = true
+	f.projectionLeaderQueue = "Projections Leader"
+}
+
+func (f *facts) httpOf206() {
+	f.pathIsReadAgain = false
+	f.leaderHeaders = "ES-RequireMaster, ES-RequireLeader"
+	f.streamsNeedUser = false
+	f.describingNeedsRight = true
+	f.publicStreamsAreShared = false
+	f.restartsGroups = true
+	f.badGroupStatus = http.StatusBadRequest
+	f.replayMayStop = true
+	f.clientTellsConnection = true
+	f.usersSeeThemselves = true
+	f.passwordIsOwn = true
+	f.infoTellsFeatures = true
+	f.gossipHasOneEndpoint = true
+	f.scavengeTextHasID = true
+	f.priorityCanBeSet = true
+	f.statsTellLoad = true
+}
+
+func (f *facts) since2110() {
+	f.deleteMayExpectStream = true
+	f.deleteTellsVersion = true
+	f.deleteNeedsStream = true
+	f.hasGroupsOnAll = true
+	f.checksGroupStart = true
+	f.checksGroupBuffers = true
+	f.changeChecksStream = true
+	f.changedGroupStays = true
+	f.countsPushes = true
+	f.retriesByOriginal = true
+	f.replayedComeLast = true
+	f.hardDeleteEndsGroup = true
+	f.checkpointIsText = true
+	f.configHasPosition = true
+	f.absentTextIsNull = true
+	f.groupTellsPositions = true
+	f.statsTellTotalMemory = true
+	f.statsTellFragments = true
+}
+
+func (f *facts) since2210() {
+	f.style = esproto.OmitZeros
+	f.narrowsDeletedNumber = false
+	f.scavengeRefusalIsLost = true
+	f.pageEndWraps = false
+	f.checksSettingsFirst = true
+	f.emptyAckIsTaken = true
+	f.scavengeHasThreshold = true
+}
+
+func (f *facts) since2310() {
+	f.deniesAnonymous = true
+	f.configType = "$PersistentConfig"
+	f.tellsMessageTypes = true
+	f.entryTellsRedacted = true
+	f.gossipTellsVersion = true
+	f.scavengeCanBeSeen = true
+	f.statsTellCaches = true
+	f.statsHaveRedactionQueue = true
+}

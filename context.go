@@ -9,13 +9,13 @@ import (
 
 type expectedVersionKey struct{}
 
-// WithExpectedVersion returns a context for a message that is to be published: its stream must be at the given version,
-// the number of its last event or one of esclient.NoStream, esclient.StreamExists and esclient.Any. Otherwise Publish
-// fails with esclient.ErrWrongExpectedVersion, and nothing is written.
+// WithExpectedVersion returns a context for a message to publish. The stream must have version v: the number of its
+// last event, [esclient.NoStream], [esclient.StreamExists] or [esclient.Any]. Otherwise [Publisher.Publish] writes
+// nothing and fails with [esclient.ErrWrongExpectedVersion].
 //
 //	msg.SetContext(eventstore.WithExpectedVersion(msg.Context(), 41))
 //
-// Of several messages for one stream in one Publish call the first one's version counts; others need none.
+// In a Publish call with several messages for one stream, only the first message needs a version.
 func WithExpectedVersion(ctx context.Context, v esclient.ExpectedVersion) context.Context {
 	return context.WithValue(ctx, expectedVersionKey{}, v)
 }
@@ -32,9 +32,9 @@ func deliveryFromCtx(ctx context.Context) *delivery {
 	return d
 }
 
-// EventFromCtx returns the event that a received message was made of. Its byte slices must not be changed: the message
-// is made of them again after a nack. ok is false where ctx is not that of a message that a Subscriber of this package
-// handed out; so it is for all functions of this kind.
+// EventFromCtx returns the event of a received message. The caller must not change its byte slices, because they are
+// unmarshaled again after a nack. ok is false if ctx is not the context of a message from a [Subscriber] of this
+// package. The same holds for the other functions that take the context of a message.
 func EventFromCtx(ctx context.Context) (e *esclient.Event, ok bool) {
 	if d := deliveryFromCtx(ctx); d != nil {
 		return d.event, true
@@ -42,7 +42,7 @@ func EventFromCtx(ctx context.Context) (e *esclient.Event, ok bool) {
 	return nil, false
 }
 
-// StreamFromCtx returns the stream of the event: with resolved links that of the link's target.
+// StreamFromCtx returns the stream of the event. For a resolved link it is the stream of the target.
 func StreamFromCtx(ctx context.Context) (stream string, ok bool) {
 	if e, ok := EventFromCtx(ctx); ok {
 		return e.Stream, true
@@ -58,9 +58,9 @@ func EventNumberFromCtx(ctx context.Context) (number int64, ok bool) {
 	return 0, false
 }
 
-// PositionFromCtx returns the event's place in the server's log. It is known in catch-up subscriptions to $all, and of
-// events that a volatile or catch-up subscription got as they were written; ok is false elsewhere. It is what
-// esclient.AfterPosition takes, as a checkpoint of $all.
+// PositionFromCtx returns the position of the event in the server's log. It is known in catch-up subscriptions to $all,
+// and for events that the server pushed to a volatile or catch-up subscription; otherwise ok is false. Use it as a
+// checkpoint of $all, with [esclient.AfterPosition].
 func PositionFromCtx(ctx context.Context) (position esclient.Position, ok bool) {
 	if e, ok := EventFromCtx(ctx); ok && e.Position != esclient.UnknownPosition {
 		return e.Position, true
@@ -76,7 +76,7 @@ func EventTypeFromCtx(ctx context.Context) (eventType string, ok bool) {
 	return "", false
 }
 
-// CreatedFromCtx returns when the server wrote the event, in UTC.
+// CreatedFromCtx returns the time when the server wrote the event, in UTC.
 func CreatedFromCtx(ctx context.Context) (created time.Time, ok bool) {
 	if e, ok := EventFromCtx(ctx); ok {
 		return e.Created, true
@@ -84,8 +84,8 @@ func CreatedFromCtx(ctx context.Context) (created time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// RetryCountFromCtx returns how often the message was delivered before: by the server, as it counts for the group, and
-// by this subscription after a Nack.
+// RetryCountFromCtx returns the number of earlier deliveries of the message: those that the server counts for the group
+// and those of this subscription after a nack.
 func RetryCountFromCtx(ctx context.Context) (count int, ok bool) {
 	if d := deliveryFromCtx(ctx); d != nil {
 		return d.event.RetryCount + int(d.nacks), true
@@ -93,8 +93,8 @@ func RetryCountFromCtx(ctx context.Context) (count int, ok bool) {
 	return 0, false
 }
 
-// LinkFromCtx returns the link through which the event was read; ok is false where it came by none. Its number in the
-// stream that was subscribed to is what esclient.AfterNumber takes, as a checkpoint.
+// LinkFromCtx returns the link that was resolved to the event; ok is false if there was no link. Use the link's number
+// as a checkpoint of the subscribed stream, with [esclient.AfterNumber].
 func LinkFromCtx(ctx context.Context) (link *esclient.Event, ok bool) {
 	if e, ok := EventFromCtx(ctx); ok && e.Link != nil {
 		return e.Link, true

@@ -11,65 +11,65 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Marshaler makes the event of a message. It is called by many goroutines at once and must not keep or change the
-// message.
+// Marshaler makes events of messages. Marshal must be safe for concurrent use and must not keep or change the message.
 type Marshaler interface {
 	Marshal(topic string, msg *message.Message) (esclient.EventData, error)
 }
 
-// Unmarshaler makes the message of an event. It is called by many goroutines at once, and again for every redelivery;
-// it must not keep or change the event, whose memory the message must not share. The message must come from
-// message.NewMessage; its context is set by the Subscriber.
+// Unmarshaler makes messages of events. Unmarshal must be safe for concurrent use. A [Subscriber] calls it again for
+// each redelivery. It must not keep or change the event, and the message must not share memory with it. The message
+// must come from [message.NewMessage]. The Subscriber sets its context.
 type Unmarshaler interface {
 	Unmarshal(topic string, event *esclient.Event) (*message.Message, error)
 }
 
-// MarshalerUnmarshaler is both.
+// MarshalerUnmarshaler is a [Marshaler] and an [Unmarshaler].
 type MarshalerUnmarshaler interface {
 	Marshaler
 	Unmarshaler
 }
 
-// Metadata keys with a meaning of their own.
+// Metadata keys with a special meaning.
 const (
-	// UUIDKey is where DefaultMarshaler keeps a message's UUID in the event's metadata. Messages that are received do
-	// not have it.
+	// UUIDKey holds the message's UUID in the metadata of an event of [DefaultMarshaler]. Received messages do not have
+	// it.
 	UUIDKey = "_watermill_message_uuid"
-	// EventTypeKey is the metadata that the event type is taken from: the one that Watermill's CQRS marshalers set.
+	// EventTypeKey holds the event type. Watermill's CQRS marshalers set it.
 	EventTypeKey = "name"
-	// CorrelationIDKey is the metadata that Watermill's CorrelationID middleware sets.
+	// CorrelationIDKey holds the correlation id. Watermill's CorrelationID middleware sets it.
 	CorrelationIDKey = "correlation_id"
-	// CausationIDKey is the metadata for the id of the message that led to this one.
+	// CausationIDKey holds the id of the message that caused this one.
 	CausationIDKey = "causation_id"
-	// RawMetadataKey holds the metadata of an event of another writer that is not a JSON object.
+	// RawMetadataKey holds the whole metadata of an event of another writer if it is not a JSON object.
 	RawMetadataKey = "_eventstore_raw_metadata"
 )
 
-// DefaultEventType is the type of events whose message has none.
+// DefaultEventType is the type of events whose message has no [EventTypeKey].
 const DefaultEventType = "message"
 
-// DefaultMarshaler keeps a message as it is: its payload is the event's data, byte for byte, its metadata and UUID are
-// the event's metadata, a JSON object. Read back, the message is equal to what was published.
+// DefaultMarshaler stores a message unchanged: the payload is the event's data, byte for byte, and a JSON object with
+// the metadata and the UUID is the event's metadata. A received message equals the published one.
 //
-// The event's type is the message's metadata "name", which Watermill's CQRS marshalers set, or EventType. For the tools
-// of EventStore a JSON object or array is marked as JSON, and metadata correlation_id and causation_id are given as
-// $correlationId and $causationId, too.
+// The event's type is the metadata [EventTypeKey] or, without it, EventType. For EventStore's own tools and
+// projections, DefaultMarshaler marks JSON objects and arrays as JSON and copies some metadata to the keys that they
+// know, such as [CorrelationIDKey] to $correlationId. README lists these keys.
 //
-// Events of other writers are read without an error: a value in their metadata that is no string is given as its JSON
-// text, metadata that is no JSON object as a whole under RawMetadataKey; the message's UUID is the event's id, and
-// metadata "name", correlation_id and causation_id are taken from the event where it has none.
+// DefaultMarshaler reads events of other writers without an error. The event's id becomes the message's UUID. A
+// metadata value that is not a string becomes its JSON text. Metadata that is not a JSON object is the value of
+// [RawMetadataKey]. The event's type and the metadata that EventStore knows, such as $correlationId, set the keys of
+// the message that are missing.
 //
-// The zero value is ready for use.
+// The zero value is ready to use.
 type DefaultMarshaler struct {
-	// EventType is the type of events whose message has no metadata "name". The default is DefaultEventType.
+	// EventType is the type of events whose message has no metadata [EventTypeKey]. The default is [DefaultEventType].
 	EventType string
-	// ContentType decides whether a payload is marked as JSON. By default it is if it is a valid JSON object or array.
+	// ContentType decides whether a payload is marked as JSON. The default marks valid JSON objects and arrays.
 	ContentType func(msg *message.Message) esclient.ContentType
 }
 
 var _ MarshalerUnmarshaler = DefaultMarshaler{}
 
-// Marshal implements Marshaler.
+// Marshal implements [Marshaler]. It refuses reserved metadata keys.
 func (m DefaultMarshaler) Marshal(_ string, msg *message.Message) (esclient.EventData, error) {
 	if msg == nil {
 		return esclient.EventData{}, errors.New("the message is nil")
@@ -94,7 +94,7 @@ func (m DefaultMarshaler) Marshal(_ string, msg *message.Message) (esclient.Even
 	return e, nil
 }
 
-// isJSON reports whether data is a JSON object or array. Other JSON, a number say, may just as well be something else.
+// isJSON reports whether data is a JSON object or array. Other JSON values, such as a number, may be plain text.
 func isJSON(data []byte) bool {
 	for _, c := range data {
 		switch c {
@@ -108,7 +108,7 @@ func isJSON(data []byte) bool {
 	return false
 }
 
-// Unmarshal implements Unmarshaler. It has no error.
+// Unmarshal implements [Unmarshaler]. It never returns an error.
 func (DefaultMarshaler) Unmarshal(_ string, e *esclient.Event) (*message.Message, error) {
 	msg := message.NewMessage("", bytes.Clone(e.Data))
 	var ours bool

@@ -30,7 +30,7 @@ const (
 	binaryKey = "_watermill_binary" // metadata that is not UTF-8: pairs of key and value, base64
 )
 
-// marshalMetadata encodes a message's metadata and UUID as a JSON object.
+// marshalMetadata encodes the metadata and the UUID of a message as a JSON object.
 func marshalMetadata(msg *message.Message) ([]byte, error) {
 	size := len(UUIDKey) + len(msg.UUID) + 8
 	for k, v := range msg.Metadata {
@@ -113,7 +113,7 @@ func removeMapped(m message.Metadata) {
 	}
 }
 
-// appendMember appends a member to a JSON object that was begun. What it is called with has no error.
+// appendMember appends a member to an open JSON object. Encoding these types cannot fail.
 func appendMember[T string | [][]byte | [][2][]byte](b []byte, key string, value T) []byte {
 	if len(b) > 1 {
 		b = append(b, ',')
@@ -127,7 +127,7 @@ func appendMember[T string | [][]byte | [][2][]byte](b []byte, key string, value
 }
 
 func appendString(b []byte, s string) []byte {
-	if !plain(s) {
+	if !needsNoEscape(s) {
 		encoded, _ := json.Marshal(s)
 		return append(b, encoded...)
 	}
@@ -136,8 +136,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// plain reports whether s, which is UTF-8, is its own JSON but for the quotes.
-func plain(s string) bool {
+// needsNoEscape reports whether s, which is UTF-8, is a JSON string without escapes.
+func needsNoEscape(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] == '"' || s[i] == '\\' {
 			return false
@@ -146,8 +146,8 @@ func plain(s string) bool {
 	return true
 }
 
-// unmarshalMetadata reads what marshalMetadata wrote, and whatever else there may be, into an empty m; ours tells
-// which.
+// unmarshalMetadata decodes the metadata of any event into an empty m. ours reports whether marshalMetadata wrote it;
+// only then it has a UUID.
 func unmarshalMetadata(m message.Metadata, data []byte) (uuid string, ours bool) {
 	if len(data) == 0 {
 		return "", false
@@ -177,9 +177,9 @@ func unmarshalMetadata(m message.Metadata, data []byte) (uuid string, ours bool)
 	return uuid, true
 }
 
-// scanStrings reads the usual kind of metadata, an object of strings without an escape, in a fraction of the time that
-// encoding/json takes. The strings are parts of s. ok is false for anything else, be it JSON or not; m then holds
-// rubbish.
+// scanStrings decodes the most common metadata, an object of strings without escapes, in a fraction of the time of
+// encoding/json. The strings share the memory of s. If ok is false, s has another form and the contents of m are
+// undefined.
 func scanStrings(m message.Metadata, s string) (uuid string, ours, ok bool) {
 	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' || strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
 		return "", false, false
@@ -214,13 +214,13 @@ func scanString(s string) (text, rest string, ok bool) {
 		return "", "", false
 	}
 	end := strings.IndexByte(s[1:], '"')
-	if end < 0 || !plain(s[1:1+end]) {
+	if end < 0 || !needsNoEscape(s[1:1+end]) {
 		return "", "", false
 	}
 	return s[1 : 1+end], s[2+end:], true
 }
 
-// restoreMetadata undoes what marshalMetadata did beside writing strings.
+// restoreMetadata removes the copies that marshalMetadata added and decodes metadata that is not UTF-8.
 func restoreMetadata(m message.Metadata, raw map[string]json.RawMessage) {
 	removeMapped(m)
 	var binary [][2][]byte
@@ -232,7 +232,7 @@ func restoreMetadata(m message.Metadata, raw map[string]json.RawMessage) {
 	}
 }
 
-// uuidOf reads a UUID: a string, or an array of one that is base64.
+// uuidOf decodes a UUID: a string, or an array of one base64 string if the UUID is not UTF-8.
 func uuidOf(raw json.RawMessage) (uuid string, ok bool) {
 	var binary [][]byte
 	switch {
@@ -245,6 +245,7 @@ func uuidOf(raw json.RawMessage) (uuid string, ok bool) {
 	return "", false
 }
 
+// textOf returns a JSON string's value, or the JSON text of another value.
 func textOf(raw json.RawMessage) string {
 	var s string
 	if len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &s) == nil {

@@ -8,11 +8,12 @@ type decision struct {
 	reason string
 }
 
-// NackWith nacks a received message and applies action to it, instead of [SubscriberConfig] MaxNacks and NackAction.
-// The server keeps reason with a parked message, and the logger gets it. In [ModePersistent] a decision counts, as an
-// ack does, until AckGrace after the end of the subscription.
+// NackWith nacks a received message and applies action to it, instead of [SubscriberConfig.MaxNacks] and
+// [SubscriberConfig.NackAction]. The server keeps reason with a parked message, and the logger gets it. In
+// [ModePersistent] a decision counts, as an ack does, until [SubscriberConfig.AckGrace] after the end of the
+// subscription.
 //
-// NackWith returns whether the decision counts. It returns false
+// NackWith returns whether the decision counts. It returns false:
 //   - if the message was acked, or another action was decided before;
 //   - if no [Subscriber] of this package handed out the message;
 //   - if the outcome of the message is fixed, after AckGrace or an earlier Nack. The logger gets an error then.

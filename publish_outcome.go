@@ -8,13 +8,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// publishError sorts the messages of a call by what became of them, after one of its appends has failed. The appends go
-// stream by stream, the lists are in the order of the call.
+// publishError sorts the messages of a call into the lists of a PublishError after one of its appends has failed. The
+// appends have the order of the streams; the lists have the order of the call.
 func publishError(
 	topic string, messages []*message.Message, appends []plannedAppend, failed int, err error,
 ) *PublishError {
 	e := &PublishError{Topic: topic, Stream: appends[failed].stream, Err: err}
-	lists := make(map[*message.Message][]*[]*message.Message) // of each message, more than one if it occurs again
+	lists := make(map[*message.Message][]*[]*message.Message) // several if a message occurs several times
 	for i := range appends {
 		list := &e.NotWritten
 		switch {

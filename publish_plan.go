@@ -10,18 +10,19 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// plannedAppend is one append of a Publish call.
+// plannedAppend is one append of a Publish call. Several appends write one stream if its messages are too large for
+// one.
 type plannedAppend struct {
 	stream    string
 	expected  esclient.ExpectedVersion
 	events    []esclient.EventData
 	messages  []*message.Message
 	size      int
-	continued bool // the next append goes on with the same stream: together they were too large
+	continued bool // the next append is for the same stream
 }
 
-// follow sets what a continuation expects, once the append before it is written. What demanded an exact version goes on
-// demanding it, so that nothing can come between.
+// follow sets the expected version after the append before, for the same stream, was written. If that expected an exact
+// version, so does this one: no other writer can append in between.
 func (a *plannedAppend) follow(expected esclient.ExpectedVersion, last int64) {
 	if expected >= esclient.NoStream {
 		a.expected = esclient.ExpectedVersion(last)
@@ -37,7 +38,7 @@ func refuseNil(messages []*message.Message) error {
 	return nil
 }
 
-// plan marshals all messages and decides which are written together, before anything is sent.
+// plan marshals all messages and groups them into appends, before anything is sent.
 func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAppend, error) {
 	var order []string
 	byStream := make(map[string][]plannedAppend)
@@ -64,7 +65,7 @@ func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAp
 	return all, nil
 }
 
-// onePlan is the plan of a single message, the most usual case. It is used again.
+// onePlan is the plan for a call with one message, the most common case. A pool reuses it.
 type onePlan struct {
 	appends [1]plannedAppend
 	events  [1]esclient.EventData
@@ -72,7 +73,7 @@ type onePlan struct {
 
 var onePlans = sync.Pool{New: func() any { return new(onePlan) }}
 
-// planOne plans a single message. The plan must be released.
+// planOne plans a call with one message. The caller must release the plan.
 func (p *Publisher) planOne(topic string, messages []*message.Message) (*onePlan, error) {
 	one := onePlans.Get().(*onePlan)
 	a := &one.appends[0]
@@ -108,8 +109,8 @@ func addToPlan(appends []plannedAppend, stream string, m *message.Message, event
 	return appends
 }
 
-// expect sets the expected version of the appends to one stream. Only the first of its messages can demand something of
-// what is there; others may only say the same, or what then follows of it.
+// expect sets the expected version of the appends to one stream, which is that of the first message. It returns an
+// error if the version of a later message contradicts it.
 func (p *Publisher) expect(appends []plannedAppend) error {
 	var messages []*message.Message
 	for i := range appends {
@@ -130,7 +131,7 @@ func (p *Publisher) expect(appends []plannedAppend) error {
 	return nil
 }
 
-// expected returns what is expected of the stream before message i of those that go to it.
+// expected returns the version that message i of those for one stream expects.
 func (p *Publisher) expected(messages []*message.Message, i int) (esclient.ExpectedVersion, error) {
 	first, ok := expectedVersionFromCtx(messages[0].Context())
 	if !ok {
@@ -144,15 +145,15 @@ func (p *Publisher) expected(messages []*message.Message, i int) (esclient.Expec
 		return v, nil
 	}
 	return 0, &esclient.ArgumentError{Argument: "messages", Reason: fmt.Sprintf(
-		"message %q expects version %v behind others of the same stream that expect %v: publish it by itself",
+		"message %q expects version %v after messages of the same stream that expect %v: publish it by itself",
 		messages[i].UUID, v, first)}
 }
 
-// event makes the event of a message, and finds out where it goes.
+// event returns the event of a message and its stream.
 func (p *Publisher) event(topic string, m *message.Message) (string, esclient.EventData, error) {
 	stream, err := p.cfg.StreamName(topic, m)
 	if err != nil {
-		return "", esclient.EventData{}, fmt.Errorf("the stream of message %q: %w", m.UUID, err)
+		return "", esclient.EventData{}, fmt.Errorf("StreamName of message %q: %w", m.UUID, err)
 	}
 	e, err := p.cfg.Marshaler.Marshal(topic, m)
 	if err != nil {
@@ -168,11 +169,11 @@ func (p *Publisher) event(topic string, m *message.Message) (string, esclient.Ev
 	return stream, e, nil
 }
 
-// namespace makes event ids of message UUIDs of other forms. It must never change.
+// namespace hashes message UUIDs of other forms into event ids. It must never change.
 var namespace = uuid.MustParse("7c2a3b1e-52a7-4c1f-9d0a-6f0e6a0f5b58")
 
 func eventID(messageUUID string) uuid.UUID {
-	// Parse takes other forms, too, such as urn:uuid:…, but two messages must not get one id for being alike.
+	// Parse accepts other forms too, such as urn:uuid:…, but different message UUIDs must give different ids.
 	if id, err := uuid.Parse(messageUUID); err == nil && len(messageUUID) == 36 && id != uuid.Nil {
 		return id
 	}

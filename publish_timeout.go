@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// timeouts ends Publish calls that take too long. A timer and a context for each would be a fifth of what a call costs,
-// so calls that begin at about the same time share them: the limit may come early, by one part in timeoutSlices.
+// timeouts ends Publish calls after a limit. A timer and a context for each call would be a fifth of its cost, so calls
+// that begin at about the same time share them. A call may end early by one part in timeoutSlices.
 type timeouts struct {
-	limit  time.Duration // none if it is not positive
+	limit  time.Duration // no limit if it is not positive
 	cause  error
-	ctx    context.Context // the parent of what is shared
+	ctx    context.Context // the parent of the shared contexts
 	cancel context.CancelCauseFunc
 
-	slice atomic.Pointer[timeoutSlice] // of the calls that begin now; nil until there is one
-	mu    sync.Mutex                   // held by who makes one
+	slice atomic.Pointer[timeoutSlice] // for calls that begin now; nil until the first
+	mu    sync.Mutex                   // held to make a slice
 }
 
 const timeoutSlices = 64
 
-// timeoutSlice is the context of the calls that begin until the timer takes it away.
+// timeoutSlice is the context of the calls that begin before its timer fires.
 type timeoutSlice struct {
 	ctx    context.Context
-	cancel context.CancelFunc // when the Publisher is closed, by way of its parent
+	cancel context.CancelFunc // unused: its parent ends when the Publisher is closed
 	timer  *time.Timer
 }
 
@@ -33,15 +33,15 @@ func (t *timeouts) init(parent context.Context, limit time.Duration, cause error
 	t.ctx, t.cancel = context.WithCancelCause(parent)
 }
 
-// of returns a context that ends with ctx and in time.
-func (t *timeouts) of(ctx context.Context) (context.Context, context.CancelFunc) {
+// limited returns a child of ctx that ends after the limit.
+func (t *timeouts) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if t.limit <= 0 {
 		return ctx, func() {}
 	}
 	return context.WithTimeoutCause(ctx, t.limit, t.cause)
 }
 
-// shared returns a context that ends in time, for calls whose messages have none.
+// shared returns a context that ends after the limit, for calls whose messages have no context.
 func (t *timeouts) shared() context.Context {
 	if t.limit <= 0 {
 		return t.ctx
@@ -61,7 +61,7 @@ func (t *timeouts) shared() context.Context {
 	return s.ctx
 }
 
-// end ends all contexts that are shared.
+// end ends all shared contexts.
 func (t *timeouts) end() {
 	t.cancel(ErrPublisherClosed)
 	t.mu.Lock()

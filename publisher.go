@@ -14,7 +14,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Publisher is Watermill's Publisher for EventStore. Its methods may be called by any number of goroutines at once.
+// Publisher implements Watermill's [message.Publisher] for EventStore. Its methods are safe for concurrent use.
 type Publisher struct {
 	cfg      PublisherConfig
 	conn     connection
@@ -24,8 +24,8 @@ type Publisher struct {
 
 	mu      sync.Mutex
 	closed  bool
-	pending sync.WaitGroup // Publish calls under way
-	idle    chan struct{}  // closed when there are none any more, after Close
+	pending sync.WaitGroup // running Publish calls
+	idle    chan struct{}  // closed after Close, when no Publish call is running
 
 	closing      context.Context // ends with Close: a message that was not sent by then is not sent
 	cancelUnsent context.CancelCauseFunc
@@ -33,9 +33,9 @@ type Publisher struct {
 
 var _ message.Publisher = (*Publisher)(nil)
 
-// NewPublisher makes a Publisher. It fails for a configuration that cannot be used, with an *esclient.ConfigError, but
-// not for a server that cannot be reached: Publish waits for the connection, and logger, which may be nil, is told of
-// it.
+// NewPublisher returns a [Publisher]. It returns an [*esclient.ConfigError] for an invalid configuration. It does not
+// wait for the server: [Publisher.Publish] waits for the connection. The logger, which may be nil, gets the state of
+// the connection.
 func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publisher, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -55,20 +55,22 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	return p, nil
 }
 
-// Publish appends messages to the stream of a topic, in order, and returns when the server has them safe. Messages for
-// one stream are written all together or not at all, as long as they fit into one append of esclient.MaxAppendSize
-// bytes; more are written in order, by several. Messages that PublisherConfig.StreamName spreads over several streams
-// are written stream by stream, in the order in which the streams occur.
+// Publish appends messages to the stream of a topic, in order, and returns after the server has confirmed them. It
+// writes the messages for one stream all or none, if they fit into one append of [esclient.MaxAppendSize] bytes;
+// otherwise it writes them in order with several appends. If [PublisherConfig.StreamName] spreads the messages over
+// streams, Publish writes stream by stream, in the order of the first message of each.
 //
-// The call ends early when the context of any of its messages ends during the call, or after
-// PublisherConfig.PublishTimeout. The error is then, as for every failure of the server, a *PublishError, which tells
-// which messages were written. A message that is nil, or that the Marshaler refuses, is a *MarshalError, and nothing is
-// written. Messages are not changed.
+// The call fails with a [*PublishError], which lists the written messages:
+//   - if the server refuses an append;
+//   - if the context of a message ends during the call, or [PublisherConfig.PublishTimeout] passes;
+//   - if a message is nil or the Marshaler refuses it: the PublishError then wraps a [*MarshalError], and nothing is
+//     written.
 //
-// A context that has ended before the call does not end it: such a message is published as if it had a context that
-// never ends, with the same values. So a dead letter gets out, on which Watermill's Timeout, or the end of a
-// subscription, has left a context of that kind. Whoever wants a message kept back after the end of its context looks
-// at the context before the call.
+// Publish does not change messages.
+//
+// A context that has ended before the call does not end it: Publish uses its values only. So a dead letter can be
+// published after Watermill's Timeout, or the end of its subscription, has ended its context. To hold such a message
+// back, check its context before the call.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if !p.begin() {
 		return ErrPublisherClosed
@@ -80,7 +82,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if err := refuseNil(messages); err != nil {
 		return &PublishError{Topic: topic, NotWritten: messages, Err: err}
 	}
-	ctx, cancel := p.context(messages) // first of all: what ends from now on counts
+	ctx, cancel := p.context(messages) // first: a context that ends from now on ends the call
 	defer cancel()
 	if len(messages) == 1 {
 		one, err := p.planOne(topic, messages)
@@ -97,7 +99,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	return p.perform(ctx, topic, messages, appends)
 }
 
-// perform makes the planned appends, one after the other.
+// perform performs the planned appends in order.
 func (p *Publisher) perform(
 	ctx context.Context, topic string, messages []*message.Message, appends []plannedAppend,
 ) error {
@@ -120,12 +122,12 @@ func (p *Publisher) begin() bool {
 	return true
 }
 
-// context returns a context that ends with that of any message, unless that has ended already, and with the timeout.
-// Its values are the first message's.
+// context returns a context that ends when the context of a message ends, unless that has ended already, or when the
+// timeout passes. It has the values of the first message's context.
 func (p *Publisher) context(messages []*message.Message) (context.Context, context.CancelFunc) {
 	first := messages[0].Context()
 	ctx, cancel := p.firstContext(first)
-	last := first // the messages of a call often share one
+	last := first // the messages of a call often share a context
 	for _, m := range messages[1:] {
 		c := m.Context()
 		if c != first && c != last && c.Done() != nil && c.Err() == nil {
@@ -136,7 +138,7 @@ func (p *Publisher) context(messages []*message.Message) (context.Context, conte
 	return ctx, cancel
 }
 
-// firstContext returns the context for a call whose first message has ctx.
+// firstContext returns the context of a call, given that of its first message.
 func (p *Publisher) firstContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	if ctx == context.Background() {
 		return p.timeouts.shared(), func() {}
@@ -144,14 +146,14 @@ func (p *Publisher) firstContext(ctx context.Context) (context.Context, context.
 	if ctx.Err() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	ctx, cancel := p.timeouts.of(esclient.WhileUnsent(ctx, p.closing))
+	ctx, cancel := p.timeouts.limited(esclient.WhileUnsent(ctx, p.closing))
 	if p.conn.owned {
 		return ctx, cancel // Close ends its calls
 	}
 	return endsWith(ctx, cancel, p.timeouts.ctx)
 }
 
-// endsWith returns a context like ctx that also ends when other does.
+// endsWith returns a child of ctx that also ends when other ends.
 func endsWith(
 	ctx context.Context, cancel context.CancelFunc, other context.Context,
 ) (context.Context, context.CancelFunc) {
@@ -164,10 +166,10 @@ func endsWith(
 	}
 }
 
-// append performs one of the planned appends, and again while its outcome is unknown if that is wanted.
+// append performs one planned append. With RepublishUnknown it repeats the append while the outcome is unknown.
 func (p *Publisher) append(ctx context.Context, appends []plannedAppend, i int) error {
 	a := &appends[i]
-	var unknown error // what an earlier attempt ended with
+	var unknown error // of an earlier attempt
 	delays := backoff.BackOff(nil)
 	for {
 		result, err := p.conn.client.Append(ctx, a.stream, a.expected, a.events...)
@@ -184,18 +186,18 @@ func (p *Publisher) append(ctx context.Context, appends []plannedAppend, i int) 
 			return err
 		}
 		if unknown == nil {
-			ctx = esclient.WhileUnsent(ctx, context.Background()) // it was sent: Close waits for it
+			ctx = esclient.WhileUnsent(ctx, context.Background()) // the messages were sent: Close waits for them
 			delays = republishDelays()
 		}
 		unknown = err
-		p.log.Info("Publishing again, since it is not known whether it was written", watermill.LogFields{
+		p.log.Info("Publishing again: the outcome of the last attempt is unknown", watermill.LogFields{
 			"stream": a.stream, "messages": len(a.messages), "reason": err.Error(),
 		})
 		sleep(ctx, delays.NextBackOff())
 	}
 }
 
-// Pauses before messages are published again: a server that cannot write for a while may say so at once.
+// Delays between attempts with RepublishUnknown: a server that cannot write may refuse each attempt at once.
 const (
 	republishDelay    = 10 * time.Millisecond
 	maxRepublishDelay = time.Second
@@ -209,8 +211,8 @@ func republishDelays() backoff.BackOff {
 	)
 }
 
-// stillUnknown returns the error of an append that was not written. That says nothing of an earlier attempt of unknown
-// outcome, unless the server has compared its event ids with the stream.
+// stillUnknown returns the error of a failed attempt. After an earlier attempt of unknown outcome the outcome stays
+// unknown, unless the server has compared the event ids with the stream.
 func (a *plannedAppend) stillUnknown(err, unknown error) error {
 	if unknown == nil || a.expected > esclient.NoStream && errors.Is(err, esclient.ErrWrongExpectedVersion) {
 		return err
@@ -229,10 +231,11 @@ func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
 	}
 }
 
-// Close lets further Publish calls fail with ErrPublisherClosed, and those that merely wait for a connection, or for a
-// server to get ready: their messages are not written. It waits for those whose messages were sent, at most for
-// CloseTimeout, and closes the connection if it is the Publisher's own; what was still under way fails then, with a
-// borrowed Client, too. It may be called more than once and by several goroutines, and returns when all is done.
+// Close makes later Publish calls fail with [ErrPublisherClosed], and running ones that have not sent their messages:
+// nothing is written by them. It waits for the calls that have sent their messages, for [PublisherConfig.CloseTimeout]
+// at most, and then closes the connection if the Publisher owns it. Calls that are still running then fail, with a
+// borrowed Client too. Close may be called several times and concurrently. Each call returns when the Publisher is
+// closed.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	first := !p.closed
@@ -246,10 +249,10 @@ func (p *Publisher) Close() error {
 		}()
 	}
 	if !closedWithin(p.idle, p.cfg.CloseTimeout) && first {
-		p.log.Error("Publish calls are still under way after CloseTimeout", nil,
+		p.log.Error("Publish calls are still running after CloseTimeout", nil,
 			watermill.LogFields{"timeout": p.cfg.CloseTimeout.String()})
 	}
-	err := p.conn.close() // by each caller: the client knows whether it is one of its hooks, such as a logger
+	err := p.conn.close() // each caller closes: the client detects a call by one of its hooks, such as a logger
 	p.timeouts.end()
 	if first {
 		p.log.Debug("Publisher closed", nil)

@@ -8,52 +8,52 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Defaults of PublisherConfig.
+// Defaults of [PublisherConfig].
 const (
+	// DefaultPublishTimeout is the default of PublishTimeout.
 	DefaultPublishTimeout = 30 * time.Second
-	DefaultCloseTimeout   = 30 * time.Second
+	// DefaultCloseTimeout is the default of CloseTimeout.
+	DefaultCloseTimeout = 30 * time.Second
 )
 
-// PublisherConfig says where and how a Publisher publishes. Either ConnectionString or Client is needed; everything
-// else has a default.
+// PublisherConfig configures a [Publisher]. It needs either ConnectionString or Client. All other fields have defaults.
 type PublisherConfig struct {
-	// ConnectionString has the Publisher open a connection of its own, which Close closes; see
-	// esclient.ParseConnectionString.
+	// ConnectionString makes the Publisher open a connection, which [Publisher.Close] closes. See
+	// [esclient.ParseConnectionString] for its forms.
 	ConnectionString string
-	// Client is a client that the Publisher borrows: it uses its connection together with others, and never closes it.
+	// Client lends its connection to the Publisher. The Publisher never closes it.
 	Client *esclient.Client
 
-	// Marshaler makes events of messages. The default is DefaultMarshaler{}.
+	// Marshaler makes events of messages. The default is [DefaultMarshaler].
 	Marshaler Marshaler
-	// StreamName returns the stream that a message goes to. By default this is the topic itself. A stream for each
-	// aggregate is made of the topic and something of the message: "order-" + id. It may be called by many goroutines
-	// at once.
+	// StreamName returns the stream of a message. The default returns the topic. To have a stream for each aggregate,
+	// combine the topic with data of the message, as in "order-" + id. Goroutines may call it concurrently.
 	StreamName func(topic string, msg *message.Message) (string, error)
-	// ExpectedVersion is demanded of every stream that is written to: esclient.NoStream, esclient.StreamExists or
-	// esclient.Any, which is also what zero stands for. A version for a single message goes with its context, see
-	// WithExpectedVersion, and wins.
+	// ExpectedVersion is the version that each stream must have: [esclient.NoStream], [esclient.StreamExists] or
+	// [esclient.Any], which is the default. The context of a message can carry another version, which takes precedence;
+	// see [WithExpectedVersion].
 	ExpectedVersion esclient.ExpectedVersion
-	// UseMessageUUIDAsEventID gives an event the UUID of its message as its id, so that a message that is published
-	// twice is written once, by the server's rules (see esclient.Client.Append). A UUID of another form than that of
-	// RFC 4122 is hashed into one; an empty one stands for a random id.
+	// UseMessageUUIDAsEventID makes the UUID of a message the id of its event, so that the server recognises a message
+	// that is published twice and writes it once (see [esclient.Client.Append] for its rules). A UUID that does not
+	// have the form of RFC 4122 is hashed into one. An empty UUID gives a random id.
 	//
-	// Beware: messages that are published again on purpose, by the Requeuer, the PoisonQueue or a retry topic, keep
-	// their UUID. If they go to a stream that has the event already, they are swallowed without an error, and a Publish
-	// call of a known message with new ones behind it is refused with esclient.ErrWrongExpectedVersion. By default ids
-	// are made anew for each Publish call and kept over its retries.
+	// Beware: the Requeuer, the PoisonQueue and retry topics publish messages again with the same UUID. If the stream
+	// already has the event, Publish writes nothing and returns no error. If a known message comes before new ones in
+	// one Publish call, the server refuses the call with [esclient.ErrWrongExpectedVersion]. By default each Publish
+	// call makes new ids and keeps them over its retries.
 	UseMessageUUIDAsEventID bool
-	// RepublishUnknown publishes once more, with the same event ids, when a lost connection leaves it open whether
-	// messages were written. The server recognises the ids, so that nothing is written twice, unless it was restarted
-	// or another node has become the leader meanwhile. Without it Publish returns esclient.ErrOutcomeUnknown, and with
-	// it, too, if no repetition succeeds. With the number of an event as the expected version nothing is ever unknown
-	// for that reason; see esclient.Client.Append for esclient.NoStream.
+	// RepublishUnknown makes Publish send messages again, with the same event ids, if the connection was lost before
+	// the server confirmed them. The server recognises the ids and writes nothing twice, unless it was restarted or
+	// another node became the leader meanwhile. Without RepublishUnknown, and if no attempt succeeds, Publish returns
+	// [esclient.ErrOutcomeUnknown]. If the expected version is an event number, a lost connection never leaves the
+	// outcome unknown; for [esclient.NoStream] see [esclient.Client.Append].
 	RepublishUnknown bool
-	// PublishTimeout bounds a Publish call, on top of the contexts of its messages, from waiting for a connection to
-	// the last reply; it may come early by a sixty-fourth. The default is DefaultPublishTimeout; a negative value is no
-	// limit.
+	// PublishTimeout limits a Publish call, in addition to the contexts of its messages, from the wait for a connection
+	// to the last reply. It may end the call early by a sixty-fourth. The default is [DefaultPublishTimeout]. A
+	// negative value is no limit.
 	PublishTimeout time.Duration
-	// CloseTimeout is how long Close waits for Publish calls whose messages were sent. The default is
-	// DefaultCloseTimeout.
+	// CloseTimeout limits how long [Publisher.Close] waits for Publish calls that have sent their messages. The default
+	// is [DefaultCloseTimeout].
 	CloseTimeout time.Duration
 }
 
@@ -75,7 +75,7 @@ func (c *PublisherConfig) setDefaults() {
 	}
 }
 
-// Validate reports the first setting that cannot be used, as an *esclient.ConfigError.
+// Validate returns the first invalid setting as an [*esclient.ConfigError].
 func (c *PublisherConfig) Validate() error {
 	if err := validateConnection("PublisherConfig", c.ConnectionString, c.Client); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (c *PublisherConfig) Validate() error {
 	case 0, esclient.Any, esclient.NoStream, esclient.StreamExists:
 	default:
 		return configError("PublisherConfig.ExpectedVersion", c.ExpectedVersion.String(),
-			"is the number of an event; only a single message can expect that, see WithExpectedVersion")
+			"is the number of an event: set it for a single message by WithExpectedVersion")
 	}
 	if c.CloseTimeout < 0 {
 		return configError("PublisherConfig.CloseTimeout", c.CloseTimeout.String(), "is negative")

@@ -13,8 +13,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Subscriber is Watermill's Subscriber for EventStore. Its methods may be called by any number of goroutines at once,
-// and a topic may be subscribed to any number of times.
+// Subscriber implements Watermill's [message.Subscriber] for EventStore. Its methods are safe for concurrent use. A
+// topic can be subscribed to several times.
 type Subscriber struct {
 	cfg   SubscriberConfig
 	conn  connection
@@ -39,9 +39,9 @@ var (
 	_ message.SubscribeInitializer = (*Subscriber)(nil)
 )
 
-// NewSubscriber makes a Subscriber. It fails for a configuration that cannot be used, with an *esclient.ConfigError,
-// but not for a server that cannot be reached: Subscribe waits for the connection, and logger, which may be nil, is
-// told of it.
+// NewSubscriber returns a [Subscriber]. It returns an [*esclient.ConfigError] or [*esclient.ArgumentError] for an
+// invalid configuration. It does not wait for the server: [Subscriber.Subscribe] waits for the connection. The logger,
+// which may be nil, gets the state of the connection.
 func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Subscriber, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -61,19 +61,19 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	return s, nil
 }
 
-// Subscribe delivers the messages of a topic until ctx ends or the Subscriber is closed, and then closes the channel.
-// The subscription is live when it returns: what is published from then on is delivered. How, the SubscriberConfig
-// says.
+// Subscribe hands out the messages of a topic until ctx ends or [Subscriber.Close] is called, and then closes the
+// channel. It returns after the server has confirmed the subscription: all messages that are published from then on are
+// handed out. [SubscriberConfig] selects how.
 //
-// The next message is handed out when the one before was acked; a nacked one comes again. When ctx ends, or Close is
-// called, the contexts of messages end at once, and nothing more is handed out. On a message that was handed out the
-// handler's word still counts for SubscriberConfig.AckGrace: an ack, and a decision by NackWith. A plain Nack then
-// gives it back, as everything else that this subscriber of a group had received, and does not count for MaxNacks.
-// Nothing is lost. Lost connections do not show.
+// Subscribe hands out the next message after the ack of the one before, and redelivers a nacked message. When ctx ends,
+// or Close is called, the contexts of messages end at once, and no more messages are handed out. A handler that has a
+// message can still answer for [SubscriberConfig.AckGrace]: an ack and a [NackWith] decision count. A plain Nack then
+// gives the message back without counting for MaxNacks. All other unsettled messages of a group go back to the server
+// too. No message is lost. A lost connection does not end the subscription.
 //
-// The channel is closed early, with an error to the logger, only for what would not pass by waiting: the group or the
-// right to read is taken away, the stream is deleted for good, the Client is closed, or the server comes back with
-// another log in ModeCatchUp, unless StartOver is set. What is so from the beginning is Subscribe's error.
+// The channel is closed early, and the logger gets the error, only if waiting does not help: the group or the right to
+// read was removed, the stream was deleted for good, the Client was closed, or, in [ModeCatchUp] without StartOver, the
+// server came back with another log. If this is so from the beginning, Subscribe returns the error.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	stream, err := s.stream(topic)
 	if err != nil {
@@ -152,10 +152,10 @@ func (s *Subscriber) source(
 	}
 }
 
-// SubscribeInitialize makes the consumer group of a topic if it does not exist, so that messages which are published
-// before the first Subscribe are consumed, too, whatever the group's StartFrom. It is not needed otherwise, and does
-// nothing in modes without groups. It gives up when for 30 s it has heard of no group that was made: with thousands of
-// groups a server takes its time for each, and the logger is told how far it is.
+// SubscribeInitialize creates the consumer group of a topic if it is missing, so that the group also gets messages that
+// are published before the first Subscribe, whatever its StartFrom. Otherwise it is not needed. In modes without groups
+// it does nothing. It fails when no group was created for 30 s: with thousands of groups, the server needs longer for
+// all of them, and the logger gets the progress.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
 	stream, err := s.stream(topic)
 	if err != nil {
@@ -176,7 +176,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	return nil
 }
 
-// orClosed has an error say that Close has ended the call, if it has.
+// orClosed wraps err in ErrSubscriberClosed if Close has ended the call.
 func (s *Subscriber) orClosed(err error) error {
 	if s.ctx.Err() == nil || errors.Is(err, ErrSubscriberClosed) {
 		return err
@@ -187,12 +187,12 @@ func (s *Subscriber) orClosed(err error) error {
 func (s *Subscriber) stream(topic string) (string, error) {
 	stream, err := s.cfg.StreamName(topic)
 	if err != nil {
-		return "", fmt.Errorf("eventstore: the stream of topic %q: %w", topic, err)
+		return "", fmt.Errorf("eventstore: StreamName of topic %q: %w", topic, err)
 	}
 	return stream, nil
 }
 
-// begin counts a subscription, for which Close waits. It returns false if the Subscriber is closed.
+// begin adds a subscription or a call that Close waits for. It returns false if the Subscriber is closed.
 func (s *Subscriber) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,8 +203,8 @@ func (s *Subscriber) begin() bool {
 	return true
 }
 
-// goWhileOpen runs f, which must end when closing is closed, unless the Subscriber is being closed, or much runs
-// already. It is to be called while a subscription lasts.
+// goWhileOpen runs f in a goroutine, unless the Subscriber is closed or maxLateAckWatchers are running. f must return
+// when closing is closed. The caller must be a subscription that Close still waits for.
 func (s *Subscriber) goWhileOpen(f func(closing <-chan struct{})) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,17 +220,17 @@ func (s *Subscriber) goWhileOpen(f func(closing <-chan struct{})) {
 	})
 }
 
-// maxLateAckWatchers is how many messages that were given back are watched for a late ack.
+// maxLateAckWatchers limits the goroutines that wait for the late ack of a message that was given back.
 const maxLateAckWatchers = 100
 
-// maxCloseWait is the longest that Close waits for handlers: one of them may be its caller.
+// maxCloseWait limits how long Close waits for handlers, because a handler may call it.
 const maxCloseWait = 3 * time.Second
 
-// Close ends all subscriptions as the end of their contexts does, closes their channels, and then the connection if it
-// is the Subscriber's own. Where no handler is at work that is at once. Else Close waits for handlers, but no longer
-// than 3 s, since a handler may call it: what they say of their messages counts for AckGrace all the same, after which
-// the channels and the connection are closed. The channel of a subscription tells when it has ended; a Router waits for
-// that. Close may be called more than once and by several goroutines.
+// Close ends all subscriptions as the end of their contexts does, closes their channels, and then closes the connection
+// if the Subscriber owns it. If no handler is running, it does so at once. Otherwise Close waits for handlers, for 3 s
+// at most, because a handler may call it. After that, answers still count until [SubscriberConfig.AckGrace] passes;
+// then the channels and the connection are closed. To wait for the end of a subscription, as a Router does, wait until
+// its channel is closed. Close may be called several times and concurrently.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	first := !s.closed
@@ -247,19 +247,19 @@ func (s *Subscriber) Close() error {
 		return s.closeConnection()
 	}
 	if first {
-		s.log.Info("Subscriber closes when its handlers have finished", watermill.LogFields{
+		s.log.Info("Subscriber closes after its handlers", watermill.LogFields{
 			"ack_grace": s.cfg.AckGrace.String(),
 		})
 		go func() {
 			<-s.idle
-			_ = s.closeConnection() // nobody waits for it
+			_ = s.closeConnection() // Close has returned
 		}()
 	}
 	return nil
 }
 
-// finish closes the connection, when all subscriptions have ended. Each caller of Close closes it, and so waits until
-// that is done.
+// closeConnection closes the connection after all subscriptions have ended. Each call of Close calls it, and so returns
+// after the connection is closed.
 func (s *Subscriber) closeConnection() error {
 	err := s.conn.close()
 	s.mu.Lock()

@@ -10,18 +10,18 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Mode is how a Subscriber gets its messages.
+// Mode selects the kind of subscription.
 type Mode int
 
 const (
-	// ModeDefault is ModePersistent where there is a ConsumerGroup, else ModeVolatile.
+	// ModeDefault is [ModePersistent] if there is a ConsumerGroup, and otherwise [ModeVolatile].
 	ModeDefault Mode = iota
-	// ModePersistent consumes from a persistent subscription group: each message goes to one subscriber of the group,
-	// and the server keeps what was acked.
+	// ModePersistent consumes from a consumer group, which is a persistent subscription: the server delivers each
+	// message to one subscriber of the group and stores which messages were acked.
 	ModePersistent
-	// ModeVolatile is fan-out: every subscription gets every message that is published while it lasts.
+	// ModeVolatile is fan-out: each subscription gets every message that is published while it lasts.
 	ModeVolatile
-	// ModeCatchUp replays: every subscription gets all messages from a start position on, and goes on with new ones.
+	// ModeCatchUp replays: each subscription gets all messages from a start position on, and then new ones.
 	ModeCatchUp
 )
 
@@ -34,18 +34,19 @@ func (m Mode) String() string {
 	return names[m]
 }
 
-// Action is what becomes of a message that cannot be processed.
+// Action selects how a [Subscriber] settles a message that cannot be processed.
 type Action int
 
 const (
-	// ActionDefault is ActionPark in ModePersistent and ActionSkip elsewhere.
+	// ActionDefault is [ActionPark] in [ModePersistent] and [ActionSkip] in other modes. As an argument of [NackWith],
+	// it redelivers the message.
 	ActionDefault Action = iota
-	// ActionPark moves the message to the group's parked messages, from where it can be replayed, with a reason.
+	// ActionPark moves the message with a reason to the group's parked messages. It can be replayed from there.
 	ActionPark
-	// ActionRetry gives the message back to the server, which delivers it again at once, perhaps to another subscriber,
-	// and parks it after the group's MaxRetryCount: never in a group with DefaultGroupSettings.
+	// ActionRetry gives the message back to the server. The server redelivers it at once, perhaps to another
+	// subscriber, and parks it after the group's MaxRetryCount: never in a group with [DefaultGroupSettings].
 	ActionRetry
-	// ActionSkip goes on with the next message; this one counts as processed.
+	// ActionSkip settles the message as if it was processed.
 	ActionSkip
 	// ActionStop ends the subscription and closes its channel. In a group the message goes back to the server.
 	ActionStop
@@ -60,132 +61,142 @@ func (a Action) String() string {
 	return names[a]
 }
 
-// Defaults of SubscriberConfig.
+// Defaults of [SubscriberConfig].
 const (
+	// DefaultNackDelay is the default of NackDelay.
 	DefaultNackDelay = 100 * time.Millisecond
-	// DefaultMaxNackDelay is the most that SubscriberConfig.MaxNackDelay is by default.
+	// DefaultMaxNackDelay is the upper limit of the default of MaxNackDelay.
 	DefaultMaxNackDelay = 30 * time.Second
-	DefaultAckGrace     = 30 * time.Second
-	// DefaultConcurrentInFlight is the least that SubscriberConfig.InFlight is by default with a Concurrency over 1.
+	// DefaultAckGrace is the default of AckGrace.
+	DefaultAckGrace = 30 * time.Second
+	// DefaultConcurrentInFlight is the lower limit of the default of InFlight with a Concurrency over 1.
 	DefaultConcurrentInFlight = 200
 )
 
-// SubscriberConfig says where and how a Subscriber subscribes. Either ConnectionString or Client is needed; everything
-// else has a default.
+// SubscriberConfig configures a [Subscriber]. It needs either ConnectionString or Client. All other fields have
+// defaults.
 type SubscriberConfig struct {
-	// ConnectionString has the Subscriber open a connection of its own, which Close closes; see
-	// esclient.ParseConnectionString.
+	// ConnectionString makes the Subscriber open a connection, which [Subscriber.Close] closes. See
+	// [esclient.ParseConnectionString] for its forms.
 	ConnectionString string
-	// Client is a client that the Subscriber borrows: it uses its connection together with others, and never closes it.
+	// Client lends its connection to the Subscriber. The Subscriber never closes it.
 	Client *esclient.Client
 
-	// Unmarshaler makes messages of events. The default is DefaultMarshaler{}.
+	// Unmarshaler makes messages of events. The default is [DefaultMarshaler].
 	Unmarshaler Unmarshaler
-	// StreamName returns the stream that a topic is read from. By default this is the topic itself. A category of
-	// streams is read from "$ce-" + category, an event type from "$et-" + type, both with ResolveLinks and with the
-	// server's projections running. Those write their links a moment after the event is acknowledged.
+	// StreamName returns the stream of a topic. The default returns the topic. With ResolveLinks and the server's
+	// projections, "$ce-" + category is the stream of a category, and "$et-" + type the stream of an event type. The
+	// server writes their links a moment after it has acknowledged the event.
 	StreamName func(topic string) (string, error)
-	// ResolveLinks hands out the targets of link events instead of the links. Acks are for the link all the same. A
-	// link whose target is gone is handed out as it is.
+	// ResolveLinks hands out the targets of link events instead of the links. Acks still settle the link. A link whose
+	// target does not exist is handed out itself.
 	ResolveLinks bool
 
-	// Mode is how messages are got.
+	// Mode is the kind of subscription.
 	Mode Mode
 
-	// ConsumerGroup is the name of the persistent subscription group, for ModePersistent.
+	// ConsumerGroup is the name of the persistent subscription group, for [ModePersistent].
 	ConsumerGroup string
-	// GroupSettings are the settings of groups that the Subscriber makes. The default is DefaultGroupSettings.
-	// ResolveLinks above is added to them.
+	// GroupSettings are the settings of groups that the Subscriber creates. The default is [DefaultGroupSettings].
+	// ResolveLinks of this configuration is added to them.
 	GroupSettings *esclient.PersistentSettings
-	// GroupPolicy is what Subscribe does where the group exists with other settings than these; GroupKeep by default,
-	// which logs the differences. StartFrom is not compared. The settings of a group can be read by administrators, and
-	// by other users where the HTTP interface is known, see esclient.Client.GroupSettings. Where they cannot be read,
-	// the group is taken as it is.
+	// GroupPolicy applies when a group exists with other settings. The default, [GroupKeep], logs the differences.
+	// StartFrom is not compared. Administrators can read the settings of a group, and other users can where the HTTP
+	// interface is known; see [esclient.Client.GroupSettings]. Where they cannot be read, the Subscriber uses the group
+	// as it is.
 	GroupPolicy GroupPolicy
-	// DisableGroupCreation has Subscribe fail with esclient.ErrGroupNotFound where the group is missing. Only members
-	// of $admins, from server 5.0 on also of $ops, may make groups; to consume needs no more than to read the stream.
+	// DisableGroupCreation makes Subscribe fail with [esclient.ErrGroupNotFound] if the group is missing. Only members
+	// of $admins, and from server 5.0 on of $ops, may create groups. To consume, a user needs only the right to read
+	// the stream.
 	DisableGroupCreation bool
-	// RecreateGroup has a subscription make its group anew when an administrator deletes it, and begin again with
-	// GroupSettings.StartFrom: by default everything is handed out again. Otherwise the subscription then ends, with
-	// an esclient.ErrGroupNotFound to the logger. A server that comes back without the group, since it keeps nothing
-	// on disk or was set back to a backup, gets it anew in any case, but for DisableGroupCreation.
+	// RecreateGroup makes a subscription create its group again after an administrator has deleted it. The new group
+	// begins at StartFrom of GroupSettings: by default all messages are handed out again. Without RecreateGroup the
+	// subscription ends and logs [esclient.ErrGroupNotFound]. If a server comes back without the group, because it
+	// stores nothing on disk or was restored from a backup, the subscription creates the group in any case, unless
+	// DisableGroupCreation is set.
 	RecreateGroup bool
-	// InFlight is how many messages the server pushes ahead of the acks. With a Concurrency of 1 that is
-	// esclient.DefaultInFlight by default; with more it is DefaultConcurrentInFlight, and at least eight times
-	// Concurrency. In all modes it bounds how many messages wait in lanes for their keys; see Concurrency. In a group
-	// with a MessageTimeout, which runs from the push on, the Subscriber takes fewer ahead where its handlers are slow;
-	// it begins with few there if the timeout is short. DefaultGroupSettings have no such limit.
-	// All of them are in memory: so many times the largest message is what a Subscriber of a group may need.
+	// InFlight is the number of messages that the server pushes ahead of the acks. With a Concurrency of 1 the default
+	// is [esclient.DefaultInFlight]. With more it is eight times Concurrency, and at least [DefaultConcurrentInFlight].
+	// In all modes InFlight limits the messages that wait for others of their key; see Concurrency. If the group has a
+	// MessageTimeout, which runs from the push on, a Subscriber with slow handlers takes fewer messages ahead; with a
+	// short timeout it begins with few. [DefaultGroupSettings] have no such timeout. All pushed messages are in memory:
+	// plan for InFlight times the largest message.
 	//
-	// Messages that were pushed ahead count as tried when the process dies, also those that no handler has seen: with
-	// InFlight 4, a MaxRetryCount of 3 and one message that kills its process each time, a 23.10 parks all four: the
-	// first at once, the others when their MessageTimeout is over, and until then nobody gets them. A 5.0.11 parks none
-	// and goes on. Where that may happen, choose an InFlight of 1 or a MaxRetryCount of plenty.
+	// When the process dies, the server counts a retry for each message that it has pushed, including those that no
+	// handler has seen. Example: InFlight is 4, MaxRetryCount is 3, and one message kills its process each time. Server
+	// 23.10 then parks all four: that message at once, the others after their MessageTimeout, until which no subscriber
+	// gets them. Server 5.0.11 parks none. Where this can happen, choose an InFlight of 1 or a large MaxRetryCount.
 	InFlight int
-	// AckDelay is the longest that an ack waits for others to be sent with it; esclient.DefaultAckDelay by default.
+	// AckDelay is the longest time that an ack waits to be sent together with others. The default is
+	// [esclient.DefaultAckDelay].
 	AckDelay time.Duration
 
-	// Start is where ModeCatchUp begins: at the first event by default. For the topic "$all" it is a position.
+	// Start is the position where [ModeCatchUp] begins. The default is the first event. The topic "$all" needs a log
+	// position.
 	Start esclient.Start
-	// LoadStart, if not nil, is asked at each Subscribe instead of Start: for checkpoints that the application keeps.
+	// LoadStart, if not nil, returns the start for each Subscribe call instead of Start: for checkpoints that the
+	// application stores.
 	LoadStart func(ctx context.Context, topic string) (esclient.Start, error)
-	// PageSize is how many events ModeCatchUp reads at a time; esclient.DefaultPageSize by default.
+	// PageSize is the number of events that [ModeCatchUp] reads at a time. The default is [esclient.DefaultPageSize].
 	PageSize int
-	// BufferSize is how many pushed events ModeVolatile and ModeCatchUp hold; esclient.DefaultBufferSize by default.
+	// BufferSize is the number of pushed events that [ModeVolatile] and [ModeCatchUp] hold. The default is
+	// [esclient.DefaultBufferSize].
 	BufferSize int
-	// BufferBytes is how many bytes they hold, about; esclient.DefaultBufferBytes by default. A single message may be
-	// larger. What does not fit is read again later, or ends a subscription with DisableGapFilling.
+	// BufferBytes is about the number of bytes that those events may take. The default is
+	// [esclient.DefaultBufferBytes]. A single larger message is held too. The subscription reads events that do not fit
+	// again later; with DisableGapFilling it ends.
 	BufferBytes int
-	// StartOver has ModeCatchUp begin anew, with the first message, when the server comes back with an older or an
-	// empty log. Otherwise the subscription then ends, with an esclient.ErrLogWentBack to the logger: what checkpoints
-	// say means nothing any more. ModeVolatile goes on with what is new.
+	// StartOver makes [ModeCatchUp] begin again with the first message when the server comes back with an older or an
+	// empty log. Without it the subscription ends and logs [esclient.ErrLogWentBack], because checkpoints have lost
+	// their meaning. [ModeVolatile] goes on with new messages.
 	StartOver bool
-	// DisableGapFilling has ModeVolatile skip what was published while the connection was gone, and end the
-	// subscription when its buffer is full. By default both is read back, in order and without duplicates.
+	// DisableGapFilling makes [ModeVolatile] skip messages that were published while the connection was lost, and end
+	// the subscription when its buffer is full. By default the subscription reads both back, in order and without
+	// duplicates.
 	DisableGapFilling bool
 
-	// Concurrency is how many messages of one subscription may be handed out at a time. With the default, 1, they come
-	// strictly one after the other. With more, messages of one key stay in order, one after the other, and messages of
-	// different keys do not wait for each other. A message that waits after a nack does not count here.
+	// Concurrency is the number of messages of one subscription that may be handed out at a time. The default, 1, hands
+	// out one message after the other. With more, messages of one key stay in order, and messages of different keys do
+	// not wait for each other. A nacked message that waits for its redelivery does not count.
 	//
-	// Up to InFlight messages wait for those of their key that are handled or were nacked. So a key whose handler hangs
-	// or fails for long stops the others when InFlight of its messages have come, and not before.
+	// Up to InFlight messages wait for a message of their key that is being handled or was nacked. So a key whose
+	// handler hangs or keeps failing stops other keys only after InFlight of its messages have arrived.
 	Concurrency int
-	// Key returns the key of a message, for Concurrency. The default is the stream of its event: with links resolved
-	// that of their target.
+	// Key returns the key of a message, for Concurrency. The default is the stream of its event; with ResolveLinks, the
+	// stream of the link's target.
 	Key func(msg *message.Message) string
 
-	// NackDelay is the pause before a nacked message is handed out again, in this process and before any other of its
-	// key; DefaultNackDelay by default, and none if it is negative. With each nack of the same message it doubles, more
-	// or less. The log is told of the 1st, 10th, 100th … nack. A MessageTimeout of the group goes on meanwhile.
+	// NackDelay is the delay before a nacked message is redelivered, by this Subscriber and before any other message of
+	// its key. The default is [DefaultNackDelay]; a negative value is no delay. It about doubles with each nack of the
+	// same message. The logger gets the 1st, 10th, 100th … nack. A MessageTimeout of the group keeps running.
 	NackDelay time.Duration
-	// MaxNackDelay is where NackDelay ceases to grow: by default at 100 times NackDelay, but not above
-	// DefaultMaxNackDelay.
+	// MaxNackDelay is the limit of NackDelay's growth. The default is 100 times NackDelay, and at most
+	// [DefaultMaxNackDelay].
 	MaxNackDelay time.Duration
-	// MaxNacks is how many nacks of a message lead to NackAction. By default, 0, it is handed out until it is acked.
-	// NackWith decides for a single message.
+	// MaxNacks is the number of nacks of a message after which NackAction applies. With the default, 0, the message is
+	// redelivered until it is acked. [NackWith] decides for a single message.
 	MaxNacks int
-	// NackAction is what becomes of a message after MaxNacks.
+	// NackAction applies to a message after MaxNacks.
 	NackAction Action
-	// UnmarshalAction is what becomes of an event that the Unmarshaler refuses; ActionRetry is not possible.
+	// UnmarshalAction applies to an event that the Unmarshaler refuses. It cannot be [ActionRetry].
 	UnmarshalAction Action
 
-	// AckGrace is how long, in ModePersistent, the word on a message that was handed out counts after its subscription
-	// was ended: an ack, and a decision by NackWith. It is DefaultAckGrace by default, as long as a Router waits for
-	// its handlers, and not at all if it is negative. Without a message that is being handled a subscription ends at
-	// once. After the grace the message goes back to the server. The log is told of that, and, as long as the
-	// Subscriber is not closed, of an ack or a decision that comes too late.
+	// AckGrace is the time, in [ModePersistent], during which an ack or a [NackWith] decision still counts after the
+	// end of its subscription. The default is [DefaultAckGrace], the time that a Router waits for its handlers. A
+	// negative value is no grace. Without a message in a handler a subscription ends at once. After the grace the
+	// message goes back to the server. The logger gets that, and, until the Subscriber is closed, an answer that comes
+	// too late.
 	AckGrace time.Duration
 }
 
-// DefaultGroupSettings are those of esclient.DefaultPersistentSettings, but for three. A new group begins with the
-// first message of its stream. MessageTimeout and MaxRetryCount are the largest there are: the server waits for a
-// handler as long as its connection lives, and parks nothing that nobody asked it to park.
+// DefaultGroupSettings returns [esclient.DefaultPersistentSettings] with three changes. A new group begins with the
+// first message of its stream. MessageTimeout and MaxRetryCount have their largest values: the server waits for a
+// handler as long as its connection lives, and parks a message only on request.
 //
-// A consumer that dies needs no MessageTimeout, since its connection dies with it: the server sees that at once, or by
-// its heartbeats, and gives the messages to the others. Choose less to take messages away from a handler that hangs
-// while its process lives: then well over what the slowest handler takes, together with a MaxRetryCount after which a
-// message is parked.
+// A consumer that dies needs no MessageTimeout, because its connection dies too: the server notices that at once, or by
+// its heartbeats, and delivers the messages to other subscribers. Choose a shorter timeout to take messages away from a
+// handler that hangs in a live process. It should be much longer than the slowest handler takes, together with a
+// MaxRetryCount after which the server parks the message.
 func DefaultGroupSettings() esclient.PersistentSettings {
 	s := esclient.DefaultPersistentSettings()
 	s.StartFrom = 0
@@ -223,7 +234,7 @@ func (c *SubscriberConfig) setDefaults() {
 		}
 	}
 	if c.Key == nil {
-		c.Key = sourceStream
+		c.Key = eventStream
 	}
 }
 
@@ -239,7 +250,7 @@ func (c *SubscriberConfig) setNackDelays() {
 	}
 }
 
-func sourceStream(msg *message.Message) string {
+func eventStream(msg *message.Message) string {
 	stream, _ := StreamFromCtx(msg.Context())
 	return stream
 }
@@ -263,12 +274,12 @@ func (c *SubscriberConfig) groupSettings() *esclient.PersistentSettings {
 	return &s
 }
 
-// rememberAcked is how many acks are remembered: as many as a restarted server may deliver again.
+// rememberAcked returns how many acks to remember: as many as a restarted server may redeliver.
 func (c *SubscriberConfig) rememberAcked() int {
 	return max(esclient.DefaultRememberAcked, c.InFlight+2*c.groupSettings().CheckpointMaxCount)
 }
 
-// Validate reports the first setting that cannot be used, as an *esclient.ConfigError or *esclient.ArgumentError.
+// Validate returns the first invalid setting as an [*esclient.ConfigError] or [*esclient.ArgumentError].
 func (c *SubscriberConfig) Validate() error {
 	if err := validateConnection("SubscriberConfig", c.ConnectionString, c.Client); err != nil {
 		return err
@@ -312,7 +323,7 @@ func (c *SubscriberConfig) validateMode() error {
 		return configError("SubscriberConfig.Mode", mode.String(), "is unknown")
 	case mode == ModePersistent && c.ConsumerGroup == "":
 		return configError("SubscriberConfig.ConsumerGroup", "",
-			"is missing, which "+mode.String()+" subscriptions need")
+			"is missing: "+mode.String()+" subscriptions need it")
 	case mode != ModePersistent && c.ConsumerGroup != "":
 		return configError("SubscriberConfig.ConsumerGroup", c.ConsumerGroup,
 			"has no meaning for "+mode.String()+" subscriptions")
@@ -344,7 +355,8 @@ func (c *SubscriberConfig) validateActions() error {
 		}
 	}
 	if c.UnmarshalAction == ActionRetry {
-		return configError("SubscriberConfig.UnmarshalAction", ActionRetry.String(), "would fail again and again")
+		return configError("SubscriberConfig.UnmarshalAction", ActionRetry.String(),
+			"would repeat the failure without end")
 	}
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// A plain user's Subscribe is given up while the server still looks up the rights. Nobody is left behind who would take
-// the next subscriber's messages.
+// A plain user cancels Subscribe while the server still looks up the rights. No subscription stays at the server that
+// would take the next subscriber's messages.
 func TestASubscribeThatIsGivenUpLeavesNobodyBehind(t *testing.T) {
 	t.Parallel()
 	for _, version := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {

@@ -6,8 +6,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
-// TestAsOtherUsers runs tests again as users who are no administrators. For one of them the server looks up rights
-// beside other requests. So it shows what works for administrators alone.
+// TestAsOtherUsers runs tests again as users who are not administrators. For one of them the server looks up rights in
+// parallel with other requests.
 func TestAsOtherUsers(t *testing.T) {
 	t.Parallel()
 	undertest.AgainAsOthers(t, []string{"connectionString", "embeddedForAll"},

@@ -17,7 +17,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// A handler waits for Close, and Close for the handler.
+// The handler waits for Close, and Close waits for the handler.
 func TestCloseByAHandlerReturnsAndItsWordCounts(t *testing.T) {
 	t.Parallel()
 	url := connectionString(t)
@@ -78,7 +78,7 @@ func isAcked(msg *message.Message) bool {
 	}
 }
 
-// A message is nacked again and again while the subscription ends by itself.
+// A handler nacks a message repeatedly while the subscription ends by itself.
 func TestAnEndedSubscriptionHandsOutNothingMore(t *testing.T) {
 	t.Parallel()
 	url := connectionString(t)
@@ -208,7 +208,7 @@ func TestSubscribeAndCloseAtOnce(t *testing.T) {
 	}
 }
 
-// closer is a logger that closes a Subscriber as soon as it hears of a lost connection.
+// closer is a logger that closes a Subscriber when a connection is lost.
 type closer struct {
 	watermill.NopLogger
 	sub    *atomic.Pointer[eventstore.Subscriber]
@@ -238,7 +238,7 @@ func TestALoggerMayCloseTheSubscriber(t *testing.T) {
 	}
 }
 
-// meddler is a logger that does something at each line about a connection, and where something is closed.
+// meddler is a logger that calls a function at each line about a connection or a Close.
 type meddler struct{ do *atomic.Pointer[func()] }
 
 func newMeddler() meddler { return meddler{new(atomic.Pointer[func()])} }
@@ -256,7 +256,7 @@ func (l meddler) Debug(text string, _ watermill.LogFields)          { l.tell(tex
 func (l meddler) Trace(text string, _ watermill.LogFields)          { l.tell(text) }
 func (l meddler) With(watermill.LogFields) watermill.LoggerAdapter  { return l }
 
-// Close logs, and the connection that it closes is told of by hooks that log, too.
+// Close logs, and so do the hooks of the connection that it closes.
 func TestALoggerMayCloseWhenItHearsOfClose(t *testing.T) {
 	t.Parallel()
 	for what, cfg := range map[string]eventstore.SubscriberConfig{

@@ -19,7 +19,7 @@ func parsePost(payload []byte) (p post, err error) {
 	return p, err
 }
 
-// ledger is what publishers were told and what consumers got.
+// ledger records the results of publishers and the messages of consumers.
 type ledger struct {
 	mu         sync.Mutex
 	published  int           // Publish calls
@@ -32,7 +32,7 @@ type ledger struct {
 	recoveries []time.Duration
 }
 
-// groupLedger is what the consumers of one group got.
+// groupLedger records the messages that the consumers of one group received.
 type groupLedger struct {
 	name      string
 	consumers int
@@ -53,7 +53,7 @@ func newLedger(publishers int, consumers []int) *ledger {
 	return l
 }
 
-// confirm notes that a message is written.
+// confirm records that a message is written.
 func (l *ledger) confirm(p post) {
 	now := time.Now()
 	l.mu.Lock()
@@ -66,7 +66,7 @@ func (l *ledger) confirm(p post) {
 	}
 }
 
-// fail notes a Publish call that returned an error.
+// fail records a Publish call that returned an error.
 func (l *ledger) fail(p post, unknown bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +78,7 @@ func (l *ledger) fail(p post, unknown bool) {
 	}
 }
 
-// elected notes that the cluster has a new leader: each publisher recovers from now on.
+// elected records that the cluster has a new leader: from now on each publisher recovers.
 func (l *ledger) elected() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,7 +88,7 @@ func (l *ledger) elected() {
 	}
 }
 
-// consume notes that a message came to a consumer of a group, as event number of the stream.
+// consume records that a consumer of a group received a message, as event number of the stream.
 func (l *ledger) consume(g *groupLedger, p post, number int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,15 +120,15 @@ func (l *ledger) missing() (n int) {
 	return n
 }
 
-// verdict is what matters of a ledger in the end.
-type verdict struct {
+// summary has the results of a ledger.
+type summary struct {
 	published, confirmed, unknown, unwritten int
 
 	consumed  int
-	again     int // delivered more than once, since an ack was lost
-	twice     int // written more than once, since it was published again after an unknown outcome
+	again     int // delivered more than once, because an ack was lost
+	twice     int // written more than once, because it was published again after an unknown outcome
 	unasked   int // written more than once although the outcome was never unknown
-	phantoms  int // consumed although every Publish call said that it was not written
+	phantoms  int // consumed although each Publish call returned that it was not written
 	lost      int
 	reordered int // in groups of one consumer
 
@@ -136,11 +136,11 @@ type verdict struct {
 	p50, p99  time.Duration
 }
 
-func (l *ledger) verdict() verdict {
+func (l *ledger) summary() summary {
 	lost := l.missing()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := verdict{
+	v := summary{
 		published: l.published, confirmed: len(l.confirmed), unwritten: l.unwritten, lost: lost, elections: l.elections,
 	}
 	for _, n := range l.unknown {
@@ -175,8 +175,8 @@ func percentile(d []time.Duration, p int) time.Duration {
 	return sorted[(len(sorted)-1)*p/100]
 }
 
-// String is the verdict as a table.
-func (v verdict) String() string {
+// String formats the summary as a table.
+func (v summary) String() string {
 	var b strings.Builder
 	for _, row := range []struct {
 		name  string

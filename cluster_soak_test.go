@@ -29,24 +29,23 @@ var (
 	soakPace         = flag.Duration("soak.pace", 50*time.Millisecond, "the pause of a publisher after each message")
 )
 
-// TestClusterSoak has 100 publishers and 20 consumers in 5 groups work on a cluster whose leader is killed, or cut off
-// from the other nodes, every few seconds. Every message whose Publish returned nil must come to every group, in the
-// order of its publisher where a group has one consumer, and be written twice only where its outcome was unknown. A
-// table tells how much there was of everything.
+// TestClusterSoak runs 100 publishers and 20 consumers in 5 groups on a cluster. Every few seconds it kills the leader
+// or cuts it off from the other nodes. Each message whose Publish returned nil must reach every group, in the order of
+// its publisher if the group has one consumer. It may be written twice only if its outcome was unknown. A table shows
+// the counts.
 //
 //	go test -tags soak -run TestClusterSoak -timeout 1h -v . [-soak.disturbances 20]
 //
-// Without more it runs on an embedded cluster. WATERMILL_TEST_EVENTSTORE_URL=discover://user:password@host:port, or a
-// connection string with GossipSeeds, names a real one; to list all nodes as seeds makes the measured elections exact.
-// WATERMILL_TEST_EVENTSTORE_KILL is then needed: a command that sh -c runs for each disturbance, with
+// By default it runs on an embedded cluster. WATERMILL_TEST_EVENTSTORE_URL=discover://user:password@host:port, or a
+// connection string with GossipSeeds, selects a real one. List all nodes as seeds to measure elections exactly. A real
+// cluster also needs WATERMILL_TEST_EVENTSTORE_KILL: a command that sh -c runs for each disturbance, with
 //
 //   - the number of the disturbance, from 0 on, as $1, and
 //   - the leader's HTTP endpoint as gossip tells it, host:port, in the environment variable
 //     WATERMILL_TEST_EVENTSTORE_LEADER; empty if gossip tells of none.
 //
-// It kills a node, the leader unless it has reasons for another, starts it again, and ends with status 0 when the node
-// has been started; it need not wait until the node takes part again. It may take a minute. With a container for each
-// node:
+// It kills a node, usually the leader, starts it again, and exits with status 0 after that. It need not wait until the
+// node has joined the cluster. It may take a minute. With a container for each node:
 //
 //	seeds=127.0.0.1:2121,127.0.0.1:2122,127.0.0.1:2123
 //	export WATERMILL_TEST_EVENTSTORE_URL="GossipSeeds=$seeds; DefaultUserCredentials=admin:changeit"
@@ -75,7 +74,7 @@ func TestClusterSoak(t *testing.T) {
 	l.run(t)
 }
 
-// disturbReal runs the user's command, which undoes by itself what it does; undo waits for that.
+// disturbReal runs the user's command, which also restarts the node; undo waits for the command.
 func (l *load) disturbReal(t testing.TB, command string, n int) (undo func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	cmd := exec.CommandContext(ctx, "sh", "-c", command, "sh", strconv.Itoa(n))

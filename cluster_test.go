@@ -37,7 +37,7 @@ func TestNothingIsLostWhenTheLeaderIs(t *testing.T) {
 	assert.NoError(t, goleak.Find(leaks))
 }
 
-// disturbEmbedded kills the leader, and the next time cuts it off from the other nodes.
+// disturbEmbedded kills the leader, or cuts it off from the other nodes, in turn.
 func disturbEmbedded(t testing.TB, c *estest.Cluster) func(n int) (undo func()) {
 	return func(n int) (undo func()) {
 		leader := c.Leader()
@@ -53,7 +53,7 @@ func disturbEmbedded(t testing.TB, c *estest.Cluster) func(n int) (undo func()) 
 	}
 }
 
-// load is what a cluster is put under, and how it is disturbed meanwhile.
+// load is the load on a cluster, and how the cluster is disturbed.
 type load struct {
 	url        string
 	publishers int           // each with a connection of its own, and one message at a time
@@ -70,8 +70,8 @@ type load struct {
 	open   atomic.Int64 // TCP connections
 }
 
-// run puts the load on the cluster until it was disturbed as often as is wanted and all groups have what was published,
-// and checks what came of it. When it returns, nothing that it has started runs any more.
+// run puts the load on the cluster until it was disturbed often enough and all groups have all published messages. Then
+// it checks the ledger. When it returns, all its goroutines have ended.
 func (l *load) run(t *testing.T) {
 	l.topic, l.ledger = name("topic"), newLedger(l.publishers, l.consumers)
 	consuming, stopConsuming := context.WithCancel(context.Background())
@@ -86,7 +86,7 @@ func (l *load) run(t *testing.T) {
 	for n := range l.publishers {
 		publishers.Go(func() { l.publish(t, n, stop) })
 	}
-	require.Eventually(t, func() bool { return l.ledger.verdict().confirmed > 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return l.ledger.summary().confirmed > 0 }, patience, time.Millisecond)
 	for n := range l.disturbances {
 		l.disturbOnce(t, n)
 	}
@@ -96,7 +96,7 @@ func (l *load) run(t *testing.T) {
 	stopConsuming()
 	consumers.Wait()
 
-	v := l.ledger.verdict()
+	v := l.ledger.summary()
 	t.Log(v)
 	assert.Positive(t, v.confirmed)
 	assert.Zero(t, v.lost, "lost")
@@ -135,7 +135,7 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// publish publishes messages until it is stopped, each until Publish returns nil.
+// publish publishes messages until it is stopped. It repeats each until Publish returns nil.
 func (l *load) publish(t testing.TB, publisher int, stop chan struct{}) {
 	client := l.client(t)
 	defer client.Close()
@@ -189,7 +189,7 @@ func (l *load) consume(ctx context.Context, t testing.TB, wg *sync.WaitGroup, g 
 	})
 }
 
-// disturbOnce disturbs the cluster, waits for its election, leaves it as it is for a while, and undoes the disturbance.
+// disturbOnce disturbs the cluster, waits for an election and for a while longer, and ends the disturbance.
 func (l *load) disturbOnce(t testing.TB, n int) {
 	began := time.Now()
 	before := l.epoch(t)
@@ -210,8 +210,8 @@ func (l *load) epoch(t testing.TB) int {
 	return epoch
 }
 
-// leader returns the HTTP endpoint of the node that calls itself the leader, and its epoch: the latest of all that the
-// seeds tell of.
+// leader returns the HTTP endpoint and the epoch of the leader. If several nodes claim to lead, the latest epoch
+// counts.
 func (l *load) leader(t testing.TB) (epoch int, endpoint string) {
 	cfg, err := esclient.ParseConnectionString(l.url)
 	require.NoError(t, err)
@@ -238,7 +238,7 @@ func (l *load) leader(t testing.TB) (epoch int, endpoint string) {
 	return epoch, endpoint
 }
 
-// gossipMember is a node as gossip of any version tells of it.
+// gossipMember is a node in the gossip of any version.
 type gossipMember struct {
 	State            string
 	IsAlive          bool
@@ -256,7 +256,7 @@ func (m *gossipMember) endpoint() string {
 	return net.JoinHostPort(m.ExternalHTTPIP, strconv.Itoa(m.ExternalHTTPPort))
 }
 
-// The node of a fan-out subscriber is cut off from its cluster, while its own connection lives.
+// The node of a fan-out subscriber is cut off from its cluster while the subscriber's connection lives.
 func TestFanOutLeavesANodeThatItsClusterHasLost(t *testing.T) {
 	embeddedOnly(t)
 	cluster := estest.RunCluster(t, 3)

@@ -14,7 +14,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// startServer stands for an EventStore that is running somewhere.
+// startServer stands for an EventStore that runs elsewhere.
 func startServer() (url string, stop func()) {
 	srv, err := estest.Start()
 	if err != nil {
@@ -23,7 +23,7 @@ func startServer() (url string, stop func()) {
 	return srv.ConnectionString(), func() { srv.Close() }
 }
 
-// A message is published and consumed by a group.
+// Publish a message and consume it with a group.
 func Example() {
 	url, stop := startServer()
 	defer stop()
@@ -54,7 +54,7 @@ func Example() {
 	// Output: {"order":1}
 }
 
-// A stream for each aggregate, and an expected version that keeps two writers from overwriting each other.
+// Publish each aggregate to a stream of its own, with an expected version that detects concurrent writers.
 func ExampleWithExpectedVersion() {
 	url, stop := startServer()
 	defer stop()
@@ -81,7 +81,7 @@ func ExampleWithExpectedVersion() {
 	// true esclient: append "order-17": wrong expected version of stream "order-17": expected no stream, it is at 0
 }
 
-// A replay from a checkpoint that the application keeps.
+// Replay from a checkpoint that the application stores.
 func ExampleSubscriberConfig_catchUp() {
 	url, stop := startServer()
 	defer stop()
@@ -128,7 +128,7 @@ func ExampleSubscriberConfig_catchUp() {
 	// 2: c
 }
 
-// A message that will never be processed is parked with a reason.
+// Park a message that cannot be processed, with a reason.
 func ExampleNackWith() {
 	url, stop := startServer()
 	defer stop()

@@ -51,7 +51,8 @@ func TestAMessageThatKillsItsProcessIsGivenUpAloneWithOneInFlight(t *testing.T) 
 	}
 }
 
-// mortalClient returns a client whose process dies by kill: its connections are gone, and it gets no other one.
+// mortalClient returns a client and kill, which ends its connections and prevents new ones, like the end of its
+// process.
 func mortalClient(t testing.TB, url string) (c *esclient.Client, kill func()) {
 	t.Helper()
 	cfg, err := esclient.ParseConnectionString(url)

@@ -13,7 +13,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// lines are the captured lines of a level with a text.
+// lines returns the captured lines of a level with a text.
 func lines(
 	log *watermill.CaptureLoggerAdapter, level watermill.LogLevel, text string,
 ) (found []watermill.CapturedMessage) {
@@ -25,7 +25,7 @@ func lines(
 	return found
 }
 
-// subscribeLogged subscribes to the topic with a logger that remembers.
+// subscribeLogged subscribes to the topic with a capturing logger.
 func subscribeLogged(t *testing.T, cfg eventstore.SubscriberConfig) (*watermill.CaptureLoggerAdapter, error) {
 	t.Helper()
 	log := watermill.NewCaptureLogger()
@@ -37,7 +37,7 @@ func subscribeLogged(t *testing.T, cfg eventstore.SubscriberConfig) (*watermill.
 	return log, err
 }
 
-// oldSettings are those that groups had before DefaultGroupSettings waited for ever, and no links resolved.
+// oldSettings are the settings of groups before DefaultGroupSettings had no timeout, without ResolveLinks.
 func oldSettings() esclient.PersistentSettings {
 	s := esclient.DefaultPersistentSettings()
 	s.StartFrom = 0
@@ -123,7 +123,7 @@ func TestAGroupIsUpdatedOnRequest(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 
-		// The one that was dropped for it comes back, and leaves the group as it is.
+		// The subscription that the server dropped resumes, and keeps the group as it is.
 		require.Eventually(t, func() bool { return groupStats(t, srv).Clients == 2 }, patience, time.Millisecond)
 		changes := groupChanges(t, c)
 		log, err = subscribeLogged(t, cfg)
@@ -137,7 +137,7 @@ func TestAGroupIsUpdatedOnRequest(t *testing.T) {
 	}
 }
 
-// groupChanges counts the changes of groups by what the server writes of them.
+// groupChanges counts the changes of groups in the stream of the server's configuration.
 func groupChanges(t testing.TB, c *esclient.Client) int64 {
 	t.Helper()
 	e, err := c.ReadEvent(timeout(t), "$persistentSubscriptionConfig", esclient.LastEvent, esclient.ReadEventOptions{})
@@ -175,7 +175,7 @@ func TestAUserWhoMayNotUpdateTheGroupIsTold(t *testing.T) {
 	require.ErrorAs(t, err, &differ)
 }
 
-// TestSettingsThatCannotBeReadAreNoObstacle has a user without any right but to consume.
+// TestSettingsThatCannotBeReadAreNoObstacle subscribes as a user who may only consume.
 func TestSettingsThatCannotBeReadAreNoObstacle(t *testing.T) {
 	for _, persona := range personas {
 		srv := embedded(t, estest.WithPersona(persona), estest.WithUser("jane", "secret"))

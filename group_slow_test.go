@@ -44,14 +44,14 @@ func (h *handled) count() int {
 	return len(h.times)
 }
 
-// finite are settings of a group whose messages time out.
+// finite returns the settings of a group whose messages time out.
 func finite(timeout time.Duration, retries int) *esclient.PersistentSettings {
 	s := eventstore.DefaultGroupSettings()
 	s.MessageTimeout, s.MaxRetryCount = timeout, retries
 	return &s
 }
 
-// handle has each message of the topic handled by f, acked, and counted before.
+// handle counts each message of the topic, calls f and acks the message.
 func handle(t *testing.T, cfg eventstore.SubscriberConfig, h *handled, f func(msg *message.Message)) {
 	t.Helper()
 	cfg.ConsumerGroup = "g"
@@ -80,7 +80,7 @@ func numberedServer(t *testing.T, p estest.Persona, n int) *estest.Server {
 	return srv
 }
 
-// settledAll waits until the group has nothing left.
+// settledAll waits until the group has no unsettled message.
 func settledAll(t *testing.T, srv *estest.Server, h *handled, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -90,7 +90,7 @@ func settledAll(t *testing.T, srv *estest.Server, h *handled, n int) {
 }
 
 // TestAHandlerThatKeepsWithinTheTimeoutHasEveryMessageOnce has handlers that are quick enough for each message, but not
-// for as many as are in flight. They get by without a retry.
+// for all messages in flight. No message is retried.
 func TestAHandlerThatKeepsWithinTheTimeoutHasEveryMessageOnce(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {
@@ -114,8 +114,8 @@ func TestAHandlerThatKeepsWithinTheTimeoutHasEveryMessageOnce(t *testing.T) {
 	}
 }
 
-// TestNothingIsParkedThatNobodyWasHanded has a handler that hangs for some timeouts with the first message. The server
-// may park that one, as the settings say.
+// TestNothingIsParkedThatNobodyWasHanded has a handler that hangs with the first message for several timeouts. The
+// server may park only that message.
 func TestNothingIsParkedThatNobodyWasHanded(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {
@@ -144,7 +144,7 @@ func TestNothingIsParkedThatNobodyWasHanded(t *testing.T) {
 	}
 }
 
-// parkedNumbers are those of the group's messages that are parked.
+// parkedNumbers returns the numbers of the group's parked messages.
 func parkedNumbers(t *testing.T, srv *estest.Server) (numbers []int64) {
 	t.Helper()
 	for p, err := range openClient(t, srv.ConnectionString()).ReadParked(timeout(t), "topic", "g") {
@@ -154,8 +154,8 @@ func parkedNumbers(t *testing.T, srv *estest.Server) (numbers []int64) {
 	return numbers
 }
 
-// TestAHandlerThatBecomesSlow is quick for long enough to have many messages in flight, and then hangs: what waits goes
-// to another subscriber in time, and the log says so.
+// TestAHandlerThatBecomesSlow has a handler that is quick until many messages are in flight, and then hangs. Waiting
+// messages go to another subscriber in time, and the subscriber logs that.
 func TestAHandlerThatBecomesSlow(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {
@@ -209,7 +209,7 @@ func slowLines(log *watermill.CaptureLoggerAdapter) (found []watermill.CapturedM
 	return found
 }
 
-// TestAUserWhoIsNotToldTheTimeoutLearnsIt has a group of which the subscriber knows nothing but what it sees.
+// TestAUserWhoIsNotToldTheTimeoutLearnsIt subscribes as a user who cannot read the settings of the group.
 func TestAUserWhoIsNotToldTheTimeoutLearnsIt(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {
@@ -230,7 +230,7 @@ func TestAUserWhoIsNotToldTheTimeoutLearnsIt(t *testing.T) {
 	}
 }
 
-// TestAMessageThatNobodyTakesIsNotKept has a consumer that does not read its channel for some timeouts.
+// TestAMessageThatNobodyTakesIsNotKept has a consumer that does not read its channel for several timeouts.
 func TestAMessageThatNobodyTakesIsNotKept(t *testing.T) {
 	t.Parallel()
 	const n = 5

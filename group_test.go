@@ -19,7 +19,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
-// rival deletes a group as soon as it is made, for a number of times.
+// rival deletes a group as soon as it is created, several times.
 type rival struct {
 	admin *esclient.Client
 	made  atomic.Int64
@@ -32,7 +32,7 @@ func (r *rival) OnOperationEnded(ctx context.Context, i esclient.OperationInfo) 
 	}
 }
 
-// withRival returns a client whose groups are deleted.
+// withRival returns a client whose groups a rival deletes.
 func withRival(t testing.TB, times int64) (*esclient.Client, *rival) {
 	t.Helper()
 	undertest.AdminOnly(t, "groups are made and deleted")
@@ -83,7 +83,7 @@ func TestARefusedGroupSaysWhoMayMakeIt(t *testing.T) {
 				assert.NotContains(t, err.Error(), "secret")
 			}
 
-			// How to go on, as it says.
+			// The advice of the error works.
 			admin := newSubscriber(t, eventstore.SubscriberConfig{
 				ConnectionString: srv.ConnectionString(), ConsumerGroup: "g",
 			})
@@ -165,7 +165,7 @@ func TestADeletedGroupIsMadeAnewOnRequest(t *testing.T) {
 	assert.Equal(t, numbers(1, 10), consume(t, messages, 10))
 }
 
-// A server that keeps nothing on disk comes back without the group.
+// A server without a disk comes back without the group.
 func TestAGroupIsMadeAnewOnAnEmptyServer(t *testing.T) {
 	t.Parallel()
 	for _, disabled := range []bool{false, true} {
@@ -256,8 +256,8 @@ func lastPosition(t testing.TB, c *esclient.Client) esclient.Position {
 	return page.Events[0].Position
 }
 
-// The server waits for the first of two events with one id that are on their way. The other one does not come again
-// over a lost connection, but from behind the checkpoint after a restart.
+// Two events with one id are in flight. The server waits for the ack of the first. It does not redeliver the second one
+// after a lost connection, but does from the checkpoint after a restart.
 func TestAMessageThatWasWrittenTwiceIsHandedOutInOrder(t *testing.T) {
 	t.Parallel()
 	for _, version := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {

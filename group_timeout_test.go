@@ -27,7 +27,7 @@ func overPersonas(t *testing.T, f func(t *testing.T, srv *estest.Server, clock *
 	}
 }
 
-// groupStats are the counters of the only group.
+// groupStats returns the counters of the only group.
 func groupStats(t testing.TB, srv *estest.Server) estest.GroupStats {
 	t.Helper()
 	groups := srv.Stats().Groups
@@ -35,8 +35,8 @@ func groupStats(t testing.TB, srv *estest.Server) estest.GroupStats {
 	return groups[0]
 }
 
-// TestADayOfFailuresParksNothing has what the handlers need fail for a day: nothing that waits behind the failing
-// message times out at the server.
+// TestADayOfFailuresParksNothing has handlers that fail for a day. No message that waits behind the failing one times
+// out at the server.
 func TestADayOfFailuresParksNothing(t *testing.T) {
 	overPersonas(t, func(t *testing.T, srv *estest.Server, clock *estest.Clock) {
 		sub := newSubscriber(t, eventstore.SubscriberConfig{

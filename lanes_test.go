@@ -38,7 +38,7 @@ func TestMessagesOfOneKeyStayInOrderAndOthersDoNotWait(t *testing.T) {
 		cfg.Client, cfg.Concurrency, cfg.Key, cfg.InFlight = c, 5, keyOf, 50
 		messages := subscribe(t, newSubscriber(t, cfg), topic)
 
-		// All five keys are in hand at once: with fewer this would not end.
+		// All five keys are handed out at once; with fewer this would not end.
 		inHand := make(map[string]*message.Message)
 		for range 5 {
 			msg := receive(t, messages)
@@ -47,7 +47,7 @@ func TestMessagesOfOneKeyStayInOrderAndOthersDoNotWait(t *testing.T) {
 		}
 		silence(t, messages)
 
-		// One key may lag behind for ever, and one be nacked: the others go on.
+		// A key that hangs, and one that is nacked, do not stop the others.
 		held := inHand["0"]
 		delete(inHand, "0")
 		inHand["1"].Nack()
@@ -60,7 +60,7 @@ func TestMessagesOfOneKeyStayInOrderAndOthersDoNotWait(t *testing.T) {
 			seen[keyOf(msg)] = 1
 			msg.Ack()
 		}
-		// As many as fit beside the key that waits, whose messages fill the places of the group in flight.
+		// InFlight allows this many beside the messages of the key that waits.
 		for range 16 {
 			msg := receive(t, messages)
 			require.Equal(t, fmt.Sprintf("%s/%d", keyOf(msg), seen[keyOf(msg)]), string(msg.Payload))
@@ -223,7 +223,7 @@ func TestManyFailingKeysUnderLoadLoseNothing(t *testing.T) {
 	silence(t, messages)
 }
 
-// A handler that takes a millisecond: what Concurrency is for.
+// A handler that takes a millisecond is the purpose of Concurrency.
 func BenchmarkConcurrency(b *testing.B) {
 	c := openClient(b, connectionString(b))
 	pub := newPublisher(b, eventstore.PublisherConfig{Client: c})

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// parallel is how many tests run at a time unless -parallel says otherwise: most of the parallel ones wait most of the
-// time, so that the number of processors is no measure.
+// parallel is the default of -parallel. Most parallel tests wait most of the time, so the number of processors does not
+// limit them.
 const parallel = "8"
 
 func TestMain(m *testing.M) {
@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	}
 	const suite = "github.com/ThreeDotsLabs/watermill/internal/subscriber"
 	goleak.VerifyTestMain(m,
-		// Watermill's suite leaves goroutines of its own behind, which wait to hand on a message that nobody takes.
+		// Watermill's suite leaves goroutines behind that wait for a receiver.
 		goleak.IgnoreAnyFunction(suite+".(*multiplier).Subscribe.func2"),
 		goleak.IgnoreAnyFunction(suite+".(*multiplier).Subscribe.func3"),
 	)

@@ -15,7 +15,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// throughTheServer is what becomes of a message on its way.
+// throughTheServer marshals and unmarshals a message.
 func throughTheServer(
 	t testing.TB, m eventstore.MarshalerUnmarshaler, msg *message.Message,
 ) (*message.Message, esclient.EventData) {
@@ -119,7 +119,7 @@ func TestEventsOfOthersAreRead(t *testing.T) {
 	}
 }
 
-// What was read is often published again, by a Requeuer or a PoisonQueue: nothing may get lost or be refused then.
+// A Requeuer or a PoisonQueue publishes received messages again: nothing may be lost or refused then.
 func FuzzMessagesSurviveTheRoundTrip(f *testing.F) {
 	f.Add("id", []byte(`{"a":1}`), []byte(`{"a":"b","n":1}`), "key", "value")
 	f.Add("", []byte{}, []byte(`{"$correlationId":"x"}`), "correlation_id", "c")
@@ -147,7 +147,7 @@ func FuzzMessagesSurviveTheRoundTrip(f *testing.F) {
 	})
 }
 
-// The short cut for metadata must read what encoding/json reads.
+// scanStrings must read metadata as encoding/json does.
 func FuzzMetadataIsReadAsJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"a":"b"}`, `{"a":"b","a":"c","ä":"ö"}`, `{"a":"\u00e4"}`, `{"a":"b",}`, `{"a" : "b"}`, `{"a":1}`, `{,}`,
@@ -201,8 +201,8 @@ func BenchmarkUnmarshal(b *testing.B) {
 	}
 }
 
-// What the marshaler allocates: the metadata of an event; of a message itself with its two channels and its map, of
-// payload and metadata a copy each.
+// Marshal allocates the event's metadata. Unmarshal allocates the message, its two channels and its map, and one copy
+// each of payload and metadata.
 func TestMarshalerAllocations(t *testing.T) {
 	var m eventstore.DefaultMarshaler
 	msg := newMessage(strings.Repeat("x", 256))

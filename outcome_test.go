@@ -23,7 +23,7 @@ func both(t *testing.T, f func(t *testing.T, concurrency int)) {
 	}
 }
 
-// newLogged is newSubscriber, with a log to look at.
+// newLogged is newSubscriber with a capturing logger.
 func newLogged(
 	t testing.TB, cfg eventstore.SubscriberConfig,
 ) (*eventstore.Subscriber, *watermill.CaptureLoggerAdapter) {
@@ -270,7 +270,7 @@ func receiveDone(ctx context.Context) <-chan struct{} {
 	return derived.Done()
 }
 
-// A service that is stopped at any moment, whose handler gives up when the context of its message ends.
+// A service is stopped at any moment. Its handler nacks when the context of its message ends.
 func TestASubscriptionThatEndsUnderLoadParksNothing(t *testing.T) {
 	c := openClient(t, connectionString(t))
 	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})

@@ -20,15 +20,15 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// writeEvents is the command of appends, as it goes over the wire.
+// writeEvents is the wire command of appends.
 const writeEvents = 0x82
 
-// lostReply has the next append done and its reply lost with the connection.
+// lostReply makes the server do the next append and lose the reply with the connection.
 func lostReply(srv *estest.Server) {
 	srv.Intercept(writeEvents, estest.Unanswered(estest.Disconnect()), estest.Times(1))
 }
 
-// written returns how many events a stream has.
+// written returns the number of events in a stream.
 func written(t testing.TB, srv *estest.Server, stream string) int {
 	t.Helper()
 	events, err := srv.Read(stream, 0, 0)
@@ -45,7 +45,7 @@ func publishErrorOf(t testing.TB, err error) *eventstore.PublishError {
 	return failed
 }
 
-// What became of the first attempt is not known, so no failure of a later one says that nothing was written.
+// The outcome of the first attempt is unknown, so a failure of a later one does not mean that nothing was written.
 func TestWhatIsUnknownStaysUnknown(t *testing.T) {
 	limited := eventstore.PublisherConfig{PublishTimeout: 300 * time.Millisecond}
 	for what, tc := range map[string]struct {
@@ -102,7 +102,7 @@ func TestWhatIsUnknownStaysUnknown(t *testing.T) {
 	}
 }
 
-// An exact version settles what became of an earlier attempt: the server compares the ids.
+// With an exact version the outcome of an earlier attempt becomes known: the server compares the ids.
 func TestAnExactVersionSettlesWhatIsUnknown(t *testing.T) {
 	srv := embedded(t)
 	c := openTough(t, srv.ConnectionString())
@@ -123,7 +123,7 @@ func TestAnExactVersionSettlesWhatIsUnknown(t *testing.T) {
 	assert.Equal(t, numbers(0, 1), payloads(t, c, "topic"))
 }
 
-// A stream that was deleted goes on with other numbers, so that the server does not recognise a repetition.
+// A deleted stream continues with other numbers, so the server does not recognise a repetition.
 func TestAStreamThatWasDeletedIsPublishedToOnce(t *testing.T) {
 	for _, p := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for _, republish := range []bool{false, true} {
@@ -207,7 +207,7 @@ func TestNilMessagesAreRefused(t *testing.T) {
 	assert.Zero(t, written(t, srv, "topic"))
 }
 
-// A context that ended before the call does not count: a dead letter has such a one.
+// A context that ended before the call does not end the call. A dead letter has such a context.
 func TestMessagesWhoseContextHasEndedBeforeArePublished(t *testing.T) {
 	srv := embedded(t)
 	ended, cancel := context.WithCancel(context.Background())
@@ -231,12 +231,12 @@ func TestMessagesWhoseContextHasEndedBeforeArePublished(t *testing.T) {
 		mixed := []*message.Message{with(ended), with(context.Background()), with(live), with(expired)}
 		require.NoError(t, pub.Publish("topic", mixed...), what)
 		assert.Equal(t, n+6, written(t, srv, "topic"))
-		// The values of the context count all the same.
+		// The values of the context are used.
 		err := pub.Publish("topic", with(eventstore.WithExpectedVersion(ended, esclient.NoStream)))
 		require.ErrorIs(t, err, esclient.ErrWrongExpectedVersion, what)
 	}
 
-	// One that ends during the call does count.
+	// A context that ends during the call ends it.
 	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})
 	rule := srv.Intercept(writeEvents, estest.NotReady())
 	result := make(chan error, 1)
@@ -249,15 +249,14 @@ func TestMessagesWhoseContextHasEndedBeforeArePublished(t *testing.T) {
 	assert.NotErrorIs(t, err, esclient.ErrOutcomeUnknown)
 	assert.Len(t, publishErrorOf(t, err).NotWritten, 2)
 
-	// PublishTimeout bounds the others.
+	// PublishTimeout limits the other calls.
 	pub = newPublisher(t, eventstore.PublisherConfig{
 		ConnectionString: srv.ConnectionString(), PublishTimeout: 20 * time.Millisecond,
 	})
 	require.ErrorContains(t, pub.Publish("topic", with(ended)), "not published within PublishTimeout")
 }
 
-// A handler that runs out of time leaves its message with a context that has ended, as Watermill's Timeout does, and
-// PoisonQueue then publishes that message.
+// Watermill's Timeout ends the context of a message, and PoisonQueue then publishes the message with that context.
 func TestATimedOutMessageGetsToThePoisonQueue(t *testing.T) {
 	srv := embedded(t)
 	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})
@@ -297,7 +296,7 @@ func TestATimedOutMessageGetsToThePoisonQueue(t *testing.T) {
 	assert.Equal(t, 2, written(t, srv, "poison"), "each once")
 }
 
-// Close does not wait for calls of which nothing was sent: it tells them so, and their messages are not written.
+// Close does not wait for calls that have sent nothing: they fail, and nothing is written.
 // countingMarshaler counts the messages that are about to be appended.
 type countingMarshaler struct {
 	eventstore.DefaultMarshaler
@@ -355,7 +354,7 @@ func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
 	}
 }
 
-// What was sent has CloseTimeout, also when its connection is lost and it is sent again.
+// A call that has sent its messages has CloseTimeout, even if its connection is lost and it sends them again.
 func TestCloseWaitsForWhatWasSent(t *testing.T) {
 	srv := embedded(t)
 	c := openTough(t, srv.ConnectionString())
@@ -395,7 +394,7 @@ func TestNoElectionEndsAPublish(t *testing.T) {
 	assert.Equal(t, 12, rule.Hits())
 }
 
-// A server that says at once that it could not write is not asked again all the time.
+// A server that refuses each attempt at once is not asked without pause.
 func TestPublishingAgainPauses(t *testing.T) {
 	t.Parallel()
 	for _, result := range []byte{1, 2, 3} { // PrepareTimeout, CommitTimeout, ForwardTimeout
@@ -419,7 +418,7 @@ func TestPublishingAgainPauses(t *testing.T) {
 	}
 }
 
-// After CloseTimeout no call goes on, though a borrowed client does, and though the message's context does.
+// After CloseTimeout no call continues, even if a borrowed client and the message's context live on.
 func TestCloseEndsCallsOfABorrowedClient(t *testing.T) {
 	for _, republish := range []bool{false, true} {
 		for what, then := range map[string]estest.Action{"silent": estest.Drop(), "lost": estest.Disconnect()} {

@@ -19,7 +19,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// openClient returns a client to lend, and to look at streams with.
+// openClient returns a client to lend, and to read streams with.
 func openClient(t testing.TB, url string) *esclient.Client {
 	t.Helper()
 	c, err := esclient.Open(url)
@@ -28,8 +28,8 @@ func openClient(t testing.TB, url string) *esclient.Client {
 	return c
 }
 
-// openTough returns a client that does not mind to reconnect often, nor to lose a connection before it was of use: a
-// busy machine may take as long to connect as the connection lasts.
+// openTough returns a client that tolerates frequent reconnects and connections that are lost before their first use.
+// On a busy machine, connecting can take as long as the connection lasts.
 func openTough(t testing.TB, url string) *esclient.Client {
 	t.Helper()
 	cfg, err := esclient.ParseConnectionString(url)
@@ -72,7 +72,7 @@ func TestMessagesOfOneCallAreOneAppendInOrder(t *testing.T) {
 	require.NoError(t, pub.Publish(topic, messages...))
 	assert.Equal(t, numbers(1, 100), payloads(t, c, topic))
 
-	// One bad message, and none of the call is written.
+	// With one bad message, no message of the call is written.
 	messages[99].SetContext(eventstore.WithExpectedVersion(context.Background(), 7))
 	err := pub.Publish(topic, messages...)
 	require.ErrorIs(t, err, esclient.ErrInvalidArgument)
@@ -117,7 +117,7 @@ func TestStreamNameSpreadsATopicOverStreams(t *testing.T) {
 	assert.Equal(t, []string{"2", "5", "8"}, payloads(t, c, prefix+"-b"))
 	assert.Equal(t, []string{"3", "6", "9"}, payloads(t, c, prefix+"-c"))
 
-	// The second stream refuses: the error tells what became of each message.
+	// The second stream refuses its append. The error lists the outcome of each message.
 	messages[1].SetContext(eventstore.WithExpectedVersion(context.Background(), esclient.NoStream))
 	err := pub.Publish(prefix, messages...)
 	require.ErrorIs(t, err, esclient.ErrWrongExpectedVersion)
@@ -137,7 +137,7 @@ func TestStreamNameSpreadsATopicOverStreams(t *testing.T) {
 func TestWhatIsTooLargeForOneAppendIsSplitInOrder(t *testing.T) {
 	cfg, err := esclient.ParseConnectionString(connectionString(t))
 	require.NoError(t, err)
-	// With the race detector on a busy machine 60 MiB take long.
+	// 60 MiB take long with the race detector on a busy machine.
 	cfg.OperationTimeout, cfg.HeartbeatTimeout = time.Minute, time.Minute
 	c, err := esclient.New(cfg)
 	require.NoError(t, err)
@@ -303,7 +303,7 @@ func TestPublisherClose(t *testing.T) {
 	require.ErrorIs(t, borrowing.Publish("topic"), eventstore.ErrPublisherClosed)
 	require.NoError(t, c.Connect(timeout(t)), "a borrowed client is not closed")
 
-	// Close waits for what is under way.
+	// Close waits for running calls.
 	pub, topic := newPublisher(t, eventstore.PublisherConfig{ConnectionString: url}), name("close")
 	var published sync.Map
 	var wg sync.WaitGroup
@@ -360,7 +360,7 @@ func TestPublisherRefusesBadConfigurations(t *testing.T) {
 }
 
 func TestBadTopicsAndMessagesAreRefusedBeforeAnythingIsSent(t *testing.T) {
-	// Nobody listens there: an error that is not about the topic would come late, and be another one.
+	// No server listens there: only an error about the topic can come in time.
 	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: "tcp://127.0.0.1:1"})
 	for reason, call := range map[string]func() error{
 		"empty":             func() error { return pub.Publish("", newMessage("x")) },

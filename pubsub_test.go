@@ -24,7 +24,7 @@ var catchUpFeatures = tests.Features{
 	NewSubscriberReceivesOldMessages: true,
 }
 
-// pubSub makes the two for Watermill's suite, which does not close all that it makes.
+// pubSub returns a Publisher and a Subscriber for Watermill's suite, which does not close all of them.
 func pubSub(t testing.TB, url string, cfg eventstore.SubscriberConfig) (message.Publisher, message.Subscriber) {
 	cfg.ConnectionString = url
 	return newPublisher(t, eventstore.PublisherConfig{ConnectionString: url}), newSubscriber(t, cfg)
@@ -52,7 +52,7 @@ func TestPubSubCatchUp(t *testing.T) {
 	}, nil)
 }
 
-// Most of the suite publishes before it subscribes, of which a volatile subscription sees nothing.
+// Most tests of the suite publish before they subscribe. A volatile subscription does not get those messages.
 func TestPubSubVolatileMessageCtx(t *testing.T) {
 	url := connectionString(t)
 	volatile := func(t *testing.T) (message.Publisher, message.Subscriber) {

@@ -18,8 +18,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// The twin of Watermill's TestReconnect, which restarts its broker by a command: the server is restarted twice under
-// 10000 messages from 100 publishers. Each publishes a message until Publish returns nil.
+// This test is like Watermill's TestReconnect, which restarts its broker by a command. It restarts the server twice
+// while 100 publishers publish 10000 messages. Each repeats a message until Publish returns nil.
 func TestReconnect(t *testing.T) {
 	count := 10_000
 	if testing.Short() {
@@ -78,7 +78,7 @@ func testReconnect(t *testing.T, cfg eventstore.SubscriberConfig, count int) {
 	silenceButForDuplicates(t, messages, received)
 }
 
-// silenceButForDuplicates takes what was written twice because the outcome of a Publish call was unknown.
+// silenceButForDuplicates accepts messages that were written twice because their outcome was unknown.
 func silenceButForDuplicates(t testing.TB, messages <-chan *message.Message, received map[string]bool) {
 	t.Helper()
 	for {
@@ -92,8 +92,7 @@ func silenceButForDuplicates(t testing.TB, messages <-chan *message.Message, rec
 	}
 }
 
-// Every message that a group's only subscriber acks is counted; the server is cut off and restarted again and again,
-// as soon as messages come.
+// The test counts the acks of a group's only subscriber. It cuts off and restarts the server whenever messages come.
 func TestAGroupUnderFaults(t *testing.T) {
 	srv, url := embeddedForAll(t, estest.WithHeartbeat(time.Hour, time.Hour))
 	const count = 3000
@@ -145,7 +144,7 @@ func TestAGroupUnderFaults(t *testing.T) {
 	t.Logf("%d duplicates", duplicates)
 }
 
-// The client is borrowed: its own hooks and log are the application's.
+// The client is borrowed: it has the application's hooks and logger.
 func TestALogThatWentBackIsLogged(t *testing.T) {
 	for then, cfg := range map[string]eventstore.SubscriberConfig{
 		"the subscription goes on with what is new": {},

@@ -20,7 +20,7 @@ func newRouter(t testing.TB) *message.Router {
 	return router
 }
 
-// runRouter returns when the router runs; stop closes it.
+// runRouter returns when the router is running; stop closes it.
 func runRouter(t testing.TB, router *message.Router) (stop func()) {
 	t.Helper()
 	ended := make(chan error, 1)

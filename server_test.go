@@ -19,16 +19,16 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
-// patience is how long tests wait for what must come.
+// patience is the time limit of tests that wait.
 const patience = 20 * time.Second
 
-// connectionString returns that of the server under test, for the user as whom the tests run.
+// connectionString returns the connection string of the server under test, for the user of the test run.
 func connectionString(t testing.TB) string {
 	t.Helper()
 	return undertest.URL(t)
 }
 
-// embedded returns an embedded server, for tests that need control of it and say themselves who is who.
+// embedded returns an embedded server, for tests that control it and choose their users.
 func embedded(t testing.TB, opts ...estest.Option) *estest.Server {
 	t.Helper()
 	embeddedOnly(t)
@@ -42,8 +42,8 @@ func embeddedOnly(t testing.TB) {
 	undertest.AdminOnly(t, "the test says itself who is who")
 }
 
-// embeddedForAll returns an embedded server, for tests that need control of it, and its connection string for the user
-// as whom the tests run.
+// embeddedForAll returns an embedded server, for tests that control it, and its connection string for the user of the
+// test run.
 func embeddedForAll(t testing.TB, opts ...estest.Option) (srv *estest.Server, url string) {
 	t.Helper()
 	undertest.EmbeddedOnly(t)
@@ -51,7 +51,7 @@ func embeddedForAll(t testing.TB, opts ...estest.Option) (srv *estest.Server, ur
 	return srv, undertest.As(srv.ConnectionString())
 }
 
-// asAdmin has requests made by an administrator of the server under test.
+// asAdmin returns a context whose requests run as an administrator of the server under test.
 func asAdmin(ctx context.Context) context.Context {
 	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
 	if real := undertest.Real(); real != "" {
@@ -87,8 +87,8 @@ func newSubscriber(t testing.TB, cfg eventstore.SubscriberConfig) *eventstore.Su
 	return sub
 }
 
-// withGroups has an administrator make the group of a stream that is about to be subscribed to, where the user as whom
-// the tests run may not make groups on every version.
+// withGroups makes an administrator create the group of a stream before the test subscribes, if the user of the test
+// run may not create groups on every version.
 func withGroups(t testing.TB, cfg eventstore.SubscriberConfig) eventstore.SubscriberConfig {
 	t.Helper()
 	if undertest.User() == undertest.Admin || cfg.ConsumerGroup == "" || cfg.DisableGroupCreation {
@@ -121,7 +121,7 @@ func withGroups(t testing.TB, cfg eventstore.SubscriberConfig) eventstore.Subscr
 	return cfg
 }
 
-// makesGroups skips a test in which the user as whom it runs makes groups, if the server does not let him.
+// makesGroups skips a test whose user must create groups, if the server refuses that.
 func makesGroups(t testing.TB, c *esclient.Client) {
 	t.Helper()
 	err := c.CreatePersistent(timeout(t), name("probe"), "g", eventstore.DefaultGroupSettings())
@@ -143,14 +143,14 @@ var (
 	unique atomic.Int64
 )
 
-// name returns a name that no other test has, nor an earlier run on the same server.
+// name returns a name that is unique over all tests and earlier runs on the same server.
 func name(what string) string { return fmt.Sprintf("%s-%x-%d", what, run, unique.Add(1)) }
 
 func newMessage(payload string) *message.Message {
 	return message.NewMessage(watermill.NewUUID(), message.Payload(payload))
 }
 
-// publishNumbered publishes messages whose payloads are the numbers from from to to, each in a Publish call of its own.
+// publishNumbered publishes messages whose payloads are the numbers from from to to, each with its own Publish call.
 func publishNumbered(t testing.TB, pub message.Publisher, topic string, from, to int) {
 	t.Helper()
 	for n := from; n <= to; n++ {
@@ -195,7 +195,7 @@ func silence(t testing.TB, messages <-chan *message.Message) {
 	}
 }
 
-// closes waits for the end of a channel.
+// closes waits until a channel is closed.
 func closes(t testing.TB, messages <-chan *message.Message) {
 	t.Helper()
 	limit := time.After(patience)

@@ -16,7 +16,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// modes are the ways to subscribe.
+// modes are the kinds of subscriptions.
 var modes = map[string]eventstore.SubscriberConfig{
 	"group":                  {ConsumerGroup: "g"},
 	"volatile":               {Mode: eventstore.ModeVolatile},
@@ -27,7 +27,7 @@ var modes = map[string]eventstore.SubscriberConfig{
 	"catch-up from a number": {Mode: eventstore.ModeCatchUp, Start: esclient.FromNumber(1)},
 }
 
-// TestAStreamThatIsDeletedForGoodEndsSubscriptions subscribes before and after that.
+// TestAStreamThatIsDeletedForGoodEndsSubscriptions subscribes before and after the deletion.
 func TestAStreamThatIsDeletedForGoodEndsSubscriptions(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for mode, cfg := range modes {
@@ -49,7 +49,8 @@ func TestAStreamThatIsDeletedForGoodEndsSubscriptions(t *testing.T) {
 	}
 }
 
-// TestSubscribeTellsThatTheUserMayNotRead subscribes as a plain user to $all, and to a stream of others.
+// TestSubscribeTellsThatTheUserMayNotRead subscribes as a plain user to $all and to a stream that the user may not
+// read.
 func TestSubscribeTellsThatTheUserMayNotRead(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		srv := embedded(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
@@ -72,8 +73,8 @@ func TestSubscribeTellsThatTheUserMayNotRead(t *testing.T) {
 	}
 }
 
-// TestAnEmptyServerAfterARestart has a server come back without its log, as one does that keeps it in memory: fan-out
-// goes on, a catch-up ends or starts over.
+// TestAnEmptyServerAfterARestart restarts a server without its log, like one that stores it in memory. Fan-out goes on;
+// a catch-up ends or starts over.
 func TestAnEmptyServerAfterARestart(t *testing.T) {
 	for mode, cfg := range modes {
 		if cfg.ConsumerGroup != "" || cfg.DisableGapFilling {
@@ -121,7 +122,7 @@ func TestAnEmptyServerAfterARestart(t *testing.T) {
 	}
 }
 
-// TestAStuckHandlerHoldsFewBytes has a topic of large messages grow while a handler does not come to an end.
+// TestAStuckHandlerHoldsFewBytes publishes large messages while a handler hangs.
 func TestAStuckHandlerHoldsFewBytes(t *testing.T) {
 	heap := func() int {
 		runtime.GC()

@@ -229,8 +229,8 @@ func TestCloseGivesUnackedMessagesBackAtOnce(t *testing.T) {
 	require.NoError(t, first.Close())
 	closes(t, messages)
 	assert.Error(t, held.Context().Err())
-	// Well before the message timeout of 30 s. After a retry the server may give them out in another order than that
-	// of the stream, if the new subscriber comes before the old one has gone.
+	// This is well before the message timeout of 30 s. After a retry the server may deliver the messages out of order
+	// if the new subscriber joins before the old one has left.
 	assert.ElementsMatch(t, numbers(2, 5), consume(t, subscribe(t, other, topic), 4))
 }
 

@@ -3,6 +3,7 @@ package estest_test
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,25 +13,41 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// requestBody makes an HTTP request and reads the answer. Each has its own connection, so that none is left behind.
-func requestBody(t testing.TB, method, url string, as *esproto.Credentials, body string) (*http.Response, []byte) {
+// httpAnswer is what the tests look at of an answer, beside its body.
+type httpAnswer struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
+// requestBody makes an HTTP request and reads the answer.
+func requestBody(t testing.TB, method, url string, as *esproto.Credentials, body string) (httpAnswer, []byte) {
+	t.Helper()
+	return exchange(t, http.DefaultClient, as, method, url, body, nil)
+}
+
+// exchange makes a request and reads all of the answer. Each has its own connection, so that none is left behind.
+func exchange(
+	t testing.TB, client *http.Client, as *esproto.Credentials, method, url, body string, header http.Header,
+) (httpAnswer, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	require.NoError(t, err)
 	req.Close = true
+	maps.Copy(req.Header, header)
 	if as != nil {
 		req.SetBasicAuth(as.Login, as.Password)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := client.Do(req)
 	require.NoError(t, err)
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
-	return res, b
+	return httpAnswer{Status: res.Status, StatusCode: res.StatusCode, Header: res.Header}, b
 }
 
-// request makes an HTTP request; its body has been read when it returns.
-func request(t testing.TB, method, url string, as *esproto.Credentials, body string) *http.Response {
+// request is requestBody without the body.
+func request(t testing.TB, method, url string, as *esproto.Credentials, body string) httpAnswer {
 	t.Helper()
 	res, _ := requestBody(t, method, url, as, body)
 	return res

@@ -79,6 +79,7 @@ func TestHTTPConnectionsServeRequestAfterRequest(t *testing.T) {
 		require.NoError(t, err)
 		_, err = io.Copy(io.Discard, res.Body)
 		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
 		assert.Equal(t, http.StatusUnauthorized, res.StatusCode)
 	}
 }

@@ -127,9 +127,9 @@ func TestAnswersAboutProjectionsAreThoseOf2310(t *testing.T) {
 				assert.Empty(t, body)
 				return
 			}
-			real, err := os.ReadFile(filepath.Join("testdata", "http-23.10", tc.file))
+			recorded, err := os.ReadFile(filepath.Join("testdata", "http-23.10", tc.file))
 			require.NoError(t, err)
-			compareShape(t, "", parseNumbers(t, real), parseNumbers(t, body))
+			compareShape(t, "", parseNumbers(t, recorded), parseNumbers(t, body))
 		})
 	}
 }

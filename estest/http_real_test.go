@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -78,9 +77,9 @@ func TestHTTPAnswersAreThoseOf2310(t *testing.T) {
 				assert.Empty(t, string(body))
 				return
 			}
-			real, err := os.ReadFile(filepath.Join("testdata", "http-23.10", tc.file))
+			recorded, err := os.ReadFile(filepath.Join("testdata", "http-23.10", tc.file))
 			require.NoError(t, err)
-			compareShape(t, "", parseNumbers(t, real), parseNumbers(t, body))
+			compareShape(t, "", parseNumbers(t, recorded), parseNumbers(t, body))
 		})
 	}
 }
@@ -113,7 +112,7 @@ func billing(t testing.TB, s *estest.Server) {
 }
 
 // requestFor makes a request of the administrator with headers.
-func requestFor(t testing.TB, method, url, body string, header http.Header) (*http.Response, []byte) {
+func requestFor(t testing.TB, method, url, body string, header http.Header) (httpAnswer, []byte) {
 	t.Helper()
 	return requestAs(t, admin, method, url, body, header)
 }
@@ -121,22 +120,10 @@ func requestFor(t testing.TB, method, url, body string, header http.Header) (*ht
 // requestAs is requestFor for another user, or for nobody in particular. It follows no redirects.
 func requestAs(
 	t testing.TB, as *esproto.Credentials, method, url, body string, header http.Header,
-) (*http.Response, []byte) {
+) (httpAnswer, []byte) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	require.NoError(t, err)
-	req.Close = true
-	maps.Copy(req.Header, header)
-	if as != nil {
-		req.SetBasicAuth(as.Login, as.Password)
-	}
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := client.Do(req)
-	require.NoError(t, err)
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	require.NoError(t, err)
-	return res, b
+	return exchange(t, client, as, method, url, body, header)
 }
 
 // parseNumbers reads JSON and keeps numbers as they were written.
@@ -153,30 +140,30 @@ var nullable = []string{"currentIdleTime", "currentItemProcessingTime"}
 
 // compareShape reports members that only one of both has, and values of other types. Where an array has several
 // elements, each must be like one of the other array.
-func compareShape(t testing.TB, path string, real, ours any) {
+func compareShape(t testing.TB, path string, theirs, ours any) {
 	t.Helper()
-	if kindOf(real) != kindOf(ours) {
+	if kindOf(theirs) != kindOf(ours) {
 		last := path[strings.LastIndexByte(path, '.')+1:]
-		if slices.Contains(nullable, last) && (real == nil || ours == nil) {
+		if slices.Contains(nullable, last) && (theirs == nil || ours == nil) {
 			return
 		}
-		t.Errorf("%s: a real server has %s, estest %s %.100v", path, kindOf(real), kindOf(ours), ours)
+		t.Errorf("%s: a real server has %s, estest %s %.100v", path, kindOf(theirs), kindOf(ours), ours)
 		return
 	}
-	switch real := real.(type) {
+	switch theirs := theirs.(type) {
 	case map[string]any:
 		ours := ours.(map[string]any)
-		assert.ElementsMatch(t, slices.Sorted(maps.Keys(real)), slices.Sorted(maps.Keys(ours)), "members of %s", path)
-		for name, v := range real {
+		assert.ElementsMatch(t, slices.Sorted(maps.Keys(theirs)), slices.Sorted(maps.Keys(ours)), "members of %s", path)
+		for name, v := range theirs {
 			if o, ok := ours[name]; ok {
 				compareShape(t, path+"."+name, v, o)
 			}
 		}
 	case []any:
 		ours := ours.([]any)
-		require.Equal(t, len(real), len(ours), "elements of %s", path)
-		for i := range real {
-			compareShape(t, fmt.Sprintf("%s[%d]", path, i), real[i], ours[i])
+		require.Len(t, ours, len(theirs), "elements of %s", path)
+		for i := range theirs {
+			compareShape(t, fmt.Sprintf("%s[%d]", path, i), theirs[i], ours[i])
 		}
 	}
 }

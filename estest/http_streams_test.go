@@ -114,7 +114,7 @@ func TestASingleEventIsAppendedOverHTTP(t *testing.T) {
 func TestAppendsThatHTTPRefuses(t *testing.T) {
 	anyPersona(t, func(t *testing.T, s *estest.Server, _ estest.Persona) {
 		url := s.HTTPURL() + "/streams/s"
-		post := func(body, expected string) *http.Response {
+		post := func(body, expected string) httpAnswer {
 			h := http.Header{"Content-Type": {eventsType}}
 			if expected != "" {
 				h.Set("ES-ExpectedVersion", expected)

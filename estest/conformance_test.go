@@ -34,7 +34,7 @@ func puts(t *testing.T, sequence string) (all []put) {
 			continue
 		}
 		number, version, ok := strings.Cut(token, "e")
-		expected := int64(esproto.ExpectAny)
+		expected := esproto.ExpectAny
 		if !ok {
 			number, _, ok = strings.Cut(token, "any")
 		} else if version == "m1" {

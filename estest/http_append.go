@@ -61,7 +61,7 @@ func isEventID(text string) bool {
 }
 
 func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *user, mediaType, id string) {
-	stream, expected := r.PathValue("stream"), int64(esproto.ExpectAny)
+	stream, expected := r.PathValue("stream"), esproto.ExpectAny
 	if text := r.Header.Get("ES-ExpectedVersion"); text != "" {
 		var err error
 		if expected, err = strconv.ParseInt(text, 10, 64); err != nil || checkWrite(
@@ -114,7 +114,7 @@ func (s *Server) writeAppended(w http.ResponseWriter, stream string, reply *espr
 	w.WriteHeader(statusOf(reply.Result))
 }
 
-var errBadEvents = errors.New("Write request body invalid.") //nolint:staticcheck // the words of servers
+var errBadEvents = errors.New("Write request body invalid.") //nolint:revive,staticcheck // the words of servers
 
 // parseEvents makes events of a body: its data as it is, or what a list says.
 func parseEvents(body []byte, mediaType, id, typ string) ([]esproto.NewEventView, error) {
@@ -138,11 +138,11 @@ func parseEvents(body []byte, mediaType, id, typ string) ([]esproto.NewEventView
 	for i := range list {
 		switch l := &list[i]; {
 		case l.EventID == "":
-			return nil, errors.New("Empty eventId provided.") //nolint:staticcheck // as above
+			return nil, errors.New("Empty eventId provided.") //nolint:revive,staticcheck // as above
 		case eventID(l.EventID) == nil:
 			return nil, errBadEvents
 		case l.EventType == "":
-			return nil, errors.New("Empty eventType provided.") //nolint:staticcheck // as above
+			return nil, errors.New("Empty eventType provided.") //nolint:revive,staticcheck // as above
 		default:
 			data, isJSON := bytesOf(l.Data)
 			metadata, alsoJSON := bytesOf(l.Metadata)

@@ -288,8 +288,9 @@ type richEntry struct {
 // entry describes an event; a nil one is one that a link does not find.
 func (s *Server) entry(event, link *record, embed embedded, single bool) any {
 	p := s.core.persona
-	shown, summary := event, ""
-	stream, number := "", int64(0)
+	shown := event
+	var stream, summary string
+	var number int64
 	if link != nil {
 		shown, summary = link, linkType
 		stream, number = linkTarget(link)

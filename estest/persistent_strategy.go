@@ -140,7 +140,7 @@ func (s *pinned) settled(c *client, m *message) {
 }
 
 func (s *pinned) count(c *client) (n int) {
-	for _, o := range s.owner {
+	for _, o := range &s.owner {
 		if o == c {
 			n++
 		}
@@ -187,7 +187,7 @@ func (s *pinned) join(c *client) {
 
 func (s *pinned) leave(c *client) {
 	s.clients = without(s.clients, c)
-	for b, o := range s.owner {
+	for b, o := range &s.owner {
 		if o == c {
 			s.owner[b], s.load[b] = nil, 0
 		}

@@ -103,7 +103,8 @@ func (s *Server) project(p *projector, stop <-chan struct{}) {
 		if !pause(projectionLag(), stop) {
 			return
 		}
-		for more, busy := true, false; more; {
+		for more := true; more; {
+			var busy bool
 			s.gate.wait(stop)
 			s.core.mu.Lock()
 			more, busy = p.step()

@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -235,8 +236,9 @@ func (s *Server) listen() error {
 
 // listenAgain listens at an address that was in use a moment ago.
 func listenAgain(addr string) (l net.Listener, err error) {
+	var listening net.ListenConfig
 	for range 50 {
-		if l, err = net.Listen("tcp", addr); err == nil {
+		if l, err = listening.Listen(context.Background(), "tcp", addr); err == nil {
 			return l, nil
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {

@@ -188,7 +188,8 @@ func play(options []estest.Option, sc *scenario) []string {
 			l.peer.nc.Close()
 		}
 		go func() {
-			for range p.incoming { //nolint:revive // what comes late must not hold up the readers
+			for range p.incoming {
+				// What comes late must not hold up the readers.
 			}
 		}()
 		readers.Wait()

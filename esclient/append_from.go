@@ -309,8 +309,9 @@ func (f *sourceAppend) next(ctx context.Context) ([]EventData, error) {
 		f.mu.Lock()
 		full := len(f.queue) >= f.opts.BatchEvents || f.queued >= f.opts.BatchBytes
 		if len(f.queue) > 0 && (full || f.ended || f.waiting || !linger) && ctx.Err() == nil {
-			defer f.mu.Unlock()
-			return f.take(), nil
+			batch := f.take()
+			f.mu.Unlock()
+			return batch, nil
 		}
 		queued, ended := len(f.queue), f.ended
 		f.mu.Unlock()
@@ -320,9 +321,7 @@ func (f *sourceAppend) next(ctx context.Context) ([]EventData, error) {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case queued > 0 && lingered == nil:
-			t := time.NewTimer(f.opts.Linger)
-			defer t.Stop()
-			lingered = t.C
+			lingered = time.After(f.opts.Linger)
 		}
 		select {
 		case <-f.more:

@@ -121,7 +121,7 @@ func TestAConditionalAppendHasAStatus(t *testing.T) {
 		stream string
 		is     error
 	}{{"", esclient.ErrInvalidArgument}, {"$" + stream, esclient.ErrAccessDenied}} {
-		if tc.is == esclient.ErrAccessDenied && trusting {
+		if errors.Is(tc.is, esclient.ErrAccessDenied) && trusting {
 			continue
 		}
 		ops := asOps(ctx)

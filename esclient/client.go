@@ -143,7 +143,7 @@ func (c *Client) shutDown() {
 	stopped := make(chan struct{}, len(subs))
 	for _, p := range subs {
 		c.crew.start(func() {
-			p.stop(ctx, ErrClosed)
+			_ = p.stop(ctx, ErrClosed) // it has ended, whatever the server says
 			stopped <- struct{}{}
 		})
 	}

@@ -101,7 +101,7 @@ func TestDeletesOfOtherVersionsOfTheServer(t *testing.T) {
 		var wrong *esclient.WrongExpectedVersionError
 		_, err := c.DeleteStream(ctx, stream, 1)
 		require.ErrorAs(t, err, &wrong)
-		assert.Equal(t, int64(esclient.UnknownVersion), wrong.Current, "it does not tell")
+		assert.Equal(t, esclient.UnknownVersion, wrong.Current, "it does not tell")
 		assert.NotContains(t, err.Error(), "-2147483648")
 		_, err = c.DeleteStream(ctx, stream, esclient.StreamExists)
 		assert.ErrorIs(t, err, esclient.ErrNotSupported)

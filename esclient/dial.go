@@ -136,7 +136,7 @@ func (d *dialer) checker() func(ctx context.Context, endpoint string) error {
 	return func(ctx context.Context, endpoint string) error {
 		e, err := discovery.ParseEndpoint(endpoint)
 		if err != nil {
-			return nil // it was dialed all the same, so there is nothing to say against it
+			return nil //nolint:nilerr // it was dialed all the same, so there is nothing to say against it
 		}
 		return c.Check(ctx, e)
 	}

@@ -1,6 +1,7 @@
 package esclient
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -65,12 +66,7 @@ func (f *feed) Command() esproto.Command {
 	return esproto.CmdSubscribeToStream
 }
 
-func (f *feed) about() (stream, group string) {
-	if f.stream == "" {
-		return AllStream, ""
-	}
-	return f.stream, ""
-}
+func (f *feed) about() (stream, group string) { return cmp.Or(f.stream, AllStream), "" }
 
 func (f *feed) AppendPayload(b []byte) []byte {
 	if f.filter != nil {

@@ -400,9 +400,9 @@ func (b *book) extend(h heldEvent) {
 }
 
 // hasSettled reports whether anything settled is remembered.
-func (l *ledger) hasSettled() (any bool) {
-	l.each(func(b *book) { any = any || !b.settled.empty() })
-	return any
+func (l *ledger) hasSettled() (found bool) {
+	l.each(func(b *book) { found = found || !b.settled.empty() })
+	return found
 }
 
 func (l *ledger) each(f func(*book)) {

@@ -73,27 +73,22 @@ func managing(t testing.TB, cfg esclient.Config) *esclient.Management {
 }
 
 func TestHTTPFailuresAreTyped(t *testing.T) {
+	with := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
+	}
 	for what, tc := range map[string]struct {
 		answer http.HandlerFunc
 		status int
 		is     error
 		retry  bool
 	}{
-		"not authenticated": {
-			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, 401, esclient.ErrAccessDenied, false,
-		},
-		"forbidden": {
-			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, 403, esclient.ErrAccessDenied, false,
-		},
-		"not found": {
-			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, 404, esclient.ErrNotFound, false,
-		},
-		"conflict": {
-			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(409) }, 409, esclient.ErrUserExists, false,
-		},
-		"not ready": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 503, nil, true},
+		"not authenticated": {with(http.StatusUnauthorized), 401, esclient.ErrAccessDenied, false},
+		"forbidden":         {with(http.StatusForbidden), 403, esclient.ErrAccessDenied, false},
+		"not found":         {with(http.StatusNotFound), 404, esclient.ErrNotFound, false},
+		"conflict":          {with(http.StatusConflict), 409, esclient.ErrUserExists, false},
+		"not ready":         {with(http.StatusServiceUnavailable), 503, nil, true},
 		"failure": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			io.WriteString(w, strings.Repeat("long story\xff ", 1000))
 		}, 500, nil, false},
 		"cut": {func(w http.ResponseWriter, _ *http.Request) {

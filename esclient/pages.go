@@ -22,10 +22,10 @@ type pageRequest struct {
 // everything is more than there can be.
 const everything = int64(1<<63 - 1)
 
-// limit bounds the read to max events; 0 is no bound.
-func (r *pageRequest) limit(max int64) {
-	if max > 0 {
-		r.left = max
+// limit bounds the read to n events; 0 is no bound.
+func (r *pageRequest) limit(n int64) {
+	if n > 0 {
+		r.left = n
 	}
 }
 
@@ -121,7 +121,7 @@ func (r *pageRead) abandon() {
 		return
 	}
 	r.begun.Cancel()
-	r.tellEnd(r.ctx, context.Canceled)
+	_ = r.tellEnd(r.ctx, context.Canceled)
 }
 
 // accept refuses a page with more events than were asked for, before memory is taken for them: an empty one has two

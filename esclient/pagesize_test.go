@@ -51,7 +51,7 @@ func readStuffed(
 		if e.Stream != stream {
 			continue
 		}
-		assert.Equal(t, size, len(e.Data))
+		assert.Len(t, e.Data, size)
 		if numbers = append(numbers, unstuffed(e.Data)); len(numbers) == count {
 			break
 		}

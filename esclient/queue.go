@@ -86,7 +86,7 @@ func (q *queue) pop() *Event {
 }
 
 // takeOver exchanges the empty list of the consumer for that of the reader. q.out is locked.
-func (q *queue) takeOver() (any bool) {
+func (q *queue) takeOver() bool {
 	empty := q.out.events[:0]
 	if cap(empty) > keepRing {
 		empty = nil
@@ -125,7 +125,8 @@ func (q *queue) drain() []*Event {
 	defer q.out.Unlock()
 	q.in.Lock()
 	defer q.in.Unlock()
-	events := append(q.out.events[q.out.next:], q.in.events...)
+	events := q.out.events[q.out.next:]
+	events = append(events, q.in.events...)
 	q.out.events, q.out.next, q.in.events = nil, 0, nil
 	q.n.Add(-int64(len(events)))
 	return events

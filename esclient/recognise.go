@@ -98,24 +98,31 @@ func (d *dialer) explainTLS(ctx context.Context, endpoint string, err error) err
 // probePlain looks whether the peer speaks the protocol without TLS.
 func (d *dialer) probePlain(ctx context.Context, endpoint string) error {
 	return d.probe(ctx, endpoint, func(_ context.Context, nc net.Conn) error {
-		id := esproto.CorrelationID{1}
-		if _, err := nc.Write(esproto.AppendFrame(nil, esproto.CmdHeartbeatRequest, id, nil)); err != nil {
-			return nil
+		if answersHeartbeat(nc) {
+			return errPlain
 		}
-		frames := esproto.NewFrameReader(nc, 512, 1<<10)
-		for {
-			h, n, err := frames.Next()
-			if err != nil {
-				return nil
-			}
-			if h.Command == esproto.CmdHeartbeatResponse && h.CorrelationID == id {
-				return errPlain
-			}
-			if n > 0 {
-				if _, err := frames.Borrow(); err != nil {
-					return nil
-				}
-			}
-		}
+		return nil
 	})
+}
+
+func answersHeartbeat(nc net.Conn) bool {
+	id := esproto.CorrelationID{1}
+	if _, err := nc.Write(esproto.AppendFrame(nil, esproto.CmdHeartbeatRequest, id, nil)); err != nil {
+		return false
+	}
+	frames := esproto.NewFrameReader(nc, 512, 1<<10)
+	for {
+		h, n, err := frames.Next()
+		if err != nil {
+			return false
+		}
+		if h.Command == esproto.CmdHeartbeatResponse && h.CorrelationID == id {
+			return true
+		}
+		if n > 0 {
+			if _, err := frames.Borrow(); err != nil {
+				return false
+			}
+		}
+	}
 }

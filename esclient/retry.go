@@ -325,7 +325,7 @@ func (a *attempts) final(err error) error {
 	if a.unknown == nil || a.effect == repeatable && errors.As(err, &wrong) {
 		return readOnlyNode(err)
 	}
-	if err != a.unknown {
+	if err != a.unknown { //nolint:errorlint // that very error, not one of its kind
 		err = fmt.Errorf("%w; before that: %w", err, a.unknown)
 	}
 	return &OutcomeUnknownError{Err: err}

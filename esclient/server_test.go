@@ -45,8 +45,8 @@ func embeddedAsAdmin(t testing.TB, opts ...estest.Option) (*estest.Server, *escl
 // asAdmin has requests made by an administrator of the server under test.
 func asAdmin(ctx context.Context) context.Context {
 	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
-	if real := undertest.Real(); real != "" {
-		if cfg, err := esclient.ParseConnectionString(real); err == nil && cfg.Credentials != nil {
+	if server := undertest.Real(); server != "" {
+		if cfg, err := esclient.ParseConnectionString(server); err == nil && cfg.Credentials != nil {
 			admin = cfg.Credentials
 		}
 	}

@@ -306,7 +306,7 @@ func (s *Subscription) replace(reason error) error {
 
 // Stop ends the subscription at once: Next returns ErrSubscriptionStopped, also where it waits and where it has events
 // at hand: nothing more is delivered. It does not wait for the server.
-func (s *Subscription) Stop() { s.finish(ErrSubscriptionStopped) }
+func (s *Subscription) Stop() { _ = s.finish(ErrSubscriptionStopped) }
 
 // Drain ends the subscription gently: the server is told to push no more, and Next goes on to deliver what has been
 // received, and then returns ErrSubscriptionStopped.

@@ -67,9 +67,9 @@ func handshake(ctx context.Context, c *Conn, creds *esproto.Credentials, name st
 
 // Authenticate is sent again after a pause between these two: a server that is starting drops it without an answer.
 const (
-	loginAgainMin = 500 * time.Millisecond
-	loginAgainMax = time.Second
-	maxLogins     = 100
+	shortLoginPause = 500 * time.Millisecond
+	longLoginPause  = time.Second
+	maxLogins       = 100
 )
 
 // loginReply is the answer to the nth Authenticate.
@@ -128,7 +128,7 @@ func login(ctx context.Context, c *Conn, creds *esproto.Credentials) error {
 				return err
 			}
 			if sent = append(sent, h); len(sent) < maxLogins {
-				again.Reset(loginAgainMin + rand.N(loginAgainMax-loginAgainMin))
+				again.Reset(shortLoginPause + rand.N(longLoginPause-shortLoginPause))
 			}
 		case r := <-replies:
 			if r.err != nil || r.n == len(sent)-1 {

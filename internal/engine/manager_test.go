@@ -344,7 +344,7 @@ func TestCloseEndsWaitersAndIsRepeatable(t *testing.T) {
 		wg.Go(m.Close)
 	}
 	for range 10 {
-		assert.True(t, errors.Is(<-errs, ErrClosed))
+		assert.ErrorIs(t, <-errs, ErrClosed)
 	}
 	wg.Wait()
 }

@@ -161,8 +161,8 @@ func TestAuthenticateIsSentAgainOnTheSameConnection(t *testing.T) {
 	_, err := manage(t, managerConfig(&journal{}, a.listen(t))).Conn(background(t))
 	require.NoError(t, err)
 	assert.Equal(t, int32(1), a.conns.Load())
-	assert.Greater(t, time.Since(start), 2*loginAgainMin)
-	assert.Less(t, time.Since(start), 2*loginAgainMax+time.Second)
+	assert.Greater(t, time.Since(start), 2*shortLoginPause)
+	assert.Less(t, time.Since(start), 2*longLoginPause+time.Second)
 }
 
 // Servers from 20.x refuse operations while an Authenticate is being checked, whatever they answered to the one before.
@@ -245,7 +245,7 @@ func TestAServerThatCannotServeYetIsAskedAgainSoon(t *testing.T) {
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			for err := error(ErrNotEventStore); err != nil; {
+			for err := ErrNotEventStore; err != nil; {
 				_, err = m.Conn(ctx)
 				require.NoError(t, ctx.Err())
 			}

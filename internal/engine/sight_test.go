@@ -118,7 +118,7 @@ func TestACallThatIsDueWhileBytesComeWaitsForProof(t *testing.T) {
 	l := limitsOf(c, still, still, inflow{busy: true})
 	require.False(t, l.over(&e))
 	require.False(t, l.over(&other))
-	assert.EqualValues(t, heartbeatSize, len(c.out), "one heartbeat is sent for both")
+	assert.Len(t, c.out, heartbeatSize, "one heartbeat is sent for both")
 	assert.False(t, limitsOf(c, still, still, inflow{busy: true}).over(&e))
 	heard := sight{heard: e.proof}
 	assert.True(t, limitsOf(c, heard, still, inflow{busy: true}).over(&e), "it was answered, and the call was not")

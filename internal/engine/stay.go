@@ -35,15 +35,19 @@ func checkPause(mean time.Duration) time.Duration {
 func (m *Manager) check(ctx context.Context, c *Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	verdict := make(chan error, 1)
-	go func() { verdict <- m.cfg.Check(ctx, c.endpoint) }()
+	var err error
+	checked := make(chan struct{})
+	go func() {
+		defer close(checked)
+		err = m.cfg.Check(ctx, c.endpoint)
+	}()
 	select {
-	case err := <-verdict:
+	case <-checked:
 		if err != nil {
 			m.leave(c, "", err)
 		}
 	case <-c.dead:
 		cancel()
-		<-verdict
+		<-checked
 	}
 }

@@ -25,7 +25,7 @@ func silentPeer(asked chan<- frame) func(*peer) {
 }
 
 // begin begins so many calls with a context, one after the other.
-func begin(t *testing.T, c *Conn, ctx context.Context, calls int) (all []Pending) {
+func begin(t *testing.T, ctx context.Context, c *Conn, calls int) (all []Pending) {
 	t.Helper()
 	for range calls {
 		p, err := c.Begin(ctx, &ping{}, nil)
@@ -41,9 +41,9 @@ func TestCallsThatShareAContextEndWithIt(t *testing.T) {
 	c := dial(t, connConfig(), silentPeer(asked))
 	one, endOne := context.WithCancelCause(context.Background())
 	other, endOther := context.WithCancelCause(context.Background())
-	ofOne := begin(t, c, one, calls)
-	ofOther := begin(t, c, other, calls) // it is watched from now on, and one still is
-	ofOne = append(ofOne, begin(t, c, one, calls)...)
+	ofOne := begin(t, one, c, calls)
+	ofOther := begin(t, other, c, calls) // it is watched from now on, and one still is
+	ofOne = append(ofOne, begin(t, one, c, calls)...)
 	require.True(t, ofOne[1].handle.watched)
 	require.True(t, ofOther[1].handle.watched)
 	why := errors.New("changed my mind")
@@ -64,7 +64,7 @@ func TestCallsThatShareAContextEndWithIt(t *testing.T) {
 	c.mu.Unlock()
 	endOther(nil)
 	ended(ofOther, other, context.Canceled)
-	after := begin(t, c, background(t), 3)
+	after := begin(t, background(t), c, 3)
 	c.Close(ErrClosed)
 	ended(after, background(t), ErrClosed)
 }
@@ -72,7 +72,7 @@ func TestCallsThatShareAContextEndWithIt(t *testing.T) {
 func TestACallEndsWithTheContextOfItsWait(t *testing.T) {
 	c := dial(t, connConfig(), silentPeer(make(chan frame, 10)))
 	shared := background(t)
-	watched := begin(t, c, shared, 3)[2]
+	watched := begin(t, shared, c, 3)[2]
 	require.True(t, watched.handle.watched)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

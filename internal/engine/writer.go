@@ -71,16 +71,16 @@ func (c *Conn) startLocked(req Request, creds *esproto.Credentials, e entry) Han
 }
 
 // Post sends a request on the correlation id of h, for which no reply of its own is expected: acks, unsubscribing. It
-// does not wait for room in the write buffer, so the caller must bound what it posts.
-func (h Handle) Post(req Request, creds *esproto.Credentials) error {
+// does not wait for room in the write buffer, so the caller must bound what it posts. On a connection that has died it
+// does nothing.
+func (h Handle) Post(req Request, creds *esproto.Credentials) {
 	h.c.mu.Lock()
-	if err := h.c.err; err != nil {
+	if h.c.err != nil {
 		h.c.mu.Unlock()
-		return err
+		return
 	}
 	h.c.appendFrame(req, h.ID(), creds)
 	h.c.unlockAndKick()
-	return nil
 }
 
 // lockForAppend takes the lock when there is room in the write buffer. After an error the lock is not held.

@@ -19,7 +19,8 @@ type Endpoint struct {
 // ParseEndpoint reads host, host:port, [ipv6] or [ipv6]:port. Without a port, Port is 0. The error is of type
 // *EndpointError.
 func ParseEndpoint(s string) (Endpoint, error) {
-	host, port, hasPort := s, "", false
+	var host, port string
+	var hasPort bool
 	switch {
 	case strings.ContainsRune(s, '@'):
 		// What stands before an @ may be a password, so the text is not repeated.

@@ -181,7 +181,7 @@ func (p *program) message(depth int) []byte {
 				b = protowire.AppendGroup(b, num, inner)
 			}
 		case 14: // a tag of one byte in two, and an id
-			b = append(b, byte(op&0x0F)<<3|byte(protowire.BytesType)|0x80, 0, 16)
+			b = append(b, (op&0x0F)<<3|byte(protowire.BytesType)|0x80, 0, 16)
 			b = append(b, make([]byte, 16)...)
 		case 15:
 			if depth > 0 && op&1 == 0 {

@@ -160,7 +160,7 @@ func TestFrameReaderLengths(t *testing.T) {
 		{length: 64 << 20, max: 1 << 30, ok: true}, {length: 64<<20 + 1, max: 1 << 30},
 	} {
 		head := binary.LittleEndian.AppendUint32(nil, tt.length)
-		rest := io.Reader(iotest.ErrReader(errors.New("read past the length")))
+		rest := iotest.ErrReader(errors.New("read past the length"))
 		if tt.ok {
 			rest = bytes.NewReader(make([]byte, 18))
 		}
@@ -231,7 +231,7 @@ func TestFrameReaderSkipsNoNonsense(t *testing.T) {
 		_, _, err := r.Next()
 		require.ErrorIs(t, err, esproto.ErrFrame, "%d", length)
 		var e *esproto.FrameTooLargeError
-		require.False(t, errors.As(err, &e), "%d", length)
+		require.NotErrorAs(t, err, &e, "%d", length)
 	}
 	head := binary.LittleEndian.AppendUint32(nil, 1<<31-1)
 	r := esproto.NewFrameReader(bytes.NewReader(append(head, make([]byte, 1000)...)), 64, 1000)
@@ -268,7 +268,7 @@ func TestFrameReaderEnd(t *testing.T) {
 						_, _, err = r.Next()
 					}
 					want := cut
-					if cut == io.EOF && end > 0 && end < len(frame) {
+					if errors.Is(cut, io.EOF) && end > 0 && end < len(frame) {
 						want = io.ErrUnexpectedEOF
 					}
 					require.Equal(t, want, err, "%s after %d bytes, buffer %d", name, end, buffer)

@@ -131,7 +131,7 @@ func (p *Publisher) context(messages []*message.Message) (context.Context, conte
 	for _, m := range messages[1:] {
 		c := m.Context()
 		if c != first && c != last && c.Done() != nil && c.Err() == nil {
-			ctx, cancel = endsWith(ctx, cancel, c)
+			ctx, cancel = endsWith(ctx, c, cancel)
 		}
 		last = c
 	}
@@ -150,12 +150,12 @@ func (p *Publisher) firstContext(ctx context.Context) (context.Context, context.
 	if p.conn.owned {
 		return ctx, cancel // Close ends its calls
 	}
-	return endsWith(ctx, cancel, p.timeouts.ctx)
+	return endsWith(ctx, p.timeouts.ctx, cancel)
 }
 
 // endsWith returns a child of ctx that also ends when other ends.
 func endsWith(
-	ctx context.Context, cancel context.CancelFunc, other context.Context,
+	ctx, other context.Context, cancel context.CancelFunc,
 ) (context.Context, context.CancelFunc) {
 	joined, end := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(other, func() { end(context.Cause(other)) })

@@ -54,8 +54,8 @@ func embeddedForAll(t testing.TB, opts ...estest.Option) (srv *estest.Server, ur
 // asAdmin returns a context whose requests run as an administrator of the server under test.
 func asAdmin(ctx context.Context) context.Context {
 	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
-	if real := undertest.Real(); real != "" {
-		if cfg, err := esclient.ParseConnectionString(real); err == nil && cfg.Credentials != nil {
+	if server := undertest.Real(); server != "" {
+		if cfg, err := esclient.ParseConnectionString(server); err == nil && cfg.Credentials != nil {
 			admin = cfg.Credentials
 		}
 	}

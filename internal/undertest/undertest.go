@@ -83,8 +83,8 @@ func users() []estest.Option {
 // as whom the tests run.
 func URL(t testing.TB) string {
 	t.Helper()
-	if real := Real(); real != "" {
-		return As(real)
+	if server := Real(); server != "" {
+		return As(server)
 	}
 	return As(Run(t).ConnectionString())
 }

@@ -180,7 +180,7 @@ func (o *ownClient) consume(ctx context.Context, stream, group string, inFlight 
 			seen()
 		}
 	}()
-	return func() { sub.Stop(ctx) }, nil
+	return func() { _ = sub.Stop(ctx) }, nil
 }
 
 func (o *ownClient) end(err error) {

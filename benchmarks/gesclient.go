@@ -12,7 +12,7 @@ import (
 	ges "github.com/jdextraze/go-gesclient/client"
 	"github.com/jdextraze/go-gesclient/common"
 	"github.com/jdextraze/go-gesclient/tasks"
-	"github.com/satori/go.uuid"
+	uuid "github.com/satori/go.uuid"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
@@ -40,13 +40,16 @@ func openGesClient(_ context.Context, server string, m *meter) (client, error) {
 	}
 	o := &otherClient{c: c, ended: make(chan error, 1)}
 	connected := make(chan struct{}, 1)
-	c.Connected().Add(func(ges.Event) error {
+	err = c.Connected().Add(func(ges.Event) error {
 		select {
 		case connected <- struct{}{}:
 		default:
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
 	if err := c.ConnectAsync().Wait(); err != nil {
 		return nil, err
 	}
@@ -55,8 +58,7 @@ func openGesClient(_ context.Context, server string, m *meter) (client, error) {
 	case <-time.After(10 * time.Second):
 		return nil, fmt.Errorf("no connection within 10 s")
 	}
-	c.Disconnected().Add(func(ges.Event) error { m.drops.Add(1); return nil })
-	return o, nil
+	return o, c.Disconnected().Add(func(ges.Event) error { m.drops.Add(1); return nil })
 }
 
 // gesID makes ids as cheaply as the other contender does: the library leaves that to its user.
@@ -110,7 +112,7 @@ func (o *otherClient) catchUp(_ context.Context, stream string, page int, seen f
 	if err != nil {
 		return nil, err
 	}
-	return func() { sub.Stop() }, nil
+	return func() { _ = sub.Stop() }, nil
 }
 
 func (o *otherClient) catchUpAll(
@@ -130,7 +132,7 @@ func (o *otherClient) catchUpAll(
 	if err != nil {
 		return nil, err
 	}
-	return func() { sub.Stop() }, nil
+	return func() { _ = sub.Stop() }, nil
 }
 
 func (o *otherClient) subscribe(_ context.Context, stream string, seen func()) (func(), error) {
@@ -166,7 +168,7 @@ func (o *otherClient) consume(_ context.Context, stream, group string, inFlight 
 	}
 	close(there)
 	sub := task.Result().(ges.PersistentSubscription)
-	return func() { sub.Stop() }, nil
+	return func() { _ = sub.Stop() }, nil
 }
 
 func (o *otherClient) dropped(reason ges.SubscriptionDropReason, err error) error {

@@ -67,7 +67,7 @@ func (m *meter) start() {
 	runtime.ReadMemStats(&m.mem)
 	m.writes.Store(0)
 	if m.profile != nil {
-		pprof.StartCPUProfile(m.profile) // its one error is a profile under way
+		_ = pprof.StartCPUProfile(m.profile) // its one error is a profile under way
 	}
 	m.cpu = cpuTime()
 	m.began = time.Now()

@@ -47,7 +47,7 @@ func plot(title string, outcomes []*outcome, f figure) []byte {
 		"font-family=\"sans-serif\" font-size=\"12\">\n", plotWidth, y+10)
 	fmt.Fprintf(&out, "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n")
 	fmt.Fprintf(&out, "<text x=\"10\" y=\"20\" font-size=\"15\">%s</text>\n", escape(title))
-	b.WriteTo(&out)
+	out.Write(b.Bytes())
 	out.WriteString("</svg>\n")
 	return out.Bytes()
 }
@@ -85,6 +85,6 @@ func plotScenario(b *bytes.Buffer, y int, o *outcome, f figure) int {
 
 func escape(s string) string {
 	var b bytes.Buffer
-	xml.EscapeText(&b, []byte(s)) // writes to a buffer do not fail
+	_ = xml.EscapeText(&b, []byte(s)) // writes to a buffer do not fail
 	return b.String()
 }

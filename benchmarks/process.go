@@ -92,7 +92,7 @@ func lastWords(stderr string) string {
 
 func (p *process) stop() {
 	p.in.Close()
-	p.cmd.Wait()
+	_ = p.cmd.Wait() // its results came before
 }
 
 // server is the process of the embedded server, or of the relay.

@@ -64,7 +64,7 @@ func openRaw(ctx context.Context, server string, m *meter) (*rawConn, error) {
 		nc.Close()
 		return nil, err
 	}
-	if _, err := c.await(esproto.CmdAuthenticated); err != nil {
+	if err := c.await(esproto.CmdAuthenticated); err != nil {
 		nc.Close()
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (c *rawConn) exchange(
 			sent += n
 		}
 		for more := true; more; more = c.buffered() {
-			if _, err := c.await(reply); err != nil {
+			if err := c.await(reply); err != nil {
 				return err
 			}
 			took(time.Since(sentAt[replied%inFlight]))
@@ -177,7 +177,7 @@ func (c *rawConn) read(j job, m *meter) (result, error) {
 		if _, err := c.nc.Write(page); err != nil {
 			return result{}, err
 		}
-		if _, err := c.await(esproto.CmdReadStreamEventsForwardCompleted); err != nil {
+		if err := c.await(esproto.CmdReadStreamEventsForwardCompleted); err != nil {
 			return result{}, err
 		}
 	}
@@ -197,14 +197,14 @@ func (c *rawConn) receive(j job, m *meter) (result, error) {
 	if _, err := c.nc.Write(b); err != nil {
 		return result{}, err
 	}
-	if _, err := c.await(esproto.CmdSubscriptionConfirmation); err != nil {
+	if err := c.await(esproto.CmdSubscriptionConfirmation); err != nil {
 		return result{}, err
 	}
 	seen, _ := m.counter(j)
 	m.settle()
 	m.tell(0)
 	for range j.total() {
-		if _, err := c.await(esproto.CmdStreamEventAppeared); err != nil {
+		if err := c.await(esproto.CmdStreamEventAppeared); err != nil {
 			return result{}, err
 		}
 		seen()
@@ -213,12 +213,12 @@ func (c *rawConn) receive(j job, m *meter) (result, error) {
 }
 
 // await takes the next frame, which must be of the given command.
-func (c *rawConn) await(want esproto.Command) (esproto.Command, error) {
+func (c *rawConn) await(want esproto.Command) error {
 	cmd, err := c.next()
 	if err == nil && cmd != want {
 		err = fmt.Errorf("got %v, not %v", cmd, want)
 	}
-	return cmd, err
+	return err
 }
 
 // next skips the next frame that is no heartbeat, which it answers, and returns its command.

@@ -196,7 +196,7 @@ func (p *relayPublisher) read() {
 			p.fail(err)
 			return
 		}
-		in.Discard(len(whole)) // it is there
+		_, _ = in.Discard(len(whole)) // it is there
 		p.mu.Lock()
 		if count > len(p.waiting) {
 			p.mu.Unlock()
@@ -263,29 +263,31 @@ func (r *relayReceiver) Subscribe(ctx context.Context, topic string) (<-chan *me
 		defer close(out)
 		defer nc.Close()
 		defer context.AfterFunc(ctx, func() { nc.Close() })()
-		if err := relayMessages(ctx, nc, r.window, out); err != nil && ctx.Err() == nil {
+		relayMessages(ctx, nc, r.window, out)
+		if ctx.Err() == nil {
 			r.meter.drops.Add(1)
 		}
 	})
 	return out, nil
 }
 
-// relayMessages hands out one message after the other, each when the one before was acked.
-func relayMessages(ctx context.Context, nc net.Conn, window int, out chan<- *message.Message) error {
+// relayMessages hands out one message after the other, each when the one before was acked, until the connection
+// ends.
+func relayMessages(ctx context.Context, nc net.Conn, window int, out chan<- *message.Message) {
 	in := bufio.NewReaderSize(nc, relayBuffer)
 	for done := 0; ; {
 		if done > 0 && (done >= window/2 || in.Buffered() == 0) {
 			if _, err := nc.Write(binary.LittleEndian.AppendUint32(nil, uint32(done))); err != nil {
-				return err
+				return
 			}
 			done = 0
 		}
 		frame, err := readRelayFrame(in)
 		if err != nil {
-			return err
+			return
 		}
 		if err := relayMessage(ctx, frame, out); err != nil {
-			return err
+			return
 		}
 		done += relayNumber + len(frame)
 	}

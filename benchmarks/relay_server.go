@@ -72,10 +72,12 @@ func serveRelay(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	if profile != nil {
 		defer profile.Close()
-		pprof.StartCPUProfile(profile) // its one error is a profile under way
+		if err := pprof.StartCPUProfile(profile); err != nil {
+			return err
+		}
 		defer pprof.StopCPUProfile()
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -162,18 +164,18 @@ func readRelayFrame(in *bufio.Reader) ([]byte, error) {
 }
 
 // storeAll stores what comes, as much at a time as has been received, and sends it back.
-func storeAll(t *relayTopic, in *bufio.Reader, out io.Writer) error {
+func storeAll(t *relayTopic, in *bufio.Reader, out io.Writer) {
 	for {
 		whole, _, err := wholeFrames(in)
 		if err != nil {
-			return err
+			return
 		}
 		t.add(whole)
 		if _, err := out.Write(whole); err != nil {
-			return err
+			return
 		}
 		if _, err := in.Discard(len(whole)); err != nil {
-			return err
+			return
 		}
 	}
 }

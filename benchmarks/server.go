@@ -20,7 +20,9 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	if profile != nil {
 		defer profile.Close()
-		pprof.StartCPUProfile(profile) // its one error is a profile under way
+		if err := pprof.StartCPUProfile(profile); err != nil {
+			return err
+		}
 		defer pprof.StopCPUProfile()
 	}
 	srv, err := estest.Start(estest.WithHTTPAddr(""))
@@ -39,7 +41,7 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 func untilEnd(ctx context.Context, in io.Reader) {
 	ended := make(chan struct{})
 	go func() {
-		io.Copy(io.Discard, in)
+		_, _ = io.Copy(io.Discard, in)
 		close(ended)
 	}()
 	select {

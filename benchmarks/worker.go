@@ -55,7 +55,7 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		io.Copy(io.Discard, lines)
+		_, _ = io.Copy(io.Discard, lines)
 		cancel(errors.New("the leader of the run is gone"))
 	}()
 
@@ -64,7 +64,7 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	m := &meter{tell: func(seen int) {
 		mu.Lock()
 		defer mu.Unlock()
-		enc.Encode(note{Seen: seen})
+		_ = enc.Encode(note{Seen: seen}) // without a leader ctx ends
 	}}
 	if m.profile, err = profileFile(); err != nil {
 		return err

@@ -36,10 +36,11 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := run(ctx, os.Stdout, os.Getenv("EVENTSTORE_URL")); err != nil {
+	err := run(ctx, os.Stdout, os.Getenv("EVENTSTORE_URL"))
+	cancel()
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}

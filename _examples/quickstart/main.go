@@ -25,10 +25,11 @@ const orders = 6
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := run(ctx, os.Stdout, os.Getenv("EVENTSTORE_URL")); err != nil {
+	err := run(ctx, os.Stdout, os.Getenv("EVENTSTORE_URL"))
+	cancel()
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}

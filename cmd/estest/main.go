@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,8 +22,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -107,10 +108,10 @@ func (s *settings) options(stderr io.Writer) ([]estest.Option, error) {
 	if err := level.UnmarshalText([]byte(s.level)); err != nil {
 		return nil, fmt.Errorf("estest: -log-level: %w", err)
 	}
-	options := append(s.users,
+	options := slices.Concat(s.users, []estest.Option{
 		estest.WithTCPAddr(s.tcp), estest.WithHTTPAddr(s.http), estest.WithPersona(estest.Persona(s.persona)),
 		estest.WithLogger(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))),
-	)
+	})
 	if s.tls {
 		options = append(options, estest.WithTLS())
 	}

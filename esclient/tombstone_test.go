@@ -129,7 +129,7 @@ func TestATombstoneInAllIsAnEvent(t *testing.T) {
 					tombstone := nextOf(t, sub, "s", func(e *esclient.Event) bool {
 						return e.Type == "$streamDeleted"
 					})
-					assert.Equal(t, int64(esproto.DeletedStream), tombstone.Number)
+					assert.Equal(t, esproto.DeletedStream, tombstone.Number)
 					assert.Empty(t, tombstone.Data)
 					nextOf(t, sub, "s2", func(*esclient.Event) bool { return true })
 				}

@@ -10,57 +10,15 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// kind is what a request needs of the node that serves it.
-type kind int
-
-const (
-	anyNode   kind = iota
-	readKind       // a node that need not be the leader unless the request demands it
-	writeKind      // the leader, but another node forwards it unless the request demands the leader
-	groupKind      // the leader
-	groupWriteKind
-	ackKind // the leader; others ignore it
-	nakKind // the same, and it may write: it parks events
-)
-
-// need is the kind of a request, and the field in which it demands the leader; 0 without one.
-type need struct {
-	kind   kind
-	leader protowire.Number
-}
-
-var needs = map[esproto.Command]need{
-	esproto.CmdWriteEvents:       {writeKind, 4},
-	esproto.CmdDeleteStream:      {writeKind, 3},
-	esproto.CmdTransactionStart:  {writeKind, 3},
-	esproto.CmdTransactionWrite:  {writeKind, 3},
-	esproto.CmdTransactionCommit: {writeKind, 2},
-
-	esproto.CmdReadEvent:                     {readKind, 4},
-	esproto.CmdReadStreamEventsForward:       {readKind, 5},
-	esproto.CmdReadStreamEventsBackward:      {readKind, 5},
-	esproto.CmdReadAllEventsForward:          {readKind, 5},
-	esproto.CmdReadAllEventsBackward:         {readKind, 5},
-	esproto.CmdFilteredReadAllEventsForward:  {readKind, 6},
-	esproto.CmdFilteredReadAllEventsBackward: {readKind, 6},
-
-	esproto.CmdConnectToPersistentSubscription: {kind: groupKind},
-	esproto.CmdCreatePersistentSubscription:    {kind: groupWriteKind},
-	esproto.CmdUpdatePersistentSubscription:    {kind: groupWriteKind},
-	esproto.CmdDeletePersistentSubscription:    {kind: groupWriteKind},
-	esproto.CmdPersistentSubscriptionAckEvents: {kind: ackKind},
-	esproto.CmdPersistentSubscriptionNakEvents: {kind: nakKind},
-}
-
 // demandsLeader reports whether a request says that only the leader will do.
-func (n need) demandsLeader(payload []byte) bool {
+func (cmd *command) demandsLeader(payload []byte) bool {
 	for len(payload) > 0 {
 		number, typ, size := protowire.ConsumeTag(payload)
 		if size < 0 {
 			return false
 		}
 		payload = payload[size:]
-		if number == n.leader && typ == protowire.VarintType {
+		if number == cmd.leader && typ == protowire.VarintType {
 			v, size := protowire.ConsumeVarint(payload)
 			return size > 0 && v != 0
 		}
@@ -73,39 +31,37 @@ func (n need) demandsLeader(payload []byte) bool {
 }
 
 // serve handles a request by what the node is: itself, by the leader, later, or not at all.
-func (n *node) serve(c *conn, f *frame, handle func(*conn, *frame) error) error {
-	need := needs[f.cmd]
+func (n *node) serve(c *conn, cmd *command, f *frame) error {
 	switch {
 	case !n.up:
 		return nil // the process has ended
-	case need.kind == anyNode:
-		return handle(c, f)
+	case cmd.node == anyNode:
+		return cmd.serve(c, f)
 	case n.role == RoleLeader:
-		return n.serveAsLeader(need, c, f, handle)
-	case need.kind == ackKind, need.kind == nakKind:
+		return n.serveAsLeader(c, cmd, f)
+	case cmd.node == leaderSilently:
 		return nil
 	}
-	demanding := need.kind == groupKind || need.kind == groupWriteKind || need.demandsLeader(f.payload)
+	demanding := cmd.node == leaderOnly || cmd.demandsLeader(f.payload)
 	switch {
-	case need.kind == readKind && !demanding:
-		return handle(c, f)
+	case cmd.node == anyOrDemanded && !demanding:
+		return cmd.serve(c, f)
 	case n.leader == nil, !demanding && n.leader.core.stopping:
 		c.notHandled(f.id, esproto.NotHandled_NotReady, nil)
 	case demanding:
 		c.notHandled(f.id, esproto.NotHandled_NotLeader, n.leader.info())
 	default:
 		l := n.leader
-		return l.serveAsLeader(need, c.forwardedTo(l.core), f, handle)
+		return l.serveAsLeader(c.forwardedTo(l.core), cmd, f)
 	}
 	return nil
 }
 
-func (n *node) serveAsLeader(need need, c *conn, f *frame, handle func(*conn, *frame) error) error {
-	writes := need.kind == writeKind || need.kind == groupWriteKind || need.kind == nakKind
-	if n.quorum || !writes {
-		return handle(c, f)
+func (n *node) serveAsLeader(c *conn, cmd *command, f *frame) error {
+	if n.quorum || !cmd.writes {
+		return cmd.serve(c, f)
 	}
-	n.hold(c, f, handle)
+	n.hold(c, cmd, f)
 	return nil
 }
 
@@ -148,17 +104,17 @@ const (
 // heldWrite is a write that waits for a majority. After answerAt its client knows that it may or may not be written.
 type heldWrite struct {
 	conn     *conn
+	command  *command
 	frame    frame
-	handle   func(*conn, *frame) error
 	answerAt time.Time // zero once that was said
 }
 
-func (n *node) hold(c *conn, f *frame, handle func(*conn, *frame) error) {
+func (n *node) hold(c *conn, cmd *command, f *frame) {
 	if len(n.held) >= maxHeld {
 		c.notHandled(f.id, esproto.NotHandled_TooBusy, nil)
 		return
 	}
-	w := &heldWrite{conn: c, frame: *f, handle: handle, answerAt: n.core.now().Add(writeTimeout)}
+	w := &heldWrite{conn: c, command: cmd, frame: *f, answerAt: n.core.now().Add(writeTimeout)}
 	w.frame.payload = slices.Clone(f.payload)
 	n.held = append(n.held, w)
 	n.cluster.schedule()
@@ -173,7 +129,7 @@ func (n *node) writeHeld() {
 		if w.answerAt.IsZero() {
 			c = &conn{srv: c.srv, core: n.core, version: c.version, mute: true}
 		}
-		if err := w.handle(c, &w.frame); err != nil {
+		if err := w.command.serve(c, &w.frame); err != nil {
 			c.refuse(&w.frame, err)
 		}
 	}
@@ -187,33 +143,42 @@ func (n *node) answerLate(now time.Time) {
 	for _, w := range n.held {
 		if !w.answerAt.IsZero() && !now.Before(w.answerAt) {
 			w.answerAt = time.Time{}
-			w.conn.timedOut(&w.frame)
+			if w.command.late != nil {
+				w.command.late(w.conn, &w.frame)
+			}
 		}
 	}
 }
 
-const textCommitTimeout = "Commit phase timeout."
+// What a write is answered that could not be done in time. For changes of groups the server has no such reply.
+const (
+	commitTimeout     = esproto.OperationResult_CommitTimeout
+	textCommitTimeout = "Commit phase timeout."
+)
 
-// timedOut says that a write could not be done in time. For changes of groups the server has no such reply.
-func (c *conn) timedOut(f *frame) {
-	result := esproto.OperationResult_CommitTimeout
-	switch f.cmd {
-	case esproto.CmdWriteEvents:
-		reply := failedWrite(result, textCommitTimeout, -1)
-		c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
-			return reply.Append(b, c.core.persona.style)
-		})
-	case esproto.CmdDeleteStream:
-		c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.failedDelete(result, textCommitTimeout, -1))
-	case esproto.CmdTransactionStart:
-		c.reply(esproto.CmdTransactionStartCompleted, f.id, &esproto.TransactionStartCompleted{
-			TransactionId: proto.Int64(-1), Result: result.Enum(), Message: proto.String(textCommitTimeout),
-		})
-	case esproto.CmdTransactionWrite:
-		c.reply(esproto.CmdTransactionWriteCompleted, f.id, &esproto.TransactionWriteCompleted{
-			TransactionId: proto.Int64(-1), Result: result.Enum(), Message: proto.String(textCommitTimeout),
-		})
-	case esproto.CmdTransactionCommit:
-		c.reply(esproto.CmdTransactionCommitCompleted, f.id, failedCommit(-1, result, textCommitTimeout))
-	}
+func (c *conn) lateWrite(f *frame) {
+	reply := failedWrite(commitTimeout, textCommitTimeout, -1)
+	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
+		return reply.Append(b, c.core.persona.style)
+	})
+}
+
+func (c *conn) lateDelete(f *frame) {
+	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.failedDelete(commitTimeout, textCommitTimeout, -1))
+}
+
+func (c *conn) lateTransactionStart(f *frame) {
+	c.reply(esproto.CmdTransactionStartCompleted, f.id, &esproto.TransactionStartCompleted{
+		TransactionId: proto.Int64(-1), Result: commitTimeout.Enum(), Message: proto.String(textCommitTimeout),
+	})
+}
+
+func (c *conn) lateTransactionWrite(f *frame) {
+	c.reply(esproto.CmdTransactionWriteCompleted, f.id, &esproto.TransactionWriteCompleted{
+		TransactionId: proto.Int64(-1), Result: commitTimeout.Enum(), Message: proto.String(textCommitTimeout),
+	})
+}
+
+func (c *conn) lateTransactionCommit(f *frame) {
+	c.reply(esproto.CmdTransactionCommitCompleted, f.id, failedCommit(-1, commitTimeout, textCommitTimeout))
 }

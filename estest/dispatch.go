@@ -10,54 +10,6 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// handlers are what the server does for each command. They run with core.mu held; an error is answered by BadRequest.
-var handlers = map[esproto.Command]func(*conn, *frame) error{
-	esproto.CmdPing:                     (*conn).ping,
-	esproto.CmdWriteEvents:              (*conn).writeEvents,
-	esproto.CmdDeleteStream:             (*conn).deleteStream,
-	esproto.CmdTransactionStart:         (*conn).transactionStart,
-	esproto.CmdTransactionWrite:         (*conn).transactionWrite,
-	esproto.CmdTransactionCommit:        (*conn).transactionCommit,
-	esproto.CmdReadEvent:                (*conn).readEvent,
-	esproto.CmdReadStreamEventsForward:  (*conn).readStreamForward,
-	esproto.CmdReadStreamEventsBackward: (*conn).readStreamBackward,
-	esproto.CmdReadAllEventsForward:     (*conn).readAllForward,
-	esproto.CmdReadAllEventsBackward:    (*conn).readAllBackward,
-	esproto.CmdScavengeDatabase:         (*conn).scavenge,
-
-	esproto.CmdSubscribeToStream:               (*conn).subscribe,
-	esproto.CmdUnsubscribeFromStream:           (*conn).unsubscribe,
-	esproto.CmdConnectToPersistentSubscription: (*conn).connectPersistent,
-	esproto.CmdCreatePersistentSubscription:    (*conn).createPersistent,
-	esproto.CmdUpdatePersistentSubscription:    (*conn).updatePersistent,
-	esproto.CmdDeletePersistentSubscription:    (*conn).deletePersistent,
-	esproto.CmdPersistentSubscriptionAckEvents: (*conn).ackPersistent,
-	esproto.CmdPersistentSubscriptionNakEvents: (*conn).nakPersistent,
-
-	// The server reads these, as its nodes send them to each other, and does nothing with them.
-	esproto.CmdWriteEventsCompleted:       ignore[esproto.WriteEventsCompleted],
-	esproto.CmdTransactionStartCompleted:  ignore[esproto.TransactionStartCompleted],
-	esproto.CmdTransactionWriteCompleted:  ignore[esproto.TransactionWriteCompleted],
-	esproto.CmdTransactionCommitCompleted: ignore[esproto.TransactionCommitCompleted],
-	esproto.CmdDeleteStreamCompleted:      ignore[esproto.DeleteStreamCompleted],
-	esproto.CmdNotHandled:                 ignore[esproto.NotHandled],
-}
-
-// ignore accepts a message if it is one.
-func ignore[M any, P interface {
-	*M
-	proto.Message
-}](_ *conn, f *frame) error {
-	return proto.Unmarshal(f.payload, P(new(M)))
-}
-
-// handlersSince20 are those of commands that came with 20.6.
-var handlersSince20 = map[esproto.Command]func(*conn, *frame) error{
-	esproto.CmdFilteredReadAllEventsForward:  (*conn).readFilteredForward,
-	esproto.CmdFilteredReadAllEventsBackward: (*conn).readFilteredBackward,
-	esproto.CmdFilteredSubscribeToStream:     (*conn).subscribeFiltered,
-}
-
 // handle deals with one package. An error ends the connection.
 func (c *conn) handle(h esproto.Header, payload []byte) error {
 	c.srv.traffic.framesIn[h.Command].Add(1)
@@ -72,14 +24,8 @@ func (c *conn) handle(h esproto.Header, payload []byte) error {
 		}
 		f.creds, f.payload = &cr, rest
 	}
-	switch h.Command {
-	case esproto.CmdHeartbeatRequest:
-		if !c.srv.breathless.Load() {
-			c.send(esproto.CmdHeartbeatResponse, f.id, nil)
-		}
-		return nil
-	case esproto.CmdHeartbeatResponse, esproto.CmdBadRequest:
-		return nil
+	if cmd := commands[f.cmd]; cmd != nil && cmd.stage == lifeSign {
+		return cmd.serve(c, &f)
 	}
 	if act := c.srv.intercepted(&f); act != nil {
 		return act(c, &f)
@@ -90,22 +36,20 @@ func (c *conn) handle(h esproto.Header, payload []byte) error {
 	return nil
 }
 
-// dispatch serves a frame.
+// dispatch serves a frame. core.mu is held.
 func (c *conn) dispatch(f *frame) {
-	switch f.cmd {
-	case esproto.CmdIdentifyClient:
-		c.identify(f)
-	case esproto.CmdAuthenticate:
-		c.authenticate(f)
+	cmd := c.core.persona.command(f.cmd)
+	switch {
+	case cmd != nil && cmd.stage == greeting:
+		_ = cmd.serve(c, f) // an error has no reply
+	case c.unready(cmd, f):
 	default:
-		c.operate(f)
+		c.operate(cmd, f)
 	}
 }
 
-func (c *conn) operate(f *frame) {
-	if c.unready(f) {
-		return
-	}
+// operate serves an operation; cmd is nil if the server does not know it.
+func (c *conn) operate(cmd *command, f *frame) {
 	user, ok := c.userOf(f.creds)
 	if !ok {
 		c.notAuthenticated(f.id, "Not Authenticated")
@@ -115,29 +59,25 @@ func (c *conn) operate(f *frame) {
 		user = nobody
 	}
 	f.user = user
-	handler := handlers[f.cmd]
-	if handler == nil && c.core.persona.hasFilters {
-		handler = handlersSince20[f.cmd]
-	}
 	switch {
-	case handler == nil:
+	case cmd == nil:
 		c.refuse(f, errors.New("the command is unknown"))
-	case f.id.IsZero() && f.cmd != esproto.CmdPing:
+	case f.id.IsZero() && !cmd.needsNoID:
 		c.refuse(f, errors.New("the correlation id is empty"))
-	case c.needsLookup(f):
-		c.lookUp(f, handler)
+	case c.needsLookup(cmd, f):
+		c.lookUp(cmd, f)
 	default:
-		c.perform(f, handler)
+		c.perform(cmd, f)
 	}
 }
 
 // perform serves a request whose sender is known.
-func (c *conn) perform(f *frame, handle func(*conn, *frame) error) {
+func (c *conn) perform(cmd *command, f *frame) {
 	var err error
 	if n := c.srv.node; n != nil {
-		err = n.serve(c, f, handle)
+		err = n.serve(c, cmd, f)
 	} else {
-		err = handle(c, f)
+		err = cmd.serve(c, f)
 	}
 	if err != nil {
 		c.refuse(f, err)
@@ -152,10 +92,17 @@ func (c *conn) refuse(f *frame, err error) {
 
 // commandName is what the server calls a command: one that its version does not know has only a number.
 func (p *persona) commandName(cmd esproto.Command) string {
-	if !cmd.Known() || handlersSince20[cmd] != nil && !p.hasFilters {
+	if !cmd.Known() || commands[cmd] != nil && p.command(cmd) == nil {
 		return strconv.Itoa(int(cmd))
 	}
 	return cmd.String()
+}
+
+func (c *conn) heartbeat(f *frame) error {
+	if !c.srv.breathless.Load() {
+		c.send(esproto.CmdHeartbeatResponse, f.id, nil)
+	}
+	return nil
 }
 
 func (c *conn) ping(f *frame) error {
@@ -163,16 +110,17 @@ func (c *conn) ping(f *frame) error {
 	return nil
 }
 
-func (c *conn) identify(f *frame) {
+func (c *conn) identify(f *frame) error {
 	var m esproto.IdentifyClient
-	if proto.Unmarshal(f.payload, &m) != nil {
-		return // as the real server: no reply at all
+	if err := proto.Unmarshal(f.payload, &m); err != nil {
+		return err // as the real server: no reply at all
 	}
 	c.name, c.version = m.GetConnectionName(), uint8(m.GetVersion()) // the server cuts the version off, too
 	c.mu.Lock()
 	c.mute = c.version > esproto.IdentifyVersion
 	c.mu.Unlock()
 	c.send(esproto.CmdClientIdentified, f.id, nil)
+	return nil
 }
 
 // needsVersion reports whether what a command holds depends on the version that the client identified itself with. The

@@ -93,7 +93,7 @@ func NotLeader(leader *esproto.NotHandled_LeaderInfo) Action {
 
 func notHandled(reason esproto.NotHandled_NotHandledReason, leader *esproto.NotHandled_LeaderInfo) Action {
 	return Action{act: func(c *conn, f *frame) error {
-		if settles(f.cmd) {
+		if cmd := commands[f.cmd]; cmd != nil && cmd.node == leaderSilently {
 			return nil
 		}
 		m := &esproto.NotHandled{Reason: reason.Enum()}
@@ -103,10 +103,6 @@ func notHandled(reason esproto.NotHandled_NotHandledReason, leader *esproto.NotH
 		c.reply(esproto.CmdNotHandled, f.id, m)
 		return nil
 	}}
-}
-
-func settles(cmd esproto.Command) bool {
-	return cmd == esproto.CmdPersistentSubscriptionAckEvents || cmd == esproto.CmdPersistentSubscriptionNakEvents
 }
 
 // BadRequest answers that the frame makes no sense.
@@ -203,10 +199,8 @@ func (r *Rule) isAbout(cmd esproto.Command) bool {
 	if r.cmd != AnyOperation {
 		return r.cmd == cmd
 	}
-	if cmd == esproto.CmdPing || cmd == esproto.CmdUnsubscribeFromStream {
-		return false
-	}
-	return handlers[cmd] != nil || handlersSince20[cmd] != nil
+	known := commands[cmd]
+	return known != nil && known.stage == operation && !known.noOperation
 }
 
 // changeRules replaces the list of rules, which connections read without a lock.

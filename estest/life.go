@@ -151,19 +151,17 @@ func (c *core) isStarting() bool {
 // withoutUsers reports whether nobody can log in yet.
 func (c *core) withoutUsers() bool { return c.now().Before(c.usersAt) }
 
-// unready refuses a request of a process that is starting or stopping, if it does. Acks and naks are lost.
-func (c *conn) unready(f *frame) (refused bool) {
+// unready deals with an operation of a process that is starting or stopping, unless it is served even then. cmd is nil
+// if the server does not know the command.
+func (c *conn) unready(cmd *command, f *frame) bool {
 	if !c.core.stopping && !c.core.starting() {
 		return false
 	}
-	switch f.cmd {
-	case esproto.CmdPing:
-		return false
-	case esproto.CmdUnsubscribeFromStream, esproto.CmdScavengeDatabase:
-		return true
-	}
-	if !settles(f.cmd) {
+	switch {
+	case cmd == nil || cmd.unready == refused:
 		c.notHandled(f.id, esproto.NotHandled_NotReady, nil)
+	case cmd.unready == answered:
+		return false
 	}
 	return true
 }

@@ -21,21 +21,12 @@ func WithAsyncRights(d time.Duration) Option { return func(c *config) { c.asyncR
 const maxLookups = 10_000
 
 // needsLookup reports whether the rights for a request are not at hand.
-func (c *conn) needsLookup(f *frame) bool {
-	if c.srv.cfg.asyncRights <= 0 || f.user.isAdmin() || f.user == nobody {
-		return false
-	}
-	switch f.cmd {
-	case esproto.CmdSubscribeToStream, esproto.CmdFilteredSubscribeToStream,
-		esproto.CmdConnectToPersistentSubscription:
-		return true
-	}
-	kind := needs[f.cmd].kind
-	return kind == readKind || kind == writeKind
+func (c *conn) needsLookup(cmd *command, f *frame) bool {
+	return cmd.looksUpRights && c.srv.cfg.asyncRights > 0 && !f.user.isAdmin() && f.user != nobody
 }
 
 // lookUp serves a request later.
-func (c *conn) lookUp(f *frame, handle func(*conn, *frame) error) {
+func (c *conn) lookUp(cmd *command, f *frame) {
 	if c.lookups >= maxLookups {
 		c.notHandled(f.id, esproto.NotHandled_TooBusy, nil)
 		return
@@ -49,8 +40,8 @@ func (c *conn) lookUp(f *frame, handle func(*conn, *frame) error) {
 		defer c.core.mu.Unlock()
 		c.lookups--
 		_, open := c.core.conns[c]
-		if (open || needs[late.cmd].kind == writeKind) && !c.unready(&late) {
-			c.perform(&late, handle)
+		if (open || cmd.node == leaderForward) && !c.unready(cmd, &late) {
+			c.perform(cmd, &late)
 		}
 	})
 }

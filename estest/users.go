@@ -198,22 +198,23 @@ func (c *conn) userOf(creds *esproto.Credentials) (u *user, ok bool) {
 	return c.user, c.refused == nil
 }
 
-func (c *conn) authenticate(f *frame) {
+func (c *conn) authenticate(f *frame) error {
 	if c.core.starting() {
-		return
+		return nil
 	}
 	if f.creds == nil {
 		c.notAuthenticated(f.id, "No user credentials provided.")
-		return
+		return nil
 	}
 	user := c.core.login(f.creds.Login, f.creds.Password)
 	if c.core.persona.authenticatesLater && !c.core.insecure {
 		// Until the check is done nobody is authenticated, not even who was before.
 		c.user, c.refused = nil, f.creds
 		c.pending.Store(&pendingLogin{id: f.id, user: user, creds: f.creds, before: c.pending.Load()})
-		return
+		return nil
 	}
 	c.settleLogin(f.id, user, f.creds)
+	return nil
 }
 
 // pendingLogin is an Authenticate whose answer is still to come.

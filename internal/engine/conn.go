@@ -52,59 +52,78 @@ const (
 	writeChunk      = 256 << 10 // the most that is written at a time: what a write takes is seen when it is over
 )
 
-// Conn is one TCP connection.
+// Conn is one TCP connection. Its fields are grouped by owner: constants, the fields under the lock, those of the reader
+// goroutine, those of the turn to write, and atomics.
+//
+// Functions that expect the caller to hold the lock end in Locked. Those that begin with unlock expect it, too, and
+// release it. The types inside mu, such as the table of Receivers, have no lock of their own.
 type Conn struct {
+	// Set by NewConn and never changed.
 	nc       net.Conn
 	endpoint string
 	cfg      ConnConfig
-	prefix   [8]byte // of every correlation id of this connection; random, since servers compare ids across connections
+	prefix   [8]byte       // of every correlation id; random, since servers compare ids across connections
+	kick     chan struct{} // hands the turn to write to the writer goroutine; has room for one
+	dead     chan struct{} // closed by die
 
-	mu       sync.Mutex
-	calls    table
-	late     map[uint64]repetition // of calls that were given up, see late.go
-	beats    int64                 // how often the reader has looked at the time limits
-	out      []byte                // frames that are to be written
-	spare    []byte                // the other buffer, empty
-	need     int                   // the most that was written at a time since the last beat
-	appended int64                 // bytes that were ever appended to out
-	heard    int64                 // bytes that the peer has read for sure, as its replies show
-	large    largeFrames           // among the appended ones
-	writing  bool                  // somebody has the turn to write, see writer.go
-	space    chan struct{}         // closed when out has shrunk; nil while nobody waits for that
-	leaving  error                 // why nothing new is started on it; nil if anything may be
-	err      error                 // why the connection died
+	mu struct {
+		sync.Mutex
 
-	leaveTimer *time.Timer // runs while the connection is left
+		// The requests that wait for frames.
+		receivers    table
+		ticks        int64                 // how often the reader has checked the time limits
+		repetitions  map[uint64]repetition // by the number of the earlier attempt, see late.go
+		unsubscribed map[uint64]farewell   // the latest subscriptions that were given up, see unwanted.go
+		watcher      *watcher              // of a context that several calls share; nil for none
+		lastDone     <-chan struct{}       // of the context of the latest call without a watcher
 
-	farewells map[uint64]farewell // the latest subscriptions that were given up, see unwanted.go
+		// The write buffer.
+		pending   []byte        // frames to be written
+		spare     []byte        // the other buffer, empty
+		peakWrite int           // the most bytes in one write since the last tick
+		writing   bool          // the turn to write is taken, see writer.go
+		room      chan struct{} // closed when pending has shrunk; nil while no caller waits for that
 
-	watcher   *watcher        // of the context that calls share; nil for none
-	lastEnded <-chan struct{} // of the context of the latest call that is not watched
+		// Positions, counted in bytes since the connection was made.
+		appended    int64 // end of the last frame in pending
+		peerRead    int64 // the peer has read up to here, as its replies show
+		largeFrames largeFrames
 
-	received []Receiver // to be woken; the reader's own
-	answered bool       // calls are among them
-	flow     flow       // ... and this
-	memory   Memory     // ... and this
+		// The end of the connection.
+		draining   error       // why it takes no new requests; nil if it does
+		drainTimer *time.Timer // limits the draining
+		err        error       // why it died; nil while it lives
+	}
 
-	armed time.Time // when the write deadline was set; belongs to who has the turn
+	// reader belongs to the reader goroutine.
+	reader struct {
+		cached     flow       // the subscription of the latest frame
+		toWake     []Receiver // got frames and are not woken yet
+		wakesCalls bool       // calls are among them
+		memory     Memory
+		sendQueue  *sendQueue // the bytes that the kernel holds; nil if it cannot be asked
+	}
 
-	kick    chan struct{}
-	dead    chan struct{}
-	spoken  atomic.Bool  // the peer has sent a frame
-	handed  atomic.Int64 // bytes that the socket was given to write
-	written atomic.Int64 // bytes that it has taken
-	queue   *sendQueue   // how many of them the kernel still holds; nil if it cannot be asked
-	wg      sync.WaitGroup
+	// turn belongs to the goroutine that has the turn to write.
+	turn struct {
+		deadlineSet time.Time // when the write deadline was set
+	}
+
+	handed    atomic.Int64 // bytes that were passed to the socket
+	written   atomic.Int64 // bytes that the socket has accepted
+	peerSpoke atomic.Bool  // the peer has sent a frame
+
+	wg sync.WaitGroup
 }
 
 // NewConn starts the two goroutines of a connection. Whoever calls it must call Close, also after the connection died.
 func NewConn(nc net.Conn, endpoint string, cfg ConnConfig) *Conn {
 	c := &Conn{
 		nc: nc, endpoint: endpoint, cfg: cfg,
-		kick:  make(chan struct{}, 1),
-		dead:  make(chan struct{}),
-		queue: newSendQueue(nc),
+		kick: make(chan struct{}, 1),
+		dead: make(chan struct{}),
 	}
+	c.reader.sendQueue = newSendQueue(nc)
 	rand.Read(c.prefix[:]) // never fails: see crypto/rand
 	c.wg.Add(2)
 	go c.readLoop()
@@ -122,7 +141,7 @@ func (c *Conn) Dead() <-chan struct{} { return c.dead }
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.err
+	return c.mu.err
 }
 
 // Close lets the connection die with err and waits for its goroutines.
@@ -134,17 +153,17 @@ func (c *Conn) Close(err error) {
 // die is the one place where a connection ends. The first call counts.
 func (c *Conn) die(err error) {
 	c.mu.Lock()
-	if c.err != nil {
+	if c.mu.err != nil {
 		c.mu.Unlock()
 		return
 	}
-	c.err = &ConnectionError{Endpoint: c.endpoint, Err: err}
-	waiting := c.calls.takeOut(func(*entry) bool { return true })
-	c.out, c.spare = nil, nil
-	c.makeSpace()
-	c.retireWatcher()
-	if c.leaveTimer != nil {
-		c.leaveTimer.Stop()
+	c.mu.err = &ConnectionError{Endpoint: c.endpoint, Err: err}
+	waiting := c.mu.receivers.takeOut(func(*entry) bool { return true })
+	c.mu.pending, c.mu.spare = nil, nil
+	c.signalRoomLocked()
+	c.retireWatcherLocked()
+	if c.mu.drainTimer != nil {
+		c.mu.drainTimer.Stop()
 	}
 	close(c.dead) // under the lock: who meets the error must not be given the connection once more
 	c.mu.Unlock()
@@ -152,7 +171,7 @@ func (c *Conn) die(err error) {
 	c.nc.Close()
 	handed := c.handed.Load() // after which nothing more can be written
 	for _, e := range waiting {
-		e.r.Fail(c.err, e.end <= handed) // a part of a frame is nothing to the peer
+		e.r.Fail(c.mu.err, e.end <= handed) // a part of a frame is nothing to the peer
 	}
 }
 
@@ -163,15 +182,15 @@ const leaveTimeout = 250 * time.Millisecond
 // be started on it fails at once, and so do those who get any number of frames.
 func (c *Conn) Leave(err error) {
 	c.mu.Lock()
-	if c.err != nil || c.leaving != nil {
+	if c.mu.err != nil || c.mu.draining != nil {
 		c.mu.Unlock()
 		return
 	}
-	c.leaving = err
-	c.leaveTimer = time.AfterFunc(leaveTimeout, func() { c.die(err) })
-	streams := c.calls.takeOut(func(e *entry) bool { return !e.once })
-	c.makeSpace()
-	left := c.calls.n == 0
+	c.mu.draining = err
+	c.mu.drainTimer = time.AfterFunc(leaveTimeout, func() { c.die(err) })
+	streams := c.mu.receivers.takeOut(func(e *entry) bool { return !e.once })
+	c.signalRoomLocked()
+	left := c.mu.receivers.n == 0
 	c.mu.Unlock()
 	for _, e := range streams {
 		e.r.Fail(&ConnectionError{Endpoint: c.endpoint, Err: err}, true)
@@ -184,9 +203,9 @@ func (c *Conn) Leave(err error) {
 // forget removes a Receiver. It returns false if it was removed before.
 func (c *Conn) forget(seq uint64) bool {
 	c.mu.Lock()
-	e := c.calls.get(seq)
+	e := c.mu.receivers.get(seq)
 	if e != nil {
-		c.calls.remove(e)
+		c.mu.receivers.remove(e)
 	}
 	c.unlockAndLeave()
 	return e != nil
@@ -194,18 +213,18 @@ func (c *Conn) forget(seq uint64) bool {
 
 // unlockAndLeave lets a connection die that is left, once nobody waits.
 func (c *Conn) unlockAndLeave() {
-	left, leaving := c.calls.n == 0, c.leaving
+	left, leaving := c.mu.receivers.n == 0, c.mu.draining
 	c.mu.Unlock()
 	if leaving != nil && left {
 		c.die(leaving)
 	}
 }
 
-// makeSpace wakes those who wait for room in the write buffer. c.mu is held.
-func (c *Conn) makeSpace() {
-	if c.space != nil {
-		close(c.space)
-		c.space = nil
+// signalRoomLocked wakes those who wait for room in the write buffer.
+func (c *Conn) signalRoomLocked() {
+	if c.mu.room != nil {
+		close(c.mu.room)
+		c.mu.room = nil
 	}
 }
 
@@ -238,19 +257,19 @@ func (h Handle) Remove() bool {
 func (c *Conn) shrink(silent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	limit := max(keepWriteBuffer, 4*c.need)
-	c.need = 0
+	limit := max(keepWriteBuffer, 4*c.mu.peakWrite)
+	c.mu.peakWrite = 0
 	if silent {
 		limit = 0
-		c.calls.shrink()
-		c.flow, c.memory = flow{}, Memory{}
-		c.retireWatcher()
-		c.lastEnded = nil
+		c.mu.receivers.shrink()
+		c.reader.cached, c.reader.memory = flow{}, Memory{}
+		c.retireWatcherLocked()
+		c.mu.lastDone = nil
 	}
-	if cap(c.spare) > limit {
-		c.spare = nil
+	if cap(c.mu.spare) > limit {
+		c.mu.spare = nil
 	}
-	if len(c.out) == 0 && cap(c.out) > limit {
-		c.out = nil
+	if len(c.mu.pending) == 0 && cap(c.mu.pending) > limit {
+		c.mu.pending = nil
 	}
 }

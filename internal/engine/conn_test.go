@@ -396,7 +396,7 @@ func TestFullBufferHoldsCallersBackUntilTheirContextEnds(t *testing.T) {
 	}
 	assert.True(t, held)
 	c.mu.Lock()
-	pending := len(c.out)
+	pending := len(c.mu.pending)
 	c.mu.Unlock()
 	assert.LessOrEqual(t, pending, cfg.MaxPendingBytes+20<<10, "what waits is bounded")
 }

@@ -15,21 +15,21 @@ const heartbeatSize = esproto.LengthSize + esproto.HeaderSize
 // sendHeartbeat returns where the heartbeat ends.
 func (c *Conn) sendHeartbeat() (end int64) {
 	c.mu.Lock()
-	if c.err != nil {
+	if c.mu.err != nil {
 		c.mu.Unlock()
 		return 0
 	}
-	end = c.appendHeartbeat()
+	end = c.appendHeartbeatLocked()
 	c.unlockAndKick()
 	return end
 }
 
-// appendHeartbeat does not wait for room, so that heartbeats are never late. c.mu is held, and the writer is to be
+// appendHeartbeatLocked does not wait for room, so that heartbeats are never late. It the writer is to be
 // kicked.
-func (c *Conn) appendHeartbeat() (end int64) {
-	end = c.appended + heartbeatSize
-	c.out = esproto.AppendFrame(c.out, esproto.CmdHeartbeatRequest, c.heartbeatID(end), nil)
-	c.appended = end
+func (c *Conn) appendHeartbeatLocked() (end int64) {
+	end = c.mu.appended + heartbeatSize
+	c.mu.pending = esproto.AppendFrame(c.mu.pending, esproto.CmdHeartbeatRequest, c.heartbeatID(end), nil)
+	c.mu.appended = end
 	return end
 }
 
@@ -48,7 +48,7 @@ func (c *Conn) hear(id esproto.CorrelationID) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if end <= c.appended {
-		c.heard = max(c.heard, end)
+	if end <= c.mu.appended {
+		c.mu.peerRead = max(c.mu.peerRead, end)
 	}
 }

@@ -48,31 +48,31 @@ func (c *Conn) earlier(err error) uint64 {
 	return 0
 }
 
-// expectLate lets the reply to an earlier call count as that to a later one. c.mu is held.
-func (c *Conn) expectLate(earlier, later uint64) {
-	if c.late == nil {
-		c.late = make(map[uint64]repetition)
+// addRepetitionLocked lets the reply to an earlier call count as that to a later one.
+func (c *Conn) addRepetitionLocked(earlier, later uint64) {
+	if c.mu.repetitions == nil {
+		c.mu.repetitions = make(map[uint64]repetition)
 	}
-	r := repetition{seq: later, until: c.due()}
-	for seq, old := range c.late {
+	r := repetition{seq: later, until: c.deadlineLocked()}
+	for seq, old := range c.mu.repetitions {
 		if old.seq == earlier {
-			c.late[seq] = r
+			c.mu.repetitions[seq] = r
 		}
 	}
-	if len(c.late) < maxLate {
-		c.late[earlier] = r
+	if len(c.mu.repetitions) < maxLate {
+		c.mu.repetitions[earlier] = r
 	}
 }
 
-// forgetLate forgets what was given up and is not waited for any more. c.mu is held.
-func (c *Conn) forgetLate() {
-	for earlier, r := range c.late {
+// expireRepetitionsLocked forgets what was given up and is not waited for any more.
+func (c *Conn) expireRepetitionsLocked() {
+	for earlier, r := range c.mu.repetitions {
 		switch {
-		case c.calls.get(r.seq) != nil:
-			r.until = c.due()
-			c.late[earlier] = r
-		case r.until <= c.beats:
-			delete(c.late, earlier)
+		case c.mu.receivers.get(r.seq) != nil:
+			r.until = c.deadlineLocked()
+			c.mu.repetitions[earlier] = r
+		case r.until <= c.mu.ticks:
+			delete(c.mu.repetitions, earlier)
 		}
 	}
 }
@@ -86,16 +86,16 @@ func (c *Conn) deliverLate(frames *esproto.FrameReader, h esproto.Header, seq ui
 	}
 	c.mu.Lock()
 	var answered *call
-	if e := c.calls.get(seq); e != nil {
+	if e := c.mu.receivers.get(seq); e != nil {
 		if cl, ok := e.r.(*call); ok && cl.receiveLate(h.Command, payload) {
 			answered = cl
-			c.calls.remove(e)
+			c.mu.receivers.remove(e)
 		}
 	}
 	c.unlockAndLeave()
 	if answered != nil {
 		c.wakeSoon(answered)
-		c.answered = true
+		c.reader.wakesCalls = true
 	}
 	return nil
 }

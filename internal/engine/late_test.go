@@ -57,7 +57,7 @@ func TestALateReplyAnswersTheRepetition(t *testing.T) {
 	require.Eventually(t, func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return len(c.late) == 0
+		return len(c.mu.repetitions) == 0
 	}, 10*time.Second, time.Millisecond, "it is forgotten")
 }
 

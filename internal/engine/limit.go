@@ -27,12 +27,12 @@ type inflow struct {
 	framed bool // all that came since the last beat is of one frame, which began before
 }
 
-// due is when the time of a call is up that is started now.
-func (c *Conn) due() int64 {
+// deadlineLocked is when the time of a call is up that is started now.
+func (c *Conn) deadlineLocked() int64 {
 	if c.cfg.OperationTimeout <= 0 {
 		return 0
 	}
-	return c.beats + c.cfg.inBeats(c.cfg.OperationTimeout) + 1
+	return c.mu.ticks + c.cfg.inBeats(c.cfg.OperationTimeout) + 1
 }
 
 func (cfg *ConnConfig) inBeats(d time.Duration) int64 {
@@ -43,14 +43,14 @@ func (cfg *ConnConfig) inBeats(d time.Duration) int64 {
 // expire fails the calls that got no reply in time.
 func (c *Conn) expire(seen, last *sight, in inflow) {
 	c.mu.Lock()
-	if c.err != nil {
+	if c.mu.err != nil {
 		c.mu.Unlock()
 		return
 	}
-	c.beats++
+	c.mu.ticks++
 	l := limits{c: c, seen: seen, last: last, inflow: in}
-	over := c.calls.takeOut(l.over)
-	c.forgetLate()
+	over := c.mu.receivers.takeOut(l.expiredLocked)
+	c.expireRepetitionsLocked()
 	if l.asked > 0 {
 		c.unlockAndKick()
 	} else {
@@ -69,34 +69,34 @@ type limits struct {
 	asked int64 // where the heartbeat of this beat ends; 0 for none
 }
 
-func (l *limits) over(e *entry) bool {
+func (l *limits) expiredLocked(e *entry) bool {
 	cfg := &l.c.cfg
 	switch {
 	case e.due == 0:
 		return false
 	case l.seen.gotOn(l.last, e.end):
-		e.due, e.proof = l.c.beats+cfg.inBeats(cfg.OperationTimeout), 0
+		e.due, e.proof = l.c.mu.ticks+cfg.inBeats(cfg.OperationTimeout), 0
 		return false
 	case e.proof > 0:
 		if l.framed {
 			e.due++
 		}
-		return l.seen.heard >= e.proof || e.due <= l.c.beats
-	case e.due > l.c.beats:
+		return l.seen.heard >= e.proof || e.due <= l.c.mu.ticks
+	case e.due > l.c.mu.ticks:
 		return false
-	case e.due+cfg.inBeats(l.c.patienceLocked(l.seen, e.end)) > l.c.beats:
+	case e.due+cfg.inBeats(l.c.extraTimeLocked(l.seen, e.end)) > l.c.mu.ticks:
 		return false
 	case !l.busy:
 		return true
 	}
-	e.proof, e.due = l.ask(), l.c.beats+proofLimit*cfg.inBeats(cfg.OperationTimeout)
+	e.proof, e.due = l.probeLocked(), l.c.mu.ticks+proofLimit*cfg.inBeats(cfg.OperationTimeout)
 	return false
 }
 
-// ask sends one heartbeat for all calls that need one.
-func (l *limits) ask() int64 {
+// probeLocked sends one heartbeat for all calls that need one.
+func (l *limits) probeLocked() int64 {
 	if l.asked == 0 {
-		l.asked = l.c.appendHeartbeat()
+		l.asked = l.c.appendHeartbeatLocked()
 	}
 	return l.asked
 }
@@ -107,10 +107,10 @@ func (c *Conn) Overdue() (over <-chan struct{}, stop func()) {
 	o := make(overdue)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	if c.mu.err != nil {
 		return o, func() {}
 	}
-	seq := c.calls.add(entry{r: o, end: c.appended, due: c.due()})
+	seq := c.mu.receivers.add(entry{r: o, end: c.mu.appended, due: c.deadlineLocked()})
 	return o, func() { c.forget(seq) }
 }
 

@@ -52,25 +52,29 @@ type ManagerConfig struct {
 
 // Manager keeps one connection, and replaces it when it dies.
 type Manager struct {
-	cfg     ManagerConfig
-	cancel  context.CancelFunc
-	done    chan struct{}
-	history history // of run's goroutine
+	cfg    ManagerConfig
+	cancel context.CancelFunc
+	done   chan struct{}
 
-	cur atomic.Pointer[Conn]
+	history history // belongs to the goroutine of run
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced whenever anything below, or cur, changes
-	lastErr  error         // of the last attempt or connection
-	refused  error         // an error that calls do not wait out; cleared by the next success
-	closed   error
-	redirect string
+	current atomic.Pointer[Conn]
+
+	mu struct {
+		sync.Mutex
+		changed  chan struct{} // closed and replaced by each change of the other fields, or of current
+		lastErr  error         // of the last attempt or connection
+		refused  error         // an error that fails calls at once; nil after the next success
+		closed   error         // why the Manager has ended; nil before
+		redirect string        // the endpoint for the next attempt; empty for none
+	}
 }
 
 // NewManager begins to connect in a goroutine, which Close ends.
 func NewManager(cfg ManagerConfig) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &Manager{cfg: cfg, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
+	m := &Manager{cfg: cfg, cancel: cancel, done: make(chan struct{})}
+	m.mu.changed = make(chan struct{})
 	go m.run(ctx)
 	return m
 }
@@ -90,7 +94,7 @@ func (m *Manager) Done() <-chan struct{} { return m.done }
 // trying even then.
 func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
 	for {
-		if c := m.cur.Load(); c != nil {
+		if c := m.current.Load(); c != nil {
 			select {
 			case <-c.dead:
 			default:
@@ -98,7 +102,7 @@ func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
 			}
 		}
 		m.mu.Lock()
-		changed, refused, closed, lastErr := m.changed, m.refused, m.closed, m.lastErr
+		changed, refused, closed, lastErr := m.mu.changed, m.mu.refused, m.mu.closed, m.mu.lastErr
 		m.mu.Unlock()
 		if closed != nil {
 			return nil, closed
@@ -106,7 +110,7 @@ func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
 		if refused != nil {
 			return nil, refused
 		}
-		if c := m.cur.Load(); c != nil && c.Err() == nil {
+		if c := m.current.Load(); c != nil && c.Err() == nil {
 			return c, nil // it came between the two looks
 		}
 		select {
@@ -143,7 +147,7 @@ func notConnected(ctx context.Context, last error) error {
 
 // Current returns the live connection, or nil while there is none.
 func (m *Manager) Current() *Conn {
-	if c := m.cur.Load(); c != nil {
+	if c := m.current.Load(); c != nil {
 		select {
 		case <-c.dead:
 		default:
@@ -164,8 +168,8 @@ func (m *Manager) Redirect(c *Conn, e *NotHandledError) {
 func (m *Manager) leave(c *Conn, redirect string, reason error) {
 	current := false
 	m.update(func() {
-		if current = m.cur.CompareAndSwap(c, nil); current {
-			m.redirect = redirect
+		if current = m.current.CompareAndSwap(c, nil); current {
+			m.mu.redirect = redirect
 		}
 	})
 	if current {
@@ -212,7 +216,7 @@ func (m *Manager) run(ctx context.Context) {
 	}
 	m.setClosed(ErrClosed)
 	m.mu.Lock()
-	closed := m.closed
+	closed := m.mu.closed
 	m.mu.Unlock()
 	m.cfg.Events.Closed(closed)
 }
@@ -220,7 +224,7 @@ func (m *Manager) run(ctx context.Context) {
 func (m *Manager) takesRedirect() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.redirect != ""
+	return m.mu.redirect != ""
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -243,16 +247,16 @@ func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 	}
 	m.history.success()
 	m.update(func() {
-		m.cur.Store(c)
-		m.refused = nil
+		m.current.Store(c)
+		m.mu.refused = nil
 	})
 	m.cfg.Events.Connected(c.endpoint)
 	m.stay(ctx, c)
 	c.Close(ErrClosed)
 	err = c.Err()
 	m.update(func() {
-		m.cur.Store(nil)
-		m.lastErr = err
+		m.current.Store(nil)
+		m.mu.lastErr = err
 	})
 	m.cfg.Events.Disconnected(c.endpoint, err)
 	return true, err
@@ -263,8 +267,8 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 		fmt.Errorf("esclient: no connection within %v: %w", m.cfg.ConnectTimeout, context.DeadlineExceeded))
 	defer cancel()
 	m.mu.Lock()
-	redirect := m.redirect
-	m.redirect = ""
+	redirect := m.mu.redirect
+	m.mu.redirect = ""
 	m.mu.Unlock()
 
 	nc, endpoint, err := m.cfg.Dial(attempt, redirect)
@@ -300,9 +304,9 @@ func (m *Manager) explain(ctx context.Context, c *Conn, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return err
-	case c.spoken.Load() && timeout:
+	case c.peerSpoke.Load() && timeout:
 		return &passingError{fmt.Errorf("it answers, but not to what is asked, so it may be starting: %w", err)}
-	case m.history.succeeded || c.spoken.Load() || errors.Is(err, ErrNotEventStore):
+	case m.history.succeeded || c.peerSpoke.Load() || errors.Is(err, ErrNotEventStore):
 		m.history.silent = 0
 		return err
 	}
@@ -338,10 +342,10 @@ func asConnectionError(endpoint string, err error) error {
 func (m *Manager) failed(err error) {
 	refused := m.history.refuses(err)
 	m.update(func() {
-		m.lastErr = err
-		m.refused = nil
+		m.mu.lastErr = err
+		m.mu.refused = nil
 		if refused {
-			m.refused = err
+			m.mu.refused = err
 		}
 	})
 	if refused && errors.Is(err, ErrNotAuthenticated) {
@@ -355,8 +359,8 @@ func (m *Manager) failed(err error) {
 
 func (m *Manager) setClosed(err error) {
 	m.update(func() {
-		if m.closed == nil {
-			m.closed = err
+		if m.mu.closed == nil {
+			m.mu.closed = err
 		}
 	})
 }
@@ -365,6 +369,6 @@ func (m *Manager) update(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f()
-	close(m.changed)
-	m.changed = make(chan struct{})
+	close(m.mu.changed)
+	m.mu.changed = make(chan struct{})
 }

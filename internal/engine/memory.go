@@ -30,4 +30,4 @@ func (m *Memory) Copy(b []byte) []byte {
 }
 
 // Memory returns where a Receiver on the connection keeps what it was lent.
-func (c *Conn) Memory() *Memory { return &c.memory }
+func (c *Conn) Memory() *Memory { return &c.reader.memory }

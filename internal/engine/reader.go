@@ -28,8 +28,8 @@ func (c *Conn) readLoop() {
 			c.die(describe(err, p.greeting))
 			return
 		}
-		if !c.spoken.Load() {
-			c.spoken.Store(true)
+		if !c.peerSpoke.Load() {
+			c.peerSpoke.Store(true)
 			p.greeting = nil
 			frames.SkipTooLarge()
 		}
@@ -74,13 +74,13 @@ type flow struct {
 // context ends does not wait for a frame that is still on its way.
 func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	seq := binary.LittleEndian.Uint64(h.CorrelationID[8:])
-	if c.flow.seq == seq && c.flow.r != nil && c.flow.gone == c.calls.streamsGone.Load() {
+	if c.reader.cached.seq == seq && c.reader.cached.r != nil && c.reader.cached.gone == c.mu.receivers.streamsGone.Load() {
 		return c.flowOn(frames, h, n)
 	}
 	c.mu.Lock()
-	e := c.calls.get(seq)
+	e := c.mu.receivers.get(seq)
 	if e == nil {
-		late, repeated := c.late[seq]
+		late, repeated := c.mu.repetitions[seq]
 		c.mu.Unlock()
 		if !repeated {
 			c.unwanted(h.Command, seq)
@@ -88,9 +88,9 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 		}
 		return c.deliverLate(frames, h, late.seq)
 	}
-	c.heard = max(c.heard, e.end)
+	c.mu.peerRead = max(c.mu.peerRead, e.end)
 	if !e.once {
-		c.flow = flow{seq: seq, r: e.r, gone: c.calls.streamsGone.Load()}
+		c.reader.cached = flow{seq: seq, r: e.r, gone: c.mu.receivers.streamsGone.Load()}
 		c.mu.Unlock()
 		return c.flowOn(frames, h, n)
 	}
@@ -99,7 +99,7 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	keeps := n > 0 && r.Keeps(h.Command, n)
 	mine := frames.Buffered() >= n
 	if mine {
-		c.calls.remove(e)
+		c.mu.receivers.remove(e)
 	}
 	c.unlockAndLeave()
 	payload, err := payloadOf(frames, keeps)
@@ -111,19 +111,19 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	}
 	r.Receive(h.Command, payload)
 	c.wakeSoon(r)
-	c.answered = true
+	c.reader.wakesCalls = true
 	return nil
 }
 
 // flowOn hands a frame to the Receiver of c.flow.
 func (c *Conn) flowOn(frames *esproto.FrameReader, h esproto.Header, n int) error {
-	r := c.flow.r
+	r := c.reader.cached.r
 	payload, err := payloadOf(frames, n > 0 && r.Keeps(h.Command, n))
 	if err != nil {
 		return err
 	}
 	if more := r.Receive(h.Command, payload); !more {
-		c.forget(c.flow.seq)
+		c.forget(c.reader.cached.seq)
 	}
 	c.wakeSoon(r)
 	return nil
@@ -145,16 +145,16 @@ func (c *Conn) tooLarge(e *esproto.FrameTooLargeError) error {
 	}
 	seq := binary.LittleEndian.Uint64(id[8:])
 	c.mu.Lock()
-	waiting := c.calls.get(seq)
+	waiting := c.mu.receivers.get(seq)
 	if waiting == nil {
 		c.mu.Unlock()
 		c.unwanted(cmd, seq)
 		return nil // given up by its caller
 	}
-	c.heard = max(c.heard, waiting.end)
+	c.mu.peerRead = max(c.mu.peerRead, waiting.end)
 	r, once := waiting.r, waiting.once
 	if once {
-		c.calls.remove(waiting)
+		c.mu.receivers.remove(waiting)
 	}
 	c.unlockAndLeave()
 	err := fmt.Errorf("%w; Config.MaxFrameSize is the limit: raise it, or ask for less at a time", e)
@@ -162,14 +162,14 @@ func (c *Conn) tooLarge(e *esproto.FrameTooLargeError) error {
 		c.forget(seq)
 	}
 	c.wakeSoon(r)
-	c.answered = c.answered || once
+	c.reader.wakesCalls = c.reader.wakesCalls || once
 	return nil
 }
 
 // wakeSoon notes a Receiver that is to be woken before the reader next waits for bytes.
 func (c *Conn) wakeSoon(r Receiver) {
-	if n := len(c.received); n == 0 || c.received[n-1] != r {
-		c.received = append(c.received, r)
+	if n := len(c.reader.toWake); n == 0 || c.reader.toWake[n-1] != r {
+		c.reader.toWake = append(c.reader.toWake, r)
 	}
 }
 
@@ -184,16 +184,16 @@ const (
 // wakeReceivers wakes those who got frames. Callers mostly have a next request: it lets them run, and writes what they
 // have.
 func (c *Conn) wakeReceivers() {
-	n := len(c.received)
+	n := len(c.reader.toWake)
 	if n == 0 {
 		return
 	}
 	parts := 1
-	if c.answered && n >= 2*wakePart && c.waiting() < fewRequests {
+	if c.reader.wakesCalls && n >= 2*wakePart && c.waiting() < fewRequests {
 		parts = min(n/wakePart, wakeParts)
 	}
-	for part := range slices.Chunk(c.received, (n+parts-1)/parts) {
-		turn := c.answered && n > 1 && c.takeTurn()
+	for part := range slices.Chunk(c.reader.toWake, (n+parts-1)/parts) {
+		turn := c.reader.wakesCalls && n > 1 && c.takeTurn()
 		for _, r := range part {
 			r.Wake()
 		}
@@ -202,13 +202,13 @@ func (c *Conn) wakeReceivers() {
 			c.writeNow()
 		}
 	}
-	clear(c.received)
-	c.received, c.answered = c.received[:0], false
+	clear(c.reader.toWake)
+	c.reader.toWake, c.reader.wakesCalls = c.reader.toWake[:0], false
 }
 
 // waiting returns how many calls wait for their reply.
 func (c *Conn) waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.calls.once
+	return c.mu.receivers.once
 }

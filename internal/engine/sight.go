@@ -18,14 +18,14 @@ type sight struct {
 // look returns what is to be seen now. last is what the beat before has seen.
 func (c *Conn) look(last *sight) sight {
 	c.mu.Lock()
-	s := sight{appended: c.appended, heard: c.heard}
+	s := sight{appended: c.mu.appended, heard: c.mu.peerRead}
 	c.mu.Unlock()
 	s.written, s.handed = c.written.Load(), c.handed.Load()
 	s.acked, s.reach = s.written, s.handed
 	if s.handed == last.acked {
 		return s // nothing is under way
 	}
-	if held, ok := c.queue.held(); ok {
+	if held, ok := c.reader.sendQueue.held(); ok {
 		s.acked = max(last.acked, s.written-held) // TLS makes a few more of what was written
 		s.reach = s.acked
 	}
@@ -72,11 +72,11 @@ const (
 func (c *Conn) patience(s *sight, end int64) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.patienceLocked(s, end)
+	return c.extraTimeLocked(s, end)
 }
 
-func (c *Conn) patienceLocked(s *sight, end int64) time.Duration {
-	unseen := min(c.large.largest(c.heard), min(s.reach, end)-c.heard)
+func (c *Conn) extraTimeLocked(s *sight, end int64) time.Duration {
+	unseen := min(c.mu.largeFrames.largest(c.mu.peerRead), min(s.reach, end)-c.mu.peerRead)
 	if unseen <= 0 {
 		return 0
 	}

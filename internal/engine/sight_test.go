@@ -27,7 +27,7 @@ func newBeats(cfg ConnConfig) *beats {
 func (b *beats) after(d time.Duration, change func(*sight)) error {
 	b.now = b.now.Add(d)
 	b.c.mu.Lock()
-	b.seen.appended, b.seen.heard = b.c.appended, b.c.heard
+	b.seen.appended, b.seen.heard = b.c.mu.appended, b.c.mu.peerRead
 	b.c.mu.Unlock()
 	if change != nil {
 		change(&b.seen)
@@ -40,7 +40,7 @@ func (b *beats) after(d time.Duration, change func(*sight)) error {
 func TestSentBytesThatGetOnAreASignOfLife(t *testing.T) {
 	cfg := connConfig()
 	b := newBeats(cfg)
-	b.c.startLocked(&ping{payload: make([]byte, 1<<20)}, nil, entry{r: newProbe(), once: true})
+	b.c.addReceiverLocked(&ping{payload: make([]byte, 1<<20)}, nil, entry{r: newProbe(), once: true})
 	require.NoError(t, b.after(cfg.HeartbeatInterval, func(s *sight) { s.handed, s.written = 1<<20, 1<<20 }))
 	require.Positive(t, b.asked, "a heartbeat is sent")
 	for range 8 {
@@ -54,7 +54,7 @@ func TestSentBytesThatGetOnAreASignOfLife(t *testing.T) {
 func TestASmallRequestLeavesTheHeartbeatItsUsualTime(t *testing.T) {
 	cfg := connConfig()
 	b := newBeats(cfg)
-	b.c.startLocked(&ping{payload: make([]byte, 1<<10)}, nil, entry{r: newProbe(), once: true})
+	b.c.addReceiverLocked(&ping{payload: make([]byte, 1<<10)}, nil, entry{r: newProbe(), once: true})
 	sent := func(s *sight) { s.handed, s.written, s.acked, s.reach = s.appended, s.appended, s.appended, s.appended }
 	require.NoError(t, b.after(time.Millisecond, sent))
 	require.NoError(t, b.after(cfg.HeartbeatInterval-time.Millisecond, sent))
@@ -67,70 +67,70 @@ func TestTheLargestFrameThatWasNotHeardHasPatience(t *testing.T) {
 	c := new(Conn)
 	second := sight{reach: slowestLink}
 	assert.Zero(t, c.patience(&second, slowestLink), "nothing is large")
-	c.large.note(100<<10, 100<<10)
-	c.large.note(1<<20, 2<<20)
-	c.large.note(70<<10, 3<<20)
+	c.mu.largeFrames.note(100<<10, 100<<10)
+	c.mu.largeFrames.note(1<<20, 2<<20)
+	c.mu.largeFrames.note(70<<10, 3<<20)
 	assert.Equal(t, time.Second, c.patience(&second, 1<<30), "no more is on its way")
 	assert.Equal(t, time.Second/2, c.patience(&second, slowestLink/2), "or stands before what is waited for")
 	far := sight{reach: 4 << 20}
 	assert.Equal(t, maxPatience, c.patience(&far, 4<<20))
-	c.heard = 2 << 20
+	c.mu.peerRead = 2 << 20
 	assert.Equal(t, 128<<10/slowestLink*time.Second, c.patience(&far, 4<<20), "the largest one was heard")
-	c.heard = 3 << 20
+	c.mu.peerRead = 3 << 20
 	assert.Zero(t, c.patience(&far, 4<<20))
 
-	c.large.note(1<<30, 5<<20)
+	c.mu.largeFrames.note(1<<30, 5<<20)
 	assert.Equal(t, maxPatience, c.patience(&sight{reach: 5 << 20}, 5<<20), "of any size")
 }
 
 // limitsOf are the limits of calls on a connection that a test keeps the time of.
 func limitsOf(c *Conn, now, before sight, in inflow) *limits {
-	c.beats++
+	c.mu.ticks++
 	return &limits{c: c, seen: &now, last: &before, inflow: in}
 }
 
 func TestTheTimeOfACallRunsFromTheLastOfItsBytes(t *testing.T) {
 	c := &Conn{cfg: connConfig()}
 	whole := c.cfg.inBeats(c.cfg.OperationTimeout)
-	e := entry{r: newProbe(), once: true, end: 1000, due: c.due()}
+	e := entry{r: newProbe(), once: true, end: 1000, due: c.deadlineLocked()}
 	state := sight{}
 	for range 5 { // each time at the last moment
-		c.beats = e.due - 1
+		c.mu.ticks = e.due - 1
 		before := state
 		state.written, state.acked = state.written+200, state.written
-		require.False(t, limitsOf(c, state, before, inflow{}).over(&e))
-		assert.Equal(t, c.beats+whole, e.due)
+		require.False(t, limitsOf(c, state, before, inflow{}).expiredLocked(&e))
+		assert.Equal(t, c.mu.ticks+whole, e.due)
 	}
-	c.beats = e.due - 2
+	c.mu.ticks = e.due - 2
 	before := state
 	state.written = 5000 // those of others
-	require.False(t, limitsOf(c, state, before, inflow{}).over(&e))
-	assert.True(t, limitsOf(c, state, state, inflow{}).over(&e))
+	require.False(t, limitsOf(c, state, before, inflow{}).expiredLocked(&e))
+	assert.True(t, limitsOf(c, state, state, inflow{}).expiredLocked(&e))
 }
 
 func TestACallThatIsDueWhileBytesComeWaitsForProof(t *testing.T) {
 	c := &Conn{cfg: connConfig()}
 	whole := c.cfg.inBeats(c.cfg.OperationTimeout)
 	still := sight{}
-	due := func() entry { return entry{r: newProbe(), once: true, due: c.beats + 1} }
+	due := func() entry { return entry{r: newProbe(), once: true, due: c.mu.ticks + 1} }
 
 	e, other := due(), due()
 	l := limitsOf(c, still, still, inflow{busy: true})
-	require.False(t, l.over(&e))
-	require.False(t, l.over(&other))
-	assert.Len(t, c.out, heartbeatSize, "one heartbeat is sent for both")
-	assert.False(t, limitsOf(c, still, still, inflow{busy: true}).over(&e))
+	require.False(t, l.expiredLocked(&e))
+	require.False(t, l.expiredLocked(&other))
+	assert.Len(t, c.mu.pending, heartbeatSize, "one heartbeat is sent for both")
+	assert.False(t, limitsOf(c, still, still, inflow{busy: true}).expiredLocked(&e))
 	heard := sight{heard: e.proof}
-	assert.True(t, limitsOf(c, heard, still, inflow{busy: true}).over(&e), "it was answered, and the call was not")
+	assert.True(t, limitsOf(c, heard, still, inflow{busy: true}).expiredLocked(&e), "it was answered, and the call was not")
 
-	require.Equal(t, c.beats-2+proofLimit*whole, other.due)
-	for c.beats < other.due-1 {
-		require.False(t, limitsOf(c, still, still, inflow{busy: true}).over(&other))
+	require.Equal(t, c.mu.ticks-2+proofLimit*whole, other.due)
+	for c.mu.ticks < other.due-1 {
+		require.False(t, limitsOf(c, still, still, inflow{busy: true}).expiredLocked(&other))
 	}
 	for range 1000 {
-		require.False(t, limitsOf(c, still, still, inflow{framed: true}).over(&other), "a single frame comes")
+		require.False(t, limitsOf(c, still, still, inflow{framed: true}).expiredLocked(&other), "a single frame comes")
 	}
-	assert.True(t, limitsOf(c, still, still, inflow{busy: true}).over(&other), "no answer is none, in the end")
+	assert.True(t, limitsOf(c, still, still, inflow{busy: true}).expiredLocked(&other), "no answer is none, in the end")
 }
 
 func TestAStreamIsOverdueAsACallIs(t *testing.T) {
@@ -156,5 +156,5 @@ func TestAStreamIsOverdueAsACallIs(t *testing.T) {
 		default:
 		}
 	}
-	assert.Zero(t, c.calls.n)
+	assert.Zero(t, c.mu.receivers.n)
 }

@@ -88,7 +88,7 @@ func (t *table) count(s *entry, by int) {
 	}
 	if s.watcher != nil {
 		if s.watcher.calls += by; by < 0 {
-			s.watcher.release()
+			s.watcher.stopIfUnusedLocked()
 		}
 	}
 }

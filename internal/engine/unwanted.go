@@ -38,13 +38,13 @@ func (h Handle) Unsubscribe(creds *esproto.Credentials) {
 		return
 	}
 	c.mu.Lock()
-	e := c.calls.get(h.seq)
+	e := c.mu.receivers.get(h.seq)
 	if e == nil {
 		c.mu.Unlock()
 		return // the server has ended it, or the connection has
 	}
-	c.calls.remove(e)
-	c.bid(h.seq, creds, false)
+	c.mu.receivers.remove(e)
+	c.appendUnsubscribeLocked(h.seq, creds, false)
 	c.unlockAndKick()
 }
 
@@ -57,12 +57,12 @@ func (c *Conn) EndLost(ids []esproto.CorrelationID) {
 		return
 	}
 	c.mu.Lock()
-	if c.err != nil {
+	if c.mu.err != nil {
 		c.mu.Unlock()
 		return
 	}
 	for _, id := range ids {
-		c.appendFrame(Unsubscribe{}, id, nil) // without credentials, which might have to be looked up first
+		c.appendFrameLocked(Unsubscribe{}, id, nil) // without credentials, which might have to be looked up first
 	}
 	c.unlockAndKick()
 }
@@ -77,29 +77,29 @@ func (c *Conn) unwanted(cmd esproto.Command, seq uint64) {
 		esproto.CmdCheckpointReached:
 	case esproto.CmdSubscriptionDropped:
 		c.mu.Lock()
-		delete(c.farewells, seq)
+		delete(c.mu.unsubscribed, seq)
 		c.mu.Unlock()
 		return
 	default:
 		return
 	}
 	c.mu.Lock()
-	last, told := c.farewells[seq]
+	last, told := c.mu.unsubscribed[seq]
 	news := !told || confirms && !last.confirmed || time.Since(last.at) >= unsubscribeAgain
 	// Where the peer does not read, what it pushes next will do.
-	if !news || c.err != nil || seq > c.calls.seq || len(c.out) >= c.cfg.MaxPendingBytes {
+	if !news || c.mu.err != nil || seq > c.mu.receivers.seq || len(c.mu.pending) >= c.cfg.MaxPendingBytes {
 		c.mu.Unlock()
 		return
 	}
-	c.bid(seq, nil, confirms || last.confirmed)
+	c.appendUnsubscribeLocked(seq, nil, confirms || last.confirmed)
 	c.unlockAndKick()
 }
 
-// bid appends an Unsubscribe and remembers it. c.mu is held.
-func (c *Conn) bid(seq uint64, creds *esproto.Credentials, confirmed bool) {
-	if c.farewells == nil || len(c.farewells) >= maxUnwanted {
-		c.farewells = make(map[uint64]farewell) // at worst a subscription is ended twice
+// appendUnsubscribeLocked appends an Unsubscribe and remembers it.
+func (c *Conn) appendUnsubscribeLocked(seq uint64, creds *esproto.Credentials, confirmed bool) {
+	if c.mu.unsubscribed == nil || len(c.mu.unsubscribed) >= maxUnwanted {
+		c.mu.unsubscribed = make(map[uint64]farewell) // at worst a subscription is ended twice
 	}
-	c.farewells[seq] = farewell{at: time.Now(), confirmed: confirmed}
-	c.appendFrame(Unsubscribe{}, c.correlationID(seq), creds)
+	c.mu.unsubscribed[seq] = farewell{at: time.Now(), confirmed: confirmed}
+	c.appendFrameLocked(Unsubscribe{}, c.correlationID(seq), creds)
 }

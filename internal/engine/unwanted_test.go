@@ -77,7 +77,7 @@ func TestWhatIsPushedForNobodyIsUnsubscribed(t *testing.T) {
 			require.NoError(t, err)
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			assert.Empty(t, c.farewells, "the server has said that it is over")
+			assert.Empty(t, c.mu.unsubscribed, "the server has said that it is over")
 		})
 	}
 }
@@ -111,7 +111,7 @@ func TestManySubscriptionsThatNobodyHas(t *testing.T) {
 	<-done
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	assert.LessOrEqual(t, len(c.farewells), maxUnwanted)
+	assert.LessOrEqual(t, len(c.mu.unsubscribed), maxUnwanted)
 }
 
 func TestFramesOfNoSubscriptionAreNotAnswered(t *testing.T) {

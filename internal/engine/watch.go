@@ -11,43 +11,43 @@ type watcher struct {
 	retired bool // no further calls are added
 }
 
-// watch returns who watches ctx for a call that is started now; nil if nobody does, because it never ends, or because
-// the call before had another one: then it is not worth it. c.mu is held.
-func (c *Conn) watch(ctx context.Context, ended <-chan struct{}) *watcher {
+// watchLocked returns who watches ctx for a call that is started now; nil if nobody does, because it never ends, or because
+// the call before had another one: then it is not worth it.
+func (c *Conn) watchLocked(ctx context.Context, ended <-chan struct{}) *watcher {
 	if ended == nil {
 		return nil
 	}
-	if c.watcher != nil && c.watcher.ended == ended {
-		return c.watcher
+	if c.mu.watcher != nil && c.mu.watcher.ended == ended {
+		return c.mu.watcher
 	}
-	if c.lastEnded != ended {
-		c.lastEnded = ended
+	if c.mu.lastDone != ended {
+		c.mu.lastDone = ended
 		return nil
 	}
-	c.retireWatcher()
+	c.retireWatcherLocked()
 	w := &watcher{ended: ended}
 	w.stop = context.AfterFunc(ctx, func() { c.giveUp(w, context.Cause(ctx)) })
-	c.watcher = w
+	c.mu.watcher = w
 	return w
 }
 
-// retireWatcher gives up the watcher as soon as nobody needs it. c.mu is held.
-func (c *Conn) retireWatcher() {
-	if w := c.watcher; w != nil {
-		c.watcher, w.retired = nil, true
-		w.release()
+// retireWatcherLocked gives up the watcher as soon as nobody needs it.
+func (c *Conn) retireWatcherLocked() {
+	if w := c.mu.watcher; w != nil {
+		c.mu.watcher, w.retired = nil, true
+		w.stopIfUnusedLocked()
 	}
 }
 
 // giveUp fails the calls whose context has ended.
 func (c *Conn) giveUp(w *watcher, reason error) {
 	c.mu.Lock()
-	if c.watcher == w {
-		c.watcher = nil
+	if c.mu.watcher == w {
+		c.mu.watcher = nil
 	}
 	w.retired = true
-	waiting := c.calls.takeOut(func(e *entry) bool { return e.watcher == w })
-	left, leaving := c.calls.n == 0, c.leaving
+	waiting := c.mu.receivers.takeOut(func(e *entry) bool { return e.watcher == w })
+	left, leaving := c.mu.receivers.n == 0, c.mu.draining
 	c.mu.Unlock()
 	for _, e := range waiting {
 		e.r.Fail(reason, true) // even if it is not written yet, it will be
@@ -57,8 +57,8 @@ func (c *Conn) giveUp(w *watcher, reason error) {
 	}
 }
 
-// release stops watching, if nobody needs it. The connection's lock is held.
-func (w *watcher) release() {
+// stopIfUnusedLocked stops watching, if nobody needs it. The connection's lock is held.
+func (w *watcher) stopIfUnusedLocked() {
 	if w.retired && w.calls == 0 {
 		w.stop()
 	}

@@ -60,7 +60,7 @@ func TestCallsThatShareAContextEndWithIt(t *testing.T) {
 	endOne(why)
 	ended(ofOne, one, why)
 	c.mu.Lock()
-	assert.Equal(t, calls, c.calls.n, "those of the other context wait on")
+	assert.Equal(t, calls, c.mu.receivers.n, "those of the other context wait on")
 	c.mu.Unlock()
 	endOther(nil)
 	ended(ofOther, other, context.Canceled)
@@ -96,7 +96,7 @@ func TestAWatchedContextIsLetGo(t *testing.T) {
 	watcher := func() *watcher {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.watcher
+		return c.mu.watcher
 	}
 	share := func() {
 		ctx := aContext{background(t)}

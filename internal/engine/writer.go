@@ -34,17 +34,17 @@ func (c *Conn) start(
 	if err := c.lockForAppend(ctx); err != nil {
 		return Handle{}, err
 	}
-	w := c.watch(ctx, ended)
-	h := c.startLocked(req, creds, entry{r: r, due: c.due(), once: true, watcher: w})
+	w := c.watchLocked(ctx, ended)
+	h := c.addReceiverLocked(req, creds, entry{r: r, due: c.deadlineLocked(), once: true, watcher: w})
 	h.watched = w != nil
 	if earlier > 0 {
-		c.expectLate(earlier, h.seq)
+		c.addRepetitionLocked(earlier, h.seq)
 	}
-	if c.writing || c.calls.once > 1 || c.unheard() > writeAtOnce {
+	if c.mu.writing || c.mu.receivers.once > 1 || c.unreadLocked() > writeAtOnce {
 		c.unlockAndKick()
 		return h, nil
 	}
-	c.writing = true
+	c.mu.writing = true
 	c.mu.Unlock()
 	c.writeNow()
 	return h, nil
@@ -58,15 +58,15 @@ func (c *Conn) StartStream(
 	if err := c.lockForAppend(ctx); err != nil {
 		return err
 	}
-	attach(c.startLocked(req, creds, entry{r: r}))
+	attach(c.addReceiverLocked(req, creds, entry{r: r}))
 	c.unlockAndKick()
 	return nil
 }
 
-func (c *Conn) startLocked(req Request, creds *esproto.Credentials, e entry) Handle {
-	seq := c.calls.add(e)
-	c.appendFrame(req, c.correlationID(seq), creds)
-	c.calls.slot(seq).end = c.appended
+func (c *Conn) addReceiverLocked(req Request, creds *esproto.Credentials, e entry) Handle {
+	seq := c.mu.receivers.add(e)
+	c.appendFrameLocked(req, c.correlationID(seq), creds)
+	c.mu.receivers.slot(seq).end = c.mu.appended
 	return Handle{c: c, seq: seq}
 }
 
@@ -75,22 +75,22 @@ func (c *Conn) startLocked(req Request, creds *esproto.Credentials, e entry) Han
 // does nothing.
 func (h Handle) Post(req Request, creds *esproto.Credentials) {
 	h.c.mu.Lock()
-	if h.c.err != nil {
+	if h.c.mu.err != nil {
 		h.c.mu.Unlock()
 		return
 	}
-	h.c.appendFrame(req, h.ID(), creds)
+	h.c.appendFrameLocked(req, h.ID(), creds)
 	h.c.unlockAndKick()
 }
 
 // lockForAppend takes the lock when there is room in the write buffer. After an error the lock is not held.
 func (c *Conn) lockForAppend(ctx context.Context) error {
 	c.mu.Lock()
-	for c.err == nil && c.leaving == nil && len(c.out) >= c.cfg.MaxPendingBytes {
-		if c.space == nil {
-			c.space = make(chan struct{})
+	for c.mu.err == nil && c.mu.draining == nil && len(c.mu.pending) >= c.cfg.MaxPendingBytes {
+		if c.mu.room == nil {
+			c.mu.room = make(chan struct{})
 		}
-		space := c.space
+		space := c.mu.room
 		c.mu.Unlock()
 		select {
 		case <-space:
@@ -99,9 +99,9 @@ func (c *Conn) lockForAppend(ctx context.Context) error {
 		}
 		c.mu.Lock()
 	}
-	err := c.err
-	if err == nil && c.leaving != nil {
-		err = &ConnectionError{Endpoint: c.endpoint, Err: c.leaving}
+	err := c.mu.err
+	if err == nil && c.mu.draining != nil {
+		err = &ConnectionError{Endpoint: c.endpoint, Err: c.mu.draining}
 	}
 	if err != nil {
 		c.mu.Unlock()
@@ -109,21 +109,21 @@ func (c *Conn) lockForAppend(ctx context.Context) error {
 	return err
 }
 
-func (c *Conn) appendFrame(req Request, id esproto.CorrelationID, creds *esproto.Credentials) {
-	start := len(c.out)
-	c.out = esproto.AppendHeader(c.out, req.Command(), id, creds)
-	c.out = req.AppendPayload(c.out)
-	esproto.EndFrame(c.out, start)
-	size := len(c.out) - start
-	c.appended += int64(size)
+func (c *Conn) appendFrameLocked(req Request, id esproto.CorrelationID, creds *esproto.Credentials) {
+	start := len(c.mu.pending)
+	c.mu.pending = esproto.AppendHeader(c.mu.pending, req.Command(), id, creds)
+	c.mu.pending = req.AppendPayload(c.mu.pending)
+	esproto.EndFrame(c.mu.pending, start)
+	size := len(c.mu.pending) - start
+	c.mu.appended += int64(size)
 	if size >= largeFrame {
-		c.large.note(size, c.appended)
+		c.mu.largeFrames.note(size, c.mu.appended)
 	}
 }
 
 func (c *Conn) unlockAndKick() {
-	wake := !c.writing
-	c.writing = true
+	wake := !c.mu.writing
+	c.mu.writing = true
 	c.mu.Unlock()
 	if wake {
 		c.kick <- struct{}{} // has room: only the one who has the turn sends
@@ -134,10 +134,10 @@ func (c *Conn) unlockAndKick() {
 func (c *Conn) takeTurn() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.writing || c.err != nil {
+	if c.mu.writing || c.mu.err != nil {
 		return false
 	}
-	c.writing = true
+	c.mu.writing = true
 	return true
 }
 
@@ -145,17 +145,17 @@ func (c *Conn) takeTurn() bool {
 // sockets of two peers hold more.
 const writeAtOnce = 32 << 10
 
-func (c *Conn) unheard() int64 { return c.appended - c.heard }
+func (c *Conn) unreadLocked() int64 { return c.mu.appended - c.mu.peerRead }
 
 // writeNow writes what was appended, as far as that cannot block, and leaves everything else to the writer. The caller
 // has the turn, and gives it up.
 func (c *Conn) writeNow() {
 	c.mu.Lock()
 	for range 2 {
-		if len(c.out) == 0 || c.unheard() > writeAtOnce {
+		if len(c.mu.pending) == 0 || c.unreadLocked() > writeAtOnce {
 			break
 		}
-		buf := c.take()
+		buf := c.swapBuffersLocked()
 		c.mu.Unlock()
 		if err := c.write(buf); err != nil {
 			c.die(err)
@@ -164,8 +164,8 @@ func (c *Conn) writeNow() {
 		c.giveBack(buf)
 		c.mu.Lock()
 	}
-	more := len(c.out) > 0
-	c.writing = more
+	more := len(c.mu.pending) > 0
+	c.mu.writing = more
 	c.mu.Unlock()
 	if more {
 		c.kick <- struct{}{}
@@ -175,13 +175,13 @@ func (c *Conn) writeNow() {
 // control sends a frame without payload from the reader. It does not wait for room, so that heartbeats are never late.
 func (c *Conn) control(cmd esproto.Command, id esproto.CorrelationID) {
 	c.mu.Lock()
-	if c.err != nil {
+	if c.mu.err != nil {
 		c.mu.Unlock()
 		return
 	}
-	n := len(c.out)
-	c.out = esproto.AppendFrame(c.out, cmd, id, nil)
-	c.appended += int64(len(c.out) - n)
+	n := len(c.mu.pending)
+	c.mu.pending = esproto.AppendFrame(c.mu.pending, cmd, id, nil)
+	c.mu.appended += int64(len(c.mu.pending) - n)
 	c.unlockAndKick()
 }
 
@@ -210,7 +210,7 @@ const gatherBelow = 16 << 10
 // gather lets other callers run once, so that their frames go into the same write. A lone call is not delayed.
 func (c *Conn) gather() {
 	c.mu.Lock()
-	yield := c.calls.n > 1 && len(c.out) < gatherBelow
+	yield := c.mu.receivers.n > 1 && len(c.mu.pending) < gatherBelow
 	c.mu.Unlock()
 	if yield {
 		runtime.Gosched()
@@ -221,18 +221,18 @@ func (c *Conn) gather() {
 func (c *Conn) takeOut() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.out) == 0 {
-		c.writing = false
+	if len(c.mu.pending) == 0 {
+		c.mu.writing = false
 		return nil
 	}
-	return c.take()
+	return c.swapBuffersLocked()
 }
 
-// take swaps the buffers. c.mu is held.
-func (c *Conn) take() []byte {
-	buf := c.out
-	c.out, c.spare = c.spare, nil
-	c.makeSpace()
+// swapBuffersLocked swaps the buffers.
+func (c *Conn) swapBuffersLocked() []byte {
+	buf := c.mu.pending
+	c.mu.pending, c.mu.spare = c.mu.spare, nil
+	c.signalRoomLocked()
 	return buf
 }
 
@@ -240,9 +240,9 @@ func (c *Conn) take() []byte {
 func (c *Conn) giveBack(buf []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.need = max(c.need, len(buf))
-	if c.err == nil {
-		c.spare = buf[:0]
+	c.mu.peakWrite = max(c.mu.peakWrite, len(buf))
+	if c.mu.err == nil {
+		c.mu.spare = buf[:0]
 	}
 }
 
@@ -270,9 +270,9 @@ func (c *Conn) armWrite() error {
 		return nil
 	}
 	now := time.Now()
-	if now.Sub(c.armed) < timeout/8 {
+	if now.Sub(c.turn.deadlineSet) < timeout/8 {
 		return nil
 	}
-	c.armed = now
+	c.turn.deadlineSet = now
 	return c.nc.SetWriteDeadline(now.Add(timeout + timeout/8))
 }

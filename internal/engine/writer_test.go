@@ -180,8 +180,8 @@ func TestACallerIsNotHeldByAPeerThatDoesNotRead(t *testing.T) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	assert.Positive(t, c.unheard())
-	assert.Zero(t, c.calls.n)
+	assert.Positive(t, c.unreadLocked())
+	assert.Zero(t, c.mu.receivers.n)
 }
 
 func TestLargeWriteBuffersLastAsLongAsTheyAreOfUse(t *testing.T) {
@@ -189,18 +189,18 @@ func TestLargeWriteBuffersLastAsLongAsTheyAreOfUse(t *testing.T) {
 	c := new(Conn)
 	c.giveBack(make([]byte, 1<<20))
 	c.shrink(false)
-	assert.Equal(t, 1<<20, cap(c.spare), "it was of use since the last beat")
-	c.giveBack(c.spare[:1<<18])
+	assert.Equal(t, 1<<20, cap(c.mu.spare), "it was of use since the last beat")
+	c.giveBack(c.mu.spare[:1<<18])
 	c.shrink(false)
-	assert.Equal(t, 1<<20, cap(c.spare), "a quarter of it was")
-	c.giveBack(c.spare[:100])
+	assert.Equal(t, 1<<20, cap(c.mu.spare), "a quarter of it was")
+	c.giveBack(c.mu.spare[:100])
 	c.shrink(false)
-	assert.Nil(t, c.spare)
+	assert.Nil(t, c.mu.spare)
 
 	c.giveBack(make([]byte, 100))
 	c.shrink(false)
 	c.shrink(false)
-	assert.Equal(t, 100, cap(c.spare), "a small one stays")
+	assert.Equal(t, 100, cap(c.mu.spare), "a small one stays")
 	c.shrink(true)
-	assert.Nil(t, c.spare, "unless nothing happens at all")
+	assert.Nil(t, c.mu.spare, "unless nothing happens at all")
 }

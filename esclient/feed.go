@@ -47,11 +47,11 @@ func (c *Client) openFeed(
 	if wire == AllStream {
 		wire = ""
 	}
-	f, err := openStream(ctx, c, func(conn *engine.Conn, told chan struct{}) (*feed, error) {
+	f, err := openSubscription(ctx, c, func(conn *engine.Conn, told chan struct{}) (*feed, error) {
 		f := &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, told: told}
 		f.queue.init(limit)
 		f.queue.maxBytes = int64(maxBytes)
-		return f, conn.StartStream(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
+		return f, conn.StartSubscription(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
 	})
 	if err != nil {
 		return nil, filter.explain(err)

@@ -9,9 +9,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// streamOpener is a subscription that waits for the server's confirmation. Whoever made it is told through a channel
+// unconfirmed is a subscription that waits for the server's confirmation. Whoever made it is told through a channel
 // that outcome has changed.
-type streamOpener interface {
+type unconfirmed interface {
 	engine.Request
 	addressed
 	// outcome tells whether the server has answered, and with what: err is nil if it has confirmed the subscription,
@@ -22,17 +22,17 @@ type streamOpener interface {
 	close(reason error)
 }
 
-// openings are the subscriptions that openStream has asked for and that may all still be confirmed: a server that took
+// openings are the subscriptions that openSubscription has asked for and that may all still be confirmed: a server that took
 // longer than the operation timeout is asked again, and may answer both. The first that is confirmed counts.
-type openings[S streamOpener] struct {
+type openings[S unconfirmed] struct {
 	told  chan struct{} // has a token when an outcome may have changed
 	asked []S           // the oldest first
 }
 
-// openStream subscribes until the server confirms, through lost connections and servers that are not ready. Like calls,
+// openSubscription subscribes until the server confirms, through lost connections and servers that are not ready. Like calls,
 // it waits for each confirmation only for the operation timeout, and gives up after MaxRetries; a server that is not
 // ready is asked again until ctx ends.
-func openStream[S streamOpener](
+func openSubscription[S unconfirmed](
 	ctx context.Context, c *Client, start func(conn *engine.Conn, told chan struct{}) (S, error),
 ) (S, error) {
 	o := openings[S]{told: make(chan struct{}, 1)}
@@ -105,7 +105,7 @@ func (o *openings[S]) confirmed() (s S, ok bool) {
 // take ends all others.
 func (o *openings[S]) take(taken S) S {
 	for _, s := range o.asked {
-		if streamOpener(s) != streamOpener(taken) && s.giveUp(errAnotherConfirmed) {
+		if unconfirmed(s) != unconfirmed(taken) && s.giveUp(errAnotherConfirmed) {
 			s.close(errAnotherConfirmed)
 		}
 	}

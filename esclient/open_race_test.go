@@ -9,7 +9,7 @@ import (
 
 // turning is a subscription that the server refuses between two looks at it.
 type turning struct {
-	streamOpener
+	unconfirmed
 	looks int
 }
 

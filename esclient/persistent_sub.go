@@ -235,10 +235,10 @@ func (c *Client) ConnectPersistent(
 
 // connect makes a session on the current connection, or on the next one.
 func (p *PersistentSubscription) connect(ctx context.Context) error {
-	_, err := openStream(ctx, p.c, func(conn *engine.Conn, told chan struct{}) (*session, error) {
+	_, err := openSubscription(ctx, p.c, func(conn *engine.Conn, told chan struct{}) (*session, error) {
 		s := newSession(p, told)
 		conn.EndLost(s.ends)
-		err := conn.StartStream(ctx, s, p.creds, s, func(h engine.Handle) { s.handle = h })
+		err := conn.StartSubscription(ctx, s, p.creds, s, func(h engine.Handle) { s.handle = h })
 		if err == nil {
 			p.ask(s)
 		}

@@ -48,7 +48,7 @@ func sessions(t *testing.T) (p *PersistentSubscription, begin func() *session, g
 	p.queue.init(10)
 	return p, func() *session {
 			s := newSession(p, make(chan struct{}, 1))
-			err := conn.StartStream(context.Background(), s, nil, s, func(h engine.Handle) { s.handle = h })
+			err := conn.StartSubscription(context.Background(), s, nil, s, func(h engine.Handle) { s.handle = h })
 			require.NoError(t, err)
 			p.ask(s)
 			return s

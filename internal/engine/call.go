@@ -100,7 +100,7 @@ type call struct {
 	done chan struct{}
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+var callPool = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
 func (c *call) Keeps(cmd esproto.Command, _ int) bool { return c.op.Keeps(cmd) }
 
@@ -137,9 +137,9 @@ func (c *Conn) Do(ctx context.Context, op Operation, creds *esproto.Credentials)
 // Pending is an operation that was sent, and whose reply is decoded into it when it comes. Wait or Cancel must be
 // called, once. The zero Pending is no operation.
 type Pending struct {
-	call   *call
-	handle Handle
-	ended  <-chan struct{} // of the context that is watched for it
+	call        *call
+	handle      Handle
+	watchedDone <-chan struct{} // of the context that is watched for it
 }
 
 // Begin sends an operation. After an error nothing was sent.
@@ -150,16 +150,16 @@ func (c *Conn) Begin(ctx context.Context, op Operation, creds *esproto.Credentia
 func (c *Conn) begin(
 	ctx context.Context, op Operation, creds *esproto.Credentials, earlier uint64,
 ) (Pending, error) {
-	cl := calls.Get().(*call)
+	cl := callPool.Get().(*call)
 	cl.op = op
 	h, err := c.start(ctx, op, creds, cl, earlier)
 	if err != nil {
-		cl.release()
+		cl.recycle()
 		return Pending{}, err
 	}
 	p := Pending{call: cl, handle: h}
 	if h.watched {
-		p.ended = ctx.Done()
+		p.watchedDone = ctx.Done()
 	}
 	return p, nil
 }
@@ -169,23 +169,23 @@ func (p Pending) Conn() *Conn { return p.handle.Conn() }
 
 // Wait waits as Do does.
 func (p Pending) Wait(ctx context.Context) (sent bool, err error) {
-	if ended := ctx.Done(); ended == p.ended {
+	if ended := ctx.Done(); ended == p.watchedDone {
 		<-p.call.done // ctx never ends, or is watched
 	} else {
 		select {
 		case <-p.call.done:
 		case <-ended:
 			if p.handle.Remove() {
-				p.call.release()
+				p.call.recycle()
 				return true, context.Cause(ctx) // even if not written yet, it will be
 			}
 			<-p.call.done // the reply is just being read, or the connection is just dying
 		}
 	}
 	sent, err = p.call.sent, p.call.err
-	p.call.release()
+	p.call.recycle()
 	if errors.Is(err, ErrOperationTimeout) {
-		err = &lateError{p.handle, err}
+		err = &timedOutError{p.handle, err}
 	}
 	return sent, err
 }
@@ -198,10 +198,10 @@ func (p Pending) Cancel() {
 	if !p.handle.Remove() {
 		<-p.call.done
 	}
-	p.call.release()
+	p.call.recycle()
 }
 
-func (c *call) release() {
+func (c *call) recycle() {
 	c.op, c.err, c.sent = nil, nil, false
-	calls.Put(c)
+	callPool.Put(c)
 }

@@ -70,12 +70,12 @@ type Conn struct {
 		sync.Mutex
 
 		// The requests that wait for frames.
-		receivers    table
-		ticks        int64                 // how often the reader has checked the time limits
-		repetitions  map[uint64]repetition // by the number of the earlier attempt, see late.go
-		unsubscribed map[uint64]farewell   // the latest subscriptions that were given up, see unwanted.go
-		watcher      *watcher              // of a context that several calls share; nil for none
-		lastDone     <-chan struct{}       // of the context of the latest call without a watcher
+		receivers    receiverTable
+		ticks        int64                      // how often the reader has checked the time limits
+		repetitions  map[uint64]repetition      // by the number of the earlier attempt, see late.go
+		unsubscribed map[uint64]sentUnsubscribe // the latest subscriptions that were given up, see unwanted.go
+		watcher      *contextWatcher            // of a context that several calls share; nil for none
+		lastDone     <-chan struct{}            // of the context of the latest call without a watcher
 
 		// The write buffer.
 		pending   []byte        // frames to be written
@@ -97,9 +97,9 @@ type Conn struct {
 
 	// reader belongs to the reader goroutine.
 	reader struct {
-		cached     flow       // the subscription of the latest frame
-		toWake     []Receiver // got frames and are not woken yet
-		wakesCalls bool       // calls are among them
+		cached     cachedSubscription // the subscription of the latest frame
+		toWake     []Receiver         // got frames and are not woken yet
+		wakesCalls bool               // calls are among them
 		memory     Memory
 		sendQueue  *sendQueue // the bytes that the kernel holds; nil if it cannot be asked
 	}
@@ -158,7 +158,7 @@ func (c *Conn) die(err error) {
 		return
 	}
 	c.mu.err = &ConnectionError{Endpoint: c.endpoint, Err: err}
-	waiting := c.mu.receivers.takeOut(func(*entry) bool { return true })
+	waiting := c.mu.receivers.removeIf(func(*entry) bool { return true })
 	c.mu.pending, c.mu.spare = nil, nil
 	c.signalRoomLocked()
 	c.retireWatcherLocked()
@@ -176,23 +176,23 @@ func (c *Conn) die(err error) {
 }
 
 // leaveTimeout is how long a connection that is left may still take to answer.
-const leaveTimeout = 250 * time.Millisecond
+const drainTimeout = 250 * time.Millisecond
 
-// Leave lets the connection die with err once the calls that wait are answered, for which it has a moment. What would
+// Drain lets the connection die with err once the calls that wait are answered, for which it has a moment. What would
 // be started on it fails at once, and so do those who get any number of frames.
-func (c *Conn) Leave(err error) {
+func (c *Conn) Drain(err error) {
 	c.mu.Lock()
 	if c.mu.err != nil || c.mu.draining != nil {
 		c.mu.Unlock()
 		return
 	}
 	c.mu.draining = err
-	c.mu.drainTimer = time.AfterFunc(leaveTimeout, func() { c.die(err) })
-	streams := c.mu.receivers.takeOut(func(e *entry) bool { return !e.once })
+	c.mu.drainTimer = time.AfterFunc(drainTimeout, func() { c.die(err) })
+	subscriptions := c.mu.receivers.removeIf(func(e *entry) bool { return !e.single })
 	c.signalRoomLocked()
 	left := c.mu.receivers.n == 0
 	c.mu.Unlock()
-	for _, e := range streams {
+	for _, e := range subscriptions {
 		e.r.Fail(&ConnectionError{Endpoint: c.endpoint, Err: err}, true)
 	}
 	if left {
@@ -200,19 +200,19 @@ func (c *Conn) Leave(err error) {
 	}
 }
 
-// forget removes a Receiver. It returns false if it was removed before.
-func (c *Conn) forget(seq uint64) bool {
+// remove removes a Receiver. It returns false if it was removed before.
+func (c *Conn) remove(seq uint64) bool {
 	c.mu.Lock()
 	e := c.mu.receivers.get(seq)
 	if e != nil {
 		c.mu.receivers.remove(e)
 	}
-	c.unlockAndLeave()
+	c.unlockAndFinishDrain()
 	return e != nil
 }
 
-// unlockAndLeave lets a connection die that is left, once nobody waits.
-func (c *Conn) unlockAndLeave() {
+// unlockAndFinishDrain lets a connection die that is left, once nobody waits.
+func (c *Conn) unlockAndFinishDrain() {
 	left, leaving := c.mu.receivers.n == 0, c.mu.draining
 	c.mu.Unlock()
 	if leaving != nil && left {
@@ -250,11 +250,11 @@ func (c *Conn) correlationID(seq uint64) (id esproto.CorrelationID) {
 // Remove forgets the Receiver: it gets nothing any more, not even Fail. It returns false if the Receiver is gone
 // already: its last frame, or Fail, has been or is just being handed to it.
 func (h Handle) Remove() bool {
-	return h.c != nil && h.c.forget(h.seq)
+	return h.c != nil && h.c.remove(h.seq)
 }
 
-// shrink gives memory back at each beat: large buffers that were of little use, and all that a silent connection has.
-func (c *Conn) shrink(silent bool) {
+// freeMemory gives memory back at each beat: large buffers that were of little use, and all that a silent connection has.
+func (c *Conn) freeMemory(silent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	limit := max(keepWriteBuffer, 4*c.mu.peakWrite)
@@ -262,7 +262,7 @@ func (c *Conn) shrink(silent bool) {
 	if silent {
 		limit = 0
 		c.mu.receivers.shrink()
-		c.reader.cached, c.reader.memory = flow{}, Memory{}
+		c.reader.cached, c.reader.memory = cachedSubscription{}, Memory{}
 		c.retireWatcherLocked()
 		c.mu.lastDone = nil
 	}

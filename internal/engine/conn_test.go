@@ -104,7 +104,7 @@ func TestDeathFailsEveryWaiter(t *testing.T) {
 func TestALeftConnectionAnswersThoseWhoWait(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
-		_, _ = p.next() // the stream's
+		_, _ = p.next() // the subscription
 		f, _ := p.next()
 		close(arrived)
 		<-release
@@ -112,17 +112,17 @@ func TestALeftConnectionAnswersThoseWhoWait(t *testing.T) {
 		_, err := p.next()
 		assert.Error(t, err, "it is closed after the last reply")
 	})
-	stream := newProbe()
-	require.NoError(t, c.StartStream(background(t), &ping{}, nil, stream, func(Handle) {}))
+	subscription := newProbe()
+	require.NoError(t, c.StartSubscription(background(t), &ping{}, nil, subscription, func(Handle) {}))
 	answered := make(chan error, 1)
 	go func() {
 		_, err := c.Do(background(t), &ping{}, nil)
 		answered <- err
 	}()
 	<-arrived
-	c.Leave(errRedirected)
-	c.Leave(errRedirected) // again
-	assert.True(t, <-stream.sent, "a stream ends at once")
+	c.Drain(errRedirected)
+	c.Drain(errRedirected) // again
+	assert.True(t, <-subscription.sent, "a subscription ends at once")
 	sent, err := c.Do(background(t), &ping{}, nil)
 	assert.False(t, sent, "nothing new begins")
 	require.ErrorIs(t, err, errRedirected)
@@ -143,7 +143,7 @@ func TestALeftConnectionDoesNotWaitForLong(t *testing.T) {
 	_, err := c.Start(background(t), &ping{}, nil, failed)
 	require.NoError(t, err)
 	<-arrived
-	c.Leave(errRedirected)
+	c.Drain(errRedirected)
 	assert.True(t, <-failed.sent)
 	<-c.Dead()
 }

@@ -40,8 +40,8 @@ func (c *Conn) heartbeatID(end int64) esproto.CorrelationID {
 	return id
 }
 
-// hear takes the answer to a heartbeat.
-func (c *Conn) hear(id esproto.CorrelationID) {
+// heartbeatAnswered takes the answer to a heartbeat.
+func (c *Conn) heartbeatAnswered(id esproto.CorrelationID) {
 	end := int64(binary.LittleEndian.Uint64(id[8:]))
 	if id != c.heartbeatID(end) {
 		return

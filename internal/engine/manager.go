@@ -161,11 +161,11 @@ func (m *Manager) Current() *Conn {
 // endpoint the next connection is found anew. Calls that wait on c may still be answered: most likely likewise.
 func (m *Manager) Redirect(c *Conn, e *NotHandledError) {
 	endpoint, _ := e.LeaderEndpoint(m.cfg.TLSForRedirects)
-	m.leave(c, endpoint, e)
+	m.replace(c, endpoint, e)
 }
 
-// leave leaves c for reason, if it is still the current connection, for the node that is named, if any.
-func (m *Manager) leave(c *Conn, redirect string, reason error) {
+// replace leaves c for reason, if it is still the current connection, for the node that is named, if any.
+func (m *Manager) replace(c *Conn, redirect string, reason error) {
 	current := false
 	m.update(func() {
 		if current = m.current.CompareAndSwap(c, nil); current {
@@ -173,13 +173,13 @@ func (m *Manager) leave(c *Conn, redirect string, reason error) {
 		}
 	})
 	if current {
-		c.Leave(fmt.Errorf("%w: %w", errRedirected, reason))
+		c.Drain(fmt.Errorf("%w: %w", errRedirected, reason))
 	}
 }
 
 func (m *Manager) run(ctx context.Context) {
 	defer close(m.done)
-	delays := newDelays(m.cfg.ReconnectDelay, m.cfg.ReconnectMax)
+	delays := newBackoffs(m.cfg.ReconnectDelay, m.cfg.ReconnectMax)
 	failures := 0
 	var delay time.Duration
 	for {
@@ -204,9 +204,9 @@ func (m *Manager) run(ctx context.Context) {
 				ErrClosed, m.cfg.MaxReconnects, err))
 			break
 		}
-		delay = max(delays.after(err), m.cfg.Pause(err))
+		delay = max(delays.next(err), m.cfg.Pause(err))
 		pause := delay
-		if lasted && m.takesRedirect() {
+		if lasted && m.hasRedirect() {
 			pause = 0
 		}
 		m.cfg.Events.Reconnecting(failures, pause, err)
@@ -221,7 +221,7 @@ func (m *Manager) run(ctx context.Context) {
 	m.cfg.Events.Closed(closed)
 }
 
-func (m *Manager) takesRedirect() bool {
+func (m *Manager) hasRedirect() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.redirect != ""
@@ -242,7 +242,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 	c, err := m.connect(ctx)
 	if err != nil {
-		m.failed(err)
+		m.noteFailure(err)
 		return false, err
 	}
 	m.history.success()
@@ -251,7 +251,7 @@ func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 		m.mu.refused = nil
 	})
 	m.cfg.Events.Connected(c.endpoint)
-	m.stay(ctx, c)
+	m.checkUntilDead(ctx, c)
 	c.Close(ErrClosed)
 	err = c.Err()
 	m.update(func() {
@@ -273,15 +273,15 @@ func (m *Manager) connect(ctx context.Context) (*Conn, error) {
 
 	nc, endpoint, err := m.cfg.Dial(attempt, redirect)
 	if err != nil {
-		err = m.history.judge(&ConnectionError{Endpoint: endpoint, Err: err})
+		err = m.history.classify(&ConnectionError{Endpoint: endpoint, Err: err})
 		m.report(endpoint, err)
 		return nil, err
 	}
 	c := NewConn(nc, endpoint, m.cfg.Conn)
 	if err := handshake(attempt, c, m.cfg.Credentials, m.cfg.ConnectionName, redirect != ""); err != nil {
-		err = asConnectionError(endpoint, m.explain(ctx, c, err))
+		err = asConnectionError(endpoint, m.explainHandshakeError(ctx, c, err))
 		c.Close(err)
-		err = m.history.judge(err)
+		err = m.history.classify(err)
 		m.report(endpoint, err)
 		return nil, err
 	}
@@ -296,22 +296,22 @@ const silentAttempts = 3
 // recognisePause is the least time between two looks at what listens there.
 const recognisePause = 2 * time.Second
 
-// explain says what a handshake that failed means. A peer that never said anything is, before the first success, more
+// explainHandshakeError says what a handshake that failed means. A peer that never said anything is, before the first success, more
 // likely to be something else than an EventStore that hangs; one that speaks, but does not answer, is starting.
-func (m *Manager) explain(ctx context.Context, c *Conn, err error) error {
+func (m *Manager) explainHandshakeError(ctx context.Context, c *Conn, err error) error {
 	timeout := errors.Is(err, ErrHeartbeatTimeout) || errors.Is(err, ErrOperationTimeout) ||
 		errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case ctx.Err() != nil:
 		return err
 	case c.peerSpoke.Load() && timeout:
-		return &passingError{fmt.Errorf("it answers, but not to what is asked, so it may be starting: %w", err)}
+		return &transientError{fmt.Errorf("it answers, but not to what is asked, so it may be starting: %w", err)}
 	case m.history.succeeded || c.peerSpoke.Load() || errors.Is(err, ErrNotEventStore):
 		m.history.silent = 0
 		return err
 	}
-	if m.cfg.Recognise != nil && time.Since(m.history.looked) > recognisePause {
-		m.history.looked = time.Now()
+	if m.cfg.Recognise != nil && time.Since(m.history.recognisedAt) > recognisePause {
+		m.history.recognisedAt = time.Now()
 		if what := m.cfg.Recognise(ctx, c.endpoint); what != nil {
 			return fmt.Errorf("%w: %w: %w", ErrNotEventStore, what, err)
 		}
@@ -338,9 +338,9 @@ func asConnectionError(endpoint string, err error) error {
 	return &ConnectionError{Endpoint: endpoint, Err: err}
 }
 
-// failed notes why an attempt did not lead to a connection.
-func (m *Manager) failed(err error) {
-	refused := m.history.refuses(err)
+// noteFailure notes why an attempt did not lead to a connection.
+func (m *Manager) noteFailure(err error) {
+	refused := m.history.failsCalls(err)
 	m.update(func() {
 		m.mu.lastErr = err
 		m.mu.refused = nil

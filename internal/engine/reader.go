@@ -12,16 +12,16 @@ import (
 
 func (c *Conn) readLoop() {
 	defer c.wg.Done()
-	p := &pulse{c: c, greeting: make([]byte, 0, greetingSize)}
+	p := &monitor{c: c, greeting: make([]byte, 0, greetingSize)}
 	frames := esproto.NewFrameReader(p, readBufferSize, c.cfg.MaxFrameSize)
 	for {
 		h, n, err := frames.Next()
 		if err == nil {
-			p.begin(n - frames.Buffered())
+			p.frameStarted(n - frames.Buffered())
 			err = c.dispatch(frames, h, n)
 		} else if large := (*esproto.FrameTooLargeError)(nil); errors.As(err, &large) {
-			p.begin(large.Length - esproto.HeaderSize - frames.Buffered())
-			err = c.tooLarge(large)
+			p.frameStarted(large.Length - esproto.HeaderSize - frames.Buffered())
+			err = c.deliverTooLarge(large)
 		}
 		if err != nil {
 			c.wakeReceivers()
@@ -40,10 +40,10 @@ func (c *Conn) readLoop() {
 func (c *Conn) dispatch(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	switch h.Command {
 	case esproto.CmdHeartbeatRequest:
-		c.control(esproto.CmdHeartbeatResponse, h.CorrelationID)
+		c.sendControl(esproto.CmdHeartbeatResponse, h.CorrelationID)
 		return nil
 	case esproto.CmdHeartbeatResponse:
-		c.hear(h.CorrelationID)
+		c.heartbeatAnswered(h.CorrelationID)
 		return nil
 	}
 	if !h.Command.Known() {
@@ -62,20 +62,20 @@ func (c *Conn) dispatch(frames *esproto.FrameReader, h esproto.Header, n int) er
 	return c.deliver(frames, h, n)
 }
 
-// flow is what the latest frame belongs to that others may follow. It is the next one's, too, mostly, and found without
+// cachedSubscription is what the latest frame belongs to that others may follow. It is the next one's, too, mostly, and found without
 // the lock while no such Receiver has been removed.
-type flow struct {
-	seq  uint64
-	r    Receiver
-	gone int64 // what table.streamsGone was
+type cachedSubscription struct {
+	seq      uint64
+	r        Receiver
+	removals int64 // what table.streamsGone was
 }
 
 // deliver finds the Receiver of a frame. The payload is read before the Receiver is called, so that a caller whose
 // context ends does not wait for a frame that is still on its way.
 func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	seq := binary.LittleEndian.Uint64(h.CorrelationID[8:])
-	if c.reader.cached.seq == seq && c.reader.cached.r != nil && c.reader.cached.gone == c.mu.receivers.streamsGone.Load() {
-		return c.flowOn(frames, h, n)
+	if c.reader.cached.seq == seq && c.reader.cached.r != nil && c.reader.cached.removals == c.mu.receivers.subscriptionsRemoved.Load() {
+		return c.deliverToSubscription(frames, h, n)
 	}
 	c.mu.Lock()
 	e := c.mu.receivers.get(seq)
@@ -83,16 +83,16 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 		late, repeated := c.mu.repetitions[seq]
 		c.mu.Unlock()
 		if !repeated {
-			c.unwanted(h.Command, seq)
+			c.answerOrphan(h.Command, seq)
 			return nil // given up by its caller
 		}
 		return c.deliverLate(frames, h, late.seq)
 	}
 	c.mu.peerRead = max(c.mu.peerRead, e.end)
-	if !e.once {
-		c.reader.cached = flow{seq: seq, r: e.r, gone: c.mu.receivers.streamsGone.Load()}
+	if !e.single {
+		c.reader.cached = cachedSubscription{seq: seq, r: e.r, removals: c.mu.receivers.subscriptionsRemoved.Load()}
 		c.mu.Unlock()
-		return c.flowOn(frames, h, n)
+		return c.deliverToSubscription(frames, h, n)
 	}
 	r := e.r
 	// Asked under the lock: a call that is removed right after may be in use again for another operation.
@@ -101,31 +101,31 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	if mine {
 		c.mu.receivers.remove(e)
 	}
-	c.unlockAndLeave()
+	c.unlockAndFinishDrain()
 	payload, err := payloadOf(frames, keeps)
 	if err != nil { // never of a payload that is there already
 		return err
 	}
-	if !mine && !c.forget(seq) {
+	if !mine && !c.remove(seq) {
 		return nil // given up while its reply was on its way
 	}
 	r.Receive(h.Command, payload)
-	c.wakeSoon(r)
+	c.wakeLater(r)
 	c.reader.wakesCalls = true
 	return nil
 }
 
-// flowOn hands a frame to the Receiver of c.flow.
-func (c *Conn) flowOn(frames *esproto.FrameReader, h esproto.Header, n int) error {
+// deliverToSubscription hands a frame to the Receiver of c.flow.
+func (c *Conn) deliverToSubscription(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	r := c.reader.cached.r
 	payload, err := payloadOf(frames, n > 0 && r.Keeps(h.Command, n))
 	if err != nil {
 		return err
 	}
 	if more := r.Receive(h.Command, payload); !more {
-		c.forget(c.reader.cached.seq)
+		c.remove(c.reader.cached.seq)
 	}
-	c.wakeSoon(r)
+	c.wakeLater(r)
 	return nil
 }
 
@@ -136,9 +136,9 @@ func payloadOf(frames *esproto.FrameReader, keeps bool) ([]byte, error) {
 	return frames.Borrow()
 }
 
-// tooLarge tells whoever waits for a frame that it was too large. What it returns ends the connection: the error for a
+// deliverTooLarge tells whoever waits for a frame that it was too large. What it returns ends the connection: the error for a
 // frame that nobody can have asked for.
-func (c *Conn) tooLarge(e *esproto.FrameTooLargeError) error {
+func (c *Conn) deliverTooLarge(e *esproto.FrameTooLargeError) error {
 	cmd, id := e.Header.Command, e.Header.CorrelationID
 	if !cmd.Known() || [8]byte(id[:8]) != c.prefix {
 		return fmt.Errorf("%w: %v of %d bytes that answers nothing", esproto.ErrFrame, cmd, e.Length)
@@ -148,26 +148,26 @@ func (c *Conn) tooLarge(e *esproto.FrameTooLargeError) error {
 	waiting := c.mu.receivers.get(seq)
 	if waiting == nil {
 		c.mu.Unlock()
-		c.unwanted(cmd, seq)
+		c.answerOrphan(cmd, seq)
 		return nil // given up by its caller
 	}
 	c.mu.peerRead = max(c.mu.peerRead, waiting.end)
-	r, once := waiting.r, waiting.once
+	r, once := waiting.r, waiting.single
 	if once {
 		c.mu.receivers.remove(waiting)
 	}
-	c.unlockAndLeave()
+	c.unlockAndFinishDrain()
 	err := fmt.Errorf("%w; Config.MaxFrameSize is the limit: raise it, or ask for less at a time", e)
 	if more := r.TooLarge(cmd, err); !more && !once {
-		c.forget(seq)
+		c.remove(seq)
 	}
-	c.wakeSoon(r)
+	c.wakeLater(r)
 	c.reader.wakesCalls = c.reader.wakesCalls || once
 	return nil
 }
 
-// wakeSoon notes a Receiver that is to be woken before the reader next waits for bytes.
-func (c *Conn) wakeSoon(r Receiver) {
+// wakeLater notes a Receiver that is to be woken before the reader next waits for bytes.
+func (c *Conn) wakeLater(r Receiver) {
 	if n := len(c.reader.toWake); n == 0 || c.reader.toWake[n-1] != r {
 		c.reader.toWake = append(c.reader.toWake, r)
 	}
@@ -189,7 +189,7 @@ func (c *Conn) wakeReceivers() {
 		return
 	}
 	parts := 1
-	if c.reader.wakesCalls && n >= 2*wakePart && c.waiting() < fewRequests {
+	if c.reader.wakesCalls && n >= 2*wakePart && c.pendingCalls() < fewRequests {
 		parts = min(n/wakePart, wakeParts)
 	}
 	for part := range slices.Chunk(c.reader.toWake, (n+parts-1)/parts) {
@@ -206,9 +206,9 @@ func (c *Conn) wakeReceivers() {
 	c.reader.toWake, c.reader.wakesCalls = c.reader.toWake[:0], false
 }
 
-// waiting returns how many calls wait for their reply.
-func (c *Conn) waiting() int {
+// pendingCalls returns how many calls wait for their reply.
+func (c *Conn) pendingCalls() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mu.receivers.once
+	return c.mu.receivers.singles
 }

@@ -295,7 +295,7 @@ func TestAClientThatOnlyReceivesSpeaks(t *testing.T) {
 func unanswered(t *testing.T, c *Conn) error {
 	t.Helper()
 	s := &pushes{all: make(chan struct{})}
-	require.NoError(t, c.StartStream(background(t), s, nil, s, func(Handle) {}))
+	require.NoError(t, c.StartSubscription(background(t), s, nil, s, func(Handle) {}))
 	_, err := c.Do(background(t), &ping{}, nil)
 	return err
 }

@@ -122,7 +122,7 @@ func TestASubscriptionDecidesAboutTooLargeFrames(t *testing.T) {
 		echo(p)
 	})
 	s := &choosy{bears: 1, came: make(chan string, 10)}
-	require.NoError(t, c.StartStream(background(t), s, nil, s, func(Handle) {}))
+	require.NoError(t, c.StartSubscription(background(t), s, nil, s, func(Handle) {}))
 	for _, want := range []string{"a", "StreamEventAppeared", "b", "StreamEventAppeared"} {
 		assert.Equal(t, want, <-s.came)
 	}

@@ -35,12 +35,12 @@ func (c *Conn) start(
 		return Handle{}, err
 	}
 	w := c.watchLocked(ctx, ended)
-	h := c.addReceiverLocked(req, creds, entry{r: r, due: c.deadlineLocked(), once: true, watcher: w})
+	h := c.addReceiverLocked(req, creds, entry{r: r, deadline: c.deadlineLocked(), single: true, watcher: w})
 	h.watched = w != nil
 	if earlier > 0 {
 		c.addRepetitionLocked(earlier, h.seq)
 	}
-	if c.mu.writing || c.mu.receivers.once > 1 || c.unreadLocked() > writeAtOnce {
+	if c.mu.writing || c.mu.receivers.singles > 1 || c.unreadLocked() > writeAtOnce {
 		c.unlockAndKick()
 		return h, nil
 	}
@@ -50,9 +50,9 @@ func (c *Conn) start(
 	return h, nil
 }
 
-// StartStream is Start for a request that is answered by any number of frames, without the operation timeout. attach
+// StartSubscription is Start for a request that is answered by any number of frames, without the operation timeout. attach
 // is called with the Handle before the request can be answered; it must not block.
-func (c *Conn) StartStream(
+func (c *Conn) StartSubscription(
 	ctx context.Context, req Request, creds *esproto.Credentials, r Receiver, attach func(Handle),
 ) error {
 	if err := c.lockForAppend(ctx); err != nil {
@@ -161,7 +161,7 @@ func (c *Conn) writeNow() {
 			c.die(err)
 			return
 		}
-		c.giveBack(buf)
+		c.returnBuffer(buf)
 		c.mu.Lock()
 	}
 	more := len(c.mu.pending) > 0
@@ -172,8 +172,8 @@ func (c *Conn) writeNow() {
 	}
 }
 
-// control sends a frame without payload from the reader. It does not wait for room, so that heartbeats are never late.
-func (c *Conn) control(cmd esproto.Command, id esproto.CorrelationID) {
+// sendControl sends a frame without payload from the reader. It does not wait for room, so that heartbeats are never late.
+func (c *Conn) sendControl(cmd esproto.Command, id esproto.CorrelationID) {
 	c.mu.Lock()
 	if c.mu.err != nil {
 		c.mu.Unlock()
@@ -193,32 +193,32 @@ func (c *Conn) writeLoop() {
 		case <-c.dead:
 			return
 		}
-		c.gather()
-		for buf := c.takeOut(); buf != nil; buf = c.takeOut() {
+		c.yieldForMore()
+		for buf := c.nextBuffer(); buf != nil; buf = c.nextBuffer() {
 			if err := c.write(buf); err != nil {
 				c.die(err)
 				return
 			}
-			c.giveBack(buf)
+			c.returnBuffer(buf)
 		}
 	}
 }
 
 // gatherBelow is the number of pending bytes from which waiting for more saves no write worth having.
-const gatherBelow = 16 << 10
+const yieldBelow = 16 << 10
 
-// gather lets other callers run once, so that their frames go into the same write. A lone call is not delayed.
-func (c *Conn) gather() {
+// yieldForMore lets other callers run once, so that their frames go into the same write. A lone call is not delayed.
+func (c *Conn) yieldForMore() {
 	c.mu.Lock()
-	yield := c.mu.receivers.n > 1 && len(c.mu.pending) < gatherBelow
+	yield := c.mu.receivers.n > 1 && len(c.mu.pending) < yieldBelow
 	c.mu.Unlock()
 	if yield {
 		runtime.Gosched()
 	}
 }
 
-// takeOut is take for the writer. It returns nil and gives up the turn if there is nothing to write.
-func (c *Conn) takeOut() []byte {
+// nextBuffer is take for the writer. It returns nil and gives up the turn if there is nothing to write.
+func (c *Conn) nextBuffer() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.mu.pending) == 0 {
@@ -236,8 +236,8 @@ func (c *Conn) swapBuffersLocked() []byte {
 	return buf
 }
 
-// giveBack keeps a buffer for the frames after next.
-func (c *Conn) giveBack(buf []byte) {
+// returnBuffer keeps a buffer for the frames after next.
+func (c *Conn) returnBuffer(buf []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.peakWrite = max(c.mu.peakWrite, len(buf))
@@ -249,7 +249,7 @@ func (c *Conn) giveBack(buf []byte) {
 func (c *Conn) write(buf []byte) error {
 	for len(buf) > 0 {
 		n := min(len(buf), writeChunk)
-		if err := c.armWrite(); err != nil {
+		if err := c.setWriteDeadline(); err != nil {
 			return err
 		}
 		c.handed.Add(int64(n))
@@ -263,8 +263,8 @@ func (c *Conn) write(buf []byte) error {
 	return nil
 }
 
-// armWrite gives the next write its time, or up to an eighth more: so the deadline need not be set for each.
-func (c *Conn) armWrite() error {
+// setWriteDeadline gives the next write its time, or up to an eighth more: so the deadline need not be set for each.
+func (c *Conn) setWriteDeadline() error {
 	timeout := c.cfg.WriteTimeout
 	if timeout <= 0 {
 		return nil

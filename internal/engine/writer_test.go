@@ -144,7 +144,7 @@ func TestThePeerIsHeardWhileItDoesNotRead(t *testing.T) {
 		echo(p)
 	})
 	s := &pushes{want: callers, all: make(chan struct{})}
-	require.NoError(t, c.StartStream(background(t), s, nil, s, func(Handle) {}))
+	require.NoError(t, c.StartSubscription(background(t), s, nil, s, func(Handle) {}))
 	<-subscribed
 	var wg sync.WaitGroup
 	for range callers {
@@ -187,20 +187,20 @@ func TestACallerIsNotHeldByAPeerThatDoesNotRead(t *testing.T) {
 func TestLargeWriteBuffersLastAsLongAsTheyAreOfUse(t *testing.T) {
 	t.Parallel()
 	c := new(Conn)
-	c.giveBack(make([]byte, 1<<20))
-	c.shrink(false)
+	c.returnBuffer(make([]byte, 1<<20))
+	c.freeMemory(false)
 	assert.Equal(t, 1<<20, cap(c.mu.spare), "it was of use since the last beat")
-	c.giveBack(c.mu.spare[:1<<18])
-	c.shrink(false)
+	c.returnBuffer(c.mu.spare[:1<<18])
+	c.freeMemory(false)
 	assert.Equal(t, 1<<20, cap(c.mu.spare), "a quarter of it was")
-	c.giveBack(c.mu.spare[:100])
-	c.shrink(false)
+	c.returnBuffer(c.mu.spare[:100])
+	c.freeMemory(false)
 	assert.Nil(t, c.mu.spare)
 
-	c.giveBack(make([]byte, 100))
-	c.shrink(false)
-	c.shrink(false)
+	c.returnBuffer(make([]byte, 100))
+	c.freeMemory(false)
+	c.freeMemory(false)
 	assert.Equal(t, 100, cap(c.mu.spare), "a small one stays")
-	c.shrink(true)
+	c.freeMemory(true)
 	assert.Nil(t, c.mu.spare, "unless nothing happens at all")
 }

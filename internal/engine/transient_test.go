@@ -194,18 +194,18 @@ func TestTheConnectionIsNotUsedBeforeTheLastAuthenticateIsAnswered(t *testing.T)
 }
 
 func TestDelaysGrowOnlyWhileNothingAnswers(t *testing.T) {
-	d := newDelays(100*time.Millisecond, 5*time.Second)
+	d := newBackoffs(100*time.Millisecond, 5*time.Second)
 	refused := &ConnectionError{Err: errors.New("connection refused")}
 	ready := &ConnectionError{Err: &NotHandledError{Reason: esproto.NotHandled_NotReady}}
 	var last time.Duration
 	for range 30 {
-		last = d.after(refused)
+		last = d.next(refused)
 	}
 	assert.Greater(t, last, 2*time.Second)
 	for range 30 {
-		assert.Less(t, d.after(ready), time.Second)
+		assert.Less(t, d.next(ready), time.Second)
 	}
-	assert.Less(t, d.after(refused), time.Second, "it grows anew")
+	assert.Less(t, d.next(refused), time.Second, "it grows anew")
 }
 
 func TestAServerThatCannotServeYetIsAskedAgainSoon(t *testing.T) {

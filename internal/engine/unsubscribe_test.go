@@ -37,7 +37,7 @@ func givenUp(t *testing.T, serve func(p *peer, subscription esproto.CorrelationI
 		assert.Zero(t, p.pinged().Command, "a frame too many")
 	})
 	var h Handle
-	require.NoError(t, c.StartStream(background(t), &ping{}, nil, newProbe(), func(got Handle) { h = got }))
+	require.NoError(t, c.StartSubscription(background(t), &ping{}, nil, newProbe(), func(got Handle) { h = got }))
 	h.Unsubscribe(nil)
 	h.Unsubscribe(nil) // again
 	return c
@@ -87,7 +87,7 @@ func TestManySubscriptionsThatNobodyHas(t *testing.T) {
 	c := dial(t, connConfig(), func(p *peer) {
 		defer close(done)
 		var ids []esproto.CorrelationID
-		for range 2 * maxUnwanted {
+		for range 2 * maxUnsubscribed {
 			f, err := p.next()
 			if !assert.NoError(t, err) {
 				return
@@ -98,20 +98,20 @@ func TestManySubscriptionsThatNobodyHas(t *testing.T) {
 		for _, id := range ids {
 			p.send(esproto.CmdStreamEventAppeared, id, nil)
 		}
-		for range 2 * maxUnwanted {
+		for range 2 * maxUnsubscribed {
 			assert.Equal(t, esproto.CmdUnsubscribeFromStream, p.pinged().Command)
 		}
 	})
-	for range 2 * maxUnwanted {
+	for range 2 * maxUnsubscribed {
 		var h Handle
-		require.NoError(t, c.StartStream(background(t), &ping{}, nil, newProbe(), func(got Handle) { h = got }))
+		require.NoError(t, c.StartSubscription(background(t), &ping{}, nil, newProbe(), func(got Handle) { h = got }))
 		h.Remove()
 	}
 	close(removed)
 	<-done
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	assert.LessOrEqual(t, len(c.mu.unsubscribed), maxUnwanted)
+	assert.LessOrEqual(t, len(c.mu.unsubscribed), maxUnsubscribed)
 }
 
 func TestFramesOfNoSubscriptionAreNotAnswered(t *testing.T) {

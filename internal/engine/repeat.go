@@ -7,14 +7,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// lateError is an ErrOperationTimeout that remembers which call it ended.
-type lateError struct {
+// timedOutError is an ErrOperationTimeout that remembers which call it ended.
+type timedOutError struct {
 	handle Handle
 	err    error
 }
 
-func (e *lateError) Error() string { return e.err.Error() }
-func (e *lateError) Unwrap() error { return e.err }
+func (e *timedOutError) Error() string { return e.err.Error() }
+func (e *timedOutError) Unwrap() error { return e.err }
 
 // repetition is a call that also takes the reply to an earlier attempt.
 type repetition struct {
@@ -23,26 +23,26 @@ type repetition struct {
 }
 
 // maxLate is how many calls are remembered that were given up and are repeated.
-const maxLate = 1 << 10
+const maxRepetitions = 1 << 10
 
 // Repeat is Do for an operation of which an attempt has ended with before. If that got no reply in time, on this
 // connection, and a reply comes after all that tells of success, it ends this attempt, too.
 func (c *Conn) Repeat(
 	ctx context.Context, op Operation, creds *esproto.Credentials, before error,
 ) (sent bool, err error) {
-	p, err := c.begin(ctx, op, creds, c.earlier(before))
+	p, err := c.begin(ctx, op, creds, c.timedOutSeq(before))
 	if err != nil {
 		return false, err
 	}
 	return p.Wait(ctx)
 }
 
-// earlier returns which call of the connection ended with an error that it got no reply in time; 0 for none.
-func (c *Conn) earlier(err error) uint64 {
+// timedOutSeq returns which call of the connection ended with an error that it got no reply in time; 0 for none.
+func (c *Conn) timedOutSeq(err error) uint64 {
 	if err == nil {
 		return 0
 	}
-	if late := (*lateError)(nil); errors.As(err, &late) && late.handle.c == c {
+	if late := (*timedOutError)(nil); errors.As(err, &late) && late.handle.c == c {
 		return late.handle.seq
 	}
 	return 0
@@ -59,7 +59,7 @@ func (c *Conn) addRepetitionLocked(earlier, later uint64) {
 			c.mu.repetitions[seq] = r
 		}
 	}
-	if len(c.mu.repetitions) < maxLate {
+	if len(c.mu.repetitions) < maxRepetitions {
 		c.mu.repetitions[earlier] = r
 	}
 }
@@ -92,9 +92,9 @@ func (c *Conn) deliverLate(frames *esproto.FrameReader, h esproto.Header, seq ui
 			c.mu.receivers.remove(e)
 		}
 	}
-	c.unlockAndLeave()
+	c.unlockAndFinishDrain()
 	if answered != nil {
-		c.wakeSoon(answered)
+		c.wakeLater(answered)
 		c.reader.wakesCalls = true
 	}
 	return nil

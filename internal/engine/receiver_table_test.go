@@ -12,21 +12,21 @@ import (
 func TestTableKeepsWhatWaits(t *testing.T) {
 	t.Parallel()
 	var (
-		table table
-		known = make(map[uint64]Receiver)
-		once  int
-		live  []uint64
+		table   receiverTable
+		known   = make(map[uint64]Receiver)
+		singles int
+		live    []uint64
 	)
 	require.Nil(t, table.get(0))
 	for i := range 20_000 {
 		most := 1 + i%2000 // it fills and empties, again and again
 		if len(live) < most {
-			e := entry{r: new(call), once: i%3 > 0}
+			e := entry{r: new(call), single: i%3 > 0}
 			seq := table.add(e)
 			require.NotContains(t, known, seq, "a number is given out once")
 			known[seq], live = e.r, append(live, seq)
-			if e.once {
-				once++
+			if e.single {
+				singles++
 			}
 		}
 		if len(live) > 20 && i%2 == 0 {
@@ -38,8 +38,8 @@ func TestTableKeepsWhatWaits(t *testing.T) {
 			e := table.get(seq)
 			require.NotNil(t, e)
 			require.Same(t, known[seq], e.r)
-			if e.once {
-				once--
+			if e.single {
+				singles--
 			}
 			table.remove(e)
 			require.Nil(t, table.get(seq))
@@ -48,21 +48,21 @@ func TestTableKeepsWhatWaits(t *testing.T) {
 			live = live[:len(live)-1]
 		}
 		require.Equal(t, len(live), table.n)
-		require.Equal(t, once, table.once)
+		require.Equal(t, singles, table.singles)
 	}
 	for seq, r := range known {
 		require.Same(t, r, table.get(seq).r)
 	}
 
-	streams := table.takeOut(func(e *entry) bool { return !e.once })
-	assert.Len(t, streams, len(live)-once)
-	assert.Equal(t, once, table.n)
+	subscriptions := table.removeIf(func(e *entry) bool { return !e.single })
+	assert.Len(t, subscriptions, len(live)-singles)
+	assert.Equal(t, singles, table.n)
 	table.shrink()
 	assert.NotEmpty(t, table.slots, "somebody waits")
-	table.takeOut(func(*entry) bool { return true })
+	table.removeIf(func(*entry) bool { return true })
 	assert.Zero(t, table.n)
-	assert.Zero(t, table.once)
-	last := table.seq
+	assert.Zero(t, table.singles)
+	last := table.lastSeq
 	table.shrink()
 	assert.Empty(t, table.slots)
 	assert.Greater(t, table.add(entry{r: new(call)}), last, "numbers go on")

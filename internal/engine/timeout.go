@@ -19,10 +19,10 @@ import (
 // So neither pushes without end nor answered heartbeats keep a call alive that the peer does not answer.
 
 // proofLimit is how many operation timeouts the answer may take.
-const proofLimit = 2
+const probeTimeouts = 2
 
-// inflow is what a beat sees of the bytes that come from the peer.
-type inflow struct {
+// incoming is what a beat sees of the bytes that come from the peer.
+type incoming struct {
 	busy   bool // some came just now, or a frame has come in part
 	framed bool // all that came since the last beat is of one frame, which began before
 }
@@ -32,26 +32,26 @@ func (c *Conn) deadlineLocked() int64 {
 	if c.cfg.OperationTimeout <= 0 {
 		return 0
 	}
-	return c.mu.ticks + c.cfg.inBeats(c.cfg.OperationTimeout) + 1
+	return c.mu.ticks + c.cfg.inTicks(c.cfg.OperationTimeout) + 1
 }
 
-func (cfg *ConnConfig) inBeats(d time.Duration) int64 {
-	period := cfg.beatPeriod()
+func (cfg *ConnConfig) inTicks(d time.Duration) int64 {
+	period := cfg.tickPeriod()
 	return int64((d + period - 1) / period)
 }
 
-// expire fails the calls that got no reply in time.
-func (c *Conn) expire(seen, last *sight, in inflow) {
+// failOverdue fails the calls that got no reply in time.
+func (c *Conn) failOverdue(seen, last *progress, in incoming) {
 	c.mu.Lock()
 	if c.mu.err != nil {
 		c.mu.Unlock()
 		return
 	}
 	c.mu.ticks++
-	l := limits{c: c, seen: seen, last: last, inflow: in}
-	over := c.mu.receivers.takeOut(l.expiredLocked)
+	l := timeoutCheck{c: c, seen: seen, last: last, incoming: in}
+	over := c.mu.receivers.removeIf(l.expiredLocked)
 	c.expireRepetitionsLocked()
-	if l.asked > 0 {
+	if l.probeEnd > 0 {
 		c.unlockAndKick()
 	} else {
 		c.mu.Unlock()
@@ -61,44 +61,44 @@ func (c *Conn) expire(seen, last *sight, in inflow) {
 	}
 }
 
-// limits judges the calls at one beat, with the lock held.
-type limits struct {
+// timeoutCheck judges the calls at one beat, with the lock held.
+type timeoutCheck struct {
 	c          *Conn
-	seen, last *sight
-	inflow
-	asked int64 // where the heartbeat of this beat ends; 0 for none
+	seen, last *progress
+	incoming
+	probeEnd int64 // where the heartbeat of this beat ends; 0 for none
 }
 
-func (l *limits) expiredLocked(e *entry) bool {
+func (l *timeoutCheck) expiredLocked(e *entry) bool {
 	cfg := &l.c.cfg
 	switch {
-	case e.due == 0:
+	case e.deadline == 0:
 		return false
-	case l.seen.gotOn(l.last, e.end):
-		e.due, e.proof = l.c.mu.ticks+cfg.inBeats(cfg.OperationTimeout), 0
+	case l.seen.advanced(l.last, e.end):
+		e.deadline, e.probeEnd = l.c.mu.ticks+cfg.inTicks(cfg.OperationTimeout), 0
 		return false
-	case e.proof > 0:
+	case e.probeEnd > 0:
 		if l.framed {
-			e.due++
+			e.deadline++
 		}
-		return l.seen.heard >= e.proof || e.due <= l.c.mu.ticks
-	case e.due > l.c.mu.ticks:
+		return l.seen.peerRead >= e.probeEnd || e.deadline <= l.c.mu.ticks
+	case e.deadline > l.c.mu.ticks:
 		return false
-	case e.due+cfg.inBeats(l.c.extraTimeLocked(l.seen, e.end)) > l.c.mu.ticks:
+	case e.deadline+cfg.inTicks(l.c.extraTimeLocked(l.seen, e.end)) > l.c.mu.ticks:
 		return false
 	case !l.busy:
 		return true
 	}
-	e.proof, e.due = l.probeLocked(), l.c.mu.ticks+proofLimit*cfg.inBeats(cfg.OperationTimeout)
+	e.probeEnd, e.deadline = l.probeLocked(), l.c.mu.ticks+probeTimeouts*cfg.inTicks(cfg.OperationTimeout)
 	return false
 }
 
 // probeLocked sends one heartbeat for all calls that need one.
-func (l *limits) probeLocked() int64 {
-	if l.asked == 0 {
-		l.asked = l.c.appendHeartbeatLocked()
+func (l *timeoutCheck) probeLocked() int64 {
+	if l.probeEnd == 0 {
+		l.probeEnd = l.c.appendHeartbeatLocked()
 	}
-	return l.asked
+	return l.probeEnd
 }
 
 // Overdue returns a channel that is closed when the time is up of a call that is started now. It is for requests that
@@ -110,8 +110,8 @@ func (c *Conn) Overdue() (over <-chan struct{}, stop func()) {
 	if c.mu.err != nil {
 		return o, func() {}
 	}
-	seq := c.mu.receivers.add(entry{r: o, end: c.mu.appended, due: c.deadlineLocked()})
-	return o, func() { c.forget(seq) }
+	seq := c.mu.receivers.add(entry{r: o, end: c.mu.appended, deadline: c.deadlineLocked()})
+	return o, func() { c.remove(seq) }
 }
 
 // overdue is the Receiver of no frame at all.

@@ -93,7 +93,7 @@ func TestAWatchedContextIsLetGo(t *testing.T) {
 	cfg := connConfig()
 	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 40*time.Millisecond, time.Minute
 	c := dial(t, cfg, echo)
-	watcher := func() *watcher {
+	watcher := func() *contextWatcher {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.mu.watcher

@@ -2,22 +2,22 @@ package engine
 
 import "context"
 
-// watcher fails the calls of one context when it ends. Calls that wait for the end of their context themselves meet at
+// contextWatcher fails the calls of one context when it ends. Calls that wait for the end of their context themselves meet at
 // its lock: where many share a context, that was 6 % of what an append costs.
-type watcher struct {
-	ended   <-chan struct{} // ctx.Done()
+type contextWatcher struct {
+	done    <-chan struct{} // ctx.Done()
 	stop    func() bool
-	calls   int  // that wait
+	waiting int  // that wait
 	retired bool // no further calls are added
 }
 
 // watchLocked returns who watches ctx for a call that is started now; nil if nobody does, because it never ends, or because
 // the call before had another one: then it is not worth it.
-func (c *Conn) watchLocked(ctx context.Context, ended <-chan struct{}) *watcher {
+func (c *Conn) watchLocked(ctx context.Context, ended <-chan struct{}) *contextWatcher {
 	if ended == nil {
 		return nil
 	}
-	if c.mu.watcher != nil && c.mu.watcher.ended == ended {
+	if c.mu.watcher != nil && c.mu.watcher.done == ended {
 		return c.mu.watcher
 	}
 	if c.mu.lastDone != ended {
@@ -25,8 +25,8 @@ func (c *Conn) watchLocked(ctx context.Context, ended <-chan struct{}) *watcher 
 		return nil
 	}
 	c.retireWatcherLocked()
-	w := &watcher{ended: ended}
-	w.stop = context.AfterFunc(ctx, func() { c.giveUp(w, context.Cause(ctx)) })
+	w := &contextWatcher{done: ended}
+	w.stop = context.AfterFunc(ctx, func() { c.failWatched(w, context.Cause(ctx)) })
 	c.mu.watcher = w
 	return w
 }
@@ -39,14 +39,14 @@ func (c *Conn) retireWatcherLocked() {
 	}
 }
 
-// giveUp fails the calls whose context has ended.
-func (c *Conn) giveUp(w *watcher, reason error) {
+// failWatched fails the calls whose context has ended.
+func (c *Conn) failWatched(w *contextWatcher, reason error) {
 	c.mu.Lock()
 	if c.mu.watcher == w {
 		c.mu.watcher = nil
 	}
 	w.retired = true
-	waiting := c.mu.receivers.takeOut(func(e *entry) bool { return e.watcher == w })
+	waiting := c.mu.receivers.removeIf(func(e *entry) bool { return e.watcher == w })
 	left, leaving := c.mu.receivers.n == 0, c.mu.draining
 	c.mu.Unlock()
 	for _, e := range waiting {
@@ -58,8 +58,8 @@ func (c *Conn) giveUp(w *watcher, reason error) {
 }
 
 // stopIfUnusedLocked stops watching, if nobody needs it. The connection's lock is held.
-func (w *watcher) stopIfUnusedLocked() {
-	if w.retired && w.calls == 0 {
+func (w *contextWatcher) stopIfUnusedLocked() {
+	if w.retired && w.waiting == 0 {
 		w.stop()
 	}
 }

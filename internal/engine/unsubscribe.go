@@ -20,12 +20,12 @@ func (Unsubscribe) AppendPayload(b []byte) []byte { return b }
 // the server says nothing more of it. Its confirmation, and what is pushed for it, is answered with Unsubscribe.
 
 const (
-	maxUnwanted      = 256         // how many subscriptions are remembered
+	maxUnsubscribed  = 256         // how many subscriptions are remembered
 	unsubscribeAgain = time.Second // a push of the same subscription is answered again after that
 )
 
-// farewell is what the server was told of a subscription that nobody has.
-type farewell struct {
+// sentUnsubscribe is what the server was told of a subscription that nobody has.
+type sentUnsubscribe struct {
 	at        time.Time
 	confirmed bool // ... when it had confirmed the subscription
 }
@@ -67,8 +67,8 @@ func (c *Conn) EndLost(ids []esproto.CorrelationID) {
 	c.unlockAndKick()
 }
 
-// unwanted answers a frame that nobody waits for, if it shows a subscription.
-func (c *Conn) unwanted(cmd esproto.Command, seq uint64) {
+// answerOrphan answers a frame that nobody waits for, if it shows a subscription.
+func (c *Conn) answerOrphan(cmd esproto.Command, seq uint64) {
 	confirms := false
 	switch cmd {
 	case esproto.CmdSubscriptionConfirmation, esproto.CmdPersistentSubscriptionConfirmation:
@@ -87,7 +87,7 @@ func (c *Conn) unwanted(cmd esproto.Command, seq uint64) {
 	last, told := c.mu.unsubscribed[seq]
 	news := !told || confirms && !last.confirmed || time.Since(last.at) >= unsubscribeAgain
 	// Where the peer does not read, what it pushes next will do.
-	if !news || c.mu.err != nil || seq > c.mu.receivers.seq || len(c.mu.pending) >= c.cfg.MaxPendingBytes {
+	if !news || c.mu.err != nil || seq > c.mu.receivers.lastSeq || len(c.mu.pending) >= c.cfg.MaxPendingBytes {
 		c.mu.Unlock()
 		return
 	}
@@ -97,9 +97,9 @@ func (c *Conn) unwanted(cmd esproto.Command, seq uint64) {
 
 // appendUnsubscribeLocked appends an Unsubscribe and remembers it.
 func (c *Conn) appendUnsubscribeLocked(seq uint64, creds *esproto.Credentials, confirmed bool) {
-	if c.mu.unsubscribed == nil || len(c.mu.unsubscribed) >= maxUnwanted {
-		c.mu.unsubscribed = make(map[uint64]farewell) // at worst a subscription is ended twice
+	if c.mu.unsubscribed == nil || len(c.mu.unsubscribed) >= maxUnsubscribed {
+		c.mu.unsubscribed = make(map[uint64]sentUnsubscribe) // at worst a subscription is ended twice
 	}
-	c.mu.unsubscribed[seq] = farewell{at: time.Now(), confirmed: confirmed}
+	c.mu.unsubscribed[seq] = sentUnsubscribe{at: time.Now(), confirmed: confirmed}
 	c.appendFrameLocked(Unsubscribe{}, c.correlationID(seq), creds)
 }

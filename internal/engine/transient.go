@@ -15,13 +15,13 @@ func Transient(err error) bool {
 	return errors.As(err, &e) && e.Transient()
 }
 
-// passingError is one that is Transient in view of what was before it.
-type passingError struct{ error }
+// transientError is one that is Transient in view of what was before it.
+type transientError struct{ error }
 
-func (e *passingError) Unwrap() error { return e.error }
+func (e *transientError) Unwrap() error { return e.error }
 
 // Transient is true.
-func (e *passingError) Transient() bool { return true }
+func (e *transientError) Transient() bool { return true }
 
 // permanent reports errors that somebody must do something about, if there has never been a connection.
 func permanent(err error) bool {
@@ -47,15 +47,15 @@ const refusalGrace = time.Second
 type history struct {
 	succeeded    bool      // there was a connection
 	silent       int       // connections in a row on which nothing was said, before there was any
-	looked       time.Time // when it was last looked what else than an EventStore listens there
+	recognisedAt time.Time // when it was last looked what else than an EventStore listens there
 	refusedSince time.Time // when the credentials were refused first, in a row; zero if they are not
 }
 
 func (h *history) success() { *h = history{succeeded: true} }
 
-// judge marks the error of an attempt as Transient if it will probably pass, in view of what was before: what answers
+// classify marks the error of an attempt as Transient if it will probably pass, in view of what was before: what answers
 // in the place of a server that was there is most likely something that stands before it, or the same server beginning.
-func (h *history) judge(err error) error {
+func (h *history) classify(err error) error {
 	var auth *NotAuthenticatedError
 	switch {
 	case !h.succeeded:
@@ -64,18 +64,18 @@ func (h *history) judge(err error) error {
 			h.refusedSince = time.Now()
 		}
 		if time.Since(h.refusedSince) < refusalGrace {
-			return &passingError{err}
+			return &transientError{err}
 		}
 		return err
 	case errors.Is(err, ErrNotEventStore):
-		err = &passingError{err}
+		err = &transientError{err}
 	}
 	h.refusedSince = time.Time{}
 	return err
 }
 
-// refuses reports whether err, which judge has seen, is one that calls are told of at once.
-func (h *history) refuses(err error) bool {
+// failsCalls reports whether err, which judge has seen, is one that calls are told of at once.
+func (h *history) failsCalls(err error) bool {
 	if h.succeeded {
 		return errors.Is(err, ErrNotAuthenticated) && !Transient(err)
 	}
@@ -85,13 +85,13 @@ func (h *history) refuses(err error) bool {
 // answeringMax is the longest mean delay before a server that answers, but cannot serve yet, is asked again.
 const answeringMax = 500 * time.Millisecond
 
-// delays are the pauses between attempts. They grow only while nothing answers.
-type delays struct {
+// backoffs are the pauses between attempts. They grow only while nothing answers.
+type backoffs struct {
 	silent    *backoff.ExponentialBackOff
 	answering *backoff.ExponentialBackOff
 }
 
-func newDelays(first, longest time.Duration) *delays {
+func newBackoffs(first, longest time.Duration) *backoffs {
 	grow := func(longest time.Duration) *backoff.ExponentialBackOff {
 		return backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(first),
@@ -99,16 +99,16 @@ func newDelays(first, longest time.Duration) *delays {
 			backoff.WithMaxElapsedTime(0),
 		)
 	}
-	return &delays{silent: grow(longest), answering: grow(max(first, min(longest, answeringMax)))}
+	return &backoffs{silent: grow(longest), answering: grow(max(first, min(longest, answeringMax)))}
 }
 
-func (d *delays) reset() {
+func (d *backoffs) reset() {
 	d.silent.Reset()
 	d.answering.Reset()
 }
 
-// after returns the pause that follows an error.
-func (d *delays) after(err error) time.Duration {
+// next returns the pause that follows an error.
+func (d *backoffs) next(err error) time.Duration {
 	if Transient(err) {
 		d.silent.Reset()
 		return d.answering.NextBackOff()

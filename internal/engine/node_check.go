@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// stay returns when the connection is dead, or ctx has ended. Meanwhile it has the node checked: one that lost its
+// checkUntilDead returns when the connection is dead, or ctx has ended. Meanwhile it has the node checked: one that lost its
 // cluster goes on to answer, and would keep its clients for good.
-func (m *Manager) stay(ctx context.Context, c *Conn) {
+func (m *Manager) checkUntilDead(ctx context.Context, c *Conn) {
 	var due <-chan time.Time
 	if m.cfg.Check != nil && m.cfg.CheckInterval > 0 {
-		t := time.NewTicker(checkPause(m.cfg.CheckInterval))
+		t := time.NewTicker(checkInterval(m.cfg.CheckInterval))
 		defer t.Stop()
 		due = t.C
 	}
@@ -22,17 +22,17 @@ func (m *Manager) stay(ctx context.Context, c *Conn) {
 		case <-ctx.Done():
 			return
 		case <-due:
-			m.check(ctx, c)
+			m.checkNode(ctx, c)
 		}
 	}
 }
 
-// checkPause varies by a quarter, so that the clients of a node do not ask all at once.
-func checkPause(mean time.Duration) time.Duration {
+// checkInterval varies by a quarter, so that the clients of a node do not ask all at once.
+func checkInterval(mean time.Duration) time.Duration {
 	return mean - mean/4 + rand.N(mean/2+1)
 }
 
-func (m *Manager) check(ctx context.Context, c *Conn) {
+func (m *Manager) checkNode(ctx context.Context, c *Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var err error
@@ -44,7 +44,7 @@ func (m *Manager) check(ctx context.Context, c *Conn) {
 	select {
 	case <-checked:
 		if err != nil {
-			m.leave(c, "", err)
+			m.replace(c, "", err)
 		}
 	case <-c.dead:
 		cancel()

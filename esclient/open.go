@@ -22,16 +22,16 @@ type unconfirmed interface {
 	close(reason error)
 }
 
-// openings are the subscriptions that openSubscription has asked for and that may all still be confirmed: a server that took
-// longer than the operation timeout is asked again, and may answer both. The first that is confirmed counts.
+// openings are the subscriptions that openSubscription has asked for and that may all still be confirmed: a server that
+// took longer than the operation timeout is asked again, and may answer both. The first that is confirmed counts.
 type openings[S unconfirmed] struct {
 	told  chan struct{} // has a token when an outcome may have changed
 	asked []S           // the oldest first
 }
 
-// openSubscription subscribes until the server confirms, through lost connections and servers that are not ready. Like calls,
-// it waits for each confirmation only for the operation timeout, and gives up after MaxRetries; a server that is not
-// ready is asked again until ctx ends.
+// openSubscription subscribes until the server confirms, through lost connections and servers that are not ready. Like
+// calls, it waits for each confirmation only for the operation timeout, and gives up after MaxRetries; a server that is
+// not ready is asked again until ctx ends.
 func openSubscription[S unconfirmed](
 	ctx context.Context, c *Client, start func(conn *engine.Conn, told chan struct{}) (S, error),
 ) (S, error) {

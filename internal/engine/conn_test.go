@@ -101,7 +101,7 @@ func TestDeathFailsEveryWaiter(t *testing.T) {
 	assert.ErrorIs(t, err, c.Err())
 }
 
-func TestALeftConnectionAnswersThoseWhoWait(t *testing.T) {
+func TestADrainingConnectionAnswersThoseWhoWait(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
 		_, _ = p.next() // the subscription
@@ -132,7 +132,7 @@ func TestALeftConnectionAnswersThoseWhoWait(t *testing.T) {
 	assert.ErrorIs(t, c.Err(), errRedirected)
 }
 
-func TestALeftConnectionDoesNotWaitForLong(t *testing.T) {
+func TestADrainingConnectionDoesNotWaitForLong(t *testing.T) {
 	arrived := make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
 		_, _ = p.next()

@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// authenticate makes the credentials of its frame the default ones of the connection.
+// authenticate is the operation that makes the credentials of its frame the default ones of the connection.
 type authenticate struct{}
 
 func (authenticate) Command() esproto.Command       { return esproto.CmdAuthenticate }
@@ -25,7 +25,8 @@ func (authenticate) Decode(cmd esproto.Command, _ []byte) error {
 	return nil
 }
 
-// identify tells the server that event numbers have 64 bits, and the name of the connection.
+// identify is the operation that tells the server the name of the connection, and that the client uses event numbers of
+// 64 bits.
 type identify struct{ name string }
 
 func (identify) Command() esproto.Command       { return esproto.CmdIdentifyClient }
@@ -33,7 +34,7 @@ func (identify) Keeps(cmd esproto.Command) bool { return false }
 
 func (i identify) AppendPayload(b []byte) []byte {
 	m := &esproto.IdentifyClient{Version: proto.Int32(esproto.IdentifyVersion), ConnectionName: proto.String(i.name)}
-	b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails for no message without required fields
+	b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only if a required field is missing
 	return b
 }
 
@@ -44,9 +45,10 @@ func (identify) Decode(cmd esproto.Command, _ []byte) error {
 	return nil
 }
 
-// handshake brings a new connection to the point where it may be used. The order matters: servers from 20.x refuse
-// operations until the credentials are checked. wary has the peer show that it is an EventStore before it gets them.
-func handshake(ctx context.Context, c *Conn, creds *esproto.Credentials, name string, wary bool) error {
+// handshake makes a new connection ready for requests. It authenticates first, since servers from 20.x refuse
+// operations until they have checked the credentials. If identifyFirst is true, the peer must answer IdentifyClient
+// before it gets the credentials, so that only an EventStore gets them.
+func handshake(ctx context.Context, c *Conn, creds *esproto.Credentials, name string, identifyFirst bool) error {
 	steps := []func() error{
 		func() error { return login(ctx, c, creds) },
 		func() error {
@@ -54,7 +56,7 @@ func handshake(ctx context.Context, c *Conn, creds *esproto.Credentials, name st
 			return err
 		},
 	}
-	if wary {
+	if identifyFirst {
 		slices.Reverse(steps)
 	}
 	for _, step := range steps {
@@ -65,20 +67,21 @@ func handshake(ctx context.Context, c *Conn, creds *esproto.Credentials, name st
 	return nil
 }
 
-// Authenticate is sent again after a pause between these two: a server that is starting drops it without an answer.
+// A server that is starting drops Authenticate without a reply. So login repeats it after a random pause between these
+// limits, up to maxLogins times in all.
 const (
 	shortLoginPause = 500 * time.Millisecond
 	longLoginPause  = time.Second
 	maxLogins       = 100
 )
 
-// loginReply is the answer to the nth Authenticate.
+// loginReply is the reply to the nth Authenticate, counted from 0.
 type loginReply struct {
 	n   int
 	err error
 }
 
-// loginCall is the Receiver of one Authenticate.
+// loginCall is the [Receiver] of one Authenticate.
 type loginCall struct {
 	reply   loginReply
 	replies chan<- loginReply // has room for all
@@ -104,8 +107,8 @@ func (l *loginCall) TooLarge(_ esproto.Command, err error) (more bool) {
 	return false
 }
 
-// login has the server check the credentials. It goes by the answer to the last Authenticate: as long as that is being
-// checked, servers from 20.x refuse operations, whatever was answered before.
+// login makes the server check the credentials. It waits for the reply to the last Authenticate that it has sent: until
+// then servers from 20.x refuse operations, even if they have accepted an earlier one.
 func login(ctx context.Context, c *Conn, creds *esproto.Credentials) error {
 	if creds == nil {
 		return nil

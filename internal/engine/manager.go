@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -12,11 +11,12 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Dialer makes the TCP or TLS connection to a node. redirect, where not empty, is the host:port that another node named
-// as the leader's. The returned endpoint names the peer in errors and events, also where the error is not nil.
+// Dialer makes the TCP or TLS connection to a node. If redirect is not empty, it is the leader's host:port, as another
+// node gave it. The returned endpoint names the peer in errors and events, and is set even if the error is not nil.
 type Dialer func(ctx context.Context, redirect string) (nc net.Conn, endpoint string, err error)
 
-// Events are told what becomes of the connection, by the Manager's goroutine and with no lock held. None may be nil.
+// Events are the callbacks for the states of the connection. The Manager's goroutine calls them without a lock. None
+// may be nil.
 type Events struct {
 	Connected    func(endpoint string)
 	Disconnected func(endpoint string, err error)
@@ -25,18 +25,18 @@ type Events struct {
 	Closed       func(err error)
 }
 
-// ManagerConfig holds what a Manager needs to know.
+// ManagerConfig configures a [Manager].
 type ManagerConfig struct {
 	Dial Dialer
-	// Report is told what became of each endpoint that Dial returned: err is nil if the connection is ready for use.
+	// Report gets the outcome for each endpoint that Dial returned: err is nil if the connection is ready for use.
 	Report func(endpoint string, err error)
-	// Pause returns how long to wait at least after an error of Dial; it may be zero.
+	// Pause returns the least pause after an error of an attempt or of a connection; it may be zero.
 	Pause func(err error) time.Duration
-	// Recognise, if not nil, looks what else than an EventStore listens at an endpoint that said nothing. It returns
-	// nil if it cannot tell. It is asked before the first success only.
+	// Recognise, if not nil, finds out which other server listens at an endpoint that sends nothing. It returns an
+	// error that names that server, or nil if it cannot tell. It is called only before the first connection.
 	Recognise func(ctx context.Context, endpoint string) error
-	// Check, if not nil, is asked about every CheckInterval whether the node that the connection leads to is still one
-	// to be connected to. Its error is why not; the connection is left for it.
+	// Check, if not nil, checks the connected node about every CheckInterval. If it returns an error, the Manager
+	// replaces the connection.
 	Check           func(ctx context.Context, endpoint string) error
 	CheckInterval   time.Duration
 	Conn            ConnConfig
@@ -45,7 +45,7 @@ type ManagerConfig struct {
 	ConnectTimeout  time.Duration // for dialing and the handshake together
 	ReconnectDelay  time.Duration // before the first attempt to reconnect; grows from there
 	ReconnectMax    time.Duration // the longest delay
-	MaxReconnects   int           // attempts in a row before the Manager closes itself; 0 for no limit
+	MaxReconnects   int           // failed attempts in a row before the Manager closes itself; 0 for no limit
 	Events          Events
 	TLSForRedirects bool
 }
@@ -70,7 +70,7 @@ type Manager struct {
 	}
 }
 
-// NewManager begins to connect in a goroutine, which Close ends.
+// NewManager starts a goroutine that connects. [Manager.Close] ends it.
 func NewManager(cfg ManagerConfig) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Manager{cfg: cfg, cancel: cancel, done: make(chan struct{})}
@@ -79,27 +79,23 @@ func NewManager(cfg ManagerConfig) *Manager {
 	return m
 }
 
-// Close ends the connection and the Manager. Calls that wait fail with ErrClosed. It may be called more than once.
+// Close ends the connection and the Manager. Calls that wait fail with [ErrClosed]. Close may be called more than once.
 func (m *Manager) Close() {
 	m.setClosed(ErrClosed)
 	m.cancel()
 	<-m.done
 }
 
-// Done is closed when the Manager has ended: after Close, or after MaxReconnects attempts.
+// Done returns a channel that is closed when the Manager has ended: after [Manager.Close], or after MaxReconnects
+// attempts.
 func (m *Manager) Done() <-chan struct{} { return m.done }
 
-// Conn returns the live connection, or waits for one until ctx ends. It does not wait where waiting does not help: the
-// server refuses the credentials or, as long as there has been no connection, is not an EventStore. The Manager goes on
-// trying even then.
+// Conn returns the live connection, or waits for one until ctx ends. It does not wait if the server refuses the
+// credentials or, before the first connection, if the peer is no EventStore. The Manager tries again even then.
 func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
 	for {
-		if c := m.current.Load(); c != nil {
-			select {
-			case <-c.dead:
-			default:
-				return c, nil
-			}
+		if c := m.Current(); c != nil {
+			return c, nil
 		}
 		m.mu.Lock()
 		changed, refused, closed, lastErr := m.mu.changed, m.mu.refused, m.mu.closed, m.mu.lastErr
@@ -111,7 +107,7 @@ func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
 			return nil, refused
 		}
 		if c := m.current.Load(); c != nil && c.Err() == nil {
-			return c, nil // it came between the two looks
+			return c, nil // it was made after the first check
 		}
 		select {
 		case <-changed:
@@ -121,10 +117,10 @@ func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
 	}
 }
 
-// NotConnectedError is the end of a context while there was no connection.
+// NotConnectedError reports that a context ended before there was a connection.
 type NotConnectedError struct {
 	Err  error // why the context ended
-	Last error // the last connection error; nil if the first attempt has not ended yet
+	Last error // the last error of an attempt or a connection; nil if the first attempt has not ended yet
 }
 
 func (e *NotConnectedError) Error() string {
@@ -157,14 +153,15 @@ func (m *Manager) Current() *Conn {
 	return nil
 }
 
-// Redirect leaves c, if it is still the current connection, for the leader that a NotHandled reply named. Without an
-// endpoint the next connection is found anew. Calls that wait on c may still be answered: most likely likewise.
+// Redirect replaces c, if it is still the current connection, by a connection to the leader that e names. If e names no
+// endpoint, Dial chooses the node. Calls that wait on c may still get their replies, see [Conn.Drain].
 func (m *Manager) Redirect(c *Conn, e *NotHandledError) {
 	endpoint, _ := e.LeaderEndpoint(m.cfg.TLSForRedirects)
 	m.replace(c, endpoint, e)
 }
 
-// replace leaves c for reason, if it is still the current connection, for the node that is named, if any.
+// replace drains c for reason, if it is still the current connection. redirect is the endpoint for the next attempt;
+// empty for none.
 func (m *Manager) replace(c *Conn, redirect string, reason error) {
 	current := false
 	m.update(func() {
@@ -177,6 +174,7 @@ func (m *Manager) replace(c *Conn, redirect string, reason error) {
 	}
 }
 
+// run is the goroutine of the Manager: it connects again and again.
 func (m *Manager) run(ctx context.Context) {
 	defer close(m.done)
 	delays := newBackoffs(m.cfg.ReconnectDelay, m.cfg.ReconnectMax)
@@ -188,9 +186,8 @@ func (m *Manager) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		// Connections that end at once must not lead to a storm of others: one has to last as long as the pause that
-		// was due before it to be taken for a success. So nodes that name each other as the leader are not dialed in
-		// turn.
+		// A connection resets the backoff only if it has lasted longer than the pause before it. Else connections that
+		// end at once, such as to nodes that name each other as the leader, would follow each other without a pause.
 		lasted := established && time.Since(started) >= delay
 		if lasted {
 			delays.reset()
@@ -221,12 +218,14 @@ func (m *Manager) run(ctx context.Context) {
 	m.cfg.Events.Closed(closed)
 }
 
+// hasRedirect reports whether the next attempt has an endpoint.
 func (m *Manager) hasRedirect() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.redirect != ""
 }
 
+// sleep returns false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -238,7 +237,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// serve makes one connection and stays until it dies. The error is never nil.
+// serve makes one connection and returns when it has died. The error is never nil.
 func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 	c, err := m.connect(ctx)
 	if err != nil {
@@ -262,101 +261,7 @@ func (m *Manager) serve(ctx context.Context) (established bool, err error) {
 	return true, err
 }
 
-func (m *Manager) connect(ctx context.Context) (*Conn, error) {
-	attempt, cancel := context.WithTimeoutCause(ctx, m.cfg.ConnectTimeout,
-		fmt.Errorf("esclient: no connection within %v: %w", m.cfg.ConnectTimeout, context.DeadlineExceeded))
-	defer cancel()
-	m.mu.Lock()
-	redirect := m.mu.redirect
-	m.mu.redirect = ""
-	m.mu.Unlock()
-
-	nc, endpoint, err := m.cfg.Dial(attempt, redirect)
-	if err != nil {
-		err = m.history.classify(&ConnectionError{Endpoint: endpoint, Err: err})
-		m.report(endpoint, err)
-		return nil, err
-	}
-	c := NewConn(nc, endpoint, m.cfg.Conn)
-	if err := handshake(attempt, c, m.cfg.Credentials, m.cfg.ConnectionName, redirect != ""); err != nil {
-		err = asConnectionError(endpoint, m.explainHandshakeError(ctx, c, err))
-		c.Close(err)
-		err = m.history.classify(err)
-		m.report(endpoint, err)
-		return nil, err
-	}
-	m.report(endpoint, nil)
-	return c, nil
-}
-
-// silentAttempts is how many connections in a row may pass without a word before the peer is taken for something else
-// than an EventStore: a server that is starting, or a machine that is too busy, is silent for a while, too.
-const silentAttempts = 3
-
-// recognisePause is the least time between two looks at what listens there.
-const recognisePause = 2 * time.Second
-
-// explainHandshakeError says what a handshake that failed means. A peer that never said anything is, before the first success, more
-// likely to be something else than an EventStore that hangs; one that speaks, but does not answer, is starting.
-func (m *Manager) explainHandshakeError(ctx context.Context, c *Conn, err error) error {
-	timeout := errors.Is(err, ErrHeartbeatTimeout) || errors.Is(err, ErrOperationTimeout) ||
-		errors.Is(err, context.DeadlineExceeded)
-	switch {
-	case ctx.Err() != nil:
-		return err
-	case c.peerSpoke.Load() && timeout:
-		return &transientError{fmt.Errorf("it answers, but not to what is asked, so it may be starting: %w", err)}
-	case m.history.succeeded || c.peerSpoke.Load() || errors.Is(err, ErrNotEventStore):
-		m.history.silent = 0
-		return err
-	}
-	if m.cfg.Recognise != nil && time.Since(m.history.recognisedAt) > recognisePause {
-		m.history.recognisedAt = time.Now()
-		if what := m.cfg.Recognise(ctx, c.endpoint); what != nil {
-			return fmt.Errorf("%w: %w: %w", ErrNotEventStore, what, err)
-		}
-	}
-	if !timeout {
-		return err
-	}
-	if m.history.silent++; m.history.silent < silentAttempts {
-		return err
-	}
-	return fmt.Errorf("%w: it accepts connections but does not answer: %w", ErrNotEventStore, err)
-}
-
-func (m *Manager) report(endpoint string, err error) {
-	if endpoint != "" {
-		m.cfg.Report(endpoint, err)
-	}
-}
-
-func asConnectionError(endpoint string, err error) error {
-	if e := (*ConnectionError)(nil); errors.As(err, &e) {
-		return err
-	}
-	return &ConnectionError{Endpoint: endpoint, Err: err}
-}
-
-// noteFailure notes why an attempt did not lead to a connection.
-func (m *Manager) noteFailure(err error) {
-	refused := m.history.failsCalls(err)
-	m.update(func() {
-		m.mu.lastErr = err
-		m.mu.refused = nil
-		if refused {
-			m.mu.refused = err
-		}
-	})
-	if refused && errors.Is(err, ErrNotAuthenticated) {
-		endpoint := ""
-		if e := (*ConnectionError)(nil); errors.As(err, &e) {
-			endpoint = e.Endpoint
-		}
-		m.cfg.Events.AuthFailed(endpoint, err)
-	}
-}
-
+// setClosed makes [Manager.Conn] fail with err. The first call counts.
 func (m *Manager) setClosed(err error) {
 	m.update(func() {
 		if m.mu.closed == nil {
@@ -365,6 +270,7 @@ func (m *Manager) setClosed(err error) {
 	})
 }
 
+// update runs f under the lock and wakes the calls that wait in [Manager.Conn].
 func (m *Manager) update(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

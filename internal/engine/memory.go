@@ -1,22 +1,22 @@
 package engine
 
-// Memory is where Receivers keep what they want of payloads that they were only lent. It belongs to the reader, so only
-// Receive may use it.
+// Memory allocates copies of the parts of a payload that a [Receiver] keeps, if the payload itself is only borrowed
+// from the read buffer. It belongs to the reader goroutine, so only [Receiver.Receive] may use it.
 type Memory struct{ free []byte }
 
 const (
-	memoryChunk = 9472    // a size of which the runtime gets six at a time: of 8 KiB it has to get each by itself
-	largestPart = 1 << 10 // what is larger gets an allocation of its own
+	memoryChunk = 9472    // a size class of which the runtime allocates six per span; of 8 KiB, only one
+	largestPart = 1 << 10 // larger parts get allocations of their own
 )
 
-// Copy returns a copy of b, nil for nil, with no capacity to grow into what follows. Small ones share memory: whoever
-// keeps one keeps 9 KiB of those that came before and after it.
+// Copy returns a copy of b, and nil for nil. Small copies share a chunk of 9 KiB, which is freed when no copy in it is
+// used any more. The capacity of a copy is its length, so that an append cannot overwrite the next copy.
 func (m *Memory) Copy(b []byte) []byte {
 	switch {
 	case b == nil:
 		return nil
 	case len(b) == 0:
-		return []byte{} // not a part of b, which would keep that
+		return []byte{} // not b itself, which would keep the array of b alive
 	case len(b) > largestPart:
 		return append([]byte(nil), b...)
 	}
@@ -29,5 +29,5 @@ func (m *Memory) Copy(b []byte) []byte {
 	return c
 }
 
-// Memory returns where a Receiver on the connection keeps what it was lent.
+// Memory returns the [Memory] for the Receivers on the connection.
 func (c *Conn) Memory() *Memory { return &c.reader.memory }

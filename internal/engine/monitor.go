@@ -7,144 +7,153 @@ import (
 	"time"
 )
 
-// monitor reads from the connection and watches over it: bytes are a sign of life, silence makes it send a heartbeat,
-// further silence is an error. It also ends calls whose time is up. Partly received frames count as life, as they do
-// for the server, and so do sent bytes that get on: the heartbeat waits behind them.
+// monitor is the io.Reader of the reader goroutine. It reads from the socket with a deadline of one tick, and at each
+// tick it checks the peer, the operation timeouts and the pending write.
+//
+// Received bytes are a sign of life, even of an incomplete frame, as they are for the server. After some silence the
+// monitor sends a heartbeat, and after more silence the connection dies. Progress of the sent bytes is a sign of life,
+// too: the heartbeat waits behind them.
 type monitor struct {
-	c               *Conn
-	started         bool
-	received        int  // bytes that came since the last beat
-	quietTicks      int  // beats since bytes came
-	silenceReported bool // the reader of frames was told of the silence
+	c       *Conn
+	started bool // Read was called
 
-	frames       int64 // how many frames have begun to come
-	framesBefore int64 // how many had at the last beat
-	missing      int   // bytes that the latest one lacks; 0 or less if it is complete
+	received        int  // bytes since the last tick
+	quietTicks      int  // ticks since bytes came
+	silenceReported bool // Read has returned no bytes in this silence, see Read
 
-	silentSince  time.Time // when the silence began
-	heartbeatEnd int64     // where the heartbeat ends that was sent in this silence; 0 for none
-	timeoutFrom  time.Time // since when its answer is waited for
-	lastSent     time.Time // when the client was last seen to send anything
-	last         progress  // what the last beat saw
-	stalledSince time.Time // since when a write gets on with nothing
+	frames       int64 // frames that have begun to come
+	framesBefore int64 // frames at the last tick
+	missing      int   // bytes that the latest frame lacks; 0 or less if it is complete
 
-	greeting []byte // how the peer began; nil once it has sent a frame
+	silentSince  time.Time // start of the silence
+	heartbeatEnd int64     // position of the end of the heartbeat that was sent in this silence; 0 for none
+	timeoutFrom  time.Time // start of the heartbeat timeout
+	lastSent     time.Time // when a tick last saw that the client had sent anything
+	last         progress  // at the last tick
+	stalledSince time.Time // since when the pending write makes no progress
+
+	greeting []byte // the first bytes of the peer; nil once a whole frame has come
 }
 
-// frameStarted notes that a frame has begun to come of which so many bytes are still to come.
-func (p *monitor) frameStarted(left int) {
-	p.frames++
-	p.missing = left
+// frameStarted notes that a frame has begun to come, of which so many bytes are still missing.
+func (m *monitor) frameStarted(missing int) {
+	m.frames++
+	m.missing = missing
 }
 
-func (p *monitor) Read(b []byte) (int, error) {
-	if !p.started {
-		p.started, p.silentSince = true, time.Now()
-		p.lastSent = p.silentSince
-		if err := p.setReadDeadline(p.silentSince); err != nil {
+// Read wakes the Receivers of earlier frames and reads bytes. Once in each silence it returns 0 bytes, so that the
+// caller can shrink its buffer.
+func (m *monitor) Read(b []byte) (int, error) {
+	if !m.started {
+		m.started, m.silentSince = true, time.Now()
+		m.lastSent = m.silentSince
+		if err := m.setReadDeadline(m.silentSince); err != nil {
 			return 0, err
 		}
 	}
-	p.c.wakeReceivers()
+	m.c.wakeReceivers()
 	for {
-		n, err := p.c.nc.Read(b)
+		n, err := m.c.nc.Read(b)
 		if n > 0 {
-			p.received += n
-			p.missing -= n
-			p.silenceReported = false
-			if p.greeting != nil {
-				p.greeting = append(p.greeting, b[:min(n, greetingSize-len(p.greeting))]...)
+			m.received += n
+			m.missing -= n
+			m.silenceReported = false
+			if m.greeting != nil {
+				m.greeting = append(m.greeting, b[:min(n, greetingSize-len(m.greeting))]...)
 			}
 			return n, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err
 		}
-		silent := p.received == 0
-		if err := p.tick(time.Now()); err != nil {
+		silent := m.received == 0
+		if err := m.tick(time.Now()); err != nil {
 			return 0, err
 		}
-		if silent && !p.silenceReported {
-			p.silenceReported = true
-			return 0, nil // so that the buffer shrinks
+		if silent && !m.silenceReported {
+			m.silenceReported = true
+			return 0, nil
 		}
 	}
 }
 
-// setReadDeadline sets when Read is interrupted next. Doing this once a beat instead of once a read keeps it off the fast path.
-func (p *monitor) setReadDeadline(now time.Time) error {
-	return p.c.nc.SetReadDeadline(now.Add(p.c.cfg.tickPeriod()))
+// setReadDeadline makes Read return at the next tick. Once in a tick is enough, so reads do not set deadlines.
+func (m *monitor) setReadDeadline(now time.Time) error {
+	return m.c.nc.SetReadDeadline(now.Add(m.c.cfg.tickPeriod()))
 }
 
-func (p *monitor) tick(now time.Time) error {
-	seen := p.c.measureProgress(&p.last)
-	p.c.failOverdue(&seen, &p.last, p.incoming())
-	p.c.freeMemory(p.received == 0 && !seen.advanced(&p.last, seen.appended))
-	err := p.checkPeer(now, &seen)
+// tick checks everything that depends on time. Its error ends the connection.
+func (m *monitor) tick(now time.Time) error {
+	current := m.c.measureProgress(&m.last)
+	m.c.failOverdue(&current, &m.last, m.incoming())
+	m.c.freeMemory(m.received == 0 && !current.advanced(&m.last, current.appended))
+	err := m.checkPeer(now, &current)
 	if err == nil {
-		err = p.extendWriteDeadline(now, &seen)
+		err = m.extendWriteDeadline(now, &current)
 	}
 	if err == nil {
-		err = p.setReadDeadline(now)
+		err = m.setReadDeadline(now)
 	}
-	p.last, p.received, p.framesBefore = seen, 0, p.frames
+	m.last, m.received, m.framesBefore = current, 0, m.frames
 	return err
 }
 
-// slowestFlow is how many bytes a second have to come of a frame that others wait for.
+// minFrameRate, in bytes a second, is the least rate of a large frame that stops the clock of calls behind it, see
+// timeout.go.
 const minFrameRate = 4 << 10
 
-// incoming is what a beat sees of the bytes that come.
-func (p *monitor) incoming() incoming {
-	if p.quietTicks++; p.received > 0 {
-		p.quietTicks = 0
+// incoming returns what timeoutCheck has to know of the bytes that came since the last tick.
+func (m *monitor) incoming() incoming {
+	if m.quietTicks++; m.received > 0 {
+		m.quietTicks = 0
 	}
-	least := int(minFrameRate * p.c.cfg.tickPeriod() / time.Second)
+	least := int(minFrameRate * m.c.cfg.tickPeriod() / time.Second)
 	return incoming{
-		busy:   p.quietTicks <= 1 || p.missing > 0,
-		framed: p.frames == p.framesBefore && p.received > least,
+		busy:     m.quietTicks <= 1 || m.missing > 0,
+		oneFrame: m.frames == m.framesBefore && m.received > least,
 	}
 }
 
-// maxMute is how long the client says nothing while the server sends, at most: what the server asks of a client that is
-// silent for 2 s waits behind what it sends, and a second later it gives the connection up.
+// maxSendPause is the longest time that the client sends nothing while bytes come. A server sends a heartbeat after 2 s
+// without bytes from the client, and closes the connection a second later. Its heartbeat would wait behind the other
+// bytes that the server sends, so the client must not let it come to that.
 const maxSendPause = time.Second
 
-// checkPeer asks for a sign of life, and gives a peer up that has shown none.
-func (p *monitor) checkPeer(now time.Time, seen *progress) error {
-	cfg := &p.c.cfg
-	if seen.appended != p.last.appended {
-		p.lastSent = now
+// checkPeer sends a heartbeat after silence. It returns an error if the heartbeat timeout is over.
+func (m *monitor) checkPeer(now time.Time, current *progress) error {
+	cfg := &m.c.cfg
+	if current.appended != m.last.appended {
+		m.lastSent = now
 	}
 	switch {
-	case p.received > 0:
-		p.silentSince, p.heartbeatEnd = now, 0
-		if cfg.HeartbeatInterval > 0 && now.Sub(p.lastSent) >= min(cfg.HeartbeatInterval, maxSendPause) {
-			p.c.sendHeartbeat()
-			p.lastSent = now
+	case m.received > 0:
+		m.silentSince, m.heartbeatEnd = now, 0
+		if cfg.HeartbeatInterval > 0 && now.Sub(m.lastSent) >= min(cfg.HeartbeatInterval, maxSendPause) {
+			m.c.sendHeartbeat()
+			m.lastSent = now
 		}
 	case cfg.HeartbeatInterval <= 0:
-	case p.heartbeatEnd == 0:
-		if now.Sub(p.silentSince) >= cfg.HeartbeatInterval {
-			p.heartbeatEnd, p.timeoutFrom = p.c.sendHeartbeat(), p.silentSince.Add(cfg.HeartbeatInterval)
+	case m.heartbeatEnd == 0:
+		if now.Sub(m.silentSince) >= cfg.HeartbeatInterval {
+			m.heartbeatEnd, m.timeoutFrom = m.c.sendHeartbeat(), m.silentSince.Add(cfg.HeartbeatInterval)
 		}
-	case seen.advanced(&p.last, p.heartbeatEnd-heartbeatSize):
-		p.timeoutFrom = now
-	case now.Sub(p.timeoutFrom) >= cfg.HeartbeatTimeout+p.c.extraTime(seen, p.heartbeatEnd):
-		return fmt.Errorf("%w within %v", ErrHeartbeatTimeout, now.Sub(p.timeoutFrom).Round(time.Millisecond))
+	case current.advanced(&m.last, m.heartbeatEnd-heartbeatSize):
+		m.timeoutFrom = now
+	case now.Sub(m.timeoutFrom) >= cfg.HeartbeatTimeout+m.c.extraTime(current, m.heartbeatEnd):
+		return fmt.Errorf("%w within %v", ErrHeartbeatTimeout, now.Sub(m.timeoutFrom).Round(time.Millisecond))
 	}
 	return nil
 }
 
-// extendWriteDeadline gives a write more time if what was sent gets on: the socket may have taken so much that there is room
-// again only after a while.
-func (p *monitor) extendWriteDeadline(now time.Time, seen *progress) error {
-	stuck := p.last.written < p.last.handed && seen.written < seen.handed
-	if !stuck || seen.advanced(&p.last, seen.handed) {
-		p.stalledSince = now
+// extendWriteDeadline extends the deadline of the pending write as long as sent bytes make progress. The socket may
+// hold so many bytes that it takes long until it accepts more.
+func (m *monitor) extendWriteDeadline(now time.Time, current *progress) error {
+	stuck := m.last.written < m.last.handed && current.written < current.handed
+	if !stuck || current.advanced(&m.last, current.handed) {
+		m.stalledSince = now
 	}
-	if timeout := p.c.cfg.WriteTimeout; stuck && timeout > 0 {
-		return p.c.nc.SetWriteDeadline(p.stalledSince.Add(timeout + timeout/8 + p.c.extraTime(seen, seen.handed)))
+	if timeout := m.c.cfg.WriteTimeout; stuck && timeout > 0 {
+		return m.c.nc.SetWriteDeadline(m.stalledSince.Add(timeout + timeout/8 + m.c.extraTime(current, current.handed)))
 	}
 	return nil
 }
@@ -154,7 +163,7 @@ const (
 	maxTick = 250 * time.Millisecond
 )
 
-// tickPeriod is how often silence and time limits are looked at: a fraction of the shortest of them.
+// tickPeriod returns the time between ticks: a quarter of the shortest time limit, within bounds.
 func (cfg *ConnConfig) tickPeriod() time.Duration {
 	d := maxTick
 	for _, limit := range [...]time.Duration{cfg.HeartbeatInterval, cfg.HeartbeatTimeout, cfg.OperationTimeout} {

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// checkUntilDead returns when the connection is dead, or ctx has ended. Meanwhile it has the node checked: one that lost its
-// cluster goes on to answer, and would keep its clients for good.
+// checkUntilDead returns when c is dead or ctx has ended. Until then it checks the node of c: a node that has lost its
+// cluster still answers, and would keep its clients forever.
 func (m *Manager) checkUntilDead(ctx context.Context, c *Conn) {
-	var due <-chan time.Time
+	var tick <-chan time.Time
 	if m.cfg.Check != nil && m.cfg.CheckInterval > 0 {
 		t := time.NewTicker(checkInterval(m.cfg.CheckInterval))
 		defer t.Stop()
-		due = t.C
+		tick = t.C
 	}
 	for {
 		select {
@@ -21,17 +21,18 @@ func (m *Manager) checkUntilDead(ctx context.Context, c *Conn) {
 			return
 		case <-ctx.Done():
 			return
-		case <-due:
+		case <-tick:
 			m.checkNode(ctx, c)
 		}
 	}
 }
 
-// checkInterval varies by a quarter, so that the clients of a node do not ask all at once.
+// checkInterval varies the interval by up to a quarter, so that the clients of a node do not check at the same time.
 func checkInterval(mean time.Duration) time.Duration {
 	return mean - mean/4 + rand.N(mean/2+1)
 }
 
+// checkNode checks the node of c once, and replaces c if the check fails.
 func (m *Manager) checkNode(ctx context.Context, c *Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

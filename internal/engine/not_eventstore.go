@@ -9,26 +9,26 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// rightPort is what to check where something else than an EventStore seems to answer.
+// rightPort is the hint for the user if the peer seems to be no EventStore.
 const rightPort = "is the port the one for TCP, 1113 by default, and is TLS on or off at both ends?"
 
-// greetingSize is how much of what a peer says first is enough to know strangers by.
+// greetingSize is the number of bytes in a greeting, the first bytes of a peer.
 const greetingSize = 5
 
-// strangers begin what they say with these bytes.
-var strangers = []struct{ greeting, text string }{
+// greetings identify other servers by the first bytes that they send.
+var greetings = []struct{ bytes, text string }{
 	{"HTTP/", "it answers with HTTP: this looks like the HTTP port, and TCP has another one, 1113 by default"},
 	{"SSH-", "it answers with SSH"},
 	{"\x15\x03", "it answers with a TLS alert: is Config.TLS, or tls in the connection string, to be set?"},
 }
 
-// describe says what an error of the reader means. greeting is how the peer began, if it has not sent a frame yet, and
-// nil if it has. A peer whose very first bytes are no frame is no EventStore.
-func describe(err error, greeting []byte) error {
+// explainReadError adds the likely cause to an error of the reader. greeting has the first bytes of the peer; nil once
+// the peer has sent a frame. A peer whose first bytes are no frame is no EventStore.
+func explainReadError(err error, greeting []byte) error {
 	eof := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	for _, s := range strangers {
-		if bytes.HasPrefix(greeting, []byte(s.greeting)) && (eof || errors.Is(err, esproto.ErrFrame)) {
-			return fmt.Errorf("%w: %s: %w", ErrNotEventStore, s.text, err)
+	for _, g := range greetings {
+		if bytes.HasPrefix(greeting, []byte(g.bytes)) && (eof || errors.Is(err, esproto.ErrFrame)) {
+			return fmt.Errorf("%w: %s: %w", ErrNotEventStore, g.text, err)
 		}
 	}
 	switch {

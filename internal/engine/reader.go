@@ -4,39 +4,39 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
-	"slices"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
+// readLoop is the reader goroutine. It ends when the connection dies.
 func (c *Conn) readLoop() {
 	defer c.wg.Done()
-	p := &monitor{c: c, greeting: make([]byte, 0, greetingSize)}
-	frames := esproto.NewFrameReader(p, readBufferSize, c.cfg.MaxFrameSize)
+	m := &monitor{c: c, greeting: make([]byte, 0, greetingSize)}
+	frames := esproto.NewFrameReader(m, readBufferSize, c.cfg.MaxFrameSize)
 	for {
 		h, n, err := frames.Next()
 		if err == nil {
-			p.frameStarted(n - frames.Buffered())
+			m.frameStarted(n - frames.Buffered())
 			err = c.dispatch(frames, h, n)
 		} else if large := (*esproto.FrameTooLargeError)(nil); errors.As(err, &large) {
-			p.frameStarted(large.Length - esproto.HeaderSize - frames.Buffered())
+			m.frameStarted(large.Length - esproto.HeaderSize - frames.Buffered())
 			err = c.deliverTooLarge(large)
 		}
 		if err != nil {
 			c.wakeReceivers()
-			c.die(describe(err, p.greeting))
+			c.die(explainReadError(err, m.greeting))
 			return
 		}
 		if !c.peerSpoke.Load() {
 			c.peerSpoke.Store(true)
-			p.greeting = nil
+			m.greeting = nil
 			frames.SkipTooLarge()
 		}
 	}
 }
 
-// dispatch hands one frame to whom it belongs. An error ends the connection.
+// dispatch handles one frame: it answers or notes heartbeats, and delivers other frames to their Receivers. Its error
+// ends the connection.
 func (c *Conn) dispatch(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	switch h.Command {
 	case esproto.CmdHeartbeatRequest:
@@ -57,24 +57,25 @@ func (c *Conn) dispatch(frames *esproto.FrameReader, h esproto.Header, n int) er
 		return &BadRequestError{Text: string(text)}
 	}
 	if [8]byte(h.CorrelationID[:8]) != c.prefix {
-		return nil // not ours: nobody waits for it
+		return nil // not an id of this connection, so it has no Receiver
 	}
 	return c.deliver(frames, h, n)
 }
 
-// cachedSubscription is what the latest frame belongs to that others may follow. It is the next one's, too, mostly, and found without
-// the lock while no such Receiver has been removed.
+// cachedSubscription is the subscription that got the latest pushed frame. The next frame mostly belongs to it, too,
+// and then the reader finds the Receiver without the lock. It is valid as long as no subscription has been removed.
 type cachedSubscription struct {
 	seq      uint64
 	r        Receiver
-	removals int64 // what table.streamsGone was
+	removals int64 // receiverTable.subscriptionsRemoved when it was cached
 }
 
-// deliver finds the Receiver of a frame. The payload is read before the Receiver is called, so that a caller whose
-// context ends does not wait for a frame that is still on its way.
+// deliver passes a frame to its Receiver. A call stays in the table until its whole payload has come: until then its
+// context can still remove it, so that a caller never waits for the rest of a frame.
 func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	seq := binary.LittleEndian.Uint64(h.CorrelationID[8:])
-	if c.reader.cached.seq == seq && c.reader.cached.r != nil && c.reader.cached.removals == c.mu.receivers.subscriptionsRemoved.Load() {
+	cached := &c.reader.cached
+	if cached.seq == seq && cached.r != nil && cached.removals == c.mu.receivers.subscriptionsRemoved.Load() {
 		return c.deliverToSubscription(frames, h, n)
 	}
 	c.mu.Lock()
@@ -84,30 +85,30 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 		c.mu.Unlock()
 		if !repeated {
 			c.answerOrphan(h.Command, seq)
-			return nil // given up by its caller
+			return nil // the Receiver was removed
 		}
 		return c.deliverLate(frames, h, late.seq)
 	}
 	c.mu.peerRead = max(c.mu.peerRead, e.end)
 	if !e.single {
-		c.reader.cached = cachedSubscription{seq: seq, r: e.r, removals: c.mu.receivers.subscriptionsRemoved.Load()}
+		*cached = cachedSubscription{seq: seq, r: e.r, removals: c.mu.receivers.subscriptionsRemoved.Load()}
 		c.mu.Unlock()
 		return c.deliverToSubscription(frames, h, n)
 	}
 	r := e.r
-	// Asked under the lock: a call that is removed right after may be in use again for another operation.
+	// Under the lock: as soon as it is released, the call may be removed and reused for another operation.
 	keeps := n > 0 && r.Keeps(h.Command, n)
-	mine := frames.Buffered() >= n
-	if mine {
+	complete := frames.Buffered() >= n
+	if complete {
 		c.mu.receivers.remove(e)
 	}
 	c.unlockAndFinishDrain()
 	payload, err := payloadOf(frames, keeps)
-	if err != nil { // never of a payload that is there already
+	if err != nil { // only if the payload was not complete: the call is still in the table, and die fails it
 		return err
 	}
-	if !mine && !c.remove(seq) {
-		return nil // given up while its reply was on its way
+	if !complete && !c.remove(seq) {
+		return nil // the call was removed while its payload came
 	}
 	r.Receive(h.Command, payload)
 	c.wakeLater(r)
@@ -115,7 +116,7 @@ func (c *Conn) deliver(frames *esproto.FrameReader, h esproto.Header, n int) err
 	return nil
 }
 
-// deliverToSubscription hands a frame to the Receiver of c.flow.
+// deliverToSubscription passes a frame to the cached subscription.
 func (c *Conn) deliverToSubscription(frames *esproto.FrameReader, h esproto.Header, n int) error {
 	r := c.reader.cached.r
 	payload, err := payloadOf(frames, n > 0 && r.Keeps(h.Command, n))
@@ -129,6 +130,8 @@ func (c *Conn) deliverToSubscription(frames *esproto.FrameReader, h esproto.Head
 	return nil
 }
 
+// payloadOf reads the payload of the current frame. If the Receiver keeps the payload, it gets memory of its own. Else
+// it is part of the read buffer and valid until the next frame.
 func payloadOf(frames *esproto.FrameReader, keeps bool) ([]byte, error) {
 	if keeps {
 		return frames.Take()
@@ -136,79 +139,32 @@ func payloadOf(frames *esproto.FrameReader, keeps bool) ([]byte, error) {
 	return frames.Borrow()
 }
 
-// deliverTooLarge tells whoever waits for a frame that it was too large. What it returns ends the connection: the error for a
-// frame that nobody can have asked for.
-func (c *Conn) deliverTooLarge(e *esproto.FrameTooLargeError) error {
-	cmd, id := e.Header.Command, e.Header.CorrelationID
+// deliverTooLarge tells the Receiver of a frame that the frame was above the limit. Its error ends the connection: the
+// frame cannot belong to a request, so the bytes are out of step or the peer is no EventStore.
+func (c *Conn) deliverTooLarge(large *esproto.FrameTooLargeError) error {
+	cmd, id := large.Header.Command, large.Header.CorrelationID
 	if !cmd.Known() || [8]byte(id[:8]) != c.prefix {
-		return fmt.Errorf("%w: %v of %d bytes that answers nothing", esproto.ErrFrame, cmd, e.Length)
+		return fmt.Errorf("%w: %v of %d bytes that answers nothing", esproto.ErrFrame, cmd, large.Length)
 	}
 	seq := binary.LittleEndian.Uint64(id[8:])
 	c.mu.Lock()
-	waiting := c.mu.receivers.get(seq)
-	if waiting == nil {
+	e := c.mu.receivers.get(seq)
+	if e == nil {
 		c.mu.Unlock()
 		c.answerOrphan(cmd, seq)
-		return nil // given up by its caller
+		return nil // the Receiver was removed
 	}
-	c.mu.peerRead = max(c.mu.peerRead, waiting.end)
-	r, once := waiting.r, waiting.single
-	if once {
-		c.mu.receivers.remove(waiting)
+	c.mu.peerRead = max(c.mu.peerRead, e.end)
+	r, single := e.r, e.single
+	if single {
+		c.mu.receivers.remove(e)
 	}
 	c.unlockAndFinishDrain()
-	err := fmt.Errorf("%w; Config.MaxFrameSize is the limit: raise it, or ask for less at a time", e)
-	if more := r.TooLarge(cmd, err); !more && !once {
+	err := fmt.Errorf("%w; Config.MaxFrameSize is the limit: raise it, or ask for less at a time", large)
+	if more := r.TooLarge(cmd, err); !more && !single {
 		c.remove(seq)
 	}
 	c.wakeLater(r)
-	c.reader.wakesCalls = c.reader.wakesCalls || once
+	c.reader.wakesCalls = c.reader.wakesCalls || single
 	return nil
-}
-
-// wakeLater notes a Receiver that is to be woken before the reader next waits for bytes.
-func (c *Conn) wakeLater(r Receiver) {
-	if n := len(c.reader.toWake); n == 0 || c.reader.toWake[n-1] != r {
-		c.reader.toWake = append(c.reader.toWake, r)
-	}
-}
-
-// Where the peer has few requests left, callers are woken in so many parts, of so many at least: it gets the first
-// requests while the last ones are being made, and has no rest in between.
-const (
-	fewRequests = 64
-	wakeParts   = 4
-	wakePart    = 14
-)
-
-// wakeReceivers wakes those who got frames. Callers mostly have a next request: it lets them run, and writes what they
-// have.
-func (c *Conn) wakeReceivers() {
-	n := len(c.reader.toWake)
-	if n == 0 {
-		return
-	}
-	parts := 1
-	if c.reader.wakesCalls && n >= 2*wakePart && c.pendingCalls() < fewRequests {
-		parts = min(n/wakePart, wakeParts)
-	}
-	for part := range slices.Chunk(c.reader.toWake, (n+parts-1)/parts) {
-		turn := c.reader.wakesCalls && n > 1 && c.takeTurn()
-		for _, r := range part {
-			r.Wake()
-		}
-		if turn {
-			runtime.Gosched()
-			c.writeNow()
-		}
-	}
-	clear(c.reader.toWake)
-	c.reader.toWake, c.reader.wakesCalls = c.reader.toWake[:0], false
-}
-
-// pendingCalls returns how many calls wait for their reply.
-func (c *Conn) pendingCalls() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.mu.receivers.singles
 }

@@ -2,31 +2,33 @@ package engine
 
 import "sync/atomic"
 
-// entry is one waiting Receiver.
+// entry is a [Receiver] that waits for frames.
 type entry struct {
 	r        Receiver
 	seq      uint64
-	end      int64 // where the request ends among the appended bytes
-	single   bool  // one frame answers it: it is removed before that frame is handed over
-	deadline int64 // in beats: when its time is up; 0 for never. See limit.go
-	probeEnd int64 // where the heartbeat ends whose answer would show that no reply is on its way; 0 for none
+	end      int64 // position of the end of the request
+	single   bool  // a single frame answers it; the entry is removed before that frame is delivered
+	deadline int64 // the tick of the operation timeout; 0 for none. See timeout.go
+	probeEnd int64 // position of the end of the heartbeat that was sent as a probe; 0 for none. See timeout.go
 
-	watcher *contextWatcher // of its context; nil if nobody watches
+	watcher *contextWatcher // fails the call when its context ends; nil for none
 }
 
-// receiverTable holds the Receivers that wait, by the numbers in their correlation ids. It gives the numbers out, and only
-// those whose place, the lowest bits, is free: so finding one takes a comparison.
+// receiverTable holds the Receivers that wait, by the numbers in their correlation ids. It assigns the numbers. The
+// lowest bits of a number are the index of its slot, and the table only assigns numbers whose slot is free. So a lookup
+// is one comparison. The lock of the Conn guards the table, except where noted.
 type receiverTable struct {
-	slots   []entry // a power of two of them, at least twice as many as are taken
-	lastSeq uint64  // the last number that was given out
-	n       int     // how many are taken
-	singles int     // how many of them by calls that one frame answers
+	slots   []entry // the length is a power of two, and at least twice n
+	lastSeq uint64  // the last number that was assigned
+	n       int     // entries
+	singles int     // entries with a single reply
 
-	subscriptionsRemoved atomic.Int64 // how many others were removed
+	subscriptionsRemoved atomic.Int64 // removed entries without a single reply; read without the lock
 }
 
-const leastSlots = 16
+const minSlots = 16
 
+// add adds an entry and assigns its number.
 func (t *receiverTable) add(e entry) (seq uint64) {
 	if 2*t.n >= len(t.slots) {
 		t.grow()
@@ -42,7 +44,7 @@ func (t *receiverTable) add(e entry) (seq uint64) {
 	}
 }
 
-// get returns the entry of a number, which is valid until the table is changed; nil if there is none.
+// get returns the entry with a number; nil if there is none. The pointer is valid until the table changes.
 func (t *receiverTable) get(seq uint64) *entry {
 	if len(t.slots) == 0 {
 		return nil
@@ -58,18 +60,18 @@ func (t *receiverTable) remove(s *entry) {
 	*s = entry{}
 }
 
-// removeIf removes the entries that which picks, and returns them.
-func (t *receiverTable) removeIf(which func(*entry) bool) (out []entry) {
+// removeIf removes the entries for which cond is true, and returns them.
+func (t *receiverTable) removeIf(cond func(*entry) bool) (removed []entry) {
 	for i := range t.slots {
-		if s := &t.slots[i]; s.r != nil && which(s) {
-			out = append(out, *s)
+		if s := &t.slots[i]; s.r != nil && cond(s) {
+			removed = append(removed, *s)
 			t.remove(s)
 		}
 	}
-	return out
+	return removed
 }
 
-// shrink gives the memory of an empty table back.
+// shrink frees the memory of an empty table.
 func (t *receiverTable) shrink() {
 	if t.n == 0 {
 		t.slots = nil
@@ -78,6 +80,7 @@ func (t *receiverTable) shrink() {
 
 func (t *receiverTable) slot(seq uint64) *entry { return &t.slots[seq&uint64(len(t.slots)-1)] }
 
+// adjust adds by, which is 1 or -1, to all counts that include s.
 func (t *receiverTable) adjust(s *entry, by int) {
 	t.n += by
 	switch {
@@ -93,10 +96,11 @@ func (t *receiverTable) adjust(s *entry, by int) {
 	}
 }
 
-// grow doubles the table. Numbers that differ in their lowest bits go on doing so with one bit more.
+// grow doubles the table. Numbers with different lowest bits still differ when one more bit counts, so every entry
+// finds a free slot.
 func (t *receiverTable) grow() {
 	old := t.slots
-	t.slots = make([]entry, max(2*len(old), leastSlots))
+	t.slots = make([]entry, max(2*len(old), minSlots))
 	for i := range old {
 		if old[i].r != nil {
 			*t.slot(old[i].seq) = old[i]

@@ -7,7 +7,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// timedOutError is an ErrOperationTimeout that remembers which call it ended.
+// timedOutError is an [ErrOperationTimeout] with the handle of the call that timed out.
 type timedOutError struct {
 	handle Handle
 	err    error
@@ -19,25 +19,25 @@ func (e *timedOutError) Unwrap() error { return e.err }
 // repetition is a call that also takes the reply to an earlier attempt.
 type repetition struct {
 	seq   uint64
-	until int64 // in beats: when it is forgotten if it does not wait, and is not repeated itself
+	until int64 // the tick at which it expires, unless the call still waits or is repeated in turn
 }
 
-// maxLate is how many calls are remembered that were given up and are repeated.
+// maxRepetitions bounds the earlier attempts whose late replies are recognised.
 const maxRepetitions = 1 << 10
 
-// Repeat is Do for an operation of which an attempt has ended with before. If that got no reply in time, on this
-// connection, and a reply comes after all that tells of success, it ends this attempt, too.
+// Repeat is [Conn.Do] for an operation whose earlier attempt returned the error earlier. If that attempt timed out on
+// this connection, and its reply comes late and reports success, the reply also ends this attempt.
 func (c *Conn) Repeat(
-	ctx context.Context, op Operation, creds *esproto.Credentials, before error,
+	ctx context.Context, op Operation, creds *esproto.Credentials, earlier error,
 ) (sent bool, err error) {
-	p, err := c.begin(ctx, op, creds, c.timedOutSeq(before))
+	p, err := c.begin(ctx, op, creds, c.timedOutSeq(earlier))
 	if err != nil {
 		return false, err
 	}
 	return p.Wait(ctx)
 }
 
-// timedOutSeq returns which call of the connection ended with an error that it got no reply in time; 0 for none.
+// timedOutSeq returns the number of the call that ended with err; 0 if it did not time out, or not on this connection.
 func (c *Conn) timedOutSeq(err error) uint64 {
 	if err == nil {
 		return 0
@@ -48,7 +48,7 @@ func (c *Conn) timedOutSeq(err error) uint64 {
 	return 0
 }
 
-// addRepetitionLocked lets the reply to an earlier call count as that to a later one.
+// addRepetitionLocked makes later take the replies to earlier, and to all attempts that earlier took replies to.
 func (c *Conn) addRepetitionLocked(earlier, later uint64) {
 	if c.mu.repetitions == nil {
 		c.mu.repetitions = make(map[uint64]repetition)
@@ -64,7 +64,7 @@ func (c *Conn) addRepetitionLocked(earlier, later uint64) {
 	}
 }
 
-// expireRepetitionsLocked forgets what was given up and is not waited for any more.
+// expireRepetitionsLocked runs at each tick. It removes the repetitions that have expired.
 func (c *Conn) expireRepetitionsLocked() {
 	for earlier, r := range c.mu.repetitions {
 		switch {
@@ -77,8 +77,9 @@ func (c *Conn) expireRepetitionsLocked() {
 	}
 }
 
-// deliverLate hands the reply to an earlier attempt to the call that waits now. A refusal is not taken: what becomes of
-// the repetition is another question. It is decoded under the lock, so that the call cannot end meanwhile.
+// deliverLate passes the reply to an earlier attempt to its repetition, the call with the number seq. The repetition
+// only takes success: after a refusal of the earlier attempt it may itself still succeed. The call decodes the reply
+// under the lock, so that it cannot end meanwhile.
 func (c *Conn) deliverLate(frames *esproto.FrameReader, h esproto.Header, seq uint64) error {
 	payload, err := frames.Take()
 	if err != nil {
@@ -100,7 +101,7 @@ func (c *Conn) deliverLate(frames *esproto.FrameReader, h esproto.Header, seq ui
 	return nil
 }
 
-// receiveLate is Receive for a reply that is taken only if it tells of success.
+// receiveLate is [Receiver.Receive] for the reply to an earlier attempt. It returns whether the call took the reply.
 func (c *call) receiveLate(cmd esproto.Command, payload []byte) bool {
 	if CommonReply(cmd, payload) != nil || c.op.Decode(cmd, payload) != nil {
 		return false

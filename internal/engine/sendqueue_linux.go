@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// sendQueue asks the kernel how many bytes it holds of those that were written to a connection: bytes that were not
-// sent, and those that the other side has not acknowledged.
+// sendQueue asks the kernel how many of the written bytes it still holds: bytes that it has not sent, or that the other
+// end has not acknowledged.
 type sendQueue struct {
 	raw  syscall.RawConn
 	ask  func(fd uintptr)
@@ -15,7 +15,7 @@ type sendQueue struct {
 	ok   bool
 }
 
-// newSendQueue returns nil for a connection that is no socket, or does not show it.
+// newSendQueue returns nil if nc does not give access to its socket.
 func newSendQueue(nc net.Conn) *sendQueue {
 	for {
 		switch c := nc.(type) {
@@ -39,7 +39,7 @@ func newSendQueue(nc net.Conn) *sendQueue {
 	}
 }
 
-// held returns false if the kernel does not tell. It must not be called by two goroutines at once.
+// held returns how many bytes the kernel holds. ok is false if the kernel does not tell. Concurrent use is not safe.
 func (q *sendQueue) held() (n int64, ok bool) {
 	if q == nil {
 		return 0, false

@@ -4,7 +4,7 @@ package engine
 
 import "net"
 
-// sendQueue asks the kernel how many bytes it holds of those that were written. On this system it is not asked.
+// sendQueue asks the kernel how many of the written bytes it still holds. It is only implemented for Linux.
 type sendQueue struct{}
 
 func newSendQueue(net.Conn) *sendQueue { return nil }

@@ -7,27 +7,29 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// The time of a call is up when it got no reply within the operation timeout. That is counted in beats, since a reading
-// of the clock for each call would cost more than to end it late by one, and only while nothing explains the delay:
+// A call fails if it has no reply within the operation timeout. It is counted in ticks, and may be late by one, because
+// to read the clock for each call would be expensive. These rules keep calls over a slow link from failing:
 //
-//   - It begins anew while bytes of the request, or of those before it, get on.
-//   - A large frame that the peer has not read for sure has its patience, see sight.go.
-//   - When it is over while bytes come from the peer, the reply may be among those that are on their way. So a
-//     heartbeat is sent, and its answer shows that it is not. If the peer does not answer, the call ends after two more
-//     operation timeouts, in which the time is not counted that a single frame takes to come.
+//   - The timeout starts anew when bytes of the request, or of those before it, make progress.
+//   - If a large frame is not read by the peer yet, the call has the extra time of that frame, see progress.go.
+//   - If the timeout is over while bytes come, the reply may be among the bytes that are still on their way. So the
+//     Conn sends a heartbeat as a probe. Servers keep their frames in order, so if the probe is answered first, the
+//     call fails. If the probe is not answered either, the call fails after probeTimeouts more operation timeouts.
+//     Ticks in which only bytes of a single frame came do not count.
 //
-// So neither pushes without end nor answered heartbeats keep a call alive that the peer does not answer.
+// So a call that the server does not answer always fails, even if the server pushes events or answers heartbeats
+// forever.
 
-// proofLimit is how many operation timeouts the answer may take.
+// probeTimeouts is how many operation timeouts a probe has to be answered.
 const probeTimeouts = 2
 
-// incoming is what a beat sees of the bytes that come from the peer.
+// incoming describes the bytes that came from the peer up to a tick.
 type incoming struct {
-	busy   bool // some came just now, or a frame has come in part
-	framed bool // all that came since the last beat is of one frame, which began before
+	busy     bool // bytes came lately, or the latest frame is incomplete
+	oneFrame bool // since the last tick only bytes of one frame came, fast enough
 }
 
-// deadlineLocked is when the time of a call is up that is started now.
+// deadlineLocked returns the tick at which a call that starts now times out; 0 for never.
 func (c *Conn) deadlineLocked() int64 {
 	if c.cfg.OperationTimeout <= 0 {
 		return 0
@@ -35,74 +37,77 @@ func (c *Conn) deadlineLocked() int64 {
 	return c.mu.ticks + c.cfg.inTicks(c.cfg.OperationTimeout) + 1
 }
 
+// inTicks converts a duration to ticks, rounded up.
 func (cfg *ConnConfig) inTicks(d time.Duration) int64 {
 	period := cfg.tickPeriod()
 	return int64((d + period - 1) / period)
 }
 
-// failOverdue fails the calls that got no reply in time.
-func (c *Conn) failOverdue(seen, last *progress, in incoming) {
+// failOverdue runs at each tick. It fails the calls that have timed out.
+func (c *Conn) failOverdue(current, last *progress, in incoming) {
 	c.mu.Lock()
 	if c.mu.err != nil {
 		c.mu.Unlock()
 		return
 	}
 	c.mu.ticks++
-	l := timeoutCheck{c: c, seen: seen, last: last, incoming: in}
-	over := c.mu.receivers.removeIf(l.expiredLocked)
+	t := timeoutCheck{c: c, current: current, last: last, incoming: in}
+	overdue := c.mu.receivers.removeIf(t.expiredLocked)
 	c.expireRepetitionsLocked()
-	if l.probeEnd > 0 {
+	if t.probeEnd > 0 {
 		c.unlockAndKick()
 	} else {
 		c.mu.Unlock()
 	}
-	for _, e := range over {
-		e.r.Fail(ErrOperationTimeout, true) // what is not sent yet still will be
+	for _, e := range overdue {
+		e.r.Fail(ErrOperationTimeout, true) // sent: the request is in the write buffer and will be written
 	}
 }
 
-// timeoutCheck judges the calls at one beat, with the lock held.
+// timeoutCheck decides at one tick which calls have timed out.
 type timeoutCheck struct {
-	c          *Conn
-	seen, last *progress
+	c             *Conn
+	current, last *progress
 	incoming
-	probeEnd int64 // where the heartbeat of this beat ends; 0 for none
+	probeEnd int64 // position of the end of the probe that was sent at this tick; 0 for none
 }
 
-func (l *timeoutCheck) expiredLocked(e *entry) bool {
-	cfg := &l.c.cfg
+// expiredLocked reports whether the call of e has timed out. It updates the deadline of e.
+func (t *timeoutCheck) expiredLocked(e *entry) bool {
+	cfg := &t.c.cfg
 	switch {
 	case e.deadline == 0:
 		return false
-	case l.seen.advanced(l.last, e.end):
-		e.deadline, e.probeEnd = l.c.mu.ticks+cfg.inTicks(cfg.OperationTimeout), 0
+	case t.current.advanced(t.last, e.end):
+		e.deadline, e.probeEnd = t.c.mu.ticks+cfg.inTicks(cfg.OperationTimeout), 0
 		return false
 	case e.probeEnd > 0:
-		if l.framed {
+		if t.oneFrame {
 			e.deadline++
 		}
-		return l.seen.peerRead >= e.probeEnd || e.deadline <= l.c.mu.ticks
-	case e.deadline > l.c.mu.ticks:
+		return t.current.peerRead >= e.probeEnd || e.deadline <= t.c.mu.ticks
+	case e.deadline > t.c.mu.ticks:
 		return false
-	case e.deadline+cfg.inTicks(l.c.extraTimeLocked(l.seen, e.end)) > l.c.mu.ticks:
+	case e.deadline+cfg.inTicks(t.c.extraTimeLocked(t.current, e.end)) > t.c.mu.ticks:
 		return false
-	case !l.busy:
+	case !t.busy:
 		return true
 	}
-	e.probeEnd, e.deadline = l.probeLocked(), l.c.mu.ticks+probeTimeouts*cfg.inTicks(cfg.OperationTimeout)
+	e.probeEnd, e.deadline = t.probeLocked(), t.c.mu.ticks+probeTimeouts*cfg.inTicks(cfg.OperationTimeout)
 	return false
 }
 
-// probeLocked sends one heartbeat for all calls that need one.
-func (l *timeoutCheck) probeLocked() int64 {
-	if l.probeEnd == 0 {
-		l.probeEnd = l.c.appendHeartbeatLocked()
+// probeLocked appends a heartbeat to the write buffer, one for all calls of the tick, and returns the position of its
+// end.
+func (t *timeoutCheck) probeLocked() int64 {
+	if t.probeEnd == 0 {
+		t.probeEnd = t.c.appendHeartbeatLocked()
 	}
-	return l.probeEnd
+	return t.probeEnd
 }
 
-// Overdue returns a channel that is closed when the time is up of a call that is started now. It is for requests that
-// any number of frames answers. stop must be called.
+// Overdue returns a channel that is closed when a call that starts now would time out. It applies the operation timeout
+// to the confirmation of a subscription. The channel is not closed when the connection dies. The caller must call stop.
 func (c *Conn) Overdue() (over <-chan struct{}, stop func()) {
 	o := make(overdue)
 	c.mu.Lock()
@@ -114,7 +119,7 @@ func (c *Conn) Overdue() (over <-chan struct{}, stop func()) {
 	return o, func() { c.remove(seq) }
 }
 
-// overdue is the Receiver of no frame at all.
+// overdue is the [Receiver] of [Conn.Overdue]. No frame ever carries its correlation id.
 type overdue chan struct{}
 
 func (overdue) Keeps(esproto.Command, int) bool      { return false }

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// manualMonitor lets a pulse see what a test wants it to.
+// manualMonitor is a monitor whose clock and progress a test sets.
 type manualMonitor struct {
 	*monitor
 	clock time.Time
@@ -23,7 +23,7 @@ func newManualMonitor(cfg ConnConfig) *manualMonitor {
 	return &manualMonitor{monitor: &monitor{c: c, silentSince: now, lastSent: now, last: progress{}}, clock: now}
 }
 
-// after lets so much time pass and changes what is to be seen.
+// after advances the clock by d, changes the progress, and checks the peer.
 func (b *manualMonitor) after(d time.Duration, change func(*progress)) error {
 	b.clock = b.clock.Add(d)
 	b.c.mu.Lock()
@@ -44,7 +44,10 @@ func TestSentBytesThatGetOnAreASignOfLife(t *testing.T) {
 	require.NoError(t, b.after(cfg.HeartbeatInterval, func(s *progress) { s.handed, s.written = 1<<20, 1<<20 }))
 	require.Positive(t, b.heartbeatEnd, "a heartbeat is sent")
 	for range 8 {
-		require.NoError(t, b.after(2*cfg.HeartbeatTimeout, func(s *progress) { s.tcpAcked += 64 << 10; s.beyondKernel = s.tcpAcked }))
+		require.NoError(t, b.after(2*cfg.HeartbeatTimeout, func(s *progress) {
+			s.tcpAcked += 64 << 10
+			s.beyondKernel = s.tcpAcked
+		}))
 	}
 	unseen := time.Duration(8*64<<10) * time.Second / minLinkRate
 	require.NoError(t, b.after(cfg.HeartbeatTimeout+unseen-time.Millisecond, nil), "they may be in a proxy")
@@ -65,7 +68,7 @@ func TestASmallRequestLeavesTheHeartbeatItsUsualTime(t *testing.T) {
 	assert.ErrorIs(t, b.after(time.Millisecond, sent), ErrHeartbeatTimeout)
 }
 
-func TestTheLargestFrameThatWasNotHeardHasPatience(t *testing.T) {
+func TestTheLargestUnreadFrameHasExtraTime(t *testing.T) {
 	c := new(Conn)
 	second := progress{beyondKernel: minLinkRate}
 	assert.Zero(t, c.extraTime(&second, minLinkRate), "nothing is large")
@@ -77,7 +80,7 @@ func TestTheLargestFrameThatWasNotHeardHasPatience(t *testing.T) {
 	far := progress{beyondKernel: 4 << 20}
 	assert.Equal(t, maxExtraTime, c.extraTime(&far, 4<<20))
 	c.mu.peerRead = 2 << 20
-	assert.Equal(t, 128<<10/minLinkRate*time.Second, c.extraTime(&far, 4<<20), "the largest one was heard")
+	assert.Equal(t, 128<<10/minLinkRate*time.Second, c.extraTime(&far, 4<<20), "the largest one was read")
 	c.mu.peerRead = 3 << 20
 	assert.Zero(t, c.extraTime(&far, 4<<20))
 
@@ -85,10 +88,15 @@ func TestTheLargestFrameThatWasNotHeardHasPatience(t *testing.T) {
 	assert.Equal(t, maxExtraTime, c.extraTime(&progress{beyondKernel: 5 << 20}, 5<<20), "of any size")
 }
 
-// limitsOf are the limits of calls on a connection that a test keeps the time of.
-func limitsOf(c *Conn, now, before progress, in incoming) *timeoutCheck {
+// timedOut checks e at the next tick.
+func timedOut(c *Conn, now, before progress, in incoming, e *entry) bool {
+	return nextCheck(c, now, before, in).expiredLocked(e)
+}
+
+// nextCheck returns the timeoutCheck of the next tick.
+func nextCheck(c *Conn, now, before progress, in incoming) *timeoutCheck {
 	c.mu.ticks++
-	return &timeoutCheck{c: c, seen: &now, last: &before, incoming: in}
+	return &timeoutCheck{c: c, current: &now, last: &before, incoming: in}
 }
 
 func TestTheTimeOfACallRunsFromTheLastOfItsBytes(t *testing.T) {
@@ -100,14 +108,14 @@ func TestTheTimeOfACallRunsFromTheLastOfItsBytes(t *testing.T) {
 		c.mu.ticks = e.deadline - 1
 		before := state
 		state.written, state.tcpAcked = state.written+200, state.written
-		require.False(t, limitsOf(c, state, before, incoming{}).expiredLocked(&e))
+		require.False(t, timedOut(c, state, before, incoming{}, &e))
 		assert.Equal(t, c.mu.ticks+whole, e.deadline)
 	}
 	c.mu.ticks = e.deadline - 2
 	before := state
 	state.written = 5000 // those of others
-	require.False(t, limitsOf(c, state, before, incoming{}).expiredLocked(&e))
-	assert.True(t, limitsOf(c, state, state, incoming{}).expiredLocked(&e))
+	require.False(t, timedOut(c, state, before, incoming{}, &e))
+	assert.True(t, timedOut(c, state, state, incoming{}, &e))
 }
 
 func TestACallThatIsDueWhileBytesComeWaitsForProof(t *testing.T) {
@@ -117,22 +125,22 @@ func TestACallThatIsDueWhileBytesComeWaitsForProof(t *testing.T) {
 	due := func() entry { return entry{r: newProbe(), single: true, deadline: c.mu.ticks + 1} }
 
 	e, other := due(), due()
-	l := limitsOf(c, still, still, incoming{busy: true})
+	l := nextCheck(c, still, still, incoming{busy: true})
 	require.False(t, l.expiredLocked(&e))
 	require.False(t, l.expiredLocked(&other))
 	assert.Len(t, c.mu.pending, heartbeatSize, "one heartbeat is sent for both")
-	assert.False(t, limitsOf(c, still, still, incoming{busy: true}).expiredLocked(&e))
+	assert.False(t, timedOut(c, still, still, incoming{busy: true}, &e))
 	heard := progress{peerRead: e.probeEnd}
-	assert.True(t, limitsOf(c, heard, still, incoming{busy: true}).expiredLocked(&e), "it was answered, and the call was not")
+	assert.True(t, timedOut(c, heard, still, incoming{busy: true}, &e), "it was answered, and the call was not")
 
 	require.Equal(t, c.mu.ticks-2+probeTimeouts*whole, other.deadline)
 	for c.mu.ticks < other.deadline-1 {
-		require.False(t, limitsOf(c, still, still, incoming{busy: true}).expiredLocked(&other))
+		require.False(t, timedOut(c, still, still, incoming{busy: true}, &other))
 	}
 	for range 1000 {
-		require.False(t, limitsOf(c, still, still, incoming{framed: true}).expiredLocked(&other), "a single frame comes")
+		require.False(t, timedOut(c, still, still, incoming{oneFrame: true}, &other), "a single frame comes")
 	}
-	assert.True(t, limitsOf(c, still, still, incoming{busy: true}).expiredLocked(&other), "no answer is none, in the end")
+	assert.True(t, timedOut(c, still, still, incoming{busy: true}, &other), "no answer is none, in the end")
 }
 
 func TestASubscriptionIsOverdueAsACallIs(t *testing.T) {

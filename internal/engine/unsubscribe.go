@@ -6,32 +6,32 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Unsubscribe is the request that ends the subscription on whose correlation id it is sent.
+// Unsubscribe is the request that ends a subscription. It carries the correlation id of that subscription.
 type Unsubscribe struct{}
 
-// Command implements Request.
+// Command implements [Request].
 func (Unsubscribe) Command() esproto.Command { return esproto.CmdUnsubscribeFromStream }
 
-// AppendPayload implements Request.
+// AppendPayload implements [Request].
 func (Unsubscribe) AppendPayload(b []byte) []byte { return b }
 
-// A server answers an Unsubscribe that it does not know the subscription of with nothing: it may still be about to make
-// it, since it looks up the rights of some users first. So a subscription that nobody has any more is over only when
-// the server says nothing more of it. Its confirmation, and what is pushed for it, is answered with Unsubscribe.
+// A server ignores an Unsubscribe for a subscription that it does not have. It may still create that subscription
+// later, because for some users it looks up the rights first. So an Unsubscribe is no proof of the end. The Conn
+// answers each further frame of an orphan, a subscription without a Receiver, with another Unsubscribe.
 
 const (
-	maxUnsubscribed  = 256         // how many subscriptions are remembered
-	unsubscribeAgain = time.Second // a push of the same subscription is answered again after that
+	maxUnsubscribed  = 256         // entries of Conn.mu.unsubscribed
+	unsubscribeAgain = time.Second // the least time between two Unsubscribes that answer pushes of one orphan
 )
 
-// sentUnsubscribe is what the server was told of a subscription that nobody has.
+// sentUnsubscribe is the latest Unsubscribe of one subscription.
 type sentUnsubscribe struct {
 	at        time.Time
-	confirmed bool // ... when it had confirmed the subscription
+	confirmed bool // the server had confirmed the subscription before
 }
 
-// Unsubscribe forgets the Receiver of a subscription, as Remove does, and has the server end it, whether it has
-// confirmed it yet or not.
+// Unsubscribe removes the Receiver of a subscription, as [Handle.Remove] does, and makes the server end the
+// subscription, even if the server confirms it later.
 func (h Handle) Unsubscribe(creds *esproto.Credentials) {
 	c := h.c
 	if c == nil {
@@ -41,17 +41,18 @@ func (h Handle) Unsubscribe(creds *esproto.Credentials) {
 	e := c.mu.receivers.get(h.seq)
 	if e == nil {
 		c.mu.Unlock()
-		return // the server has ended it, or the connection has
+		return // the subscription or the connection has ended
 	}
 	c.mu.receivers.remove(e)
 	c.appendUnsubscribeLocked(h.seq, creds, false)
 	c.unlockAndKick()
 }
 
-// EndLost has the server end subscriptions of connections that were lost, by their correlation ids: it may take those
-// connections for alive. Servers look for an id on all of their connections, and send nothing about it on this one.
-// They see to it before what is started on c afterwards. It does not wait for room in the write buffer, so the caller
-// must bound the ids.
+// EndLost makes the server end subscriptions of lost connections, by their correlation ids. The server may not have
+// noticed yet that those connections are lost. Servers look for the id of an Unsubscribe on all their connections, and
+// send no reply on this one. They process it before any request that is started on c later.
+//
+// EndLost does not wait for room in the write buffer, so the caller must bound the ids.
 func (c *Conn) EndLost(ids []esproto.CorrelationID) {
 	if len(ids) == 0 {
 		return
@@ -62,12 +63,12 @@ func (c *Conn) EndLost(ids []esproto.CorrelationID) {
 		return
 	}
 	for _, id := range ids {
-		c.appendFrameLocked(Unsubscribe{}, id, nil) // without credentials, which might have to be looked up first
+		c.appendFrameLocked(Unsubscribe{}, id, nil) // without credentials: the server would check them first
 	}
 	c.unlockAndKick()
 }
 
-// answerOrphan answers a frame that nobody waits for, if it shows a subscription.
+// answerOrphan answers a frame without a Receiver with Unsubscribe, if the frame belongs to a subscription.
 func (c *Conn) answerOrphan(cmd esproto.Command, seq uint64) {
 	confirms := false
 	switch cmd {
@@ -84,10 +85,10 @@ func (c *Conn) answerOrphan(cmd esproto.Command, seq uint64) {
 		return
 	}
 	c.mu.Lock()
-	last, told := c.mu.unsubscribed[seq]
-	news := !told || confirms && !last.confirmed || time.Since(last.at) >= unsubscribeAgain
-	// Where the peer does not read, what it pushes next will do.
-	if !news || c.mu.err != nil || seq > c.mu.receivers.lastSeq || len(c.mu.pending) >= c.cfg.MaxPendingBytes {
+	last, found := c.mu.unsubscribed[seq]
+	answer := !found || confirms && !last.confirmed || time.Since(last.at) >= unsubscribeAgain
+	// If the write buffer is full, a later push is answered instead.
+	if !answer || c.mu.err != nil || seq > c.mu.receivers.lastSeq || len(c.mu.pending) >= c.cfg.MaxPendingBytes {
 		c.mu.Unlock()
 		return
 	}
@@ -95,10 +96,10 @@ func (c *Conn) answerOrphan(cmd esproto.Command, seq uint64) {
 	c.unlockAndKick()
 }
 
-// appendUnsubscribeLocked appends an Unsubscribe and remembers it.
+// appendUnsubscribeLocked appends an Unsubscribe to the write buffer and notes it in Conn.mu.unsubscribed.
 func (c *Conn) appendUnsubscribeLocked(seq uint64, creds *esproto.Credentials, confirmed bool) {
 	if c.mu.unsubscribed == nil || len(c.mu.unsubscribed) >= maxUnsubscribed {
-		c.mu.unsubscribed = make(map[uint64]sentUnsubscribe) // at worst a subscription is ended twice
+		c.mu.unsubscribed = make(map[uint64]sentUnsubscribe) // at worst the server gets some Unsubscribes twice
 	}
 	c.mu.unsubscribed[seq] = sentUnsubscribe{at: time.Now(), confirmed: confirmed}
 	c.appendFrameLocked(Unsubscribe{}, c.correlationID(seq), creds)

@@ -1,136 +1,31 @@
 package engine
 
 import (
-	"context"
 	"runtime"
 	"time"
-
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// What is to be written is appended to one buffer, and whoever has the turn writes it: one at a time, so that frames
-// keep their order and those that are appended meanwhile go together. Who has it, and what else, depends on who was
-// there first:
+// All frames are appended to one write buffer. One goroutine at a time has the turn to write it, so that frames keep
+// their order. Frames that are appended during a write go together in the next one. These goroutines take the turn:
 //
-//   - the writer goroutine, which is kicked when something was appended and nobody has the turn;
-//   - the reader, when it wakes callers: their next requests go out in one write, without waking the writer;
-//   - a caller who is the only one: it need not have its request written by another goroutine.
+//   - The writer goroutine. It is kicked when frames are appended and the turn is free.
+//   - The reader, when it wakes several callers. Their next requests go into one write, and the writer sleeps on.
+//   - A caller without other calls beside it. It writes its request without a switch to another goroutine.
 //
-// The reader and callers must not block, so they write only what the sockets' buffers hold for sure, see writeAtOnce.
+// The reader and callers must not block. So they write only as many bytes as the socket buffers are sure to hold, see
+// writeAtOnce, and leave other bytes to the writer goroutine.
 
-// Start sends a request that is answered by one frame, which goes to r. While too many bytes wait to be written it
-// blocks until ctx ends. After an error nothing was sent and r hears nothing.
-//
-// If the Handle says that it is watched, the end of ctx fails r with its cause.
-func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credentials, r Receiver) (Handle, error) {
-	return c.start(ctx, req, creds, r, 0)
-}
-
-// start is Start; earlier is the call that this one repeats, 0 for none.
-func (c *Conn) start(
-	ctx context.Context, req Request, creds *esproto.Credentials, r Receiver, earlier uint64,
-) (Handle, error) {
-	ended := ctx.Done()
-	if err := c.lockForAppend(ctx); err != nil {
-		return Handle{}, err
-	}
-	w := c.watchLocked(ctx, ended)
-	h := c.addReceiverLocked(req, creds, entry{r: r, deadline: c.deadlineLocked(), single: true, watcher: w})
-	h.watched = w != nil
-	if earlier > 0 {
-		c.addRepetitionLocked(earlier, h.seq)
-	}
-	if c.mu.writing || c.mu.receivers.singles > 1 || c.unreadLocked() > writeAtOnce {
-		c.unlockAndKick()
-		return h, nil
-	}
-	c.mu.writing = true
-	c.mu.Unlock()
-	c.writeNow()
-	return h, nil
-}
-
-// StartSubscription is Start for a request that is answered by any number of frames, without the operation timeout. attach
-// is called with the Handle before the request can be answered; it must not block.
-func (c *Conn) StartSubscription(
-	ctx context.Context, req Request, creds *esproto.Credentials, r Receiver, attach func(Handle),
-) error {
-	if err := c.lockForAppend(ctx); err != nil {
-		return err
-	}
-	attach(c.addReceiverLocked(req, creds, entry{r: r}))
-	c.unlockAndKick()
-	return nil
-}
-
-func (c *Conn) addReceiverLocked(req Request, creds *esproto.Credentials, e entry) Handle {
-	seq := c.mu.receivers.add(e)
-	c.appendFrameLocked(req, c.correlationID(seq), creds)
-	c.mu.receivers.slot(seq).end = c.mu.appended
-	return Handle{c: c, seq: seq}
-}
-
-// Post sends a request on the correlation id of h, for which no reply of its own is expected: acks, unsubscribing. It
-// does not wait for room in the write buffer, so the caller must bound what it posts. On a connection that has died it
-// does nothing.
-func (h Handle) Post(req Request, creds *esproto.Credentials) {
-	h.c.mu.Lock()
-	if h.c.mu.err != nil {
-		h.c.mu.Unlock()
-		return
-	}
-	h.c.appendFrameLocked(req, h.ID(), creds)
-	h.c.unlockAndKick()
-}
-
-// lockForAppend takes the lock when there is room in the write buffer. After an error the lock is not held.
-func (c *Conn) lockForAppend(ctx context.Context) error {
-	c.mu.Lock()
-	for c.mu.err == nil && c.mu.draining == nil && len(c.mu.pending) >= c.cfg.MaxPendingBytes {
-		if c.mu.room == nil {
-			c.mu.room = make(chan struct{})
-		}
-		space := c.mu.room
-		c.mu.Unlock()
-		select {
-		case <-space:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		c.mu.Lock()
-	}
-	err := c.mu.err
-	if err == nil && c.mu.draining != nil {
-		err = &ConnectionError{Endpoint: c.endpoint, Err: c.mu.draining}
-	}
-	if err != nil {
-		c.mu.Unlock()
-	}
-	return err
-}
-
-func (c *Conn) appendFrameLocked(req Request, id esproto.CorrelationID, creds *esproto.Credentials) {
-	start := len(c.mu.pending)
-	c.mu.pending = esproto.AppendHeader(c.mu.pending, req.Command(), id, creds)
-	c.mu.pending = req.AppendPayload(c.mu.pending)
-	esproto.EndFrame(c.mu.pending, start)
-	size := len(c.mu.pending) - start
-	c.mu.appended += int64(size)
-	if size >= largeFrame {
-		c.mu.largeFrames.note(size, c.mu.appended)
-	}
-}
-
+// unlockAndKick releases the lock. If the turn is free, it passes the turn to the writer goroutine.
 func (c *Conn) unlockAndKick() {
-	wake := !c.mu.writing
+	free := !c.mu.writing
 	c.mu.writing = true
 	c.mu.Unlock()
-	if wake {
-		c.kick <- struct{}{} // has room: only the one who has the turn sends
+	if free {
+		c.kick <- struct{}{} // has room: only the owner of the turn sends
 	}
 }
 
-// takeTurn takes the turn to write, if nobody has it.
+// takeTurn takes the turn to write. It returns false if the turn is taken or the connection is dead.
 func (c *Conn) takeTurn() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,14 +36,15 @@ func (c *Conn) takeTurn() bool {
 	return true
 }
 
-// writeAtOnce is how many bytes may be under way that the peer has not read for sure, if a write is never to block: the
-// sockets of two peers hold more.
+// writeAtOnce limits the bytes that the peer may not have read yet, before a write of the reader or of a caller. The
+// socket buffers of both sides hold more, so such a write does not block.
 const writeAtOnce = 32 << 10
 
+// unreadLocked returns how many of the appended bytes the peer may not have read yet.
 func (c *Conn) unreadLocked() int64 { return c.mu.appended - c.mu.peerRead }
 
-// writeNow writes what was appended, as far as that cannot block, and leaves everything else to the writer. The caller
-// has the turn, and gives it up.
+// writeNow writes the appended frames as long as that cannot block. The caller has the turn. writeNow frees the turn,
+// or passes it to the writer goroutine if frames are left.
 func (c *Conn) writeNow() {
 	c.mu.Lock()
 	for range 2 {
@@ -172,24 +68,12 @@ func (c *Conn) writeNow() {
 	}
 }
 
-// sendControl sends a frame without payload from the reader. It does not wait for room, so that heartbeats are never late.
-func (c *Conn) sendControl(cmd esproto.Command, id esproto.CorrelationID) {
-	c.mu.Lock()
-	if c.mu.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	n := len(c.mu.pending)
-	c.mu.pending = esproto.AppendFrame(c.mu.pending, cmd, id, nil)
-	c.mu.appended += int64(len(c.mu.pending) - n)
-	c.unlockAndKick()
-}
-
+// writeLoop is the writer goroutine.
 func (c *Conn) writeLoop() {
 	defer c.wg.Done()
 	for {
 		select {
-		case <-c.kick: // and with it comes the turn
+		case <-c.kick: // the writer has the turn now
 		case <-c.dead:
 			return
 		}
@@ -204,10 +88,11 @@ func (c *Conn) writeLoop() {
 	}
 }
 
-// gatherBelow is the number of pending bytes from which waiting for more saves no write worth having.
+// yieldBelow limits the pending bytes up to which the writer waits for more frames. Larger writes gain nothing from it.
 const yieldBelow = 16 << 10
 
-// yieldForMore lets other callers run once, so that their frames go into the same write. A lone call is not delayed.
+// yieldForMore yields the processor once, so that other callers can add their frames to the same write. It does not
+// delay a call that has no others beside it.
 func (c *Conn) yieldForMore() {
 	c.mu.Lock()
 	yield := c.mu.receivers.n > 1 && len(c.mu.pending) < yieldBelow
@@ -217,7 +102,7 @@ func (c *Conn) yieldForMore() {
 	}
 }
 
-// nextBuffer is take for the writer. It returns nil and gives up the turn if there is nothing to write.
+// nextBuffer returns the pending bytes for the writer goroutine. If there are none, it frees the turn and returns nil.
 func (c *Conn) nextBuffer() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -228,7 +113,7 @@ func (c *Conn) nextBuffer() []byte {
 	return c.swapBuffersLocked()
 }
 
-// swapBuffersLocked swaps the buffers.
+// swapBuffersLocked returns the pending bytes and makes the spare buffer the write buffer. The caller has the turn.
 func (c *Conn) swapBuffersLocked() []byte {
 	buf := c.mu.pending
 	c.mu.pending, c.mu.spare = c.mu.spare, nil
@@ -236,7 +121,7 @@ func (c *Conn) swapBuffersLocked() []byte {
 	return buf
 }
 
-// returnBuffer keeps a buffer for the frames after next.
+// returnBuffer makes a written buffer the spare one.
 func (c *Conn) returnBuffer(buf []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -246,6 +131,7 @@ func (c *Conn) returnBuffer(buf []byte) {
 	}
 }
 
+// write writes buf to the socket. The caller has the turn, and does not hold the lock.
 func (c *Conn) write(buf []byte) error {
 	for len(buf) > 0 {
 		n := min(len(buf), writeChunk)
@@ -263,7 +149,8 @@ func (c *Conn) write(buf []byte) error {
 	return nil
 }
 
-// setWriteDeadline gives the next write its time, or up to an eighth more: so the deadline need not be set for each.
+// setWriteDeadline sets the deadline of the next write. A deadline that was set a moment ago stays: the write may take
+// up to an eighth longer than the timeout, so most writes need no new deadline.
 func (c *Conn) setWriteDeadline() error {
 	timeout := c.cfg.WriteTimeout
 	if timeout <= 0 {

@@ -6,11 +6,9 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,43 +17,8 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
-
-// peer accepts TCP connections and leaves each to serve, which must return when the connection is closed.
-func peer(t *testing.T, serve func(net.Conn)) (addr string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		conns []net.Conn
-	)
-	wg.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			conns = append(conns, nc)
-			mu.Unlock()
-			wg.Go(func() {
-				defer nc.Close()
-				serve(nc)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for _, nc := range conns {
-			nc.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return l.Addr().String()
-}
 
 // firstCall returns how a client's first call on a peer ends, which must not be by the end of the test's patience.
 func firstCall(t *testing.T, cfg esclient.Config) error {
@@ -72,14 +35,20 @@ func firstCall(t *testing.T, cfg esclient.Config) error {
 	return err
 }
 
+// silent takes all and says nothing.
+func silent(p *wiretest.Peer) { io.Copy(io.Discard, p) }
+
 func TestPeersThatAreNoEventStoreAreSaidToBeNone(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	for what, addr := range map[string]string{
 		"HTTP":    web.Listener.Addr().String(),
-		"silence": peer(t, func(nc net.Conn) { io.Copy(io.Discard, nc) }),
-		"banner":  peer(t, func(nc net.Conn) { nc.Write([]byte("220 mail ESMTP ready\r\n")); io.Copy(io.Discard, nc) }),
+		"silence": wiretest.Listen(t, silent).Addr(),
+		"banner": wiretest.Listen(t, func(p *wiretest.Peer) {
+			p.Write([]byte("220 mail ESMTP ready\r\n"))
+			silent(p)
+		}).Addr(),
 	} {
 		err := firstCall(t, esclient.Config{
 			Address: addr, HeartbeatInterval: 50 * time.Millisecond, HeartbeatTimeout: 50 * time.Millisecond,
@@ -94,7 +63,7 @@ func TestPeersThatAreNoEventStoreAreSaidToBeNone(t *testing.T) {
 // TestAPeerThatClosesAtOnce may be a server that is just being started behind a proxy, so the client goes on trying;
 // the error of the context says what it met.
 func TestAPeerThatClosesAtOnce(t *testing.T) {
-	addr := peer(t, func(net.Conn) {})
+	addr := wiretest.Listen(t, func(*wiretest.Peer) {}).Addr()
 	c, err := esclient.New(esclient.Config{Address: addr, ReconnectDelay: time.Millisecond})
 	require.NoError(t, err)
 	defer c.Close()
@@ -123,10 +92,10 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 		// A TLS server answers what is no ClientHello with an alert, or closes.
 		alert := []byte{21, 3, 1, 0, 2, 2, 70}
 		for what, answer := range map[string][]byte{"alert": alert, "close": nil} {
-			addr := peer(t, func(nc net.Conn) {
-				nc.Read(make([]byte, 1))
-				nc.Write(answer)
-			})
+			addr := wiretest.Listen(t, func(p *wiretest.Peer) {
+				p.Read(make([]byte, 1))
+				p.Write(answer)
+			}).Addr()
 			c, err := esclient.New(esclient.Config{Address: addr, ReconnectDelay: time.Millisecond})
 			require.NoError(t, err)
 			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
@@ -233,7 +202,7 @@ func TestBadNamesNameTheArgument(t *testing.T) {
 
 func TestCredentialsThatCannotBeSentAreRefusedBefore(t *testing.T) {
 	s := newScript(t)
-	c := s.client(func(cfg *esclient.Config) { cfg.HTTPEndpoint = s.l.Addr().String() })
+	c := s.client(func(cfg *esclient.Config) { cfg.HTTPEndpoint = s.l.Addr() })
 	m, err := c.Management()
 	require.NoError(t, err)
 	for what, creds := range map[string]esclient.Credentials{

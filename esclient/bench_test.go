@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -17,51 +16,26 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // The benchmarks run against a peer that does next to nothing, in this process: what they show is the client's cost and
 // that of the sockets. Run them with -cpu 1 to compare two versions. ./benchmarks measures against real work.
 
-// benchPeer is a server that answers what comes together in one write.
-type benchPeer struct {
-	l      net.Listener
-	wg     sync.WaitGroup
-	answer func(cmd esproto.Command, id esproto.CorrelationID, payload, out []byte) []byte
-}
-
+// newBenchClient is a client of a peer that answers what comes together in one write.
 func newBenchClient(
 	b testing.TB, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte,
 ) *esclient.Client {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l := wiretest.Listen(b, func(p *wiretest.Peer) { talk(p, answer) })
+	c, err := esclient.Open("tcp://admin:changeit@" + l.Addr())
 	require.NoError(b, err)
-	p := &benchPeer{l: l, answer: answer}
-	p.wg.Go(p.serve)
-	c, err := esclient.Open("tcp://admin:changeit@" + l.Addr().String())
-	require.NoError(b, err)
-	b.Cleanup(func() {
-		c.Close()
-		l.Close()
-		p.wg.Wait()
-	})
+	b.Cleanup(func() { c.Close() })
 	return c
 }
 
-func (p *benchPeer) serve() {
-	for {
-		nc, err := p.l.Accept()
-		if err != nil {
-			return
-		}
-		p.wg.Go(func() {
-			defer nc.Close()
-			p.talk(nc)
-		})
-	}
-}
-
-func (p *benchPeer) talk(nc net.Conn) {
-	frames, out := esproto.NewFrameReader(bufio.NewReaderSize(nc, 64<<10), 64<<10, 0), []byte(nil)
+func talk(p *wiretest.Peer, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte) {
+	frames, out := esproto.NewFrameReader(bufio.NewReaderSize(p, 64<<10), 64<<10, 0), []byte(nil)
 	for {
 		h, _, err := frames.Next()
 		if err != nil {
@@ -71,22 +45,18 @@ func (p *benchPeer) talk(nc net.Conn) {
 		if err != nil {
 			return
 		}
-		switch h.Command {
-		case esproto.CmdHeartbeatRequest:
-			out = esproto.AppendFrame(out, esproto.CmdHeartbeatResponse, h.CorrelationID, nil)
-		case esproto.CmdReadEvent: // a look at a group
+		var greeted bool
+		switch out, greeted = wiretest.AppendGreeting(out, h); {
+		case greeted:
+		case h.Command == esproto.CmdReadEvent: // a look at a group
 			out = esproto.AppendFrame(out, esproto.CmdReadEventCompleted, h.CorrelationID, noEvent)
-		case esproto.CmdAuthenticate:
-			out = esproto.AppendFrame(out, esproto.CmdAuthenticated, h.CorrelationID, nil)
-		case esproto.CmdIdentifyClient:
-			out = esproto.AppendFrame(out, esproto.CmdClientIdentified, h.CorrelationID, nil)
 		default:
-			out = p.answer(h.Command, h.CorrelationID, payload, out)
+			out = answer(h.Command, h.CorrelationID, payload, out)
 		}
 		if frames.Buffered() > 0 {
 			continue
 		}
-		if _, err := nc.Write(out); err != nil {
+		if _, err := p.Write(out); err != nil {
 			return
 		}
 		out = out[:0]

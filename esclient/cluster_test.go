@@ -159,13 +159,13 @@ func TestRedirectToAStrangerIsNotFollowed(t *testing.T) {
 	stranger := newGate(t, c.Node(0).Addr())
 	called := gossipCallsLeader(c, 1)
 	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
-		i.ExternalTcpPort = proto.Int32(int32(port(stranger.addr())))
+		i.ExternalTcpPort = proto.Int32(int32(port(stranger.l.Addr())))
 		called.Store(0)
 	})
 	client, route := openClient(t, c.ConnectionString(), nil)
 	appendNew(t, client)
 	route.is(t, c.Node(1).Addr(), c.Node(0).Addr())
-	assert.Zero(t, stranger.conns.Load())
+	assert.Zero(t, stranger.l.Taken())
 }
 
 // gossipCallsLeader has all nodes call one of them the leader, which can be changed to another.

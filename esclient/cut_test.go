@@ -17,6 +17,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // cutPoint is where a cutter ends a connection.
@@ -37,11 +38,9 @@ func (p cutPoint) done() bool { return p == cutUnanswered || p == cutHalfAnswere
 // to, and lets everything else through.
 type cutter struct {
 	target string
-	l      net.Listener
-	wg     sync.WaitGroup
+	l      *wiretest.Listener
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool
 	cmd   esproto.Command // of the request that it waits for; 0 for none
 	where cutPoint
 	id    []byte // correlation id of the request whose answer it waits for
@@ -49,55 +48,24 @@ type cutter struct {
 }
 
 func newCutter(t *testing.T, target string) *cutter {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := &cutter{target: target, l: l, conns: make(map[net.Conn]bool)}
-	p.wg.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			p.wg.Go(func() { p.serve(client) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		p.cutAll()
-		p.wg.Wait()
-	})
+	p := &cutter{target: target}
+	p.l = wiretest.Listen(t, p.serve)
 	return p
 }
 
-func (p *cutter) serve(client net.Conn) {
+func (p *cutter) serve(client *wiretest.Peer) {
 	server, err := net.Dial("tcp", p.target)
 	if err != nil {
-		client.Close()
 		return
 	}
-	p.mu.Lock()
-	p.conns[client], p.conns[server] = true, true
-	p.mu.Unlock()
 	end := func() {
 		client.Close()
 		server.Close()
-		p.mu.Lock()
-		delete(p.conns, client)
-		delete(p.conns, server)
-		p.mu.Unlock()
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { defer end(); p.pass(server, client, p.request) })
 	wg.Go(func() { defer end(); p.pass(client, server, p.reply) })
 	wg.Wait()
-}
-
-func (p *cutter) cutAll() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for nc := range p.conns {
-		nc.Close()
-	}
 }
 
 // arm has the cutter wait for a request.
@@ -388,7 +356,7 @@ func TestTheConnectionIsCutAtEachStep(t *testing.T) {
 	direct := openWith(t, url, func(cfg *esclient.Config) { cfg.Hooks = append(cfg.Hooks, &log) })
 	appendNew(t, direct) // on the leader, if the server is of a cluster
 	p := newCutter(t, log.ended[0].Endpoint)
-	cfg.Gossip, cfg.Address = nil, p.l.Addr().String()
+	cfg.Gossip, cfg.Address = nil, p.l.Addr()
 	cfg.ReconnectDelay, cfg.MaxReconnectDelay = time.Millisecond, time.Millisecond
 	lost := make(disconnections, 1000)
 	cfg.Hooks = append(cfg.Hooks, lost)
@@ -405,7 +373,7 @@ func TestTheConnectionIsCutAtEachStep(t *testing.T) {
 				before := p.count()
 				if where == cutBefore {
 					lost.forget()
-					p.cutAll()
+					p.l.Cut()
 					<-lost // the client knows
 				} else {
 					p.arm(o.cmd, where)

@@ -7,112 +7,71 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // gate stands before a server, as a load balancer does, and may answer in its place.
 type gate struct {
-	l      net.Listener
-	target atomic.Value // string
-	wg     sync.WaitGroup
-	answer atomic.Pointer[func(net.Conn)] // in place of the server; nil to let through
-	conns  atomic.Int32
-
-	mu   sync.Mutex
-	open map[net.Conn]bool
+	l      *wiretest.Listener
+	target atomic.Value                         // string
+	answer atomic.Pointer[func(*wiretest.Peer)] // in place of the server; nil to let through
 }
 
 func newGate(t testing.TB, target string) *gate {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	g := &gate{l: l, open: make(map[net.Conn]bool)}
+	g := &gate{}
 	g.target.Store(target)
-	g.wg.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			g.keep(nc)
-			g.conns.Add(1)
-			g.wg.Go(func() { g.serve(nc) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		g.cut()
-		g.wg.Wait()
-	})
+	g.l = wiretest.Listen(t, g.serve)
 	return g
 }
 
-func (g *gate) addr() string { return g.l.Addr().String() }
-
-func (g *gate) keep(nc net.Conn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.open[nc] = true
-}
-
-// cut ends all connections.
-func (g *gate) cut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for nc := range g.open {
-		nc.Close()
-	}
-	clear(g.open)
-}
-
 // replace has all connections from now on answered by somebody else.
-func (g *gate) replace(by func(net.Conn)) {
+func (g *gate) replace(by func(*wiretest.Peer)) {
 	g.answer.Store(&by)
-	g.cut()
+	g.l.Cut()
 }
 
 func (g *gate) letThrough() { g.answer.Store(nil) }
 
-func (g *gate) serve(nc net.Conn) {
-	defer nc.Close()
+func (g *gate) serve(p *wiretest.Peer) {
 	if answer := g.answer.Load(); answer != nil {
-		(*answer)(nc)
+		(*answer)(p)
 		return
 	}
 	up, err := net.Dial("tcp", g.target.Load().(string))
 	if err != nil {
 		return
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	defer up.Close()
-	g.keep(up)
-	g.wg.Go(func() {
-		io.Copy(up, nc)
+	wg.Go(func() {
+		io.Copy(up, p)
 		up.Close()
 	})
-	io.Copy(nc, up)
+	io.Copy(p, up)
+	p.Close()
 }
 
 // says is a stranger that says something, whatever it is asked, and goes.
-func says(text string) func(net.Conn) {
-	return func(nc net.Conn) {
-		nc.Write([]byte(text))
-		nc.Read(make([]byte, 100))
+func says(text string) func(*wiretest.Peer) {
+	return func(p *wiretest.Peer) {
+		p.Write([]byte(text))
+		p.Read(make([]byte, 100))
 	}
 }
 
-// refuses is a server that answers Authenticate with NotAuthenticated.
-func refuses(text string) func(net.Conn) {
-	return func(nc net.Conn) {
-		r := esproto.NewFrameReader(nc, 4096, 1<<20)
+// refuses is a server that answers Authenticate with NotAuthenticated, and nothing else.
+func refuses(text string) func(*wiretest.Peer) {
+	return func(p *wiretest.Peer) {
 		for {
-			h, _, err := r.Next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
-			if h.Command == esproto.CmdAuthenticate {
-				nc.Write(esproto.AppendFrame(nil, esproto.CmdNotAuthenticated, h.CorrelationID, []byte(text)))
+			if f.Command == esproto.CmdAuthenticate {
+				p.Send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte(text))
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"io"
 	"log/slog"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // operationLog is a hook that notes down what it is told of operations.
@@ -105,7 +105,7 @@ func TestHooksAreToldWhyAnOperationIsTriedAgain(t *testing.T) {
 	assert.ErrorAs(t, log.retries[1].Err, &lost)
 	assert.Equal(t, 2, log.retries[1].Retries)
 	assert.Zero(t, log.retries[1].Delay, "as soon as there is a connection")
-	assert.Equal(t, s.l.Addr().String(), log.retries[1].Endpoint)
+	assert.Equal(t, s.l.Addr(), log.retries[1].Endpoint)
 	require.Len(t, log.ended, 1)
 	assert.Equal(t, 2, log.ended[0].Retries)
 	assert.Equal(t, []any{1, 1, 1}, log.contexts)
@@ -250,42 +250,27 @@ func (counter) OnOperationEnded(context.Context, esclient.OperationInfo) {}
 // pongClient returns a client of a server that answers pings without allocating memory.
 func pongClient(t testing.TB, change func(*esclient.Config)) *esclient.Client {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		nc, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer nc.Close()
-		pong(nc)
-	})
-	cfg := esclient.Config{Address: l.Addr().String(), HeartbeatInterval: time.Minute}
+	cfg := esclient.Config{Address: wiretest.Listen(t, pong).Addr(), HeartbeatInterval: time.Minute}
 	change(&cfg)
 	c, err := esclient.New(cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		assert.NoError(t, c.Close())
-		l.Close()
-		wg.Wait()
-	})
+	t.Cleanup(func() { assert.NoError(t, c.Close()) })
 	return c
 }
 
 // pong answers each frame by the same frame with another command: the reply's, which follows the request's by one.
-func pong(nc net.Conn) {
+func pong(p *wiretest.Peer) {
 	buf := make([]byte, 4096)
 	for {
-		if _, err := io.ReadFull(nc, buf[:4]); err != nil {
+		if _, err := io.ReadFull(p, buf[:4]); err != nil {
 			return
 		}
 		frame := buf[:4+binary.LittleEndian.Uint32(buf)]
-		if _, err := io.ReadFull(nc, frame[4:]); err != nil {
+		if _, err := io.ReadFull(p, frame[4:]); err != nil {
 			return
 		}
 		frame[4]++
-		if _, err := nc.Write(frame); err != nil {
+		if _, err := p.Write(frame); err != nil {
 			return
 		}
 	}

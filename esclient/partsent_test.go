@@ -3,7 +3,6 @@ package esclient_test
 import (
 	"io"
 	"net"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // A connection that ends within a large request leaves nothing unknown: the server takes whole frames only.
@@ -18,8 +18,7 @@ func TestAnAppendThatWasSentInPartIsRepeated(t *testing.T) {
 	t.Parallel()
 	const size = 15 << 20 // more than the sockets hold
 	srv := estest.Run(t)
-	var connections atomic.Int64
-	addr := peer(t, func(near net.Conn) {
+	l := wiretest.Listen(t, func(near *wiretest.Peer) {
 		far, err := net.Dial("tcp", srv.Addr())
 		if err != nil {
 			return
@@ -29,16 +28,16 @@ func TestAnAppendThatWasSentInPartIsRepeated(t *testing.T) {
 			defer near.Close()
 			io.Copy(near, far)
 		}()
-		if connections.Add(1) > 1 {
+		if near.Number > 1 {
 			io.Copy(far, near)
 			return
 		}
-		near.(*net.TCPConn).SetReadBuffer(16 << 10)
+		near.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
 		io.CopyN(far, near, size/4)
 	})
 	cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
 	require.NoError(t, err)
-	cfg.Address = addr
+	cfg.Address = l.Addr()
 	c, err := esclient.New(cfg)
 	require.NoError(t, err)
 	defer c.Close()
@@ -48,5 +47,5 @@ func TestAnAppendThatWasSentInPartIsRepeated(t *testing.T) {
 	events, err := srv.Read("s", 0, 10)
 	require.NoError(t, err)
 	assert.Len(t, events, 1)
-	assert.EqualValues(t, 2, connections.Load())
+	assert.Equal(t, 2, l.Taken())
 }

@@ -72,7 +72,7 @@ func TestAppendIsRepeatedOnlyWhereTheServerRecognisesIt(t *testing.T) {
 		"cut before the reply": {func(q *request) { q.cut() }, exact, uncertain},
 		"reply half sent": {func(q *request) {
 			b := esproto.AppendFrame(nil, esproto.CmdWriteEventsCompleted, q.id, success.Append(nil, esproto.Explicit))
-			q.nc.Write(b[:len(b)/2])
+			q.peer.Write(b[:len(b)/2])
 			q.cut()
 		}, exact, uncertain},
 		"no reply": {func(*request) {}, all, nil},
@@ -235,7 +235,7 @@ func TestAppendWhoseReplyIsTooLargeIsUnknown(t *testing.T) {
 	require.ErrorAs(t, o.err, &large)
 	done = appendTwo(testContext(t), c, 2)
 	next := s.next(esproto.CmdWriteEvents)
-	assert.Equal(t, q.conn, next.conn, "the connection lives on")
+	assert.Equal(t, q.peer, next.peer, "the connection lives on")
 	assert.NotEqual(t, q.append(), next.append(), "it is not a repetition")
 	next.written(success)
 	require.NoError(t, (<-done).err)
@@ -300,7 +300,7 @@ func TestNoRetriesMeansNone(t *testing.T) {
 
 func TestNotLeaderIsFollowed(t *testing.T) {
 	leader, follower := newScript(t), newScript(t)
-	host, port, err := net.SplitHostPort(leader.l.Addr().String())
+	host, port, err := net.SplitHostPort(leader.l.Addr())
 	require.NoError(t, err)
 	n, err := strconv.Atoi(port)
 	require.NoError(t, err)

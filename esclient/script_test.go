@@ -2,7 +2,6 @@ package esclient_test
 
 import (
 	"context"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -13,18 +12,17 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // script is a server that is played by a test, for what no real server does on demand: it answers the handshake and
 // heartbeats by itself, says of every group that nothing was written about it, and leaves all other frames to the test.
 type script struct {
 	t        testing.TB
-	l        net.Listener
-	wg       sync.WaitGroup
+	l        *wiretest.Listener
 	requests chan *request
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool
 	began map[esproto.CorrelationID]int // the connection on which it was seen first
 	lost  []string                      // in order: subscriptions of other connections that were ended, and joins
 }
@@ -32,63 +30,27 @@ type script struct {
 // request is a frame that waits for the test's answer.
 type request struct {
 	s       *script
-	nc      net.Conn
-	conn    int // which connection since the start, from 1
+	peer    *wiretest.Peer
 	cmd     esproto.Command
 	id      esproto.CorrelationID
 	payload []byte
 }
 
 func newScript(t testing.TB) *script {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &script{t: t, l: l, requests: make(chan *request, 1000), conns: make(map[net.Conn]bool),
-		began: make(map[esproto.CorrelationID]int)}
-	s.wg.Go(func() {
-		for n := 1; ; n++ {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			s.mu.Lock()
-			s.conns[nc] = true
-			s.mu.Unlock()
-			s.wg.Go(func() { s.serve(nc, n) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		s.cutAll()
-		s.wg.Wait()
-	})
+	s := &script{t: t, requests: make(chan *request, 1000), began: make(map[esproto.CorrelationID]int)}
+	s.l = wiretest.Listen(t, s.serve)
 	return s
 }
 
-func (s *script) serve(nc net.Conn, n int) {
-	defer nc.Close()
-	r := esproto.NewFrameReader(nc, 4096, 0)
+func (s *script) serve(p *wiretest.Peer) {
 	for {
-		h, _, err := r.Next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
-		payload, err := r.Take()
-		if err != nil {
-			return
-		}
-		q := &request{s: s, nc: nc, conn: n, cmd: h.Command, id: h.CorrelationID, payload: payload}
-		switch h.Command {
-		case esproto.CmdHeartbeatRequest:
-			q.reply(esproto.CmdHeartbeatResponse, nil)
-		case esproto.CmdHeartbeatResponse:
-		case esproto.CmdAuthenticate:
-			q.reply(esproto.CmdAuthenticated, nil)
-		case esproto.CmdIdentifyClient:
-			q.reply(esproto.CmdClientIdentified, nil)
-		default:
-			if !q.looked() && !s.endsLost(q) {
-				s.requests <- q
-			}
+		q := &request{s: s, peer: p, cmd: f.Command, id: f.CorrelationID, payload: f.Payload}
+		if !p.Greet(f.Header) && !q.looked() && !s.endsLost(q) {
+			s.requests <- q
 		}
 	}
 }
@@ -100,8 +62,8 @@ func (s *script) endsLost(q *request) bool {
 	defer s.mu.Unlock()
 	switch at, known := s.began[q.id]; {
 	case !known:
-		s.began[q.id] = q.conn
-	case q.cmd == esproto.CmdUnsubscribeFromStream && at != q.conn:
+		s.began[q.id] = q.peer.Number
+	case q.cmd == esproto.CmdUnsubscribeFromStream && at != q.peer.Number:
 		s.lost = append(s.lost, q.id.String())
 		return true
 	}
@@ -109,14 +71,6 @@ func (s *script) endsLost(q *request) bool {
 		s.lost = append(s.lost, "joins")
 	}
 	return false
-}
-
-func (s *script) cutAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for nc := range s.conns {
-		nc.Close()
-	}
 }
 
 // next waits for a request of the given command.
@@ -155,7 +109,7 @@ func (q *request) looked() bool {
 }
 
 func (q *request) reply(cmd esproto.Command, payload []byte) {
-	q.nc.Write(esproto.AppendFrame(nil, cmd, q.id, payload)) // the client may be gone
+	q.peer.Send(cmd, q.id, payload)
 }
 
 // written replies to an append.
@@ -163,7 +117,7 @@ func (q *request) written(v esproto.WriteEventsCompletedView) {
 	q.reply(esproto.CmdWriteEventsCompleted, v.Append(nil, esproto.Explicit))
 }
 
-func (q *request) cut() { q.nc.Close() }
+func (q *request) cut() { q.peer.Close() }
 
 // append decodes an append.
 func (q *request) append() (v esproto.WriteEventsView) {
@@ -176,7 +130,7 @@ func (q *request) append() (v esproto.WriteEventsView) {
 func (s *script) client(change func(*esclient.Config)) *esclient.Client {
 	s.t.Helper()
 	cfg := esclient.Config{
-		Address:        s.l.Addr().String(),
+		Address:        s.l.Addr(),
 		Credentials:    &esclient.Credentials{Login: "admin", Password: "changeit"},
 		ReconnectDelay: time.Millisecond,
 	}
@@ -186,8 +140,7 @@ func (s *script) client(change func(*esclient.Config)) *esclient.Client {
 	c, err := esclient.New(cfg)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() {
-		s.l.Close()
-		s.cutAll() // or Close waits for an answer to what it says
+		s.l.Close() // or the client's waits for an answer to what it says
 		c.Close()
 	})
 	return c

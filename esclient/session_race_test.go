@@ -12,6 +12,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // sessions returns a way to begin sessions of one subscription on a connection, and the commands to end them that the
@@ -28,14 +29,13 @@ func sessions(t *testing.T) (p *PersistentSubscription, begin func() *session, g
 	commands := make(chan esproto.Command, 100)
 	go func() {
 		defer close(commands)
-		frames := esproto.NewFrameReader(far, 4096, 1<<20)
-		for {
-			h, _, err := frames.Next()
+		for peer := wiretest.NewPeer(far); ; {
+			f, err := peer.Next()
 			if err != nil {
 				return
 			}
-			if h.Command == esproto.CmdUnsubscribeFromStream {
-				commands <- h.Command
+			if f.Command == esproto.CmdUnsubscribeFromStream {
+				commands <- f.Command
 			}
 		}
 	}()

@@ -17,6 +17,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // slowLink relays connections to a server at a limited rate, in bytes a second; 0 is no limit.
@@ -32,7 +33,7 @@ const many = 128
 const relayed = 8 << 20
 
 func (l *slowLink) through(t *testing.T, srv *estest.Server) (addr string) {
-	return peer(t, func(near net.Conn) {
+	return wiretest.Listen(t, func(near *wiretest.Peer) {
 		far, err := net.Dial("tcp", srv.Addr())
 		if err != nil {
 			return
@@ -41,7 +42,7 @@ func (l *slowLink) through(t *testing.T, srv *estest.Server) (addr string) {
 		wg.Go(func() { l.relay(near, far, &l.down) })
 		l.relay(far, near, &l.up)
 		wg.Wait()
-	})
+	}).Addr()
 }
 
 func (l *slowLink) relay(dst, src net.Conn, rate *atomic.Int64) {

@@ -3,7 +3,6 @@ package esclient_test
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // subscriptions are one of each kind, on the stream "s".
@@ -54,11 +54,11 @@ func nextOfAll(t testing.TB, subs map[string]func(context.Context) (*esclient.Ev
 }
 
 func TestSubscriptionsAndCallsOutliveAStranger(t *testing.T) {
-	for name, stranger := range map[string]func(net.Conn){
+	for name, stranger := range map[string]func(*wiretest.Peer){
 		"HTTP 503":              says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"),
 		"TLS alert":             says("\x15\x03\x01\x00\x02\x02\x46"),
 		"SSH":                   says("SSH-2.0-OpenSSH_9.6\r\n"),
-		"nothing":               func(net.Conn) {},
+		"nothing":               func(*wiretest.Peer) {},
 		"not ready":             refuses("Server not ready"),
 		"a fresh server":        refuses("Unauthorized"),
 		"Not Authenticated":     refuses("Not Authenticated"),
@@ -68,18 +68,18 @@ func TestSubscriptionsAndCallsOutliveAStranger(t *testing.T) {
 			t.Parallel()
 			srv := estest.Run(t)
 			g := newGate(t, srv.Addr())
-			c := open(t, "tcp://admin:changeit@"+g.addr())
+			c := open(t, "tcp://admin:changeit@"+g.l.Addr())
 			subs := subscriptions(t, c)
 			put(t, srv, "s", 1)
 			nextOfAll(t, subs, 0)
-			before := g.conns.Load()
+			before := g.l.Taken()
 			g.replace(stranger)
 			pinged := make(chan error, 1)
 			go func() {
 				_, err := c.Ping(testContext(t))
 				pinged <- err
 			}()
-			require.Eventually(t, func() bool { return g.conns.Load() >= before+2 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return g.l.Taken() >= before+2 }, 10*time.Second, time.Millisecond)
 			g.letThrough()
 			put(t, srv, "s", 1)
 			nextOfAll(t, subs, 1)
@@ -125,7 +125,7 @@ func TestSubscriptionsGoOnForAWhileWithCredentialsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	srv := estest.Run(t)
 	g := newGate(t, srv.Addr())
-	c := open(t, "tcp://admin:changeit@"+g.addr())
+	c := open(t, "tcp://admin:changeit@"+g.l.Addr())
 	subs := subscriptions(t, c)
 	put(t, srv, "s", 1)
 	nextOfAll(t, subs, 0)
@@ -153,7 +153,7 @@ func TestSubscriptionsEndWhenTheirCredentialsStayRefused(t *testing.T) {
 	t.Parallel()
 	srv := estest.Run(t)
 	g := newGate(t, srv.Addr())
-	c := openWith(t, "tcp://admin:changeit@"+g.addr()+"?authRetryTimeout=200", func(*esclient.Config) {})
+	c := openWith(t, "tcp://admin:changeit@"+g.l.Addr()+"?authRetryTimeout=200", func(*esclient.Config) {})
 	subs := subscriptions(t, c)
 	put(t, srv, "s", 1)
 	nextOfAll(t, subs, 0)

@@ -443,7 +443,7 @@ func TestSubscriptionsTryForEver(t *testing.T) {
 			<-ready
 			_, err := next(testContext(t))
 			require.NoError(t, err)
-			s.cutAll()
+			s.l.Cut()
 			go func() { // the volatile one subscribes anew when it is asked for the next event
 				for range attempts {
 					s.next(tc.cmd).reply(esproto.CmdNotHandled, notReady)

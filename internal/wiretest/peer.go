@@ -1,0 +1,97 @@
+package wiretest
+
+import (
+	"net"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+const readBuffer = 4096
+
+// Frame is what a peer has received.
+type Frame struct {
+	esproto.Header
+	Payload []byte // credentials included
+}
+
+// Peer is the server's end of a connection. Only its Write and Send may be called by several goroutines.
+type Peer struct {
+	net.Conn
+	Number int                  // which of its listener's connections it is, from 1
+	Frames *esproto.FrameReader // of what comes, for tests that look at all of it
+}
+
+// NewPeer plays the end of a connection that no Listener took.
+func NewPeer(nc net.Conn) *Peer {
+	return &Peer{Conn: nc, Number: 1, Frames: esproto.NewFrameReader(nc, readBuffer, 0)}
+}
+
+// Next returns the next frame that is no heartbeat, and answers those.
+func (p *Peer) Next() (Frame, error) {
+	for {
+		h, _, err := p.Frames.Next()
+		if err != nil {
+			return Frame{}, err
+		}
+		payload, err := p.Frames.Take()
+		if err != nil {
+			return Frame{}, err
+		}
+		switch h.Command {
+		case esproto.CmdHeartbeatRequest, esproto.CmdHeartbeatResponse:
+			p.Greet(h)
+		default:
+			return Frame{h, payload}, nil
+		}
+	}
+}
+
+// Send sends a frame. A client that is gone gets nothing.
+func (p *Peer) Send(cmd esproto.Command, id esproto.CorrelationID, payload []byte) {
+	p.Write(esproto.AppendFrame(nil, cmd, id, payload))
+}
+
+// Greet answers a frame of those that every client sends by itself, and reports whether it is one; see AppendGreeting.
+func (p *Peer) Greet(h esproto.Header) bool {
+	b, ok := AppendGreeting(nil, h)
+	if len(b) > 0 {
+		p.Write(b)
+	}
+	return ok
+}
+
+// Echo answers pings and what Greet does, until the connection ends.
+func (p *Peer) Echo() {
+	for {
+		f, err := p.Next()
+		if err != nil {
+			return
+		}
+		p.Reply(f)
+	}
+}
+
+// Reply answers a ping, or what Greet does.
+func (p *Peer) Reply(f Frame) {
+	if f.Command == esproto.CmdPing {
+		p.Send(esproto.CmdPong, f.CorrelationID, f.Payload)
+		return
+	}
+	p.Greet(f.Header)
+}
+
+// AppendGreeting appends what a server says to heartbeats, to credentials that it takes, and to the client's name. It
+// returns false for any other frame.
+func AppendGreeting(b []byte, h esproto.Header) ([]byte, bool) {
+	switch h.Command {
+	case esproto.CmdHeartbeatRequest:
+		return esproto.AppendFrame(b, esproto.CmdHeartbeatResponse, h.CorrelationID, nil), true
+	case esproto.CmdHeartbeatResponse:
+		return b, true
+	case esproto.CmdAuthenticate:
+		return esproto.AppendFrame(b, esproto.CmdAuthenticated, h.CorrelationID, nil), true
+	case esproto.CmdIdentifyClient:
+		return esproto.AppendFrame(b, esproto.CmdClientIdentified, h.CorrelationID, nil), true
+	}
+	return b, false
+}

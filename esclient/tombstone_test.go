@@ -10,6 +10,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
 // TestATombstoneEndsSubscriptions deletes a stream for good while subscriptions wait for its events, while they read,
@@ -110,6 +111,7 @@ func TestATombstoneEndsASubscriberOfAGroup(t *testing.T) {
 
 // TestATombstoneInAllIsAnEvent has subscriptions to all streams get the tombstone of one as an event, and go on.
 func TestATombstoneInAllIsAnEvent(t *testing.T) {
+	undertest.AdminOnly(t, "it subscribes to $all")
 	for _, persona := range personas {
 		for _, filter := range []*esclient.Filter{nil, {StreamPrefixes: []string{"s"}}} {
 			if filter != nil && persona != estest.Persona2310 {

@@ -44,7 +44,7 @@ func cachedSize(r *record) uint32 { return uint32(cachedIDBytes + 2*len(r.stream
 // add counts an id again that it knows, as the server does: of a stream that repeats ids it remembers less.
 func (c *idCache) add(r *record) {
 	for c.size > maxCachedIDs && c.order.len() > 0 {
-		if oldest := c.order.pop(); oldest.r != nil {
+		if oldest := c.order.dequeue(); oldest.r != nil {
 			c.size -= int(oldest.size)
 			c.remove(oldest.tag, c.first)
 		}
@@ -61,7 +61,7 @@ func (c *idCache) add(r *record) {
 	} else {
 		added = cachedID{}
 	}
-	c.order.push(added)
+	c.order.enqueue(added)
 }
 
 // lookup returns the event of stream s that had the id; nil if it is not known.

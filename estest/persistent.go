@@ -306,8 +306,8 @@ func (c *core) dropPersistent(gone *conn) {
 	}
 }
 
-// pushPersistent hands committed records, which are of one stream, to its groups.
-func (c *core) pushPersistent(recs []*record) {
+// notifyGroups hands committed records, which are of one stream, to its groups.
+func (c *core) notifyGroups(recs []*record) {
 	if len(recs) == 0 {
 		return
 	}

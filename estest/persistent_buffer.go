@@ -35,16 +35,16 @@ func (g *group) written(r *record) {
 	}
 	if g.live {
 		if g.buffer.len() < g.settings.bufferSize {
-			g.buffer.push(m)
+			g.buffer.enqueue(m)
 		} else {
 			g.live, g.next = false, r.number
 		}
 	}
 	if g.newest.len() >= max(g.settings.liveBufferSize, 1) {
-		g.newest.pop()
+		g.newest.dequeue()
 	}
-	g.newest.push(m)
-	g.push()
+	g.newest.enqueue(m)
+	g.dispatch()
 }
 
 // wantsPage reports whether the group is behind and has room for a page.
@@ -52,13 +52,13 @@ func (g *group) wantsPage() bool {
 	return !g.live && !g.faulted && g.settings.bufferSize-g.buffer.len()-len(g.retry) > g.settings.readBatchSize
 }
 
-// readOn reads pages. Whether there is room for another one is decided before a page is pushed: a client that could
+// readOn reads pages. Whether there is room for another one is decided before a page is dispatched: a client that could
 // take more than the buffer holds gets it when it acks.
 func (g *group) readOn(more bool) {
 	for more {
 		g.readPage()
 		more = g.wantsPage()
-		g.push()
+		g.dispatch()
 	}
 }
 
@@ -97,64 +97,66 @@ func (g *group) addRead(r *record) {
 	switch {
 	case g.live:
 	case g.newest.len() == 0 || r.number < g.newest.peek().original().number:
-		g.buffer.push(g.newMessage(r))
+		g.buffer.enqueue(g.newMessage(r))
 	default:
 		for g.newest.len() > 0 && g.newest.peek().original().number < r.number {
-			g.newest.pop()
+			g.newest.dequeue()
 		}
 		g.live = g.newest.len() > 0
 		for g.newest.len() > 0 {
-			g.buffer.push(g.newest.pop())
+			g.buffer.enqueue(g.newest.dequeue())
 		}
 		if !g.live {
-			g.buffer.push(g.newMessage(r))
+			g.buffer.enqueue(g.newMessage(r))
 		}
 	}
 }
 
-// push offers the waiting messages to the clients, those to be delivered again first.
-func (g *group) push() {
-	if len(g.clients) == 0 {
-		return
+// dispatch gives the waiting messages to the clients that the strategy picks, those to be delivered again first.
+func (g *group) dispatch() {
+	if len(g.clients) > 0 && g.dispatchRetries() {
+		g.dispatchBuffer()
 	}
+}
+
+// dispatchRetries reports whether clients may take more.
+func (g *group) dispatchRetries() (more bool) {
 	kept := g.retry[:0]
-	capacity := true
+	more = true
 	for i, m := range g.retry {
-		if !capacity {
+		c, why := g.strategy.pick(m)
+		if c != nil {
+			c.deliver(m)
+			continue
+		}
+		if why == allAreFull {
 			kept = append(kept, g.retry[i:]...)
+			more = false
 			break
 		}
-		switch g.strategy.push(m) {
-		case pushed:
-		case skipped:
-			kept = append(kept, m)
-		case noCapacity:
-			kept = append(kept, m)
-			capacity = false
-		}
+		kept = append(kept, m)
 	}
 	clear(g.retry[len(kept):])
 	g.retry = kept
-	if capacity {
-		g.pushBuffer()
-	}
+	return more
 }
 
-func (g *group) pushBuffer() {
+func (g *group) dispatchBuffer() {
 	var passedOver []*message
 	for g.buffer.len() > 0 {
-		m := g.buffer.peek()
-		result := g.strategy.push(m)
-		if result == noCapacity {
+		c, why := g.strategy.pick(g.buffer.peek())
+		if c == nil && why == allAreFull {
 			break
 		}
-		g.buffer.pop()
-		if result == skipped {
+		m := g.buffer.dequeue()
+		if c == nil {
 			passedOver = append(passedOver, m)
+			continue
 		}
+		c.deliver(m)
 	}
 	if len(passedOver) > 0 {
-		g.buffer.unpop(passedOver)
+		g.buffer.putBack(passedOver)
 	}
 }
 

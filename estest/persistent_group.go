@@ -24,11 +24,11 @@ type group struct {
 	next        int64 // where to read on while behind
 	dropFirst   bool  // the next event that is read is taken for the one at the checkpoint
 	buffer      queue[*message]
-	newest      queue[*message] // the last events that were written, pushed or not: where the group becomes live again
+	newest      queue[*message] // the last events that were written: where the group becomes live again
 	retry       []*message      // by order, those from the parked stream behind the others from 21.10 on
 	outstanding map[esproto.GUID]*message
 	lowest      numberHeap // of the outstanding messages, and of some that are not any more
-	lastKnown   int64      // the highest number that was pushed
+	lastKnown   int64      // the highest number that was delivered
 	lastSeen    int64      // the highest number that was read or written
 	checkpoint  int64      // the last one written
 	checkedAt   time.Time
@@ -36,7 +36,7 @@ type group struct {
 	measured    gauge // of processed
 
 	// How far the group is, in the unit in which checkpoints are counted: event numbers up to 20.10, gaps included;
-	// from 21.10 on how many events were pushed.
+	// from 21.10 on how many events were delivered.
 	progress     int64
 	checkedUntil int64 // progress at the last checkpoint
 }
@@ -64,12 +64,12 @@ type message struct {
 	link     *record // nil unless the event came by a link
 	retries  int
 	replayed bool   // it came out of the parked stream: it does not count for checkpoints
-	open     bool   // it was pushed and is waited for
+	open     bool   // it was delivered and is waited for
 	bucket   uint32 // that Pinned put it into
 	due      time.Time
 	sent     time.Time // if the group records statistics
 
-	// Set when it is pushed for the first time.
+	// Set when it is delivered for the first time.
 	sequence int64 // the group's progress with it
 	previous int64 // where the checkpoint is while this is the first that is not settled
 }
@@ -123,12 +123,12 @@ func (g *group) id() string { return g.stream + "::" + g.name }
 // resume begins behind the checkpoint, or where the settings say if there is none.
 func (g *group) resume() {
 	g.lastKnown, g.lastSeen, g.checkpoint = -1, -1, -1
-	if !g.core.persona.countsPushes {
+	if !g.core.persona.countsDeliveries {
 		g.progress, g.checkedUntil = -1, -1 // also behind a checkpoint: the first one after it is written early
 	}
 	if n, ok := g.loadCheckpoint(); ok {
 		g.next = n + 1
-		if g.core.persona.countsPushes {
+		if g.core.persona.countsDeliveries {
 			g.lastKnown, g.checkpoint, g.next, g.dropFirst = n, n, n, true
 		}
 	} else if g.settings.startFrom < 0 {
@@ -145,9 +145,9 @@ func (g *group) fault() {
 	g.core.dropClients(g)
 }
 
-// give sends a message to a client that has room. A second event with an id that is outstanding is sent, but nobody
+// deliver sends a message to a client that has room. A second event with an id that is outstanding is sent, but nobody
 // waits for its ack.
-func (c *client) give(m *message) {
+func (c *client) deliver(m *message) {
 	g, id := c.group, m.original().id
 	c.taken++
 	c.total++
@@ -191,10 +191,10 @@ func (c *client) release(id esproto.GUID) {
 	c.group.strategy.settled(c, m)
 }
 
-// count notes how far the group is with a message that it pushes.
+// count notes how far the group is with a message that it delivers.
 func (g *group) count(m *message) {
 	number := m.original().number
-	if !g.core.persona.countsPushes {
+	if !g.core.persona.countsDeliveries {
 		g.lastKnown = max(g.lastKnown, number)
 		g.progress, m.sequence, m.previous = g.lastKnown, number, number-1
 		return
@@ -234,7 +234,7 @@ func (g *group) settle(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	}
 	g.mark(false)
 	more := g.wantsPage()
-	g.push()
+	g.dispatch()
 	g.readOn(more)
 }
 
@@ -287,7 +287,7 @@ func (g *group) tick(now time.Time) {
 	for _, m := range late {
 		g.again(m)
 	}
-	g.push()
+	g.dispatch()
 	g.mark(true)
 }
 
@@ -295,7 +295,7 @@ func (g *group) tick(now time.Time) {
 func (g *group) join(c *client) {
 	g.clients = append(g.clients, c)
 	g.strategy.join(c)
-	g.push()
+	g.dispatch()
 }
 
 // leave removes clients, which have unsubscribed or were lost with their connection. What they had is delivered to
@@ -321,13 +321,13 @@ func (g *group) leave(gone func(c *client) bool, lost bool) {
 			g.retryLater(m, 1)
 		case lost && m.retries >= g.settings.maxRetryCount:
 			g.again(m)
-			g.push()
+			g.dispatch()
 			return
 		default:
 			g.retryLater(m, m.retries+1)
 		}
 	}
-	g.push()
+	g.dispatch()
 }
 
 func byNumber(a, b *message) int { return cmp.Compare(a.original().number, b.original().number) }

@@ -112,7 +112,7 @@ func (g *group) replayParked(stopAt int64) {
 	}
 	const meta = `{"$tb":%d,"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`
 	g.core.systemAppend("$$"+s.name, metadataType, true, fmt.Appendf(nil, meta, end), nil)
-	g.push()
+	g.dispatch()
 }
 
 // forget soft-deletes what the server wrote about a group, or would have written.

@@ -16,20 +16,21 @@ const (
 	pinnedByCorrelName   = "PinnedByCorrelation"
 )
 
-// strategy decides which client gets a message.
+// strategy chooses which client gets a message. It sends nothing.
 type strategy interface {
-	push(m *message) pushResult
+	// pick returns the client that gets m, which the strategy then counts as given; or nil and why nobody gets it.
+	pick(m *message) (*client, hindrance)
 	settled(c *client, m *message) // c does not have m any more
 	join(c *client)
 	leave(c *client)
 }
 
-type pushResult int
+// hindrance is why no client gets a message.
+type hindrance int
 
 const (
-	pushed     pushResult = iota
-	skipped               // not this one now, but others may be taken
-	noCapacity            // nobody takes anything
+	ownerIsFull hindrance = iota // no other client may get it; others may get other messages
+	allAreFull                   // nobody can get any message
 )
 
 func (p *persona) knownStrategy(name string) bool {
@@ -60,20 +61,19 @@ func newStrategy(name string) strategy {
 	return &roundRobin{}
 }
 
-// roundRobin tries the head of the line, which then goes to its end whether it took the message or not.
+// roundRobin tries the head of the line, which then goes to its end whether it gets the message or not.
 type roundRobin struct{ line []*client }
 
-func (s *roundRobin) push(m *message) pushResult {
+func (s *roundRobin) pick(*message) (*client, hindrance) {
 	for range s.line {
 		c := s.line[0]
 		copy(s.line, s.line[1:])
 		s.line[len(s.line)-1] = c
 		if c.free() > 0 {
-			c.give(m)
-			return pushed
+			return c, 0
 		}
 	}
-	return noCapacity
+	return nil, allAreFull
 }
 
 func (s *roundRobin) settled(*client, *message) {}
@@ -83,17 +83,16 @@ func (s *roundRobin) leave(c *client)           { s.line = without(s.line, c) }
 // dispatchToSingle stays with the head of the line until that is full.
 type dispatchToSingle struct{ line []*client }
 
-func (s *dispatchToSingle) push(m *message) pushResult {
+func (s *dispatchToSingle) pick(*message) (*client, hindrance) {
 	for range s.line {
 		c := s.line[0]
 		if c.free() > 0 {
-			c.give(m)
-			return pushed
+			return c, 0
 		}
 		copy(s.line, s.line[1:])
 		s.line[len(s.line)-1] = c
 	}
-	return noCapacity
+	return nil, allAreFull
 }
 
 func (s *dispatchToSingle) settled(*client, *message) {}
@@ -114,9 +113,9 @@ type pinned struct {
 	load    [pinnedBuckets]int // events of the bucket that its owner has
 }
 
-func (s *pinned) push(m *message) pushResult {
+func (s *pinned) pick(m *message) (*client, hindrance) {
 	if !slices.ContainsFunc(s.clients, func(c *client) bool { return c.free() > 0 }) {
-		return noCapacity
+		return nil, allAreFull
 	}
 	bucket := pinnedHash(s.key(m)) % pinnedBuckets
 	c := s.owner[bucket]
@@ -125,12 +124,11 @@ func (s *pinned) push(m *message) pushResult {
 		s.owner[bucket] = c
 	}
 	if c.free() <= 0 {
-		return skipped
+		return nil, ownerIsFull
 	}
 	s.load[bucket]++
 	m.bucket = bucket
-	c.give(m)
-	return pushed
+	return c, 0
 }
 
 func (s *pinned) settled(c *client, m *message) {

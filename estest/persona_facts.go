@@ -94,7 +94,7 @@ type facts struct {
 	joiningNeedsUser       bool   // lets only authenticated users join a group, whoever may read the stream
 	emptyAckIsTaken        bool   // takes acks and naks of no events
 	ackFreesAllSlots       bool   // frees the slots of an event at all clients that have it; else at the one that acks
-	countsPushes           bool   // measures progress by how many events were pushed; else by their numbers
+	countsDeliveries       bool   // measures progress by how many events were delivered; else by their numbers
 	retriesByOriginal      bool   // sorts retries by the number of the link; else of the event that it leads to
 	replayedComeLast       bool   // puts replayed events behind all other retries
 	zeroTimeoutIsOver      bool   // takes a message timeout of 0 for over at once; else for none
@@ -267,7 +267,7 @@ func (f *facts) since2110() {
 	f.checksGroupBuffers = true
 	f.changeChecksStream = true
 	f.changedGroupStays = true
-	f.countsPushes = true
+	f.countsDeliveries = true
 	f.retriesByOriginal = true
 	f.replayedComeLast = true
 	f.hardDeleteEndsGroup = true

@@ -97,7 +97,7 @@ func TestCodeThatAsksForAVersionIsFound(t *testing.T) {
 		assert.NotEmpty(t, asksForVersion(file), code)
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "",
-		`package p; func f() { if p.countsPushes { say(p.version, Persona414, p.full) } }`, 0)
+		`package p; func f() { if p.countsDeliveries { say(p.version, Persona414, p.full) } }`, 0)
 	require.NoError(t, err)
 	assert.Empty(t, asksForVersion(file))
 }

@@ -9,7 +9,7 @@ type queue[T any] struct {
 
 func (q *queue[T]) len() int { return q.n }
 
-func (q *queue[T]) push(v T) {
+func (q *queue[T]) enqueue(v T) {
 	if q.n == len(q.ring) {
 		q.grow(q.n + 1)
 	}
@@ -24,7 +24,7 @@ func (q *queue[T]) at(i int) T { return *q.slot(i) }
 
 func (q *queue[T]) slot(i int) *T { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
 
-func (q *queue[T]) pop() T {
+func (q *queue[T]) dequeue() T {
 	var zero T
 	v := q.ring[q.head]
 	q.ring[q.head] = zero
@@ -33,8 +33,8 @@ func (q *queue[T]) pop() T {
 	return v
 }
 
-// unpop puts values back before the others, in their order.
-func (q *queue[T]) unpop(values []T) {
+// putBack puts values back before the others, in their order.
+func (q *queue[T]) putBack(values []T) {
 	if q.n+len(values) > len(q.ring) {
 		q.grow(q.n + len(values))
 	}

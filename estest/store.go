@@ -215,8 +215,8 @@ func (c *core) commit(recs []*record) {
 	if c.replicate != nil {
 		c.replicate()
 	}
-	c.pushVolatile(recs)
-	c.pushPersistent(recs)
+	c.notifySubscribers(recs)
+	c.notifyGroups(recs)
 	c.projector.signal()
 }
 

@@ -128,20 +128,20 @@ func (c *core) dropVolatile(gone *conn) {
 	}
 }
 
-// pushVolatile sends committed records, which are of one stream, to whoever has subscribed.
-func (c *core) pushVolatile(recs []*record) {
+// notifySubscribers sends committed records, which are of one stream, to whoever has subscribed.
+func (c *core) notifySubscribers(recs []*record) {
 	if len(recs) == 0 || len(c.byStream) == 0 {
 		return
 	}
 	for _, sub := range c.byStream[recs[0].stream.name] {
-		sub.push(recs)
+		sub.deliver(recs)
 	}
 	for _, sub := range c.byStream[""] {
-		sub.push(recs)
+		sub.deliver(recs)
 	}
 }
 
-func (s *volatileSub) push(recs []*record) {
+func (s *volatileSub) deliver(recs []*record) {
 	for _, r := range recs {
 		if s.picks(r) {
 			s.pushOne(r)

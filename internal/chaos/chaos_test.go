@@ -77,6 +77,9 @@ func (w *world) start(s setting) {
 	w.startReaders(s)
 	w.startGroups(s)
 	w.startWriters(s)
+	for _, c := range w.clients { // a stranger at the first connection is an error that calls return at once
+		require.NoError(w.t, c.Connect(w.t.Context()))
+	}
 }
 
 // judge holds everything against the log.

@@ -23,16 +23,16 @@ func TestCallsInParallelGetTheirOwnReplies(t *testing.T) {
 	c := dial(t, connConfig(), func(p *peer) {
 		var waiting []frame
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
-			if waiting = append(waiting, f); len(waiting) < 8 && p.r.Buffered() > 0 {
+			if waiting = append(waiting, f); len(waiting) < 8 && p.Frames.Buffered() > 0 {
 				continue
 			}
 			rand.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
 			for _, f := range waiting {
-				p.reply(f)
+				p.Reply(f)
 			}
 			waiting = waiting[:0]
 		}
@@ -57,12 +57,12 @@ func TestCallsInParallelGetTheirOwnReplies(t *testing.T) {
 func TestCorrelationIDsAreUniqueAcrossConnections(t *testing.T) {
 	seen := make(chan esproto.CorrelationID, 2)
 	serve := func(p *peer) {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
 		seen <- f.CorrelationID
-		p.reply(f)
+		p.Reply(f)
 	}
 	for range 2 {
 		_, err := dial(t, connConfig(), serve).Do(background(t), &ping{}, nil)
@@ -77,7 +77,7 @@ func TestDeathFailsEveryWaiter(t *testing.T) {
 	received := make(chan struct{}, 100)
 	c := dial(t, connConfig(), func(p *peer) {
 		for range 10 {
-			if _, err := p.next(); err != nil {
+			if _, err := p.Next(); err != nil {
 				return
 			}
 			received <- struct{}{}
@@ -104,12 +104,12 @@ func TestDeathFailsEveryWaiter(t *testing.T) {
 func TestADrainingConnectionAnswersThoseWhoWait(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
-		_, _ = p.next() // the subscription
-		f, _ := p.next()
+		_, _ = p.Next() // the subscription
+		f, _ := p.Next()
 		close(arrived)
 		<-release
-		p.reply(f)
-		_, err := p.next()
+		p.Reply(f)
+		_, err := p.Next()
 		assert.Error(t, err, "it is closed after the last reply")
 	})
 	subscription := newProbe()
@@ -135,9 +135,9 @@ func TestADrainingConnectionAnswersThoseWhoWait(t *testing.T) {
 func TestADrainingConnectionDoesNotWaitForLong(t *testing.T) {
 	arrived := make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
-		_, _ = p.next()
+		_, _ = p.Next()
 		close(arrived)
-		_, _ = p.next() // until it is closed
+		_, _ = p.Next() // until it is closed
 	})
 	failed := newProbe()
 	_, err := c.Start(background(t), &ping{}, nil, failed)
@@ -151,9 +151,9 @@ func TestADrainingConnectionDoesNotWaitForLong(t *testing.T) {
 func TestCloseFailsPendingCallsAtOnce(t *testing.T) {
 	asked := make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
-		if _, err := p.next(); err == nil {
+		if _, err := p.Next(); err == nil {
 			close(asked)
-			p.next()
+			p.Next()
 		}
 	})
 	done := make(chan error, 1)
@@ -170,14 +170,14 @@ func TestContextEndsACallThatWaits(t *testing.T) {
 	asked := make(chan frame, 2)
 	release := make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
 		asked <- f
 		<-release
-		p.reply(f) // late: nobody waits for it any more
-		echo(p)
+		p.Reply(f) // late: nobody waits for it any more
+		p.Echo()
 	})
 	ctx, cancel := context.WithCancelCause(context.Background())
 	done := make(chan error, 1)
@@ -200,16 +200,16 @@ func TestContextEndsACallThatWaits(t *testing.T) {
 func TestContextEndsACallWhoseReplyArrivesInPieces(t *testing.T) {
 	half, release := make(chan struct{}), make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
 		b := esproto.AppendFrame(nil, esproto.CmdPong, f.CorrelationID, make([]byte, 200))
-		p.nc.Write(b[:100])
+		p.Write(b[:100])
 		close(half)
 		<-release
-		p.nc.Write(b[100:])
-		echo(p)
+		p.Write(b[100:])
+		p.Echo()
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -229,8 +229,8 @@ func TestOperationTimeout(t *testing.T) {
 	cfg := connConfig()
 	cfg.OperationTimeout = 40 * time.Millisecond
 	c := dial(t, cfg, func(p *peer) {
-		p.next() // is not answered
-		echo(p)
+		p.Next() // is not answered
+		p.Echo()
 	})
 	sent, err := c.Do(background(t), &ping{}, nil)
 	assert.ErrorIs(t, err, ErrOperationTimeout)
@@ -243,9 +243,9 @@ func TestHeartbeatsAreAnsweredByTheReader(t *testing.T) {
 	answered := make(chan esproto.CorrelationID, 1)
 	id := esproto.CorrelationID{1, 2, 3}
 	dial(t, connConfig(), func(p *peer) {
-		p.send(esproto.CmdHeartbeatRequest, id, nil)
+		p.Send(esproto.CmdHeartbeatRequest, id, nil)
 		for {
-			h, _, err := p.r.Next()
+			h, _, err := p.Frames.Next()
 			if err != nil {
 				return
 			}
@@ -264,7 +264,7 @@ func TestASilentPeerIsAskedAndThenGivenUp(t *testing.T) {
 	beats := make(chan esproto.CorrelationID, 10)
 	c := dial(t, cfg, func(p *peer) {
 		for n := 0; ; {
-			h, _, err := p.r.Next()
+			h, _, err := p.Frames.Next()
 			if err != nil {
 				close(beats)
 				return
@@ -272,7 +272,7 @@ func TestASilentPeerIsAskedAndThenGivenUp(t *testing.T) {
 			if h.Command == esproto.CmdHeartbeatRequest {
 				beats <- h.CorrelationID
 				if n++; n < 3 {
-					p.send(esproto.CmdHeartbeatResponse, h.CorrelationID, nil)
+					p.Send(esproto.CmdHeartbeatResponse, h.CorrelationID, nil)
 				}
 			}
 		}
@@ -289,8 +289,8 @@ func TestASilentPeerIsAskedAndThenGivenUp(t *testing.T) {
 
 func TestZeroIDBadRequestEndsTheConnection(t *testing.T) {
 	c := dial(t, connConfig(), func(p *peer) {
-		p.send(esproto.CmdBadRequest, esproto.CorrelationID{}, []byte("queue too long"))
-		echo(p)
+		p.Send(esproto.CmdBadRequest, esproto.CorrelationID{}, []byte("queue too long"))
+		p.Echo()
 	})
 	<-c.Dead()
 	var bad *BadRequestError
@@ -344,10 +344,10 @@ func TestRepliesThatAreErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, connConfig(), func(p *peer) {
-				if f, err := p.next(); err == nil {
-					p.send(tc.cmd, f.CorrelationID, []byte(tc.payload))
+				if f, err := p.Next(); err == nil {
+					p.Send(tc.cmd, f.CorrelationID, []byte(tc.payload))
 				}
-				echo(p)
+				p.Echo()
 			})
 			_, err := c.Do(background(t), &ping{}, nil)
 			tc.check(t, err)
@@ -366,8 +366,8 @@ func TestAPeerThatIsNoEventStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, connConfig(), func(p *peer) {
-				fmt.Fprint(p.nc, hello)
-				p.next()
+				fmt.Fprint(p, hello)
+				p.Next()
 			})
 			<-c.Dead()
 			assert.ErrorIs(t, c.Err(), ErrNotEventStore)
@@ -419,7 +419,7 @@ func TestUnsentRequestsAreKnownAsSuch(t *testing.T) {
 	cfg.MaxPendingBytes = 128 << 20
 	read, stall := make(chan struct{}), make(chan struct{})
 	c := dial(t, cfg, func(p *peer) {
-		p.next()
+		p.Next()
 		close(read)
 		<-stall
 	})

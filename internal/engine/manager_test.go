@@ -79,26 +79,26 @@ func TestHandshakeComesBeforeEverythingElse(t *testing.T) {
 	done := make(chan struct{})
 	addr := listen(t, func(p *peer) {
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
 			got = append(got, f.Command)
 			switch f.Command {
 			case esproto.CmdAuthenticate:
-				creds, rest, err := esproto.SplitCredentials(f.payload)
+				creds, rest, err := esproto.SplitCredentials(f.Payload)
 				assert.NoError(t, err)
 				assert.Empty(t, rest)
 				assert.Equal(t, "admin", creds.Login)
 			case esproto.CmdIdentifyClient:
 				var m esproto.IdentifyClient
-				assert.NoError(t, proto.Unmarshal(f.payload, &m))
+				assert.NoError(t, proto.Unmarshal(f.Payload, &m))
 				assert.Equal(t, int32(1), m.GetVersion())
 				name = m.GetConnectionName()
 			case esproto.CmdPing:
 				defer close(done)
 			}
-			p.reply(f)
+			p.Reply(f)
 			if f.Command == esproto.CmdPing {
 				return
 			}
@@ -120,14 +120,14 @@ func TestALostConnectionIsReplaced(t *testing.T) {
 	addr := listen(t, func(p *peer) {
 		n := conns.Add(1)
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
 			if f.Command == esproto.CmdPing && n < 3 {
 				return // cut
 			}
-			p.reply(f)
+			p.Reply(f)
 		}
 	})
 	j := &journal{}
@@ -152,15 +152,15 @@ func TestRefusedCredentialsFailFastAndAreTriedAgain(t *testing.T) {
 	wrong.Store(true)
 	addr := listen(t, func(p *peer) {
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
 			if f.Command == esproto.CmdAuthenticate && wrong.Load() {
-				p.send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte("Unauthorized"))
+				p.Send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte("Unauthorized"))
 				continue
 			}
-			p.reply(f)
+			p.Reply(f)
 		}
 	})
 	j := &journal{}
@@ -179,21 +179,21 @@ func TestAServerThatStartsIsWaitedFor(t *testing.T) {
 	var tries atomic.Int32
 	addr := listen(t, func(p *peer) {
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
 			if f.Command == esproto.CmdAuthenticate {
 				switch tries.Add(1) {
 				case 1:
-					p.send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte("Server not yet ready"))
+					p.Send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte("Server not yet ready"))
 					continue
 				case 2:
-					p.send(esproto.CmdNotHandled, f.CorrelationID, []byte{8, 0})
+					p.Send(esproto.CmdNotHandled, f.CorrelationID, []byte{8, 0})
 					continue
 				}
 			}
-			p.reply(f)
+			p.Reply(f)
 		}
 	})
 	m := manage(t, managerConfig(&journal{}, addr))
@@ -220,7 +220,7 @@ func TestContextEndsTheWaitForAConnectionAndSaysWhy(t *testing.T) {
 func TestASilentServerIsNoEventStore(t *testing.T) {
 	addr := listen(t, func(p *peer) {
 		for {
-			if _, _, err := p.r.Next(); err != nil {
+			if _, _, err := p.Frames.Next(); err != nil {
 				return
 			}
 		}
@@ -238,10 +238,10 @@ func TestAServerThatIsSlowToStartIsWaitedFor(t *testing.T) {
 	var conns atomic.Int32
 	addr := listen(t, func(p *peer) {
 		if conns.Add(1) < silentAttempts {
-			io.Copy(io.Discard, p.nc)
+			io.Copy(io.Discard, p)
 			return
 		}
-		echo(p)
+		p.Echo()
 	})
 	cfg := managerConfig(&journal{}, addr)
 	cfg.ConnectTimeout = 100 * time.Millisecond
@@ -256,7 +256,7 @@ func TestAServerThatFallsSilentIsWaitedFor(t *testing.T) {
 	addr := listen(t, func(p *peer) {
 		n := conns.Add(1)
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
@@ -264,7 +264,7 @@ func TestAServerThatFallsSilentIsWaitedFor(t *testing.T) {
 				return
 			}
 			if n == 1 || n > 3 {
-				p.reply(f) // the second and third connection get no reply
+				p.Reply(f) // the second and third connection get no reply
 			}
 		}
 	})
@@ -311,9 +311,9 @@ func leaderAt(t testing.TB, endpoint string) *NotHandledError {
 }
 
 func TestRedirectGoesToTheNamedNode(t *testing.T) {
-	leader := listen(t, echo)
+	leader := listen(t, (*peer).Echo)
 	j := &journal{}
-	m := manage(t, managerConfig(j, listen(t, echo)))
+	m := manage(t, managerConfig(j, listen(t, (*peer).Echo)))
 	c, err := m.Conn(background(t))
 	require.NoError(t, err)
 	e := leaderAt(t, leader)
@@ -353,7 +353,7 @@ func TestANodeThatIsNotOneToBeConnectedToIsLeft(t *testing.T) {
 	var conns, checks atomic.Int32
 	cfg := managerConfig(&journal{}, listen(t, func(p *peer) {
 		conns.Add(1)
-		echo(p)
+		p.Echo()
 	}))
 	cfg.CheckInterval = time.Millisecond
 	lost := errors.New("the cluster goes on without it")
@@ -377,7 +377,7 @@ func TestANodeThatIsNotOneToBeConnectedToIsLeft(t *testing.T) {
 
 func TestACheckEndsWithTheConnection(t *testing.T) {
 	began := make(chan struct{}, 100)
-	cfg := managerConfig(&journal{}, listen(t, echo))
+	cfg := managerConfig(&journal{}, listen(t, (*peer).Echo))
 	cfg.CheckInterval = time.Millisecond
 	cfg.Check = func(ctx context.Context, _ string) error {
 		began <- struct{}{}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -11,108 +10,20 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// frame is what a peer has received.
-type frame struct {
-	esproto.Header
-	payload []byte // credentials included
-}
+type (
+	peer  = wiretest.Peer
+	frame = wiretest.Frame
+)
 
-// peer is the other end of one connection, played by the test.
-type peer struct {
-	t  testing.TB
-	nc net.Conn
-	r  *esproto.FrameReader
-}
-
-// next reads the next frame that is no heartbeat, and answers those.
-func (p *peer) next() (frame, error) {
-	for {
-		h, _, err := p.r.Next()
-		if err != nil {
-			return frame{}, err
-		}
-		payload, err := p.r.Take()
-		if err != nil {
-			return frame{}, err
-		}
-		switch h.Command {
-		case esproto.CmdHeartbeatRequest:
-			p.nc.Write(esproto.AppendFrame(nil, esproto.CmdHeartbeatResponse, h.CorrelationID, nil))
-		case esproto.CmdHeartbeatResponse:
-		default:
-			return frame{h, payload}, nil
-		}
-	}
-}
-
-func (p *peer) send(cmd esproto.Command, id esproto.CorrelationID, payload []byte) {
-	p.t.Helper()
-	_, err := p.nc.Write(esproto.AppendFrame(nil, cmd, id, payload))
-	require.NoError(p.t, err)
-}
-
-// reply sends what a server would reply to a ping or during the handshake.
-func (p *peer) reply(f frame) {
-	switch f.Command {
-	case esproto.CmdPing:
-		p.send(esproto.CmdPong, f.CorrelationID, f.payload)
-	case esproto.CmdAuthenticate:
-		p.send(esproto.CmdAuthenticated, f.CorrelationID, nil)
-	case esproto.CmdIdentifyClient:
-		p.send(esproto.CmdClientIdentified, f.CorrelationID, nil)
-	}
-}
-
-// listen accepts connections and plays each of them with serve, until the test ends.
+// listen has connections played by serve, and returns where to connect to.
 func listen(t testing.TB, serve func(p *peer)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		conns []net.Conn
-	)
-	wg.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			conns = append(conns, nc)
-			mu.Unlock()
-			wg.Go(func() {
-				defer nc.Close()
-				serve(&peer{t: t, nc: nc, r: esproto.NewFrameReader(nc, 4096, 0)})
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for _, nc := range conns {
-			nc.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return l.Addr().String()
-}
-
-// echo answers everything that it can.
-func echo(p *peer) {
-	for {
-		f, err := p.next()
-		if err != nil {
-			return
-		}
-		p.reply(f)
-	}
+	return wiretest.Listen(t, serve).Addr()
 }
 
 func connConfig() ConnConfig {

@@ -43,14 +43,14 @@ func TestALateReplyAnswersTheRepetition(t *testing.T) {
 	c, p, asked := dialLate(t)
 	op := &ping{payload: []byte("twice")}
 	first, second, ended := repeatTwice(t, c, op, asked)
-	p.reply(first)
+	p.Reply(first)
 	require.NoError(t, <-ended)
 	assert.Equal(t, "twice", string(op.back))
 	op.back = nil
-	p.reply(second)
+	p.Reply(second)
 	other, err := c.Begin(background(t), &ping{payload: []byte("other")}, nil)
 	require.NoError(t, err)
-	p.reply(<-asked)
+	p.Reply(<-asked)
 	_, err = other.Wait(background(t))
 	require.NoError(t, err)
 	assert.Nil(t, op.back, "the other reply is nobody's")
@@ -71,8 +71,8 @@ func TestALateRefusalDoesNotEndTheRepetition(t *testing.T) {
 			c, p, asked := dialLate(t)
 			op := &ping{payload: []byte("twice")}
 			first, second, ended := repeatTwice(t, c, op, asked)
-			p.send(cmd, first.CorrelationID, nil)
-			p.reply(second)
+			p.Send(cmd, first.CorrelationID, nil)
+			p.Reply(second)
 			require.NoError(t, <-ended)
 			assert.Equal(t, "twice", string(op.back))
 		})
@@ -97,7 +97,7 @@ func TestTheReplyToTheFirstOfManyAttemptsAnswersTheLast(t *testing.T) {
 		ended <- again
 	}()
 	<-asked
-	p.reply(first)
+	p.Reply(first)
 	require.NoError(t, <-ended)
 }
 
@@ -117,10 +117,10 @@ func TestALateReplyToACallWhoseRepetitionWasGivenUpIsNobodys(t *testing.T) {
 	<-asked
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
-	p.reply(first)
+	p.Reply(first)
 	begun, err := c.Begin(background(t), &ping{}, nil)
 	require.NoError(t, err)
-	p.reply(<-asked)
+	p.Reply(<-asked)
 	_, err = begun.Wait(background(t))
 	require.NoError(t, err)
 	assert.Nil(t, op.back)

@@ -15,7 +15,7 @@ import (
 func silentPeer(asked chan<- frame) func(*peer) {
 	return func(p *peer) {
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
@@ -92,7 +92,7 @@ func (c aContext) Value(any) any { return nil }
 func TestAWatchedContextIsLetGo(t *testing.T) {
 	cfg := connConfig()
 	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 40*time.Millisecond, time.Minute
-	c := dial(t, cfg, echo)
+	c := dial(t, cfg, (*peer).Echo)
 	watcher := func() *contextWatcher {
 		c.mu.Lock()
 		defer c.mu.Unlock()

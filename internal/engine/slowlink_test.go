@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // link is a TCP connection through a relay with a limited rate.
@@ -32,15 +33,15 @@ func (l *link) through(t testing.TB, addr string) string {
 	t.Helper()
 	return listen(t, func(p *peer) {
 		if l.tight {
-			p.nc.(*net.TCPConn).SetReadBuffer(16 << 10)
+			p.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
 		}
 		far, err := net.Dial("tcp", addr)
 		if err != nil {
 			return
 		}
 		var wg sync.WaitGroup
-		wg.Go(func() { defer p.nc.Close(); l.relay(p.nc, far, l.down) })
-		l.relay(far, p.nc, l.up)
+		wg.Go(func() { defer p.Close(); l.relay(p, far, l.down) })
+		l.relay(far, p, l.up)
 		far.Close()
 		wg.Wait()
 	})
@@ -129,11 +130,11 @@ func hurried() ConnConfig {
 // brief answers everything with an empty payload.
 func brief(p *peer) {
 	for {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
-		p.send(esproto.CmdPong, f.CorrelationID, nil)
+		p.Send(esproto.CmdPong, f.CorrelationID, nil)
 	}
 }
 
@@ -202,8 +203,8 @@ func secured(t *testing.T, serve func(p *peer)) func(p *peer) {
 	require.NoError(t, err)
 	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	return func(p *peer) {
-		nc := tls.Server(p.nc, cfg)
-		serve(&peer{t: p.t, nc: nc, r: esproto.NewFrameReader(nc, 4096, 0)})
+		nc := tls.Server(p, cfg)
+		serve(wiretest.NewPeer(nc))
 	}
 }
 
@@ -213,11 +214,11 @@ func TestALargeReplyOverASlowLinkIsNotGivenUp(t *testing.T) {
 	slow := link{down: 1 << 20}
 	c := dialThrough(t, hurried(), &slow, func(p *peer) {
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
-			p.send(esproto.CmdPong, f.CorrelationID, make([]byte, len(f.payload)<<10))
+			p.Send(esproto.CmdPong, f.CorrelationID, make([]byte, len(f.Payload)<<10))
 		}
 	})
 	var wg sync.WaitGroup
@@ -249,7 +250,7 @@ func TestAClientThatOnlyReceivesSpeaks(t *testing.T) {
 	cfg.HeartbeatInterval = 40 * time.Millisecond
 	beats := make(chan struct{}, 1)
 	c := dial(t, cfg, func(p *peer) {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
@@ -257,7 +258,7 @@ func TestAClientThatOnlyReceivesSpeaks(t *testing.T) {
 		defer wg.Wait()
 		wg.Go(func() {
 			for n := 0; n < 3; {
-				h, _, err := p.r.Next()
+				h, _, err := p.Frames.Next()
 				if err != nil {
 					return
 				}
@@ -269,7 +270,7 @@ func TestAClientThatOnlyReceivesSpeaks(t *testing.T) {
 		})
 		large := esproto.AppendFrame(nil, esproto.CmdPong, f.CorrelationID, make([]byte, 1<<20))
 		for rest := large[:len(large)-1]; len(rest) > 0; {
-			n, err := p.nc.Write(rest[:min(1<<10, len(rest))])
+			n, err := p.Write(rest[:min(1<<10, len(rest))])
 			if err != nil {
 				return
 			}
@@ -329,7 +330,7 @@ func TestOtherTrafficDoesNotKeepACallAlive(t *testing.T) {
 
 // pushAlways pushes to the first request that comes.
 func pushAlways(p *peer, size int, rest time.Duration, mute bool) {
-	first, err := p.next()
+	first, err := p.Next()
 	if err != nil {
 		return
 	}
@@ -341,7 +342,7 @@ func pushAlways(p *peer, size int, rest time.Duration, mute bool) {
 	wg.Go(func() {
 		defer close(answers)
 		for {
-			h, _, err := p.r.Next()
+			h, _, err := p.Frames.Next()
 			if err != nil {
 				return
 			}
@@ -352,7 +353,7 @@ func pushAlways(p *peer, size int, rest time.Duration, mute bool) {
 	})
 	push := esproto.AppendFrame(nil, esproto.CmdPong, first.CorrelationID, make([]byte, size))
 	for {
-		if _, err := p.nc.Write(push); err != nil {
+		if _, err := p.Write(push); err != nil {
 			return
 		}
 		select {
@@ -360,7 +361,7 @@ func pushAlways(p *peer, size int, rest time.Duration, mute bool) {
 			if !ok {
 				return
 			}
-			p.nc.Write(esproto.AppendFrame(nil, esproto.CmdHeartbeatResponse, id, nil))
+			p.Write(esproto.AppendFrame(nil, esproto.CmdHeartbeatResponse, id, nil))
 		case <-time.After(rest):
 		}
 	}
@@ -375,7 +376,7 @@ func TestAPeerThatTakesNothingIsFoundBehindALargeRequest(t *testing.T) {
 			t.Parallel()
 			stall := make(chan struct{})
 			nc, err := net.Dial("tcp", listen(t, func(p *peer) {
-				p.nc.(*net.TCPConn).SetReadBuffer(4 << 10)
+				p.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 				<-stall
 			}))
 			defer close(stall)

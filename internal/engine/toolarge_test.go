@@ -20,8 +20,8 @@ func dialSmall(t testing.TB, change func(*ConnConfig), serve func(p *peer)) *Con
 		change(&cfg)
 	}
 	c := dial(t, cfg, func(p *peer) {
-		if f, err := p.next(); err == nil {
-			p.reply(f)
+		if f, err := p.Next(); err == nil {
+			p.Reply(f)
 			serve(p)
 		}
 	})
@@ -33,14 +33,14 @@ func dialSmall(t testing.TB, change func(*ConnConfig), serve func(p *peer)) *Con
 func TestATooLargeReplyFailsItsCallAlone(t *testing.T) {
 	for _, size := range []int{1 << 10, 5 << 20} { // fits the read buffer, and does not
 		c := dialSmall(t, nil, func(p *peer) {
-			a, _ := p.next()
-			b, err := p.next()
+			a, _ := p.Next()
+			b, err := p.Next()
 			if err != nil {
 				return
 			}
-			p.send(esproto.CmdPong, a.CorrelationID, make([]byte, size))
-			p.reply(b)
-			echo(p)
+			p.Send(esproto.CmdPong, a.CorrelationID, make([]byte, size))
+			p.Reply(b)
+			p.Echo()
 		})
 		first, second := &ping{}, &ping{payload: []byte("second")}
 		large, err := c.Begin(background(t), first, nil)
@@ -69,14 +69,14 @@ func TestATooLargeReplyFailsItsCallAlone(t *testing.T) {
 func TestATooLargeReplyThatNobodyWaitsForIsSkipped(t *testing.T) {
 	asked, givenUp := make(chan struct{}), make(chan struct{})
 	c := dialSmall(t, nil, func(p *peer) {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
 		close(asked)
 		<-givenUp
-		p.send(esproto.CmdPong, f.CorrelationID, make([]byte, 100<<10))
-		echo(p)
+		p.Send(esproto.CmdPong, f.CorrelationID, make([]byte, 100<<10))
+		p.Echo()
 	})
 	call, err := c.Begin(background(t), &ping{}, nil)
 	require.NoError(t, err)
@@ -111,15 +111,15 @@ func (c *choosy) TooLarge(cmd esproto.Command, err error) bool {
 
 func TestASubscriptionDecidesAboutTooLargeFrames(t *testing.T) {
 	c := dialSmall(t, nil, func(p *peer) {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
 		large := make([]byte, 50<<10)
 		for _, payload := range [][]byte{[]byte("a"), large, []byte("b"), large, []byte("c"), large} {
-			p.send(esproto.CmdStreamEventAppeared, f.CorrelationID, payload)
+			p.Send(esproto.CmdStreamEventAppeared, f.CorrelationID, payload)
 		}
-		echo(p)
+		p.Echo()
 	})
 	s := &choosy{bears: 1, came: make(chan string, 10)}
 	require.NoError(t, c.StartSubscription(background(t), s, nil, s, func(Handle) {}))
@@ -137,18 +137,18 @@ func TestSkippingIsASignOfLife(t *testing.T) {
 	c := dialSmall(t, func(cfg *ConnConfig) {
 		cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 100*time.Millisecond, 100*time.Millisecond
 	}, func(p *peer) {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return
 		}
 		frame := esproto.AppendFrame(nil, esproto.CmdPong, f.CorrelationID, make([]byte, pieces*size))
 		for len(frame) > 0 {
 			n := min(size, len(frame))
-			p.nc.Write(frame[:n])
+			p.Write(frame[:n])
 			frame = frame[n:]
 			time.Sleep(10 * time.Millisecond)
 		}
-		echo(p)
+		p.Echo()
 	})
 	_, err := c.Do(background(t), &ping{}, nil)
 	require.ErrorIs(t, err, esproto.ErrFrame)
@@ -175,14 +175,14 @@ func TestTooLargeFramesThatAreNobodys(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			c := dialSmall(t, nil, func(p *peer) {
-				f, err := p.next()
+				f, err := p.Next()
 				if err != nil {
 					return
 				}
 				head := binary.LittleEndian.AppendUint32(nil, tc.length)
 				frame := esproto.AppendFrame(nil, tc.cmd, tc.id(f.CorrelationID), nil)
-				p.nc.Write(append(head, frame[esproto.LengthSize:]...))
-				p.next() // until it is closed
+				p.Write(append(head, frame[esproto.LengthSize:]...))
+				p.Next() // until it is closed
 			})
 			sent, err := c.Do(background(t), &ping{}, nil)
 			assert.True(t, sent)
@@ -201,9 +201,9 @@ func TestTheFirstFrameMustNotBeTooLarge(t *testing.T) {
 	cfg := connConfig()
 	cfg.MaxFrameSize = 1 << 10
 	c := dial(t, cfg, func(p *peer) {
-		if f, err := p.next(); err == nil {
-			p.send(esproto.CmdPong, f.CorrelationID, make([]byte, 2<<10))
-			p.next()
+		if f, err := p.Next(); err == nil {
+			p.Send(esproto.CmdPong, f.CorrelationID, make([]byte, 2<<10))
+			p.Next()
 		}
 	})
 	_, err := c.Do(background(t), &ping{}, nil)

@@ -17,8 +17,8 @@ import (
 // says is a peer that says something, whatever it is asked, and goes.
 func says(text string) func(p *peer) {
 	return func(p *peer) {
-		p.nc.Write([]byte(text))
-		p.next()
+		p.Write([]byte(text))
+		p.Next()
 	}
 }
 
@@ -26,11 +26,11 @@ func says(text string) func(p *peer) {
 func refuses(text string) func(p *peer) {
 	return func(p *peer) {
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
-			p.send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte(text))
+			p.Send(esproto.CmdNotAuthenticated, f.CorrelationID, []byte(text))
 		}
 	}
 }
@@ -75,7 +75,7 @@ func TestAStrayAnswerIsWaitedOutAfterASuccess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var a actor
-			a.play(echo)
+			a.play((*peer).Echo)
 			j := &journal{}
 			m := manage(t, managerConfig(j, a.listen(t)))
 			_, err := m.Conn(background(t))
@@ -94,7 +94,7 @@ func TestAStrayAnswerIsWaitedOutAfterASuccess(t *testing.T) {
 					break
 				}
 			}
-			a.play(echo)
+			a.play((*peer).Echo)
 			_, err = m.Conn(background(t))
 			assert.NoError(t, err)
 			assert.NotContains(t, j.all(), "refused")
@@ -118,7 +118,7 @@ func TestAStrangerIsToldAtOnceBeforeTheFirstSuccess(t *testing.T) {
 
 func TestCredentialsThatStayRefusedAreToldAfterAMoment(t *testing.T) {
 	var a actor
-	a.play(echo)
+	a.play((*peer).Echo)
 	j := &journal{}
 	m := manage(t, managerConfig(j, a.listen(t)))
 	_, err := m.Conn(background(t))
@@ -132,7 +132,7 @@ func TestCredentialsThatStayRefusedAreToldAfterAMoment(t *testing.T) {
 	_, err = m.Conn(background(t))
 	assert.ErrorIs(t, err, ErrNotAuthenticated, "the next call is told at once")
 	assert.Contains(t, j.all(), "refused")
-	a.play(echo)
+	a.play((*peer).Echo)
 	require.Eventually(t, func() bool {
 		_, err := m.Conn(background(t))
 		return err == nil
@@ -143,12 +143,12 @@ func TestCredentialsThatStayRefusedAreToldAfterAMoment(t *testing.T) {
 func drops(n int) func(p *peer) {
 	return func(p *peer) {
 		for i := 0; ; i++ {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
 			if i >= n {
-				p.reply(f)
+				p.Reply(f)
 			}
 		}
 	}
@@ -169,22 +169,22 @@ func TestAuthenticateIsSentAgainOnTheSameConnection(t *testing.T) {
 func TestTheConnectionIsNotUsedBeforeTheLastAuthenticateIsAnswered(t *testing.T) {
 	var a actor
 	a.play(func(p *peer) {
-		first, err := p.next()
+		first, err := p.Next()
 		if err != nil {
 			return
 		}
-		second, err := p.next()
+		second, err := p.Next()
 		if err != nil {
 			return
 		}
-		p.reply(first)
-		p.nc.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		_, err = p.next()
+		p.Reply(first)
+		p.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		_, err = p.Next()
 		assert.Error(t, err, "nothing may come yet")
-		p.nc.SetReadDeadline(time.Time{})
-		p.r = esproto.NewFrameReader(p.nc, 4096, 0)
-		p.reply(second)
-		echo(p)
+		p.SetReadDeadline(time.Time{})
+		p.Frames = esproto.NewFrameReader(p, 4096, 0)
+		p.Reply(second)
+		p.Echo()
 	})
 	cfg := managerConfig(&journal{}, a.listen(t))
 	cfg.Conn.HeartbeatInterval = 10 * time.Second
@@ -211,15 +211,15 @@ func TestDelaysGrowOnlyWhileNothingAnswers(t *testing.T) {
 func TestAServerThatCannotServeYetIsAskedAgainSoon(t *testing.T) {
 	notReady := func(p *peer) {
 		for {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
-			p.send(esproto.CmdNotHandled, f.CorrelationID, []byte{8, 0})
+			p.Send(esproto.CmdNotHandled, f.CorrelationID, []byte{8, 0})
 		}
 	}
-	silent := func(p *peer) { io.Copy(io.Discard, p.nc) }
-	for name, peer := range map[string]func(p *peer){"not ready": notReady, "drops Authenticate": drops(1000)} {
+	silent := func(p *peer) { io.Copy(io.Discard, p) }
+	for name, serve := range map[string]func(p *peer){"not ready": notReady, "drops Authenticate": drops(1000)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var a actor
@@ -238,10 +238,10 @@ func TestAServerThatCannotServeYetIsAskedAgainSoon(t *testing.T) {
 			}
 			m := manage(t, cfg)
 			<-slow // it has grown
-			a.play(peer)
+			a.play(serve)
 			n := a.conns.Load()
 			require.Eventually(t, func() bool { return a.conns.Load() >= n+3 }, 10*time.Second, time.Millisecond)
-			a.play(echo)
+			a.play((*peer).Echo)
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
@@ -258,16 +258,16 @@ func TestARedirectedConnectionShowsWhatItIsBeforeItGetsCredentials(t *testing.T)
 	var got []esproto.Command
 	leader := listen(t, func(p *peer) {
 		for len(got) < 2 {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
 			got = append(got, f.Command)
-			p.reply(f)
+			p.Reply(f)
 		}
-		echo(p)
+		p.Echo()
 	})
-	m := manage(t, managerConfig(&journal{}, listen(t, echo)))
+	m := manage(t, managerConfig(&journal{}, listen(t, (*peer).Echo)))
 	c, err := m.Conn(background(t))
 	require.NoError(t, err)
 	m.Redirect(c, leaderAt(t, leader))
@@ -280,15 +280,15 @@ func TestARedirectedConnectionShowsWhatItIsBeforeItGetsCredentials(t *testing.T)
 func TestARedirectToAStrangerIsWaitedOut(t *testing.T) {
 	var credentials atomic.Bool
 	stranger := listen(t, func(p *peer) {
-		if f, err := p.next(); err == nil {
+		if f, err := p.Next(); err == nil {
 			credentials.Store(f.Flags != 0)
-			p.nc.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			p.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 		}
 	})
 	var conns atomic.Int32
 	m := manage(t, managerConfig(&journal{}, listen(t, func(p *peer) {
 		conns.Add(1)
-		echo(p)
+		p.Echo()
 	})))
 	c, err := m.Conn(background(t))
 	require.NoError(t, err)

@@ -11,30 +11,30 @@ import (
 )
 
 // pinged answers calls until the next frame is something else, which it returns.
-func (p *peer) pinged() frame {
+func pinged(p *peer) frame {
 	for {
-		f, err := p.next()
+		f, err := p.Next()
 		if err != nil {
 			return frame{}
 		}
 		if f.Command != esproto.CmdPing {
 			return f
 		}
-		p.reply(f)
+		p.Reply(f)
 	}
 }
 
 // givenUp returns a connection with a subscription that nobody has any more, and what the peer then does.
 func givenUp(t *testing.T, serve func(p *peer, subscription esproto.CorrelationID)) *Conn {
 	c := dial(t, connConfig(), func(p *peer) {
-		subscribed, err := p.next()
+		subscribed, err := p.Next()
 		assert.NoError(t, err)
-		unsubscribed, err := p.next()
+		unsubscribed, err := p.Next()
 		assert.NoError(t, err)
 		assert.Equal(t, esproto.CmdUnsubscribeFromStream, unsubscribed.Command)
 		assert.Equal(t, subscribed.CorrelationID, unsubscribed.CorrelationID)
 		serve(p, subscribed.CorrelationID)
-		assert.Zero(t, p.pinged().Command, "a frame too many")
+		assert.Zero(t, pinged(p).Command, "a frame too many")
 	})
 	var h Handle
 	require.NoError(t, c.StartSubscription(background(t), &ping{}, nil, newProbe(), func(got Handle) { h = got }))
@@ -54,23 +54,23 @@ func TestWhatIsPushedForNobodyIsUnsubscribed(t *testing.T) {
 			done := make(chan struct{})
 			c := givenUp(t, func(p *peer, id esproto.CorrelationID) {
 				defer close(done)
-				push := func() { p.send(tc.push, id, make([]byte, 100)) }
+				push := func() { p.Send(tc.push, id, make([]byte, 100)) }
 				for range 1000 { // on their way when it was given up
 					push()
 				}
-				p.send(tc.confirmation, id, nil) // the Unsubscribe came to nothing
-				f := p.pinged()
+				p.Send(tc.confirmation, id, nil) // the Unsubscribe came to nothing
+				f := pinged(p)
 				assert.Equal(t, esproto.CmdUnsubscribeFromStream, f.Command)
 				assert.Equal(t, id, f.CorrelationID)
 				for range 1000 {
 					push()
 				}
-				p.send(tc.confirmation, id, nil)
+				p.Send(tc.confirmation, id, nil)
 				time.Sleep(unsubscribeAgain)
 				push() // all that came to nothing, too
-				f = p.pinged()
+				f = pinged(p)
 				assert.Equal(t, esproto.CmdUnsubscribeFromStream, f.Command)
-				p.send(esproto.CmdSubscriptionDropped, id, nil)
+				p.Send(esproto.CmdSubscriptionDropped, id, nil)
 			})
 			<-done
 			_, err := c.Do(background(t), &ping{}, nil)
@@ -88,7 +88,7 @@ func TestManySubscriptionsThatNobodyHas(t *testing.T) {
 		defer close(done)
 		var ids []esproto.CorrelationID
 		for range 2 * maxUnsubscribed {
-			f, err := p.next()
+			f, err := p.Next()
 			if !assert.NoError(t, err) {
 				return
 			}
@@ -96,10 +96,10 @@ func TestManySubscriptionsThatNobodyHas(t *testing.T) {
 		}
 		<-removed
 		for _, id := range ids {
-			p.send(esproto.CmdStreamEventAppeared, id, nil)
+			p.Send(esproto.CmdStreamEventAppeared, id, nil)
 		}
 		for range 2 * maxUnsubscribed {
-			assert.Equal(t, esproto.CmdUnsubscribeFromStream, p.pinged().Command)
+			assert.Equal(t, esproto.CmdUnsubscribeFromStream, pinged(p).Command)
 		}
 	})
 	for range 2 * maxUnsubscribed {
@@ -120,12 +120,12 @@ func TestFramesOfNoSubscriptionAreNotAnswered(t *testing.T) {
 		defer close(done)
 		other := id
 		other[15]++ // a number that was never given out
-		p.send(esproto.CmdStreamEventAppeared, other, nil)
-		p.send(esproto.CmdNotHandled, id, nil)
-		p.send(esproto.CmdPong, id, nil)
-		p.send(esproto.CmdSubscriptionDropped, id, nil)
-		p.send(esproto.CmdSubscriptionConfirmation, id, nil) // as if it had begun anew
-		assert.Equal(t, esproto.CmdUnsubscribeFromStream, p.pinged().Command)
+		p.Send(esproto.CmdStreamEventAppeared, other, nil)
+		p.Send(esproto.CmdNotHandled, id, nil)
+		p.Send(esproto.CmdPong, id, nil)
+		p.Send(esproto.CmdSubscriptionDropped, id, nil)
+		p.Send(esproto.CmdSubscriptionConfirmation, id, nil) // as if it had begun anew
+		assert.Equal(t, esproto.CmdUnsubscribeFromStream, pinged(p).Command)
 	})
 	<-done
 }

@@ -47,7 +47,7 @@ func dialWatched(t *testing.T, serve func(p *peer)) (*Conn, *writers) {
 
 func TestALoneCallerWritesItsRequestItself(t *testing.T) {
 	t.Parallel()
-	c, w := dialWatched(t, echo)
+	c, w := dialWatched(t, (*peer).Echo)
 	for range 100 {
 		p := &ping{payload: []byte("hello")}
 		_, err := c.Do(background(t), p, nil)
@@ -85,13 +85,13 @@ func inTurns(n int) func(p *peer) {
 		for {
 			var replies []byte
 			for range n {
-				f, err := p.next()
+				f, err := p.Next()
 				if err != nil {
 					return
 				}
-				replies = esproto.AppendFrame(replies, esproto.CmdPong, f.CorrelationID, f.payload)
+				replies = esproto.AppendFrame(replies, esproto.CmdPong, f.CorrelationID, f.Payload)
 			}
-			if _, err := p.nc.Write(replies); err != nil {
+			if _, err := p.Write(replies); err != nil {
 				return
 			}
 		}
@@ -124,24 +124,24 @@ func TestThePeerIsHeardWhileItDoesNotRead(t *testing.T) {
 	const callers, size = 64, 256 << 10
 	subscribed := make(chan esproto.CorrelationID, 1)
 	c := dial(t, connConfig(), func(p *peer) {
-		subscription, err := p.next()
+		subscription, err := p.Next()
 		if err != nil {
 			return
 		}
 		subscribed <- subscription.CorrelationID
 		var first []byte
 		for range callers {
-			f, err := p.next()
+			f, err := p.Next()
 			if err != nil {
 				return
 			}
 			first = esproto.AppendFrame(first, esproto.CmdPong, f.CorrelationID, nil)
 		}
-		p.nc.Write(first) // all callers go on with requests that the sockets do not hold
+		p.Write(first) // all callers go on with requests that the sockets do not hold
 		for range callers {
-			p.send(esproto.CmdPong, subscription.CorrelationID, make([]byte, 64<<10))
+			p.Send(esproto.CmdPong, subscription.CorrelationID, make([]byte, 64<<10))
 		}
-		echo(p)
+		p.Echo()
 	})
 	s := &pushes{want: callers, all: make(chan struct{})}
 	require.NoError(t, c.StartSubscription(background(t), s, nil, s, func(Handle) {}))

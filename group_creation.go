@@ -73,7 +73,7 @@ func (c *groupCreation) withStallTimeout(ctx context.Context) (limited context.C
 		defer close(over)
 		for sleep(ctx, c.remaining(time.Now(), begun)) {
 			if c.remaining(time.Now(), begun) <= 0 {
-				end(fmt.Errorf("no group was made for %v: %w", initializeTimeout, context.DeadlineExceeded))
+				end(fmt.Errorf("no group was created for %v: %w", initializeTimeout, context.DeadlineExceeded))
 			}
 		}
 	}()

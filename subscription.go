@@ -67,7 +67,7 @@ func (s *subscription) run() {
 // explain adds advice to an error that needs it.
 func (s *subscription) explain(err error) error {
 	if errors.Is(err, esclient.ErrGroupNotFound) && !s.cfg.DisableGroupCreation {
-		return fmt.Errorf("%w: Subscribe makes the group anew, and with RecreateGroup the subscription does", err)
+		return fmt.Errorf("%w: Subscribe creates the group again; with RecreateGroup the subscription does", err)
 	}
 	return err
 }

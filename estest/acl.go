@@ -118,8 +118,8 @@ func (c *core) loadDefaults() {
 }
 
 // allowed reports whether u, nil for nobody in particular, has a right on a stream. The rights on a metadata stream are
-// the metadata rights on the stream that it belongs to. Where that is a metadata stream itself, nobody has any up to
-// 5.0; later servers take it for a system stream, which has no metadata of its own.
+// the metadata rights on the stream that it belongs to. If that is a metadata stream itself, it has no metadata of its
+// own.
 func (c *core) allowed(u *user, r right, name string) bool {
 	if name == "" && c.persona.emptyNameIsAll {
 		name = allStream

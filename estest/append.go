@@ -65,8 +65,8 @@ func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]e
 	return events, nil
 }
 
-// eventSize is what is held against the limit. Servers from 20.6 on forget all but the data, by an operator that binds
-// otherwise than it looks.
+// eventSize is the size of an event for which servers have a limit. Some forget all but the data, by an operator that
+// binds otherwise than it looks.
 func (p *persona) eventSize(v *esproto.NewEventView) int {
 	if p.onlyDataCounts {
 		return len(v.Data)
@@ -108,7 +108,7 @@ func idsOf(events []event) func(i int) (esproto.GUID, bool) {
 }
 
 // knownPosition is the position that the reply to a repeated write has: where the last event that was found is in the
-// log, also if it was committed later. It is -1 where that event cannot be read any more, and up to 5.0 always.
+// log, also if it was committed later; -1 if that event cannot be read any more, or if the server does not tell it.
 func (c *core) knownPosition(d *decision) int64 {
 	r := d.lastKnown
 	if !c.persona.knownWriteHasPosition || r.stream.softDeleted() || r.stream.visible(r.number, c.now()) == nil {

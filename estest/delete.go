@@ -57,7 +57,7 @@ func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.
 	return reply
 }
 
-// nothingToDelete reports whether a soft delete is refused because the stream never existed, as it is from 21.10 on.
+// nothingToDelete reports whether a soft delete is refused because the stream never existed.
 func (c *core) nothingToDelete(name string) bool {
 	if !c.persona.deleteNeedsStream {
 		return false

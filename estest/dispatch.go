@@ -134,8 +134,7 @@ func needsVersion(cmd esproto.Command) bool {
 	return true
 }
 
-// narrow makes an event number fit the 32 bits of a client that did not identify itself. Servers from 22.10 have no
-// such clients in mind.
+// narrow makes an event number fit the 32 bits of a client that did not identify itself.
 func (c *conn) narrow(n int64) int64 {
 	if c.version == 0 && c.core.persona.narrowsDeletedNumber && n == esproto.DeletedStream {
 		return 1<<31 - 1

@@ -56,7 +56,7 @@ func (f *filter) picks(r *record) bool {
 	return len(f.prefixes) == 0
 }
 
-// hidden reports whether $all does not show an event: the servers from 20.6 on keep some of their own to themselves.
+// hidden reports whether $all does not show an event: servers keep some of their own to themselves.
 func (p *persona) hidden(r *record) bool {
 	name := r.stream.name
 	switch {

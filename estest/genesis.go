@@ -51,7 +51,7 @@ func (c *core) leads(cfg *config) {
 	c.projector.start()
 }
 
-// writeEpoch writes the record of an epoch, which no client sees, and from 20.6 on an event that says the same.
+// writeEpoch writes the record of an epoch, which no client sees, and an event that says the same.
 func (c *core) writeEpoch() {
 	before := c.epoch
 	c.epoch = epoch{number: before.number + 1, id: uuid.NewString(), position: c.end}
@@ -102,8 +102,7 @@ func (c *core) lacksScavenges() bool {
 		!slices.Contains(s.meta.acl[rightRead], groupOps)
 }
 
-// writeScavenges writes the metadata of the stream of scavenges. 4.1 does so each time that it becomes the leader, and
-// has a first event in the stream.
+// writeScavenges writes the metadata of the stream of scavenges, and the first event in it.
 func (c *core) writeScavenges() {
 	metadata := `{"$maxAge":2592000,"$acl":{"$r":"$ops","$w":[],"$d":[],"$mr":[],"$mw":[]}}`
 	if !c.persona.scavengesAreProtected {

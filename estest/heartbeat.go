@@ -49,8 +49,8 @@ func (w *watched) Read(b []byte) (int, error) {
 // beats reports whether the server asks its clients for signs of life.
 func (s *Server) beats() bool { return s.cfg.clock == nil || s.cfg.heartbeatSet }
 
-// beat asks a silent client for a sign of life. Since 5.0 the server also speaks when it has said nothing for a while,
-// so that the client knows who lives, and looks again while it waits.
+// beat asks a silent client for a sign of life. Where the server asks also when it has sent nothing for a while, the
+// client knows by that that the server lives.
 func (c *conn) beat() {
 	p := &c.pulse
 	interval := c.srv.cfg.heartbeatInterval

@@ -82,7 +82,7 @@ func emptyJSON(w http.ResponseWriter, status int) {
 	w.WriteHeader(status)
 }
 
-// orNull is a text that may be missing. Before 21.10 it is then left out.
+// orNull is a text that may be missing: it is then null, or left out.
 func (p *persona) orNull(text string) json.RawMessage {
 	switch {
 	case text != "":

@@ -36,8 +36,8 @@ func (s *Server) forOperators(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// httpScavenge answers with the id of a scavenge: as text, or as JSON for whoever prefers that. It looks at its
-// parameters as servers of the version do; 4.1 has none.
+// httpScavenge answers with the id of a scavenge: as text, or as JSON for whoever prefers that. It looks at the
+// parameters that servers of the version have.
 func (s *Server) httpScavenge(w http.ResponseWriter, r *http.Request) {
 	q, p := r.URL.Query(), s.core.persona
 	whole := func(name string, least, most int64, problem string) bool {

@@ -151,7 +151,7 @@ func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedReques
 	h.Set("ETag", `"`+strconv.FormatInt(p.last, 10)+";"+typeHash(mediaType)+`"`)
 }
 
-// visibility says whether caches may give a stream to others: up to 5.0, where everybody may read it.
+// visibility says whether caches may give a stream to others.
 func (s *Server) visibility(stream string) string {
 	if s.core.persona.publicStreamsAreShared && slices.Contains(s.core.roles(rightRead, stream), everyone) {
 		return "public"

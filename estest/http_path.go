@@ -7,8 +7,8 @@ import (
 )
 
 // unescapeTwice has requests seen as servers see them. The path of a request is unescaped when it arrives, and its
-// parts once more when they are taken from it. So a name must be escaped twice to be found whatever is in it. Up to 5.0
-// the path that was unescaped is read as a URL again: a / or \ divides there, a ? begins the query and a # ends it all.
+// parts once more when they are taken from it. So a name must be escaped twice to be found whatever is in it. If
+// the path that was unescaped is read as a URL again, a / or \ divides there, a ? begins the query and a # ends it all.
 func (s *Server) unescapeTwice(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, query := r.URL.EscapedPath(), r.URL.RawQuery

@@ -153,16 +153,12 @@ func (s *Server) httpUpdateConfig(w http.ResponseWriter, r *http.Request, pr *pr
 
 // projectionChanged is what the server says after it has changed a projection.
 type projectionChanged struct {
-	Name      string `json:"name"`
-	MsgTypeID int    `json:"msgTypeId"`
-	Label     string `json:"label,omitempty"` // from 23.10 on
+	Name string `json:"name"`
+	messageType
 }
 
 func (s *Server) changed(pr *projection) projectionChanged {
-	if s.core.persona.tellsMessageTypes {
-		return projectionChanged{Name: pr.name, MsgTypeID: 318, Label: "Projections"}
-	}
-	return projectionChanged{Name: pr.name}
+	return projectionChanged{pr.name, s.core.persona.messageType(318, "Projections")}
 }
 
 // answerChange answers a request that changes a projection when that is done.

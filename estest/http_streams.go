@@ -44,8 +44,7 @@ func (s *Server) handleStreams(mux *http.ServeMux) {
 // streamHandler serves a request of a user, nil for nobody in particular, about a stream.
 type streamHandler func(w http.ResponseWriter, r *http.Request, u *user)
 
-// forStreams finds out for whom a request acts: servers of the 5.0 line take none without credentials, whatever the
-// rights on the stream.
+// forStreams finds out for whom a request acts.
 func (s *Server) forStreams(serve streamHandler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, ok := s.authorized(w, r)

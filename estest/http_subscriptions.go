@@ -223,7 +223,7 @@ func (s *Server) httpDeleteGroup(w http.ResponseWriter, r *http.Request) {
 	s.writeGroupResult(w, deleteMessage, result, reason, http.StatusOK, http.StatusNotFound)
 }
 
-// httpReplayParked replays what is parked, from 20.6 on perhaps only up to an entry of the parked stream.
+// httpReplayParked replays what is parked, perhaps only up to an entry of the parked stream.
 func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 	u, ok := s.authenticated(w, r)
 	if !ok {

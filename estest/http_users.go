@@ -168,8 +168,8 @@ func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
 	s.writeUsers(w, usersMessage, users)
 }
 
-// httpUser tells administrators of any user and, from 20.6 on, others of themselves. Whoever asks for $current is told
-// of itself anyway.
+// httpUser tells administrators of any user, and perhaps others of themselves. Whoever asks for $current is told of
+// itself in any version.
 func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 	asks, ok := s.authenticated(w, r)
 	if !ok {
@@ -235,7 +235,7 @@ func (s *Server) httpResetPassword(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// httpChangePassword is for whoever knows the current password; from 20.6 on, for the user itself alone.
+// httpChangePassword is for whoever knows the current password, or for the user itself alone.
 func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		CurrentPassword string `json:"currentPassword"`

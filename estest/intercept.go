@@ -270,8 +270,7 @@ func (s *Server) LeaderInfo() *esproto.NotHandled_LeaderInfo {
 	return s.core.persona.leaderInfo(s.Addr(), s.HTTPAddr(), s.cfg.tls)
 }
 
-// leaderInfo fills in the secure address or the plain one. Up to 5.0 the latter must be there: without such a port it
-// is 0.
+// leaderInfo fills in the secure address or the plain one, or both.
 func (p *persona) leaderInfo(tcpAddr, httpAddr string, secure bool) *esproto.NotHandled_LeaderInfo {
 	info := &esproto.NotHandled_LeaderInfo{}
 	host, port := splitAddr(tcpAddr)

@@ -48,7 +48,7 @@ func (c *core) resolve(r *record) (event, link *record) {
 }
 
 // resolvePushed is resolve for an event that was just written. What is no link is a dead one there, whatever reads make
-// of it. Up to 5.0 persistent subscriptions cut the stream's name off at a second @.
+// of it.
 func (c *core) resolvePushed(r *record, persistent bool) (event, link *record) {
 	if r.typ != linkType {
 		return r, nil
@@ -62,7 +62,7 @@ func (c *core) resolvePushed(r *record, persistent bool) (event, link *record) {
 }
 
 // resolveFor is resolve with the rights of a user: ok is false if the target's stream may not be read, whether there is
-// such a stream or not. Servers from 20.6 on do not look at those.
+// such a stream or not.
 func (c *core) resolveFor(u *user, r *record, resolveLinks bool) (event, link *record, ok bool) {
 	if !resolveLinks {
 		return r, nil, true

@@ -167,7 +167,7 @@ func (c *core) addGroup(g *group) {
 	c.listed = append(c.listed, g)
 }
 
-// replaceGroup puts a group in the place of another of the same name; up to 20.10 that is the last one of the list.
+// replaceGroup puts a group in the place of another of the same name.
 func (c *core) replaceGroup(old, g *group) {
 	i := slices.Index(c.listed, old)
 	c.removeGroup(old)

@@ -82,8 +82,7 @@ func (m *message) original() *record {
 	return m.event
 }
 
-// order is the number by which retried messages are sorted: up to 20.10 that of the event that the message is about,
-// then that of the original event.
+// order is the number by which retried messages are sorted.
 func (p *persona) order(m *message) int64 {
 	if m.event != nil && !p.retriesByOriginal {
 		return m.event.number
@@ -219,8 +218,7 @@ func (g *group) release(id esproto.GUID) {
 	}
 }
 
-// settle takes events for dealt with. correlation is that of the ack: in 4.1.4 only the client with that one gets its
-// slot back.
+// settle takes events for dealt with. correlation is that of the ack, and of the client that sent it.
 func (g *group) settle(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		for _, c := range g.clients {
@@ -299,9 +297,8 @@ func (g *group) join(c *client) {
 }
 
 // leave removes clients, which have unsubscribed or were lost with their connection. What they had is delivered to
-// others. Up to 5.0 that counts as the first retry and never parks an event. From 20.6 on it counts as one more, and if
-// the client was lost that may be too many; the first event that is parked for it ends the loop, so that the others
-// wait for their timeout.
+// others. Where that counts as one retry more, it may be too many if the client was lost: the first event that is
+// parked for it ends the loop, so that the others wait for their timeout.
 func (g *group) leave(gone func(c *client) bool, lost bool) {
 	var held []*message
 	g.clients = slices.DeleteFunc(g.clients, func(c *client) bool {

@@ -136,7 +136,7 @@ func (p *projector) find(name string) *projection {
 	return nil
 }
 
-// isValid reports whether projections may see an event. Servers from 20.6 on hide what is said to be JSON and is not.
+// isValid reports whether projections may see an event.
 func (p *projector) isValid(r *record) bool {
 	if !r.json || !p.core.persona.hidesInvalidJSON {
 		return true

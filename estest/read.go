@@ -67,7 +67,7 @@ func (c *core) readOne(
 }
 
 // withoutEvent is the result of reading one event that is not there. For a metadata stream that is a success if its
-// stream exists; the servers up to 5.0 take every name that begins with $ for one and cut two characters off.
+// stream exists. Some servers take every name that begins with $ for one, and cut two characters off.
 func (c *core) withoutEvent(
 	name string, result esproto.ReadEventCompleted_ReadEventResult,
 ) esproto.ReadEventCompleted_ReadEventResult {
@@ -157,8 +157,7 @@ func (c *core) readPage(
 	return p
 }
 
-// lastPosition is what reads tell of how far the log goes. Up to 5.0 that includes writes of nothing, which
-// confirmations of subscriptions never do.
+// lastPosition is what reads tell of how far the log goes. Confirmations of subscriptions always tell lastCommit.
 func (c *core) lastPosition() int64 {
 	if c.persona.emptyWritesCount {
 		return max(c.lastCommit, c.lastEmpty)

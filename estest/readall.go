@@ -129,7 +129,7 @@ func deniedLink(from position) allPage {
 	return allPage{result: esproto.ReadAllEventsCompleted_AccessDenied, from: from, next: position{-1, -1}}
 }
 
-// deniedAll is the page of a user who may not read $all. Servers from 20.6 on refuse before they look where to begin.
+// deniedAll is the page of a user who may not read $all.
 func (c *core) deniedAll(from position) allPage {
 	p := deniedLink(from)
 	if text := c.persona.refusal(); text != nil {
@@ -198,8 +198,7 @@ func (c *core) scanAll(from position, scan *allScan) (recs []*record, next posit
 	return recs, next, false
 }
 
-// scavenge refuses, or answers that there is nothing to do: the log is in memory and is never cleaned up. Servers from
-// 22.10 on fail to put the refusal into words, and say nothing.
+// scavenge refuses, or answers that there is nothing to do: the log is in memory and is never cleaned up.
 func (c *conn) scavenge(f *frame) error {
 	if !f.user.isAdmin() && !f.user.in(groupOps) {
 		if c.core.persona.scavengeRefusalIsLost {

@@ -241,8 +241,7 @@ func (c *core) systemWrite(name, typ string, json bool, data, metadata []byte) *
 }
 
 // readForward reads a window of count numbers from from on: the visible events in it, where to read on, and whether it
-// reached the end. The stream must exist and not be deleted. At the greatest numbers there are, the window's end wraps
-// around before 22.10.
+// reached the end. The stream must exist and not be deleted.
 func (c *core) readForward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
 	last, first, now := s.last(), s.first(), c.now()
 	windowEnd := from + int64(count) - 1
@@ -268,8 +267,8 @@ func (c *core) readForward(s *stream, from int64, count int) (recs []*record, ne
 	return recs, next, windowEnd >= last
 }
 
-// seekByAge is the page of a read whose whole window is too old. Servers from 20.6 on look for where to read on: at the
-// first event that is young enough, or behind all of them.
+// seekByAge is the page of a read whose whole window is too old. It is read on at the first event that is young
+// enough, or behind all of them.
 func (s *stream) seekByAge(from int64, now time.Time) (recs []*record, next int64, end bool) {
 	last := s.last()
 	young := sort.Search(int(last-from+1), func(i int) bool { return !s.expired(s.at(from+int64(i)), now) })

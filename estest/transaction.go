@@ -66,7 +66,7 @@ func (c *conn) transactionWrite(f *frame) error {
 	case c.core.persona.transactionWriteIsChecked && !c.core.mayWriteTransaction(f.user, t):
 		reply.Result = esproto.OperationResult_AccessDenied.Enum()
 		reply.Message = proto.String(c.core.persona.deniedText)
-	case t != nil: // up to 5.0 it is not noticed before the commit that there is none, or that it is another's
+	case t != nil: // else the commit notices that there is none, or that it is another's
 		c.core.writeTransaction(t, events)
 	}
 	c.reply(esproto.CmdTransactionWriteCompleted, f.id, reply)

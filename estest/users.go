@@ -28,8 +28,8 @@ type user struct {
 	disabled bool
 }
 
-// credentials cuts the credentials off a payload. The servers from 20.6 on look for a token where the first letter of
-// the login is: a login that does not begin in ASCII is one, and none that anybody has issued.
+// credentials cuts the credentials off a payload. Servers that know tokens look for the length of one where the first
+// letter of the login is: a login that does not begin in ASCII is one, and none that anybody has issued.
 func (p *persona) credentials(b []byte) (c esproto.Credentials, rest []byte, ok bool) {
 	if p.loginMayBeToken && len(b) >= 2 && b[1] >= 0x80 {
 		n := -int(int16(binary.LittleEndian.Uint16(b)))
@@ -183,7 +183,7 @@ func (c *core) login(login, password string) *user {
 }
 
 // userOf tells for whom a frame acts: the user of its own credentials, else that of the connection, else nobody. ok is
-// false if that user failed to authenticate. Up to 5.0 the credentials of a connection that failed are tried again.
+// false if that user failed to authenticate.
 func (c *conn) userOf(creds *esproto.Credentials) (u *user, ok bool) {
 	if creds == nil && c.refused != nil && c.core.persona.retriesFailedLogin {
 		creds = c.refused

@@ -24,7 +24,7 @@ type Listener struct {
 // of the test the connections are cut; serve must return then.
 func Listen(t testing.TB, serve func(*Peer)) *Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,14 +48,14 @@ func (p *Peer) Next() (Frame, error) {
 
 // Send sends a frame. A client that is gone gets nothing.
 func (p *Peer) Send(cmd esproto.Command, id esproto.CorrelationID, payload []byte) {
-	p.Write(esproto.AppendFrame(nil, cmd, id, payload))
+	_, _ = p.Write(esproto.AppendFrame(nil, cmd, id, payload))
 }
 
 // Greet answers a frame of those that every client sends by itself, and reports whether it is one; see AppendGreeting.
 func (p *Peer) Greet(h esproto.Header) bool {
 	b, ok := AppendGreeting(nil, h)
 	if len(b) > 0 {
-		p.Write(b)
+		_, _ = p.Write(b)
 	}
 	return ok
 }

@@ -9,29 +9,29 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// unconfirmed is a subscription that waits for the server's confirmation. Whoever made it is told through a channel
-// that outcome has changed.
+// unconfirmed is a subscription that waits for the server's confirmation. It sends a token on a channel when its
+// outcome may have changed.
 type unconfirmed interface {
 	engine.Request
 	addressed
-	// outcome tells whether the server has answered, and with what: err is nil if it has confirmed the subscription,
-	// whatever came then, else why it ended before.
+	// outcome returns whether the subscription is settled. Then err is nil if the server has confirmed it, even if it
+	// has ended since; else err is why it ended.
 	outcome() (settled bool, err error)
-	// giveUp ends it, unless it is confirmed. It returns whether it is.
+	// giveUp ends the subscription, unless it is confirmed. It returns whether it is confirmed.
 	giveUp(reason error) (confirmed bool)
 	close(reason error)
 }
 
-// openings are the subscriptions that openSubscription has asked for and that may all still be confirmed: a server that
-// took longer than the operation timeout is asked again, and may answer both. The first that is confirmed counts.
+// openings are the attempts of openSubscription that the server may still confirm. If it takes longer than the
+// operation timeout, the client asks again, and the server may confirm both. The first that is confirmed counts.
 type openings[S unconfirmed] struct {
 	told  chan struct{} // has a token when an outcome may have changed
 	asked []S           // the oldest first
 }
 
-// openSubscription subscribes until the server confirms, through lost connections and servers that are not ready. Like
-// calls, it waits for each confirmation only for the operation timeout, and gives up after MaxRetries; a server that is
-// not ready is asked again until ctx ends.
+// openSubscription tries to subscribe until the server confirms. It tries again when a connection is lost or a server
+// is not ready. Each attempt has the operation timeout, as calls have. It fails after MaxRetries. Attempts that end
+// because the server is not ready do not count, and ctx limits them.
 func openSubscription[S unconfirmed](
 	ctx context.Context, c *Client, start func(conn *engine.Conn, told chan struct{}) (S, error),
 ) (S, error) {

@@ -25,8 +25,8 @@ type repetition struct {
 // maxRepetitions bounds the earlier attempts whose late replies are recognised.
 const maxRepetitions = 1 << 10
 
-// Repeat is [Conn.Do] for an operation whose earlier attempt returned the error earlier. If that attempt timed out on
-// this connection, and its reply comes late and reports success, the reply also ends this attempt.
+// Repeat is [Conn.Do] for another attempt of an operation. earlier is the error of the attempt before. If that attempt
+// timed out on this connection, and its reply comes late and reports success, the reply also ends this attempt.
 func (c *Conn) Repeat(
 	ctx context.Context, op Operation, creds *esproto.Credentials, earlier error,
 ) (sent bool, err error) {

@@ -7,8 +7,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// A call fails if it has no reply within the operation timeout. It is counted in ticks, and may be late by one, because
-// to read the clock for each call would be expensive. These rules keep calls over a slow link from failing:
+// A call fails if it has no reply within the operation timeout. The timeout is counted in ticks, and may be late by
+// one, because to read the clock for each call would be expensive. These rules keep calls over a slow link from
+// failing:
 //
 //   - The timeout starts anew when bytes of the request, or of those before it, make progress.
 //   - If a large frame is not read by the peer yet, the call has the extra time of that frame, see progress.go.

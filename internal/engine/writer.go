@@ -36,8 +36,8 @@ func (c *Conn) takeTurn() bool {
 	return true
 }
 
-// writeAtOnce limits the bytes that the peer may not have read yet, before a write of the reader or of a caller. The
-// socket buffers of both sides hold more, so such a write does not block.
+// writeAtOnce is the limit for writes of the reader and of callers: they write only while the peer has at most so many
+// bytes left to read. The socket buffers of both sides hold more, so these writes do not block.
 const writeAtOnce = 32 << 10
 
 // unreadLocked returns how many of the appended bytes the peer may not have read yet.
@@ -149,8 +149,8 @@ func (c *Conn) write(buf []byte) error {
 	return nil
 }
 
-// setWriteDeadline sets the deadline of the next write. A deadline that was set a moment ago stays: the write may take
-// up to an eighth longer than the timeout, so most writes need no new deadline.
+// setWriteDeadline gives the next write the write timeout, or up to an eighth more. So it only sets a new deadline if
+// the last one is older than an eighth of the timeout.
 func (c *Conn) setWriteDeadline() error {
 	timeout := c.cfg.WriteTimeout
 	if timeout <= 0 {

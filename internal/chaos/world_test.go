@@ -83,6 +83,9 @@ func newWorld(t testing.TB, seed uint64, s setting) *world {
 	}
 	require.NoError(t, err)
 	w.operator = w.open(w.connectionString(), nil, false)
+	require.Eventually(t, func() bool { // until its users exist, a server that is starting refuses new clients for good
+		return w.operator.Connect(t.Context()) == nil
+	}, 10*time.Second, time.Millisecond)
 	w.manager, err = w.operator.Management()
 	require.NoError(t, err)
 	return w

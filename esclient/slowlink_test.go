@@ -26,7 +26,7 @@ type slowLink struct {
 	holds    bool // it takes what comes at once, up to some MiB, and passes it on at its rate
 }
 
-// many events of 8 KiB take a second at 1 MiB a second.
+// many events of 8 KiB take two seconds at 512 KiB a second, which is the rate of most tests: well above their limits.
 const many = 128
 
 // relayed is what a link with holds has taken at most.
@@ -88,8 +88,8 @@ func (l *slowLink) client(
 	lost := new(lossCounter)
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
 		cfg.Address = addr
-		cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 150*time.Millisecond, 300*time.Millisecond
-		cfg.OperationTimeout = 300 * time.Millisecond
+		cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 300*time.Millisecond, 700*time.Millisecond
+		cfg.OperationTimeout = 700 * time.Millisecond
 		cfg.Hooks = append(cfg.Hooks, lost)
 		for _, f := range change {
 			f(cfg)
@@ -111,11 +111,11 @@ func TestALargeAppendOverASlowLinkIsSentOnce(t *testing.T) {
 		for kind, holds := range map[string]bool{"": false, ", through a proxy": true} {
 			t.Run(name+kind, func(t *testing.T) {
 				t.Parallel()
-				srv := estest.Run(t, estest.WithHeartbeat(300*time.Millisecond, 300*time.Millisecond))
+				srv := estest.Run(t, estest.WithHeartbeat(300*time.Millisecond, 700*time.Millisecond))
 				link := slowLink{holds: holds}
 				c, lost := link.client(t, srv)
 				ctx := testContext(t)
-				link.up.Store(1 << 20)
+				link.up.Store(512 << 10)
 				var wg sync.WaitGroup
 				wg.Go(func() {
 					_, err := c.Append(ctx, "s", expected,
@@ -168,10 +168,10 @@ func TestManySmallAppendsOverASlowLinkAreSentOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv := estest.Run(t, estest.WithHeartbeat(300*time.Millisecond, 300*time.Millisecond))
+			srv := estest.Run(t, estest.WithHeartbeat(300*time.Millisecond, 700*time.Millisecond))
 			link := slowLink{}
 			c, lost := link.client(t, srv)
-			link.up.Store(1 << 20)
+			link.up.Store(512 << 10)
 			require.NoError(t, appendAll(testContext(t), c))
 			assert.Equal(t, many, countEvents(t, c, "s"))
 			assert.Zero(t, lost.Load())
@@ -194,8 +194,8 @@ func TestSubscribingBesideLargeTrafficOverASlowLink(t *testing.T) {
 	c, lost := link.client(t, srv, func(cfg *esclient.Config) { cfg.MaxRetries = -1 })
 	ctx := testContext(t)
 	require.NoError(t, c.CreatePersistent(ctx, "s", "g", esclient.DefaultPersistentSettings()))
-	link.up.Store(1 << 20)
-	link.down.Store(1 << 20)
+	link.up.Store(512 << 10)
+	link.down.Store(512 << 10)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_, err := c.ReadStreamPage(ctx, "big", esclient.ReadOptions{})
@@ -262,7 +262,7 @@ func TestPagesOverASlowLinkAreNotGivenUp(t *testing.T) {
 	}
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		srv := estest.Run(t, estest.WithPersona(persona),
-			estest.WithHeartbeat(400*time.Millisecond, 300*time.Millisecond))
+			estest.WithHeartbeat(400*time.Millisecond, 700*time.Millisecond))
 		for range events {
 			_, err := srv.Append("big", estest.Event{Type: "t", Data: make([]byte, size)})
 			require.NoError(t, err)
@@ -273,7 +273,7 @@ func TestPagesOverASlowLinkAreNotGivenUp(t *testing.T) {
 				link := slowLink{}
 				c, lost := link.client(t, srv)
 				ctx := testContext(t)
-				link.down.Store(2 << 20)
+				link.down.Store(1 << 20)
 				var wg sync.WaitGroup
 				wg.Go(func() {
 					n, err := read(ctx, c)

@@ -1,7 +1,5 @@
 # The verbs of Watermill's other Pub/Subs. `make help` lists them.
 
-GOLANGCI_LINT_VERSION := v2.15.0
-
 # make up PROFILE=cluster: the three nodes as well.
 COMPOSE := docker compose $(if $(PROFILE),--profile $(PROFILE))
 
@@ -72,8 +70,7 @@ fuzz: ## run every fuzz target (FUZZTIME=10m: ten minutes each)
 
 .PHONY: lint ci
 lint: ## run golangci-lint on every module
-	GOBIN='$(CURDIR)/bin' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
-	set -e; for dir in . $(MODULES); do (cd $$dir && '$(CURDIR)/bin/golangci-lint' run ./...); done
+	bash .ci/run lint
 
 ci: ## everything that must hold before a merge
 	bash .ci/run

@@ -36,8 +36,8 @@ func connectFiltering(t testing.TB) *esclient.Client {
 	t.Helper()
 	undertest.AdminOnly(t, "filters are for $all")
 	c := connectTo(t, estest.Persona2310)
-	if !knowsFilters(t, c) {
-		t.Skip("the server given by " + undertest.ServerURL + " knows no filters")
+	if undertest.Real() != "" && !knowsFilters(t, c) {
+		t.Skip("needs filters, which the server given by " + undertest.ServerURL + " has not: it is older than 20.6")
 	}
 	return c
 }
@@ -284,7 +284,7 @@ func TestFiltersTakeANewerServer(t *testing.T) {
 		undertest.AdminOnly(t, "filters are for $all")
 		c, ctx := connectTo(t, persona), testContext(t)
 		if undertest.Real() != "" && knowsFilters(t, c) {
-			t.Skip("needs a server before 20.6: the one given by " + undertest.ServerURL + " knows filters")
+			t.Skip("needs a server before 20.6: the one given by " + undertest.ServerURL + " has filters")
 		}
 		f := &esclient.Filter{StreamPrefixes: []string{"a"}}
 		for _, backward := range []bool{false, true} {

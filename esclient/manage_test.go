@@ -33,7 +33,7 @@ func manage(t testing.TB, opts ...estest.Option) (*esclient.Client, *esclient.Ma
 		srv := undertest.Run(t, opts...)
 		url, web = srv.ConnectionString(), srv.HTTPURL()
 	} else if len(opts) > 0 {
-		t.Skip("needs a server of its own version, which is not the one given by " + undertest.ServerURL)
+		t.Skip("needs a server with options, and the one given by " + undertest.ServerURL + " runs already")
 	}
 	change := func(cfg *esclient.Config) {
 		if cfg.HTTPEndpoint == "" {
@@ -43,7 +43,7 @@ func manage(t testing.TB, opts ...estest.Option) (*esclient.Client, *esclient.Ma
 	m, err := openWith(t, url, change).Management()
 	require.NoError(t, err)
 	if _, err := m.Users(testContext(t)); undertest.Real() != "" && unanswered(err) {
-		t.Skipf("nobody answers where HTTP is looked for: name httpEndpoint in %s: %v", undertest.ServerURL, err)
+		t.Skipf("needs HTTP, which does not answer: give httpEndpoint in %s: %v", undertest.ServerURL, err)
 	}
 	return openWith(t, undertest.As(url), change), m
 }

@@ -36,7 +36,7 @@ func browse(t testing.TB, url string) *browser {
 	t.Cleanup(end)
 	err := chromedp.Do(ctx, chromedp.Navigate(url))
 	if errors.Is(err, exec.ErrNotFound) {
-		t.Skipf("there is no Chromium on the PATH: %v", err)
+		t.Skipf("needs Chromium, which is not on the PATH: %v", err)
 	}
 	require.NoError(t, err)
 	return &browser{t: t, ctx: ctx}

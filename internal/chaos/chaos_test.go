@@ -107,7 +107,7 @@ func (w *world) judge() {
 
 func TestPromisesHoldUnderFaults(t *testing.T) {
 	if testing.Short() {
-		t.Skip("200 faults under load take some 20 s, which -short leaves out; go test without it runs them")
+		t.Skip("takes some 20 s, which -short saves; go test without -short runs it")
 	}
 	chaos(t, 2, 100)
 }

@@ -174,5 +174,5 @@ func (c *core) mayManageGroups(u *user) bool {
 	if !c.persona.groupsNeedOperator {
 		return c.allowed(u, rightWrite, settingsStream)
 	}
-	return u.isAdmin() || u.in(groupOps)
+	return u.isOperator()
 }

@@ -76,12 +76,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = e.Encode(v) // the client may be gone
 }
 
-// emptyJSON answers with nothing, as JSON.
-func emptyJSON(w http.ResponseWriter, status int) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-}
-
 // orNull is a text that may be missing: it is then null, or left out.
 func (p *persona) orNull(text string) json.RawMessage {
 	switch {

@@ -28,7 +28,7 @@ func (s *Server) forOperators(serve http.HandlerFunc) http.HandlerFunc {
 		u, ok := s.authorized(w, r)
 		switch {
 		case !ok:
-		case !u.isAdmin() && !u.in(groupOps):
+		case !u.isOperator():
 			unauthorized(w)
 		default:
 			serve(w, r)
@@ -42,7 +42,7 @@ func (s *Server) httpScavenge(w http.ResponseWriter, r *http.Request) {
 	q, p := r.URL.Query(), s.core.persona
 	whole := func(name string, least, most int64, problem string) bool {
 		if n, err := strconv.ParseInt(q.Get(name), 10, 32); q.Has(name) && (err != nil || n < least || n > most) {
-			s.badRequest(w, problem)
+			badRequest(w, problem)
 			return false
 		}
 		return true
@@ -75,7 +75,7 @@ type scavengeStarted struct {
 
 // httpStopScavenge finds none that runs.
 func (s *Server) httpStopScavenge(w http.ResponseWriter, _ *http.Request) {
-	writeAs(w, http.StatusNotFound, typeText, nil)
+	writeText(w, http.StatusNotFound, "")
 }
 
 func (s *Server) httpCurrentScavenge(w http.ResponseWriter, r *http.Request) {
@@ -89,7 +89,7 @@ func (s *Server) httpCurrentScavenge(w http.ResponseWriter, r *http.Request) {
 func (s *Server) httpSetPriority(w http.ResponseWriter, r *http.Request) {
 	priority, err := strconv.ParseInt(r.PathValue("priority"), 10, 32)
 	if err != nil {
-		s.badRequest(w, "nodePriority must be an integer.")
+		badRequest(w, "nodePriority must be an integer.")
 		return
 	}
 	s.core.mu.Lock()
@@ -102,7 +102,7 @@ func (s *Server) httpSetPriority(w http.ResponseWriter, r *http.Request) {
 func writeTextOrJSON(w http.ResponseWriter, r *http.Request, text string, v any) {
 	switch answerType(r, typeText, typeJSON) {
 	case typeText:
-		writeAs(w, http.StatusOK, typeText, []byte(text))
+		writeText(w, http.StatusOK, text)
 	case typeJSON:
 		writeJSON(w, http.StatusOK, v)
 	default:

@@ -24,14 +24,12 @@ func (s *Server) httpAppend(w http.ResponseWriter, r *http.Request, u *user) {
 	case !several && !isSingle(mediaType) && mediaType != typeAtomJSON:
 		w.WriteHeader(http.StatusUnsupportedMediaType)
 	case !several && r.Header.Get("ES-EventType") == "":
-		s.badRequest(w, "Must include an event type with the request either in body or as ES-EventType header.")
+		badRequest(w, "Must include an event type with the request either in body or as ES-EventType header.")
 	case id != "" && !isEventID(id):
-		s.badRequest(w, "ES-EventId header in wrong format.")
+		badRequest(w, "ES-EventId header in wrong format.")
 	case !several && id == "":
 		w.Header().Set("Location", s.HTTPURL()+r.URL.EscapedPath()+"/incoming/"+uuid.NewString())
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(http.StatusTemporaryRedirect)
-		_, _ = io.WriteString(w, "Forwarding to idempotent URI")
+		writeText(w, http.StatusTemporaryRedirect, "Forwarding to idempotent URI")
 	default:
 		s.appendBody(w, r, u, mediaType, id)
 	}
@@ -44,7 +42,7 @@ func (s *Server) httpAppendOnce(w http.ResponseWriter, r *http.Request, u *user)
 	case !isSingle(mediaType) && mediaType != typeAtomJSON || mediaType == typeRaw:
 		w.WriteHeader(http.StatusUnsupportedMediaType)
 	case !isEventID(id):
-		s.badRequest(w, "Invalid request. Unable to parse guid")
+		badRequest(w, "Invalid request. Unable to parse guid")
 	default:
 		s.appendBody(w, r, u, mediaType, id)
 	}
@@ -66,7 +64,7 @@ func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *user, med
 		var err error
 		if expected, err = strconv.ParseInt(text, 10, 64); err != nil || checkWrite(
 			stream, expected, esproto.ExpectStreamExists) != nil {
-			s.badRequest(w, "ES-ExpectedVersion header in wrong format.")
+			badRequest(w, "ES-ExpectedVersion header in wrong format.")
 			return
 		}
 	}
@@ -75,12 +73,12 @@ func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *user, med
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	} else if err != nil {
-		s.badRequest(w, err.Error())
+		badRequest(w, err.Error())
 		return
 	}
 	views, err := parseEvents(body, mediaType, id, r.Header.Get("ES-EventType"))
 	if err != nil {
-		s.badRequest(w, err.Error())
+		badRequest(w, err.Error())
 		return
 	}
 	if slices.ContainsFunc(views, func(e esproto.NewEventView) bool { return len(e.Data)+len(e.Metadata) > 4<<20 }) {
@@ -89,7 +87,7 @@ func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *user, med
 	}
 	events, err := s.core.persona.checkEvents(views, nil)
 	if err != nil {
-		s.badRequest(w, err.Error())
+		badRequest(w, err.Error())
 		return
 	}
 	s.core.mu.Lock()

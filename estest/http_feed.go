@@ -73,13 +73,13 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 		s.describeStream(w, r, u)
 		return
 	case f.from == -2:
-		s.badRequest(w, fmt.Sprintf("'%s' is not valid event number", r.PathValue("event")))
+		badRequest(w, fmt.Sprintf("'%s' is not valid event number", r.PathValue("event")))
 		return
 	case f.count < 1 || f.count > 1<<31-1:
-		s.badRequest(w, fmt.Sprintf("'%s' is not valid count. Should be positive integer", r.PathValue("count")))
+		badRequest(w, fmt.Sprintf("'%s' is not valid count. Should be positive integer", r.PathValue("count")))
 		return
 	case !ok:
-		s.badRequest(w, "ES-ResolveLinkTos header in wrong format.")
+		badRequest(w, "ES-ResolveLinkTos header in wrong format.")
 		return
 	}
 	stream := r.PathValue("stream")
@@ -97,24 +97,23 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 	if !ok {
 		p.result = esproto.ReadStreamEventsCompleted_AccessDenied
 	}
-	etag := strconv.FormatInt(p.last, 10) + ";" + typeHash(typeAtomJSON)
 	switch p.result {
 	case esproto.ReadStreamEventsCompleted_Success:
 	case esproto.ReadStreamEventsCompleted_NoStream:
-		writeAs(w, http.StatusNotFound, typeText, nil)
+		writeText(w, http.StatusNotFound, "")
 		return
 	case esproto.ReadStreamEventsCompleted_StreamDeleted:
-		writeAs(w, http.StatusGone, typeText, nil)
+		writeText(w, http.StatusGone, "")
 		return
 	case esproto.ReadStreamEventsCompleted_AccessDenied:
 		unauthorized(w)
 		return
 	default:
-		writeAs(w, http.StatusInternalServerError, typeText, []byte(p.text))
+		writeText(w, http.StatusInternalServerError, p.text)
 		return
 	}
-	if strings.Trim(r.Header.Get("If-None-Match"), `"`) == strconv.FormatInt(p.last, 10)+";"+typeHash(mediaType) {
-		writeAs(w, http.StatusNotModified, typeText, nil)
+	if strings.Trim(r.Header.Get("If-None-Match"), `"`) == etag(p.last, mediaType) {
+		writeText(w, http.StatusNotModified, "")
 		return
 	}
 	if f.from == -1 {
@@ -123,17 +122,17 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 	s.cacheFeed(w.Header(), stream, mediaType, f, &p)
 	feed := s.feed(stream, f, &p, entries)
 	if f.head {
-		feed.ETag = s.core.persona.orNull(etag)
+		feed.ETag = s.core.persona.orNull(etag(p.last, typeAtomJSON))
 	}
 	body, _ := json.MarshalIndent(feed, "", "  ") // it has nothing that cannot be marshaled
 	writeAs(w, http.StatusOK, mediaType, body)
 }
 
-// typeHash stands for a media type in an ETag.
-func typeHash(mediaType string) string {
+// etag tells a stream whose last event has a number from the same stream later on, in each media type.
+func etag(number int64, mediaType string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(mediaType)) // never fails
-	return strconv.FormatInt(int64(int32(h.Sum32())), 10)
+	return fmt.Sprintf("%d;%d", number, int32(h.Sum32()))
 }
 
 // cacheFeed says how long an answer holds: for good, where all of its page is written.
@@ -148,7 +147,7 @@ func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedReques
 		return
 	}
 	h.Set("Cache-Control", noCaching)
-	h.Set("ETag", `"`+strconv.FormatInt(p.last, 10)+";"+typeHash(mediaType)+`"`)
+	h.Set("ETag", `"`+etag(p.last, mediaType)+`"`)
 }
 
 // visibility says whether caches may give a stream to others.
@@ -398,10 +397,10 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, str
 		w.WriteHeader(http.StatusNotAcceptable)
 		return
 	case number == -2:
-		s.badRequest(w, fmt.Sprintf("'%s' is not valid event number", r.PathValue("event")))
+		badRequest(w, fmt.Sprintf("'%s' is not valid event number", r.PathValue("event")))
 		return
 	case !ok:
-		s.badRequest(w, "ES-ResolveLinkTos header in wrong format.")
+		badRequest(w, "ES-ResolveLinkTos header in wrong format.")
 		return
 	}
 	s.core.mu.Lock()
@@ -415,13 +414,13 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, str
 	case result == esproto.ReadEventCompleted_AccessDenied:
 		unauthorized(w)
 	case result == esproto.ReadEventCompleted_StreamDeleted:
-		writeAs(w, http.StatusGone, typeText, nil)
+		writeText(w, http.StatusGone, "")
 	case result == esproto.ReadEventCompleted_Error:
-		writeAs(w, http.StatusInternalServerError, typeText, nil)
+		writeText(w, http.StatusInternalServerError, "")
 	case event == nil && link == nil && result == esproto.ReadEventCompleted_Success: // metadata that was never set
 		writeAs(w, http.StatusOK, mediaType, []byte("{}"))
 	case event == nil:
-		writeAs(w, http.StatusNotFound, typeText, nil)
+		writeText(w, http.StatusNotFound, "")
 	default:
 		w.Header().Set("Vary", "Accept")
 		w.Header().Set("Cache-Control", longAge+", "+s.visibility(stream))
@@ -431,7 +430,7 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, str
 				original = link
 			}
 			w.Header().Set("Cache-Control", noCaching)
-			w.Header().Set("ETag", `"`+strconv.FormatInt(original.number, 10)+";"+typeHash(mediaType)+`"`)
+			w.Header().Set("ETag", `"`+etag(original.number, mediaType)+`"`)
 		}
 		writeAs(w, http.StatusOK, mediaType, s.eventBody(event, link, mediaType, embedding(r)))
 	}

@@ -1,7 +1,6 @@
 package estest
 
 import (
-	"io"
 	"net/http"
 	"net/url"
 )
@@ -21,7 +20,7 @@ func (s *Server) handleProjections(mux *http.ServeMux) {
 		}
 	}
 	if s.core.persona.restartsProjections {
-		mux.HandleFunc("POST /projections/restart", s.httpRestartProjections)
+		mux.HandleFunc("POST /projections/restart", s.forOperators(s.httpRestartProjections))
 	}
 	for path, serve := range map[string]func(w http.ResponseWriter, r *http.Request, pr *projection){
 		"GET /projection/{name}":            s.httpProjection,
@@ -62,7 +61,7 @@ func (s *Server) ofProjection(
 		if !ok {
 			return
 		}
-		mayChange := mayManageProjections(u)
+		mayChange := u.isOperator()
 		if who == operator && !mayChange {
 			unauthorized(w)
 			return
@@ -79,12 +78,6 @@ func (s *Server) ofProjection(
 			serve(w, r, pr)
 		}
 	}
-}
-
-func writeText(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text) // the client may be gone
 }
 
 // projectionStatistics are what the server tells of a projection.
@@ -167,15 +160,14 @@ func (s *Server) httpProjectionStatistics(w http.ResponseWriter, _ *http.Request
 
 // httpProjectionState answers with the state or the result of a projection: no projection that runs has one.
 func httpProjectionState(w http.ResponseWriter, _ *http.Request, _ *projection) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("ES-Position", "{"+zeroPosition.members()+"}")
+	writeAs(w, http.StatusOK, typeJSON, nil)
 }
 
 // httpProjectionQuery answers with the source of a projection, or with its definition.
 func httpProjectionQuery(w http.ResponseWriter, r *http.Request, pr *projection) {
 	if !isOn(r.URL.Query(), "config", false) {
-		w.Header().Set("Content-Type", "application/javascript; charset=utf-8")
-		_, _ = io.WriteString(w, pr.state.Query) // the client may be gone
+		writeAs(w, http.StatusOK, "application/javascript", []byte(pr.state.Query))
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
@@ -205,15 +197,7 @@ func (s *Server) httpCommand(do func(*projection) bool) func(http.ResponseWriter
 }
 
 // httpRestartProjections has all projections go on from what the log says.
-func (s *Server) httpRestartProjections(w http.ResponseWriter, r *http.Request) {
-	u, ok := s.authenticated(w, r)
-	if !ok {
-		return
-	}
-	if !mayManageProjections(u) {
-		unauthorized(w)
-		return
-	}
+func (s *Server) httpRestartProjections(w http.ResponseWriter, _ *http.Request) {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	s.core.projector.start()

@@ -45,7 +45,7 @@ func (s *Server) httpCreateProjection(mode string) http.HandlerFunc {
 		defer s.core.mu.Unlock()
 		p := s.core.projector
 		switch {
-		case mode != modeTransient && !mayManageProjections(u):
+		case mode != modeTransient && !u.isOperator():
 			writeText(w, http.StatusUnauthorized, "Not authorized")
 			return
 		case strings.TrimSpace(name) == "":
@@ -78,8 +78,6 @@ func (s *Server) httpCreateProjection(mode string) http.HandlerFunc {
 		writeJSON(w, http.StatusCreated, s.changed(pr))
 	}
 }
-
-func mayManageProjections(u *user) bool { return u.isAdmin() || u.in(groupOps) }
 
 const textNotWritten = "The state of the projection could not be written"
 

@@ -110,7 +110,7 @@ func answerType(r *http.Request, types ...string) string {
 	return ""
 }
 
-func (s *Server) badRequest(w http.ResponseWriter, text string) {
+func badRequest(w http.ResponseWriter, text string) {
 	http.Error(w, text, http.StatusBadRequest)
 }
 
@@ -122,6 +122,10 @@ func writeAs(w http.ResponseWriter, status int, mediaType string, body []byte) {
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client may be gone
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	writeAs(w, status, typeText, []byte(text))
 }
 
 // statusOf is how HTTP tells that an operation on a stream failed.

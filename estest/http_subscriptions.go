@@ -142,7 +142,7 @@ func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
 	}
 	g, _ := s.pathGroup(r)
 	if g == nil {
-		emptyJSON(w, http.StatusNotFound)
+		writeAs(w, http.StatusNotFound, typeJSON, nil)
 		return
 	}
 	writeJSON(w, http.StatusOK, s.groupInfo(g))

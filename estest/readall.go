@@ -200,7 +200,7 @@ func (c *core) scanAll(from position, scan *allScan) (recs []*record, next posit
 
 // scavenge refuses, or answers that there is nothing to do: the log is in memory and is never cleaned up.
 func (c *conn) scavenge(f *frame) error {
-	if !f.user.isAdmin() && !f.user.in(groupOps) {
+	if !f.user.isOperator() {
 		if c.core.persona.scavengeRefusalIsLost {
 			return nil
 		}

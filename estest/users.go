@@ -170,6 +170,9 @@ var nobody = &user{login: "nobody"}
 
 func (u *user) isAdmin() bool { return u.in(groupAdmins) }
 
+// isOperator reports whether a user may run the server: administrators may, too.
+func (u *user) isOperator() bool { return u.isAdmin() || u.in(groupOps) }
+
 // login returns the user with these credentials; nil if there is none.
 func (c *core) login(login, password string) *user {
 	if c.insecure {

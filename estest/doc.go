@@ -1,6 +1,6 @@
 // Package estest is an EventStore in the process, for tests. It speaks EventStore's TCP protocol as real servers do,
-// version by version, and serves what a TCP client needs of HTTP, and events in JSON by AtomPub; everything is kept in
-// memory.
+// version by version. Over HTTP it serves what a TCP client needs, and appends to streams and reads them, in JSON:
+// there are no deletes, no $all, no writes of metadata and no long polls. Everything is kept in memory.
 //
 // Run starts a server for a test, and RunCluster several that keep one log and elect a leader:
 //

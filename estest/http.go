@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// handler serves what a TCP client needs of the HTTP interface.
+// handler serves the HTTP interface: that of real servers, as far as estest has it, and the page.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ping", s.httpPing)

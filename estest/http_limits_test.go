@@ -99,10 +99,9 @@ func TestWritesFromThePagesOfOtherSitesAreRefused(t *testing.T) {
 		{http.MethodPut, "X-Nothing", "x", false},
 		{http.MethodGet, "Origin", "http://elsewhere.example", false},
 	} {
-		path := "/subscriptions/s/g"
-		if tc.method == http.MethodPost {
-			path = "/streams/s"
-		}
+		path := map[string]string{
+			http.MethodPost: "/streams/s", http.MethodPut: "/subscriptions/s/g", http.MethodGet: "/subscriptions",
+		}[tc.method]
 		req, err := http.NewRequestWithContext(t.Context(), tc.method, s.HTTPURL()+path, strings.NewReader(`{}`))
 		require.NoError(t, err)
 		req.Close = true
@@ -113,5 +112,8 @@ func TestWritesFromThePagesOfOtherSitesAreRefused(t *testing.T) {
 		res.Body.Close()
 		assert.Equal(t, tc.refused, res.StatusCode == http.StatusForbidden, "%s with %s: %s: %s",
 			tc.method, tc.header, tc.value, res.Status)
+		if tc.method == http.MethodGet {
+			assert.Equal(t, http.StatusOK, res.StatusCode)
+		}
 	}
 }

@@ -7,11 +7,12 @@ import (
 
 // WithInsecure has the server run as with --insecure: any credentials, right or wrong, and none at all, may do
 // everything, over TCP and HTTP, without encryption. It has no users then: Authenticate with any credentials succeeds,
-// and there is nothing at /users. Start refuses it together with WithTLS, WithUser, or a persona before 20.6, which has
-// no such mode.
+// and there is nothing at /users. The page is open to everybody, too, by whatever name they call the server. Start
+// refuses it together with WithTLS, WithUser, or a persona before 20.6, which has no such mode.
 func WithInsecure() Option { return func(c *config) { c.insecure = true } }
 
-// Who acts on an insecure server: whoever gives credentials is the first, whoever gives none the second.
+// Who acts on an insecure server. Over TCP, whoever gives credentials is the first, and whoever gives none the second;
+// over HTTP everybody is the first.
 var (
 	insecureUser      = &user{login: "system", groups: []string{groupAdmins}}
 	insecureAnonymous = &user{login: "anonymous", groups: []string{groupAdmins}}

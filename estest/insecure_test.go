@@ -14,6 +14,20 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
+// There are no administrators to tell from others, so the page is for everybody.
+func TestThePageOfAnInsecureServer(t *testing.T) {
+	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithInsecure())
+	for _, host := range []string{"localhost", "elsewhere.example"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.HTTPURL()+"/estest/state", http.NoBody)
+		require.NoError(t, err)
+		req.Close, req.Host = true, host
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		res.Body.Close()
+		assert.Equal(t, http.StatusOK, res.StatusCode, host)
+	}
+}
+
 func TestAnInsecureServerLetsEverybodyDoEverything(t *testing.T) {
 	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithInsecure())
 	stranger := &esproto.Credentials{Login: "stranger", Password: "anything"}

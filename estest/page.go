@@ -17,7 +17,7 @@ import (
 
 // The page at / shows what the tests wrote, live. It only reads. Whoever comes from the machine itself needs no
 // credentials for it, since there the server is as open as any program; everybody else must be an administrator, as to
-// read $all.
+// read $all. On an insecure server everybody is one, also a page of another site that calls it by a foreign name.
 
 //go:embed page
 var pageFiles embed.FS
@@ -67,8 +67,9 @@ func (s *Server) forViewers(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// isLoopback reports whether an address, with or without a port, is one of the machine itself. That the host by which
-// the server is called must be one keeps pages of others, whose names they may point here, from reading it.
+// isLoopback reports whether an address, with or without a port, is one of the machine itself. The host by which the
+// server is called must be one, too: others may point their names here, and their pages would read it then. An insecure
+// server does not keep them out.
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -28,7 +28,7 @@ func (s *Server) httpAppend(w http.ResponseWriter, r *http.Request, u *user) {
 	case id != "" && !isEventID(id):
 		badRequest(w, "ES-EventId header in wrong format.")
 	case !several && id == "":
-		w.Header().Set("Location", s.HTTPURL()+r.URL.EscapedPath()+"/incoming/"+uuid.NewString())
+		w.Header().Set("Location", s.HTTPURL()+sentURL(r).EscapedPath()+"/incoming/"+uuid.NewString())
 		writeText(w, http.StatusTemporaryRedirect, "Forwarding to idempotent URI")
 	default:
 		s.appendBody(w, r, u, mediaType, id)

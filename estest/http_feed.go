@@ -64,12 +64,16 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 		f.count = parseNumber(count, 1)
 	}
 	links, ok := resolves(r)
-	mediaType := answerType(r, typeDescription, typeAtomJSON, typeJSON)
+	types := []string{typeAtomJSON, typeJSON}
+	if !f.forward {
+		types = slices.Insert(types, 0, typeDescription)
+	}
+	mediaType := answerType(r, types...)
 	switch {
 	case mediaType == "":
 		w.WriteHeader(http.StatusNotAcceptable)
 		return
-	case mediaType == typeDescription && !f.forward:
+	case mediaType == typeDescription:
 		s.describeStream(w, r, u)
 		return
 	case f.from == -2:
@@ -90,8 +94,8 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 	if f.forward {
 		read = (*core).readForward
 	}
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	p := s.core.readPage(u, m, f.forward, read)
 	entries, ok := s.entries(u, &p, &f, links, embedding(r))
 	if !ok {
@@ -135,12 +139,13 @@ func etag(number int64, mediaType string) string {
 	return fmt.Sprintf("%d;%d", number, int32(h.Sum32()))
 }
 
-// cacheFeed says how long an answer holds: for good, where all of its page is written.
+// cacheFeed says how long an answer holds: for good, where all of its page is written. At the greatest numbers servers
+// take more for written, since their sums overflow.
 func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedRequest, p *page) {
 	h.Set("Vary", "Accept")
 	full := !f.head && p.last >= f.from
 	if f.forward {
-		full = p.last+1 >= f.from+f.count
+		full = p.last-f.from >= f.count-1
 	}
 	if full {
 		h.Set("Cache-Control", longAge+", "+s.visibility(stream))
@@ -195,10 +200,14 @@ func (s *Server) feed(stream string, f feedRequest, p *page, entries []any) *ato
 	page := func(relation string, from int64, direction string) {
 		link(relation, fmt.Sprintf("/%d/%s/%d", from, direction, f.count))
 	}
+	// Servers count from where the page begins, even if that is behind the last event.
 	previous, next := min(f.from, p.last)+1, f.from-f.count
 	older := !p.end
 	if f.forward {
-		previous, next = min(f.from+f.count-1, p.last)+1, f.from-1
+		previous, next = p.last+1, f.from-1
+		if p.last-f.from >= f.count { // where it is not, the sum may overflow
+			previous = f.from + f.count
+		}
 		feed.HeadOfStream, older = p.end, next >= 0
 	} else {
 		feed.SelfURL = s.core.persona.orNull(self)
@@ -210,7 +219,7 @@ func (s *Server) feed(stream string, f feedRequest, p *page, entries []any) *ato
 	link("first", fmt.Sprintf("/head/backward/%d", f.count))
 	if older {
 		page("last", 0, "forward")
-		page("next", max(next, 0), "backward")
+		page("next", next, "backward")
 	}
 	if !f.forward || !p.end || len(p.recs) > 0 {
 		page("previous", previous, "forward")
@@ -403,8 +412,8 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, str
 		badRequest(w, "ES-ResolveLinkTos header in wrong format.")
 		return
 	}
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	if !s.core.allowed(u, rightRead, stream) {
 		unauthorized(w)
 		return

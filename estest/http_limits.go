@@ -40,7 +40,8 @@ func (s *Server) newWeb() *http.Server {
 // connKey is the key of a request's connection in its context.
 type connKey struct{}
 
-// limitAnswer bounds how long a client may take to read the answer. The limit begins here, as that of a body does.
+// limitAnswer bounds how long a client may take to read the answer. The limit begins here, as that of a body does, and
+// again where an answer was kept until it was complete.
 func limitAnswer(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 }

@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,13 +25,24 @@ func (s *Server) unescapeTwice(next http.Handler) http.Handler {
 			parts[i] = unescape(part)
 			escaped[i] = url.PathEscape(parts[i])
 		}
-		seen := *r
+		seen := r.WithContext(context.WithValue(r.Context(), sentKey{}, r.URL))
 		seen.URL = new(url.URL)
 		*seen.URL = *r.URL
 		seen.URL.Path, seen.URL.RawPath = strings.Join(parts, "/"), strings.Join(escaped, "/")
 		seen.URL.RawQuery = query
-		next.ServeHTTP(w, &seen)
+		next.ServeHTTP(w, seen)
 	})
+}
+
+// sentKey is the key of the URL, as it was sent, in the context of a request.
+type sentKey struct{}
+
+// sentURL is the URL by which a client finds again what it asked for: in that of the request nothing is escaped twice.
+func sentURL(r *http.Request) *url.URL {
+	if sent, ok := r.Context().Value(sentKey{}).(*url.URL); ok {
+		return sent
+	}
+	return r.URL
 }
 
 // readAgain finds path and query where a path was unescaped before it was read.

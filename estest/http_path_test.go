@@ -56,3 +56,13 @@ func TestNamesInPathsAreUnescapedTwice(t *testing.T) {
 		})
 	}
 }
+
+func TestTheLocationOfAGroupHasItsNamesAsTheyWereSent(t *testing.T) {
+	anyPersona(t, func(t *testing.T, s *estest.Server, _ estest.Persona) {
+		path := s.HTTPURL() + "/subscriptions/a%252541/b%20c"
+		res := request(t, "PUT", path, admin, "{}")
+		require.Equal(t, 201, res.StatusCode)
+		assert.Equal(t, path, res.Header.Get("Location"))
+		assert.Equal(t, 200, request(t, "GET", path+"/info", admin, "").StatusCode)
+	})
+}

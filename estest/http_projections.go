@@ -1,8 +1,10 @@
 package estest
 
 import (
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // handleProjections serves what clients manage projections by. Servers without projections have none of these paths.
@@ -66,8 +68,13 @@ func (s *Server) ofProjection(
 			unauthorized(w)
 			return
 		}
-		s.core.mu.Lock()
-		defer s.core.mu.Unlock()
+		body, ok := readText(w, r) // before the lock is taken: the client may be slow to send it
+		if !ok {
+			return
+		}
+		r.Body = io.NopCloser(strings.NewReader(body))
+		w, done := s.answerLocked(w)
+		defer done()
 		pr := s.core.projector.find(r.PathValue("name"))
 		switch {
 		case pr == nil:
@@ -138,8 +145,8 @@ func (s *Server) httpProjections(mode string) http.HandlerFunc {
 		if _, ok := s.authenticated(w, r); !ok {
 			return
 		}
-		s.core.mu.Lock()
-		defer s.core.mu.Unlock()
+		w, done := s.answerLocked(w)
+		defer done()
 		list := listedProjections{Projections: []projectionStatistics{}}
 		for _, pr := range s.core.projector.list {
 			if mode == "" || pr.state.Mode == mode || mode == modesKept && pr.state.Mode != modeTransient {
@@ -198,8 +205,8 @@ func (s *Server) httpCommand(do func(*projection) bool) func(http.ResponseWriter
 
 // httpRestartProjections has all projections go on from what the log says.
 func (s *Server) httpRestartProjections(w http.ResponseWriter, _ *http.Request) {
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	s.core.projector.start()
 	writeJSON(w, http.StatusOK, "Restarting")
 }

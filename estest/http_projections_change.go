@@ -41,8 +41,8 @@ func (s *Server) httpCreateProjection(mode string) http.HandlerFunc {
 		if handler == "" {
 			handler = "JS"
 		}
-		s.core.mu.Lock()
-		defer s.core.mu.Unlock()
+		w, done := s.answerLocked(w)
+		defer done()
 		p := s.core.projector
 		switch {
 		case mode != modeTransient && !u.isOperator():

@@ -124,9 +124,6 @@ func (s *Server) processStats() map[string]any {
 	s.gauges.mu.Lock()
 	defer s.gauges.mu.Unlock()
 	g, now, cpu := &s.gauges, time.Now(), cpuOfProcess()
-	if g.at.IsZero() {
-		g.at = s.started
-	}
 	in, out, elapsed := s.traffic.bytesIn.Load(), s.traffic.bytesOut.Load(), max(now.Sub(g.at), time.Microsecond)
 	perSecond := func(n int64) fraction { return fraction(float64(n) / elapsed.Seconds()) }
 	busy := 100 * float64(cpu-g.cpu) / float64(elapsed)

@@ -61,10 +61,16 @@ func (s *Server) forStreams(serve streamHandler) http.HandlerFunc {
 
 // withoutSlash sends a client to the path without the slash at the end.
 func withoutSlash(w http.ResponseWriter, r *http.Request) {
-	target := *r.URL
-	target.Path, target.RawPath = strings.TrimSuffix(target.Path, "/"), strings.TrimSuffix(target.RawPath, "/")
+	sent := sentURL(r)
+	target, found := strings.CutSuffix(sent.EscapedPath(), "/")
+	if !found { // the slash was escaped
+		target = strings.TrimSuffix(r.URL.EscapedPath(), "/")
+	}
+	if sent.RawQuery != "" {
+		target += "?" + sent.RawQuery
+	}
 	w.Header().Set("Cache-Control", "max-age=31536000, public")
-	w.Header().Set("Location", target.String())
+	w.Header().Set("Location", target)
 	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 

@@ -97,6 +97,18 @@ func TestASingleEventIsAppendedOverHTTP(t *testing.T) {
 		res, _ = requestFor(t, "POST", url, "\x00\xff", raw)
 		require.Equal(t, http.StatusCreated, res.StatusCode)
 
+		for _, path := range []string{"/streams/a%252541", "/streams/a%252541/"} { // it is a%41
+			for range 3 {
+				res, _ = requestFor(t, "POST", s.HTTPURL()+path, `{"n": 1}`, header("placed", ""))
+				if res.StatusCode != http.StatusTemporaryRedirect {
+					break
+				}
+				path = strings.TrimPrefix(res.Header.Get("Location"), s.HTTPURL())
+			}
+			assert.Equal(t, http.StatusCreated, res.StatusCode)
+		}
+		assert.Len(t, connect(t, s).read(admin, "a%41", 0, 10, false).GetEvents(), 2)
+
 		var data []string
 		for _, e := range connect(t, s).read(admin, "s", 0, 10, false).GetEvents() {
 			data = append(data, string(e.GetEvent().GetData()))
@@ -333,6 +345,55 @@ func TestAFollowerForwardsAppendsOverHTTP(t *testing.T) {
 	assert.Len(t, events, 1)
 }
 
+func TestASlashAtTheEndIsSentAway(t *testing.T) {
+	anyPersona(t, func(t *testing.T, s *estest.Server, persona estest.Persona) {
+		for path, want := range map[string]string{
+			"/streams/a%252541/": "/streams/a%252541", "/streams/a/?embed=body": "/streams/a?embed=body",
+			"/streams/a%2F": byPersona("/streams/a", "/streams/a", "")[persona], // a name from 20.6 on
+		} {
+			res, _ := requestFor(t, "GET", s.HTTPURL()+path, "", nil)
+			assert.Equal(t, want != "", res.StatusCode == http.StatusTemporaryRedirect, path)
+			assert.Equal(t, want, res.Header.Get("Location"), path)
+		}
+	})
+}
+
+// Pages that are not written yet are not kept, however great their numbers.
+func TestHowLongPagesAreKept(t *testing.T) {
+	anyPersona(t, func(t *testing.T, s *estest.Server, _ estest.Persona) {
+		connectAs(t, s, admin).appendAny("s", 5)
+		for path, kept := range map[string]bool{
+			"0/forward/5": true, "2/forward/3": true, "4/backward/2": true, "0/forward/6": false, "4/forward/2": false,
+			"5/forward/1": false, "5/backward/2": false, "head": false,
+			"9223372036854775807/forward/20": false, "9223372036854775788/forward/20": false,
+		} {
+			res, _ := requestFor(t, "GET", s.HTTPURL()+"/streams/s/"+path, "",
+				http.Header{"Accept": {"application/vnd.eventstore.atom+json"}})
+			require.Equal(t, http.StatusOK, res.StatusCode, path)
+			assert.Equal(t, kept, strings.HasPrefix(res.Header.Get("Cache-Control"), "max-age=31536000"), path)
+		}
+	})
+}
+
+func TestLinksOfPages(t *testing.T) {
+	anyPersona(t, func(t *testing.T, s *estest.Server, _ estest.Persona) {
+		url := s.HTTPURL() + "/streams/s/"
+		connectAs(t, s, admin).appendAny("s", 25)
+		for path, want := range map[string][2]string{
+			"24/backward/20":  {"4/backward/20", "25/forward/20"},
+			"100/backward/20": {"80/backward/20", "25/forward/20"},
+			"4/backward/5":    {"", "5/forward/5"},
+			"5/forward/10":    {"4/backward/10", "15/forward/10"},
+			"15/forward/10":   {"14/backward/10", "25/forward/10"},
+			"16/forward/10":   {"15/backward/10", "25/forward/10"},
+		} {
+			f := readFeed(t, url+path)
+			got := [2]string{strings.TrimPrefix(f.link("next"), url), strings.TrimPrefix(f.link("previous"), url)}
+			assert.Equal(t, want, got, path)
+		}
+	})
+}
+
 // Servers do not choose in which form a stream is read.
 func TestAStreamIsDescribedToWhoTakesAnything(t *testing.T) {
 	anyPersona(t, func(t *testing.T, s *estest.Server, _ estest.Persona) {
@@ -348,5 +409,14 @@ func TestAStreamIsDescribedToWhoTakesAnything(t *testing.T) {
 			require.NoError(t, json.Unmarshal(body, &description), "%s", body)
 			assert.Equal(t, "/streams/s", description.Links["stream"].Href)
 		}
+		for _, accept := range []string{"", "*/*", "application/*"} {
+			res, body := requestFor(t, "GET", s.HTTPURL()+"/streams/s/0/forward/5", "", http.Header{"Accept": {accept}})
+			assert.Equal(t, http.StatusOK, res.StatusCode, accept)
+			assert.Equal(t, atomType, res.Header.Get("Content-Type"), accept)
+			assert.Contains(t, string(body), `"title": "0@s"`)
+		}
+		res, _ := requestFor(t, "GET", s.HTTPURL()+"/streams/s/0/forward/5", "",
+			http.Header{"Accept": {"application/vnd.eventstore.streamdesc+json"}})
+		assert.Equal(t, http.StatusNotAcceptable, res.StatusCode, "only streams are described")
 	})
 }

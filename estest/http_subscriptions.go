@@ -94,8 +94,8 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	stream := r.PathValue("stream")
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	groups := []listedGroup{}
 	for _, g := range s.core.sortedGroups() {
 		if stream == "" || g.stream == stream {
@@ -134,8 +134,8 @@ func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.authenticated(w, r); !ok {
 		return
 	}
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	if all := s.groupOnAll(r); all != nil {
 		writeJSON(w, http.StatusOK, s.groupOnAllInfo(all))
 		return
@@ -198,11 +198,11 @@ func (s *Server) httpPutGroup(
 				http.StatusBadRequest)
 			return
 		}
-		s.core.mu.Lock()
-		defer s.core.mu.Unlock()
+		w, done := s.answerLocked(w)
+		defer done()
 		result, reason := put(s.core, u, r.PathValue("stream"), r.PathValue("group"), body.settings())
 		if result == groupSuccess && success == http.StatusCreated {
-			w.Header().Set("Location", s.HTTPURL()+r.URL.EscapedPath())
+			w.Header().Set("Location", s.HTTPURL()+sentURL(r).EscapedPath())
 		}
 		message := updateMessage
 		if success == http.StatusCreated {
@@ -217,8 +217,8 @@ func (s *Server) httpDeleteGroup(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	result, reason := s.core.deleteGroup(u, r.PathValue("stream"), r.PathValue("group"))
 	s.writeGroupResult(w, deleteMessage, result, reason, http.StatusOK, http.StatusNotFound)
 }
@@ -237,8 +237,8 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	if !s.core.mayManageGroups(u) {
 		unauthorized(w)
 		return
@@ -258,8 +258,8 @@ func (s *Server) httpRestartGroups(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	if !s.core.mayManageGroups(u) {
 		unauthorized(w)
 		return

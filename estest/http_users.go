@@ -61,8 +61,8 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 		s.userChanged(w, http.StatusBadRequest, m.LoginName, "Error")
 		return
 	}
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	switch u := s.core.users[m.LoginName]; {
 	case u == nil:
 		s.core.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups},
@@ -79,8 +79,8 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 // remember of the user.
 func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool, change func(u *user)) {
 	login := r.PathValue("login")
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	u := s.core.users[login]
 	if u == nil {
 		s.userChanged(w, http.StatusNotFound, login, "NotFound")
@@ -159,8 +159,8 @@ func (s *Server) noUser(w http.ResponseWriter, message int) {
 }
 
 func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	users := []userDetails{}
 	for _, login := range slices.Sorted(maps.Keys(s.core.users)) {
 		users = append(users, s.userDetails(s.core.users[login]))
@@ -186,8 +186,8 @@ func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w)
 		return
 	}
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	u := s.core.users[login]
 	if u == nil {
 		s.noUser(w, message)
@@ -208,8 +208,8 @@ func (s *Server) httpUpdateUser(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) httpDeleteUser(w http.ResponseWriter, r *http.Request) {
 	login := r.PathValue("login")
-	s.core.mu.Lock()
-	defer s.core.mu.Unlock()
+	w, done := s.answerLocked(w)
+	defer done()
 	u := s.core.users[login]
 	if u == nil {
 		s.userChanged(w, http.StatusNotFound, login, "NotFound")

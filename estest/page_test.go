@@ -1,11 +1,15 @@
 package estest_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -154,6 +158,40 @@ func TestWhoMayLookAtThePage(t *testing.T) {
 	}
 	res := request(t, http.MethodPost, s.HTTPURL()+"/", admin, "")
 	assert.Equal(t, http.StatusNotFound, res.StatusCode, "it only reads")
+}
+
+// What the process has computed before there was a server is none of it.
+func TestTheFirstLookAtTheCPUTime(t *testing.T) {
+	before := cpuTime(t)
+	for before < 500*time.Millisecond {
+		before = cpuTime(t)
+	}
+	s := estest.Run(t, estest.WithPersona(estest.Persona414)) // later versions divide it by the processors
+	var proc struct {
+		CPU float64
+		TCP struct{ MeasureTime string }
+	}
+	getJSON(t, s.HTTPURL()+"/stats/proc", &proc)
+	var hours, minutes, seconds float64
+	_, err := fmt.Sscanf(proc.TCP.MeasureTime, "%f:%f:%f", &hours, &minutes, &seconds)
+	require.NoError(t, err)
+	told := proc.CPU / 100 * ((hours*60+minutes)*60 + seconds)
+	assert.Less(t, told, before.Seconds()/2)
+}
+
+// cpuTime is how long this process has computed. It skips the test where the system does not tell.
+func cpuTime(t testing.TB) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		t.Skip("the system tells no CPU time of a process: ", err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, err := strconv.Atoi(fields[11])
+	require.NoError(t, err)
+	system, err := strconv.Atoi(fields[12])
+	require.NoError(t, err)
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 func TestStatsOverHTTP(t *testing.T) {

@@ -180,6 +180,7 @@ func newServer(opts []Option) (*Server, error) {
 		c = cfg.clock
 	}
 	s := &Server{cfg: cfg, core: newCore(p, cfg.logger, c), down: true, started: time.Now()}
+	s.gauges.at, s.gauges.cpu = s.started, cpuOfProcess() // the process may have computed long before
 	s.core.insecure = cfg.insecure
 	if cfg.projections {
 		s.core.projector = newProjector(s.core)

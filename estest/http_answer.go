@@ -1,0 +1,30 @@
+package estest
+
+import (
+	"bytes"
+	"net/http"
+)
+
+// answer is an answer that is kept until it is sent.
+type answer struct {
+	http.ResponseWriter // it has the headers
+	status              int
+	body                bytes.Buffer
+}
+
+// answerLocked takes the lock. What is written to the writer that it returns is sent by done, when the lock is free
+// again: the client may be slow to take it.
+func (s *Server) answerLocked(w http.ResponseWriter) (kept http.ResponseWriter, done func()) {
+	a := &answer{ResponseWriter: w, status: http.StatusOK}
+	s.core.mu.Lock()
+	return a, func() {
+		s.core.mu.Unlock()
+		limitAnswer(w) // anew: the client had nothing to take so far
+		w.WriteHeader(a.status)
+		_, _ = w.Write(a.body.Bytes()) // the client may be gone
+	}
+}
+
+func (a *answer) WriteHeader(status int) { a.status = status }
+
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }

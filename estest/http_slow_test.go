@@ -1,0 +1,93 @@
+package estest_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// slowClient is a connection whose client says and takes what a test wants.
+type slowClient struct {
+	*net.TCPConn
+	answers *bufio.Reader
+}
+
+func dialSlow(t testing.TB, s *estest.Server) slowClient {
+	t.Helper()
+	nc, err := net.Dial("tcp", s.HTTPAddr())
+	require.NoError(t, err)
+	t.Cleanup(func() { nc.Close() })
+	require.NoError(t, nc.SetDeadline(time.Now().Add(patience)))
+	return slowClient{nc.(*net.TCPConn), bufio.NewReaderSize(nc, 1024)}
+}
+
+// head sends the head of a request of the administrator.
+func (c slowClient) head(t testing.TB, line, headers string) {
+	t.Helper()
+	_, err := fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n%s\r\n", line,
+		base64.StdEncoding.EncodeToString([]byte(admin.Login+":"+admin.Password)), headers)
+	require.NoError(t, err)
+}
+
+func (c slowClient) answer(t testing.TB) *http.Response {
+	t.Helper()
+	res, err := http.ReadResponse(c.answers, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { res.Body.Close() })
+	return res
+}
+
+// While a client sends the change of a projection, the server goes on with what others ask for.
+func TestASlowBodyHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	for path, body := range map[string]string{"query": "first\r\n-", "config": `{"emitEnabled":true}`} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			s := estest.Run(t, estest.WithProjections())
+			command(t, s, "$by_category", "disable")
+			c := dialSlow(t, s)
+			c.head(t, "PUT /projection/$by_category/"+path,
+				fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n", len(body)))
+			require.Equal(t, http.StatusContinue, c.answer(t).StatusCode, "the server waits for the body")
+			appendTo(t, s, "s", "t")
+			_, err := io.WriteString(c, body)
+			require.NoError(t, err)
+			assert.Equal(t, http.StatusOK, c.answer(t).StatusCode, "the append came first")
+		})
+	}
+}
+
+// While a client takes an answer, the server goes on with what others ask for.
+func TestASlowReaderHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	for path, accept := range map[string]string{
+		"0": "application/octet-stream", "head/backward/5?embed=body": "application/vnd.eventstore.atom+json",
+	} {
+		t.Run(accept, func(t *testing.T) {
+			t.Parallel()
+			s := estest.Run(t)
+			text := bytes.Repeat([]byte("x"), 10<<20) // more than is on its way at a time
+			_, err := s.Append("s", estest.Event{Type: "t", JSON: true, Data: fmt.Appendf(nil, `{"text":"%s"}`, text)})
+			require.NoError(t, err)
+			c := dialSlow(t, s)
+			c.head(t, "GET /streams/s/"+path, "Accept: "+accept+"\r\n")
+			res := c.answer(t)
+			require.Equal(t, http.StatusOK, res.StatusCode)
+			appendTo(t, s, "s", "t")
+			body, err := io.ReadAll(res.Body)
+			require.NoError(t, err, "the append came first")
+			assert.True(t, bytes.Contains(body, text))
+		})
+	}
+}

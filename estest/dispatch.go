@@ -30,9 +30,10 @@ func (c *conn) handle(h esproto.Header, payload []byte) error {
 	if act := c.srv.intercepted(&f); act != nil {
 		return act(c, &f)
 	}
-	c.core.mu.Lock()
-	defer c.core.mu.Unlock()
-	c.dispatch(&f)
+	if c.srv.lockAwake(c.ended) {
+		defer c.core.mu.Unlock()
+		c.dispatch(&f)
+	}
 	return nil
 }
 

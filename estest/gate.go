@@ -1,47 +1,38 @@
 package estest
 
-import "sync"
+import "sync/atomic"
 
-// gate can be shut: whoever then passes waits until it is opened again.
+// gate can be shut: whoever then passes waits until it is opened again. Who shuts and opens it holds a lock of its own.
 type gate struct {
-	mu   sync.Mutex
-	shut chan struct{} // closed when the gate is opened; nil while it is open
+	shut atomic.Pointer[chan struct{}] // closed when the gate is opened; nil while it is open
 }
 
 func (g *gate) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.shut == nil {
-		g.shut = make(chan struct{})
+	if g.shut.Load() == nil {
+		shut := make(chan struct{})
+		g.shut.Store(&shut)
 	}
 }
 
 func (g *gate) open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.shut != nil {
-		close(g.shut)
-		g.shut = nil
+	if shut := g.shut.Swap(nil); shut != nil {
+		close(*shut)
 	}
 }
 
-// wait returns when the gate is open, or when stop is closed.
-func (g *gate) wait(stop <-chan struct{}) {
-	g.mu.Lock()
-	shut := g.shut
-	g.mu.Unlock()
+// wait returns true when the gate is open, false if stop is closed before.
+func (g *gate) wait(stop <-chan struct{}) (open bool) {
+	shut := g.shut.Load()
 	if shut == nil {
-		return
+		return true
 	}
 	select {
-	case <-shut:
+	case <-*shut:
+		return true
 	case <-stop:
+		return false
 	}
 }
 
 // isShut reports whether the gate is shut at this moment.
-func (g *gate) isShut() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.shut != nil
-}
+func (g *gate) isShut() bool { return g.shut.Load() != nil }

@@ -55,7 +55,7 @@ func Delay(d time.Duration) Action {
 	return Action{act: func(c *conn, f *frame) error {
 		late := *f
 		late.payload = bytes.Clone(f.payload)
-		c.srv.alarms.after(d, func() { c.serveNow(&late) })
+		c.srv.later(d, func() { c.serveLocked(&late) })
 		return nil
 	}}
 }
@@ -116,10 +116,11 @@ func NotAuthenticated() Action {
 // AccessDenied answers as if the user had no rights at all, each command in its way; acks and naks are served.
 func AccessDenied() Action {
 	return Action{act: func(c *conn, f *frame) error {
-		c.core.mu.Lock()
-		defer c.core.mu.Unlock()
 		f.denied = true
-		c.dispatch(f)
+		if c.srv.lockAwake(c.ended) {
+			defer c.core.mu.Unlock()
+			c.dispatch(f)
+		}
 		return nil
 	}}
 }
@@ -250,8 +251,14 @@ func (f *frame) request() Request {
 // serveNow serves a frame, unless its connection has ended meanwhile, and answers at once what else would wait for the
 // goroutine that reads the connection.
 func (c *conn) serveNow(f *frame) {
-	c.core.mu.Lock()
-	defer c.core.mu.Unlock()
+	if c.srv.lockAwake(c.ended) {
+		defer c.core.mu.Unlock()
+		c.serveLocked(f)
+	}
+}
+
+// serveLocked is serveNow where core.mu is held.
+func (c *conn) serveLocked(f *frame) {
 	if _, open := c.core.conns[c]; open {
 		c.dispatch(f)
 		c.settlePending(c.pending.Swap(nil))

@@ -76,8 +76,12 @@ func (s *Server) shutdown(graceful bool) error {
 	}
 	s.node.leaves()
 	s.alarms.stop()
-	s.gate.open()
-	s.core.processEnds()
+	s.core.mu.Lock()
+	s.missed = nil
+	s.core.closed = true
+	s.awake()
+	s.core.projected.raise()
+	s.core.mu.Unlock()
 	s.tcp.Close()
 	var err error
 	if s.http != nil {
@@ -92,9 +96,9 @@ func (s *Server) shutdown(graceful bool) error {
 // bidFarewell tells clients that their subscriptions have ended, and leaves them a moment.
 func (s *Server) bidFarewell() {
 	s.tcp.Close()
-	s.gate.open()
 	s.core.mu.Lock()
 	s.core.stopping = true
+	s.awake()
 	s.core.dropAllSubscriptions()
 	s.core.mu.Unlock()
 	time.Sleep(farewellTime)
@@ -129,14 +133,6 @@ func (c *core) processBegins(cfg *config) {
 	c.stopping, c.closed, c.priority = false, false, 0
 	c.readyAt = c.now().Add(cfg.starting)
 	c.usersAt = c.readyAt.Add(cfg.emptyDatabase)
-}
-
-// processEnds notes that there is no process any more.
-func (c *core) processEnds() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	c.projected.raise()
 }
 
 // starting reports whether the process does not serve anybody yet.

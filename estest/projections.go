@@ -105,8 +105,9 @@ func (s *Server) project(p *projector, stop <-chan struct{}) {
 		}
 		for more := true; more; {
 			var busy bool
-			s.gate.wait(stop)
-			s.core.mu.Lock()
+			if !s.lockAwake(stop) {
+				return
+			}
 			more, busy = p.step()
 			s.core.mu.Unlock()
 			if busy && !pause(betweenSteps, stop) {

@@ -35,9 +35,7 @@ func (c *conn) lookUp(cmd *command, f *frame) {
 	late := *f
 	late.payload = bytes.Clone(f.payload)
 	d := c.srv.cfg.asyncRights
-	c.srv.alarms.after(d/2+rand.N(d/2+1), func() {
-		c.core.mu.Lock()
-		defer c.core.mu.Unlock()
+	c.srv.later(d/2+rand.N(d/2+1), func() {
 		c.lookups--
 		_, open := c.core.conns[c]
 		if (open || cmd.node == leaderForward) && !c.unready(cmd, &late) {

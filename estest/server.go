@@ -82,13 +82,14 @@ func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l }
 type Server struct {
 	cfg  config
 	core *core
-	gate gate
+	gate gate   // shut and opened with core.mu held
 	node *node // its place in a cluster; nil without one
 
 	traffic    traffic
 	gauges     gauges
 	breathless atomic.Bool // heartbeats are withheld
 	rules      atomic.Pointer[[]*Rule]
+	missed     []func() // requests that became due while the server hung; guarded by core.mu
 
 	cutReceived, cutSent cutter
 
@@ -274,13 +275,11 @@ func (s *Server) accept(l net.Listener) {
 
 // tick lets the persistent subscriptions look at their clocks once a second, as the real server does.
 func (s *Server) tick() {
-	if !s.gate.isShut() {
-		s.core.mu.Lock()
-		if !s.core.stopping {
-			s.core.tickPersistent(s.core.now())
-		}
-		s.core.mu.Unlock()
+	s.core.mu.Lock()
+	if !s.gate.isShut() && !s.core.stopping {
+		s.core.tickPersistent(s.core.now())
 	}
+	s.core.mu.Unlock()
 	s.alarms.after(tickInterval, s.tick)
 }
 
@@ -300,16 +299,59 @@ func (s *Server) DropConnections() {
 }
 
 // Pause lets the server hang: connections stay, and new ones are accepted by the system, but nothing is read, answered
-// or sent, heartbeats included, until Resume.
+// or sent, heartbeats included, until Resume. It changes nothing either: what it has put off, as by Delay, is done then.
 func (s *Server) Pause() {
+	s.core.mu.Lock() // so that whoever has passed the gate is done
 	s.gate.close()
+	s.core.mu.Unlock()
 	s.node.hangs(true)
 }
 
 // Resume ends what Pause began.
 func (s *Server) Resume() {
 	s.node.hangs(false)
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	s.awake()
+}
+
+// later has a request served when d has passed, or, if the server hangs then, when it hangs no more. serve is called
+// with core.mu held; it is not if the process ends before.
+func (s *Server) later(d time.Duration, serve func()) {
+	s.alarms.after(d, func() {
+		s.core.mu.Lock()
+		defer s.core.mu.Unlock()
+		if s.gate.isShut() {
+			s.missed = append(s.missed, serve)
+			return
+		}
+		serve()
+	})
+}
+
+// awake ends a hang. core.mu is held.
+func (s *Server) awake() {
 	s.gate.open()
+	missed := s.missed
+	s.missed = nil
+	for _, serve := range missed {
+		serve()
+	}
+}
+
+// lockAwake locks core.mu while the server does not hang. It returns false, and has locked nothing, if stop is closed
+// before.
+func (s *Server) lockAwake(stop <-chan struct{}) (locked bool) {
+	for {
+		s.core.mu.Lock()
+		if !s.gate.isShut() {
+			return true
+		}
+		s.core.mu.Unlock()
+		if !s.gate.wait(stop) {
+			return false
+		}
+	}
 }
 
 // Addr returns the host:port of the TCP protocol.

@@ -126,7 +126,7 @@ func (n *node) writeHeld() {
 	n.held, n.lost = nil, false
 	for _, w := range held {
 		c := w.conn
-		if w.answerAt.IsZero() {
+		if w.answerAt.IsZero() || w.frame.silent {
 			c = &conn{srv: c.srv, core: n.core, version: c.version, mute: true}
 		}
 		if err := w.command.serve(c, &w.frame); err != nil {
@@ -143,7 +143,7 @@ func (n *node) answerLate(now time.Time) {
 	for _, w := range n.held {
 		if !w.answerAt.IsZero() && !now.Before(w.answerAt) {
 			w.answerAt = time.Time{}
-			if w.command.late != nil {
+			if w.command.late != nil && !w.frame.silent {
 				w.command.late(w.conn, &w.frame)
 			}
 		}

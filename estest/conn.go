@@ -74,6 +74,7 @@ type frame struct {
 	user    *user                // for whom it acts
 	creds   *esproto.Credentials // its own; nil without any
 	denied  bool                 // whoever it acts for has no rights
+	silent  bool                 // it has no reply, whenever it is served
 	payload []byte
 }
 

@@ -68,9 +68,9 @@ func Disconnect() Action { return Action{act: func(*conn, *frame) error { return
 // else. So a write is done, and its client cannot know.
 func Unanswered(then Action) Action {
 	return Action{act: func(c *conn, f *frame) error {
-		c.silence(f.id, true)
-		c.serveNow(f)
-		c.silence(f.id, false)
+		quiet := *f
+		quiet.silent = true
+		c.serveNow(&quiet)
 		if then.act == nil {
 			return nil
 		}
@@ -260,9 +260,19 @@ func (c *conn) serveNow(f *frame) {
 // serveLocked is serveNow where core.mu is held.
 func (c *conn) serveLocked(f *frame) {
 	if _, open := c.core.conns[c]; open {
+		defer c.hush(f)()
 		c.dispatch(f)
 		c.settlePending(c.pending.Swap(nil))
 	}
+}
+
+// hush has nothing sent for a frame that is silent, until its result is called.
+func (c *conn) hush(f *frame) (end func()) {
+	if !f.silent {
+		return func() {}
+	}
+	c.silence(f.id, true)
+	return func() { c.silence(f.id, false) }
 }
 
 // silence has nothing sent under a correlation id, or no more so.

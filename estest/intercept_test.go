@@ -151,6 +151,37 @@ func TestAFrameAndAReplyAreLost(t *testing.T) {
 	assert.Equal(t, 2, written(t, s, "done"))
 }
 
+// A reply is kept away also where the request is served later than its turn.
+func TestALateReplyIsLost(t *testing.T) {
+	t.Run("rights", func(t *testing.T) {
+		s, clock := slowRights(t, estest.Persona5011)
+		p := connectAs(t, s, plain)
+		s.Intercept(esproto.CmdWriteEvents, estest.Unanswered(estest.Drop()), estest.Times(1))
+		p.send(esproto.CmdWriteEvents, nil, write("s"))
+		pings(t, p)
+		clock.Advance(time.Second)
+		pings(t, p) // and nothing before its answer
+		assert.Equal(t, 1, written(t, s, "s"))
+	})
+	t.Run("majority", func(t *testing.T) {
+		clock := estest.NewClock(time.Time{})
+		c := estest.RunCluster(t, 3, estest.WithClock(clock), estest.WithElectionDelay(never),
+			estest.WithStepDownDelay(never))
+		s := c.Node(0)
+		p := connectAs(t, s, admin)
+		s.Intercept(esproto.CmdWriteEvents, estest.Unanswered(estest.Drop()))
+		c.Partition(0)
+		p.send(esproto.CmdWriteEvents, nil, write("s"))
+		pings(t, p)
+		clock.Advance(3 * time.Second)
+		p.send(esproto.CmdWriteEvents, nil, write("s"))
+		pings(t, p)
+		c.Heal()
+		pings(t, p)
+		assert.Equal(t, 2, written(t, s, "s"))
+	})
+}
+
 // The client can tell replies apart by their ids only.
 func TestADelayedFrameIsOvertaken(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona5011, estest.Persona2310} {

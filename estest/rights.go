@@ -38,6 +38,7 @@ func (c *conn) lookUp(cmd *command, f *frame) {
 	c.srv.later(d/2+rand.N(d/2+1), func() {
 		c.lookups--
 		_, open := c.core.conns[c]
+		defer c.hush(&late)()
 		if (open || cmd.node == leaderForward) && !c.unready(cmd, &late) {
 			c.perform(cmd, &late)
 		}

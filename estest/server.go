@@ -82,7 +82,7 @@ func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l }
 type Server struct {
 	cfg  config
 	core *core
-	gate gate   // shut and opened with core.mu held
+	gate gate  // shut and opened with core.mu held
 	node *node // its place in a cluster; nil without one
 
 	traffic    traffic

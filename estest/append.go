@@ -151,6 +151,7 @@ func (c *core) writeNothing(name string) int64 {
 	if s := c.revivedBy(name); s != nil {
 		c.showFrom(s, s.last()+1)
 	}
+	c.spread()
 	return pos
 }
 

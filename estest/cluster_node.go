@@ -99,8 +99,8 @@ func newest(side []*node) *node {
 	return slices.MaxFunc(side, func(a, b *node) int {
 		return cmp.Or(
 			cmp.Compare(a.core.epoch.number, b.core.epoch.number), cmp.Compare(len(a.core.log), len(b.core.log)),
-			cmp.Compare(len(a.held), len(b.held)), cmp.Compare(a.core.priority, b.core.priority),
-			cmp.Compare(b.index, a.index))
+			cmp.Compare(a.core.end, b.core.end), cmp.Compare(len(a.held), len(b.held)),
+			cmp.Compare(a.core.priority, b.core.priority), cmp.Compare(b.index, a.index))
 	})
 }
 

@@ -249,3 +249,49 @@ func TestTheGreatestNumbersDoNotWrapAroundSince22(t *testing.T) {
 		assert.Empty(t, r.GetEvents(), "from %d", from)
 	}
 }
+
+// Places in the log that have no event are known to all nodes: the next leader uses none of them again.
+func TestTheNextLeaderUsesNoPlaceAgain(t *testing.T) {
+	for name, take := range map[string]func(p *peer){
+		"nothing":     func(p *peer) { p.mustAppend(nil, "s") },
+		"start":       func(p *peer) { p.transact("s", esproto.ExpectAny) },
+		"write":       func(p *peer) { p.transact("s", esproto.ExpectAny, newEvent("T", "a")) },
+		"empty":       func(p *peer) { p.commit(p.transact("s", esproto.ExpectAny)) },
+		"failed":      func(p *peer) { p.commitAs(nil, p.transact("s", 7, newEvent("T", "a"))) },
+		"known":       func(p *peer) { p.commitTwice(newEvent("T", "a")) },
+		"transaction": func(p *peer) { p.commit(p.transact("s", esproto.ExpectAny, newEvent("T", "a"))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := estest.RunCluster(t, 3, estest.WithElectionDelay(time.Millisecond))
+			c.Partition(1) // it misses this: another one must lead
+			take(connectAs(t, c.Node(0), admin))
+			before := c.Node(0).Snapshot()
+			require.NoError(t, c.Kill(0))
+			c.Heal()
+			leader := c.Node(electsOther(t, c, 0)).Snapshot()
+			require.GreaterOrEqual(t, leader.EpochAt, before.End)
+			assert.Equal(t, before.Marks, leader.Marks[:len(before.Marks)])
+		})
+	}
+}
+
+// commitTwice commits a transaction again.
+func (p *peer) commitTwice(e *esproto.NewEvent) {
+	id := p.transact("s", esproto.ExpectAny, e)
+	p.commit(id)
+	p.commit(id)
+}
+
+// The events of one commit have one time, as those of an append.
+func TestTheEventsOfACommitHaveOneTime(t *testing.T) {
+	s := estest.Run(t)
+	p := connectAs(t, s, admin)
+	events := make([]*esproto.NewEvent, 2000)
+	for i := range events {
+		events[i] = newEvent("T", "")
+	}
+	p.commit(p.transact("s", esproto.ExpectAny, events...))
+	committed := streamOf(t, s, "s")
+	require.Len(t, committed, len(events))
+	assert.Equal(t, committed[0].Created, committed[len(events)-1].Created)
+}

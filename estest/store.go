@@ -163,6 +163,13 @@ func (c *core) takePlace(size int) (pos int64) {
 	return pos
 }
 
+// spread lets the other nodes of a cluster have what the log has. It follows whatever takes a place in it.
+func (c *core) spread() {
+	if c.replicate != nil {
+		c.replicate()
+	}
+}
+
 // begins reports whether a record begins at a position of the log, or may.
 func (c *core) begins(pos int64) bool {
 	if pos == c.end {
@@ -212,9 +219,7 @@ func (c *core) commit(recs []*record) {
 			c.defaults = parseDefaults(r.data)
 		}
 	}
-	if c.replicate != nil {
-		c.replicate()
-	}
+	c.spread()
 	c.notifySubscribers(recs)
 	c.notifyGroups(recs)
 	c.projector.signal()

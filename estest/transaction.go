@@ -31,6 +31,7 @@ func (c *conn) transactionStart(f *frame) error {
 	if c.core.allowed(f.user, rightWrite, name) {
 		id := c.core.takePlace(recordSize(name, "", 0))
 		c.core.transact[id] = &transaction{stream: name, expected: expected}
+		c.core.spread()
 		reply.TransactionId = proto.Int64(id)
 	} else {
 		reply.TransactionId = proto.Int64(-1)
@@ -85,6 +86,7 @@ func (c *core) writeTransaction(t *transaction, events []event) {
 			t.events, t.positions = append(t.events, e), append(t.positions, pos)
 		}
 	}
+	c.spread()
 }
 
 func (c *conn) transactionCommit(f *frame) error {
@@ -106,6 +108,7 @@ func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCo
 	}
 	t.closed = true
 	c.takePlace(recordSize(t.stream, "", 0))
+	defer c.spread()
 	d := c.decide(t.stream, t.expected, idsOf(t.events))
 	var first, last, commit int64
 	switch d.kind {
@@ -144,11 +147,11 @@ func (c *core) finishTransaction(t *transaction, first int64) (commit int64) {
 		c.lastCommit = commit // a commit counts, whatever it commits
 	} else {
 		s = c.streamFor(t.stream)
-		recs := make([]*record, len(t.events))
+		recs, created := make([]*record, len(t.events)), c.ticks()
 		for i := range t.events {
 			e := &t.events[i]
 			recs[i] = &record{stream: s, id: e.id, typ: e.typ, json: e.json, data: e.data, metadata: e.metadata,
-				prepare: t.positions[i], created: esproto.TimeToTicks(c.now())}
+				prepare: t.positions[i], created: created}
 			c.encode(recs[i], first+int64(i), commit)
 		}
 		c.commit(recs)

@@ -348,6 +348,30 @@ func TestGroupsLiveOnTheLeader(t *testing.T) {
 	assert.Zero(t, first.GetRetryCount(), "the new leader knows of no delivery")
 }
 
+// A leader without a majority parks nothing, as the next one may not have it: the message waits.
+func TestNothingIsParkedWithoutAMajority(t *testing.T) {
+	clock := estest.NewClock(time.Time{})
+	c := estest.RunCluster(t, 3, estest.WithClock(clock), estest.WithElectionDelay(never),
+		estest.WithStepDownDelay(never), estest.WithPersona(estest.Persona2310))
+	p := connectAs(t, c.Node(0), admin)
+	p.group("s", "g", func(m *esproto.CreatePersistentSubscription) { m.MaxRetryCount = proto.Int32(0) })
+	p.mustAppend(nil, "s", newEvent("e", "1"))
+	sub := p.join("s", "g")
+	p.delivered(sub)
+	const parked = "$persistentsubscription-s::g-parked"
+	c.Partition(0)
+	clock.Advance(time.Minute)
+	assert.Zero(t, written(t, c.Node(0), parked))
+	assert.Equal(t, 1, c.Node(0).Stats().InFlight, "it waits")
+	c.Node(0).DropConnections()
+	assert.Zero(t, written(t, c.Node(0), parked))
+	c.Heal()
+	clock.Advance(2 * time.Second)
+	for i := range c.Size() {
+		assert.Equal(t, 1, written(t, c.Node(i), parked))
+	}
+}
+
 // Node i has the port i behind that of node 0.
 func TestClusterOnPortsOfItsOwn(t *testing.T) {
 	for range 20 { // until two ports in a row are free

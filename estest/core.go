@@ -54,7 +54,7 @@ type core struct {
 	listed     []*group            // the same in the order of the configuration
 	onAll      map[string]*allGroup
 	replicate  func()      // called when the log has grown; nil outside of a cluster
-	majority   func() bool // whether what is written stays; nil outside of a cluster
+	majority   func() bool // for hasMajority; nil outside of a cluster
 }
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
@@ -76,6 +76,9 @@ func (c *core) begin(cfg *config) error {
 	}
 	return nil
 }
+
+// hasMajority reports whether what is written stays: without a majority the next leader may not have it.
+func (c *core) hasMajority() bool { return c.majority == nil || c.majority() }
 
 // addUser adds a user, or gives one who is there the password and the groups besides those that he has.
 func (c *core) addUser(u user) {

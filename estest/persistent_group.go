@@ -256,9 +256,13 @@ func (g *group) nak(
 	g.settle(ids, correlation)
 }
 
-// again has a message delivered once more, or parks it if that has been tried often enough.
+// again has a message delivered once more, or parks it if that has been tried often enough. Without a majority, which a
+// write needs, it is not parked: it stays outstanding, and tick comes back to it.
 func (g *group) again(m *message) {
 	if m.retries >= g.settings.maxRetryCount {
+		if !g.core.hasMajority() {
+			return
+		}
 		g.park(m, fmt.Sprintf("Reached retry count of %d", g.settings.maxRetryCount))
 		return
 	}

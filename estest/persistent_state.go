@@ -53,7 +53,7 @@ func (g *group) mark(byClock bool) {
 	if n < 0 {
 		return
 	}
-	if g.core.majority != nil && !g.core.majority() {
+	if !g.core.hasMajority() {
 		return // readers must not see what the next leader may not have
 	}
 	now, progress := g.core.now(), until-g.checkedUntil

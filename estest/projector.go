@@ -75,7 +75,7 @@ func (p *projector) forget() {
 // mayWrite reports whether the projections may write at the moment.
 func (p *projector) mayWrite() bool {
 	c := p.core
-	return p.running && !c.stopping && !c.closed && !c.starting() && (c.majority == nil || c.majority())
+	return p.running && !c.stopping && !c.closed && !c.starting() && c.hasMajority()
 }
 
 // A step is short, and comes a while after the last one where others write meanwhile, so that nobody waits long for the

@@ -277,6 +277,22 @@ func TestASnapshotStartsAnotherServer(t *testing.T) {
 	}
 }
 
+// The next server tells the same end of the log, also behind a write of nothing, which 5.0 counts.
+func TestASnapshotHasTheLastWriteOfNothing(t *testing.T) {
+	s := estest.Run(t)
+	p := connectAs(t, s, admin)
+	p.mustAppend(nil, "s", newEvent("T", "a"))
+	p.mustAppend(nil, "s")
+	second := estest.Run(t, estest.WithSnapshot(s.Snapshot()))
+	again := connectAs(t, second, admin).read(nil, "s", 0, 10, false)
+	assert.Equal(t, p.read(nil, "s", 0, 10, false).GetLastCommitPosition(), again.GetLastCommitPosition())
+
+	broken := s.Snapshot()
+	broken.LastEmpty = broken.End
+	_, err := estest.Start(estest.WithSnapshot(broken))
+	assert.ErrorContains(t, err, "estest: the snapshot")
+}
+
 func TestABrokenSnapshotIsRefused(t *testing.T) {
 	s := estest.Run(t)
 	_, err := s.Append("s", estest.Event{Type: "T"}, estest.Event{Type: "T"})

@@ -63,6 +63,7 @@ type Snapshot struct {
 	Events     []Event `json:"events"`
 	End        int64   `json:"end"` // where the next event goes
 	LastCommit int64   `json:"lastCommit"`
+	LastEmpty  int64   `json:"lastEmpty,omitempty"` // position of the last write of no events; 0 without one
 	// Marks are the positions of records that are no events, or none of their own: those of transactions, and those
 	// that say that a leader was elected, or a process began. In ascending order.
 	Marks []int64 `json:"marks,omitempty"`
@@ -77,7 +78,8 @@ func (s *Server) Snapshot() *Snapshot {
 	defer s.core.mu.Unlock()
 	snap := &Snapshot{
 		Events: make([]Event, len(s.core.log)), End: s.core.end, LastCommit: s.core.lastCommit,
-		Marks: slices.Clone(s.core.marks), Epochs: s.core.epoch.number + 1, EpochAt: max(s.core.epoch.position, 0),
+		LastEmpty: max(s.core.lastEmpty, 0), Marks: slices.Clone(s.core.marks), Epochs: s.core.epoch.number + 1,
+		EpochAt: max(s.core.epoch.position, 0),
 	}
 	for i, r := range s.core.log {
 		snap.Events[i] = eventOf(r)
@@ -87,7 +89,8 @@ func (s *Server) Snapshot() *Snapshot {
 
 // WithSnapshot has the server begin with what another one had written, as if it were that one started again: groups go
 // on behind their checkpoints, and event ids are not remembered. The persona should be the same: what the server itself
-// writes differs. Start fails if the snapshot is not one that a server can have made.
+// writes differs. Other than over Restart, transactions that were not committed are lost, and those that were cannot be
+// committed again. Start fails if the snapshot is not one that a server can have made.
 func WithSnapshot(snap *Snapshot) Option { return func(c *config) { c.snapshot = snap } }
 
 // restore fills an empty core.
@@ -117,6 +120,9 @@ func (c *core) restore(snap *Snapshot) error {
 		return err
 	}
 	c.end, c.lastCommit = snap.End, snap.LastCommit
+	if snap.LastEmpty > 0 {
+		c.lastEmpty = snap.LastEmpty
+	}
 	c.restoreUsers()
 	c.restart()
 	return nil
@@ -124,6 +130,10 @@ func (c *core) restore(snap *Snapshot) error {
 
 // restoreMarks restores what the log has besides events. A snapshot of an earlier version does not tell it.
 func (c *core) restoreMarks(snap *Snapshot) error {
+	if snap.LastEmpty < 0 || snap.LastEmpty >= snap.End {
+		return fmt.Errorf("estest: the snapshot's last write of no events is at an impossible position, %d",
+			snap.LastEmpty)
+	}
 	last := int64(-1)
 	for _, m := range snap.Marks {
 		if m <= last || m >= snap.End {

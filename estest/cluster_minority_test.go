@@ -1,6 +1,8 @@
 package estest
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -26,4 +28,23 @@ func TestALeaderWithoutAMajorityWritesNoCheckpoint(t *testing.T) {
 	assert.False(t, marked(), "alone")
 	c.Heal()
 	assert.True(t, marked(), "with the others")
+}
+
+// A request that was brought to the leader finds another one elected.
+func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
+	c := RunCluster(t, 3, WithProjections(), WithPersona(Persona2310))
+	s := c.Node(1)
+	s.core.mu.Lock()
+	end := s.core.end
+	assert.Nil(t, s.core.projector.add("own", s.core.persona.newProjectionState("JS", "")))
+	s.core.mu.Unlock()
+	r := httptest.NewRequest(http.MethodPost, "/projections/restart", http.NoBody)
+	r.SetBasicAuth("admin", "changeit")
+	w := httptest.NewRecorder()
+	s.httpRestartProjections(w, r)
+	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	assert.False(t, s.core.projector.running)
+	assert.Equal(t, end, s.core.end)
 }

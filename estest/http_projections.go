@@ -207,6 +207,10 @@ func (s *Server) httpCommand(do func(*projection) bool) func(http.ResponseWriter
 func (s *Server) httpRestartProjections(w http.ResponseWriter, _ *http.Request) {
 	w, done := s.answerLocked(w)
 	defer done()
+	if !s.core.projector.running { // another node leads since the request was brought here
+		notReady(w)
+		return
+	}
 	s.core.projector.start()
 	writeJSON(w, http.StatusOK, "Restarting")
 }

@@ -152,3 +152,23 @@ func TestTheConfigOfAProjection(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, fourth[0].Commit, p.Commit)
 }
+
+// What cannot be written as a whole is not written in part.
+func TestAProjectionWhoseStreamIsDeletedIsNotRegistered(t *testing.T) {
+	s := estest.Run(t, estest.WithProjections())
+	p := connectAs(t, s, admin)
+	create := s.HTTPURL() + "/projections/continuous?name="
+	p.mustAppend(nil, "$projections-gone", newEvent("T", ""))
+	p.delete("$projections-gone", true)
+	registered := written(t, s, "$projections-$all")
+	assert.Equal(t, http.StatusInternalServerError, request(t, "POST", create+"gone", ops, ownSource).StatusCode)
+	assert.Equal(t, registered, written(t, s, "$projections-$all"))
+
+	require.Equal(t, http.StatusCreated, request(t, "POST", create+"own", ops, ownSource).StatusCode)
+	states := written(t, s, "$projections-own")
+	p.delete("$projections-$all", true)
+	res := request(t, "DELETE", s.HTTPURL()+"/projection/own", ops, "")
+	assert.Equal(t, http.StatusInternalServerError, res.StatusCode)
+	assert.Equal(t, states, written(t, s, "$projections-own"))
+	assert.Equal(t, "Stopped (Enabled)", projectionOf(t, s, "own").Status)
+}

@@ -64,33 +64,38 @@ func (pr *projection) update(query string, emit *bool) bool {
 }
 
 // add registers a projection that this server keeps and does not run, as servers do that run system projections only.
-// It returns nil if that cannot be written.
+// It returns nil, and writes nothing, if that cannot be done: a stream is deleted, or another node leads by now.
 func (p *projector) add(name string, state projectionState) *projection {
 	pr := &projection{projector: p, core: p.core, name: name, status: statusStopped, at: zeroPosition,
-		checkpoint: zeroPosition}
+		checkpoint: zeroPosition, state: state}
+	if !p.running || !pr.canRegister() {
+		return nil
+	}
 	if state.Mode != modeTransient {
-		if p.core.streamFor(registrationStream).hardDeleted() {
-			return nil
-		}
 		r := p.core.systemWrite(registrationStream, projectionCreated, false, []byte(name), nil)
 		pr.id = r.number
-	}
-	pr.state = state
-	if state.Mode != modeTransient && !pr.save() {
-		return nil
+		pr.save()
 	}
 	p.list = append(p.list, pr)
 	return pr
 }
 
+// canRegister reports whether the log can take that a projection is there, or is there no more: neither the stream of
+// registrations nor that of its state is deleted. A transient one is not in the log.
+func (pr *projection) canRegister() bool {
+	return pr.state.Mode == modeTransient ||
+		!pr.core.hardDeleted(registrationStream) && !pr.core.hardDeleted(projectionStream+pr.name)
+}
+
 // remove deletes a projection that does not run, and its checkpoints if that is wanted.
 func (pr *projection) remove(checkpoints bool) bool {
 	p, c := pr.projector, pr.core
+	if !pr.canRegister() {
+		return false
+	}
 	if pr.state.Mode != modeTransient {
 		pr.state.Enabled, pr.state.Deleted = false, true
-		if !pr.save() || c.streamFor(registrationStream).hardDeleted() {
-			return false
-		}
+		pr.save()
 		if checkpoints {
 			c.delete(system, pr.checkpointStream(), esproto.ExpectAny, false)
 		}

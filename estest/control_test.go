@@ -293,6 +293,18 @@ func TestASnapshotHasTheLastWriteOfNothing(t *testing.T) {
 	assert.ErrorContains(t, err, "estest: the snapshot")
 }
 
+// A user who is in the snapshot is not put into a group twice.
+func TestAUserOfASnapshotIsInAGroupOnce(t *testing.T) {
+	opts := []estest.Option{estest.WithUser("ann", "x", "g", "h"), estest.WithUser("ops", "y", "$ops")}
+	s := estest.Run(t, opts...)
+	s = estest.Run(t, append(opts, estest.WithSnapshot(s.Snapshot()))...)
+	for login, groups := range map[string][]string{"ann": {"g", "h"}, "ops": {"$ops"}} {
+		var user struct{ Data struct{ Groups []string } }
+		getJSON(t, s.HTTPURL()+"/users/"+login, &user)
+		assert.Equal(t, groups, user.Data.Groups)
+	}
+}
+
 func TestABrokenSnapshotIsRefused(t *testing.T) {
 	s := estest.Run(t)
 	_, err := s.Append("s", estest.Event{Type: "T"}, estest.Event{Type: "T"})

@@ -80,14 +80,20 @@ func (c *core) begin(cfg *config) error {
 // hasMajority reports whether what is written stays: without a majority the next leader may not have it.
 func (c *core) hasMajority() bool { return c.majority == nil || c.majority() }
 
-// addUser adds a user, or gives one who is there the password and the groups besides those that he has.
+// addUser adds a user, or gives one who is there the password, and the groups that he has not yet.
 func (c *core) addUser(u user) {
 	known := c.users[u.login]
 	if known == nil {
 		c.saveUser(&u, userCreated)
 		return
 	}
-	u.fullName, u.groups = known.fullName, append(slices.Clone(known.groups), u.groups...)
+	groups := slices.Clone(known.groups)
+	for _, g := range u.groups {
+		if !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	u.fullName, u.groups = known.fullName, groups
 	c.saveUser(&u, passwordChanged)
 }
 

@@ -100,8 +100,9 @@ func (c *core) addUser(u user) {
 // newGUID makes an id for an event of the server's own.
 func newGUID() esproto.GUID { return esproto.NewGUID(uuid.New()) }
 
-// restart forgets what a process forgets when it ends.
+// restart forgets what a process forgets when it ends, and makes what a new one has of its own.
 func (c *core) restart() {
+	c.instance = uuid.NewString()
 	c.began = c.end
 	c.ids.clear()
 	c.loadDefaults()

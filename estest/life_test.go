@@ -172,3 +172,21 @@ func TestALeaderThatStepsDownDropsTheSubscriptionsToItsGroups(t *testing.T) {
 		assert.Equal(t, esproto.CmdStreamEventAppeared, p.answer(volatile).cmd, "it lives on its node")
 	}
 }
+
+// Gossip tells a process from the next one.
+func TestEachProcessHasAnInstanceOfItsOwn(t *testing.T) {
+	s := estest.Run(t)
+	instance := func() string {
+		var g struct{ Members []struct{ InstanceID string } }
+		getJSON(t, s.HTTPURL()+"/gossip", &g)
+		require.Len(t, g.Members, 1)
+		return g.Members[0].InstanceID
+	}
+	first := instance()
+	assert.Equal(t, first, instance())
+	require.NoError(t, s.Restart())
+	second := instance()
+	assert.NotEqual(t, first, second)
+	require.NoError(t, s.Crash())
+	assert.NotEqual(t, second, instance())
+}

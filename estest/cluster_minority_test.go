@@ -39,7 +39,6 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 	assert.Nil(t, s.core.projector.add("own", s.core.persona.newProjectionState("JS", "")))
 	s.core.mu.Unlock()
 	r := httptest.NewRequest(http.MethodPost, "/projections/restart", http.NoBody)
-	r.SetBasicAuth("admin", "changeit")
 	w := httptest.NewRecorder()
 	s.httpRestartProjections(w, r)
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
@@ -47,4 +46,14 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 	defer s.core.mu.Unlock()
 	assert.False(t, s.core.projector.running)
 	assert.Equal(t, end, s.core.end)
+}
+
+// Appends come often: they wake nobody on nodes that have no projections to run.
+func TestProjectionsAreWokenWhereTheyRun(t *testing.T) {
+	p := newProjector(Run(t).core)
+	p.signal()
+	assert.Empty(t, p.wake)
+	p.running = true
+	p.signal()
+	assert.Len(t, p.wake, 1)
 }

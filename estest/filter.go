@@ -62,7 +62,7 @@ func (p *persona) hidden(r *record) bool {
 	switch {
 	case !p.hidesEpochs || name == "" || name[0] != '$':
 		return false
-	case name == "$epoch-information":
+	case name == epochStream:
 		return true
 	}
 	return p.hasGroupsOnAll && strings.HasPrefix(name, "$persistentsubscription-$all::") &&

@@ -15,9 +15,14 @@ const (
 	defaultReadBatch = 10
 )
 
-func (g *group) newMessage(r *record) *message {
+// newMessage makes a message of an event that was read, or was just written.
+func (g *group) newMessage(r *record, pushed bool) *message {
 	m := &message{event: r, replayed: isParkedStream(r.stream.name)}
-	if g.settings.resolveLinks {
+	switch {
+	case !g.settings.resolveLinks:
+	case pushed:
+		m.event, m.link = g.core.resolvePushed(r, true)
+	default:
 		m.event, m.link = g.core.resolve(r)
 	}
 	return m
@@ -29,10 +34,7 @@ func (g *group) written(r *record) {
 		return
 	}
 	g.lastSeen = max(g.lastSeen, r.number)
-	m := &message{event: r, replayed: isParkedStream(r.stream.name)}
-	if g.settings.resolveLinks {
-		m.event, m.link = g.core.resolvePushed(r, true)
-	}
+	m := g.newMessage(r, true)
 	if g.live {
 		if g.buffer.len() < g.settings.bufferSize {
 			g.buffer.enqueue(m)
@@ -97,7 +99,7 @@ func (g *group) addRead(r *record) {
 	switch {
 	case g.live:
 	case g.newest.len() == 0 || r.number < g.newest.peek().original().number:
-		g.buffer.enqueue(g.newMessage(r))
+		g.buffer.enqueue(g.newMessage(r, false))
 	default:
 		for g.newest.len() > 0 && g.newest.peek().original().number < r.number {
 			g.newest.dequeue()
@@ -107,7 +109,7 @@ func (g *group) addRead(r *record) {
 			g.buffer.enqueue(g.newest.dequeue())
 		}
 		if !g.live {
-			g.buffer.enqueue(g.newMessage(r))
+			g.buffer.enqueue(g.newMessage(r, false))
 		}
 	}
 }

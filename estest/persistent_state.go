@@ -83,7 +83,7 @@ func (g *group) park(m *message, reason string) {
 	about := m.event
 	var data []byte
 	if about != nil {
-		data = []byte(strconv.FormatInt(about.number, 10) + "@" + about.stream.name)
+		data = []byte(numberAt(about.number, about.stream.name))
 	} else {
 		data = m.link.data
 	}

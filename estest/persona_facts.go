@@ -18,7 +18,7 @@ const (
 	era23            // 23.10
 )
 
-// versions has the release of each persona. No other file asks for it: code asks for a fact.
+// versions has the release of each persona. Only personaOf asks for it: all other code asks for a fact.
 var versions = map[Persona]struct {
 	full string
 	era  era
@@ -156,10 +156,8 @@ type facts struct {
 // factsOf returns the facts of a release: those of 4.1, and what each release since then has changed.
 func factsOf(e era) facts {
 	f := factsOf41
-	for release, change := range changes {
-		if era(release) <= e && change != nil {
-			change(&f)
-		}
+	for _, change := range changes[:e] {
+		change(&f)
 	}
 	return f
 }
@@ -175,9 +173,9 @@ var factsOf41 = facts{
 	badGroupStatus: http.StatusInternalServerError,
 }
 
+// changes are those of each release behind 4.1, in the order of the eras.
 var changes = [...]func(f *facts){
-	era5: (*facts).since50, era20: (*facts).since206, era21: (*facts).since2110, era22: (*facts).since2210,
-	era23: (*facts).since2310,
+	(*facts).since50, (*facts).since206, (*facts).since2110, (*facts).since2210, (*facts).since2310,
 }
 
 func (f *facts) since50() {

@@ -1,8 +1,8 @@
 package estest
 
 import (
+	"fmt"
 	"strconv"
-	"strings"
 )
 
 // emit writes what a projection makes of an event, unless an earlier run has written it. It reports whether the
@@ -16,9 +16,7 @@ func (pr *projection) emit(cause *record, e *emission) bool {
 		}
 	}
 	extra := e.extra + `,"$causedBy":"` + cause.id.String() + `"`
-	if id := stringMember(cause.metadata, correlationMember); cause.json && id != "" {
-		extra += `,"` + correlationMember + `":` + quoted(id)
-	}
+	extra += pr.projector.correlationOf(cause)
 	s.emitter = pr
 	s.emitted = pr.core.systemWrite(s.name, e.typ, false, []byte(e.data), pr.metadata(cause.position(), extra))
 	return true
@@ -166,10 +164,5 @@ func (s *projectionState) tagVersion(id int64) string {
 	if subsystem == 0 {
 		subsystem = 3
 	}
-	parts := []int64{id, s.Epoch, s.Version, subsystem}
-	texts := make([]string, len(parts))
-	for i, n := range parts {
-		texts[i] = strconv.FormatInt(n, 10)
-	}
-	return strings.Join(texts, ":")
+	return fmt.Sprintf("%d:%d:%d:%d", id, s.Epoch, s.Version, subsystem)
 }

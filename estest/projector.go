@@ -19,13 +19,16 @@ type projector struct {
 	left    int           // records in the log after the last step
 	checked *record       // the last one whose JSON was looked at
 	valid   bool          // what came of that
+
+	emitting    *record // the last one of which a projection made something
+	correlation string  // what is said of its correlation there
 }
 
 func newProjector(c *core) *projector { return &projector{core: c, wake: make(chan struct{}, 1)} }
 
-// signal has the projections look for something to do.
+// signal has the projections look for something to do, if this node runs any.
 func (p *projector) signal() {
-	if p == nil {
+	if p == nil || !p.running {
 		return
 	}
 	select {
@@ -145,6 +148,21 @@ func (p *projector) isValid(r *record) bool {
 		p.checked, p.valid = r, json.Valid(r.data)
 	}
 	return p.valid
+}
+
+// correlationOf is the member that tells, in the metadata of what projections make of an event, to what that belongs;
+// empty if the event does not say. Several projections ask for one event in a row.
+func (p *projector) correlationOf(r *record) string {
+	if p.emitting != r {
+		p.emitting, p.correlation = r, ""
+		if !r.json {
+			return ""
+		}
+		if id := stringMember(r.metadata, correlationMember); id != "" {
+			p.correlation = `,"` + correlationMember + `":` + quoted(id)
+		}
+	}
+	return p.correlation
 }
 
 // projectionStatus is what a projection does, in the words of the server.

@@ -226,7 +226,11 @@ func (s *Server) listen() error {
 	s.alarms.after(tickInterval, s.tick)
 	if p := s.core.projector; p != nil {
 		s.wg.Go(func() { s.project(p, s.halt) })
-		s.alarms.after(s.cfg.starting, p.signal)
+		s.alarms.after(s.cfg.starting, func() {
+			s.core.mu.Lock()
+			defer s.core.mu.Unlock()
+			p.signal()
+		})
 	}
 	if web != nil {
 		s.web = s.newWeb()
@@ -299,7 +303,8 @@ func (s *Server) DropConnections() {
 }
 
 // Pause lets the server hang: connections stay, and new ones are accepted by the system, but nothing is read, answered
-// or sent, heartbeats included, until Resume. It changes nothing either: what it has put off, as by Delay, is done then.
+// or sent, heartbeats included, until Resume. It changes nothing either: what it has put off, as by Delay, is done
+// then.
 func (s *Server) Pause() {
 	s.core.mu.Lock() // so that whoever has passed the gate is done
 	s.gate.close()

@@ -40,12 +40,13 @@ func (c slowClient) head(t testing.TB, line, headers string) {
 	require.NoError(t, err)
 }
 
-func (c slowClient) answer(t testing.TB) *http.Response {
+// answer reads the head of an answer.
+func (c slowClient) answer(t testing.TB) (status int, body io.Reader) {
 	t.Helper()
 	res, err := http.ReadResponse(c.answers, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { res.Body.Close() })
-	return res
+	return res.StatusCode, res.Body
 }
 
 // While a client sends the change of a projection, the server goes on with what others ask for.
@@ -59,11 +60,13 @@ func TestASlowBodyHoldsUpNobodyElse(t *testing.T) {
 			c := dialSlow(t, s)
 			c.head(t, "PUT /projection/$by_category/"+path,
 				fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n", len(body)))
-			require.Equal(t, http.StatusContinue, c.answer(t).StatusCode, "the server waits for the body")
+			status, _ := c.answer(t)
+			require.Equal(t, http.StatusContinue, status, "the server waits for the body")
 			appendTo(t, s, "s", "t")
 			_, err := io.WriteString(c, body)
 			require.NoError(t, err)
-			assert.Equal(t, http.StatusOK, c.answer(t).StatusCode, "the append came first")
+			status, _ = c.answer(t)
+			assert.Equal(t, http.StatusOK, status, "the append came first")
 		})
 	}
 }
@@ -82,10 +85,10 @@ func TestASlowReaderHoldsUpNobodyElse(t *testing.T) {
 			require.NoError(t, err)
 			c := dialSlow(t, s)
 			c.head(t, "GET /streams/s/"+path, "Accept: "+accept+"\r\n")
-			res := c.answer(t)
-			require.Equal(t, http.StatusOK, res.StatusCode)
+			status, answer := c.answer(t)
+			require.Equal(t, http.StatusOK, status)
 			appendTo(t, s, "s", "t")
-			body, err := io.ReadAll(res.Body)
+			body, err := io.ReadAll(answer)
 			require.NoError(t, err, "the append came first")
 			assert.True(t, bytes.Contains(body, text))
 		})

@@ -37,11 +37,11 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 	case !s.cfg.DisableGroupCreation:
 		opts.Restore = s.cfg.groupSettings()
 	}
-	delays := backoff.WithContext(backoff.NewExponentialBackOff(
+	delays := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(joinDelay),
 		backoff.WithMaxInterval(maxJoinDelay),
 		backoff.WithMaxElapsedTime(0),
-	), ctx)
+	)
 	for created := false; ; created = true {
 		group, err := s.checkGroup(ctx, stream, log)
 		if err != nil {

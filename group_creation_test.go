@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -52,10 +53,20 @@ func TestStallTimeoutBeginsAnewWithEachGroup(t *testing.T) {
 	assert.Equal(t, 20*time.Second, c.remaining(at(50), begun), "no group was created")
 	assert.Equal(t, 30*time.Second, c.remaining(at(100), at(100)), "a call that begins later has its own time")
 	assert.LessOrEqual(t, c.remaining(at(70), begun), time.Duration(0))
+}
 
-	c.last = time.Now().Add(-initializeTimeout)
-	ctx, cancel := c.withStallTimeout(t.Context())
-	require.NoError(t, ctx.Err())
-	cancel()
-	assert.ErrorIs(t, context.Cause(ctx), context.Canceled)
+func TestACallTimesOutWhereNoGroupIsCreated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c groupCreation
+		ctx, cancel := c.withStallTimeout(t.Context())
+		defer cancel()
+		time.Sleep(29 * time.Second)
+		c.begin(time.Now())
+		c.end(time.Now(), nil)
+		time.Sleep(29 * time.Second)
+		require.NoError(t, ctx.Err(), "a group was created in between")
+		time.Sleep(2 * time.Second)
+		require.ErrorIs(t, context.Cause(ctx), context.DeadlineExceeded)
+		assert.ErrorContains(t, context.Cause(ctx), "no group was created for 30s")
+	})
 }

@@ -18,10 +18,11 @@ type lanes struct {
 	stopped bool // no timer makes a lane ready any more
 }
 
-// lane holds the messages of one key, including the one that a worker hands out. byKey has it while it holds any.
+// lane holds the messages of one key. byKey has it while it holds any.
 type lane struct {
 	key   string
-	queue []*delivery
+	first *delivery   // changed only where no worker has the lane, or by the worker that has it
+	rest  []*delivery // behind the first one; guarded by lanes.mu
 	timer *time.Timer // makes the lane ready after a nack; nil before the first nack
 }
 
@@ -66,10 +67,10 @@ func (l *lanes) put(key string, d *delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if known := l.byKey[key]; known != nil {
-		known.queue = append(known.queue, d)
+		known.rest = append(known.rest, d)
 		return
 	}
-	fresh := &lane{key: key, queue: []*delivery{d}}
+	fresh := &lane{key: key, first: d}
 	l.byKey[key] = fresh
 	l.ready <- fresh
 }
@@ -78,7 +79,7 @@ func (l *lanes) runWorker() {
 	for {
 		select {
 		case lane := <-l.ready:
-			if redelivery := l.s.deliver(l.first(lane)); redelivery != nil {
+			if redelivery := l.s.deliver(lane.first); redelivery != nil {
 				l.delay(lane, redelivery)
 			} else {
 				l.removeFirst(lane)
@@ -90,33 +91,27 @@ func (l *lanes) runWorker() {
 	}
 }
 
-func (l *lanes) first(lane *lane) *delivery {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return lane.queue[0]
-}
-
 // removeFirst removes the first message of a lane. A lane with more messages goes behind the other lanes, so that a
 // busy key does not occupy a worker for ever.
 func (l *lanes) removeFirst(lane *lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lane.queue[0] = nil
-	if lane.queue = lane.queue[1:]; len(lane.queue) == 0 {
+	if len(lane.rest) == 0 {
 		delete(l.byKey, lane.key)
 		return
 	}
+	lane.first, lane.rest[0] = lane.rest[0], nil
+	lane.rest = lane.rest[1:]
 	l.ready <- lane
 }
 
 // delay makes a lane ready again when the redelivery of its nacked first message is due.
 func (l *lanes) delay(lane *lane, redelivery *delivery) {
+	lane.first = redelivery
 	delay := redelivery.nextDelay()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lane.queue[0] = redelivery
 	switch {
-	case l.stopped:
 	case delay <= 0:
 		l.ready <- lane
 	case lane.timer == nil:

@@ -296,7 +296,6 @@ func TestATimedOutMessageGetsToThePoisonQueue(t *testing.T) {
 	assert.Equal(t, 2, written(t, srv, "poison"), "each once")
 }
 
-// Close does not wait for calls that have sent nothing: they fail, and nothing is written.
 // countingMarshaler counts the messages that are about to be appended.
 type countingMarshaler struct {
 	eventstore.DefaultMarshaler
@@ -308,6 +307,7 @@ func (m *countingMarshaler) Marshal(topic string, msg *message.Message) (esclien
 	return m.DefaultMarshaler.Marshal(topic, msg)
 }
 
+// Close does not wait for calls that have sent nothing: they fail, and nothing is written.
 func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
 	for _, borrowed := range []bool{false, true} {
 		for what, hinder := range map[string]func(t *testing.T, srv *estest.Server) (waiting func() bool){
@@ -344,11 +344,14 @@ func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
 					return marshaled.n.Load() == 4 && waiting()
 				}, patience, time.Millisecond)
 				require.NoError(t, pub.Close())
+				notWritten := 0
 				for range 3 {
 					err := <-result
 					require.ErrorIs(t, err, eventstore.ErrPublisherClosed)
 					assert.NotErrorIs(t, err, esclient.ErrOutcomeUnknown)
+					notWritten += len(publishErrorOf(t, err).NotWritten)
 				}
+				assert.Equal(t, 4, notWritten)
 			})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -28,10 +29,10 @@ type Subscriber struct {
 
 	mu          sync.Mutex
 	closed      bool
-	closeLogged bool
 	watchers    int            // goroutines that wait for late acks
 	subs        sync.WaitGroup // subscriptions and watchers
 	idle        chan struct{}  // closed when all of them have ended, after Close
+	closeLogged atomic.Bool    // no sync.Once: a logger may call Close
 }
 
 var (
@@ -262,11 +263,7 @@ func (s *Subscriber) Close() error {
 // after the connection is closed.
 func (s *Subscriber) closeConnection() error {
 	err := s.conn.close()
-	s.mu.Lock()
-	logged := s.closeLogged
-	s.closeLogged = true
-	s.mu.Unlock()
-	if !logged {
+	if !s.closeLogged.Swap(true) {
 		s.log.Debug("Subscriber closed", nil)
 	}
 	return err

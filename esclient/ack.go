@@ -96,6 +96,8 @@ func (p *PersistentSubscription) settleAgain(o *Event, retries int) {
 	id, k := esproto.NewGUID(o.ID), p.ledger.parkOf(o)
 	if o.Stream == p.stream {
 		p.session.freeSlot(o.Number)
+	} else {
+		p.session.freeSlot(-1)
 	}
 	switch {
 	case k == nil, k.arrived && (k.session != p.session || retries == 0):

@@ -159,3 +159,37 @@ func TestDrainEndsWithoutAConnection(t *testing.T) {
 	q := subscribe(t, c, stream, group, esclient.PersistentOptions{})
 	assert.Equal(t, words(0, 9), consume(t, q, 10))
 }
+
+// A subscription that drains, and whose events wait for the look at the group, ends its Next where they go back to the
+// server with the connection, though the consumer still has an event.
+func TestDrainEndsNextWhenWhatWaitsIsLost(t *testing.T) {
+	t.Parallel()
+	srv, c := embeddedAsAdmin(t)
+	ctx := testContext(t)
+	stream, group := group(t, c, fromStart())
+	appendNumbered(t, c, stream, 0, 3)
+	p := subscribe(t, c, stream, group, esclient.PersistentOptions{})
+	e, err := p.Next(ctx)
+	require.NoError(t, err)
+	for _, cmd := range []esproto.Command{
+		esproto.CmdReadEvent, esproto.CmdReadStreamEventsForward, esproto.CmdReadStreamEventsBackward,
+	} {
+		srv.Intercept(cmd, estest.Drop())
+	}
+	srv.DropConnections()
+	eventually(t, func() bool {
+		g := srv.Stats().Groups[0]
+		return g.Clients == 1 && g.InFlight == 4
+	})
+	_, err = c.Ping(ctx) // its reply comes behind the events
+	require.NoError(t, err)
+	p.Drain()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.Next(ctx)
+		ended <- err
+	}()
+	require.NoError(t, srv.Close())
+	assert.ErrorIs(t, <-ended, esclient.ErrSubscriptionStopped)
+	assert.NoError(t, p.Ack(e))
+}

@@ -288,10 +288,13 @@ func TestFiltersTakeANewerServer(t *testing.T) {
 		}
 		f := &esclient.Filter{StreamPrefixes: []string{"a"}}
 		for _, backward := range []bool{false, true} {
+			n := 0
 			for _, err := range c.ReadAll(ctx, esclient.ReadAllOptions{Filter: f, Backward: backward}) {
+				n++
 				assert.ErrorIs(t, err, esclient.ErrNotSupported)
 				assert.ErrorContains(t, err, "20.6")
 			}
+			assert.Equal(t, 1, n)
 		}
 		_, err := c.SubscribeVolatile(ctx, esclient.AllStream, esclient.VolatileOptions{Filter: f})
 		assert.ErrorIs(t, err, esclient.ErrNotSupported)

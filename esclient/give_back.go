@@ -107,6 +107,7 @@ func (p *PersistentSubscription) nudgeOn() {
 func (p *PersistentSubscription) cameAgain(s *session, o *Event, now time.Duration) {
 	f := p.ledger.flight(o)
 	if f.on == s {
+		s.freeSlot(-1) // by the server itself
 		p.pace.learn(now - f.pushed)
 		p.timePushes()
 		p.tellSlow()
@@ -185,7 +186,8 @@ func (p *PersistentSubscription) giveBack(reason error, more []*Event) {
 
 // growIfIdle has more events pushed at a time, if the consumer is quick enough and nothing is lost by it. p.mu is held.
 func (p *PersistentSubscription) growIfIdle() {
-	if p.session != nil && !p.draining && p.ledger.holding == 0 && p.queue.len() == 0 && p.pace.mayGrow() {
+	idle := p.session != nil && p.session.judged && !p.draining && p.ledger.holding == 0 && p.queue.len() == 0
+	if idle && p.pace.mayGrow() {
 		p.pace.grow()
 		p.unsubscribe(errRoom, nil, 0)
 	}
@@ -231,6 +233,7 @@ func (p *PersistentSubscription) leave(s *session) (back []*Event) {
 		}
 	}
 	back, s.waiting = append(back, s.waiting...), nil
+	p.queue.signal() // for Next, which may have waited for them
 	return back
 }
 
@@ -243,7 +246,7 @@ func (p *PersistentSubscription) comeBack(s *session, reason error, back []*Even
 	case <-s.gone:
 		p.heard(s)
 	case <-confirmation.C:
-		s.handle.Unsubscribe(p.creds)
+		s.close(ErrOperationTimeout)
 	case <-p.ctx.Done():
 		return
 	}

@@ -78,7 +78,7 @@ func (c *configReads) ask(kind configKind, then func(*configRead)) *configRead {
 	}
 	c.mu.Unlock()
 	if idle {
-		r.start()
+		r.begin()
 	}
 	return r
 }
@@ -88,6 +88,13 @@ func (c *configReads) newRead(kind configKind) *configRead {
 	op := c.client.readStreamOp(ctx, groupConfigStream,
 		ReadOptions{Backward: true, MaxCount: int64(kind.count), PageSize: kind.count})
 	return &configRead{readStreamOp: op, reads: c, kind: kind}
+}
+
+// begin has the read sent. Nobody who asks waits for room to send.
+func (r *configRead) begin() {
+	if !r.reads.client.goUnlessClosing(r.start) {
+		r.Fail(ErrClosed, false)
+	}
 }
 
 // start sends the read. Nobody's context ends it, since others may wait for it.
@@ -106,9 +113,7 @@ func (r *configRead) Keeps(cmd esproto.Command, _ int) bool { return r.readStrea
 
 // Receive implements engine.Receiver.
 func (r *configRead) Receive(cmd esproto.Command, payload []byte) (more bool) {
-	if r.err = engine.CommonReply(cmd, payload); r.err == nil {
-		r.err = r.Decode(cmd, payload)
-	}
+	r.err = engine.DecodeReply(r.readStreamOp, cmd, payload)
 	return false
 }
 
@@ -138,8 +143,8 @@ func (r *configRead) Wake() {
 	for _, then := range r.then {
 		then()
 	}
-	if next != nil && !c.client.goUnlessClosing(next.start) {
-		next.Fail(ErrClosed, false)
+	if next != nil {
+		next.begin()
 	}
 }
 
@@ -217,7 +222,7 @@ func (c *Client) readGroupConfig(ctx context.Context) (*groupConfig, error) {
 	}
 	a := attempts{c: c, effect: readOnly}
 	for {
-		conn, err := c.conn(ctx)
+		conn, err := c.connUnsent(ctx)
 		if err != nil {
 			return nil, err
 		}

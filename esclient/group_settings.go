@@ -29,7 +29,7 @@ func (c *Client) GroupSettings(ctx context.Context, stream, group string) (Persi
 }
 
 func (c *Client) groupSettings(ctx context.Context, stream, group string) (PersistentSettings, error) {
-	if _, err := c.conn(ctx); err != nil {
+	if _, err := c.connUnsent(ctx); err != nil {
 		return PersistentSettings{}, err
 	}
 	s, err := c.settingsByConfig(ctx, stream, group)

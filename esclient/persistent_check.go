@@ -106,6 +106,7 @@ func (p *PersistentSubscription) saw(c check, now *sight) {
 	}
 	p.mu.Unlock()
 	p.endIfDrained()
+	p.prove(c.s)
 }
 
 // letGo lets what has waited for a look at the group go on. p.mu is held.

@@ -105,7 +105,11 @@ func (l *look) start(ctx context.Context, then func()) {
 		}
 		l.mu.Lock()
 		r.handle = h
+		over := l.then == nil
 		l.mu.Unlock()
+		if over { // time was up meanwhile
+			h.Remove()
+		}
 	})
 }
 
@@ -144,9 +148,7 @@ func (r *lookRead) Keeps(cmd esproto.Command, _ int) bool { return r.op.Keeps(cm
 
 // Receive implements engine.Receiver.
 func (r *lookRead) Receive(cmd esproto.Command, payload []byte) (more bool) {
-	if r.err = engine.CommonReply(cmd, payload); r.err == nil {
-		r.err = r.op.Decode(cmd, payload)
-	}
+	r.err = engine.DecodeReply(r.op, cmd, payload)
 	return false
 }
 

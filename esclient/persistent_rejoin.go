@@ -110,7 +110,7 @@ func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
 		return err
 	}
 	p.mu.Lock()
-	p.ledger.forgetSettled(nil) // another group: it knows of no ack
+	p.ledger.forgetSettled(stale) // another group: it knows of no ack
 	if err == nil {
 		p.pace.hear(settings.MessageTimeout)
 		p.timeOn()

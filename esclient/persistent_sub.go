@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,9 +84,6 @@ func (o *PersistentOptions) validate() error {
 		return wrong("Concurrency", "%d is not between 0 and InFlight, %d", o.Concurrency, o.InFlight)
 	case o.RememberAcked < o.InFlight:
 		return wrong("RememberAcked", "%d is less than InFlight, %d", o.RememberAcked, o.InFlight)
-	}
-	if _, useless := sortHooks(o.Hooks); useless >= 0 {
-		return wrong("Hooks", "%T implements none of the interfaces of hooks", o.Hooks[useless])
 	}
 	for _, s := range []*PersistentSettings{o.Recreate, o.Restore} {
 		if s == nil {
@@ -199,21 +195,21 @@ func (c *Client) ConnectPersistent(
 	if err != nil {
 		return nil, err
 	}
+	hooks, err := c.hooksWith("PersistentOptions.Hooks", opts.Hooks)
+	if err != nil {
+		return nil, err
+	}
 	p := &PersistentSubscription{
 		c: c, stream: stream, group: group, opts: opts, creds: creds,
 		closed:  make(chan struct{}),
 		pace:    newPace(&opts),
 		ledger:  newLedger(stream, opts.RememberAcked),
-		witness: witness{c: c, hooks: &c.hooks, stream: stream, group: group},
+		witness: witness{c: c, hooks: hooks, stream: stream, group: group},
 	}
 	if opts.Concurrency > 0 {
 		p.nudge, p.revoked = make(chan struct{}, 1), make(chan struct{})
 	}
 	p.timeOn()
-	if len(opts.Hooks) > 0 {
-		hooks, _ := sortHooks(slices.Concat(c.cfg.Hooks, opts.Hooks))
-		p.witness.hooks = &hooks
-	}
 	// The server may push more than InFlight when events time out, but never by more than again as many.
 	p.queue.init(2 * opts.InFlight)
 	base := c.ctx

@@ -23,7 +23,8 @@ type session struct {
 	came []*Event // pushed since the last Wake; the reader's own
 	slab eventSlab
 
-	reason error // why the server has ended it, from the frame to Wake; the reader's own
+	reason   error // why it has ended, from the frame to Wake; the reader's own
+	byServer bool  // and the server has said so
 
 	// Guarded by p.mu.
 	open     bool   // the server has confirmed it
@@ -82,11 +83,12 @@ func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
 		}
 	}
 	if err != nil {
+		s.reason, s.byServer = err, true
 		switch cmd {
 		case esproto.CmdPersistentSubscriptionStreamEventAppeared, esproto.CmdPersistentSubscriptionConfirmation:
-			s.handle.Unsubscribe(s.p.creds) // it is there
+			s.byServer = false // it is there
+			s.handle.Unsubscribe(s.p.creds)
 		}
-		s.reason = err
 	}
 	return err == nil
 }
@@ -155,7 +157,8 @@ func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
 // Wake implements engine.Receiver: the events that came together go to the consumer at once.
 func (s *session) Wake() {
 	if s.reason != nil {
-		s.finish(s.reason, true) // only now, so that who closes the client for it has the replies that came with it
+		// Only now, so that who closes the client for it has the replies that came with it.
+		s.finish(s.reason, s.byServer)
 	}
 	if len(s.came) > 0 {
 		s.admit()
@@ -181,8 +184,8 @@ func (s *session) admit() {
 }
 
 // admit queues events that came on a session, in place. What the consumer has, or has settled, is not handed out again.
-// Until the group is judged all others wait. wanted is false for what came after Drain: it goes back to the server. It
-// reports whether any was settled again. p.mu is held.
+// Until the group is judged all others wait. wanted is false for what came after Drain: it goes back to the server,
+// but for what may have to be settled again, which waits, too. It reports whether any was settled again. p.mu is held.
 func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool) (again bool) {
 	fresh, now := events[:0], p.now()
 	var tooMany []*Event
@@ -197,8 +200,8 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 		known := p.ledger.of(o)
 		if !s.judged && known != held {
 			// Of another group it might be settled before that is known, and handed out again then.
-			if wanted || known == settled {
-				tooMany = append(tooMany, s.wait(e)...)
+			if (wanted || known == settled) && !s.wait(e) {
+				tooMany = append(tooMany, e)
 			}
 			continue
 		}
@@ -226,20 +229,20 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 	}
 	p.queue.push(fresh)
 	if len(tooMany) > 0 {
-		p.giveBack(ErrSlowConsumer, slices.Clone(tooMany))
+		p.giveBack(ErrSlowConsumer, tooMany)
 	} else if len(fresh) > 0 {
 		p.watchWaiting()
 	}
 	return again
 }
 
-// wait keeps an event until the group is judged. It returns it if there is no room.
-func (s *session) wait(e *Event) (tooMany []*Event) {
+// wait keeps an event until the group is judged. It returns false if there is no room.
+func (s *session) wait(e *Event) bool {
 	if s.p.queue.len()+len(s.waiting) >= s.p.queue.capacity() {
-		return []*Event{e}
+		return false
 	}
 	s.waiting = append(s.waiting, e)
-	return nil
+	return true
 }
 
 // Fail implements engine.Receiver.

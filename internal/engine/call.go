@@ -17,6 +17,14 @@ type Operation interface {
 	Decode(cmd esproto.Command, payload []byte) error
 }
 
+// DecodeReply reads a reply into its operation, unless it is one that any request may get. Its error ends the call.
+func DecodeReply(op Operation, cmd esproto.Command, payload []byte) error {
+	if err := CommonReply(cmd, payload); err != nil {
+		return err
+	}
+	return op.Decode(cmd, payload)
+}
+
 // call is the [Receiver] of an [Operation]. Calls are pooled. That is safe because a call is removed from the table of
 // Receivers before it goes back to the pool, and a removed call gets no frame.
 type call struct {
@@ -32,9 +40,7 @@ func (c *call) Keeps(cmd esproto.Command, _ int) bool { return c.op.Keeps(cmd) }
 
 func (c *call) Receive(cmd esproto.Command, payload []byte) bool {
 	c.sent = true
-	if c.err = CommonReply(cmd, payload); c.err == nil {
-		c.err = c.op.Decode(cmd, payload)
-	}
+	c.err = DecodeReply(c.op, cmd, payload)
 	return false
 }
 

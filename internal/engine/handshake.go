@@ -96,9 +96,7 @@ func (l *loginCall) Fail(err error, _ bool) {
 }
 
 func (l *loginCall) Receive(cmd esproto.Command, payload []byte) (more bool) {
-	if l.reply.err = CommonReply(cmd, payload); l.reply.err == nil {
-		l.reply.err = authenticate{}.Decode(cmd, payload)
-	}
+	l.reply.err = DecodeReply(authenticate{}, cmd, payload)
 	return false
 }
 

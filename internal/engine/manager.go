@@ -106,7 +106,7 @@ func (m *Manager) Conn(ctx context.Context) (*Conn, error) {
 		if refused != nil {
 			return nil, refused
 		}
-		if c := m.current.Load(); c != nil && c.Err() == nil {
+		if c := m.Current(); c != nil {
 			return c, nil // it was made after the first check
 		}
 		select {

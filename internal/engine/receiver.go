@@ -15,7 +15,8 @@ type Request interface {
 }
 
 // Receiver takes the frames that carry one correlation id. The reader goroutine calls its methods. Fail may run on any
-// goroutine. No method may block, or call the [Conn] while it holds the Receiver's own lock.
+// goroutine. No method may block. Keeps may run under the connection's lock, so it must not take a lock under which
+// the [Conn] is called; the other methods run without the connection's lock.
 type Receiver interface {
 	// Keeps reports whether Receive will keep the payload of cmd, which has n bytes. If so, the payload gets memory of
 	// its own. Keeps may run under the connection's lock.

@@ -103,7 +103,7 @@ func (c *Conn) deliverLate(frames *esproto.FrameReader, h esproto.Header, seq ui
 
 // receiveLate is [Receiver.Receive] for the reply to an earlier attempt. It returns whether the call took the reply.
 func (c *call) receiveLate(cmd esproto.Command, payload []byte) bool {
-	if CommonReply(cmd, payload) != nil || c.op.Decode(cmd, payload) != nil {
+	if DecodeReply(c.op, cmd, payload) != nil {
 		return false
 	}
 	c.sent = true

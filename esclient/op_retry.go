@@ -32,7 +32,7 @@ func writeEffect(stream string, expected ExpectedVersion, requireLeader bool) ef
 	case expected == NoStream && strings.HasPrefix(stream, metadataPrefix):
 		return repeatable // no metadata stream is ever soft-deleted
 	case expected == NoStream:
-		return harmless // a stream that was soft-deleted goes on with other numbers; see recreated.go
+		return harmless // a stream that was soft-deleted goes on with other numbers; see append_recreated.go
 	case !requireLeader:
 		return once // another node may forward it, today to one leader and tomorrow to the next
 	}

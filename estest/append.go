@@ -13,7 +13,7 @@ const (
 	textDeleted      = "Stream is deleted."
 )
 
-func (c *conn) writeEvents(f *frame) error {
+func (c *caller) writeEvents(f *frame) error {
 	w := &c.writes
 	if err := w.Decode(f.payload); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
@@ -163,6 +164,46 @@ func BenchmarkPush(b *testing.B) {
 	<-done
 	b.StopTimer()
 	b.ReportMetric(float64(runs*run)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkGroup pushes events to the client of a group, who acks each page of them in one frame.
+func BenchmarkGroup(b *testing.B) {
+	s := estest.Run(b)
+	reader, writer := connectAs(b, s, admin), connect(b, s)
+	const run = 500
+	group := usualGroup("bench-stream", "group")
+	group.BufferSize, group.LiveBufferSize = proto.Int32(4*run), proto.Int32(4*run)
+	var created esproto.CreatePersistentSubscriptionCompleted
+	reader.ask(esproto.CmdCreatePersistentSubscription, nil, group, &created)
+	require.Equal(b, esproto.CreatePersistentSubscriptionCompleted_Success, created.GetResult())
+	joined := reader.send(esproto.CmdConnectToPersistentSubscription, nil, &esproto.ConnectToPersistentSubscription{
+		SubscriptionId: proto.String("group"), EventStreamId: proto.String("bench-stream"),
+		AllowedInFlightMessages: proto.Int32(2 * run),
+	})
+	reader.answer(joined)
+	frames := newWriteFrames(b, run, 100)
+	runs := (b.N + run - 1) / run
+	b.ReportAllocs()
+	b.ResetTimer()
+	go func() { _, _ = io.Copy(io.Discard, writer.nc) }()
+	for range runs {
+		ids := make([][]byte, run)
+		wire := frames.fresh()
+		for i, at := range frames.ids {
+			ids[i] = append(ids[i], wire[at:at+16]...)
+		}
+		if _, err := writer.nc.Write(wire); err != nil {
+			b.Fatal(err)
+		}
+		frameCount(b, reader.fr, run)
+		reader.write(frameOf(b, esproto.CmdPersistentSubscriptionAckEvents, joined, nil,
+			&esproto.PersistentSubscriptionAckEvents{
+				SubscriptionId: proto.String("bench-stream::group"), ProcessedEventIds: ids,
+			}))
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(runs*run)/b.Elapsed().Seconds(), "events/s")
+	assert.EqualValues(b, runs*run, s.Stats().Groups[0].Processed)
 }
 
 // BenchmarkMemory tells what an event of 100 bytes takes beyond its data.

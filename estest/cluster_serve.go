@@ -31,7 +31,7 @@ func (cmd *command) demandsLeader(payload []byte) bool {
 }
 
 // serve handles a request by what the node is: itself, by the leader, later, or not at all.
-func (n *node) serve(c *conn, cmd *command, f *frame) error {
+func (n *node) serve(c *caller, cmd *command, f *frame) error {
 	switch {
 	case !n.up:
 		return nil // the process has ended
@@ -52,12 +52,12 @@ func (n *node) serve(c *conn, cmd *command, f *frame) error {
 		c.notHandled(f.id, esproto.NotHandled_NotLeader, n.leader.info())
 	default:
 		l := n.leader
-		return l.serveAsLeader(c.forwardedTo(l.core), cmd, f)
+		return l.serveAsLeader(c.at(l.core), cmd, f)
 	}
 	return nil
 }
 
-func (n *node) serveAsLeader(c *conn, cmd *command, f *frame) error {
+func (n *node) serveAsLeader(c *caller, cmd *command, f *frame) error {
 	if n.quorum || !cmd.writes {
 		return cmd.serve(c, f)
 	}
@@ -77,12 +77,7 @@ func (s *Server) writer() *core {
 	return nil
 }
 
-// forwardedTo returns a stand-in for a connection, at another node.
-func (c *conn) forwardedTo(core *core) *conn {
-	return &conn{srv: c.srv, core: core, version: c.version, via: c}
-}
-
-func (c *conn) notHandled(id esproto.CorrelationID, reason esproto.NotHandled_NotHandledReason, info []byte) {
+func (c *caller) notHandled(id esproto.CorrelationID, reason esproto.NotHandled_NotHandledReason, info []byte) {
 	c.reply(esproto.CmdNotHandled, id, &esproto.NotHandled{Reason: reason.Enum(), AdditionalInfo: info})
 }
 
@@ -103,18 +98,18 @@ const (
 
 // heldWrite is a write that waits for a majority. After answerAt its client knows that it may or may not be written.
 type heldWrite struct {
-	conn     *conn
+	caller   *caller
 	command  *command
 	frame    frame
 	answerAt time.Time // zero once that was said
 }
 
-func (n *node) hold(c *conn, cmd *command, f *frame) {
+func (n *node) hold(c *caller, cmd *command, f *frame) {
 	if len(n.held) >= maxHeld {
 		c.notHandled(f.id, esproto.NotHandled_TooBusy, nil)
 		return
 	}
-	w := &heldWrite{conn: c, command: cmd, frame: *f, answerAt: n.core.now().Add(writeTimeout)}
+	w := &heldWrite{caller: c, command: cmd, frame: *f, answerAt: n.core.now().Add(writeTimeout)}
 	w.frame.payload = slices.Clone(f.payload)
 	n.held = append(n.held, w)
 	n.cluster.schedule()
@@ -125,9 +120,9 @@ func (n *node) writeHeld() {
 	held := n.held
 	n.held, n.lost = nil, false
 	for _, w := range held {
-		c := w.conn
+		c := w.caller
 		if w.answerAt.IsZero() || w.frame.silent {
-			c = &conn{srv: c.srv, core: n.core, version: c.version, mute: true}
+			c = c.unanswered()
 		}
 		if err := w.command.serve(c, &w.frame); err != nil {
 			c.refuse(&w.frame, err)
@@ -143,8 +138,8 @@ func (n *node) answerLate(now time.Time) {
 	for _, w := range n.held {
 		if !w.answerAt.IsZero() && !now.Before(w.answerAt) {
 			w.answerAt = time.Time{}
-			if w.command.late != nil && !w.frame.silent {
-				w.command.late(w.conn, &w.frame)
+			if !w.frame.silent {
+				w.command.late(w.caller, &w.frame)
 			}
 		}
 	}
@@ -156,29 +151,29 @@ const (
 	textCommitTimeout = "Commit phase timeout."
 )
 
-func (c *conn) lateWrite(f *frame) {
+func (c *caller) lateWrite(f *frame) {
 	reply := failedWrite(commitTimeout, textCommitTimeout, -1)
 	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
 		return reply.Append(b, c.core.persona.style)
 	})
 }
 
-func (c *conn) lateDelete(f *frame) {
+func (c *caller) lateDelete(f *frame) {
 	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.failedDelete(commitTimeout, textCommitTimeout, -1))
 }
 
-func (c *conn) lateTransactionStart(f *frame) {
+func (c *caller) lateTransactionStart(f *frame) {
 	c.reply(esproto.CmdTransactionStartCompleted, f.id, &esproto.TransactionStartCompleted{
 		TransactionId: proto.Int64(-1), Result: commitTimeout.Enum(), Message: proto.String(textCommitTimeout),
 	})
 }
 
-func (c *conn) lateTransactionWrite(f *frame) {
+func (c *caller) lateTransactionWrite(f *frame) {
 	c.reply(esproto.CmdTransactionWriteCompleted, f.id, &esproto.TransactionWriteCompleted{
 		TransactionId: proto.Int64(-1), Result: commitTimeout.Enum(), Message: proto.String(textCommitTimeout),
 	})
 }
 
-func (c *conn) lateTransactionCommit(f *frame) {
+func (c *caller) lateTransactionCommit(f *frame) {
 	c.reply(esproto.CmdTransactionCommitCompleted, f.id, failedCommit(-1, commitTimeout, textCommitTimeout))
 }

@@ -9,15 +9,16 @@ import (
 
 // command is what the server does with a command that clients send.
 type command struct {
-	serve   func(*conn, *frame) error // does what a request asks for; an error is answered by BadRequest
 	stage   stage
-	has     func(*facts) bool // whether a version has the command; nil if every version has it
+	serve   func(*caller, *frame) error // serves an operation; BadRequest answers an error
+	attend  func(*conn, *frame) error   // serves what is no operation
+	has     func(*facts) bool           // whether a version has the command; nil if every version has it
 	unready whileUnready
 
 	node   servingNode
-	leader protowire.Number    // the field in which a request demands the leader; 0 without one
-	writes bool                // waits until the leader has a majority
-	late   func(*conn, *frame) // answers a write that has waited for too long; nil for no answer
+	leader protowire.Number      // the field in which a request demands the leader; 0 without one
+	writes bool                  // waits until the leader has a majority
+	late   func(*caller, *frame) // answers a write that has waited for too long
 
 	looksUpRights bool // waits for WithAsyncRights
 	noOperation   bool // AnyOperation does not stand for it
@@ -42,11 +43,11 @@ const (
 	answered                     // as ever
 )
 
-// servingNode is the node of a cluster that serves a command.
+// servingNode is the node of a cluster that serves an operation.
 type servingNode int
 
 const (
-	anyNode        servingNode = iota
+	anyNode        servingNode = iota + 1
 	anyOrDemanded              // any node, but only the leader if the request demands that
 	leaderForward              // the leader; others forward to it, but refuse if the request demands the leader
 	leaderOnly                 // the leader; others refuse and say where it is
@@ -55,71 +56,81 @@ const (
 
 // commands has every command that a client may send. A test holds that none is missing.
 var commands = [256]*command{
-	esproto.CmdHeartbeatRequest:  {stage: lifeSign, serve: (*conn).heartbeat},
-	esproto.CmdHeartbeatResponse: {stage: lifeSign, serve: nothing},
-	esproto.CmdBadRequest:        {stage: lifeSign, serve: nothing},
-	esproto.CmdIdentifyClient:    {stage: greeting, serve: (*conn).identify},
-	esproto.CmdAuthenticate:      {stage: greeting, serve: (*conn).authenticate},
+	esproto.CmdHeartbeatRequest:  {stage: lifeSign, attend: (*conn).heartbeat},
+	esproto.CmdHeartbeatResponse: {stage: lifeSign, attend: nothing},
+	esproto.CmdBadRequest:        {stage: lifeSign, attend: nothing},
+	esproto.CmdIdentifyClient:    {stage: greeting, attend: (*conn).identify},
+	esproto.CmdAuthenticate:      {stage: greeting, attend: (*conn).authenticate},
 
-	esproto.CmdPing:             {serve: (*conn).ping, unready: answered, noOperation: true, needsNoID: true},
-	esproto.CmdScavengeDatabase: {serve: (*conn).scavenge, unready: lost},
+	esproto.CmdPing: {
+		serve: (*caller).ping, node: anyNode, unready: answered, noOperation: true, needsNoID: true,
+	},
+	esproto.CmdScavengeDatabase: {serve: (*caller).scavenge, node: anyNode, unready: lost},
 
 	esproto.CmdWriteEvents: {
-		serve: (*conn).writeEvents, node: leaderForward, leader: 4, writes: true, looksUpRights: true,
-		late: (*conn).lateWrite,
+		serve: (*caller).writeEvents, node: leaderForward, leader: 4, writes: true, looksUpRights: true,
+		late: (*caller).lateWrite,
 	},
 	esproto.CmdDeleteStream: {
-		serve: (*conn).deleteStream, node: leaderForward, leader: 3, writes: true, looksUpRights: true,
-		late: (*conn).lateDelete,
+		serve: (*caller).deleteStream, node: leaderForward, leader: 3, writes: true, looksUpRights: true,
+		late: (*caller).lateDelete,
 	},
 	esproto.CmdTransactionStart: {
-		serve: (*conn).transactionStart, node: leaderForward, leader: 3, writes: true, looksUpRights: true,
-		late: (*conn).lateTransactionStart,
+		serve: (*caller).transactionStart, node: leaderForward, leader: 3, writes: true, looksUpRights: true,
+		late: (*caller).lateTransactionStart,
 	},
 	esproto.CmdTransactionWrite: {
-		serve: (*conn).transactionWrite, node: leaderForward, leader: 3, writes: true, looksUpRights: true,
-		late: (*conn).lateTransactionWrite,
+		serve: (*caller).transactionWrite, node: leaderForward, leader: 3, writes: true, looksUpRights: true,
+		late: (*caller).lateTransactionWrite,
 	},
 	esproto.CmdTransactionCommit: {
-		serve: (*conn).transactionCommit, node: leaderForward, leader: 2, writes: true, looksUpRights: true,
-		late: (*conn).lateTransactionCommit,
+		serve: (*caller).transactionCommit, node: leaderForward, leader: 2, writes: true, looksUpRights: true,
+		late: (*caller).lateTransactionCommit,
 	},
 
-	esproto.CmdReadEvent:                     read((*conn).readEvent, 4),
-	esproto.CmdReadStreamEventsForward:       read((*conn).readStreamForward, 5),
-	esproto.CmdReadStreamEventsBackward:      read((*conn).readStreamBackward, 5),
-	esproto.CmdReadAllEventsForward:          read((*conn).readAllForward, 5),
-	esproto.CmdReadAllEventsBackward:         read((*conn).readAllBackward, 5),
-	esproto.CmdFilteredReadAllEventsForward:  filtered(read((*conn).readFilteredForward, 6)),
-	esproto.CmdFilteredReadAllEventsBackward: filtered(read((*conn).readFilteredBackward, 6)),
+	esproto.CmdReadEvent:                     read((*caller).readEvent, 4),
+	esproto.CmdReadStreamEventsForward:       read((*caller).readStreamForward, 5),
+	esproto.CmdReadStreamEventsBackward:      read((*caller).readStreamBackward, 5),
+	esproto.CmdReadAllEventsForward:          read((*caller).readAllForward, 5),
+	esproto.CmdReadAllEventsBackward:         read((*caller).readAllBackward, 5),
+	esproto.CmdFilteredReadAllEventsForward:  filtered(read((*caller).readFilteredForward, 6)),
+	esproto.CmdFilteredReadAllEventsBackward: filtered(read((*caller).readFilteredBackward, 6)),
 
-	esproto.CmdSubscribeToStream:         {serve: (*conn).subscribe, looksUpRights: true},
-	esproto.CmdFilteredSubscribeToStream: filtered(&command{serve: (*conn).subscribeFiltered, looksUpRights: true}),
-	esproto.CmdUnsubscribeFromStream:     {serve: (*conn).unsubscribe, unready: lost, noOperation: true},
+	esproto.CmdSubscribeToStream: {serve: (*caller).subscribe, node: anyNode, looksUpRights: true},
+	esproto.CmdFilteredSubscribeToStream: filtered(&command{
+		serve: (*caller).subscribeFiltered, node: anyNode, looksUpRights: true,
+	}),
+	esproto.CmdUnsubscribeFromStream: {serve: (*caller).unsubscribe, node: anyNode, unready: lost, noOperation: true},
 
 	esproto.CmdConnectToPersistentSubscription: {
-		serve: (*conn).connectPersistent, node: leaderOnly, looksUpRights: true,
+		serve: (*caller).connectPersistent, node: leaderOnly, looksUpRights: true,
 	},
-	esproto.CmdCreatePersistentSubscription: {serve: (*conn).createPersistent, node: leaderOnly, writes: true},
-	esproto.CmdUpdatePersistentSubscription: {serve: (*conn).updatePersistent, node: leaderOnly, writes: true},
-	esproto.CmdDeletePersistentSubscription: {serve: (*conn).deletePersistent, node: leaderOnly, writes: true},
+	esproto.CmdCreatePersistentSubscription: {
+		serve: (*caller).createPersistent, node: leaderOnly, writes: true, late: noReply,
+	},
+	esproto.CmdUpdatePersistentSubscription: {
+		serve: (*caller).updatePersistent, node: leaderOnly, writes: true, late: noReply,
+	},
+	esproto.CmdDeletePersistentSubscription: {
+		serve: (*caller).deletePersistent, node: leaderOnly, writes: true, late: noReply,
+	},
 	esproto.CmdPersistentSubscriptionAckEvents: {
-		serve: (*conn).ackPersistent, node: leaderSilently, unready: lost,
+		serve: (*caller).ackPersistent, node: leaderSilently, unready: lost,
 	},
 	esproto.CmdPersistentSubscriptionNakEvents: { // parks events, which is a write
-		serve: (*conn).nakPersistent, node: leaderSilently, unready: lost, writes: true,
+		serve: (*caller).nakPersistent, node: leaderSilently, unready: lost, writes: true, late: noReply,
 	},
 
 	// The server reads these, as its nodes send them to each other, and does nothing with them.
-	esproto.CmdWriteEventsCompleted:       {serve: ignore[esproto.WriteEventsCompleted]},
-	esproto.CmdTransactionStartCompleted:  {serve: ignore[esproto.TransactionStartCompleted]},
-	esproto.CmdTransactionWriteCompleted:  {serve: ignore[esproto.TransactionWriteCompleted]},
-	esproto.CmdTransactionCommitCompleted: {serve: ignore[esproto.TransactionCommitCompleted]},
-	esproto.CmdDeleteStreamCompleted:      {serve: ignore[esproto.DeleteStreamCompleted]},
-	esproto.CmdNotHandled:                 {serve: ignore[esproto.NotHandled]},
+	esproto.CmdWriteEventsCompleted:       ignored[esproto.WriteEventsCompleted](),
+	esproto.CmdTransactionStartCompleted:  ignored[esproto.TransactionStartCompleted](),
+	esproto.CmdTransactionWriteCompleted:  ignored[esproto.TransactionWriteCompleted](),
+	esproto.CmdTransactionCommitCompleted: ignored[esproto.TransactionCommitCompleted](),
+	esproto.CmdDeleteStreamCompleted:      ignored[esproto.DeleteStreamCompleted](),
+	esproto.CmdNotHandled:                 ignored[esproto.NotHandled](),
 }
 
-func read(serve func(*conn, *frame) error, leader protowire.Number) *command {
+func read(serve func(*caller, *frame) error, leader protowire.Number) *command {
 	return &command{serve: serve, node: anyOrDemanded, leader: leader, looksUpRights: true}
 }
 
@@ -140,10 +151,15 @@ func (p *persona) command(cmd esproto.Command) *command {
 // nothing is done with what a client says and no server looks at.
 func nothing(*conn, *frame) error { return nil }
 
-// ignore accepts a message if it is one.
-func ignore[M any, P interface {
+// noReply is for late changes of groups and late naks: the server has no reply that says so.
+func noReply(*caller, *frame) {}
+
+// ignored accepts a message if it is one.
+func ignored[M any, P interface {
 	*M
 	proto.Message
-}](_ *conn, f *frame) error {
-	return proto.Unmarshal(f.payload, P(new(M)))
+}]() *command {
+	return &command{node: anyNode, serve: func(_ *caller, f *frame) error {
+		return proto.Unmarshal(f.payload, P(new(M)))
+	}}
 }

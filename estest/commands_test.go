@@ -30,7 +30,8 @@ func TestEveryCommandOfClientsIsServed(t *testing.T) {
 		cmd := esproto.Command(i)
 		want := cmd.Known() && !slices.Contains(fromServers, cmd)
 		c := commands[cmd]
-		assert.Equal(t, want, c != nil && c.serve != nil, "%s: is it in commands, or only sent by servers?", cmd)
+		assert.Equal(t, want, c != nil && (c.serve != nil) != (c.attend != nil),
+			"%s: is it in commands, with one that serves it, or only sent by servers?", cmd)
 	}
 }
 
@@ -57,13 +58,15 @@ func TestCommandsFitTheirMessages(t *testing.T) {
 		assert.Equal(t, leaderFieldOf(cmd), c.leader, "%s: the field that demands the leader", cmd)
 		assert.Equal(t, c.leader != 0, c.node == anyOrDemanded || c.node == leaderForward,
 			"%s: a request can demand the leader where another node would do", cmd)
-		assert.Equal(t, c.node == leaderForward, c.late != nil, "%s: a late forward is answered", cmd)
+		assert.Equal(t, c.stage == operation, c.serve != nil, "%s: callers are served operations only", cmd)
+		assert.Equal(t, c.stage == operation, c.node != 0, "%s: which node serves it", cmd)
+		assert.Equal(t, c.writes, c.late != nil, "%s: what a write is answered that waits for too long", cmd)
 		if c.writes {
 			assert.Contains(t, []servingNode{leaderForward, leaderOnly, leaderSilently}, c.node, "%s writes", cmd)
 		}
 		if c.stage != operation {
 			rest := *c
-			rest.serve, rest.stage = nil, operation
+			rest.attend, rest.stage = nil, operation
 			assert.Zero(t, rest, "%s: says what only operations have", cmd)
 		}
 	}

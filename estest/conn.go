@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
@@ -23,24 +21,18 @@ const (
 	lingerOnReject = 50 * time.Millisecond
 )
 
-// conn is one client.
+// conn is the connection of one client.
 type conn struct {
+	caller
 	srv    *Server
-	core   *core
 	id     string // as statistics tell it
 	nc     net.Conn
 	socket net.Conn // below TLS, or nc itself
-	via    *conn    // the client's connection to another node, which has forwarded a request: replies go there
 
-	// Guarded by core.mu.
-	name    string               // as IdentifyClient says
-	version uint8                // as IdentifyClient says; without it event numbers have 32 bits
+	// core.mu guards these.
 	user    *user                // for whom frames without credentials act; nil for nobody
 	refused *esproto.Credentials // of an Authenticate that failed, or is still being looked at; nil otherwise
-	writes  esproto.WriteEventsView
-	events  []event
-	ackIDs  []esproto.GUID
-	lookups int // requests that wait for rights
+	lookups int                  // requests that wait for rights
 
 	pending atomic.Pointer[pendingLogin] // changed with core.mu held
 
@@ -50,6 +42,7 @@ type conn struct {
 	mute    bool // the client identified itself with a version for which the server has no replies
 	out     []byte
 	spare   []byte
+	begun   int           // where the frame that is being made begins in out
 	busy    bool          // the reader deals with frames that came together: what they make is written when it is done
 	closing bool          // what is in out is still to be written, and then the connection closed
 	room    chan struct{} // closed when out has shrunk; nil while nobody waits for that
@@ -84,10 +77,11 @@ var (
 )
 
 func newConn(s *Server, socket, nc net.Conn) *conn {
-	return &conn{
-		srv: s, core: s.core, id: uuid.NewString(), socket: socket, nc: nc,
-		kick: make(chan struct{}, 1), ended: make(chan struct{}),
+	c := &conn{
+		srv: s, id: uuid.NewString(), socket: socket, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
+	c.caller = caller{core: s.core, to: c, scratch: new(scratch), addr: nc.RemoteAddr().String()}
+	return c
 }
 
 // run serves the connection until it ends.
@@ -108,13 +102,13 @@ func (c *conn) run() {
 	delete(c.core.conns, c)
 	c.forget()
 	c.core.mu.Unlock()
-	c.core.logger.Debug("connection closed", "peer", c.nc.RemoteAddr().String(), "error", err)
+	c.core.logger.Debug("connection closed", "peer", c.addr, "error", err)
 }
 
 // forget ends the subscriptions of the connection. core.mu is held.
 func (c *conn) forget() {
-	c.core.dropVolatile(c)
-	c.core.dropPersistent(c)
+	c.core.dropVolatile(&c.caller)
+	c.core.dropPersistent(&c.caller)
 }
 
 // end closes the connection. It may be called by anybody, any number of times.
@@ -153,31 +147,40 @@ func (c *conn) reject(id esproto.CorrelationID, text string) error {
 	return errRejected
 }
 
-func (c *conn) badRequest(id esproto.CorrelationID, text string) {
-	c.send(esproto.CmdBadRequest, id, func(b []byte) []byte { return append(b, text...) })
+// open begins a frame, and leaves c.mu locked until seal ends it. A client that does not read is cut off when an event
+// of a subscription is to join what waits for it.
+func (c *conn) open(cmd esproto.Command, id esproto.CorrelationID, pushed bool) (b []byte, ok bool) {
+	c.mu.Lock()
+	if pushed && !c.closing && len(c.out) > c.srv.cfg.maxPending {
+		c.mu.Unlock()
+		c.cutOffSlow()
+		return nil, false
+	}
+	if c.closing || c.mute && needsVersion(cmd) || c.silenced && id == c.silencedID {
+		c.mu.Unlock()
+		return nil, false
+	}
+	c.srv.traffic.framesOut[cmd].Add(1)
+	c.begun = len(c.out)
+	return esproto.AppendHeader(c.out, cmd, id, nil), true
 }
 
-// send appends a frame to what the writer will write; encode appends the payload.
-func (c *conn) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
-	if c.via != nil {
-		c.via.send(cmd, id, encode)
-		return
-	}
-	c.mu.Lock()
+func (c *conn) seal(b []byte) {
 	defer c.mu.Unlock()
-	if c.closing || c.mute && needsVersion(cmd) || c.silenced && id == c.silencedID {
-		return
-	}
-	start := len(c.out)
-	c.out = esproto.AppendHeader(c.out, cmd, id, nil)
-	if encode != nil {
-		c.out = encode(c.out)
-	}
-	esproto.EndFrame(c.out, start)
-	c.srv.traffic.framesOut[cmd].Add(1)
-	if start == 0 && !c.busy || start < writeAtOnce && len(c.out) >= writeAtOnce {
+	start := c.begun
+	c.out = b
+	esproto.EndFrame(b, start)
+	if start == 0 && !c.busy || start < writeAtOnce && len(b) >= writeAtOnce {
 		c.wake()
 	}
+}
+
+func (c *conn) cutOffSlow() {
+	c.core.logger.Warn("slow consumer cut off", "peer", c.addr)
+	c.badRequest(esproto.CorrelationID{}, "Connection pending send bytes is too big.")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
 }
 
 // begin is called by the reader when bytes have come.
@@ -202,27 +205,6 @@ func (c *conn) rest() {
 	default:
 		c.wake()
 	}
-}
-
-// reply sends a message that has no hot codec of its own.
-func (c *conn) reply(cmd esproto.Command, id esproto.CorrelationID, m proto.Message) {
-	c.send(cmd, id, func(b []byte) []byte { return c.core.persona.marshal(b, m) })
-}
-
-// push sends a frame that the client did not ask for at this moment. A client that does not read is cut off.
-func (c *conn) push(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
-	c.mu.Lock()
-	slow := len(c.out) > c.srv.cfg.maxPending
-	c.mu.Unlock()
-	if slow {
-		c.core.logger.Warn("slow consumer cut off", "peer", c.nc.RemoteAddr().String())
-		c.badRequest(esproto.CorrelationID{}, "Connection pending send bytes is too big.")
-		c.mu.Lock()
-		c.closing = true
-		c.mu.Unlock()
-		return
-	}
-	c.send(cmd, id, encode)
 }
 
 func (c *conn) wake() {

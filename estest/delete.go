@@ -6,7 +6,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-func (c *conn) deleteStream(f *frame) error {
+func (c *caller) deleteStream(f *frame) error {
 	var m esproto.DeleteStream
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err

@@ -25,7 +25,7 @@ func (c *conn) handle(h esproto.Header, payload []byte) error {
 		f.creds, f.payload = &cr, rest
 	}
 	if cmd := commands[f.cmd]; cmd != nil && cmd.stage == lifeSign {
-		return cmd.serve(c, &f)
+		return cmd.attend(c, &f)
 	}
 	if act := c.srv.intercepted(&f); act != nil {
 		return act(c, &f)
@@ -42,7 +42,7 @@ func (c *conn) dispatch(f *frame) {
 	cmd := c.core.persona.command(f.cmd)
 	switch {
 	case cmd != nil && cmd.stage == greeting:
-		_ = cmd.serve(c, f) // an error has no reply
+		_ = cmd.attend(c, f) // an error has no reply
 	case c.unready(cmd, f):
 	default:
 		c.operate(cmd, f)
@@ -76,9 +76,9 @@ func (c *conn) operate(cmd *command, f *frame) {
 func (c *conn) perform(cmd *command, f *frame) {
 	var err error
 	if n := c.srv.node; n != nil {
-		err = n.serve(c, cmd, f)
+		err = n.serve(&c.caller, cmd, f)
 	} else {
-		err = cmd.serve(c, f)
+		err = cmd.serve(&c.caller, f)
 	}
 	if err != nil {
 		c.refuse(f, err)
@@ -86,7 +86,7 @@ func (c *conn) perform(cmd *command, f *frame) {
 }
 
 // refuse says that a request makes no sense.
-func (c *conn) refuse(f *frame, err error) {
+func (c *caller) refuse(f *frame, err error) {
 	name := c.core.persona.commandName(f.cmd)
 	c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %s.\n%v", name, err))
 }
@@ -106,7 +106,7 @@ func (c *conn) heartbeat(f *frame) error {
 	return nil
 }
 
-func (c *conn) ping(f *frame) error {
+func (c *caller) ping(f *frame) error {
 	c.send(esproto.CmdPong, f.id, func(b []byte) []byte { return append(b, f.payload...) })
 	return nil
 }
@@ -136,7 +136,7 @@ func needsVersion(cmd esproto.Command) bool {
 }
 
 // narrow makes an event number fit the 32 bits of a client that did not identify itself.
-func (c *conn) narrow(n int64) int64 {
+func (c *caller) narrow(n int64) int64 {
 	if c.version == 0 && c.core.persona.narrowsDeletedNumber && n == esproto.DeletedStream {
 		return 1<<31 - 1
 	}

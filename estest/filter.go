@@ -69,15 +69,15 @@ func (p *persona) hidden(r *record) bool {
 		(strings.HasSuffix(name, "-checkpoint") || strings.HasSuffix(name, "-parked"))
 }
 
-func (c *conn) readFilteredForward(f *frame) error {
+func (c *caller) readFilteredForward(f *frame) error {
 	return c.readFiltered(f, true)
 }
 
-func (c *conn) readFilteredBackward(f *frame) error {
+func (c *caller) readFilteredBackward(f *frame) error {
 	return c.readFiltered(f, false)
 }
 
-func (c *conn) readFiltered(f *frame, forward bool) error {
+func (c *caller) readFiltered(f *frame, forward bool) error {
 	var m esproto.FilteredReadAllEvents
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (c *conn) readFiltered(f *frame, forward bool) error {
 	return nil
 }
 
-func (c *conn) sendFilteredPage(f *frame, p *allPage, resolveLinks, forward bool) {
+func (c *caller) sendFilteredPage(f *frame, p *allPage, resolveLinks, forward bool) {
 	reply := esproto.CmdFilteredReadAllEventsForwardCompleted
 	if !forward {
 		reply = esproto.CmdFilteredReadAllEventsBackwardCompleted

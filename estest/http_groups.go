@@ -145,14 +145,14 @@ func (*groupSummary) positions(number *int64, position *json.RawMessage) {
 
 func (c *client) info(now time.Time) clientInfo {
 	info := clientInfo{
-		From: c.conn.nc.RemoteAddr().String(), Username: "anonymous", TotalItemsProcessed: c.total,
+		From: c.caller.addr, Username: "anonymous", TotalItemsProcessed: c.total,
 		ExtraStatistics: c.latencyStatistics(), AvailableSlots: c.free(), InFlightMessages: c.taken,
 	}
 	if c.user != nil {
 		info.Username = c.user.login
 	}
 	if c.group.core.persona.clientTellsConnection {
-		info.ConnectionName = &c.conn.name
+		info.ConnectionName = &c.caller.name
 	}
 	info.CountSinceLastMeasurement, info.AverageItemsPerSecond = c.measured.look(c.total, now)
 	return info

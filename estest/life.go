@@ -107,7 +107,7 @@ func (s *Server) bidFarewell() {
 // dropAllSubscriptions tells all subscribers that they have none any more. Their groups stay.
 func (c *core) dropAllSubscriptions() {
 	for _, sub := range c.volatile {
-		sub.conn.drop(sub.id, esproto.SubscriptionDropped_Unsubscribed)
+		sub.caller.drop(sub.id, esproto.SubscriptionDropped_Unsubscribed)
 	}
 	clear(c.volatile)
 	clear(c.byStream)

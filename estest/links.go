@@ -77,12 +77,12 @@ func (c *core) resolveFor(u *user, r *record, resolveLinks bool) (event, link *r
 }
 
 // appendIndexed appends field 1 holding an event as stream reads have it.
-func (c *conn) appendIndexed(b []byte, event, link *record) []byte {
+func (c *caller) appendIndexed(b []byte, event, link *record) []byte {
 	return esproto.AppendIndexedEvent(b, 1, c.wire(event), c.wire(link))
 }
 
 // wire returns the encoded record as this client understands it: one that did not identify itself gets 32-bit numbers.
-func (c *conn) wire(r *record) []byte {
+func (c *caller) wire(r *record) []byte {
 	if r == nil {
 		return nil
 	}

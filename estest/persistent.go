@@ -24,13 +24,13 @@ const (
 	groupDenied
 )
 
-func (c *conn) replyGroup(f *frame, result groupResult, reason string) error {
+func (c *caller) replyGroup(f *frame, result groupResult, reason string) error {
 	r := esproto.CreatePersistentSubscriptionCompleted_CreatePersistentSubscriptionResult(result)
 	c.reply(f.cmd+1, f.id, &esproto.CreatePersistentSubscriptionCompleted{Result: &r, Reason: proto.String(reason)})
 	return nil
 }
 
-func (c *conn) createPersistent(f *frame) error {
+func (c *caller) createPersistent(f *frame) error {
 	var m esproto.CreatePersistentSubscription
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (c *conn) createPersistent(f *frame) error {
 	return c.replyGroup(f, result, reason)
 }
 
-func (c *conn) updatePersistent(f *frame) error {
+func (c *caller) updatePersistent(f *frame) error {
 	var m esproto.CreatePersistentSubscription
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (c *conn) updatePersistent(f *frame) error {
 	return c.replyGroup(f, result, reason)
 }
 
-func (c *conn) deletePersistent(f *frame) error {
+func (c *caller) deletePersistent(f *frame) error {
 	var m esproto.DeletePersistentSubscription
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -192,7 +192,7 @@ func (c *core) removeGroup(g *group) {
 
 func (c *core) dropClients(g *group) {
 	for _, cl := range g.clients {
-		cl.conn.drop(cl.id, esproto.SubscriptionDropped_Unsubscribed)
+		cl.caller.drop(cl.id, esproto.SubscriptionDropped_Unsubscribed)
 	}
 	g.clients = nil
 }
@@ -201,7 +201,7 @@ func (c *core) sortedGroups() []*group {
 	return slices.SortedFunc(maps.Values(c.groups), func(a, b *group) int { return cmp.Compare(a.id(), b.id()) })
 }
 
-func (c *conn) connectPersistent(f *frame) error {
+func (c *caller) connectPersistent(f *frame) error {
 	var m esproto.ConnectToPersistentSubscription
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -241,13 +241,13 @@ func (c *conn) connectPersistent(f *frame) error {
 		return nil // the correlation id is that of another client: this one is confirmed and then gets nothing
 	}
 	g.join(&client{
-		group: g, conn: c, id: f.id, user: f.user, allowed: int(m.GetAllowedInFlightMessages()),
+		group: g, caller: c, id: f.id, user: f.user, allowed: int(m.GetAllowedInFlightMessages()),
 		held: make(map[esproto.GUID]*message),
 	})
 	return nil
 }
 
-func (c *conn) ackPersistent(f *frame) error {
+func (c *caller) ackPersistent(f *frame) error {
 	name, ids, err := esproto.DecodeAck(f.payload, c.ackIDs[:0])
 	if err != nil {
 		return err
@@ -265,7 +265,7 @@ func (c *conn) ackPersistent(f *frame) error {
 	return nil
 }
 
-func (c *conn) nakPersistent(f *frame) error {
+func (c *caller) nakPersistent(f *frame) error {
 	var m esproto.PersistentSubscriptionNakEvents
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -288,7 +288,7 @@ func (c *core) unsubscribePersistent(id esproto.CorrelationID) {
 	for _, g := range c.groups {
 		for _, cl := range g.clients {
 			if cl.id == id {
-				cl.conn.drop(id, esproto.SubscriptionDropped_Unsubscribed)
+				cl.caller.drop(id, esproto.SubscriptionDropped_Unsubscribed)
 				g.leave(func(o *client) bool { return o == cl }, false)
 				break
 			}
@@ -297,11 +297,11 @@ func (c *core) unsubscribePersistent(id esproto.CorrelationID) {
 }
 
 // dropPersistent forgets the clients of a connection that has ended.
-func (c *core) dropPersistent(gone *conn) {
-	ofConn := func(cl *client) bool { return cl.conn == gone }
+func (c *core) dropPersistent(gone *caller) {
+	isGone := func(cl *client) bool { return cl.caller == gone }
 	for _, g := range c.groups {
-		if slices.ContainsFunc(g.clients, ofConn) {
-			g.leave(ofConn, true)
+		if slices.ContainsFunc(g.clients, isGone) {
+			g.leave(isGone, true)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (p *persona) order(m *message) int64 {
 // client is a subscriber of a group.
 type client struct {
 	group   *group
-	conn    *conn
+	caller  *caller
 	id      esproto.CorrelationID
 	user    *user
 	allowed int // how many events it may have
@@ -168,8 +168,8 @@ func (c *client) deliver(m *message) {
 		}
 	}
 	style := g.core.persona.style
-	c.conn.push(esproto.CmdPersistentSubscriptionStreamEventAppeared, c.id, func(b []byte) []byte {
-		return esproto.AppendPersistentEvent(b, c.conn.wire(m.event), c.conn.wire(m.link), int32(m.retries), style)
+	c.caller.push(esproto.CmdPersistentSubscriptionStreamEventAppeared, c.id, func(b []byte) []byte {
+		return esproto.AppendPersistentEvent(b, c.caller.wire(m.event), c.caller.wire(m.link), int32(m.retries), style)
 	})
 }
 

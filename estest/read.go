@@ -9,7 +9,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-func (c *conn) readEvent(f *frame) error {
+func (c *caller) readEvent(f *frame) error {
 	var m esproto.ReadEvent
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -92,15 +92,15 @@ type page struct {
 	lastCommit int64 // of the whole log
 }
 
-func (c *conn) readStreamForward(f *frame) error {
+func (c *caller) readStreamForward(f *frame) error {
 	return c.readStream(f, esproto.CmdReadStreamEventsForwardCompleted, (*core).readForward)
 }
 
-func (c *conn) readStreamBackward(f *frame) error {
+func (c *caller) readStreamBackward(f *frame) error {
 	return c.readStream(f, esproto.CmdReadStreamEventsBackwardCompleted, (*core).readBackward)
 }
 
-func (c *conn) readStream(
+func (c *caller) readStream(
 	f *frame, reply esproto.Command, read func(*core, *stream, int64, int) ([]*record, int64, bool),
 ) error {
 	var m esproto.ReadStreamEvents
@@ -175,7 +175,7 @@ func pageSize(recs []*record) int {
 }
 
 // sendPage encodes a page straight into what is sent.
-func (c *conn) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks bool) {
+func (c *caller) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks bool) {
 	for _, r := range p.recs {
 		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
 			*p = page{

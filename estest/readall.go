@@ -72,8 +72,8 @@ type allScan struct {
 	window  int // how many events are looked at for them
 }
 
-func (c *conn) readAllForward(f *frame) error  { return c.readAll(f, true) }
-func (c *conn) readAllBackward(f *frame) error { return c.readAll(f, false) }
+func (c *caller) readAllForward(f *frame) error  { return c.readAll(f, true) }
+func (c *caller) readAllBackward(f *frame) error { return c.readAll(f, false) }
 
 func allReply(forward bool) esproto.Command {
 	if forward {
@@ -82,7 +82,7 @@ func allReply(forward bool) esproto.Command {
 	return esproto.CmdReadAllEventsBackwardCompleted
 }
 
-func (c *conn) readAll(f *frame, forward bool) error {
+func (c *caller) readAll(f *frame, forward bool) error {
 	var m esproto.ReadAllEvents
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (c *conn) readAll(f *frame, forward bool) error {
 }
 
 // sendAllPage encodes a page straight into what is sent.
-func (c *conn) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolveLinks bool) {
+func (c *caller) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolveLinks bool) {
 	for _, r := range p.recs {
 		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
 			*p = deniedLink(p.from)
@@ -115,7 +115,7 @@ func (c *conn) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolveL
 }
 
 // appendPositioned appends the events of a page of $all, whose links u may follow.
-func (c *conn) appendPositioned(b []byte, u *user, recs []*record, resolveLinks bool) []byte {
+func (c *caller) appendPositioned(b []byte, u *user, recs []*record, resolveLinks bool) []byte {
 	b = slices.Grow(b, pageSize(recs))
 	for _, r := range recs {
 		event, link, _ := c.core.resolveFor(u, r, resolveLinks)
@@ -199,7 +199,7 @@ func (c *core) scanAll(from position, scan *allScan) (recs []*record, next posit
 }
 
 // scavenge refuses, or answers that there is nothing to do: the log is in memory and is never cleaned up.
-func (c *conn) scavenge(f *frame) error {
+func (c *caller) scavenge(f *frame) error {
 	if !f.user.isOperator() {
 		if c.core.persona.scavengeRefusalIsLost {
 			return nil

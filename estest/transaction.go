@@ -18,7 +18,7 @@ type transaction struct {
 	closed    bool // by a commit, be it in vain: what is written later is not part of it
 }
 
-func (c *conn) transactionStart(f *frame) error {
+func (c *caller) transactionStart(f *frame) error {
 	var m esproto.TransactionStart
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (c *conn) transactionStart(f *frame) error {
 	return nil
 }
 
-func (c *conn) transactionWrite(f *frame) error {
+func (c *caller) transactionWrite(f *frame) error {
 	var m esproto.TransactionWrite
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (c *core) writeTransaction(t *transaction, events []event) {
 	c.spread()
 }
 
-func (c *conn) transactionCommit(f *frame) error {
+func (c *caller) transactionCommit(f *frame) error {
 	var m esproto.TransactionCommit
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err

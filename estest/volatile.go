@@ -10,7 +10,7 @@ import (
 
 // volatileSub is a volatile subscription. Its correlation id names it on the whole server.
 type volatileSub struct {
-	conn         *conn
+	caller       *caller
 	id           esproto.CorrelationID
 	stream       string // empty for all streams
 	after        int64  // the stream's last number when it began
@@ -21,12 +21,12 @@ type volatileSub struct {
 	considered int     // since the last checkpoint
 }
 
-func (c *conn) subscribe(f *frame) error {
+func (c *caller) subscribe(f *frame) error {
 	var m esproto.SubscribeToStream
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
 	}
-	sub := &volatileSub{conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos()}
+	sub := &volatileSub{caller: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos()}
 	if m.EventStreamId == nil && c.core.persona.subscribingNeedsName && c.core.allowed(f.user, rightRead, allStream) {
 		return nil // the server trips over a name that is not there, without a reply
 	}
@@ -34,7 +34,7 @@ func (c *conn) subscribe(f *frame) error {
 	return nil
 }
 
-func (c *conn) subscribeFiltered(f *frame) error {
+func (c *caller) subscribeFiltered(f *frame) error {
 	var m esproto.FilteredSubscribeToStream
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -44,7 +44,7 @@ func (c *conn) subscribeFiltered(f *frame) error {
 		return err
 	}
 	sub := &volatileSub{
-		conn: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos(), filter: &picked,
+		caller: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos(), filter: &picked,
 	}
 	if n := int(m.GetCheckpointInterval()); n >= 0 {
 		sub.interval = max(n, 1)
@@ -54,7 +54,7 @@ func (c *conn) subscribeFiltered(f *frame) error {
 }
 
 // addVolatile confirms a subscription, or drops it if the user may not read what it is for.
-func (c *conn) addVolatile(u *user, sub *volatileSub) {
+func (c *caller) addVolatile(u *user, sub *volatileSub) {
 	core, name := c.core, sub.stream
 	readable := name
 	if name == "" {
@@ -87,16 +87,16 @@ func (c *core) lastNumber(name string) int64 {
 	return -1
 }
 
-func (c *conn) drop(id esproto.CorrelationID, reason esproto.SubscriptionDropped_SubscriptionDropReason) {
+func (c *caller) drop(id esproto.CorrelationID, reason esproto.SubscriptionDropped_SubscriptionDropReason) {
 	c.reply(esproto.CmdSubscriptionDropped, id, &esproto.SubscriptionDropped{Reason: reason.Enum()})
 }
 
 // unsubscribe ends the subscription with the frame's correlation id, whoever has it and of whichever kind it is. An
 // unknown one gets no reply.
-func (c *conn) unsubscribe(f *frame) error {
+func (c *caller) unsubscribe(f *frame) error {
 	if sub := c.core.volatile[f.id]; sub != nil {
 		c.core.dropVolatileSub(sub)
-		sub.conn.drop(f.id, esproto.SubscriptionDropped_Unsubscribed)
+		sub.caller.drop(f.id, esproto.SubscriptionDropped_Unsubscribed)
 	}
 	c.core.unsubscribePersistent(f.id)
 	return nil
@@ -116,14 +116,14 @@ func (c *core) removeVolatile(stream string, gone func(s *volatileSub) bool) {
 	c.byStream[stream] = left
 }
 
-// dropVolatile forgets the subscriptions of a connection that has ended.
-func (c *core) dropVolatile(gone *conn) {
+// dropVolatile forgets the subscriptions of a client whose connection has ended.
+func (c *core) dropVolatile(gone *caller) {
 	for stream := range c.byStream {
 		c.removeVolatile(stream, func(s *volatileSub) bool {
-			if s.conn == gone && c.volatile[s.id] == s {
+			if s.caller == gone && c.volatile[s.id] == s {
 				delete(c.volatile, s.id)
 			}
-			return s.conn == gone
+			return s.caller == gone
 		})
 	}
 }
@@ -151,19 +151,19 @@ func (s *volatileSub) deliver(recs []*record) {
 }
 
 func (s *volatileSub) picks(r *record) bool {
-	return r.number > s.after && (s.stream != "" || !s.conn.core.persona.hidden(r)) &&
+	return r.number > s.after && (s.stream != "" || !s.caller.core.persona.hidden(r)) &&
 		(s.filter == nil || s.filter.picks(r))
 }
 
 func (s *volatileSub) pushOne(r *record) {
-	core := s.conn.core
+	core := s.caller.core
 	event, link := r, (*record)(nil)
 	if s.resolveLinks {
 		event, link = core.resolvePushed(r, false) // the rights on the target are not looked at
 	}
-	s.conn.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
+	s.caller.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
 		return esproto.AppendStreamEventAppeared(
-			b, s.conn.wire(event), s.conn.wire(link), r.commit, r.prepare, core.persona.style,
+			b, s.caller.wire(event), s.caller.wire(link), r.commit, r.prepare, core.persona.style,
 		)
 	})
 }
@@ -177,8 +177,8 @@ func (s *volatileSub) consider(r *record) {
 		return
 	}
 	s.considered = 0
-	s.conn.push(esproto.CmdCheckpointReached, s.id, func(b []byte) []byte {
-		return s.conn.core.persona.marshal(b, &esproto.CheckpointReached{
+	s.caller.push(esproto.CmdCheckpointReached, s.id, func(b []byte) []byte {
+		return s.caller.core.persona.marshal(b, &esproto.CheckpointReached{
 			CommitPosition: proto.Int64(r.commit), PreparePosition: proto.Int64(r.prepare),
 		})
 	})

@@ -107,21 +107,21 @@ func parseDefaults(data []byte) defaults {
 }
 
 // loadDefaults reads $settings as a process does when it begins. Later it takes every event that is written there.
-func (c *core) loadDefaults() {
+func (l *eventLog) loadDefaults() {
 	var data []byte
-	if s := c.stream(settingsStream); s != nil && !s.hardDeleted() && s.last() >= 0 {
-		if r := s.visible(s.last(), c.now()); r != nil {
+	if s := l.stream(settingsStream); s != nil && !s.hardDeleted() && s.last() >= 0 {
+		if r := s.visible(s.last(), l.now()); r != nil {
 			data = r.data
 		}
 	}
-	c.defaults = parseDefaults(data)
+	l.defaults = parseDefaults(data)
 }
 
 // allowed reports whether u, nil for nobody in particular, has a right on a stream. The rights on a metadata stream are
 // the metadata rights on the stream that it belongs to. If that is a metadata stream itself, it has no metadata of its
 // own.
-func (c *core) allowed(u *user, r right, name string) bool {
-	if name == "" && c.persona.emptyNameIsAll {
+func (l *eventLog) allowed(u *user, r right, name string) bool {
+	if name == "" && l.facts.emptyNameIsAll {
 		name = allStream
 	}
 	if isMetastream(name) {
@@ -134,20 +134,20 @@ func (c *core) allowed(u *user, r right, name string) bool {
 		case rightDelete:
 			return false
 		}
-		if isMetastream(name) && !c.persona.nestedMetadataIsSystem {
+		if isMetastream(name) && !l.facts.nestedMetadataIsSystem {
 			return false
 		}
 	}
 	if name == allStream && (r == rightWrite || r == rightDelete) {
 		return false
 	}
-	if u == nobody || u == nil && c.persona.deniesAnonymous {
+	if u == nobody || u == nil && l.facts.deniesAnonymous {
 		return false
 	}
 	if u.isAdmin() {
 		return true
 	}
-	roles := c.roles(r, name)
+	roles := l.roles(r, name)
 	if slices.Contains(roles, everyone) {
 		return true
 	}
@@ -159,20 +159,20 @@ func (c *core) allowed(u *user, r right, name string) bool {
 	})
 }
 
-func (c *core) roles(r right, name string) []string {
-	if s := c.stream(name); s != nil && s.meta.acl != nil && s.meta.acl[r] != nil {
+func (l *eventLog) roles(r right, name string) []string {
+	if s := l.stream(name); s != nil && s.meta.acl != nil && s.meta.acl[r] != nil {
 		return s.meta.acl[r]
 	}
 	if strings.HasPrefix(name, "$") {
-		return c.defaults.system[r]
+		return l.defaults.system[r]
 	}
-	return c.defaults.user[r]
+	return l.defaults.user[r]
 }
 
 // mayManageGroups reports whether u may create, update and delete persistent subscription groups.
-func (c *core) mayManageGroups(u *user) bool {
-	if !c.persona.groupsNeedOperator {
-		return c.allowed(u, rightWrite, settingsStream)
+func (l *eventLog) mayManageGroups(u *user) bool {
+	if !l.facts.groupsNeedOperator {
+		return l.allowed(u, rightWrite, settingsStream)
 	}
 	return u.isOperator()
 }

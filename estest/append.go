@@ -45,7 +45,7 @@ func checkWrite(stream string, expected, least int64) error {
 }
 
 // checkEvents appends the events of a request to events, unless one of them is refused.
-func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]event, error) {
+func (f *facts) checkEvents(views []esproto.NewEventView, events []event) ([]event, error) {
 	for i := range views {
 		v := &views[i]
 		id, ok := esproto.ParseGUID(v.EventID)
@@ -54,7 +54,7 @@ func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]e
 			return nil, errors.New("an event id is empty or has not 16 bytes")
 		case v.EventType == "":
 			return nil, errors.New("an event type is empty")
-		case p.eventSize(v) > esproto.MaxEventSize:
+		case f.eventSize(v) > esproto.MaxEventSize:
 			return nil, errors.New("an event is too large")
 		}
 		events = append(events, event{
@@ -67,31 +67,31 @@ func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]e
 
 // eventSize is the size of an event for which servers have a limit. Some forget all but the data, by an operator that
 // binds otherwise than it looks.
-func (p *persona) eventSize(v *esproto.NewEventView) int {
-	if p.onlyDataCounts {
+func (f *facts) eventSize(v *esproto.NewEventView) int {
+	if f.onlyDataCounts {
 		return len(v.Data)
 	}
 	return len(v.Data) + len(v.Metadata) + 2*len(v.EventType)
 }
 
 // appendEvents is WriteEvents: rights, then the decision table, then the write.
-func (c *core) appendEvents(u *user, name string, expected int64, events []event) esproto.WriteEventsCompletedView {
-	if !c.allowed(u, rightWrite, name) {
-		return failedWrite(esproto.OperationResult_AccessDenied, c.persona.deniedText, -1)
+func (l *eventLog) appendEvents(u *user, name string, expected int64, events []event) esproto.WriteEventsCompletedView {
+	if !l.allowed(u, rightWrite, name) {
+		return failedWrite(esproto.OperationResult_AccessDenied, l.facts.deniedText, -1)
 	}
-	d := c.decide(name, expected, idsOf(events))
+	d := l.decide(name, expected, idsOf(events))
 	switch d.kind {
 	case decideDeleted:
 		return failedWrite(esproto.OperationResult_StreamDeleted, textDeleted, -1)
 	case decideWrong:
 		return failedWrite(esproto.OperationResult_WrongExpectedVersion, textWrongVersion, d.current)
 	case decideKnown:
-		pos := c.knownPosition(&d)
+		pos := l.knownPosition(&d)
 		return esproto.WriteEventsCompletedView{
 			FirstEventNumber: d.first, LastEventNumber: d.last, PreparePosition: pos, CommitPosition: pos,
 		}
 	}
-	pos := c.write(name, events)
+	pos := l.write(name, events)
 	return esproto.WriteEventsCompletedView{
 		FirstEventNumber: d.current + 1, LastEventNumber: d.current + int64(len(events)), PreparePosition: pos,
 		CommitPosition: pos,
@@ -109,49 +109,49 @@ func idsOf(events []event) func(i int) (esproto.GUID, bool) {
 
 // knownPosition is the position that the reply to a repeated write has: where the last event that was found is in the
 // log, also if it was committed later; -1 if that event cannot be read any more, or if the server does not tell it.
-func (c *core) knownPosition(d *decision) int64 {
+func (l *eventLog) knownPosition(d *decision) int64 {
 	r := d.lastKnown
-	if !c.persona.knownWriteHasPosition || r.stream.softDeleted() || r.stream.visible(r.number, c.now()) == nil {
+	if !l.facts.knownWriteHasPosition || r.stream.softDeleted() || r.stream.visible(r.number, l.now()) == nil {
 		return -1
 	}
 	return r.prepare
 }
 
 // write appends events to a stream that may be written to, and returns the position of the last one.
-func (c *core) write(name string, events []event) int64 {
+func (l *eventLog) write(name string, events []event) int64 {
 	if len(events) == 0 {
-		return c.writeNothing(name)
+		return l.writeNothing(name)
 	}
-	s := c.streamFor(name)
-	soft, revived, next := s.softDeleted(), c.revivedBy(name), s.last()+1
-	recs, created := c.written[:0], c.ticks()
+	s := l.streamFor(name)
+	soft, revived, next := s.softDeleted(), l.revivedBy(name), s.last()+1
+	recs, created := l.written[:0], l.ticks()
 	for i := range events {
-		recs = append(recs, c.newRecord(s, next+int64(i), &events[i], created))
+		recs = append(recs, l.newRecord(s, next+int64(i), &events[i], created))
 	}
-	c.written = recs
-	c.commit(recs)
+	l.written = recs
+	l.commit(recs)
 	last := recs[len(recs)-1]
 	if soft {
-		c.showFrom(s, next)
+		l.showFrom(s, next)
 	}
 	if revived != nil {
-		c.showFrom(revived, revived.last()+1)
+		l.showFrom(revived, revived.last()+1)
 	}
 	return last.commit
 }
 
 // writeNothing is the write of an empty list: it takes a place in the log but makes no event. It brings a soft-deleted
 // stream back all the same.
-func (c *core) writeNothing(name string) int64 {
-	pos := c.takePlace(recordSize(name, "", 0))
-	c.lastEmpty = pos
-	if s := c.stream(name); s != nil && s.softDeleted() {
-		c.showFrom(s, s.last()+1)
+func (l *eventLog) writeNothing(name string) int64 {
+	pos := l.takePlace(recordSize(name, "", 0))
+	l.lastEmpty = pos
+	if s := l.stream(name); s != nil && s.softDeleted() {
+		l.showFrom(s, s.last()+1)
 	}
-	if s := c.revivedBy(name); s != nil {
-		c.showFrom(s, s.last()+1)
+	if s := l.revivedBy(name); s != nil {
+		l.showFrom(s, s.last()+1)
 	}
-	c.spread()
+	l.tell(commit{})
 	return pos
 }
 

@@ -138,7 +138,7 @@ func nodeAddr(base string, node int) (string, error) {
 
 func (c *Cluster) add(i int, s *Server) {
 	n := &node{cluster: c, index: i, srv: s, core: s.core, known: make(map[int]Member)}
-	s.node, s.core.mu, s.core.projected, s.core.replicate = n, c.mu, &c.projected, n.replicate
+	s.node, s.core.mu, s.core.projected = n, c.mu, &c.projected
 	s.core.majority = func() bool { return n.quorum }
 	c.delays = s.cfg.cluster
 	c.nodes = append(c.nodes, n)
@@ -153,8 +153,8 @@ func (c *Cluster) begin() error {
 	}
 	first.core.forgetGroups() // until it leads
 	for _, n := range c.nodes[1:] {
-		n.core.users, n.core.transact = first.core.users, first.core.transact
-		n.core.catchUp(first.core)
+		n.core.share(first.core.eventLog)
+		n.core.catchUp(first.core.eventLog)
 	}
 	return nil
 }
@@ -235,7 +235,7 @@ func (c *Cluster) Elect(i int) error {
 	if !c.isMajority(side) {
 		return fmt.Errorf("estest: node %d does not reach a majority", i)
 	}
-	n.core.catchUp(newest(side).core)
+	n.core.catchUp(newest(side).core.eventLog)
 	n.lead()
 	c.settle()
 	return nil

@@ -50,7 +50,7 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 
 // Appends come often: they wake nobody on nodes that have no projections to run.
 func TestProjectionsAreWokenWhereTheyRun(t *testing.T) {
-	p := newProjector(Run(t).core)
+	p := newProjector(Run(t).core.eventLog, nil, nil)
 	p.signal()
 	assert.Empty(t, p.wake)
 	p.running = true

@@ -98,7 +98,8 @@ func (n *node) side() []*node {
 func newest(side []*node) *node {
 	return slices.MaxFunc(side, func(a, b *node) int {
 		return cmp.Or(
-			cmp.Compare(a.core.epoch.number, b.core.epoch.number), cmp.Compare(len(a.core.log), len(b.core.log)),
+			cmp.Compare(a.core.epoch.number, b.core.epoch.number),
+			cmp.Compare(len(a.core.records), len(b.core.records)),
 			cmp.Compare(a.core.end, b.core.end), cmp.Compare(len(a.held), len(b.held)),
 			cmp.Compare(a.core.priority, b.core.priority), cmp.Compare(b.index, a.index))
 	})
@@ -257,7 +258,7 @@ func (n *node) lead() {
 // follow lets a node have what the leader has.
 func (n *node) follow(leader *node) {
 	n.become(RoleFollower, leader)
-	if truncated := n.core.catchUp(leader.core); truncated || n.lost || len(n.held) > 0 {
+	if truncated := n.core.catchUp(leader.core.eventLog); truncated || n.lost || len(n.held) > 0 {
 		n.startAnew()
 	}
 }
@@ -284,14 +285,14 @@ func (n *node) startAnew() {
 	}
 }
 
-// replicate lets the followers of a node have what it has written.
-func (n *node) replicate() {
-	if n.role != RoleLeader {
+// replicate observes the log: it lets the followers of a node have what that has written.
+func (n *node) replicate(commit) {
+	if n == nil || n.role != RoleLeader {
 		return
 	}
 	for _, o := range n.cluster.nodes {
 		if o != n && o.role == RoleFollower && o.leader == n && o.hears(n) {
-			o.core.catchUp(n.core)
+			o.core.catchUp(n.core.eventLog)
 		}
 	}
 }

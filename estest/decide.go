@@ -24,9 +24,9 @@ const (
 )
 
 // decide is the server's decision table for writes, deletes and commits. ids yields the ids of the events.
-func (c *core) decide(name string, expected int64, ids func(i int) (esproto.GUID, bool)) decision {
-	s := c.stream(name)
-	if c.hardDeleted(name) && !c.writerKnows(s) {
+func (l *eventLog) decide(name string, expected int64, ids func(i int) (esproto.GUID, bool)) decision {
+	s := l.stream(name)
+	if l.hardDeleted(name) && !l.writerKnows(s) {
 		return decision{kind: decideDeleted}
 	}
 	current := int64(-1)
@@ -37,12 +37,12 @@ func (c *core) decide(name string, expected int64, ids func(i int) (esproto.GUID
 	switch {
 	case expected == esproto.ExpectStreamExists && s != nil && s.softDeleted():
 		d.kind = decideDeleted
-	case expected == esproto.ExpectStreamExists && current < 0 && !c.hasMetadata(name):
+	case expected == esproto.ExpectStreamExists && current < 0 && !l.hasMetadata(name):
 		d.kind = decideWrong
 	case expected == esproto.ExpectAny || expected == esproto.ExpectStreamExists:
-		c.lookInCache(&d, s, ids)
+		l.lookInCache(&d, s, ids)
 	case expected < current:
-		c.lookInStream(&d, s, expected, ids)
+		l.lookInStream(&d, s, expected, ids)
 	case expected > current:
 		d.kind = decideWrong
 	}
@@ -50,27 +50,27 @@ func (c *core) decide(name string, expected int64, ids func(i int) (esproto.GUID
 }
 
 // hardDeleted reports whether a stream is gone for good. A metadata stream is when its stream is.
-func (c *core) hardDeleted(name string) bool {
+func (l *eventLog) hardDeleted(name string) bool {
 	for isMetastream(name) {
 		name = name[2:]
 	}
-	s := c.stream(name)
+	s := l.stream(name)
 	return s != nil && s.hardDeleted()
 }
 
 // writerKnows reports whether s is a metadata stream that this process has written to. The writer remembers its last
 // number, and does not notice that it is deleted with its stream.
-func (c *core) writerKnows(s *stream) bool {
-	return s != nil && isMetastream(s.name) && !s.hardDeleted() && s.last() >= 0 && s.at(s.last()).commit >= c.began
+func (l *eventLog) writerKnows(s *stream) bool {
+	return s != nil && isMetastream(s.name) && !s.hardDeleted() && s.last() >= 0 && s.at(s.last()).commit >= l.began
 }
 
-func (c *core) hasMetadata(name string) bool {
-	meta := c.stream("$$" + name)
+func (l *eventLog) hasMetadata(name string) bool {
+	meta := l.stream("$$" + name)
 	return meta != nil && meta.last() >= 0
 }
 
 // lookInCache decides for the versions that say nothing of numbers: by the ids that this process remembers.
-func (c *core) lookInCache(d *decision, s *stream, ids func(int) (esproto.GUID, bool)) {
+func (l *eventLog) lookInCache(d *decision, s *stream, ids func(int) (esproto.GUID, bool)) {
 	for i := 0; ; i++ {
 		id, ok := ids(i)
 		if !ok {
@@ -78,7 +78,7 @@ func (c *core) lookInCache(d *decision, s *stream, ids func(int) (esproto.GUID, 
 		}
 		var known *record
 		if s != nil {
-			known = c.ids.lookup(s, id)
+			known = l.ids.lookup(s, id)
 		}
 		switch {
 		case known == nil && i == 0:
@@ -94,7 +94,7 @@ func (c *core) lookInCache(d *decision, s *stream, ids func(int) (esproto.GUID, 
 }
 
 // lookInStream decides for an expected version that the stream is past: by what it has at the numbers that follow.
-func (c *core) lookInStream(d *decision, s *stream, expected int64, ids func(int) (esproto.GUID, bool)) {
+func (l *eventLog) lookInStream(d *decision, s *stream, expected int64, ids func(int) (esproto.GUID, bool)) {
 	for i := 0; ; i++ {
 		id, more := ids(i)
 		number := expected + 1 + int64(i)

@@ -23,27 +23,27 @@ func (c *caller) deleteStream(f *frame) error {
 	return nil
 }
 
-func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.DeleteStreamCompleted {
-	if name == allStream || !c.allowed(u, rightDelete, name) {
-		return c.failedDelete(esproto.OperationResult_AccessDenied, c.persona.deniedText, -1)
+func (l *eventLog) delete(u *user, name string, expected int64, hard bool) *esproto.DeleteStreamCompleted {
+	if name == allStream || !l.allowed(u, rightDelete, name) {
+		return l.failedDelete(esproto.OperationResult_AccessDenied, l.facts.deniedText, -1)
 	}
 	// The event of a delete has a new id, so that a repeated delete is never recognised.
 	fresh := newGUID()
-	d := c.decide(name, expected, func(i int) (esproto.GUID, bool) { return fresh, i == 0 })
+	d := l.decide(name, expected, func(i int) (esproto.GUID, bool) { return fresh, i == 0 })
 	switch {
 	case d.kind == decideDeleted:
-		return c.failedDelete(esproto.OperationResult_StreamDeleted, textDeleted, -1)
-	case d.kind == decideWrong, !hard && c.nothingToDelete(name):
-		return c.failedDelete(esproto.OperationResult_WrongExpectedVersion, textWrongVersion, d.current)
+		return l.failedDelete(esproto.OperationResult_StreamDeleted, textDeleted, -1)
+	case d.kind == decideWrong, !hard && l.nothingToDelete(name):
+		return l.failedDelete(esproto.OperationResult_WrongExpectedVersion, textWrongVersion, d.current)
 	}
 	var r *record
 	current := esproto.DeletedStream - 1
 	if hard {
-		r = c.newRecord(c.streamFor(name), esproto.DeletedStream, &event{id: fresh, typ: tombstoneType}, c.ticks())
-		c.commit([]*record{r})
+		r = l.newRecord(l.streamFor(name), esproto.DeletedStream, &event{id: fresh, typ: tombstoneType}, l.ticks())
+		l.commit([]*record{r})
 	} else {
-		c.streamFor(name)
-		r = c.systemAppend("$$"+name, metadataType, true, softDeleteData, nil)
+		l.streamFor(name)
+		r = l.systemAppend("$$"+name, metadataType, true, softDeleteData, nil)
 		current = r.number
 	}
 	reply := &esproto.DeleteStreamCompleted{
@@ -51,27 +51,29 @@ func (c *core) delete(u *user, name string, expected int64, hard bool) *esproto.
 		PreparePosition: proto.Int64(r.prepare),
 		CommitPosition:  proto.Int64(r.commit),
 	}
-	if c.persona.deleteTellsVersion {
+	if l.facts.deleteTellsVersion {
 		reply.CurrentVersion = proto.Int64(current)
 	}
 	return reply
 }
 
 // nothingToDelete reports whether a soft delete is refused because the stream never existed.
-func (c *core) nothingToDelete(name string) bool {
-	if !c.persona.deleteNeedsStream {
+func (l *eventLog) nothingToDelete(name string) bool {
+	if !l.facts.deleteNeedsStream {
 		return false
 	}
-	s := c.stream(name)
-	return (s == nil || s.last() < 0) && !c.hasMetadata(name)
+	s := l.stream(name)
+	return (s == nil || s.last() < 0) && !l.hasMetadata(name)
 }
 
-func (c *core) failedDelete(result esproto.OperationResult, text string, current int64) *esproto.DeleteStreamCompleted {
+func (l *eventLog) failedDelete(
+	result esproto.OperationResult, text string, current int64,
+) *esproto.DeleteStreamCompleted {
 	reply := &esproto.DeleteStreamCompleted{
 		Result: result.Enum(), Message: proto.String(text), PreparePosition: proto.Int64(-1),
 		CommitPosition: proto.Int64(-1),
 	}
-	if c.persona.deleteTellsVersion {
+	if l.facts.deleteTellsVersion {
 		reply.CurrentVersion = proto.Int64(current)
 	}
 	return reply

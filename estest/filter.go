@@ -57,15 +57,15 @@ func (f *filter) picks(r *record) bool {
 }
 
 // hidden reports whether $all does not show an event: servers keep some of their own to themselves.
-func (p *persona) hidden(r *record) bool {
+func (f *facts) hidden(r *record) bool {
 	name := r.stream.name
 	switch {
-	case !p.hidesEpochs || name == "" || name[0] != '$':
+	case !f.hidesEpochs || name == "" || name[0] != '$':
 		return false
 	case name == epochStream:
 		return true
 	}
-	return p.hasGroupsOnAll && strings.HasPrefix(name, "$persistentsubscription-$all::") &&
+	return f.hasGroupsOnAll && strings.HasPrefix(name, "$persistentsubscription-$all::") &&
 		(strings.HasSuffix(name, "-checkpoint") || strings.HasSuffix(name, "-parked"))
 }
 

@@ -38,79 +38,72 @@ type epochRecord struct {
 	LeaderInstanceID  string `json:"leaderInstanceId,omitempty"` // from 20.6 on
 }
 
-// leads is what a server does that becomes the leader, of a cluster or alone. With cfg it adds the users that the
-// options ask for.
-func (c *core) leads(cfg *config) {
-	c.writeEpoch()
-	c.writeOwnStreams()
-	if cfg != nil {
-		for _, u := range cfg.users {
-			c.addUser(*u)
-		}
-	}
-	c.projector.start()
+// lead writes what a server writes that becomes the leader, of a cluster or alone. instance is the id of its process.
+func (l *eventLog) lead(instance string) {
+	l.writeEpoch(instance)
+	l.writeOwnStreams()
 }
 
 // writeEpoch writes the record of an epoch, which no client sees, and an event that says the same.
-func (c *core) writeEpoch() {
-	before := c.epoch
-	c.epoch = epoch{number: before.number + 1, id: uuid.NewString(), position: c.end}
+func (l *eventLog) writeEpoch(instance string) {
+	before := l.epoch
+	l.epoch = epoch{number: before.number + 1, id: uuid.NewString(), position: l.end}
 	e := epochRecord{
-		EpochPosition: c.end, EpochNumber: c.epoch.number, EpochID: c.epoch.id, PrevEpochPosition: before.position,
-		TimeStamp: c.now().UTC().Format("2006-01-02T15:04:05.9999999Z"),
+		EpochPosition: l.end, EpochNumber: l.epoch.number, EpochID: l.epoch.id, PrevEpochPosition: before.position,
+		TimeStamp: l.now().UTC().Format("2006-01-02T15:04:05.9999999Z"),
 	}
-	if c.persona.epochTellsLeader {
-		e.LeaderInstanceID = c.instance
+	if l.facts.epochTellsLeader {
+		e.LeaderInstanceID = instance
 	}
 	data := indented(e)
-	c.takePlace(systemRecordOverhead + len(data))
-	if !c.persona.writesEpochEvents {
+	l.takePlace(systemRecordOverhead + len(data))
+	if !l.facts.writesEpochEvents {
 		return
 	}
-	s := c.streamFor(epochStream)
-	r := c.newRecord(s, s.last()+1, &event{id: newGUID(), typ: epochStream, json: true, data: data}, c.ticks())
-	c.commit([]*record{r})
+	s := l.streamFor(epochStream)
+	r := l.newRecord(s, s.last()+1, &event{id: newGUID(), typ: epochStream, json: true, data: data}, l.ticks())
+	l.commit([]*record{r})
 }
 
 // writeOwnStreams writes what is missing of the built-in users and of the stream of scavenges, in the order in which a
 // server comes to write it. A new database misses everything.
-func (c *core) writeOwnStreams() {
-	users := slices.DeleteFunc(builtinUsers(), func(u *user) bool { return c.insecure || c.users[u.login] != nil })
-	scavenges := !c.persona.rewritesScavenges && c.lacksScavenges()
+func (l *eventLog) writeOwnStreams() {
+	users := slices.DeleteFunc(builtinUsers(), func(u *user) bool { return l.insecure || l.users[u.login] != nil })
+	scavenges := !l.facts.rewritesScavenges && l.lacksScavenges()
 	for _, u := range users {
-		c.protectUser(u.login)
+		l.protectUser(u.login)
 		if scavenges {
-			c.writeScavenges()
+			l.writeScavenges()
 			scavenges = false
 		}
 	}
 	for _, u := range users {
-		c.writeUser(u, userCreated)
+		l.writeUser(u, userCreated)
 	}
 	for _, u := range users {
-		c.listUser(u.login)
+		l.listUser(u.login)
 	}
-	if scavenges || c.persona.rewritesScavenges {
-		c.writeScavenges()
+	if scavenges || l.facts.rewritesScavenges {
+		l.writeScavenges()
 	}
 }
 
 // lacksScavenges reports whether the stream of scavenges is not as the server wants it.
-func (c *core) lacksScavenges() bool {
-	s := c.stream(scavengesStream)
+func (l *eventLog) lacksScavenges() bool {
+	s := l.stream(scavengesStream)
 	return s == nil || s.meta.maxAge != scavengesMaxAge || s.meta.acl == nil ||
 		!slices.Contains(s.meta.acl[rightRead], groupOps)
 }
 
 // writeScavenges writes the metadata of the stream of scavenges, and the first event in it.
-func (c *core) writeScavenges() {
+func (l *eventLog) writeScavenges() {
 	metadata := `{"$maxAge":2592000,"$acl":{"$r":"$ops","$w":[],"$d":[],"$mr":[],"$mw":[]}}`
-	if !c.persona.scavengesAreProtected {
+	if !l.facts.scavengesAreProtected {
 		metadata = `{"$maxAge":2592000}`
 	}
-	c.systemWrite("$$"+scavengesStream, metadataType, true, []byte(metadata), nil)
-	if s := c.stream(scavengesStream); c.persona.scavengesHaveEvent && (s == nil || s.last() < 0) {
-		c.systemAppend(scavengesStream, scavengesInitType, true, []byte("{}"), nil)
+	l.systemWrite("$$"+scavengesStream, metadataType, true, []byte(metadata), nil)
+	if s := l.stream(scavengesStream); l.facts.scavengesHaveEvent && (s == nil || s.last() < 0) {
+		l.systemAppend(scavengesStream, scavengesInitType, true, []byte("{}"), nil)
 	}
 }
 

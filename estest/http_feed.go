@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
@@ -87,16 +85,9 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 		return
 	}
 	stream := r.PathValue("stream")
-	m := &esproto.ReadStreamEvents{
-		EventStreamId: &stream, FromEventNumber: &f.from, MaxCount: proto.Int32(int32(f.count)), ResolveLinkTos: &links,
-	}
-	read := (*core).readBackward
-	if f.forward {
-		read = (*core).readForward
-	}
 	w, done := s.answerLocked(w)
 	defer done()
-	p := s.core.readPage(u, m, f.forward, read)
+	p := s.core.readPage(u, stream, f.from, int(f.count), f.forward)
 	entries, ok := s.entries(u, &p, &f, links, embedding(r))
 	if !ok {
 		p.result = esproto.ReadStreamEventsCompleted_AccessDenied

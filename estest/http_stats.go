@@ -172,7 +172,7 @@ func (s *Server) storeStats() map[string]any {
 		frames += s.traffic.framesIn[i].Load()
 	}
 	s.core.mu.Lock()
-	end, records, streams := s.core.end, int64(len(s.core.log)), len(s.core.streams)
+	end, records, streams := s.core.end, int64(len(s.core.records)), len(s.core.streams)
 	s.core.mu.Unlock()
 	queues := make(map[string]any)
 	for _, q := range s.queueNames() {

@@ -51,9 +51,9 @@ func parseMetadata(r *record) metadata {
 }
 
 // setMetadata has a stream follow an event of its metadata stream. A metadata stream follows none.
-func (c *core) setMetadata(name string, r *record) {
+func (l *eventLog) setMetadata(name string, r *record) {
 	if !isMetastream(name) {
-		c.streamFor(name).meta = parseMetadata(r)
+		l.streamFor(name).meta = parseMetadata(r)
 	}
 }
 
@@ -88,10 +88,10 @@ var softDeleteData = []byte(`{"$tb":9223372036854775807}`)
 
 // showFrom follows a write that brings a soft-deleted stream back, to the stream itself or to its metadata: the server
 // adds a copy of the metadata that hides what is below first. It does not if the metadata is no JSON object.
-func (c *core) showFrom(s *stream, first int64) {
-	meta := c.streamFor("$$" + s.name)
+func (l *eventLog) showFrom(s *stream, first int64) {
+	meta := l.streamFor("$$" + s.name)
 	if data, ok := withTruncateBefore(meta.at(meta.last()).data, first); ok {
-		c.systemAppend(meta.name, metadataType, true, data, nil)
+		l.systemAppend(meta.name, metadataType, true, data, nil)
 	}
 }
 
@@ -108,11 +108,11 @@ func withTruncateBefore(data []byte, first int64) (b []byte, ok bool) {
 
 // revivedBy returns the soft-deleted stream that a write to the metadata stream name brings back, if any. It must be
 // asked before the write.
-func (c *core) revivedBy(name string) *stream {
+func (l *eventLog) revivedBy(name string) *stream {
 	if !isMetastream(name) {
 		return nil
 	}
-	if s := c.stream(name[2:]); s != nil && s.softDeleted() {
+	if s := l.stream(name[2:]); s != nil && s.softDeleted() {
 		return s
 	}
 	return nil

@@ -119,7 +119,7 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	c := s.core
 	c.mu.Lock()
 	state := pageState{
-		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.log),
+		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.records),
 		Groups: []GroupStats{}, Streams: []StreamInfo{},
 	}
 	for _, g := range c.sortedGroups() {
@@ -170,12 +170,12 @@ func (s *stream) written() int64 { return s.at(s.last()).commit }
 func (c *core) newestEvents(stream string, before int64) (events []pageEvent, oldest string) {
 	events = []pageEvent{}
 	if stream == "" {
-		i := len(c.log)
+		i := len(c.records)
 		if before >= 0 {
 			i = int(min(before, int64(i)))
 		}
 		for ; i > 0 && len(events) < pageEvents; i-- {
-			events = append(events, pageEventOf(c.log[i-1]))
+			events = append(events, pageEventOf(c.records[i-1]))
 		}
 		if i > 0 {
 			oldest = strconv.Itoa(i)

@@ -306,13 +306,13 @@ func (c *core) dropPersistent(gone *caller) {
 	}
 }
 
-// notifyGroups hands committed records, which are of one stream, to its groups.
-func (c *core) notifyGroups(recs []*record) {
-	if len(recs) == 0 {
+// notifyGroups observes the log: it hands what is committed to the groups of the stream.
+func (c *core) notifyGroups(made commit) {
+	if made.stream == nil {
 		return
 	}
-	for _, g := range c.byGroup[recs[0].stream.name] {
-		for _, r := range recs {
+	for _, g := range c.byGroup[made.stream.name] {
+		for _, r := range made.records {
 			g.written(r)
 		}
 	}

@@ -52,7 +52,7 @@ type allGroup struct {
 }
 
 func (c *core) addGroupOnAll(name string, s groupSettings, start position) {
-	c.onAll[name] = &allGroup{core: c, name: name, settings: s, start: start, since: len(c.log)}
+	c.onAll[name] = &allGroup{core: c, name: name, settings: s, start: start, since: len(c.records)}
 }
 
 func (c *core) sortedGroupsOnAll() []*allGroup {
@@ -79,8 +79,8 @@ func (g *allGroup) lag() (buffered, newest int, last *record, live bool) {
 	if g.start.commit >= 0 {
 		from = g.core.indexFrom(g.start)
 	}
-	for i := from; i < len(g.core.log); i++ {
-		r := g.core.log[i]
+	for i := from; i < len(g.core.records); i++ {
+		r := g.core.records[i]
 		if g.core.persona.hidden(r) {
 			continue
 		}

@@ -27,11 +27,3 @@ func personaOf(p Persona) (*persona, error) {
 	}
 	return &persona{version: p, full: v.full, facts: factsOf(v.era)}, nil
 }
-
-// refusal is the text of a read that is refused; nil for a server that tells none.
-func (p *persona) refusal() *string {
-	if !p.refusedReadHasText {
-		return nil
-	}
-	return &p.deniedText
-}

@@ -66,13 +66,13 @@ func (pr *projection) update(query string, emit *bool) bool {
 // add registers a projection that this server keeps and does not run, as servers do that run system projections only.
 // It returns nil, and writes nothing, if that cannot be done: a stream is deleted, or another node leads by now.
 func (p *projector) add(name string, state projectionState) *projection {
-	pr := &projection{projector: p, core: p.core, name: name, status: statusStopped, at: zeroPosition,
+	pr := &projection{projector: p, log: p.log, name: name, status: statusStopped, at: zeroPosition,
 		checkpoint: zeroPosition, state: state}
 	if !p.running || !pr.canRegister() {
 		return nil
 	}
 	if state.Mode != modeTransient {
-		r := p.core.systemWrite(registrationStream, projectionCreated, false, []byte(name), nil)
+		r := p.log.systemWrite(registrationStream, projectionCreated, false, []byte(name), nil)
 		pr.id = r.number
 		pr.save()
 	}
@@ -84,12 +84,12 @@ func (p *projector) add(name string, state projectionState) *projection {
 // registrations nor that of its state is deleted. A transient one is not in the log.
 func (pr *projection) canRegister() bool {
 	return pr.state.Mode == modeTransient ||
-		!pr.core.hardDeleted(registrationStream) && !pr.core.hardDeleted(projectionStream+pr.name)
+		!pr.log.hardDeleted(registrationStream) && !pr.log.hardDeleted(projectionStream+pr.name)
 }
 
 // remove deletes a projection that does not run, and its checkpoints if that is wanted.
 func (pr *projection) remove(checkpoints bool) bool {
-	p, c := pr.projector, pr.core
+	p, l := pr.projector, pr.log
 	if !pr.canRegister() {
 		return false
 	}
@@ -97,9 +97,9 @@ func (pr *projection) remove(checkpoints bool) bool {
 		pr.state.Enabled, pr.state.Deleted = false, true
 		pr.save()
 		if checkpoints {
-			c.delete(system, pr.checkpointStream(), esproto.ExpectAny, false)
+			l.delete(system, pr.checkpointStream(), esproto.ExpectAny, false)
 		}
-		c.systemWrite(registrationStream, projectionDeleted, false, []byte(pr.name), nil)
+		l.systemWrite(registrationStream, projectionDeleted, false, []byte(pr.name), nil)
 	}
 	p.list = slices.DeleteFunc(p.list, func(o *projection) bool { return o == pr })
 	return true
@@ -131,8 +131,8 @@ func (pr *projection) statusText() string {
 
 // progress is how much of the log a projection has seen, in percent.
 func (pr *projection) progress() float64 {
-	if log := pr.core.log; pr.next < len(log) {
-		return 100 * float64(log[pr.next].prepare) / float64(pr.core.lastCommit)
+	if log := pr.log.records; pr.next < len(log) {
+		return 100 * float64(log[pr.next].prepare) / float64(pr.log.lastCommit)
 	}
 	return 100
 }

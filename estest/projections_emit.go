@@ -42,7 +42,7 @@ type standardProjection struct {
 }
 
 // standardProjections lists those of a version, in the order in which it registers them.
-func (p *persona) standardProjections() []*standardProjection {
+func (f *facts) standardProjections() []*standardProjection {
 	const firstDash = "first\r\n-"
 	list := []*standardProjection{
 		{"$streams", "IndexStreams", "", true, noSource, emitStream},
@@ -50,9 +50,9 @@ func (p *persona) standardProjections() []*standardProjection {
 		{"$by_category", "CategorizeEventsByStreamPath", firstDash, true, categorySource, emitCategoryEvent},
 		{byEventType, "IndexEventsByEventType", "", false, noSource, emitTypeEvent},
 	}
-	if p.hasByCorrelation {
+	if f.hasByCorrelation {
 		list = append(list, &standardProjection{"$by_correlation_id", "ByCorrelationId",
-			`{"correlationIdProperty":"$correlationId"}`, p.correlationSeesLinks, correlationSource, emitCorrelated})
+			`{"correlationIdProperty":"$correlationId"}`, f.correlationSeesLinks, correlationSource, emitCorrelated})
 	}
 	return list
 }

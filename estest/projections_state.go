@@ -66,8 +66,8 @@ type projectionOptions struct {
 }
 
 // stateOf is what a standard projection has at first.
-func (p *persona) stateOf(std *standardProjection) projectionState {
-	s := p.newProjectionState("native:EventStore.Projections.Core.Standard."+std.handler, std.query)
+func (f *facts) stateOf(std *standardProjection) projectionState {
+	s := f.newProjectionState("native:EventStore.Projections.Core.Standard."+std.handler, std.query)
 	s.EmitEnabled = true
 	s.SourceDefinition = &projectionSource{
 		AllEvents: true, AllStreams: true, Categories: []string{}, Events: []string{}, Streams: []string{},
@@ -77,11 +77,11 @@ func (p *persona) stateOf(std *standardProjection) projectionState {
 }
 
 // newProjectionState is what a projection has at first if nobody says otherwise.
-func (p *persona) newProjectionState(handler, query string) projectionState {
+func (f *facts) newProjectionState(handler, query string) projectionState {
 	return projectionState{
 		HandlerType: handler, Query: query, Mode: modeContinuous, Epoch: -1, Version: -1,
 		RunAs: runAs{Name: "$system"}, CheckpointHandledThreshold: 4000, CheckpointUnhandledBytesThreshold: 10_000_000,
-		PendingEventsThreshold: 5000, MaxWriteBatchLength: 500, SubsystemVersion: p.projectionsSubsystem,
+		PendingEventsThreshold: 5000, MaxWriteBatchLength: 500, SubsystemVersion: f.projectionsSubsystem,
 	}
 }
 
@@ -91,20 +91,20 @@ func (pr *projection) save() bool {
 		pr.state.Version++
 		return true
 	}
-	s := pr.core.streamFor(projectionStream + pr.name)
+	s := pr.log.streamFor(projectionStream + pr.name)
 	if s.hardDeleted() {
 		return false
 	}
 	pr.state.Version = s.last() + 1
 	data, _ := json.MarshalIndent(&pr.state, "", "  ") // has nothing that cannot be marshaled
-	pr.core.systemWrite(s.name, projectionUpdated, true, data, nil)
+	pr.log.systemWrite(s.name, projectionUpdated, true, data, nil)
 	return true
 }
 
 // load reads the state of a projection that the log has.
 func (pr *projection) load() {
 	pr.status = statusStopped
-	s := pr.core.stream(projectionStream + pr.name)
+	s := pr.log.stream(projectionStream + pr.name)
 	if s == nil || s.hardDeleted() || s.softDeleted() || s.last() < 0 {
 		return
 	}
@@ -118,24 +118,24 @@ func (pr *projection) load() {
 
 // register lists the projections that the log has, and adds the standard ones that it lacks.
 func (p *projector) register() {
-	c := p.core
-	s := c.streamFor(registrationStream)
+	l := p.log
+	s := l.streamFor(registrationStream)
 	if s.hardDeleted() {
 		return // servers start none then
 	}
 	if s.last() < 0 {
-		c.systemWrite(registrationStream, projectionsInitialized, false, nil, nil)
+		l.systemWrite(registrationStream, projectionsInitialized, false, nil, nil)
 	}
 	for _, r := range s.events {
 		p.readRegistration(r)
 	}
 	var added []*projection
-	for _, std := range c.persona.standardProjections() {
+	for _, std := range l.facts.standardProjections() {
 		pr := p.find(std.name)
 		if pr == nil {
-			r := c.systemAppend(registrationStream, projectionCreated, false, []byte(std.name), nil)
+			r := l.systemAppend(registrationStream, projectionCreated, false, []byte(std.name), nil)
 			pr = p.readRegistration(r)
-			pr.state = c.persona.stateOf(std)
+			pr.state = l.facts.stateOf(std)
 			added = append(added, pr)
 		}
 		pr.standard = std
@@ -153,7 +153,7 @@ func (p *projector) readRegistration(r *record) *projection {
 	case r.typ == projectionCreated && pr != nil:
 		pr.id = r.number
 	case r.typ == projectionCreated:
-		pr = &projection{projector: p, core: p.core, name: name, id: r.number, status: statusStopped}
+		pr = &projection{projector: p, log: p.log, name: name, id: r.number, status: statusStopped}
 		if pr.id == 0 {
 			pr.id = math.MaxInt32 - 1
 		}

@@ -8,7 +8,7 @@ import (
 // emit writes what a projection makes of an event, unless an earlier run has written it. It reports whether the
 // projection may go on: it is faulted if the stream is deleted, or if something else has written to it.
 func (pr *projection) emit(cause *record, e *emission) bool {
-	s := pr.core.streamFor(e.stream)
+	s := pr.log.streamFor(e.stream)
 	last := s.at(s.last())
 	if last == nil || last != s.emitted || s.emitter != pr || last.commit < pr.resumed {
 		if proceed := pr.enter(s, last, cause); !proceed {
@@ -18,7 +18,7 @@ func (pr *projection) emit(cause *record, e *emission) bool {
 	extra := e.extra + `,"$causedBy":"` + cause.id.String() + `"`
 	extra += pr.projector.correlationOf(cause)
 	s.emitter = pr
-	s.emitted = pr.core.systemWrite(s.name, e.typ, false, []byte(e.data), pr.metadata(cause.position(), extra))
+	s.emitted = pr.log.systemWrite(s.name, e.typ, false, []byte(e.data), pr.metadata(cause.position(), extra))
 	return true
 }
 
@@ -65,7 +65,7 @@ func (pr *projection) openStream(s *stream, first int64) {
 		truncate = `"$tb":` + strconv.FormatInt(first, 10) + ","
 	}
 	data := "{" + truncate + `"$acl":{"$r":"$all","$mr":"$all"}}`
-	pr.core.systemAppend("$$"+s.name, metadataType, true, []byte(data), nil)
+	pr.log.systemAppend("$$"+s.name, metadataType, true, []byte(data), nil)
 }
 
 // metadata is that of what a projection writes about a place in the log.
@@ -96,7 +96,7 @@ func (pr *projection) checkpointStream() string { return projectionStream + pr.n
 
 // loadCheckpoint returns where the last checkpoint of the projection is. Those from before a reset do not count.
 func (pr *projection) loadCheckpoint() position {
-	s := pr.core.stream(pr.checkpointStream())
+	s := pr.log.stream(pr.checkpointStream())
 	if s == nil || s.hardDeleted() || s.softDeleted() {
 		return zeroPosition
 	}
@@ -121,15 +121,15 @@ func (pr *projection) writeCheckpoint() bool {
 	if !pr.checkpoint.before(pr.at) {
 		return true
 	}
-	s := pr.core.streamFor(pr.checkpointStream())
+	s := pr.log.streamFor(pr.checkpointStream())
 	if s.hardDeleted() {
 		pr.fault("Checkpoint stream `" + s.name + "` has been written to from the outside")
 		return false
 	}
 	if s.last() < 0 {
-		pr.core.systemAppend("$$"+s.name, metadataType, true, []byte(projectionCheckpointMetadata), nil)
+		pr.log.systemAppend("$$"+s.name, metadataType, true, []byte(projectionCheckpointMetadata), nil)
 	}
-	pr.core.systemWrite(s.name, projectionCheckpointType, true, []byte("[]"), pr.metadata(pr.at, ""))
+	pr.log.systemWrite(s.name, projectionCheckpointType, true, []byte("[]"), pr.metadata(pr.at, ""))
 	pr.checkpoint = pr.at
 	return true
 }
@@ -139,7 +139,7 @@ func (pr *projection) noteCheckpoint() {
 	if pr.name != byEventType {
 		return
 	}
-	s := pr.core.streamFor(typeCheckpoints)
+	s := pr.log.streamFor(typeCheckpoints)
 	if s.hardDeleted() {
 		pr.fault("Stream : " + s.name + " is deleted. Cannot emit events to it")
 		return
@@ -149,7 +149,7 @@ func (pr *projection) noteCheckpoint() {
 		pr.openStream(s, s.last()+1)
 	}
 	data := "{" + pr.checkpoint.members() + "}"
-	pr.core.systemWrite(s.name, partitionCheckpointType, true, []byte(data), pr.metadata(pr.checkpoint, ""))
+	pr.log.systemWrite(s.name, partitionCheckpointType, true, []byte(data), pr.metadata(pr.checkpoint, ""))
 }
 
 // writtenBy is the version of the projection that has written an event.

@@ -10,7 +10,9 @@ import (
 // projector runs the projections of a core, as far as that leads. It remembers how far each has come; all else stands
 // in the log, so that whoever leads next goes on where the last one stopped. The lock of the core guards it.
 type projector struct {
-	core    *core
+	log     *eventLog
+	ready   func() bool   // whether the server lets it write
+	tell    func()        // called when a projection gets on
 	list    []*projection // in the order of their registration
 	running bool          // it has what the log says, and may write
 	held    bool
@@ -24,7 +26,16 @@ type projector struct {
 	correlation string  // what is said of its correlation there
 }
 
-func newProjector(c *core) *projector { return &projector{core: c, wake: make(chan struct{}, 1)} }
+func newProjector(l *eventLog, ready func() bool, tell func()) *projector {
+	return &projector{log: l, ready: ready, tell: tell, wake: make(chan struct{}, 1)}
+}
+
+// observe observes the log.
+func (p *projector) observe(made commit) {
+	if made.stream != nil {
+		p.signal()
+	}
+}
 
 // signal has the projections look for something to do, if this node runs any.
 func (p *projector) signal() {
@@ -75,12 +86,6 @@ func (p *projector) forget() {
 	p.enabled = false
 }
 
-// mayWrite reports whether the projections may write at the moment.
-func (p *projector) mayWrite() bool {
-	c := p.core
-	return p.running && !c.stopping && !c.closed && !c.starting() && c.hasMajority()
-}
-
 // A step is short, and comes a while after the last one where others write meanwhile, so that nobody waits long for the
 // lock that it holds.
 const (
@@ -91,11 +96,11 @@ const (
 // step lets each projection look at the next records. It reports whether there are more, and whether others have
 // written since the last step.
 func (p *projector) step() (more, busy bool) {
-	if p.held || !p.mayWrite() {
+	if p.held || !p.running || !p.ready() {
 		return false, false
 	}
-	busy = len(p.core.log) != p.left
-	defer func() { p.left = len(p.core.log) }()
+	busy = len(p.log.records) != p.left
+	defer func() { p.left = len(p.log.records) }()
 	for range recordsAStep {
 		more = false
 		for _, pr := range p.list {
@@ -105,7 +110,7 @@ func (p *projector) step() (more, busy bool) {
 			break
 		}
 	}
-	p.core.projected.raise()
+	p.tell()
 	return more, busy
 }
 
@@ -118,7 +123,7 @@ func (pr *projection) isBehind(end int64) bool {
 	if pr.status != statusRunning {
 		return false
 	}
-	for _, r := range pr.core.log[pr.next:] {
+	for _, r := range pr.log.records[pr.next:] {
 		if r.commit >= end {
 			return false
 		}
@@ -141,7 +146,7 @@ func (p *projector) find(name string) *projection {
 
 // isValid reports whether projections may see an event.
 func (p *projector) isValid(r *record) bool {
-	if !r.json || !p.core.persona.hidesInvalidJSON {
+	if !r.json || !p.log.facts.hidesInvalidJSON {
 		return true
 	}
 	if p.checked != r {
@@ -178,7 +183,7 @@ const (
 // projection is one that is registered.
 type projection struct {
 	projector *projector
-	core      *core
+	log       *eventLog
 	name      string
 	id        int64               // the number of its registration
 	standard  *standardProjection // nil for one that this server cannot run
@@ -207,7 +212,7 @@ func (pr *projection) run() {
 		pr.status = statusStopped
 		return
 	}
-	c := pr.core
+	l := pr.log
 	var problem string
 	if pr.settings, problem = pr.standard.source(pr.state.Query); problem != "" {
 		pr.fault(problem)
@@ -216,7 +221,7 @@ func (pr *projection) run() {
 	pr.status, pr.reason, pr.version = statusRunning, "", pr.state.tagVersion(pr.id)
 	pr.checkpoint = pr.loadCheckpoint()
 	pr.at, pr.seen, pr.unmarked, pr.skippedAt, pr.busy = pr.checkpoint, 0, 0, -1, 0
-	pr.next, pr.resumed = c.indexFrom(position{pr.at.commit, pr.at.prepare + 1}), c.end
+	pr.next, pr.resumed = l.indexFrom(position{pr.at.commit, pr.at.prepare + 1}), l.end
 	pr.noteCheckpoint()
 	pr.projector.signal()
 }
@@ -224,21 +229,21 @@ func (pr *projection) run() {
 // halt stops a projection that runs.
 func (pr *projection) halt(status projectionStatus) {
 	pr.status = status
-	pr.core.projected.raise() // nobody waits for it any more
+	pr.projector.tell() // nobody waits for it any more
 }
 
 func (pr *projection) fault(reason string) {
-	pr.core.logger.Warn("a projection faulted", "projection", pr.name, "reason", reason)
+	pr.log.logger.Warn("a projection faulted", "projection", pr.name, "reason", reason)
 	pr.reason = reason
 	pr.halt(statusFaulted)
 }
 
 // advance looks at the next record. It reports whether there was one.
 func (pr *projection) advance() bool {
-	if pr.status != statusRunning || pr.next >= len(pr.core.log) {
+	if pr.status != statusRunning || pr.next >= len(pr.log.records) {
 		return false
 	}
-	r := pr.core.log[pr.next]
+	r := pr.log.records[pr.next]
 	pr.next++
 	if pr.sees(r) {
 		began := time.Now()

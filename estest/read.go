@@ -41,25 +41,33 @@ func (c *caller) readEvent(f *frame) error {
 	return nil
 }
 
+// refusal is the text of a read that is refused; nil for a server that tells none.
+func (f *facts) refusal() *string {
+	if !f.refusedReadHasText {
+		return nil
+	}
+	return &f.deniedText
+}
+
 // readOne reads an event of a stream that u may read.
-func (c *core) readOne(
+func (l *eventLog) readOne(
 	u *user, name string, number int64, resolveLinks bool,
 ) (esproto.ReadEventCompleted_ReadEventResult, *record, *record) {
-	if c.hardDeleted(name) {
+	if l.hardDeleted(name) {
 		return esproto.ReadEventCompleted_StreamDeleted, nil, nil
 	}
-	s := c.stream(name)
+	s := l.stream(name)
 	if s == nil || s.last() < 0 || s.softDeleted() {
-		return c.withoutEvent(name, esproto.ReadEventCompleted_NoStream), nil, nil
+		return l.withoutEvent(name, esproto.ReadEventCompleted_NoStream), nil, nil
 	}
 	if number == -1 {
 		number = s.last()
 	}
-	r := s.visible(number, c.now())
+	r := s.visible(number, l.now())
 	if r == nil {
-		return c.withoutEvent(name, esproto.ReadEventCompleted_NotFound), nil, nil
+		return l.withoutEvent(name, esproto.ReadEventCompleted_NotFound), nil, nil
 	}
-	event, link, ok := c.resolveFor(u, r, resolveLinks)
+	event, link, ok := l.resolveFor(u, r, resolveLinks)
 	if !ok {
 		return esproto.ReadEventCompleted_AccessDenied, nil, nil
 	}
@@ -68,13 +76,13 @@ func (c *core) readOne(
 
 // withoutEvent is the result of reading one event that is not there. For a metadata stream that is a success if its
 // stream exists. Some servers take every name that begins with $ for one, and cut two characters off.
-func (c *core) withoutEvent(
+func (l *eventLog) withoutEvent(
 	name string, result esproto.ReadEventCompleted_ReadEventResult,
 ) esproto.ReadEventCompleted_ReadEventResult {
-	if len(name) < 2 || name[0] != '$' || !c.persona.dollarIsMetadata && !isMetastream(name) {
+	if len(name) < 2 || name[0] != '$' || !l.facts.dollarIsMetadata && !isMetastream(name) {
 		return result
 	}
-	if n := c.lastNumber(name[2:]); n >= 0 && n != esproto.DeletedStream {
+	if n := l.lastNumber(name[2:]); n >= 0 && n != esproto.DeletedStream {
 		return esproto.ReadEventCompleted_Success
 	}
 	return result
@@ -93,16 +101,14 @@ type page struct {
 }
 
 func (c *caller) readStreamForward(f *frame) error {
-	return c.readStream(f, esproto.CmdReadStreamEventsForwardCompleted, (*core).readForward)
+	return c.readStream(f, esproto.CmdReadStreamEventsForwardCompleted, true)
 }
 
 func (c *caller) readStreamBackward(f *frame) error {
-	return c.readStream(f, esproto.CmdReadStreamEventsBackwardCompleted, (*core).readBackward)
+	return c.readStream(f, esproto.CmdReadStreamEventsBackwardCompleted, false)
 }
 
-func (c *caller) readStream(
-	f *frame, reply esproto.Command, read func(*core, *stream, int64, int) ([]*record, int64, bool),
-) error {
+func (c *caller) readStream(f *frame, reply esproto.Command, forward bool) error {
 	var m esproto.ReadStreamEvents
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
@@ -113,22 +119,19 @@ func (c *caller) readStream(
 	if m.GetFromEventNumber() < -1 {
 		return errors.New("the event number is below -1")
 	}
-	forward := reply == esproto.CmdReadStreamEventsForwardCompleted
-	p := c.core.readPage(f.user, &m, forward, read)
+	p := c.core.readPage(f.user, m.GetEventStreamId(), m.GetFromEventNumber(), int(m.GetMaxCount()), forward)
 	c.sendPage(reply, f, &p, m.GetResolveLinkTos())
 	return nil
 }
 
-func (c *core) readPage(
-	u *user, m *esproto.ReadStreamEvents, forward bool, read func(*core, *stream, int64, int) ([]*record, int64, bool),
-) page {
-	name, from, count := m.GetEventStreamId(), m.GetFromEventNumber(), m.GetMaxCount()
-	failed := page{next: -1, last: -1, end: true, lastCommit: c.lastPosition()}
-	mayRead := c.allowed(u, rightRead, name)
+// readPage reads at most count events of a stream from a number on, for a user: those that follow or those before it.
+func (l *eventLog) readPage(u *user, name string, from int64, count int, forward bool) page {
+	failed := page{next: -1, last: -1, end: true, lastCommit: l.lastPosition()}
+	mayRead := l.allowed(u, rightRead, name)
 	switch {
-	case !mayRead && c.persona.readRightIsFirst:
+	case !mayRead && l.facts.readRightIsFirst:
 		return page{
-			result: esproto.ReadStreamEventsCompleted_AccessDenied, text: c.persona.deniedText, next: -1, end: true,
+			result: esproto.ReadStreamEventsCompleted_AccessDenied, text: l.facts.deniedText, next: -1, end: true,
 		}
 	case count > esproto.MaxReadCount:
 		failed.result = esproto.ReadStreamEventsCompleted_Error
@@ -140,11 +143,11 @@ func (c *core) readPage(
 	case forward && from < 0, count <= 0:
 		failed.result, failed.text = esproto.ReadStreamEventsCompleted_Error, "The arguments are out of range."
 		return failed
-	case c.hardDeleted(name):
+	case l.hardDeleted(name):
 		failed.result, failed.last = esproto.ReadStreamEventsCompleted_StreamDeleted, esproto.DeletedStream
 		return failed
 	}
-	s := c.stream(name)
+	s := l.stream(name)
 	if s == nil || s.last() < 0 || s.softDeleted() {
 		failed.result = esproto.ReadStreamEventsCompleted_NoStream
 		if s != nil {
@@ -152,17 +155,21 @@ func (c *core) readPage(
 		}
 		return failed
 	}
-	p := page{result: esproto.ReadStreamEventsCompleted_Success, last: s.last(), lastCommit: c.lastPosition()}
-	p.recs, p.next, p.end = read(c, s, from, int(count))
+	p := page{result: esproto.ReadStreamEventsCompleted_Success, last: s.last(), lastCommit: l.lastPosition()}
+	read := l.readBackward
+	if forward {
+		read = l.readForward
+	}
+	p.recs, p.next, p.end = read(s, from, count)
 	return p
 }
 
 // lastPosition is what reads tell of how far the log goes. Confirmations of subscriptions always tell lastCommit.
-func (c *core) lastPosition() int64 {
-	if c.persona.emptyWritesCount {
-		return max(c.lastCommit, c.lastEmpty)
+func (l *eventLog) lastPosition() int64 {
+	if l.facts.emptyWritesCount {
+		return max(l.lastCommit, l.lastEmpty)
 	}
-	return c.lastCommit
+	return l.lastCommit
 }
 
 // pageSize is about how much a page of records takes, so that it is not copied while it grows.

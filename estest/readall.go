@@ -45,13 +45,13 @@ func (r *record) ending() position {
 }
 
 // indexFrom returns the index in the log of the first record at or behind p.
-func (c *core) indexFrom(p position) int {
-	return sort.Search(len(c.log), func(i int) bool { return !c.log[i].position().before(p) })
+func (l *eventLog) indexFrom(p position) int {
+	return sort.Search(len(l.records), func(i int) bool { return !l.records[i].position().before(p) })
 }
 
 // indexBefore returns how many records of the log end at or before p.
-func (c *core) indexBefore(p position) int {
-	return sort.Search(len(c.log), func(i int) bool { return p.before(c.log[i].ending()) })
+func (l *eventLog) indexBefore(p position) int {
+	return sort.Search(len(l.records), func(i int) bool { return p.before(l.records[i].ending()) })
 }
 
 // allPage is the result of a read of $all.
@@ -130,64 +130,64 @@ func deniedLink(from position) allPage {
 }
 
 // deniedAll is the page of a user who may not read $all.
-func (c *core) deniedAll(from position) allPage {
+func (l *eventLog) deniedAll(from position) allPage {
 	p := deniedLink(from)
-	if text := c.persona.refusal(); text != nil {
+	if text := l.facts.refusal(); text != nil {
 		p.from, p.text = position{-1, -1}, *text
 	}
 	return p
 }
 
-func (c *core) readAllPage(u *user, from position, scan *allScan) allPage {
+func (l *eventLog) readAllPage(u *user, from position, scan *allScan) allPage {
 	bad := func(text string) allPage {
 		return allPage{result: esproto.ReadAllEventsCompleted_Error, text: text, from: from, next: position{-1, -1}}
 	}
-	mayRead := c.allowed(u, rightRead, allStream)
-	if !mayRead && c.persona.readRightIsFirst {
-		return c.deniedAll(from)
+	mayRead := l.allowed(u, rightRead, allStream)
+	if !mayRead && l.facts.readRightIsFirst {
+		return l.deniedAll(from)
 	}
 	if scan.count > esproto.MaxReadCount {
 		return bad("Read size too big, should be less than 4096 items")
 	}
 	if from == (position{-1, -1}) {
-		from = position{c.end, c.end}
+		from = position{l.end, l.end}
 	}
 	if from.commit < 0 || from.prepare < 0 {
 		return bad("Invalid position.")
 	}
 	if !mayRead {
-		return c.deniedAll(from)
+		return l.deniedAll(from)
 	}
-	if scan.count > 0 && !c.readable(from, scan.forward) {
+	if scan.count > 0 && !l.readable(from, scan.forward) {
 		return bad("Invalid position.")
 	}
 	p := allPage{result: esproto.ReadAllEventsCompleted_Success, from: from}
-	p.recs, p.next, p.end = c.scanAll(from, scan)
+	p.recs, p.next, p.end = l.scanAll(from, scan)
 	return p
 }
 
 // readable reports whether a read may begin at a position: where a record begins, or forward behind the last one.
-func (c *core) readable(from position, forward bool) bool {
-	return forward && from.commit > c.lastCommit || c.begins(from.commit)
+func (l *eventLog) readable(from position, forward bool) bool {
+	return forward && from.commit > l.lastCommit || l.begins(from.commit)
 }
 
 // scanAll reads the records at and behind a position, or those before it, the last one first. end is true if there were
 // no more; whoever stops at the last record has not noticed.
-func (c *core) scanAll(from position, scan *allScan) (recs []*record, next position, end bool) {
-	i := c.indexFrom(from)
+func (l *eventLog) scanAll(from position, scan *allScan) (recs []*record, next position, end bool) {
+	i := l.indexFrom(from)
 	if !scan.forward {
-		i = c.indexBefore(from)
+		i = l.indexBefore(from)
 	}
 	next = from
 	for seen := 0; len(recs) < scan.count && seen < scan.window; seen++ {
-		if scan.forward && i == len(c.log) || !scan.forward && i == 0 {
+		if scan.forward && i == len(l.records) || !scan.forward && i == 0 {
 			return recs, next, true
 		}
 		if !scan.forward {
 			i--
 		}
-		r := c.log[i]
-		if !c.persona.hidden(r) && (scan.picks == nil || scan.picks(r)) {
+		r := l.records[i]
+		if !l.facts.hidden(r) && (scan.picks == nil || scan.picks(r)) {
 			recs = append(recs, r)
 		}
 		if next = r.backwards(); scan.forward {

@@ -184,8 +184,12 @@ func newServer(opts []Option) (*Server, error) {
 	s.gauges.at, s.gauges.cpu = s.started, cpuOfProcess() // the process may have computed long before
 	s.core.insecure = cfg.insecure
 	if cfg.projections {
-		s.core.projector = newProjector(s.core)
+		s.core.projector = newProjector(s.core.eventLog, s.core.mayProject, func() { s.core.projected.raise() })
 	}
+	s.core.observe(func(made commit) { s.node.replicate(made) }) // the server becomes a node later
+	s.core.observe(s.core.notifySubscribers)
+	s.core.observe(s.core.notifyGroups)
+	s.core.observe(s.core.projector.observe)
 	if cfg.tls {
 		return s, s.prepareTLS()
 	}

@@ -35,8 +35,8 @@ func (s *Server) Streams() []StreamInfo {
 }
 
 // sortedStreams leaves out those that have metadata only.
-func (c *core) sortedStreams() []*stream {
-	streams := slices.SortedFunc(maps.Values(c.streams), func(a, b *stream) int { return cmp.Compare(a.name, b.name) })
+func (l *eventLog) sortedStreams() []*stream {
+	streams := slices.SortedFunc(maps.Values(l.streams), func(a, b *stream) int { return cmp.Compare(a.name, b.name) })
 	return slices.DeleteFunc(streams, func(s *stream) bool { return s.last() < 0 })
 }
 
@@ -77,11 +77,11 @@ func (s *Server) Snapshot() *Snapshot {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	snap := &Snapshot{
-		Events: make([]Event, len(s.core.log)), End: s.core.end, LastCommit: s.core.lastCommit,
+		Events: make([]Event, len(s.core.records)), End: s.core.end, LastCommit: s.core.lastCommit,
 		LastEmpty: max(s.core.lastEmpty, 0), Marks: slices.Clone(s.core.marks), Epochs: s.core.epoch.number + 1,
 		EpochAt: max(s.core.epoch.position, 0),
 	}
-	for i, r := range s.core.log {
+	for i, r := range s.core.records {
 		snap.Events[i] = eventOf(r)
 	}
 	return snap
@@ -93,12 +93,12 @@ func (s *Server) Snapshot() *Snapshot {
 // committed again. Start fails if the snapshot is not one that a server can have made.
 func WithSnapshot(snap *Snapshot) Option { return func(c *config) { c.snapshot = snap } }
 
-// restore fills an empty core.
-func (c *core) restore(snap *Snapshot) error {
+// restore fills an empty log.
+func (l *eventLog) restore(snap *Snapshot) error {
 	before := position{-1, -1}
 	for i := range snap.Events {
 		e := &snap.Events[i]
-		s := c.streamFor(e.Stream)
+		s := l.streamFor(e.Stream)
 		at := position{e.Commit, e.Prepare}
 		switch {
 		case e.Stream == "" || e.Type == "" || s.hardDeleted():
@@ -113,23 +113,22 @@ func (c *core) restore(snap *Snapshot) error {
 			stream: s, id: esproto.NewGUID(e.ID), typ: e.Type, json: e.JSON, data: e.Data, metadata: e.Metadata,
 			prepare: e.Prepare, created: esproto.TimeToTicks(e.Created),
 		}
-		c.encode(r, e.Number, e.Commit)
-		c.commit([]*record{r})
+		l.encode(r, e.Number, e.Commit)
+		l.commit([]*record{r})
 	}
-	if err := c.restoreMarks(snap); err != nil {
+	if err := l.restoreMarks(snap); err != nil {
 		return err
 	}
-	c.end, c.lastCommit = snap.End, snap.LastCommit
+	l.end, l.lastCommit = snap.End, snap.LastCommit
 	if snap.LastEmpty > 0 {
-		c.lastEmpty = snap.LastEmpty
+		l.lastEmpty = snap.LastEmpty
 	}
-	c.restoreUsers()
-	c.restart()
+	l.restoreUsers()
 	return nil
 }
 
 // restoreMarks restores what the log has besides events. A snapshot of an earlier version does not tell it.
-func (c *core) restoreMarks(snap *Snapshot) error {
+func (l *eventLog) restoreMarks(snap *Snapshot) error {
 	if snap.LastEmpty < 0 || snap.LastEmpty >= snap.End {
 		return fmt.Errorf("estest: the snapshot's last write of no events is at an impossible position, %d",
 			snap.LastEmpty)
@@ -141,9 +140,9 @@ func (c *core) restoreMarks(snap *Snapshot) error {
 		}
 		last = m
 	}
-	c.marks = slices.Clone(snap.Marks)
+	l.marks = slices.Clone(snap.Marks)
 	if snap.Epochs > 0 {
-		c.epoch = epoch{number: snap.Epochs - 1, position: snap.EpochAt}
+		l.epoch = epoch{number: snap.Epochs - 1, position: snap.EpochAt}
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (s *Server) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile)
-	stats.Streams, stats.Events = len(c.sortedStreams()), len(c.log)
+	stats.Streams, stats.Events = len(c.sortedStreams()), len(c.records)
 	for _, g := range c.sortedGroups() {
 		gs := g.stats()
 		stats.InFlight += gs.InFlight

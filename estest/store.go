@@ -111,37 +111,37 @@ const (
 )
 
 // stream returns the stream of that name; nil if nothing was ever written to it.
-func (c *core) stream(name string) *stream { return c.streams[name] }
+func (l *eventLog) stream(name string) *stream { return l.streams[name] }
 
-func (c *core) streamFor(name string) *stream {
-	s := c.streams[name]
+func (l *eventLog) streamFor(name string) *stream {
+	s := l.streams[name]
 	if s == nil {
 		name = strings.Clone(name) // it may be part of a frame that is only borrowed
 		s = &stream{name: name}
 		if isMetastream(name) {
 			s.meta.maxCount = 1
 		}
-		c.streams[name] = s
+		l.streams[name] = s
 	}
 	return s
 }
 
 // ticks is the time for what is written now. The events of an append have the same.
-func (c *core) ticks() int64 { return esproto.TimeToTicks(c.now()) }
+func (l *eventLog) ticks() int64 { return esproto.TimeToTicks(l.now()) }
 
 // newRecord puts an event at the end of the log. It becomes visible with commit.
-func (c *core) newRecord(s *stream, number int64, e *event, created int64) *record {
-	r := c.placeRecord(s, e, created)
-	c.encode(r, number, r.prepare)
+func (l *eventLog) newRecord(s *stream, number int64, e *event, created int64) *record {
+	r := l.placeRecord(s, e, created)
+	l.encode(r, number, r.prepare)
 	return r
 }
 
 // placeRecord gives an event its place in the log.
-func (c *core) placeRecord(s *stream, e *event, created int64) *record {
-	r := c.arena.record()
+func (l *eventLog) placeRecord(s *stream, e *event, created int64) *record {
+	r := l.arena.record()
 	r.stream, r.id, r.typ, r.json, r.data, r.metadata = s, e.id, e.typ, e.json, e.data, e.metadata
-	r.prepare, r.created = c.end, created
-	c.end += r.size()
+	r.prepare, r.created = l.end, created
+	l.end += r.size()
 	return r
 }
 
@@ -156,34 +156,27 @@ func recordSize(stream, typ string, data int) int {
 }
 
 // takePlace gives a place in the log to a record that is no event, or none that has its place for itself.
-func (c *core) takePlace(size int) (pos int64) {
-	pos = c.end
-	c.marks = append(c.marks, pos)
-	c.end += int64(size)
+func (l *eventLog) takePlace(size int) (pos int64) {
+	pos = l.end
+	l.marks = append(l.marks, pos)
+	l.end += int64(size)
 	return pos
 }
 
-// spread lets the other nodes of a cluster have what the log has. It follows whatever takes a place in it.
-func (c *core) spread() {
-	if c.replicate != nil {
-		c.replicate()
-	}
-}
-
 // begins reports whether a record begins at a position of the log, or may.
-func (c *core) begins(pos int64) bool {
-	if pos == c.end {
+func (l *eventLog) begins(pos int64) bool {
+	if pos == l.end {
 		return true
 	}
-	if _, ok := slices.BinarySearch(c.marks, pos); ok {
+	if _, ok := slices.BinarySearch(l.marks, pos); ok {
 		return true
 	}
-	i := c.indexFrom(position{pos, pos})
-	return i < len(c.log) && c.log[i].prepare == pos && c.log[i].commit == pos
+	i := l.indexFrom(position{pos, pos})
+	return i < len(l.records) && l.records[i].prepare == pos && l.records[i].commit == pos
 }
 
 // encode fixes what was open and encodes the record for all its readers. Its slices become parts of the encoding.
-func (c *core) encode(r *record, number, commit int64) {
+func (l *eventLog) encode(r *record, number, commit int64) {
 	r.number, r.commit = number, commit
 	v := esproto.RecordView{
 		StreamID: r.stream.name, EventNumber: number, EventID: r.id[:], EventType: r.typ, Data: r.data,
@@ -193,15 +186,16 @@ func (c *core) encode(r *record, number, commit int64) {
 		v.DataContentType, v.MetadataContentType = esproto.ContentTypeJSON, esproto.ContentTypeJSON
 	}
 	size := len(v.StreamID) + len(v.EventType) + len(v.Data) + len(v.Metadata) + 80
-	r.wire = c.arena.keep(size, v.Append(c.arena.reserve(size), c.persona.style))
+	r.wire = l.arena.keep(size, v.Append(l.arena.reserve(size), l.facts.style))
 	if err := v.Decode(r.wire); err == nil {
 		r.typ, r.data, r.metadata = v.EventType, v.Data, v.Metadata
 	}
 }
 
-// commit makes records visible: to readers, to the idempotency cache, to subscriptions and to projections. They must be
+// commit makes records visible to readers and to the idempotency cache, and tells the observers. The records must be
 // those of one stream, numbered on from its end.
-func (c *core) commit(recs []*record) {
+func (l *eventLog) commit(recs []*record) {
+	before := len(l.records)
 	for _, r := range recs {
 		s := r.stream
 		if r.number == esproto.DeletedStream {
@@ -209,54 +203,51 @@ func (c *core) commit(recs []*record) {
 		} else {
 			s.events = append(s.events, r)
 		}
-		c.log = append(c.log, r)
-		c.ids.add(r)
-		c.lastCommit = r.commit
+		l.records = append(l.records, r)
+		l.ids.add(r)
+		l.lastCommit = r.commit
 		switch {
 		case isMetastream(s.name):
-			c.setMetadata(s.name[2:], r)
+			l.setMetadata(s.name[2:], r)
 		case s.name == settingsStream:
-			c.defaults = parseDefaults(r.data)
+			l.defaults = parseDefaults(r.data)
 		}
 	}
-	c.spread()
-	c.notifySubscribers(recs)
-	c.notifyGroups(recs)
-	c.projector.signal()
+	l.tell(commit{stream: recs[0].stream, records: slices.Clip(l.records[before:])})
 }
 
 // systemAppend writes an event of the server's own, with no checks.
-func (c *core) systemAppend(name, typ string, json bool, data, metadata []byte) *record {
-	s := c.streamFor(name)
+func (l *eventLog) systemAppend(name, typ string, json bool, data, metadata []byte) *record {
+	s := l.streamFor(name)
 	e := event{id: newGUID(), typ: typ, json: json, data: data, metadata: metadata}
-	r := c.newRecord(s, s.last()+1, &e, c.ticks())
-	c.commit([]*record{r})
+	r := l.newRecord(s, s.last()+1, &e, l.ticks())
+	l.commit([]*record{r})
 	return r
 }
 
 // systemWrite is systemAppend to a stream that may be soft-deleted, and is then brought back.
-func (c *core) systemWrite(name, typ string, json bool, data, metadata []byte) *record {
-	s := c.stream(name)
+func (l *eventLog) systemWrite(name, typ string, json bool, data, metadata []byte) *record {
+	s := l.stream(name)
 	soft := s != nil && s.softDeleted()
-	r := c.systemAppend(name, typ, json, data, metadata)
+	r := l.systemAppend(name, typ, json, data, metadata)
 	if soft {
-		c.showFrom(r.stream, r.number)
+		l.showFrom(r.stream, r.number)
 	}
 	return r
 }
 
 // readForward reads a window of count numbers from from on: the visible events in it, where to read on, and whether it
 // reached the end. The stream must exist and not be deleted.
-func (c *core) readForward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
-	last, first, now := s.last(), s.first(), c.now()
+func (l *eventLog) readForward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
+	last, first, now := s.last(), s.first(), l.now()
 	windowEnd := from + int64(count) - 1
-	if windowEnd < from && !c.persona.pageEndWraps {
+	if windowEnd < from && !l.facts.pageEndWraps {
 		windowEnd = math.MaxInt64
 	}
 	if windowEnd < first {
 		return nil, first, false
 	}
-	if from > last && !c.persona.pageEndWraps {
+	if from > last && !l.facts.pageEndWraps {
 		return nil, last + 1, true
 	}
 	next = min(windowEnd+1, last+1)
@@ -266,7 +257,7 @@ func (c *core) readForward(s *stream, from int64, count int) (recs []*record, ne
 			next = n + 1
 		}
 	}
-	if len(recs) == 0 && s.meta.maxAge > 0 && windowEnd < last && c.persona.seeksByAge {
+	if len(recs) == 0 && s.meta.maxAge > 0 && windowEnd < last && l.facts.seeksByAge {
 		return s.seekByAge(windowEnd+1, now)
 	}
 	return recs, next, windowEnd >= last
@@ -282,8 +273,8 @@ func (s *stream) seekByAge(from int64, now time.Time) (recs []*record, next int6
 }
 
 // readBackward is readForward from from down; a negative from is the last event. next is -1 at the beginning.
-func (c *core) readBackward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
-	last, first, now := s.last(), s.first(), c.now()
+func (l *eventLog) readBackward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
+	last, first, now := s.last(), s.first(), l.now()
 	if from < 0 {
 		from = last
 	}

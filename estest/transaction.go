@@ -31,7 +31,7 @@ func (c *caller) transactionStart(f *frame) error {
 	if c.core.allowed(f.user, rightWrite, name) {
 		id := c.core.takePlace(recordSize(name, "", 0))
 		c.core.transact[id] = &transaction{stream: name, expected: expected}
-		c.core.spread()
+		c.core.tell(commit{})
 		reply.TransactionId = proto.Int64(id)
 	} else {
 		reply.TransactionId = proto.Int64(-1)
@@ -75,18 +75,18 @@ func (c *caller) transactionWrite(f *frame) error {
 }
 
 // mayWriteTransaction reports whether u may write to the stream of a transaction, nil if there is none.
-func (c *core) mayWriteTransaction(u *user, t *transaction) bool {
-	return t != nil && c.allowed(u, rightWrite, t.stream)
+func (l *eventLog) mayWriteTransaction(u *user, t *transaction) bool {
+	return t != nil && l.allowed(u, rightWrite, t.stream)
 }
 
-func (c *core) writeTransaction(t *transaction, events []event) {
+func (l *eventLog) writeTransaction(t *transaction, events []event) {
 	for _, e := range events {
-		pos := c.takePlace(recordSize(t.stream, e.typ, len(e.data)+len(e.metadata)))
+		pos := l.takePlace(recordSize(t.stream, e.typ, len(e.data)+len(e.metadata)))
 		if !t.closed {
 			t.events, t.positions = append(t.events, e), append(t.positions, pos)
 		}
 	}
-	c.spread()
+	l.tell(commit{})
 }
 
 func (c *caller) transactionCommit(f *frame) error {
@@ -101,15 +101,15 @@ func (c *caller) transactionCommit(f *frame) error {
 	return nil
 }
 
-func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCompleted {
-	t := c.transact[id]
-	if !c.mayWriteTransaction(u, t) {
-		return failedCommit(id, esproto.OperationResult_AccessDenied, c.persona.deniedText)
+func (l *eventLog) commitTransaction(u *user, id int64) *esproto.TransactionCommitCompleted {
+	t := l.transact[id]
+	if !l.mayWriteTransaction(u, t) {
+		return failedCommit(id, esproto.OperationResult_AccessDenied, l.facts.deniedText)
 	}
 	t.closed = true
-	c.takePlace(recordSize(t.stream, "", 0))
-	defer c.spread()
-	d := c.decide(t.stream, t.expected, idsOf(t.events))
+	l.takePlace(recordSize(t.stream, "", 0))
+	defer l.tell(commit{})
+	d := l.decide(t.stream, t.expected, idsOf(t.events))
 	var first, last, commit int64
 	switch d.kind {
 	case decideDeleted:
@@ -117,10 +117,10 @@ func (c *core) commitTransaction(u *user, id int64) *esproto.TransactionCommitCo
 	case decideWrong:
 		return failedCommit(id, esproto.OperationResult_WrongExpectedVersion, textWrongVersion)
 	case decideKnown:
-		first, last, commit = d.first, d.last, c.knownPosition(&d)
+		first, last, commit = d.first, d.last, l.knownPosition(&d)
 	default:
 		first, last = d.current+1, d.current+int64(len(t.events))
-		commit = c.finishTransaction(t, first)
+		commit = l.finishTransaction(t, first)
 	}
 	return &esproto.TransactionCommitCompleted{
 		TransactionId: proto.Int64(id), Result: esproto.OperationResult_Success.Enum(), Message: proto.String(""),
@@ -139,28 +139,28 @@ func failedCommit(id int64, result esproto.OperationResult, text string) *esprot
 }
 
 // finishTransaction makes the events of a transaction visible. They share the position of the commit, which it returns.
-func (c *core) finishTransaction(t *transaction, first int64) (commit int64) {
-	commit = c.takePlace(commitRecordSize)
-	s, revived := c.stream(t.stream), c.revivedBy(t.stream)
+func (l *eventLog) finishTransaction(t *transaction, first int64) (commit int64) {
+	commit = l.takePlace(commitRecordSize)
+	s, revived := l.stream(t.stream), l.revivedBy(t.stream)
 	soft := s != nil && s.softDeleted()
 	if len(t.events) == 0 {
-		c.lastCommit = commit // a commit counts, whatever it commits
+		l.lastCommit = commit // a commit counts, whatever it commits
 	} else {
-		s = c.streamFor(t.stream)
-		recs, created := make([]*record, len(t.events)), c.ticks()
+		s = l.streamFor(t.stream)
+		recs, created := make([]*record, len(t.events)), l.ticks()
 		for i := range t.events {
 			e := &t.events[i]
 			recs[i] = &record{stream: s, id: e.id, typ: e.typ, json: e.json, data: e.data, metadata: e.metadata,
 				prepare: t.positions[i], created: created}
-			c.encode(recs[i], first+int64(i), commit)
+			l.encode(recs[i], first+int64(i), commit)
 		}
-		c.commit(recs)
+		l.commit(recs)
 	}
 	if soft {
-		c.showFrom(s, first)
+		l.showFrom(s, first)
 	}
 	if revived != nil {
-		c.showFrom(revived, revived.last()+1)
+		l.showFrom(revived, revived.last()+1)
 	}
 	return commit
 }

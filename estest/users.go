@@ -76,23 +76,40 @@ type storedUser struct {
 // userMetadata protects the stream of a user.
 var userMetadata = []byte(`{"$acl":{"$w":"$admins","$d":"$admins","$mw":"$admins"}}`)
 
+// addUser adds a user, or gives one who is there the password, and the groups that he has not yet.
+func (l *eventLog) addUser(u user) {
+	known := l.users[u.login]
+	if known == nil {
+		l.saveUser(&u, userCreated)
+		return
+	}
+	groups := slices.Clone(known.groups)
+	for _, g := range u.groups {
+		if !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	u.fullName, u.groups = known.fullName, groups
+	l.saveUser(&u, passwordChanged)
+}
+
 // saveUser makes a user known, new or in place of what it was, and writes that down.
-func (c *core) saveUser(u *user, eventType string) {
+func (l *eventLog) saveUser(u *user, eventType string) {
 	if eventType == userCreated {
-		c.protectUser(u.login)
+		l.protectUser(u.login)
 	}
-	c.writeUser(u, eventType)
+	l.writeUser(u, eventType)
 	if eventType == userCreated {
-		c.listUser(u.login)
+		l.listUser(u.login)
 	}
 }
 
-func (c *core) protectUser(login string) {
-	c.systemAppend("$$"+userStream+login, metadataType, true, userMetadata, nil)
+func (l *eventLog) protectUser(login string) {
+	l.systemAppend("$$"+userStream+login, metadataType, true, userMetadata, nil)
 }
 
-func (c *core) writeUser(u *user, eventType string) {
-	c.users[u.login] = u
+func (l *eventLog) writeUser(u *user, eventType string) {
+	l.users[u.login] = u
 	stored := storedUser{LoginName: u.login, FullName: u.fullName, Disabled: u.disabled, Groups: u.groups}
 	if u.stored != nil {
 		stored.Salt, stored.Hash = u.stored.Salt, u.stored.Hash
@@ -100,11 +117,11 @@ func (c *core) writeUser(u *user, eventType string) {
 		salt := newGUID()
 		stored.Salt, stored.Hash = salt[:], passwordHash(u.password, salt[:])
 	}
-	c.systemAppend(userStream+u.login, eventType, true, indented(stored), nil)
+	l.systemAppend(userStream+u.login, eventType, true, indented(stored), nil)
 }
 
-func (c *core) listUser(login string) {
-	c.systemAppend(usersStream, "$User", false, []byte(login), nil)
+func (l *eventLog) listUser(login string) {
+	l.systemAppend(usersStream, "$User", false, []byte(login), nil)
 }
 
 // passwordHash is how the server keeps passwords. It is nil only where policy forbids the algorithm: nobody logs in
@@ -118,18 +135,18 @@ func passwordHash(password string, salt []byte) []byte {
 }
 
 // restoreUsers reads the users from their streams.
-func (c *core) restoreUsers() {
-	for name, s := range c.streams {
+func (l *eventLog) restoreUsers() {
+	for name, s := range l.streams {
 		login, ok := strings.CutPrefix(name, userStream)
 		if !ok || s.last() < 0 || s.softDeleted() || s.hardDeleted() {
 			continue
 		}
 		var stored storedUser
 		if err := json.Unmarshal(s.at(s.last()).data, &stored); err != nil {
-			c.logger.Error("a user cannot be read", "user", login, "error", err)
+			l.logger.Error("a user cannot be read", "user", login, "error", err)
 			continue
 		}
-		c.users[login] = &user{
+		l.users[login] = &user{
 			login: login, fullName: stored.FullName, groups: stored.Groups, disabled: stored.Disabled, stored: &stored,
 		}
 	}
@@ -150,17 +167,17 @@ func (u *user) hasPassword(password string) bool {
 
 func (u *user) setPassword(password string) { u.password, u.stored = password, nil }
 
-func (c *core) deleteUser(u *user) {
-	delete(c.users, u.login)
-	c.systemAppend("$$"+userStream+u.login, metadataType, true, softDeleteData, nil)
+func (l *eventLog) deleteUser(u *user) {
+	delete(l.users, u.login)
+	l.systemAppend("$$"+userStream+u.login, metadataType, true, softDeleteData, nil)
 }
 
 // notifyPasswordChanged writes down, for an hour, that what is remembered of a user holds no more.
-func (c *core) notifyPasswordChanged(login string) {
-	if c.stream(passwordStream) == nil {
-		c.systemAppend("$$"+passwordStream, metadataType, true, []byte(`{"$maxAge":3600}`), nil)
+func (l *eventLog) notifyPasswordChanged(login string) {
+	if l.stream(passwordStream) == nil {
+		l.systemAppend("$$"+passwordStream, metadataType, true, []byte(`{"$maxAge":3600}`), nil)
 	}
-	c.systemAppend(passwordStream, passwordChanged, true, indented(map[string]string{"loginName": login}), nil)
+	l.systemAppend(passwordStream, passwordChanged, true, indented(map[string]string{"loginName": login}), nil)
 }
 
 func (u *user) in(group string) bool { return u != nil && slices.Contains(u.groups, group) }
@@ -173,13 +190,10 @@ func (u *user) isAdmin() bool { return u.in(groupAdmins) }
 // isOperator reports whether a user may run the server: administrators may, too.
 func (u *user) isOperator() bool { return u.isAdmin() || u.in(groupOps) }
 
-// login returns the user with these credentials; nil if there is none.
-func (c *core) login(login, password string) *user {
-	if c.insecure {
-		return insecureUser
-	}
-	u := c.users[login]
-	if c.withoutUsers() || u == nil || u.disabled || !u.hasPassword(password) {
+// userWith returns the user with these credentials; nil if there is none.
+func (l *eventLog) userWith(login, password string) *user {
+	u := l.users[login]
+	if u == nil || u.disabled || !u.hasPassword(password) {
 		return nil
 	}
 	return u

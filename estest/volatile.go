@@ -77,11 +77,11 @@ func (c *caller) addVolatile(u *user, sub *volatileSub) {
 
 // lastNumber returns the number of a stream's last event, -1 without one. The metadata stream of a deleted stream is
 // deleted, too.
-func (c *core) lastNumber(name string) int64 {
-	if c.hardDeleted(name) {
+func (l *eventLog) lastNumber(name string) int64 {
+	if l.hardDeleted(name) {
 		return esproto.DeletedStream
 	}
-	if s := c.stream(name); s != nil {
+	if s := l.stream(name); s != nil {
 		return s.last()
 	}
 	return -1
@@ -128,16 +128,16 @@ func (c *core) dropVolatile(gone *caller) {
 	}
 }
 
-// notifySubscribers sends committed records, which are of one stream, to whoever has subscribed.
-func (c *core) notifySubscribers(recs []*record) {
-	if len(recs) == 0 || len(c.byStream) == 0 {
+// notifySubscribers observes the log: it sends what is committed to whoever has subscribed.
+func (c *core) notifySubscribers(made commit) {
+	if made.stream == nil || len(c.byStream) == 0 {
 		return
 	}
-	for _, sub := range c.byStream[recs[0].stream.name] {
-		sub.deliver(recs)
+	for _, sub := range c.byStream[made.stream.name] {
+		sub.deliver(made.records)
 	}
 	for _, sub := range c.byStream[""] {
-		sub.deliver(recs)
+		sub.deliver(made.records)
 	}
 }
 

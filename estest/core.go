@@ -20,6 +20,7 @@ type core struct {
 	instance string // the id of the process that gossip tells
 	priority int    // in elections
 
+	node      *node      // its place in a cluster; nil without one
 	projector *projector // nil without projections
 	projected *signal    // raised when projections get on; the nodes of a cluster share it
 
@@ -40,12 +41,17 @@ type core struct {
 }
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
-	return &core{
+	c := &core{
 		eventLog: newEventLog(&p.facts, logger, cl.Now), persona: p, logger: logger, clock: cl,
 		instance: uuid.NewString(), projected: new(signal), mu: new(sync.Mutex), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
 		groups: make(map[string]*group), byGroup: make(map[string][]*group), onAll: make(map[string]*allGroup),
 	}
+	c.observe(func(made commit) { c.node.replicate(made) })
+	c.observe(c.notifySubscribers)
+	c.observe(c.notifyGroups)
+	c.observe(func(made commit) { c.projector.observe(made) })
+	return c
 }
 
 // begin gives a new core what another one had, if it is to.

@@ -186,10 +186,6 @@ func newServer(opts []Option) (*Server, error) {
 	if cfg.projections {
 		s.core.projector = newProjector(s.core.eventLog, s.core.mayProject, func() { s.core.projected.raise() })
 	}
-	s.core.observe(func(made commit) { s.node.replicate(made) }) // the server becomes a node later
-	s.core.observe(s.core.notifySubscribers)
-	s.core.observe(s.core.notifyGroups)
-	s.core.observe(s.core.projector.observe)
 	if cfg.tls {
 		return s, s.prepareTLS()
 	}

@@ -59,7 +59,7 @@ test_chaos: ## 10 000 faults under load, on single servers and clusters of all v
 	go test -tags=chaos -timeout=2h -count=1 -v -run=TestChaos ./internal/chaos $(if $(SEED),-chaos.seed=$(SEED))
 
 test_server: ## run the tests on the server at WATERMILL_TEST_EVENTSTORE_URL
-	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 . ./esclient
+	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 . ./esclient/...
 
 .PHONY: bench fuzz
 bench: ## run the benchmarks

@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
 // ExpectedVersion is what a write demands of its stream: one of the constants, or, from 0 on, the number of its last
@@ -176,31 +176,10 @@ func validateEvent(i int, e *EventData) error {
 
 // validateName refuses names that the server refuses, or that nobody could type again.
 func validateName(argument, name string) error {
-	if name == "" {
-		return &ArgumentError{Argument: argument, Reason: "it is empty"}
-	}
-	if printable(name) {
-		return nil
-	}
-	if !utf8.ValidString(name) {
-		return &ArgumentError{Argument: argument, Reason: fmt.Sprintf("%q is not valid UTF-8", name)}
-	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			return &ArgumentError{Argument: argument, Reason: fmt.Sprintf("%q has a control character", name)}
-		}
+	if problem := notation.Problem(name); problem != "" {
+		return &ArgumentError{Argument: argument, Reason: problem}
 	}
 	return nil
-}
-
-// printable reports whether a name is plain ASCII, as most are.
-func printable(name string) bool {
-	for i := range len(name) {
-		if name[i] < ' ' || name[i] >= 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // appendOp is an append on its way. It is used again, and so is the memory of its ids.

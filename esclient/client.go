@@ -163,6 +163,10 @@ func (c *Client) shutDown() {
 // told then, unless one of the hooks does not return.
 func (c *Client) Closed() <-chan struct{} { return c.manager.Done() }
 
+// Config returns the configuration that the client was made with, with the defaults filled in. What it points to is
+// shared with the client and must not be changed.
+func (c *Client) Config() Config { return *c.cfg }
+
 // goUnlessClosing runs f in a goroutine that Close waits for. It returns false if the client is being closed.
 func (c *Client) goUnlessClosing(f func()) bool {
 	c.mu.Lock()

@@ -10,24 +10,26 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/authorities"
 )
 
 // dialer makes connections to the node that its Discoverer names.
 type dialer struct {
 	discover discovery.Discoverer
 	tls      *tls.Config
-	trust    *authorities
+	caFile   string
+	trust    *authorities.File // nil without Config.TLSCAFile
 	connect  func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 func newDialer(cfg *Config) (*dialer, error) {
-	d := &dialer{discover: cfg.Discoverer, tls: cfg.TLS, connect: cfg.Dial}
+	d := &dialer{discover: cfg.Discoverer, tls: cfg.TLS, caFile: cfg.TLSCAFile, connect: cfg.Dial}
 	if d.connect == nil {
 		d.connect = (&net.Dialer{}).DialContext
 	}
 	var err error
-	if d.trust, err = newAuthorities(cfg); err != nil {
-		return nil, err
+	if d.trust, err = authorities.Open(cfg.TLSCAFile, cfg.Logger); err != nil {
+		return nil, caFileError("TLSCAFile", cfg.TLSCAFile, err)
 	}
 	switch {
 	case d.discover != nil:
@@ -52,7 +54,7 @@ func (d *dialer) gossip(cfg *Config) (err error) {
 	gossip := *cfg.Gossip
 	gossip.SecureTCP = cfg.TLS != nil
 	if gossip.RootCAs == nil && cfg.TLSCAFile != "" {
-		gossip.RootCAs = d.trust.pool
+		gossip.RootCAs = d.trust.Pool
 	}
 	if c := cfg.Credentials; c != nil && gossip.TLS != nil && gossip.Credentials == nil {
 		gossip.Credentials = &discovery.Credentials{Login: c.Login, Password: c.Password}
@@ -74,7 +76,7 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 	if err != nil || d.tls == nil {
 		return nc, address, err
 	}
-	cfg := d.trust.trusted(d.tls).Clone()
+	cfg := d.trust.Trusted(d.tls).Clone()
 	if cfg.ServerName == "" {
 		if cfg.ServerName = target.ServerName; cfg.ServerName == "" {
 			cfg.ServerName = target.Endpoint.Host
@@ -84,8 +86,8 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		err = d.explainTLS(ctx, address, err)
-		if problem := d.trust.problem(); problem != nil {
-			err = fmt.Errorf("%w; %w", err, problem)
+		if problem := d.trust.Problem(); problem != nil {
+			err = fmt.Errorf("%w; %w", err, caFileError("TLSCAFile", d.caFile, problem))
 		}
 		return nil, address, err
 	}

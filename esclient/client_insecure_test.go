@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
@@ -31,7 +32,7 @@ func TestAnInsecureServerTakesAnyCredentials(t *testing.T) {
 				require.NoError(t, err)
 			}
 
-			m, err := c.Management()
+			m, err := esadmin.New(c)
 			require.NoError(t, err)
 			info, err := m.Group(ctx, stream, group)
 			require.NoError(t, err)

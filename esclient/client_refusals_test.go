@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
@@ -203,7 +204,7 @@ func TestBadNamesNameTheArgument(t *testing.T) {
 func TestCredentialsThatCannotBeSentAreRefusedBefore(t *testing.T) {
 	s := newScript(t)
 	c := s.client(func(cfg *esclient.Config) { cfg.HTTPEndpoint = s.l.Addr() })
-	m, err := c.Management()
+	m, err := esadmin.New(c)
 	require.NoError(t, err)
 	for what, creds := range map[string]esclient.Credentials{
 		"long login":    {Login: strings.Repeat("x", 128), Password: "secret"},

@@ -13,11 +13,13 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/httpapi"
 )
 
 // Defaults of Config.
 const (
 	DefaultPort              = 1113
+	DefaultHTTPPort          = 2113 // of the server's HTTP interface
 	DefaultHeartbeatInterval = 750 * time.Millisecond
 	DefaultHeartbeatTimeout  = 1500 * time.Millisecond
 	DefaultOperationTimeout  = 7 * time.Second
@@ -49,11 +51,11 @@ type Config struct {
 	// otherwise; without a ServerName it must be that of the host.
 	TLS *tls.Config
 	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's, where TLS
-	// is set without RootCAs; also for Gossip and Management. It is read by New, and again for each connection, so it
-	// may be replaced. While it cannot be read, what it held before counts, and the log is told.
+	// is set without RootCAs; also for Gossip and package esadmin. It is read by New, and again for each connection, so
+	// it may be replaced. While it cannot be read, what it held before counts, and the log is told.
 	TLSCAFile string
-	// HTTPEndpoint is where Client.Management finds the server's HTTP interface: host:port, or a URL that begins with
-	// http:// or https://. The default follows from Gossip or Address; see there.
+	// HTTPEndpoint is where package esadmin, and Client.GroupSettings, find the server's HTTP interface: host:port, or
+	// a URL that begins with http:// or https://. The default follows from Gossip or Address; see there.
 	HTTPEndpoint string
 	// Credentials are the user that the connection acts for, unless a call has its own; see WithCredentials. Without
 	// them the connection is anonymous.
@@ -175,8 +177,8 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if c.HTTPEndpoint != "" {
-		if _, _, err := parseHTTPEndpoint(c.HTTPEndpoint); err != nil {
-			return err
+		if _, _, err := httpapi.ParseEndpoint(c.HTTPEndpoint); err != nil {
+			return httpEndpointError("HTTPEndpoint", c.HTTPEndpoint, err)
 		}
 	}
 	if c.Credentials != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
@@ -111,12 +112,12 @@ func TestTheCAFileIsReadAgainForEachConnection(t *testing.T) {
 	require.NoError(t, ping(10*time.Second))
 }
 
-func TestTheCAFileOfGossipAndManagementIsReadAgain(t *testing.T) {
+func TestTheCAFileOfGossipAndHTTPIsReadAgain(t *testing.T) {
 	cluster := estest.RunCluster(t, 3, estest.WithTLS())
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(path, strange(t), 0o600))
 	c := open(t, cluster.ConnectionString()+"; tlsCAFile="+path)
-	m, err := c.Management()
+	m, err := esadmin.New(c)
 	require.NoError(t, err)
 	_, err = m.Users(testContext(t))
 	require.ErrorContains(t, err, "certificate")

@@ -3,18 +3,18 @@ package esclient
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/authorities"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/httpapi"
 )
 
 // ParseConnectionString reads a connection string in either form:
@@ -45,7 +45,7 @@ import (
 //	TLSVerify, ValidateServer       false accepts any certificate
 //	TLSServerName, TargetHost       the name that the certificate must be for, if not the host's
 //	TLSCAFile                       certificates, PEM, of the authorities to trust instead of the system's
-//	HTTPEndpoint                    host:port, or https://host:port, of the HTTP interface, for Client.Management
+//	HTTPEndpoint                    host:port, or https://host:port, of the HTTP interface, for package esadmin
 //
 // All that names a cluster is asked for its nodes: the host behind discover://, ClusterDNS and GossipSeeds. A host
 // behind tcp:// or tls:// is not, and is not connected to where one of these is given: it need not be one of the nodes.
@@ -360,22 +360,16 @@ func (p *connStringParser) setTLS(name, value string) error {
 		return nil
 	case "tlscafile":
 		p.caSet, p.cfg.TLSCAFile = name, value
-		_, err := readCAFile(name, value)
-		return err
+		if _, err := authorities.Read(value); err != nil {
+			return caFileError(name, value, err)
+		}
+		return nil
 	}
 	return p.unknownSetting(name, value)
 }
 
-func readCAFile(setting, path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &ConfigError{Setting: setting, Value: path, Reason: "cannot be read", Err: err}
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, &ConfigError{Setting: setting, Value: path, Reason: "holds no PEM certificate"}
-	}
-	return pool, nil
+func caFileError(setting, path string, err error) error {
+	return &ConfigError{Setting: setting, Value: path, Reason: "cannot be used", Err: err}
 }
 
 func (p *connStringParser) gossipSeeds(name, value string) error {
@@ -404,13 +398,16 @@ func (p *connStringParser) gossipSeeds(name, value string) error {
 }
 
 func (p *connStringParser) httpEndpoint(name, value string) error {
-	scheme, _, err := parseHTTPEndpoint(value)
-	if e := (*ConfigError)(nil); errors.As(err, &e) {
-		e.Setting = name
-		return e
+	scheme, _, err := httpapi.ParseEndpoint(value)
+	if err != nil {
+		return httpEndpointError(name, value, err)
 	}
 	p.cfg.HTTPEndpoint, p.https = value, scheme == "https"
 	return nil
+}
+
+func httpEndpointError(setting, value string, err error) error {
+	return &ConfigError{Setting: setting, Value: withoutUser(value), Reason: err.Error()}
 }
 
 func parseDuration(name, value string, d *time.Duration) error {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 )
 
 // TestErrorsShowNoPartOfAPassword puts passwords with characters that mean something else, unescaped, where passwords
@@ -121,7 +122,7 @@ func TestNothingPrintsAPassword(t *testing.T) {
 	require.NoError(t, err)
 	single, err := esclient.Open("tcp://jane:hunter2@127.0.0.1:1")
 	require.NoError(t, err)
-	management, err := single.Management()
+	management, err := esadmin.New(single)
 	require.NoError(t, err)
 	finder, err := discovery.NewGossip(gossip)
 	require.NoError(t, err)

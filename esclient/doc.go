@@ -37,8 +37,8 @@
 // # Groups and users
 //
 // CreatePersistent, UpdatePersistent and DeletePersistent change groups, ReadParked reads what they have given up. What
-// servers offer over HTTP alone is done by Client.Management: groups described with their subscribers, parked events
-// replayed, users created and changed.
+// servers offer over HTTP alone is in package esadmin: groups described with their subscribers, parked events replayed,
+// users created and changed.
 //
 // # Hooks and logging
 //
@@ -49,5 +49,5 @@
 //
 // Errors say what was asked and wrap their cause. The conditions to decide by are variables for errors.Is, and types
 // for errors.As where there is more to know: WrongExpectedVersionError, OutcomeUnknownError, ConfigError,
-// ArgumentError, SubscriptionDroppedError, HTTPError. SafeToRetry and Timeout sort them.
+// ArgumentError, SubscriptionDroppedError. SafeToRetry and Timeout sort them.
 package esclient

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -44,12 +45,6 @@ var (
 	ErrStreamDeleted = errors.New("esclient: the stream is deleted")
 	// ErrAccessDenied means that the user lacks the right.
 	ErrAccessDenied = errors.New("esclient: access denied")
-	// ErrNotFound means that what Management was to describe or change does not exist.
-	ErrNotFound = errors.New("esclient: not found")
-	// ErrUserExists means that there is a user of that login.
-	ErrUserExists = errors.New("esclient: the user exists already")
-	// ErrUserNotFound means that there is no user of that login.
-	ErrUserNotFound = errors.New("esclient: the user does not exist")
 	// ErrNotSupported means that the server, or this node of the cluster, cannot do what was asked.
 	ErrNotSupported = errors.New("esclient: not supported by the server")
 	// ErrTransactionEnded means that nothing more can be done with a Transaction: it is committed, or it cannot be,
@@ -286,8 +281,8 @@ func SafeToRetry(err error) bool {
 		errors.Is(err, ErrClosed) || errors.Is(err, ErrNotEventStore) {
 		return false
 	}
-	if e := (*HTTPError)(nil); errors.As(err, &e) {
-		return e.safeToRetry()
+	if e := (interface{ SafeToRetry() bool })(nil); errors.As(err, &e) { // what went over HTTP
+		return e.SafeToRetry()
 	}
 	if auth := (*engine.NotAuthenticatedError)(nil); errors.As(err, &auth) {
 		return auth.Transient()
@@ -307,12 +302,13 @@ func Timeout(err error) bool {
 		errors.Is(err, context.DeadlineExceeded)
 }
 
-// trimPrefix avoids saying the package's name twice in one line.
+// trimPrefix avoids saying a package's name twice in one line.
 func trimPrefix(err error) string {
-	const prefix = "esclient: "
 	s := err.Error()
-	if len(s) > len(prefix) && s[:len(prefix)] == prefix {
-		return s[len(prefix):]
+	for _, prefix := range [...]string{"esclient: ", "esadmin: "} {
+		if rest, ok := strings.CutPrefix(s, prefix); ok && rest != "" {
+			return rest
+		}
 	}
 	return s
 }

@@ -355,3 +355,38 @@ func ExampleHook() {
 	// delivered placed lag: 1
 	// delivered paid lag: 0
 }
+
+// What a group has given up can be looked at.
+func ExampleClient_ReadParked() {
+	client, closeAll := exampleClient()
+	defer closeAll()
+	ctx := context.Background()
+	makeGroup(client, "orders", "invoices")
+	write(client, "orders", "placed", "paid")
+	consumer, err := client.ConnectPersistent(ctx, "orders", "invoices", esclient.PersistentOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		event, err := consumer.Next(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := consumer.Nack(esclient.NackPark, "no customer", event); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if _, err := client.Ping(ctx); err != nil { // its reply tells that the nacks have arrived
+		log.Fatal(err)
+	}
+
+	for parked, err := range client.ReadParked(ctx, "orders", "invoices") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%d %s: %q\n", parked.Number, parked.Event.Type, parked.Reason)
+	}
+	// Output:
+	// 0 placed: "Client explicitly NAK'ed message.\nno customer"
+	// 1 paid: "Client explicitly NAK'ed message.\nno customer"
+}

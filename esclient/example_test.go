@@ -55,3 +55,19 @@ func Example() {
 	// 0 placed {"total":12}
 	// esclient: ping: the client is closed
 }
+
+// What a client works with, the defaults included, is told without the password.
+func ExampleClient_Config() {
+	client, err := esclient.Open("tcp://admin:changeit@localhost:1113?operationTimeout=3000")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	cfg := client.Config()
+	fmt.Println(cfg.OperationTimeout, cfg.ConnectTimeout, cfg.ConnectionName)
+	fmt.Println(cfg.Credentials)
+	// Output:
+	// 3s 5s watermill-eventstore
+	// admin:***
+}

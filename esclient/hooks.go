@@ -104,7 +104,7 @@ type AckedHook interface{ OnAcked(SubscriptionInfo) }
 type NackedHook interface{ OnNacked(SubscriptionInfo) }
 
 // ParkedHook is told, after NackedHook, of an event that was nacked with NackPark. Events that the server parks on its
-// own, after MaxRetryCount, it keeps to itself; Management.Group tells their number.
+// own, after MaxRetryCount, it keeps to itself; esadmin.Client.Group tells their number.
 type ParkedHook interface{ OnParked(SubscriptionInfo) }
 
 // DroppedHook is told that a subscription that the server had confirmed has ended there, with Err: a

@@ -19,6 +19,14 @@ func WithCredentials(ctx context.Context, c Credentials) context.Context {
 	return context.WithValue(ctx, credentialsKey{}, &c)
 }
 
+// CredentialsFromContext returns the credentials that WithCredentials has put into a context; false if there are none.
+func CredentialsFromContext(ctx context.Context) (c Credentials, ok bool) {
+	if c, _ := ctx.Value(credentialsKey{}).(*Credentials); c != nil {
+		return *c, true
+	}
+	return Credentials{}, false
+}
+
 // credentialsFrom returns the credentials of a context, validated, or nil where it has none.
 func credentialsFrom(ctx context.Context) (*Credentials, error) {
 	c, _ := ctx.Value(credentialsKey{}).(*Credentials)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
@@ -169,7 +170,7 @@ func TestASubscriptionWithCredentialsOfItsOwnOutlivesTheirRefusal(t *testing.T) 
 	t.Parallel()
 	srv := estest.Run(t, estest.WithUser("jane", "secret"))
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.HTTPEndpoint = srv.HTTPAddr() })
-	m, err := c.Management()
+	m, err := esadmin.New(c)
 	require.NoError(t, err)
 	jane := esclient.WithCredentials(testContext(t), esclient.Credentials{Login: "jane", Password: "secret"})
 	sub, err := c.SubscribeVolatile(jane, "s", esclient.VolatileOptions{FillGaps: true})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
 // lookTimeout is how long a look at a group may take. Then it is tried again.
@@ -69,7 +70,7 @@ func (p *PersistentSubscription) newLook(conn *engine.Conn, k *knownStream, park
 	l.page = l.read(p.c.readStreamOp(ctx, p.stream,
 		ReadOptions{From: FromNumber(max(l.number, 0)), MaxCount: 1, PageSize: 1}))
 	if parked {
-		l.parked = l.read(p.c.readStreamOp(ctx, parkedStream(p.stream, p.group),
+		l.parked = l.read(p.c.readStreamOp(ctx, notation.ParkedStream(p.stream, p.group),
 			ReadOptions{Backward: true, MaxCount: parkedLook, PageSize: parkedLook}))
 	}
 	return l

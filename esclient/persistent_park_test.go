@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
@@ -82,9 +83,9 @@ func TestAParkedEventThatWasReplayedIsNotParkedAgain(t *testing.T) {
 			m.append(1)
 			m.park(m.next())
 			parkedEvents(t, srv, 1)
-			manage, err := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
+			manage, err := esadmin.New(openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
 				cfg.HTTPEndpoint = srv.HTTPAddr()
-			}).Management()
+			}))
 			require.NoError(t, err)
 			require.NoError(t, manage.ReplayParked(testContext(t), m.stream, m.group, 0))
 			require.NoError(t, m.sub.Ack(m.next()))

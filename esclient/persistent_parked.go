@@ -5,6 +5,8 @@ import (
 	"errors"
 	"iter"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
 // ParkedEvent is an event that a group has given up.
@@ -29,7 +31,7 @@ func (c *Client) ReadParked(ctx context.Context, stream, group string) iter.Seq2
 			yield(ParkedEvent{}, err)
 			return
 		}
-		for e, err := range c.ReadStream(ctx, parkedStream(stream, group), ReadOptions{ResolveLinks: true}) {
+		for e, err := range c.ReadStream(ctx, notation.ParkedStream(stream, group), ReadOptions{ResolveLinks: true}) {
 			if errors.Is(err, ErrStreamNotFound) {
 				return
 			}
@@ -44,10 +46,6 @@ func (c *Client) ReadParked(ctx context.Context, stream, group string) iter.Seq2
 	}
 }
 
-func parkedStream(stream, group string) string {
-	return "$persistentsubscription-" + stream + "::" + group + "-parked"
-}
-
 // parkedEvent reads what the server noted down when it parked an event. It leaves zero values out.
 func parkedEvent(e *Event) ParkedEvent {
 	var note struct {
@@ -59,6 +57,6 @@ func parkedEvent(e *Event) ParkedEvent {
 		return ParkedEvent{Event: e, Number: -1} // not by a server's hand
 	}
 	return ParkedEvent{
-		Event: e, Reason: note.Reason, Added: serverTime(note.Added), Number: note.SubscriptionEventNumber,
+		Event: e, Reason: note.Reason, Added: notation.ParseTime(note.Added), Number: note.SubscriptionEventNumber,
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/httpapi"
 )
 
 // settingsTimeout bounds each of the two ways in which GroupSettings asks: that is worth no long wait.
@@ -58,22 +60,54 @@ func (c *Client) settingsByConfig(ctx context.Context, stream, group string) (Pe
 }
 
 func (c *Client) settingsByHTTP(ctx context.Context, stream, group string) (PersistentSettings, error) {
-	m, err := c.Management()
+	user, err := c.webUser(ctx)
+	if err != nil {
+		return PersistentSettings{}, err
+	}
+	web, err := c.web()
 	if err != nil {
 		return PersistentSettings{}, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, settingsTimeout, ErrOperationTimeout)
 	defer cancel()
-	info, err := m.Group(ctx, stream, group)
-	return info.Settings, causeOf(err)
+	g, err := web.Group(ctx, user, stream, group)
+	var failed *httpapi.Error
+	switch {
+	case err == nil:
+		return PersistentSettings(httpapi.SettingsOf[ConsumerStrategy](&g.Config)), nil
+	case errors.As(err, &failed) && failed.Status == http.StatusNotFound:
+		err = fmt.Errorf("%w: %w", ErrGroupNotFound, err)
+	case errors.As(err, &failed) && failed.Denied():
+		err = fmt.Errorf("%w: %w", ErrAccessDenied, err)
+	}
+	return PersistentSettings{}, err
 }
 
-// causeOf takes away what an error says of the operation, where another operation is what the caller has asked for.
-func causeOf(err error) error {
-	if op := (*OperationError)(nil); errors.As(err, &op) {
-		return op.Err
+// web returns the server's HTTP interface.
+func (c *Client) web() (*httpapi.Client, error) {
+	cfg := c.cfg
+	web := httpapi.Config{
+		HTTPEndpoint: cfg.HTTPEndpoint, Address: cfg.Address, Gossip: cfg.Gossip, Discoverer: cfg.Discoverer,
+		TLS: cfg.TLS, Authorities: c.dialer.trust, Dial: cfg.Dial,
+		ConnectTimeout: cfg.ConnectTimeout, OperationTimeout: cfg.OperationTimeout,
+		TimedOut: ErrOperationTimeout, TooLarge: ErrTooLarge,
 	}
-	return err
+	if k, ok := c.dialer.discover.(membership); ok {
+		web.Members = k.Members
+	}
+	return httpapi.New(web)
+}
+
+// webUser returns as whom a call goes over HTTP; nil for anonymous.
+func (c *Client) webUser(ctx context.Context) (*discovery.Credentials, error) {
+	creds, err := credentialsFrom(ctx)
+	if creds == nil {
+		creds = c.cfg.Credentials
+	}
+	if err != nil || creds == nil {
+		return nil, err
+	}
+	return &discovery.Credentials{Login: creds.Login, Password: creds.Password}, nil
 }
 
 // knowsHTTP reports whether the HTTP interface is known well enough to ask it on the client's own account. At any other
@@ -89,4 +123,15 @@ func (c *Client) knowsHTTP() bool {
 	}
 	e, err := discovery.ParseEndpoint(c.cfg.Address)
 	return err == nil && e.WithDefaultPort(DefaultPort).Port == DefaultPort
+}
+
+// groupError says what failed; nil for nil.
+func groupError(operation, stream, group string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if done := (*OperationError)(nil); errors.As(err, &done) {
+		err = done.Err
+	}
+	return &OperationError{Operation: operation, Stream: stream, Group: group, Err: err}
 }

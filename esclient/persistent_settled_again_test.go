@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
@@ -31,7 +32,7 @@ func TestAReplayedEventIsNotTakenForOneOfTheGroupsStream(t *testing.T) {
 				require.NoError(t, err)
 				events = append(events, e)
 			}
-			m, err := c.Management()
+			m, err := esadmin.New(c)
 			require.NoError(t, err)
 			for range 2 { // entry 0 of the parked stream, and then entry 1
 				require.NoError(t, p.Nack(esclient.NackPark, "bad", events[1]))

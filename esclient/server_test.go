@@ -119,3 +119,8 @@ func appendNumbered(t testing.TB, c *esclient.Client, stream string, from, to in
 	_, err := c.Append(testContext(t), stream, esclient.Any, numbered(from, to)...)
 	require.NoError(t, err)
 }
+
+func eventually(t testing.TB, condition func() bool) {
+	t.Helper()
+	require.Eventually(t, condition, 10*time.Second, 5*time.Millisecond)
+}

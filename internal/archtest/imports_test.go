@@ -20,16 +20,24 @@ type layer struct {
 // layers lists every part of the repository: a package in none of them fails the test, so that a new one is placed here
 // deliberately. The arrows point down: nothing imports what stands above it.
 var layers = []layer{
-	{dir: "_examples", uses: []string{".", "esclient", "estest"}, watermill: true},
+	{dir: "_examples", uses: []string{".", "esclient", "esclient/esadmin", "estest"}, watermill: true},
 	{dir: "benchmarks", uses: []string{".", "esclient", "esproto", "estest"}, watermill: true},
 	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest", "internal/undertest"}, watermill: true},
 	{
-		dir: "esclient", uses: []string{"internal", "discovery", "esproto"},
-		testsUse: []string{"estest", "internal/undertest", "internal/wiretest"},
+		dir: "esclient/esadmin", uses: []string{"esclient", "internal/httpapi", "internal", "discovery"},
+		testsUse: []string{"estest", "internal/undertest"},
 	},
-	{dir: "internal/chaos", testsUse: []string{".", "esclient", "esproto", "estest"}, watermill: true},
+	{
+		dir: "esclient", uses: []string{"internal/httpapi", "internal", "discovery", "esproto"},
+		testsUse: []string{"esclient/esadmin", "estest", "internal/undertest", "internal/wiretest"},
+	},
+	{
+		dir: "internal/chaos", testsUse: []string{".", "esclient", "esclient/esadmin", "esproto", "estest"},
+		watermill: true,
+	},
 	{dir: "internal/undertest", uses: []string{"estest"}},
 	{dir: "internal/wiretest", uses: []string{"esproto"}},
+	{dir: "internal/httpapi", uses: []string{"internal", "discovery"}},
 	{dir: "internal", uses: []string{"esproto"}, testsUse: []string{"internal/wiretest"}},
 	{dir: "discovery"},
 	{dir: "cmd", uses: []string{"estest"}},
@@ -119,6 +127,14 @@ func TestCheckImport(t *testing.T) {
 		{name: "the client does not know the root", dir: "esclient", test: true, importPath: module},
 		{name: "the client uses discovery", dir: "esclient", importPath: module + "/discovery", ok: true},
 		{name: "the client uses the engine", dir: "esclient", importPath: module + "/internal/engine", ok: true},
+		{name: "administration uses the client", dir: "esclient/esadmin", importPath: module + "/esclient", ok: true},
+		{name: "and HTTP", dir: "esclient/esadmin", importPath: module + "/internal/httpapi", ok: true},
+		{name: "but no frames", dir: "esclient/esadmin", importPath: module + "/esproto"},
+		{name: "the client does not know it", dir: "esclient", importPath: module + "/esclient/esadmin"},
+		{name: "though its tests do", dir: "esclient", test: true,
+			importPath: module + "/esclient/esadmin", ok: true},
+		{name: "nor does HTTP know the client", dir: "internal/httpapi", importPath: module + "/esclient"},
+		{name: "the root does not administer", dir: ".", importPath: module + "/esclient/esadmin"},
 		{name: "the engine uses the frames", dir: "internal/engine", importPath: module + "/esproto", ok: true},
 		{name: "the engine does not know the client", dir: "internal/engine", importPath: module + "/esclient"},
 		{name: "its tests play a server", dir: "internal/engine", test: true,

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
@@ -27,7 +28,7 @@ type world struct {
 	links    []*link
 	clients  []*esclient.Client
 	operator *esclient.Client
-	manager  *esclient.Management
+	manager  *esadmin.Client
 
 	report  *report
 	writers []*writer
@@ -86,7 +87,7 @@ func newWorld(t testing.TB, seed uint64, s setting) *world {
 	require.Eventually(t, func() bool { // until its users exist, a server that is starting refuses new clients for good
 		return w.operator.Connect(t.Context()) == nil
 	}, 10*time.Second, time.Millisecond)
-	w.manager, err = w.operator.Management()
+	w.manager, err = esadmin.New(w.operator)
 	require.NoError(t, err)
 	return w
 }

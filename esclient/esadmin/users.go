@@ -1,4 +1,4 @@
-package esclient
+package esadmin
 
 import (
 	"context"
@@ -7,6 +7,10 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/httpapi"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
 // User is somebody who may log in to the server.
@@ -23,11 +27,11 @@ type User struct {
 }
 
 // Users returns the users of the server, by login. Only administrators may ask.
-func (m *Management) Users(ctx context.Context) ([]User, error) {
+func (c *Client) Users(ctx context.Context) ([]User, error) {
 	var answer struct {
 		Data []userJSON `json:"data"`
 	}
-	if err := m.get(ctx, "/users/", &answer); err != nil {
+	if err := c.get(ctx, "/users/", &answer); err != nil {
 		return nil, userError("list users", err)
 	}
 	var users []User
@@ -39,7 +43,7 @@ func (m *Management) Users(ctx context.Context) ([]User, error) {
 
 // User returns one user. Only administrators may ask; from 20.6 on a user may, too, of itself. The error is
 // ErrUserNotFound if there is none.
-func (m *Management) User(ctx context.Context, login string) (User, error) {
+func (c *Client) User(ctx context.Context, login string) (User, error) {
 	path, err := userPath(login, "")
 	if err != nil {
 		return User{}, err
@@ -47,7 +51,7 @@ func (m *Management) User(ctx context.Context, login string) (User, error) {
 	var answer struct {
 		Data userJSON `json:"data"`
 	}
-	if err := m.get(ctx, path, &answer); err != nil {
+	if err := c.get(ctx, path, &answer); err != nil {
 		return User{}, userError("describe user", err)
 	}
 	return answer.Data.user(), nil
@@ -55,11 +59,11 @@ func (m *Management) User(ctx context.Context, login string) (User, error) {
 
 // CreateUser makes a user, by its Login, FullName and Groups. Only administrators may do that. The error is
 // ErrUserExists if there is one of that login with another password; one that has the same password is left as it is.
-func (m *Management) CreateUser(ctx context.Context, u User, password string) error {
+func (c *Client) CreateUser(ctx context.Context, u User, password string) error {
 	if err := validateUser(u.Login, password); err != nil {
 		return err
 	}
-	return userError("create user", m.post(ctx, "/users/", struct {
+	return userError("create user", c.post(ctx, "/users/", struct {
 		LoginName string   `json:"loginName"`
 		FullName  string   `json:"fullName"`
 		Groups    []string `json:"groups"`
@@ -68,20 +72,20 @@ func (m *Management) CreateUser(ctx context.Context, u User, password string) er
 }
 
 // UpdateUser changes the FullName and the Groups of the user with that Login. Only administrators may do that.
-func (m *Management) UpdateUser(ctx context.Context, u User) error {
+func (c *Client) UpdateUser(ctx context.Context, u User) error {
 	path, err := userPath(u.Login, "")
 	if err != nil {
 		return err
 	}
-	return userError("update user", m.do(ctx, http.MethodPut, path, struct {
+	return userError("update user", c.do(ctx, http.MethodPut, path, struct {
 		FullName string   `json:"fullName"`
 		Groups   []string `json:"groups"`
 	}{u.FullName, orEmpty(u.Groups)}, nil))
 }
 
 // ChangePassword changes a user's password. It acts for that user, who need not be an administrator. The error is
-// ErrAccessDenied if the current password is wrong.
-func (m *Management) ChangePassword(ctx context.Context, login, current, next string) error {
+// [esclient.ErrAccessDenied] if the current password is wrong.
+func (c *Client) ChangePassword(ctx context.Context, login, current, next string) error {
 	if err := validateUser(login, current); err != nil {
 		return err
 	}
@@ -92,15 +96,15 @@ func (m *Management) ChangePassword(ctx context.Context, login, current, next st
 	if err != nil {
 		return err
 	}
-	ctx = WithCredentials(ctx, Credentials{Login: login, Password: current})
-	return userError("change password", m.post(ctx, path, struct {
+	ctx = esclient.WithCredentials(ctx, esclient.Credentials{Login: login, Password: current})
+	return userError("change password", c.post(ctx, path, struct {
 		CurrentPassword string `json:"currentPassword"`
 		NewPassword     string `json:"newPassword"`
 	}{current, next}))
 }
 
 // ResetPassword gives a user another password. Only administrators may do that.
-func (m *Management) ResetPassword(ctx context.Context, login, password string) error {
+func (c *Client) ResetPassword(ctx context.Context, login, password string) error {
 	if err := validateUser(login, password); err != nil {
 		return err
 	}
@@ -108,44 +112,44 @@ func (m *Management) ResetPassword(ctx context.Context, login, password string) 
 	if err != nil {
 		return err
 	}
-	return userError("reset password", m.post(ctx, path, struct {
+	return userError("reset password", c.post(ctx, path, struct {
 		NewPassword string `json:"newPassword"`
 	}{password}))
 }
 
 // EnableUser lets a user log in again. Only administrators may do that.
-func (m *Management) EnableUser(ctx context.Context, login string) error {
-	return m.commandUser(ctx, "enable user", login, "/command/enable")
+func (c *Client) EnableUser(ctx context.Context, login string) error {
+	return c.commandUser(ctx, "enable user", login, "/command/enable")
 }
 
 // DisableUser keeps a user from logging in. Connections that have authenticated before go on. Only administrators may
 // do that.
-func (m *Management) DisableUser(ctx context.Context, login string) error {
-	return m.commandUser(ctx, "disable user", login, "/command/disable")
+func (c *Client) DisableUser(ctx context.Context, login string) error {
+	return c.commandUser(ctx, "disable user", login, "/command/disable")
 }
 
-func (m *Management) commandUser(ctx context.Context, operation, login, command string) error {
+func (c *Client) commandUser(ctx context.Context, operation, login, command string) error {
 	path, err := userPath(login, command)
 	if err != nil {
 		return err
 	}
-	return userError(operation, m.post(ctx, path, struct{}{}))
+	return userError(operation, c.post(ctx, path, struct{}{}))
 }
 
 // DeleteUser removes a user. Only administrators may do that.
-func (m *Management) DeleteUser(ctx context.Context, login string) error {
+func (c *Client) DeleteUser(ctx context.Context, login string) error {
 	path, err := userPath(login, "")
 	if err != nil {
 		return err
 	}
-	return userError("delete user", m.do(ctx, http.MethodDelete, path, nil, nil))
+	return userError("delete user", c.do(ctx, http.MethodDelete, path, nil, nil))
 }
 
 func userPath(login, command string) (string, error) {
 	if err := validateName("login", login); err != nil {
 		return "", err
 	}
-	return "/users/" + pathPart(login) + command, nil
+	return "/users/" + httpapi.Escape(login) + command, nil
 }
 
 // validateUser refuses what the user could not log in with.
@@ -153,11 +157,7 @@ func validateUser(login, password string) error {
 	if err := validateName("login", login); err != nil {
 		return err
 	}
-	c := Credentials{Login: login, Password: password}
-	if err := c.Validate(); err != nil {
-		return &ArgumentError{Argument: "credentials", Reason: err.Error()}
-	}
-	return nil
+	return validateCredentials(esclient.Credentials{Login: login, Password: password})
 }
 
 // orEmpty keeps a list from being sent as null.
@@ -175,13 +175,13 @@ func userError(operation string, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &e) && e.Status == http.StatusNotFound && !strings.Contains(e.Body, "NotFound"):
-		err = fmt.Errorf("%w: the server keeps no users, as with --insecure: %w", ErrNotSupported, err)
+		err = fmt.Errorf("%w: the server keeps no users, as with --insecure: %w", esclient.ErrNotSupported, err)
 	case errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("%w: %w", ErrUserNotFound, err)
 	case errors.As(err, &e) && e.Status == http.StatusConflict:
 		err = fmt.Errorf("%w: %w", ErrUserExists, err)
 	}
-	return &OperationError{Operation: operation, Err: err}
+	return &esclient.OperationError{Operation: operation, Err: err}
 }
 
 // userJSON is a user as servers describe it.
@@ -196,6 +196,6 @@ type userJSON struct {
 func (u *userJSON) user() User {
 	return User{
 		Login: u.LoginName, FullName: u.FullName, Groups: u.Groups, Disabled: u.Disabled,
-		LastUpdated: serverTime(u.DateLastUpdated),
+		LastUpdated: notation.ParseTime(u.DateLastUpdated),
 	}
 }

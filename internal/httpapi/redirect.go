@@ -1,4 +1,4 @@
-package esclient
+package httpapi
 
 import (
 	"context"
@@ -11,16 +11,16 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 )
 
-// client returns what makes a request. It trusts whom Config.TLSCAFile names at the moment.
-func (m *Management) client() *http.Client {
-	transport := m.http.Clone()
-	transport.TLSClientConfig = m.c.dialer.trust.trusted(m.tls)
-	return &http.Client{Transport: transport, CheckRedirect: m.redirect}
+// client returns what makes a request. It trusts whom the file of the authorities names at the moment.
+func (c *Client) client() *http.Client {
+	transport := c.http.Clone()
+	transport.TLSClientConfig = c.cfg.Authorities.Trusted(c.tls)
+	return &http.Client{Transport: transport, CheckRedirect: c.redirect}
 }
 
 // redirect follows a follower's word to the leader. The credentials go along to nodes of the same cluster, whatever
 // their names are, and to nobody else, nor in the clear where they were not before.
-func (m *Management) redirect(r *http.Request, via []*http.Request) error {
+func (c *Client) redirect(r *http.Request, via []*http.Request) error {
 	if len(via) >= 5 || via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
 		return http.ErrUseLastResponse
 	}
@@ -28,7 +28,7 @@ func (m *Management) redirect(r *http.Request, via []*http.Request) error {
 	if credentials == "" {
 		return nil
 	}
-	if !m.isOfCluster(r.Context(), r.URL.Hostname()) {
+	if !c.isOfCluster(r.Context(), r.URL.Hostname()) {
 		return fmt.Errorf("sent on to %s, which is not known to be a node of this cluster and gets no credentials: "+
 			"is it to be among the seeds of Config.Gossip?", r.URL.Host)
 	}
@@ -37,7 +37,7 @@ func (m *Management) redirect(r *http.Request, via []*http.Request) error {
 }
 
 // isOfCluster reports whether a host is one of those that the configuration names, or that gossip knows.
-func (m *Management) isOfCluster(ctx context.Context, host string) bool {
+func (c *Client) isOfCluster(ctx context.Context, host string) bool {
 	addresses := addressesOf(ctx, host)
 	known := func(other string) bool {
 		if strings.EqualFold(host, other) {
@@ -50,12 +50,12 @@ func (m *Management) isOfCluster(ctx context.Context, host string) bool {
 		}
 		return false
 	}
-	for _, e := range m.endpoints {
+	for _, e := range c.endpoints {
 		if known(e.Host) {
 			return true
 		}
 	}
-	for _, member := range m.members(ctx) {
+	for _, member := range c.members(ctx) {
 		if known(member.HTTP.Host) || known(member.TCP.Host) {
 			return true
 		}
@@ -63,16 +63,24 @@ func (m *Management) isOfCluster(ctx context.Context, host string) bool {
 	return false
 }
 
-// members returns the nodes of the cluster: as the client knows them, or as those nodes say that requests are made of.
-func (m *Management) members(ctx context.Context) []discovery.Member {
-	if k, ok := m.c.dialer.discover.(membership); ok {
-		if members := k.Members(); len(members) > 0 {
+// members returns the nodes of the cluster: those that are known, or as nodes say that are asked now.
+func (c *Client) members(ctx context.Context) []discovery.Member {
+	if c.cfg.Members != nil {
+		if members := c.cfg.Members(); len(members) > 0 {
 			return members
 		}
 	}
-	gossip, err := discovery.NewGossip(discovery.GossipConfig{
-		Seeds: m.endpoints, TLS: m.tls, RootCAs: m.c.dialer.trust.pool, Dial: m.http.DialContext,
-	})
+	cfg := discovery.GossipConfig{Seeds: c.endpoints, TLS: c.tls}
+	if c.cfg.Gossip != nil {
+		cfg = *c.cfg.Gossip
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = c.http.DialContext
+	}
+	if cfg.RootCAs == nil {
+		cfg.RootCAs = c.cfg.Authorities.Pool
+	}
+	gossip, err := discovery.NewGossip(cfg)
 	if err != nil {
 		return nil
 	}

@@ -1,11 +1,10 @@
-package esclient_test
+package esadmin_test
 
 import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -21,56 +20,9 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
-
-// manage returns a client of the server under test, and its management by an administrator.
-func manage(t testing.TB, opts ...estest.Option) (*esclient.Client, *esclient.Management) {
-	t.Helper()
-	url, web := undertest.Real(), ""
-	if url == "" {
-		srv := undertest.Run(t, opts...)
-		url, web = srv.ConnectionString(), srv.HTTPURL()
-	} else if len(opts) > 0 {
-		t.Skip("needs a server with options, and the one given by " + undertest.ServerURL + " runs already")
-	}
-	change := func(cfg *esclient.Config) {
-		if cfg.HTTPEndpoint == "" {
-			cfg.HTTPEndpoint = web
-		}
-	}
-	m, err := openWith(t, url, change).Management()
-	require.NoError(t, err)
-	if _, err := m.Users(testContext(t)); undertest.Real() != "" && unanswered(err) {
-		t.Skipf("needs HTTP, which does not answer: give httpEndpoint in %s: %v", undertest.ServerURL, err)
-	}
-	return openWith(t, undertest.As(url), change), m
-}
-
-// unanswered reports whether no HTTP server is where it was looked for.
-func unanswered(err error) bool {
-	var failed *esclient.HTTPError
-	return errors.As(err, &failed) && failed.Status == 0
-}
-
-// answering returns the management of a server whose answers the test gives.
-func answering(t testing.TB, answer http.HandlerFunc) *esclient.Management {
-	t.Helper()
-	srv := httptest.NewServer(answer)
-	t.Cleanup(srv.Close)
-	return managing(t, esclient.Config{Address: "127.0.0.1:1", HTTPEndpoint: srv.URL})
-}
-
-func managing(t testing.TB, cfg esclient.Config) *esclient.Management {
-	t.Helper()
-	c, err := esclient.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	m, err := c.Management()
-	require.NoError(t, err)
-	return m
-}
 
 func TestHTTPFailuresAreTyped(t *testing.T) {
 	with := func(status int) http.HandlerFunc {
@@ -84,8 +36,8 @@ func TestHTTPFailuresAreTyped(t *testing.T) {
 	}{
 		"not authenticated": {with(http.StatusUnauthorized), 401, esclient.ErrAccessDenied, false},
 		"forbidden":         {with(http.StatusForbidden), 403, esclient.ErrAccessDenied, false},
-		"not found":         {with(http.StatusNotFound), 404, esclient.ErrNotFound, false},
-		"conflict":          {with(http.StatusConflict), 409, esclient.ErrUserExists, false},
+		"not found":         {with(http.StatusNotFound), 404, esadmin.ErrNotFound, false},
+		"conflict":          {with(http.StatusConflict), 409, esadmin.ErrUserExists, false},
 		"not ready":         {with(http.StatusServiceUnavailable), 503, nil, true},
 		"failure": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -97,8 +49,8 @@ func TestHTTPFailuresAreTyped(t *testing.T) {
 		}, 200, io.ErrUnexpectedEOF, false},
 	} {
 		m := answering(t, tc.answer)
-		err := m.CreateUser(testContext(t), esclient.User{Login: "jane"}, "hunter2")
-		var failed *esclient.HTTPError
+		err := m.CreateUser(testContext(t), esadmin.User{Login: "jane"}, "hunter2")
+		var failed *esadmin.HTTPError
 		require.ErrorAs(t, err, &failed, what)
 		var op *esclient.OperationError
 		require.ErrorAs(t, err, &op, what)
@@ -158,11 +110,9 @@ func TestManagementHasAnOperationTimeout(t *testing.T) {
 }
 
 func TestManagementOfAClosedClient(t *testing.T) {
-	_, c := embedded(t)
-	m, err := c.Management()
-	require.NoError(t, err)
+	_, c, m := manageOf(t, estest.Persona2310)
 	require.NoError(t, c.Close())
-	_, err = m.Users(testContext(t))
+	_, err := m.Users(testContext(t))
 	assert.ErrorIs(t, err, esclient.ErrClosed)
 }
 
@@ -188,7 +138,7 @@ func TestWhereTheHTTPInterfaceIs(t *testing.T) {
 			return nil, &net.OpError{Op: "dial", Err: os.ErrNotExist}
 		}
 		err := managing(t, cfg).ReplayParked(testContext(t), "s", "g", 1)
-		var failed *esclient.HTTPError
+		var failed *esadmin.HTTPError
 		require.ErrorAs(t, err, &failed)
 		assert.Equal(t, url, failed.URL)
 		assert.True(t, esclient.SafeToRetry(err), "nothing was sent")
@@ -198,7 +148,7 @@ func TestWhereTheHTTPInterfaceIs(t *testing.T) {
 	c, err := esclient.New(esclient.Config{Discoverer: static})
 	require.NoError(t, err)
 	defer c.Close()
-	_, err = c.Management()
+	_, err = esadmin.New(c)
 	var wrong *esclient.ConfigError
 	require.ErrorAs(t, err, &wrong)
 	assert.Equal(t, "HTTPEndpoint", wrong.Setting)
@@ -252,7 +202,7 @@ func TestManagementByHTTPS(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err, what)
-		assert.Equal(t, []esclient.User{{Login: "jane"}}, users)
+		assert.Equal(t, []esadmin.User{{Login: "jane"}}, users)
 		assert.NotEmpty(t, auth)
 	}
 }
@@ -269,7 +219,7 @@ func TestCredentialsAreNotSentInTheClearForARedirect(t *testing.T) {
 		Credentials: &esclient.Credentials{Login: "jane", Password: "secret"},
 	})
 	_, err := m.Users(testContext(t))
-	var failed *esclient.HTTPError
+	var failed *esadmin.HTTPError
 	require.ErrorAs(t, err, &failed)
 	assert.Equal(t, http.StatusTemporaryRedirect, failed.Status)
 }

@@ -1,4 +1,4 @@
-package esclient_test
+package esadmin_test
 
 import (
 	"errors"
@@ -6,12 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
@@ -19,7 +19,7 @@ func TestUsersAreManaged(t *testing.T) {
 	c, m := manage(t)
 	needsRefusals(t, c)
 	ctx := testContext(t)
-	jane := esclient.User{Login: name("jane"), FullName: "Jane Doe", Groups: []string{"readers"}}
+	jane := esadmin.User{Login: name("jane"), FullName: "Jane Doe", Groups: []string{"readers"}}
 	as := func(password string) error {
 		_, err := c.Ping(esclient.WithCredentials(ctx, esclient.Credentials{Login: jane.Login, Password: password}))
 		return err
@@ -27,7 +27,7 @@ func TestUsersAreManaged(t *testing.T) {
 	require.NoError(t, m.CreateUser(ctx, jane, "first"))
 	t.Cleanup(func() { m.DeleteUser(ctx, jane.Login) })
 	assert.NoError(t, as("first"))
-	assert.ErrorIs(t, m.CreateUser(ctx, jane, "another"), esclient.ErrUserExists)
+	assert.ErrorIs(t, m.CreateUser(ctx, jane, "another"), esadmin.ErrUserExists)
 	assert.NoError(t, m.CreateUser(ctx, jane, "first"), "to a server that is the same request again")
 
 	got, err := m.User(ctx, jane.Login)
@@ -39,7 +39,7 @@ func TestUsersAreManaged(t *testing.T) {
 	require.NoError(t, m.UpdateUser(ctx, jane))
 	users, err := m.Users(ctx)
 	require.NoError(t, err)
-	i := slices.IndexFunc(users, func(u esclient.User) bool { return u.Login == jane.Login })
+	i := slices.IndexFunc(users, func(u esadmin.User) bool { return u.Login == jane.Login })
 	require.GreaterOrEqual(t, i, 0)
 	assert.Equal(t, "Jane Roe", users[i].FullName)
 	assert.Empty(t, users[i].Groups)
@@ -60,7 +60,7 @@ func TestUsersAreManaged(t *testing.T) {
 
 	require.NoError(t, m.DeleteUser(ctx, jane.Login))
 	_, err = m.User(ctx, jane.Login)
-	assert.ErrorIs(t, err, esclient.ErrUserNotFound)
+	assert.ErrorIs(t, err, esadmin.ErrUserNotFound)
 	for what, err := range map[string]error{
 		"update":  m.UpdateUser(ctx, jane),
 		"reset":   m.ResetPassword(ctx, jane.Login, "fourth"),
@@ -68,17 +68,12 @@ func TestUsersAreManaged(t *testing.T) {
 		"disable": m.DisableUser(ctx, jane.Login),
 		"delete":  m.DeleteUser(ctx, jane.Login),
 	} {
-		assert.ErrorIs(t, err, esclient.ErrUserNotFound, what)
-		assert.ErrorIs(t, err, esclient.ErrNotFound, what)
-		var failed *esclient.HTTPError
+		assert.ErrorIs(t, err, esadmin.ErrUserNotFound, what)
+		assert.ErrorIs(t, err, esadmin.ErrNotFound, what)
+		var failed *esadmin.HTTPError
 		require.ErrorAs(t, err, &failed, what)
 		assert.Equal(t, http.StatusNotFound, failed.Status)
 	}
-}
-
-func eventually(t testing.TB, condition func() bool) {
-	t.Helper()
-	require.Eventually(t, condition, 10*time.Second, 5*time.Millisecond)
 }
 
 func TestWhoMayManageUsers(t *testing.T) {
@@ -86,11 +81,11 @@ func TestWhoMayManageUsers(t *testing.T) {
 		t.Run(string(persona), func(t *testing.T) {
 			_, m := manage(t, estest.WithPersona(persona))
 			ctx := testContext(t)
-			require.NoError(t, m.CreateUser(ctx, esclient.User{Login: "jane"}, "secret"))
+			require.NoError(t, m.CreateUser(ctx, esadmin.User{Login: "jane"}, "secret"))
 			jane := esclient.WithCredentials(ctx, esclient.Credentials{Login: "jane", Password: "secret"})
 			_, err := m.Users(jane)
 			assert.ErrorIs(t, err, esclient.ErrAccessDenied)
-			assert.ErrorIs(t, m.CreateUser(jane, esclient.User{Login: "joe"}, "secret"), esclient.ErrAccessDenied)
+			assert.ErrorIs(t, m.CreateUser(jane, esadmin.User{Login: "joe"}, "secret"), esclient.ErrAccessDenied)
 			assert.ErrorIs(t, m.DeleteUser(jane, "jane"), esclient.ErrAccessDenied)
 			_, err = m.User(jane, "jane")
 			if persona == estest.Persona2310 {
@@ -110,15 +105,15 @@ func TestUsersThatCouldNotLogInAreRefused(t *testing.T) {
 	ctx := testContext(t)
 	long := strings.Repeat("x", 128)
 	for what, err := range map[string]error{
-		"no login":               m.CreateUser(ctx, esclient.User{}, "secret"),
-		"no password":            m.CreateUser(ctx, esclient.User{Login: "jane"}, ""),
-		"long login":             m.CreateUser(ctx, esclient.User{Login: long}, "secret"),
-		"long password":          m.CreateUser(ctx, esclient.User{Login: "jane"}, long),
-		"login not in ASCII":     m.CreateUser(ctx, esclient.User{Login: "émile"}, "secret"),
+		"no login":               m.CreateUser(ctx, esadmin.User{}, "secret"),
+		"no password":            m.CreateUser(ctx, esadmin.User{Login: "jane"}, ""),
+		"long login":             m.CreateUser(ctx, esadmin.User{Login: long}, "secret"),
+		"long password":          m.CreateUser(ctx, esadmin.User{Login: "jane"}, long),
+		"login not in ASCII":     m.CreateUser(ctx, esadmin.User{Login: "émile"}, "secret"),
 		"long new password":      m.ResetPassword(ctx, "jane", long),
 		"long changed password":  m.ChangePassword(ctx, "jane", "secret", long),
 		"long current password":  m.ChangePassword(ctx, "jane", long, "secret"),
-		"no login to update":     m.UpdateUser(ctx, esclient.User{}),
+		"no login to update":     m.UpdateUser(ctx, esadmin.User{}),
 		"no login to delete":     m.DeleteUser(ctx, ""),
 		"no login to enable":     m.EnableUser(ctx, ""),
 		"control characters":     m.DisableUser(ctx, "a\nb"),

@@ -1,4 +1,4 @@
-package esclient_test
+package esadmin_test
 
 import (
 	"context"
@@ -7,14 +7,58 @@ import (
 	"log"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
+
+// exampleClient is a client of an EventStore.
+func exampleClient() (c *esclient.Client, closeAll func()) {
+	srv, err := estest.Start() // a real one: tcp://admin:changeit@localhost:1113
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg.HTTPEndpoint = srv.HTTPURL() // not the usual port
+	c, err = esclient.New(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c, func() {
+		c.Close()
+		srv.Close()
+	}
+}
+
+// administrator administers the server of a client.
+func administrator(c *esclient.Client) *esadmin.Client {
+	admin, err := esadmin.New(c)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return admin
+}
+
+// makeGroup makes a group that begins with the first event of a stream.
+func makeGroup(c *esclient.Client, stream, group string) {
+	settings := esclient.DefaultPersistentSettings()
+	settings.StartFrom = 0
+	if err := c.CreatePersistent(context.Background(), stream, group, settings); err != nil {
+		log.Fatal(err)
+	}
+}
 
 // exampleParked is a client of an EventStore with a group that has parked two events.
 func exampleParked() (c *esclient.Client, consumer *esclient.PersistentSubscription, closeAll func()) {
 	c, closeAll = exampleClient()
 	ctx := context.Background()
 	makeGroup(c, "orders", "invoices")
-	write(c, "orders", "placed", "paid")
+	placed, paid := esclient.EventData{Type: "placed"}, esclient.EventData{Type: "paid"}
+	if _, err := c.Append(ctx, "orders", esclient.Any, placed, paid); err != nil {
+		log.Fatal(err)
+	}
 	consumer, err := c.ConnectPersistent(ctx, "orders", "invoices", esclient.PersistentOptions{})
 	if err != nil {
 		log.Fatal(err)
@@ -34,23 +78,14 @@ func exampleParked() (c *esclient.Client, consumer *esclient.PersistentSubscript
 	return c, consumer, closeAll
 }
 
-// management returns a client's management.
-func management(c *esclient.Client) *esclient.Management {
-	m, err := c.Management()
-	if err != nil {
-		log.Fatal(err)
-	}
-	return m
-}
-
 // The groups of a stream are listed.
-func ExampleManagement_Groups() {
+func ExampleClient_Groups() {
 	client, closeAll := exampleClient()
 	defer closeAll()
 	makeGroup(client, "orders", "invoices")
 	makeGroup(client, "orders", "mails")
 
-	groups, err := management(client).Groups(context.Background(), "orders")
+	groups, err := administrator(client).Groups(context.Background(), "orders")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -63,11 +98,11 @@ func ExampleManagement_Groups() {
 }
 
 // A group is described with its settings, its counters and its subscribers.
-func ExampleManagement_Group() {
+func ExampleClient_Group() {
 	client, _, closeAll := exampleParked()
 	defer closeAll()
 
-	g, err := management(client).Group(context.Background(), "orders", "invoices")
+	g, err := administrator(client).Group(context.Background(), "orders", "invoices")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -82,29 +117,13 @@ func ExampleManagement_Group() {
 	// admin in flight: 0 free: 10
 }
 
-// What a group has given up can be looked at.
-func ExampleClient_ReadParked() {
-	client, _, closeAll := exampleParked()
-	defer closeAll()
-
-	for parked, err := range client.ReadParked(context.Background(), "orders", "invoices") {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Printf("%d %s: %q\n", parked.Number, parked.Event.Type, parked.Reason)
-	}
-	// Output:
-	// 0 placed: "Client explicitly NAK'ed message.\nno customer"
-	// 1 paid: "Client explicitly NAK'ed message.\nno customer"
-}
-
 // What a group has given up is delivered once more.
-func ExampleManagement_ReplayParked() {
+func ExampleClient_ReplayParked() {
 	client, consumer, closeAll := exampleParked()
 	defer closeAll()
 	ctx := context.Background()
 
-	if err := management(client).ReplayParked(ctx, "orders", "invoices", 0); err != nil {
+	if err := administrator(client).ReplayParked(ctx, "orders", "invoices", 0); err != nil {
 		log.Fatal(err)
 	}
 	for range 2 {
@@ -123,17 +142,17 @@ func ExampleManagement_ReplayParked() {
 }
 
 // A user is made, and changes its password.
-func ExampleManagement_CreateUser() {
+func ExampleClient_CreateUser() {
 	client, closeAll := exampleClient()
 	defer closeAll()
-	ctx, users := context.Background(), management(client)
+	ctx, users := context.Background(), administrator(client)
 
-	jane := esclient.User{Login: "jane", FullName: "Jane Doe", Groups: []string{"readers"}}
+	jane := esadmin.User{Login: "jane", FullName: "Jane Doe", Groups: []string{"readers"}}
 	if err := users.CreateUser(ctx, jane, "first"); err != nil {
 		log.Fatal(err)
 	}
 	err := users.CreateUser(ctx, jane, "another")
-	fmt.Println(errors.Is(err, esclient.ErrUserExists))
+	fmt.Println(errors.Is(err, esadmin.ErrUserExists))
 	if err := users.ChangePassword(ctx, "jane", "first", "second"); err != nil {
 		log.Fatal(err)
 	}
@@ -146,11 +165,11 @@ func ExampleManagement_CreateUser() {
 }
 
 // Users are listed.
-func ExampleManagement_Users() {
+func ExampleClient_Users() {
 	client, closeAll := exampleClient()
 	defer closeAll()
 
-	users, err := management(client).Users(context.Background())
+	users, err := administrator(client).Users(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -163,15 +182,15 @@ func ExampleManagement_Users() {
 }
 
 // A user is changed.
-func ExampleManagement_UpdateUser() {
+func ExampleClient_UpdateUser() {
 	client, closeAll := exampleClient()
 	defer closeAll()
-	ctx, users := context.Background(), management(client)
+	ctx, users := context.Background(), administrator(client)
 
-	if err := users.CreateUser(ctx, esclient.User{Login: "jane"}, "secret"); err != nil {
+	if err := users.CreateUser(ctx, esadmin.User{Login: "jane"}, "secret"); err != nil {
 		log.Fatal(err)
 	}
-	change := esclient.User{Login: "jane", FullName: "Jane Doe", Groups: []string{"$ops"}}
+	change := esadmin.User{Login: "jane", FullName: "Jane Doe", Groups: []string{"$ops"}}
 	if err := users.UpdateUser(ctx, change); err != nil {
 		log.Fatal(err)
 	}
@@ -184,17 +203,17 @@ func ExampleManagement_UpdateUser() {
 }
 
 // A user is kept out, let in again with another password, and deleted.
-func ExampleManagement_DisableUser() {
+func ExampleClient_DisableUser() {
 	client, closeAll := exampleClient()
 	defer closeAll()
-	ctx, users := context.Background(), management(client)
+	ctx, users := context.Background(), administrator(client)
 
 	logIn := func(password string) {
 		_, err := client.Ping(esclient.WithCredentials(ctx, esclient.Credentials{Login: "jane", Password: password}))
 		fmt.Println("refused:", errors.Is(err, esclient.ErrNotAuthenticated))
 	}
 	for _, step := range []func() error{
-		func() error { return users.CreateUser(ctx, esclient.User{Login: "jane"}, "secret") },
+		func() error { return users.CreateUser(ctx, esadmin.User{Login: "jane"}, "secret") },
 		func() error { return users.DisableUser(ctx, "jane") },
 	} {
 		if err := step(); err != nil {

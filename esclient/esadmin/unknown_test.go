@@ -1,4 +1,4 @@
-package esclient_test
+package esadmin_test
 
 import (
 	"testing"
@@ -10,16 +10,6 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
-
-// manageOf starts a server of a version and returns it with its management.
-func manageOf(t testing.TB, version estest.Persona) (*estest.Server, *esclient.Client, *esclient.Management) {
-	t.Helper()
-	srv, _ := embedded(t, estest.WithPersona(version))
-	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.HTTPEndpoint = srv.HTTPURL() })
-	m, err := c.Management()
-	require.NoError(t, err)
-	return srv, c, m
-}
 
 // Versions tell different things of a group. What one does not tell is not zero.
 func TestWhatAServerDoesNotTellOfAGroupIsNotZero(t *testing.T) {
@@ -53,7 +43,7 @@ func TestGroupsOnAllAreListed(t *testing.T) {
 	settings := esclient.DefaultPersistentSettings()
 	settings.StartFrom = 0
 	stream, group := group(t, c, settings)
-	appendNumbered(t, c, stream, 0, 2)
+	appendWords(t, c, stream, 0, 2)
 
 	check := func() {
 		t.Helper()

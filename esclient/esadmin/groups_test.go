@@ -1,9 +1,8 @@
-package esclient_test
+package esadmin_test
 
 import (
 	"context"
 	"fmt"
-	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
@@ -28,7 +28,7 @@ func TestGroupsAreDescribed(t *testing.T) {
 		Strategy: esclient.DispatchToSingle,
 	}
 	stream, group := group(t, c, settings)
-	appendNumbered(t, c, stream, 0, 9)
+	appendWords(t, c, stream, 0, 9)
 	p := subscribe(t, c, stream, group, esclient.PersistentOptions{InFlight: 3})
 	assert.Equal(t, words(1, 6), consume(t, p, 6))
 	nothingMore(t, func(ctx context.Context) (*esclient.Event, error) { // holds three events, and sends the acks
@@ -39,7 +39,7 @@ func TestGroupsAreDescribed(t *testing.T) {
 		}
 	})
 
-	var info esclient.GroupInfo
+	var info esadmin.GroupInfo
 	eventually(t, func() bool {
 		var err error
 		info, err = m.Group(ctx, stream, group)
@@ -73,7 +73,7 @@ func TestGroupsAreDescribed(t *testing.T) {
 	assert.EqualValues(t, 9, listed[0].TotalItemsProcessed)
 	all, err := m.Groups(ctx, "")
 	require.NoError(t, err)
-	assert.True(t, slices.ContainsFunc(all, func(g esclient.GroupSummary) bool {
+	assert.True(t, slices.ContainsFunc(all, func(g esadmin.GroupSummary) bool {
 		return g.Stream == stream && g.Group == group
 	}))
 }
@@ -88,7 +88,7 @@ func TestGroupsThatDoNotExist(t *testing.T) {
 		"list": second(m.Groups(ctx, name("none"))), "$all": m.ReplayParked(ctx, esclient.AllStream, group, 0),
 	} {
 		assert.ErrorIs(t, err, esclient.ErrGroupNotFound, what)
-		var failed *esclient.HTTPError
+		var failed *esadmin.HTTPError
 		require.ErrorAs(t, err, &failed, what)
 		assert.Equal(t, http.StatusNotFound, failed.Status, what)
 	}
@@ -103,7 +103,7 @@ func TestGroupsThatDoNotExist(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestNamesAreEscapedInRequests(t *testing.T) {
-	for _, persona := range allPersonas {
+	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			c, m := manage(t, estest.WithPersona(persona))
 			ctx, creds := testContext(t), esclient.Credentials{Login: "a?b%41/c#d", Password: "secret"}
@@ -121,7 +121,7 @@ func TestNamesAreEscapedInRequests(t *testing.T) {
 				assert.Len(t, listed, 1)
 				assert.NoError(t, m.ReplayParked(ctx, stream, group, 0))
 			}
-			require.NoError(t, m.CreateUser(ctx, esclient.User{Login: creds.Login}, creds.Password))
+			require.NoError(t, m.CreateUser(ctx, esadmin.User{Login: creds.Login}, creds.Password))
 			u, err := m.User(ctx, creds.Login)
 			require.NoError(t, err)
 			assert.Equal(t, creds.Login, u.Login)
@@ -132,33 +132,12 @@ func TestNamesAreEscapedInRequests(t *testing.T) {
 	}
 }
 
-// park has a group park all events of its stream.
-func park(t testing.TB, c *esclient.Client, p *esclient.PersistentSubscription, stream, group string, n int) {
-	t.Helper()
-	before := len(readParked(t, c, stream, group))
-	for range n {
-		e, err := p.Next(testContext(t))
-		require.NoError(t, err)
-		require.NoError(t, p.Nack(esclient.NackPark, "no "+string(e.Data), e))
-	}
-	eventually(t, func() bool { return len(readParked(t, c, stream, group)) == before+n })
-}
-
-func readParked(t testing.TB, c *esclient.Client, stream, group string) (parked []esclient.ParkedEvent) {
-	t.Helper()
-	for e, err := range c.ReadParked(asAdmin(testContext(t)), stream, group) {
-		require.NoError(t, err)
-		parked = append(parked, e)
-	}
-	return parked
-}
-
 func TestParkedEventsAreReadAndReplayed(t *testing.T) {
 	c, m := manage(t)
 	ctx := testContext(t)
 	stream, group := group(t, c, fromStart())
 	assert.Empty(t, readParked(t, c, stream, group))
-	appendNumbered(t, c, stream, 0, 4)
+	appendWords(t, c, stream, 0, 4)
 	p := subscribe(t, c, stream, group, esclient.PersistentOptions{})
 	park(t, c, p, stream, group, 5)
 	for i, e := range readParked(t, c, stream, group) {
@@ -175,61 +154,12 @@ func TestParkedEventsAreReadAndReplayed(t *testing.T) {
 	nothingMore(t, p.Next)
 }
 
-func TestParkedEventsWhoseTargetIsGone(t *testing.T) {
-	c := connect(t)
-	ctx := testContext(t)
-	stream, group := group(t, c, fromStart())
-	appendNumbered(t, c, stream, 0, 0)
-	_, err := c.Append(asAdmin(ctx), "$persistentsubscription-"+stream+"::"+group+"-parked", esclient.Any,
-		esclient.EventData{
-			Type: "$>", Data: []byte("99@" + stream), Metadata: []byte(`{"reason":"x","subscriptionEventNumber":99}`),
-		},
-		esclient.EventData{Type: "other", Metadata: []byte("not the server's")})
-	require.NoError(t, err)
-	parked := readParked(t, c, stream, group)
-	require.Len(t, parked, 2)
-	assert.True(t, parked[0].Event.Unresolved)
-	assert.Equal(t, "x", parked[0].Reason)
-	assert.EqualValues(t, 99, parked[0].Number)
-	assert.Zero(t, parked[0].Added)
-	assert.EqualValues(t, -1, parked[1].Number)
-}
-
-func TestReadParkedRefusesAndStops(t *testing.T) {
-	c, ctx := connect(t), asAdmin(testContext(t))
-	needsRefusals(t, c)
-	stream, group := group(t, c, fromStart())
-	appendNumbered(t, c, stream, 0, 2)
-	park(t, c, subscribe(t, c, stream, group, esclient.PersistentOptions{}), stream, group, 3)
-	ops := asOps(ctx)
-	for what, tc := range map[string]struct {
-		events iter.Seq2[esclient.ParkedEvent, error]
-		is     error
-	}{
-		"no group": {c.ReadParked(ctx, stream, ""), esclient.ErrInvalidArgument},
-		"denied":   {c.ReadParked(ops, stream, group), esclient.ErrAccessDenied},
-	} {
-		n := 0
-		for e, err := range tc.events {
-			n++
-			assert.ErrorIs(t, err, tc.is, what)
-			assert.Zero(t, e, what)
-		}
-		assert.Equal(t, 1, n, "%s: one error ends the loop", what)
-	}
-	for e, err := range c.ReadParked(ctx, stream, group) {
-		require.NoError(t, err)
-		assert.Equal(t, "0", string(e.Event.Data))
-		break
-	}
-}
-
 func TestReplayUpToALimit(t *testing.T) {
 	c, m := manage(t, estest.WithPersona(estest.Persona2310))
 	ctx := testContext(t)
 	stream, group := group(t, c, fromStart())
 	require.NoError(t, m.ReplayParked(ctx, stream, group, 3), "there is nothing to replay")
-	appendNumbered(t, c, stream, 0, 9)
+	appendWords(t, c, stream, 0, 9)
 	p := subscribe(t, c, stream, group, esclient.PersistentOptions{})
 	park(t, c, p, stream, group, 10)
 	info, err := m.Group(ctx, stream, group)

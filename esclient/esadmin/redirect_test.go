@@ -1,4 +1,4 @@
-package esclient_test
+package esadmin_test
 
 import (
 	"fmt"
@@ -10,8 +10,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
 // httpNode is the HTTP interface of a node, played by a test.
@@ -61,12 +59,8 @@ func TestARedirectKeepsTheCredentialsForNodesOfTheCluster(t *testing.T) {
 				}
 				http.Redirect(w, r, target+r.URL.Path, http.StatusTemporaryRedirect)
 			})
-			c := openWith(t, "tcp://admin:changeit@127.0.0.1:1", func(cfg *esclient.Config) {
-				cfg.HTTPEndpoint = follower
-			})
-			m, err := c.Management()
-			require.NoError(t, err)
-			_, err = m.Users(testContext(t))
+			m := administer(t, open(t, "tcp://admin:changeit@127.0.0.1:1", follower))
+			_, err := m.Users(testContext(t))
 			if tt.keeps {
 				require.NoError(t, err)
 				assert.Equal(t, []string{"admin:changeit"}, got)

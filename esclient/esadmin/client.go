@@ -1,0 +1,114 @@
+package esadmin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/authorities"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/httpapi"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
+)
+
+// Client administers the server that an [esclient.Client] is of. All methods may be called by any number of goroutines
+// at once.
+//
+// Each request has a connection of its own, so there is nothing to close. None is repeated, other than at the next node
+// of a cluster where one could not be reached. A node may take Config.OperationTimeout to answer. Once the
+// [esclient.Client] has ended, the error is [esclient.ErrClosed].
+type Client struct {
+	client *esclient.Client
+	user   *esclient.Credentials // without any of the context
+	web    *httpapi.Client
+}
+
+// New makes a Client by the configuration of another one. It needs to know where the HTTP interface is: from
+// Config.HTTPEndpoint, from the seeds of Config.Gossip, or from Config.Address, whose host it takes with
+// [esclient.DefaultHTTPPort]. Where that leads nowhere, the error is an [*esclient.ConfigError]. The interface is
+// reached by HTTPS if Config.TLS is set, for a cluster if Gossip.TLS is, and where HTTPEndpoint says so.
+func New(client *esclient.Client) (*Client, error) {
+	cfg := client.Config()
+	trust, err := authorities.Open(cfg.TLSCAFile, cfg.Logger)
+	if err != nil {
+		return nil, &esclient.ConfigError{
+			Setting: "TLSCAFile", Value: cfg.TLSCAFile, Reason: "cannot be used", Err: err,
+		}
+	}
+	web := httpapi.Config{
+		HTTPEndpoint: cfg.HTTPEndpoint, Address: cfg.Address, Gossip: cfg.Gossip, Discoverer: cfg.Discoverer,
+		TLS: cfg.TLS, Authorities: trust, Dial: cfg.Dial,
+		ConnectTimeout: cfg.ConnectTimeout, OperationTimeout: cfg.OperationTimeout,
+		TimedOut: esclient.ErrOperationTimeout, TooLarge: esclient.ErrTooLarge,
+	}
+	if k, ok := cfg.Discoverer.(interface{ Members() []discovery.Member }); ok {
+		web.Members = k.Members
+	}
+	c := &Client{client: client, user: cfg.Credentials}
+	if c.web, err = httpapi.New(web); err != nil {
+		return nil, &esclient.ConfigError{Setting: "HTTPEndpoint", Reason: err.Error()}
+	}
+	return c, nil
+}
+
+// get asks for what is at a path and reads it into answer.
+func (c *Client) get(ctx context.Context, path string, answer any) error {
+	return c.do(ctx, http.MethodGet, path, nil, answer)
+}
+
+// post has the server do something.
+func (c *Client) post(ctx context.Context, path string, body any) error {
+	return c.do(ctx, http.MethodPost, path, body, nil)
+}
+
+// do makes a request. body, if not nil, is sent as JSON; answer, if not nil, is what a successful answer is read into.
+func (c *Client) do(ctx context.Context, method, path string, body, answer any) error {
+	select {
+	case <-c.client.Closed():
+		return esclient.ErrClosed
+	default:
+	}
+	var user *discovery.Credentials
+	if creds, ok := esclient.CredentialsFromContext(ctx); ok {
+		if err := validateCredentials(creds); err != nil {
+			return err
+		}
+		user = &discovery.Credentials{Login: creds.Login, Password: creds.Password}
+	} else if c.user != nil {
+		user = &discovery.Credentials{Login: c.user.Login, Password: c.user.Password}
+	}
+	return httpError(c.web.Do(ctx, user, method, path, body, answer))
+}
+
+// serverMajor asks for the server's version and returns its first number.
+func (c *Client) serverMajor(ctx context.Context) (int, error) {
+	var info struct {
+		ESVersion string `json:"esVersion"`
+	}
+	if err := c.get(ctx, "/info", &info); err != nil {
+		return 0, err
+	}
+	major, _, _ := strings.Cut(info.ESVersion, ".")
+	n, err := strconv.Atoi(major)
+	if err != nil {
+		return 0, fmt.Errorf("%w: its version, %q, cannot be read", esclient.ErrServer, info.ESVersion)
+	}
+	return n, nil
+}
+
+func validateName(argument, name string) error {
+	if problem := notation.Problem(name); problem != "" {
+		return &esclient.ArgumentError{Argument: argument, Reason: problem}
+	}
+	return nil
+}
+
+func validateCredentials(c esclient.Credentials) error {
+	if err := c.Validate(); err != nil {
+		return &esclient.ArgumentError{Argument: "credentials", Reason: err.Error()}
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package esadmin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
+)
+
+var personas = []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310}
+
+// manage returns a client of the server under test, of the user as whom the tests run, and an administrator of it.
+func manage(t testing.TB, opts ...estest.Option) (*esclient.Client, *esadmin.Client) {
+	t.Helper()
+	url, web := undertest.Real(), ""
+	if url == "" {
+		srv := undertest.Run(t, opts...)
+		url, web = srv.ConnectionString(), srv.HTTPURL()
+	} else if len(opts) > 0 {
+		t.Skip("needs a server with options, and the one given by " + undertest.ServerURL + " runs already")
+	}
+	m := administer(t, open(t, url, web))
+	if _, err := m.Users(testContext(t)); undertest.Real() != "" && unanswered(err) {
+		t.Skipf("needs HTTP, which does not answer: give httpEndpoint in %s: %v", undertest.ServerURL, err)
+	}
+	return open(t, undertest.As(url), web), m
+}
+
+// unanswered reports whether no HTTP server is where it was looked for.
+func unanswered(err error) bool {
+	var failed *esadmin.HTTPError
+	return errors.As(err, &failed) && failed.Status == 0
+}
+
+// manageOf starts a server of a version and returns it with an administrator of it.
+func manageOf(t testing.TB, version estest.Persona) (*estest.Server, *esclient.Client, *esadmin.Client) {
+	t.Helper()
+	undertest.EmbeddedOnly(t)
+	srv := undertest.Run(t, estest.WithPersona(version))
+	c := open(t, srv.ConnectionString(), srv.HTTPURL())
+	return srv, c, administer(t, c)
+}
+
+// answering returns an administrator of a server whose answers the test gives.
+func answering(t testing.TB, answer http.HandlerFunc) *esadmin.Client {
+	t.Helper()
+	srv := httptest.NewServer(answer)
+	t.Cleanup(srv.Close)
+	return managing(t, esclient.Config{Address: "127.0.0.1:1", HTTPEndpoint: srv.URL})
+}
+
+// managing returns an administrator by a configuration.
+func managing(t testing.TB, cfg esclient.Config) *esadmin.Client {
+	t.Helper()
+	c, err := esclient.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return administer(t, c)
+}
+
+func administer(t testing.TB, c *esclient.Client) *esadmin.Client {
+	t.Helper()
+	m, err := esadmin.New(c)
+	require.NoError(t, err)
+	return m
+}
+
+// open returns a client by a connection string; the HTTP interface is at web unless the string says where.
+func open(t testing.TB, url, web string) *esclient.Client {
+	t.Helper()
+	cfg, err := esclient.ParseConnectionString(url)
+	require.NoError(t, err)
+	if cfg.HTTPEndpoint == "" {
+		cfg.HTTPEndpoint = web
+	}
+	cfg.ReconnectDelay, cfg.MaxReconnectDelay = time.Millisecond, 20*time.Millisecond
+	c, err := esclient.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// asAdmin has requests made by an administrator of the server under test.
+func asAdmin(ctx context.Context) context.Context {
+	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
+	if server := undertest.Real(); server != "" {
+		if cfg, err := esclient.ParseConnectionString(server); err == nil && cfg.Credentials != nil {
+			admin = cfg.Credentials
+		}
+	}
+	return esclient.WithCredentials(ctx, *admin)
+}
+
+// asOps has requests made by the built-in user ops, who is no administrator.
+func asOps(ctx context.Context) context.Context {
+	return esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
+}
+
+// trusts reports whether the server takes any credentials, so that it refuses nobody anything (--insecure).
+func trusts(t testing.TB, c *esclient.Client) bool {
+	t.Helper()
+	if undertest.Real() == "" {
+		return false // so that a test of the embedded one cannot pass because it refuses nothing
+	}
+	_, err := c.Ping(esclient.WithCredentials(testContext(t), esclient.Credentials{Login: "nobody", Password: "wrong"}))
+	if err != nil {
+		require.ErrorIs(t, err, esclient.ErrNotAuthenticated)
+	}
+	return err == nil
+}
+
+// needsRefusals skips a test that is about refusals on a server that refuses nobody anything.
+func needsRefusals(t testing.TB, c *esclient.Client) {
+	t.Helper()
+	if trusts(t, c) {
+		t.Skip("needs a server that refuses: the one given by " + undertest.ServerURL + " runs with --insecure")
+	}
+}
+
+var (
+	run    = time.Now().UnixNano()
+	unique atomic.Int64
+)
+
+// name returns a name that no other test has, nor an earlier run on the same server.
+func name(what string) string { return fmt.Sprintf("%s-%x-%d", what, run, unique.Add(1)) }
+
+// fromStart are settings of a group that begins with the first event.
+func fromStart() esclient.PersistentSettings {
+	s := esclient.DefaultPersistentSettings()
+	s.StartFrom = 0
+	return s
+}
+
+// group makes a group on a stream of its own.
+func group(t testing.TB, c *esclient.Client, s esclient.PersistentSettings) (stream, group string) {
+	t.Helper()
+	stream, group = name("s"), "group"
+	require.NoError(t, c.CreatePersistent(asAdmin(testContext(t)), stream, group, s))
+	return stream, group
+}
+
+// appendWords appends events whose data are the numbers from from to to, in one append.
+func appendWords(t testing.TB, c *esclient.Client, stream string, from, to int) {
+	t.Helper()
+	var events []esclient.EventData
+	for _, w := range words(from, to) {
+		events = append(events, esclient.EventData{Type: "numbered", Data: []byte(w)})
+	}
+	_, err := c.Append(testContext(t), stream, esclient.Any, events...)
+	require.NoError(t, err)
+}
+
+func words(from, to int) (w []string) {
+	for n := from; n <= to; n++ {
+		w = append(w, fmt.Sprint(n))
+	}
+	return w
+}
+
+func subscribe(
+	t testing.TB, c *esclient.Client, stream, group string, opts esclient.PersistentOptions,
+) *esclient.PersistentSubscription {
+	t.Helper()
+	p, err := c.ConnectPersistent(testContext(t), stream, group, opts)
+	require.NoError(t, err)
+	return p
+}
+
+// consume acks the next n events and returns their data.
+func consume(t testing.TB, p *esclient.PersistentSubscription, n int) (data []string) {
+	t.Helper()
+	for range n {
+		e, err := p.Next(testContext(t))
+		require.NoError(t, err)
+		data = append(data, string(e.Data))
+		require.NoError(t, p.Ack(e))
+	}
+	return data
+}
+
+// nothingMore waits for a moment for an event that must not come.
+func nothingMore(t testing.TB, next func(context.Context) (*esclient.Event, error)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	e, err := next(ctx)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Nil(t, e)
+}
+
+// park has a group park the next n events of its stream.
+func park(t testing.TB, c *esclient.Client, p *esclient.PersistentSubscription, stream, group string, n int) {
+	t.Helper()
+	before := len(readParked(t, c, stream, group))
+	for range n {
+		e, err := p.Next(testContext(t))
+		require.NoError(t, err)
+		require.NoError(t, p.Nack(esclient.NackPark, "no "+string(e.Data), e))
+	}
+	eventually(t, func() bool { return len(readParked(t, c, stream, group)) == before+n })
+}
+
+func readParked(t testing.TB, c *esclient.Client, stream, group string) (parked []esclient.ParkedEvent) {
+	t.Helper()
+	for e, err := range c.ReadParked(asAdmin(testContext(t)), stream, group) {
+		require.NoError(t, err)
+		parked = append(parked, e)
+	}
+	return parked
+}
+
+func eventually(t testing.TB, condition func() bool) {
+	t.Helper()
+	require.Eventually(t, condition, 10*time.Second, 5*time.Millisecond)
+}

@@ -1,0 +1,208 @@
+// Package httpapi makes requests of the HTTP interface of a server: for package esadmin, and for what esclient asks
+// there. It knows neither of them.
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/authorities"
+)
+
+// Config says where the HTTP interface is and how to reach it. Its fields are those of esclient.Config, which has
+// checked them.
+type Config struct {
+	HTTPEndpoint     string
+	Address          string
+	Gossip           *discovery.GossipConfig
+	Discoverer       discovery.Discoverer
+	TLS              *tls.Config
+	Authorities      *authorities.File // nil where no file names them
+	Dial             func(ctx context.Context, network, address string) (net.Conn, error)
+	ConnectTimeout   time.Duration
+	OperationTimeout time.Duration
+
+	// Members, if not nil, returns the nodes of the cluster that are known already.
+	Members func() []discovery.Member
+	// TimedOut is the cause of an error where OperationTimeout is over, TooLarge where the answer is too large.
+	TimedOut, TooLarge error
+}
+
+// Client makes requests of one server, a node or a cluster. Each request has a connection of its own, so there is
+// nothing to close. Its methods may be called by any number of goroutines at once.
+type Client struct {
+	cfg       Config
+	endpoints []discovery.Endpoint // of the nodes
+	urls      []string             // of the nodes, without a slash at the end
+	http      http.Transport
+	tls       *tls.Config // nil for HTTP
+}
+
+// New makes a Client. The error says what is wrong with HTTPEndpoint, as the end of a sentence.
+func New(cfg Config) (*Client, error) {
+	c := &Client{cfg: cfg}
+	if err := c.locate(); err != nil {
+		return nil, err
+	}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: cfg.ConnectTimeout}).DialContext
+	}
+	c.http = http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dial,
+		MaxResponseHeaderBytes: 1 << 20,
+		DisableKeepAlives:      true,
+	}
+	return c, nil
+}
+
+// Error is a request that was not answered, or not by a success.
+type Error struct {
+	Method string
+	URL    string
+	Status int    // 0 if there was no answer
+	Body   string // the beginning of the answer
+	Err    error  // the cause, if there is one
+}
+
+func (e *Error) Error() string {
+	s := e.Method + " " + e.URL
+	if e.Status != 0 {
+		s += fmt.Sprintf(": %d %s", e.Status, http.StatusText(e.Status))
+	}
+	if e.Body != "" {
+		s += fmt.Sprintf(": %q", e.Body)
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Denied reports whether the credentials are not good enough: servers do not tell whether they are wrong or the user
+// lacks the right.
+func (e *Error) Denied() bool {
+	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+}
+
+// SafeToRetry reports whether the request had no effect.
+func (e *Error) SafeToRetry() bool {
+	return e.Status == http.StatusServiceUnavailable ||
+		e.Status == 0 && (e.Method == http.MethodGet || unreachable(e.Err))
+}
+
+// unreachable reports whether the request was not even sent.
+func unreachable(err error) bool {
+	var e *net.OpError
+	return errors.As(err, &e) && e.Op == "dial"
+}
+
+const (
+	maxAnswer    = 16 << 20
+	maxErrorBody = 512
+)
+
+// Escape escapes a name for the path of a request. Servers of all versions unescape the path when it arrives, and its
+// parts once more: escaped once, a name with %41 is taken for one with A, and up to 5.0 a / or ? would divide it.
+func Escape(name string) string { return url.PathEscape(url.PathEscape(name)) }
+
+// Do makes a request of the first node that can be reached, for a user or, without credentials, anonymously. body, if
+// not nil, is sent as JSON; answer, if not nil, is what a successful answer is read into. Errors of the exchange are
+// *Errors.
+func (c *Client) Do(
+	ctx context.Context, user *discovery.Credentials, method, path string, body, answer any,
+) (err error) {
+	var payload []byte
+	if body != nil {
+		if payload, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	for _, base := range c.urls {
+		err = c.ask(ctx, user, method, base+path, payload, answer)
+		if e := (*Error)(nil); !errors.As(err, &e) || !unreachable(e.Err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+// Get asks for what is at a path and reads it into answer.
+func (c *Client) Get(ctx context.Context, user *discovery.Credentials, path string, answer any) error {
+	return c.Do(ctx, user, http.MethodGet, path, nil, answer)
+}
+
+func (c *Client) ask(
+	ctx context.Context, user *discovery.Credentials, method, address string, payload []byte, answer any,
+) error {
+	failed := &Error{Method: method, URL: address}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.OperationTimeout, c.cfg.TimedOut)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(payload))
+	if err != nil {
+		failed.Err = err
+		return failed
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Content-Type", "application/json")
+	if user != nil {
+		req.SetBasicAuth(user.Login, user.Password)
+	}
+	res, err := c.client().Do(req)
+	if err != nil {
+		failed.Err = cause(ctx, err)
+		return failed
+	}
+	defer res.Body.Close()
+	failed.Status = res.StatusCode
+	success := res.StatusCode >= 200 && res.StatusCode <= 299
+	most := int64(maxErrorBody)
+	if success {
+		most = maxAnswer + 1
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, most))
+	switch {
+	case err != nil:
+		failed.Err = cause(ctx, err)
+		return failed
+	case !success:
+		failed.Body = strings.ToValidUTF8(string(b), "")
+		return failed
+	case len(b) > maxAnswer:
+		failed.Err = fmt.Errorf("%w: the answer has more than %d bytes", c.cfg.TooLarge, maxAnswer)
+		return failed
+	case answer == nil:
+		return nil
+	}
+	if err := json.Unmarshal(b, answer); err != nil {
+		failed.Err = fmt.Errorf("the answer is not the JSON that was expected: %w", err)
+		return failed
+	}
+	return nil
+}
+
+// cause is why a request failed: where its context ended, the reason for that says more than the error of net/http.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err // the rest is in the Error
+	}
+	return err
+}

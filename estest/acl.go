@@ -71,10 +71,7 @@ var (
 	builtinSystemACL = acl{{groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}}
 )
 
-const (
-	settingsStream = "$settings"
-	allStream      = "$all"
-)
+const settingsStream = "$settings"
 
 // defaults are the rights on streams whose metadata does not say.
 type defaults struct{ user, system acl }

@@ -11,6 +11,7 @@ import (
 type caller struct {
 	core    *core   // of the node that serves
 	to      replier // where answers go
+	id      string  // of the connection, as statistics tell it
 	addr    string  // of the client
 	name    string  // as IdentifyClient says
 	version uint8   // as IdentifyClient says; without it event numbers have 32 bits

@@ -151,7 +151,7 @@ func (c *Cluster) begin() error {
 	if err := first.core.begin(&first.srv.cfg); err != nil {
 		return err
 	}
-	first.core.forgetGroups() // until it leads
+	first.core.groups.Clear() // until it leads
 	for _, n := range c.nodes[1:] {
 		n.core.share(first.core.eventLog)
 		n.core.catchUp(first.core.eventLog)

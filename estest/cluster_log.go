@@ -52,18 +52,3 @@ func (l *eventLog) forgetLog() {
 
 // share has a log, which is empty, know the users and the open transactions that another one knows, from now on.
 func (l *eventLog) share(with *eventLog) { l.users, l.transact = with.users, with.transact }
-
-// dropGroups ends the groups of a node that leads no longer. Their clients are unsubscribed.
-func (c *core) dropGroups() {
-	for _, g := range c.groups {
-		c.dropClients(g)
-	}
-	c.forgetGroups()
-}
-
-func (c *core) forgetGroups() {
-	clear(c.groups)
-	clear(c.byGroup)
-	clear(c.onAll)
-	c.listed = nil
-}

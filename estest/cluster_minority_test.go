@@ -7,27 +7,53 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
+
+// pushedIDs is a consumer that remembers which events it has.
+type pushedIDs []esproto.GUID
+
+func (p *pushedIDs) Push(event, _ *record, _ int) { *p = append(*p, event.id) }
+func (p *pushedIDs) Drop()                        {}
+func (p *pushedIDs) Peer() groupPeer              { return groupPeer{} }
 
 // TestALeaderWithoutAMajorityWritesNoCheckpoint holds that readers never see what the next leader may not have.
 func TestALeaderWithoutAMajorityWritesNoCheckpoint(t *testing.T) {
 	c := RunCluster(t, 3, WithStepDownDelay(time.Hour), WithElectionDelay(time.Hour))
+	_, err := c.Node(0).Append("s", make20()...)
+	require.NoError(t, err)
+	var got pushedIDs
+	correlation := esproto.CorrelationID(newGUID())
 	leader := c.Node(0).core
 	c.mu.Lock()
-	g := &group{core: leader, name: "g", stream: "s", lastKnown: 4999, progress: 5000}
-	g.settings.checkpointMax, g.settings.checkpointMin = 1000, 10
+	result, _ := leader.groups.Create("admin", "s", "g", groupSettings{
+		CheckpointMax: 10, LiveBufferSize: 100, BufferSize: 100, ReadBatchSize: 20, Strategy: roundRobinName,
+	})
+	require.Equal(t, groupSuccess, result)
+	g := leader.groups.Find("s", "g")
+	g.Join(&got, correlation, "", 20)
 	c.mu.Unlock()
-	marked := func() bool {
+	require.Len(t, got, 20)
+	marked := func(ids []esproto.GUID) bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		g.mark(false)
-		s := leader.stream(g.checkpointStream())
-		return s != nil && s.last() >= 0
+		g.Ack(ids, correlation)
+		return g.Counters().Checkpoint >= 0
 	}
 	c.Partition(0)
-	assert.False(t, marked(), "alone")
+	assert.False(t, marked(got[:15]), "alone")
 	c.Heal()
-	assert.True(t, marked(), "with the others")
+	assert.True(t, marked(got[15:]), "with the others")
+}
+
+func make20() []Event {
+	events := make([]Event, 20)
+	for i := range events {
+		events[i].Type = "T"
+	}
+	return events
 }
 
 // A request that was brought to the leader finds another one elected.

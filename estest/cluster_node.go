@@ -66,7 +66,7 @@ func (n *node) leaves() {
 	n.up, n.paused = false, false
 	n.role, n.leader, n.held, n.lost = RoleUnknown, nil, nil, false
 	n.core.ids.clear()
-	n.core.forgetGroups()
+	n.core.groups.Clear()
 	n.core.projector.forget()
 	n.cluster.settle()
 }
@@ -251,7 +251,7 @@ func (n *node) lead() {
 	n.become(RoleLeader, n)
 	n.quorum = true
 	n.core.ids.clear()
-	n.core.restartGroups()
+	n.core.groups.Restart()
 	n.core.leads(cfg)
 }
 
@@ -266,7 +266,8 @@ func (n *node) follow(leader *node) {
 // become changes what a node is. Who was the leader unsubscribes the clients of its groups.
 func (n *node) become(role Role, leader *node) {
 	if n.role == RoleLeader && role != RoleLeader {
-		n.core.dropGroups()
+		n.core.groups.DropClients()
+		n.core.groups.Clear()
 		n.core.projector.stop()
 		n.quorum, n.stepAt, n.lost = false, time.Time{}, len(n.held) > 0
 	}

@@ -25,7 +25,6 @@ const (
 type conn struct {
 	caller
 	srv    *Server
-	id     string // as statistics tell it
 	nc     net.Conn
 	socket net.Conn // below TLS, or nc itself
 
@@ -78,9 +77,11 @@ var (
 
 func newConn(s *Server, socket, nc net.Conn) *conn {
 	c := &conn{
-		srv: s, id: uuid.NewString(), socket: socket, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{}),
+		srv: s, socket: socket, nc: nc, kick: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
-	c.caller = caller{core: s.core, to: c, scratch: new(scratch), addr: nc.RemoteAddr().String()}
+	c.caller = caller{
+		core: s.core, to: c, scratch: new(scratch), id: uuid.NewString(), addr: nc.RemoteAddr().String(),
+	}
 	return c
 }
 
@@ -108,7 +109,7 @@ func (c *conn) run() {
 // forget ends the subscriptions of the connection. core.mu is held.
 func (c *conn) forget() {
 	c.core.dropVolatile(&c.caller)
-	c.core.dropPersistent(&c.caller)
+	c.core.groups.Lost(c.caller.id)
 }
 
 // end closes the connection. It may be called by anybody, any number of times.

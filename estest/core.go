@@ -33,10 +33,7 @@ type core struct {
 	conns    map[*conn]struct{}
 	volatile map[esproto.CorrelationID]*volatileSub
 	byStream map[string][]*volatileSub // the same by stream; "" is all streams
-	groups   map[string]*group
-	byGroup  map[string][]*group // the same by stream
-	listed   []*group            // the same in the order of the configuration
-	onAll    map[string]*allGroup
+	groups   *groupSet
 	majority func() bool // for hasMajority; nil outside of a cluster
 }
 
@@ -45,11 +42,13 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 		eventLog: newEventLog(&p.facts, logger, cl.Now), persona: p, logger: logger, clock: cl,
 		instance: uuid.NewString(), projected: new(signal), mu: new(sync.Mutex), conns: make(map[*conn]struct{}),
 		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
-		groups: make(map[string]*group), byGroup: make(map[string][]*group), onAll: make(map[string]*allGroup),
 	}
+	c.groups = newGroupSet(groupsConfig{
+		Log: c.eventLog, Facts: &p.facts, Logger: logger, Now: cl.Now, Majority: c.hasMajority,
+	})
 	c.observe(func(made commit) { c.node.replicate(made) })
 	c.observe(c.notifySubscribers)
-	c.observe(c.notifyGroups)
+	c.observe(c.groups.Observe)
 	c.observe(func(made commit) { c.projector.observe(made) })
 	return c
 }
@@ -91,7 +90,7 @@ func (c *core) mayProject() bool {
 func (c *core) restart() {
 	c.instance = uuid.NewString()
 	c.eventLog.restart()
-	c.restartGroups()
+	c.groups.Restart()
 	c.projector.forget()
 }
 

@@ -1,12 +1,10 @@
 package estest
 
 import (
+	"cmp"
 	"encoding/json"
-	"math"
 	"net/url"
-	"slices"
 	"strconv"
-	"time"
 )
 
 // relLink is a link in an answer.
@@ -69,21 +67,6 @@ type measurement struct {
 	Value int64  `json:"value"`
 }
 
-// gauge tells how much a counter has grown since it was looked at last.
-type gauge struct {
-	count int64
-	at    time.Time
-}
-
-func (g *gauge) look(count int64, now time.Time) (grown int64, perSecond fraction) {
-	grown = count - g.count
-	if elapsed := now.Sub(g.at); elapsed > 0 {
-		perSecond = fraction(math.Trunc(float64(grown) / elapsed.Seconds()))
-	}
-	g.count, g.at = count, now
-	return grown, perSecond
-}
-
 func (i *groupInfo) listed() listedGroup {
 	i.Links = i.Links[:1]
 	return listedGroup{groupSummary: i.groupSummary, ConnectionCount: len(i.Connections)}
@@ -91,31 +74,51 @@ func (i *groupInfo) listed() listedGroup {
 
 // groupInfo describes a group. Looking at it begins a new measurement, also where it is only listed.
 func (s *Server) groupInfo(g *group) groupInfo {
-	p, now := g.core.persona, g.core.now()
+	p, n := s.core.persona, g.Counters()
 	info := groupInfo{
 		groupSummary: groupSummary{
-			EventStreamID: g.stream, GroupName: g.name, Status: groupStatus(g.live), TotalItemsProcessed: g.processed,
-			LastProcessedEventNumber: g.checkpoint, LastKnownEventNumber: g.lastSeen,
+			EventStreamID: g.Stream, GroupName: g.Name, Status: groupStatus(n.Live), TotalItemsProcessed: n.Processed,
+			LastProcessedEventNumber: n.Checkpoint, LastKnownEventNumber: n.LastSeen,
 		},
-		Config: bodyOf(&g.settings), ReadBufferCount: g.buffer.len(), LiveBufferCount: g.newest.len(),
-		RetryBufferCount: len(g.retry), Connections: []clientInfo{},
+		Config: bodyOf(&g.Settings), ReadBufferCount: n.Waiting, LiveBufferCount: n.Newest,
+		RetryBufferCount: n.Retrying, Connections: []clientInfo{},
 	}
 	if p.groupTellsOutstanding {
-		outstanding := len(g.outstanding)
-		info.OutstandingMessagesCount = &outstanding
+		info.OutstandingMessagesCount = &n.InFlight
 	}
 	s.linkGroup(&info.groupSummary)
-	info.CountSinceLastMeasurement, info.AverageItemsPerSecond = g.measured.look(g.processed, now)
+	pushed, perSecond := g.Measure()
+	info.CountSinceLastMeasurement, info.AverageItemsPerSecond = pushed, fraction(perSecond)
 	if p.groupTellsPositions {
 		info.positions(&info.LastProcessedEventNumber, &info.LastCheckpointedEventPosition)
 		info.positions(&info.LastKnownEventNumber, &info.LastKnownEventPosition)
-		from, parked := strconv.FormatInt(g.settings.startFrom, 10), g.stats().Parked
-		info.Config.StartPosition, info.ParkedMessageCount = &from, &parked
+		from := strconv.FormatInt(g.Settings.StartFrom, 10)
+		info.Config.StartPosition, info.ParkedMessageCount = &from, &n.Parked
 	}
-	for _, c := range g.clients {
-		info.TotalInFlightMessages += c.taken
-		info.Connections = append(info.Connections, c.info(now))
+	for _, c := range g.Clients() {
+		info.TotalInFlightMessages += c.InFlight()
+		info.Connections = append(info.Connections, p.clientInfo(c))
 	}
+	return info
+}
+
+// groupOnAllInfo is groupInfo for a group on $all.
+func (s *Server) groupOnAllInfo(g *allGroup) groupInfo {
+	buffered, newest, last, live := g.Lag()
+	start := g.Start()
+	info := groupInfo{
+		groupSummary: groupSummary{
+			EventStreamID: allStream, GroupName: g.Name, Status: groupStatus(live),
+			LastCheckpointedEventPosition: json.RawMessage("null"), LastKnownEventPosition: json.RawMessage("null"),
+		},
+		Config: bodyOf(&g.Settings), ReadBufferCount: buffered, LiveBufferCount: newest, Connections: []clientInfo{},
+		OutstandingMessagesCount: new(int), ParkedMessageCount: new(int),
+	}
+	if last != nil {
+		info.LastKnownEventPosition = json.RawMessage(strconv.Quote(last.position().String()))
+	}
+	info.Config.StartPosition = &start
+	s.linkGroup(&info.groupSummary)
 	return info
 }
 
@@ -143,30 +146,25 @@ func (*groupSummary) positions(number *int64, position *json.RawMessage) {
 	*position = json.RawMessage(strconv.Quote(strconv.FormatInt(*number, 10)))
 }
 
-func (c *client) info(now time.Time) clientInfo {
+func (p *persona) clientInfo(c *client) clientInfo {
+	peer := c.Peer()
 	info := clientInfo{
-		From: c.caller.addr, Username: "anonymous", TotalItemsProcessed: c.total,
-		ExtraStatistics: c.latencyStatistics(), AvailableSlots: c.free(), InFlightMessages: c.taken,
+		From: peer.Address, Username: cmp.Or(peer.Login, "anonymous"), TotalItemsProcessed: c.Total(),
+		ExtraStatistics: latencyStatistics(c.Latencies()), AvailableSlots: c.Free(), InFlightMessages: c.InFlight(),
 	}
-	if c.user != nil {
-		info.Username = c.user.login
+	if p.clientTellsConnection {
+		info.ConnectionName = &peer.Connection
 	}
-	if c.group.core.persona.clientTellsConnection {
-		info.ConnectionName = &c.caller.name
-	}
-	info.CountSinceLastMeasurement, info.AverageItemsPerSecond = c.measured.look(c.total, now)
+	pushed, perSecond := c.Measure()
+	info.CountSinceLastMeasurement, info.AverageItemsPerSecond = pushed, fraction(perSecond)
 	return info
 }
 
-// latencyWindow is how many latencies of a client are kept.
-const latencyWindow = 1000
-
-// latencyStatistics tells, in milliseconds, how long the client took to settle events.
-func (c *client) latencyStatistics() []measurement {
-	if len(c.latencies) == 0 {
+// latencyStatistics tells how long a client took to settle events; sorted are the times in milliseconds.
+func latencyStatistics(sorted []int64) []measurement {
+	if len(sorted) == 0 {
 		return []measurement{}
 	}
-	sorted := slices.Sorted(slices.Values(c.latencies))
 	sum := int64(0)
 	for _, ms := range sorted {
 		sum += ms

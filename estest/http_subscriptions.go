@@ -53,13 +53,13 @@ func defaultGroupBody() groupBody {
 
 func (b *groupBody) settings() groupSettings {
 	return groupSettings{
-		resolveLinks: b.ResolveLinkTos, startFrom: b.StartFrom, recordStatistics: b.ExtraStatistics,
-		messageTimeout: time.Duration(b.MessageTimeoutMilliseconds) * time.Millisecond,
-		liveBufferSize: b.LiveBufferSize, readBatchSize: b.ReadBatchSize, bufferSize: b.BufferSize,
-		checkpointAfter: time.Duration(b.CheckPointAfterMilliseconds) * time.Millisecond,
-		checkpointMax:   b.MaxCheckPointCount, checkpointMin: b.MinCheckPointCount,
-		maxRetryCount: b.MaxRetryCount, maxSubscribers: b.MaxSubscriberCount,
-		strategy: strategyName(b.NamedConsumerStrategy, b.PreferRoundRobin),
+		ResolveLinks: b.ResolveLinkTos, StartFrom: b.StartFrom, RecordStatistics: b.ExtraStatistics,
+		MessageTimeout: time.Duration(b.MessageTimeoutMilliseconds) * time.Millisecond,
+		LiveBufferSize: b.LiveBufferSize, ReadBatchSize: b.ReadBatchSize, BufferSize: b.BufferSize,
+		CheckpointAfter: time.Duration(b.CheckPointAfterMilliseconds) * time.Millisecond,
+		CheckpointMax:   b.MaxCheckPointCount, CheckpointMin: b.MinCheckPointCount,
+		MaxRetryCount: b.MaxRetryCount, MaxSubscribers: b.MaxSubscriberCount,
+		Strategy: strategyName(b.NamedConsumerStrategy, b.PreferRoundRobin),
 	}
 }
 
@@ -79,12 +79,12 @@ func readGroupBody(r *http.Request) groupBody {
 
 func bodyOf(s *groupSettings) groupBody {
 	return groupBody{
-		ResolveLinkTos: s.resolveLinks, StartFrom: s.startFrom,
-		MessageTimeoutMilliseconds: s.messageTimeout.Milliseconds(), ExtraStatistics: s.recordStatistics,
-		LiveBufferSize: s.liveBufferSize, ReadBatchSize: s.readBatchSize, BufferSize: s.bufferSize,
-		MaxRetryCount: s.maxRetryCount, CheckPointAfterMilliseconds: s.checkpointAfter.Milliseconds(),
-		MaxCheckPointCount: s.checkpointMax, MinCheckPointCount: s.checkpointMin, MaxSubscriberCount: s.maxSubscribers,
-		PreferRoundRobin: s.strategy == roundRobinName, NamedConsumerStrategy: s.strategy,
+		ResolveLinkTos: s.ResolveLinks, StartFrom: s.StartFrom,
+		MessageTimeoutMilliseconds: s.MessageTimeout.Milliseconds(), ExtraStatistics: s.RecordStatistics,
+		LiveBufferSize: s.LiveBufferSize, ReadBatchSize: s.ReadBatchSize, BufferSize: s.BufferSize,
+		MaxRetryCount: s.MaxRetryCount, CheckPointAfterMilliseconds: s.CheckpointAfter.Milliseconds(),
+		MaxCheckPointCount: s.CheckpointMax, MinCheckPointCount: s.CheckpointMin, MaxSubscriberCount: s.MaxSubscribers,
+		PreferRoundRobin: s.Strategy == roundRobinName, NamedConsumerStrategy: s.Strategy,
 	}
 }
 
@@ -97,14 +97,14 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 	w, done := s.answerLocked(w)
 	defer done()
 	groups := []listedGroup{}
-	for _, g := range s.core.sortedGroups() {
-		if stream == "" || g.stream == stream {
+	for _, g := range s.core.groups.All() {
+		if stream == "" || g.Stream == stream {
 			info := s.groupInfo(g)
 			groups = append(groups, info.listed())
 		}
 	}
 	if stream == "" || stream == allStream {
-		for _, g := range s.core.sortedGroupsOnAll() {
+		for _, g := range s.core.groups.OnAll() {
 			info := s.groupOnAllInfo(g)
 			groups = append(groups, info.listed())
 		}
@@ -116,18 +116,12 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, groups)
 }
 
-// pathGroup returns the group that a path names, and what it is called.
-func (s *Server) pathGroup(r *http.Request) (g *group, key string) {
-	key = groupKey(r.PathValue("stream"), r.PathValue("group"))
-	return s.core.groups[key], key
-}
-
 // groupOnAll returns the group on $all that a path names; nil if there is none, or it names one on a stream.
 func (s *Server) groupOnAll(r *http.Request) *allGroup {
 	if r.PathValue("stream") != allStream {
 		return nil
 	}
-	return s.core.onAll[r.PathValue("group")]
+	return s.core.groups.FindOnAll(r.PathValue("group"))
 }
 
 func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
@@ -140,7 +134,7 @@ func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, s.groupOnAllInfo(all))
 		return
 	}
-	g, _ := s.pathGroup(r)
+	g := s.core.groups.Find(r.PathValue("stream"), r.PathValue("group"))
 	if g == nil {
 		writeAs(w, http.StatusNotFound, typeJSON, nil)
 		return
@@ -244,10 +238,11 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	result, reason := groupSuccess, ""
-	if g, key := s.pathGroup(r); g != nil {
-		g.replayParked(stopAt)
+	stream, name := r.PathValue("stream"), r.PathValue("group")
+	if g := s.core.groups.Find(stream, name); g != nil {
+		g.ReplayParked(stopAt)
 	} else if s.groupOnAll(r) == nil { // of which nothing is parked
-		result, reason = groupExistence, "Unable to locate '"+key+"'"
+		result, reason = groupExistence, "Unable to locate '"+groupKey(stream, name)+"'"
 	}
 	s.writeGroupResult(w, replayMessage, result, reason, http.StatusOK, http.StatusNotFound)
 }
@@ -264,9 +259,7 @@ func (s *Server) httpRestartGroups(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w)
 		return
 	}
-	for _, g := range s.core.groups {
-		s.core.dropClients(g)
-	}
-	s.core.restartGroups()
+	s.core.groups.DropClients()
+	s.core.groups.Restart()
 	writeJSON(w, http.StatusOK, "Restarting")
 }

@@ -111,9 +111,7 @@ func (c *core) dropAllSubscriptions() {
 	}
 	clear(c.volatile)
 	clear(c.byStream)
-	for _, g := range c.groups {
-		c.dropClients(g)
-	}
+	c.groups.DropClients()
 }
 
 // WithStartUp has the server begin as real ones do, each time that it is started or restarted. While it is starting, it

@@ -122,8 +122,8 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.records),
 		Groups: []GroupStats{}, Streams: []StreamInfo{},
 	}
-	for _, g := range c.sortedGroups() {
-		state.Groups = append(state.Groups, g.stats())
+	for _, g := range c.groups.All() {
+		state.Groups = append(state.Groups, groupStats(g))
 	}
 	streams, matching, total := c.newestStreams(q.Get("filter"), q.Get("system") == "true")
 	for _, st := range streams {

@@ -19,30 +19,30 @@ const (
 func (g *group) newMessage(r *record, pushed bool) *message {
 	m := &message{event: r, replayed: isParkedStream(r.stream.name)}
 	switch {
-	case !g.settings.resolveLinks:
+	case !g.Settings.ResolveLinks:
 	case pushed:
-		m.event, m.link = g.core.resolvePushed(r, true)
+		m.event, m.link = g.set.Log.resolvePushed(r, true)
 	default:
-		m.event, m.link = g.core.resolve(r)
+		m.event, m.link = g.set.Log.resolve(r)
 	}
 	return m
 }
 
 // written tells a group of an event that was just written to its stream.
 func (g *group) written(r *record) {
-	if r.number < g.settings.startFrom {
+	if r.number < g.Settings.StartFrom {
 		return
 	}
 	g.lastSeen = max(g.lastSeen, r.number)
 	m := g.newMessage(r, true)
 	if g.live {
-		if g.buffer.len() < g.settings.bufferSize {
+		if g.buffer.len() < g.Settings.BufferSize {
 			g.buffer.enqueue(m)
 		} else {
 			g.live, g.next = false, r.number
 		}
 	}
-	if g.newest.len() >= max(g.settings.liveBufferSize, 1) {
+	if g.newest.len() >= max(g.Settings.LiveBufferSize, 1) {
 		g.newest.dequeue()
 	}
 	g.newest.enqueue(m)
@@ -51,7 +51,7 @@ func (g *group) written(r *record) {
 
 // wantsPage reports whether the group is behind and has room for a page.
 func (g *group) wantsPage() bool {
-	return !g.live && !g.faulted && g.settings.bufferSize-g.buffer.len()-len(g.retry) > g.settings.readBatchSize
+	return !g.live && !g.faulted && g.Settings.BufferSize-g.buffer.len()-len(g.retry) > g.Settings.ReadBatchSize
 }
 
 // readOn reads pages. Whether there is room for another one is decided before a page is dispatched: a client that could
@@ -65,16 +65,16 @@ func (g *group) readOn(more bool) {
 }
 
 func (g *group) readPage() {
-	if g.core.hardDeleted(g.stream) && g.core.persona.hardDeleteEndsGroup {
+	if g.set.Log.hardDeleted(g.Stream) && g.set.Facts.hardDeleteEndsGroup {
 		g.fault()
 		return
 	}
-	s := g.core.stream(g.stream)
-	if s == nil || s.last() < 0 || s.hardDeleted() || s.softDeleted() || g.settings.readBatchSize < 0 {
+	s := g.set.Log.stream(g.Stream)
+	if s == nil || s.last() < 0 || s.hardDeleted() || s.softDeleted() || g.Settings.ReadBatchSize < 0 {
 		g.live = true
 		return
 	}
-	recs, next, end := g.core.readForward(s, g.next, g.pageSize())
+	recs, next, end := g.set.Log.readForward(s, g.next, g.pageSize())
 	if g.dropFirst && len(recs) > 0 {
 		recs, g.dropFirst = recs[1:], false
 	}
@@ -87,10 +87,10 @@ func (g *group) readPage() {
 }
 
 func (g *group) pageSize() int {
-	if g.settings.readBatchSize == 0 {
+	if g.Settings.ReadBatchSize == 0 {
 		return defaultReadBatch
 	}
-	return min(g.settings.readBatchSize, maxReadBatch)
+	return min(g.Settings.ReadBatchSize, maxReadBatch)
 }
 
 // addRead takes an event that was read. The group is live when that is one of the newest: it then takes those, however
@@ -165,7 +165,7 @@ func (g *group) dispatchBuffer() {
 // addRetry puts a message into the retry list, behind those with the same number.
 func (g *group) addRetry(m *message, retries int) {
 	m.retries = retries
-	p := g.core.persona
+	p := g.set.Facts
 	n := p.order(m)
 	i := sort.Search(len(g.retry), func(i int) bool {
 		o := g.retry[i]

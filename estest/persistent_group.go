@@ -2,7 +2,6 @@ package estest
 
 import (
 	"cmp"
-	"container/heap"
 	"fmt"
 	"slices"
 	"time"
@@ -10,12 +9,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// group is a persistent subscription group. core.mu guards it. What waits in it is in persistent_buffer.go.
+// group is a persistent subscription group of a stream. What waits in it is in persistent_buffer.go.
 type group struct {
-	core     *core
-	stream   string
-	name     string
-	settings groupSettings
+	Stream   string
+	Name     string
+	Settings groupSettings
+
+	set      *groupSet
 	strategy strategy
 	clients  []*client // in the order in which they came
 
@@ -39,23 +39,6 @@ type group struct {
 	// from 21.10 on how many events were delivered.
 	progress     int64
 	checkedUntil int64 // progress at the last checkpoint
-}
-
-// groupSettings are those of CreatePersistentSubscription.
-type groupSettings struct {
-	resolveLinks     bool
-	startFrom        int64
-	messageTimeout   time.Duration
-	recordStatistics bool
-	liveBufferSize   int
-	readBatchSize    int
-	bufferSize       int
-	maxRetryCount    int
-	checkpointAfter  time.Duration
-	checkpointMax    int64
-	checkpointMin    int64
-	maxSubscribers   int
-	strategy         string
 }
 
 // message is an event on its way through a group.
@@ -83,57 +66,40 @@ func (m *message) original() *record {
 }
 
 // order is the number by which retried messages are sorted.
-func (p *persona) order(m *message) int64 {
-	if m.event != nil && !p.retriesByOriginal {
+func (f *facts) order(m *message) int64 {
+	if m.event != nil && !f.retriesByOriginal {
 		return m.event.number
 	}
 	return m.original().number
 }
 
-// client is a subscriber of a group.
-type client struct {
-	group   *group
-	caller  *caller
-	id      esproto.CorrelationID
-	user    *user
-	allowed int // how many events it may have
-	held    map[esproto.GUID]*message
-	taken   int // slots in use; more than len(held) where two events of one id were sent, which are acked together
-	total   int64
-
-	measured  gauge   // of total
-	latencies []int64 // the last ones, in milliseconds, if the group records statistics
-}
-
-func (c *client) free() int { return c.allowed - c.taken }
-
-func newGroup(c *core, stream, name string, s groupSettings) *group {
+func newGroup(set *groupSet, stream, name string, settings groupSettings) *group {
 	g := &group{
-		core: c, stream: stream, name: name, settings: s, strategy: newStrategy(s.strategy),
+		set: set, Stream: stream, Name: name, Settings: settings, strategy: newStrategy(settings.Strategy),
 		outstanding: make(map[esproto.GUID]*message),
 	}
 	g.resume()
 	return g
 }
 
-// id is what the server calls the group.
-func (g *group) id() string { return g.stream + "::" + g.name }
+// ID is what the server calls the group.
+func (g *group) ID() string { return groupKey(g.Stream, g.Name) }
 
 // resume begins behind the checkpoint, or where the settings say if there is none.
 func (g *group) resume() {
 	g.lastKnown, g.lastSeen, g.checkpoint = -1, -1, -1
-	if !g.core.persona.countsDeliveries {
+	if !g.set.Facts.countsDeliveries {
 		g.progress, g.checkedUntil = -1, -1 // also behind a checkpoint: the first one after it is written early
 	}
 	if n, ok := g.loadCheckpoint(); ok {
 		g.next = n + 1
-		if g.core.persona.countsDeliveries {
+		if g.set.Facts.countsDeliveries {
 			g.lastKnown, g.checkpoint, g.next, g.dropFirst = n, n, n, true
 		}
-	} else if g.settings.startFrom < 0 {
+	} else if g.Settings.StartFrom < 0 {
 		g.live = true
 	} else {
-		g.next = g.settings.startFrom
+		g.next = g.Settings.StartFrom
 	}
 	g.readOn(g.wantsPage())
 }
@@ -141,59 +107,13 @@ func (g *group) resume() {
 // fault ends a group whose stream cannot be read: its clients are dropped, and those that come are, too.
 func (g *group) fault() {
 	g.faulted = true
-	g.core.dropClients(g)
-}
-
-// deliver sends a message to a client that has room. A second event with an id that is outstanding is sent, but nobody
-// waits for its ack.
-func (c *client) deliver(m *message) {
-	g, id := c.group, m.original().id
-	c.taken++
-	c.total++
-	g.processed++
-	if !m.replayed {
-		g.count(m)
-	}
-	if _, twice := c.held[id]; !twice {
-		c.held[id] = m
-	}
-	if g.settings.recordStatistics {
-		m.sent = g.core.now()
-	}
-	if _, twice := g.outstanding[id]; !twice {
-		m.open, m.due = true, g.core.now().Add(g.settings.messageTimeout)
-		g.outstanding[id] = m
-		if !m.replayed {
-			heap.Push(&g.lowest, m)
-		}
-	}
-	style := g.core.persona.style
-	c.caller.push(esproto.CmdPersistentSubscriptionStreamEventAppeared, c.id, func(b []byte) []byte {
-		return esproto.AppendPersistentEvent(b, c.caller.wire(m.event), c.caller.wire(m.link), int32(m.retries), style)
-	})
-}
-
-// release frees the slot that an event takes at this client.
-func (c *client) release(id esproto.GUID) {
-	m := c.held[id]
-	if m == nil {
-		return
-	}
-	delete(c.held, id)
-	c.taken--
-	if c.group.settings.recordStatistics {
-		if len(c.latencies) == latencyWindow {
-			c.latencies = c.latencies[1:]
-		}
-		c.latencies = append(c.latencies, c.group.core.now().Sub(m.sent).Milliseconds())
-	}
-	c.group.strategy.settled(c, m)
+	g.dropClients()
 }
 
 // count notes how far the group is with a message that it delivers.
 func (g *group) count(m *message) {
 	number := m.original().number
-	if !g.core.persona.countsDeliveries {
+	if !g.set.Facts.countsDeliveries {
 		g.lastKnown = max(g.lastKnown, number)
 		g.progress, m.sequence, m.previous = g.lastKnown, number, number-1
 		return
@@ -218,11 +138,11 @@ func (g *group) release(id esproto.GUID) {
 	}
 }
 
-// settle takes events for dealt with. correlation is that of the ack, and of the client that sent it.
-func (g *group) settle(ids []esproto.GUID, correlation esproto.CorrelationID) {
+// Ack settles events. correlation is that of the ack, and of the client that sent it.
+func (g *group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		for _, c := range g.clients {
-			if c.id == correlation || g.core.persona.ackFreesAllSlots {
+			if c.id == correlation || g.set.Facts.ackFreesAllSlots {
 				c.release(id)
 			}
 		}
@@ -236,8 +156,8 @@ func (g *group) settle(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	g.readOn(more)
 }
 
-// nak does with events what the client asks for. Whatever is not delivered again is settled.
-func (g *group) nak(
+// Nak does with events what the client asks for. It settles those that are not to be delivered again.
+func (g *group) Nak(
 	ids []esproto.GUID, correlation esproto.CorrelationID, action esproto.PersistentSubscriptionNakEvents_NakAction,
 	reason string,
 ) {
@@ -253,17 +173,17 @@ func (g *group) nak(
 			g.again(m)
 		}
 	}
-	g.settle(ids, correlation)
+	g.Ack(ids, correlation)
 }
 
 // again has a message delivered once more, or parks it if that has been tried often enough. Without a majority, which a
 // write needs, it is not parked: it stays outstanding, and tick comes back to it.
 func (g *group) again(m *message) {
-	if m.retries >= g.settings.maxRetryCount {
-		if !g.core.hasMajority() {
+	if m.retries >= g.Settings.MaxRetryCount {
+		if !g.set.Majority() {
 			return
 		}
-		g.park(m, fmt.Sprintf("Reached retry count of %d", g.settings.maxRetryCount))
+		g.park(m, fmt.Sprintf("Reached retry count of %d", g.Settings.MaxRetryCount))
 		return
 	}
 	g.retryLater(m, m.retries+1)
@@ -278,7 +198,7 @@ func (g *group) retryLater(m *message, retries int) {
 // tick looks at the clock, as the server does once a second.
 func (g *group) tick(now time.Time) {
 	var late []*message
-	if g.settings.messageTimeout > 0 || g.core.persona.zeroTimeoutIsOver {
+	if g.Settings.MessageTimeout > 0 || g.set.Facts.zeroTimeoutIsOver {
 		for _, m := range g.outstanding {
 			if !m.due.After(now) {
 				late = append(late, m)
@@ -291,44 +211,6 @@ func (g *group) tick(now time.Time) {
 	}
 	g.dispatch()
 	g.mark(true)
-}
-
-// join adds a client.
-func (g *group) join(c *client) {
-	g.clients = append(g.clients, c)
-	g.strategy.join(c)
-	g.dispatch()
-}
-
-// leave removes clients, which have unsubscribed or were lost with their connection. What they had is delivered to
-// others. Where that counts as one retry more, it may be too many if the client was lost: the first event that is
-// parked for it ends the loop, so that the others wait for their timeout.
-func (g *group) leave(gone func(c *client) bool, lost bool) {
-	var held []*message
-	g.clients = slices.DeleteFunc(g.clients, func(c *client) bool {
-		if !gone(c) {
-			return false
-		}
-		g.strategy.leave(c)
-		for _, m := range c.held {
-			held = append(held, m)
-		}
-		return true
-	})
-	slices.SortFunc(held, byNumber)
-	for _, m := range held {
-		switch {
-		case !g.core.persona.leavingAddsRetry:
-			g.retryLater(m, 1)
-		case lost && m.retries >= g.settings.maxRetryCount:
-			g.again(m)
-			g.dispatch()
-			return
-		default:
-			g.retryLater(m, m.retries+1)
-		}
-	}
-	g.dispatch()
 }
 
 func byNumber(a, b *message) int { return cmp.Compare(a.original().number, b.original().number) }

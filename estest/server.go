@@ -281,7 +281,7 @@ func (s *Server) accept(l net.Listener) {
 func (s *Server) tick() {
 	s.core.mu.Lock()
 	if !s.gate.isShut() && !s.core.stopping {
-		s.core.tickPersistent(s.core.now())
+		s.core.groups.Tick()
 	}
 	s.core.mu.Unlock()
 	s.alarms.after(tickInterval, s.tick)

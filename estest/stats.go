@@ -55,8 +55,8 @@ func (s *Server) Stats() Stats {
 	defer c.mu.Unlock()
 	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile)
 	stats.Streams, stats.Events = len(c.sortedStreams()), len(c.records)
-	for _, g := range c.sortedGroups() {
-		gs := g.stats()
+	for _, g := range c.groups.All() {
+		gs := groupStats(g)
 		stats.InFlight += gs.InFlight
 		stats.Parked += gs.Parked
 		stats.Groups = append(stats.Groups, gs)
@@ -74,14 +74,10 @@ func byCommand(counts *[256]atomic.Int64) map[esproto.Command]int64 {
 	return m
 }
 
-func (g *group) stats() GroupStats {
-	gs := GroupStats{
-		Stream: g.stream, Group: g.name, Strategy: g.settings.strategy, Clients: len(g.clients),
-		InFlight: len(g.outstanding), Waiting: g.buffer.len(), Retrying: len(g.retry), Processed: g.processed,
-		Checkpoint: g.checkpoint,
+func groupStats(g *group) GroupStats {
+	n := g.Counters()
+	return GroupStats{
+		Stream: g.Stream, Group: g.Name, Strategy: g.Settings.Strategy, Clients: n.Clients, InFlight: n.InFlight,
+		Waiting: n.Waiting, Retrying: n.Retrying, Parked: n.Parked, Processed: n.Processed, Checkpoint: n.Checkpoint,
 	}
-	if s := g.core.stream(g.parkedStream()); s != nil {
-		gs.Parked = s.info(g.core.now()).Events
-	}
-	return gs
 }

@@ -98,7 +98,7 @@ func (c *caller) unsubscribe(f *frame) error {
 		c.core.dropVolatileSub(sub)
 		sub.caller.drop(f.id, esproto.SubscriptionDropped_Unsubscribed)
 	}
-	c.core.unsubscribePersistent(f.id)
+	c.core.groups.Unsubscribe(f.id)
 	return nil
 }
 

@@ -1,0 +1,55 @@
+package estest
+
+import (
+	"strconv"
+	"strings"
+)
+
+const checkpointType = "SubscriptionCheckpoint"
+
+func (g *group) checkpointStream() string {
+	return "$persistentsubscription-" + g.ID() + "-checkpoint"
+}
+
+// loadCheckpoint returns the number behind which the group goes on.
+func (g *group) loadCheckpoint() (n int64, ok bool) {
+	s := g.set.Log.stream(g.checkpointStream())
+	if s == nil || s.last() < 0 || s.softDeleted() || s.hardDeleted() {
+		return 0, false
+	}
+	r := s.visible(s.last(), g.set.Now())
+	if r == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(strings.Trim(string(r.data), `"`), 10, 64)
+	return n, err == nil
+}
+
+// mark writes a checkpoint if it is time. byClock is true once a second, false after acks.
+func (g *group) mark(byClock bool) {
+	most := g.progress - g.checkedUntil // cheap to know, and never too small
+	if most < g.Settings.CheckpointMax && (!byClock || most < g.Settings.CheckpointMin) {
+		return
+	}
+	n, until := g.lastKnown, g.progress
+	if m := g.lowestOpen(); m != nil {
+		n, until = m.previous, m.sequence-1
+	}
+	if n < 0 {
+		return
+	}
+	if !g.set.Majority() {
+		return // readers must not see what the next leader may not have
+	}
+	now, progress := g.set.Now(), until-g.checkedUntil
+	tooEarly := g.Settings.CheckpointAfter == 0 || now.Sub(g.checkedAt) < g.Settings.CheckpointAfter
+	if progress < g.Settings.CheckpointMax && (tooEarly || !byClock || progress < g.Settings.CheckpointMin) {
+		return
+	}
+	g.checkpoint, g.checkedUntil, g.checkedAt = n, until, now
+	data := strconv.FormatInt(n, 10)
+	if g.set.Facts.checkpointIsText {
+		data = `"` + data + `"`
+	}
+	g.set.Log.systemWrite(g.checkpointStream(), checkpointType, true, []byte(data), nil)
+}

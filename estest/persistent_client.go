@@ -1,0 +1,148 @@
+package estest
+
+import (
+	"container/heap"
+	"slices"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// consumer is the other end of a subscription to a group.
+type consumer interface {
+	// Push sends an event, which may have come by a link, with the number of times that it was retried. event is nil
+	// for a link whose target is gone.
+	Push(event, link *record, retries int)
+	// Drop tells the consumer that it gets no more.
+	Drop()
+	// Peer tells who it is.
+	Peer() groupPeer
+}
+
+// groupPeer is who a consumer is.
+type groupPeer struct {
+	Address    string
+	Login      string // empty for nobody
+	Connection string // what the client calls its connection
+}
+
+// client is a consumer in a group.
+type client struct {
+	group      *group
+	consumer   consumer
+	id         esproto.CorrelationID
+	connection string
+	allowed    int // how many events it may have
+	held       map[esproto.GUID]*message
+	taken      int // slots in use; more than len(held) where two events of one id were pushed, which are acked together
+	total      int64
+
+	measured  gauge   // of total
+	latencies []int64 // the last ones, in milliseconds, if the group records statistics
+}
+
+// Full reports whether the group takes no further client.
+func (g *group) Full() bool {
+	return g.Settings.MaxSubscribers != 0 && len(g.clients) >= g.Settings.MaxSubscribers
+}
+
+// Join adds a consumer, which may have so many events in flight. Its correlation id names it in acks; the connection is
+// that for Lost. A group whose stream cannot be read drops it at once. If the correlation id is that of another client,
+// the consumer gets nothing.
+func (g *group) Join(to consumer, id esproto.CorrelationID, connection string, allowed int) {
+	switch {
+	case g.faulted:
+		to.Drop()
+		return
+	case slices.ContainsFunc(g.clients, func(o *client) bool { return o.id == id }):
+		return
+	}
+	c := &client{
+		group: g, consumer: to, id: id, connection: connection, allowed: allowed,
+		held: make(map[esproto.GUID]*message),
+	}
+	g.clients = append(g.clients, c)
+	g.strategy.join(c)
+	g.dispatch()
+}
+
+// leave removes clients, which have unsubscribed or were lost with their connection. What they had is delivered to
+// others. Where that counts as one retry more, it may be too many if the client was lost: the first event that is
+// parked for it ends the loop, so that the others wait for their timeout.
+func (g *group) leave(gone func(c *client) bool, lost bool) {
+	var held []*message
+	g.clients = slices.DeleteFunc(g.clients, func(c *client) bool {
+		if !gone(c) {
+			return false
+		}
+		g.strategy.leave(c)
+		for _, m := range c.held {
+			held = append(held, m)
+		}
+		return true
+	})
+	slices.SortFunc(held, byNumber)
+	for _, m := range held {
+		switch {
+		case !g.set.Facts.leavingAddsRetry:
+			g.retryLater(m, 1)
+		case lost && m.retries >= g.Settings.MaxRetryCount:
+			g.again(m)
+			g.dispatch()
+			return
+		default:
+			g.retryLater(m, m.retries+1)
+		}
+	}
+	g.dispatch()
+}
+
+// dropClients takes the clients away, and tells them.
+func (g *group) dropClients() {
+	for _, c := range g.clients {
+		c.consumer.Drop()
+	}
+	g.clients = nil
+}
+
+// deliver sends a message to a client that has room. A second event with an id that is outstanding is sent, but nobody
+// waits for its ack.
+func (c *client) deliver(m *message) {
+	g, id := c.group, m.original().id
+	c.taken++
+	c.total++
+	g.processed++
+	if !m.replayed {
+		g.count(m)
+	}
+	if _, twice := c.held[id]; !twice {
+		c.held[id] = m
+	}
+	if g.Settings.RecordStatistics {
+		m.sent = g.set.Now()
+	}
+	if _, twice := g.outstanding[id]; !twice {
+		m.open, m.due = true, g.set.Now().Add(g.Settings.MessageTimeout)
+		g.outstanding[id] = m
+		if !m.replayed {
+			heap.Push(&g.lowest, m)
+		}
+	}
+	c.consumer.Push(m.event, m.link, m.retries)
+}
+
+// release frees the slot that an event takes at this client.
+func (c *client) release(id esproto.GUID) {
+	m := c.held[id]
+	if m == nil {
+		return
+	}
+	delete(c.held, id)
+	c.taken--
+	if c.group.Settings.RecordStatistics {
+		if len(c.latencies) == latencyWindow {
+			c.latencies = c.latencies[1:]
+		}
+		c.latencies = append(c.latencies, c.group.set.Now().Sub(m.sent).Milliseconds())
+	}
+	c.group.strategy.settled(c, m)
+}

@@ -1,0 +1,112 @@
+package estest
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// configStream is where the server keeps what groups there are.
+const configStream = "$persistentSubscriptionConfig"
+
+// groupEntry is a group as the configuration stream has it. Zeros and false are left out.
+type groupEntry struct {
+	Stream             string  `json:"stream"`
+	Group              string  `json:"group"`
+	ResolveLinkTos     bool    `json:"resolveLinkTos,omitempty"`
+	ExtraStatistics    bool    `json:"extraStatistics,omitempty"`
+	MessageTimeout     int64   `json:"messageTimeout,omitempty"`
+	StartFrom          int64   `json:"startFrom,omitempty"`
+	StartPosition      *string `json:"startPosition,omitempty"` // from 21.10 on: the same as text
+	LiveBufferSize     int     `json:"liveBufferSize,omitempty"`
+	HistoryBufferSize  int     `json:"historyBufferSize,omitempty"`
+	MaxRetryCount      int     `json:"maxRetryCount,omitempty"`
+	ReadBatchSize      int     `json:"readBatchSize,omitempty"`
+	CheckPointAfter    int64   `json:"checkPointAfter,omitempty"`
+	MinCheckPointCount int64   `json:"minCheckPointCount,omitempty"`
+	MaxCheckPointCount int64   `json:"maxCheckPointCount,omitempty"`
+	MaxSubscriberCount int     `json:"maxSubscriberCount,omitempty"`
+	Strategy           string  `json:"namedConsumerStrategy,omitempty"`
+}
+
+type groupConfig struct {
+	Version   string       `json:"version"`
+	Updated   string       `json:"updated"`
+	UpdatedBy string       `json:"updatedBy,omitempty"`
+	Entries   []groupEntry `json:"entries"`
+}
+
+func (g *group) entry() groupEntry {
+	e := g.Settings.entry(g.Stream, g.Name)
+	if g.set.Facts.configHasPosition {
+		position := strconv.FormatInt(g.Settings.StartFrom, 10)
+		e.StartPosition = &position
+	}
+	return e
+}
+
+func (s *groupSettings) entry(stream, group string) groupEntry {
+	return groupEntry{
+		Stream: stream, Group: group, ResolveLinkTos: s.ResolveLinks, ExtraStatistics: s.RecordStatistics,
+		MessageTimeout: s.MessageTimeout.Milliseconds(), StartFrom: s.StartFrom, LiveBufferSize: s.LiveBufferSize,
+		HistoryBufferSize: s.BufferSize, MaxRetryCount: s.MaxRetryCount, ReadBatchSize: s.ReadBatchSize,
+		CheckPointAfter: s.CheckpointAfter.Milliseconds(), MinCheckPointCount: s.CheckpointMin,
+		MaxCheckPointCount: s.CheckpointMax, MaxSubscriberCount: s.MaxSubscribers, Strategy: s.Strategy,
+	}
+}
+
+// settings returns what an entry says. Versions from 21.10 on look at the position first.
+func (e *groupEntry) settings() groupSettings {
+	from := e.StartFrom
+	if e.StartPosition != nil {
+		if n, err := strconv.ParseInt(*e.StartPosition, 10, 64); err == nil {
+			from = n
+		}
+	}
+	return groupSettings{
+		ResolveLinks: e.ResolveLinkTos, RecordStatistics: e.ExtraStatistics, StartFrom: from,
+		MessageTimeout: time.Duration(e.MessageTimeout) * time.Millisecond, LiveBufferSize: e.LiveBufferSize,
+		BufferSize: e.HistoryBufferSize, MaxRetryCount: e.MaxRetryCount, ReadBatchSize: e.ReadBatchSize,
+		CheckpointAfter: time.Duration(e.CheckPointAfter) * time.Millisecond, CheckpointMin: e.MinCheckPointCount,
+		CheckpointMax: e.MaxCheckPointCount, MaxSubscribers: e.MaxSubscriberCount, Strategy: e.Strategy,
+	}
+}
+
+// save writes the configuration of all groups, as the server prints its local time and JSON.
+func (s *groupSet) save(by string) {
+	cfg := groupConfig{
+		Version: "2", Updated: s.Now().Local().Format("2006-01-02T15:04:05.9999999-07:00"), UpdatedBy: by,
+		Entries: []groupEntry{},
+	}
+	for _, g := range s.listed {
+		cfg.Entries = append(cfg.Entries, g.entry())
+	}
+	for _, g := range s.OnAll() {
+		cfg.Entries = append(cfg.Entries, g.entry())
+	}
+	if !s.Log.hasMetadata(configStream) {
+		s.Log.systemAppend("$$"+configStream, metadataType, true, []byte(`{"$maxCount":2}`), nil)
+	}
+	s.Log.systemAppend(configStream, s.Facts.configType, true, indented(cfg), nil)
+}
+
+// Restart makes the groups anew from what the log has of them, as a server does when it starts.
+func (s *groupSet) Restart() {
+	s.Clear()
+	st := s.Log.stream(configStream)
+	if st == nil || st.last() < 0 {
+		return
+	}
+	var cfg groupConfig
+	if err := json.Unmarshal(st.at(st.last()).data, &cfg); err != nil {
+		s.Logger.Error("the configuration of the groups cannot be read", "error", err)
+		return
+	}
+	for _, e := range cfg.Entries {
+		if e.Stream != allStream || e.StartPosition == nil {
+			s.add(newGroup(s, e.Stream, e.Group, e.settings()))
+		} else if start, err := parsePosition(*e.StartPosition); err == nil {
+			s.addOnAll(e.Group, e.settings(), start)
+		}
+	}
+}

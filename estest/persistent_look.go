@@ -1,0 +1,81 @@
+package estest
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// groupCounters are the counters of a group at one moment.
+type groupCounters struct {
+	Live       bool // whether it has read all that there is
+	Clients    int
+	InFlight   int   // events that clients have and did not settle
+	Waiting    int   // events that wait to be delivered for the first time
+	Newest     int   // events that it remembers, to become live again where it meets them
+	Retrying   int   // events that wait to be delivered again
+	Parked     int   // events in its parked stream
+	Processed  int64 // events that were pushed, each time counted
+	Checkpoint int64 // the last one that was written; -1 before
+	LastSeen   int64 // the highest number that was read or written; -1 before
+}
+
+// Counters returns the counters of the group.
+func (g *group) Counters() groupCounters {
+	n := groupCounters{
+		Live: g.live, Clients: len(g.clients), InFlight: len(g.outstanding), Waiting: g.buffer.len(),
+		Newest: g.newest.len(), Retrying: len(g.retry), Processed: g.processed, Checkpoint: g.checkpoint,
+		LastSeen: g.lastSeen,
+	}
+	if s := g.set.Log.stream(g.parkedStream()); s != nil {
+		n.Parked = s.info(g.set.Now()).Events
+	}
+	return n
+}
+
+// Clients returns the clients of the group, in the order in which they came.
+func (g *group) Clients() []*client { return g.clients }
+
+// Measure begins a new measurement, and returns how many events were pushed in the last one.
+func (g *group) Measure() (pushed int64, perSecond float64) {
+	return g.measured.look(g.processed, g.set.Now())
+}
+
+// Peer tells who the client is.
+func (c *client) Peer() groupPeer { return c.consumer.Peer() }
+
+// Total returns how many events were pushed to the client, each time counted.
+func (c *client) Total() int64 { return c.total }
+
+// InFlight returns how many events the client has.
+func (c *client) InFlight() int { return c.taken }
+
+// Free returns how many more events the client may have.
+func (c *client) Free() int { return c.allowed - c.taken }
+
+// Measure begins a new measurement, and returns how many events were pushed in the last one.
+func (c *client) Measure() (pushed int64, perSecond float64) {
+	return c.measured.look(c.total, c.group.set.Now())
+}
+
+// latencyWindow is how many latencies of a client are kept.
+const latencyWindow = 1000
+
+// Latencies returns how long the client took to settle the last events, in milliseconds and in ascending order. They
+// are kept only if the group records statistics.
+func (c *client) Latencies() []int64 { return slices.Sorted(slices.Values(c.latencies)) }
+
+// gauge tells how much a counter has grown since it was looked at last.
+type gauge struct {
+	count int64
+	at    time.Time
+}
+
+func (g *gauge) look(count int64, now time.Time) (grown int64, perSecond float64) {
+	grown = count - g.count
+	if elapsed := now.Sub(g.at); elapsed > 0 {
+		perSecond = math.Trunc(float64(grown) / elapsed.Seconds())
+	}
+	g.count, g.at = count, now
+	return grown, perSecond
+}

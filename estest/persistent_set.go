@@ -1,0 +1,204 @@
+package estest
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// groupsConfig is what groups need of the server.
+type groupsConfig struct {
+	Log      *eventLog
+	Facts    *facts
+	Logger   *slog.Logger
+	Now      func() time.Time
+	Majority func() bool // whether what is written stays; readers must not see what the next leader may not have
+}
+
+// groupSet has all groups of a server. The lock of the log guards it.
+type groupSet struct {
+	groupsConfig
+	byID     map[string]*group
+	byStream map[string][]*group
+	listed   []*group // in the order of the configuration
+	onAll    map[string]*allGroup
+}
+
+func newGroupSet(cfg groupsConfig) *groupSet {
+	return &groupSet{
+		groupsConfig: cfg, byID: make(map[string]*group), byStream: make(map[string][]*group),
+		onAll: make(map[string]*allGroup),
+	}
+}
+
+// groupResult is the result of creating, updating or deleting a group. The replies have the same fields, and the same
+// numbers but for what 1 is called: the group exists already, or does not exist.
+type groupResult int32
+
+const (
+	groupSuccess groupResult = iota
+	groupExistence
+	groupFail
+	groupDenied
+)
+
+func groupKey(stream, name string) string { return stream + "::" + name }
+
+// Find returns a group of a stream; nil if there is none of that name.
+func (s *groupSet) Find(stream, name string) *group { return s.byID[groupKey(stream, name)] }
+
+// ByID returns the group that the server calls so; nil if there is none.
+func (s *groupSet) ByID(id string) *group { return s.byID[id] }
+
+// All returns the groups of streams, by their ids.
+func (s *groupSet) All() []*group {
+	return slices.SortedFunc(maps.Values(s.byID), func(a, b *group) int { return cmp.Compare(a.ID(), b.ID()) })
+}
+
+// Create makes a group, and writes down who has. The text says why there is none.
+func (s *groupSet) Create(by, stream, name string, settings groupSettings) (groupResult, string) {
+	exists := s.Find(stream, name) != nil
+	problem := cmp.Or(s.streamProblem(stream), s.settingsProblem(&settings))
+	switch {
+	case exists && (problem == "" || !s.Facts.checksSettingsFirst):
+		return groupExistence, fmt.Sprintf("Group '%s' already exists.", name)
+	case problem == "":
+		problem = s.bufferProblem(&settings)
+	}
+	if problem != "" {
+		return groupFail, problem
+	}
+	s.add(newGroup(s, stream, name, settings))
+	s.save(by)
+	return groupSuccess, ""
+}
+
+// Update puts a group with other settings in the place of one, which loses its clients, and writes down who has.
+func (s *groupSet) Update(by, stream, name string, settings groupSettings) (groupResult, string) {
+	g, result, problem := s.change(stream, name)
+	if g == nil {
+		return result, problem
+	}
+	if problem := cmp.Or(s.settingsProblem(&settings), s.bufferProblem(&settings)); problem != "" {
+		return groupFail, problem
+	}
+	s.replace(g, newGroup(s, stream, name, settings))
+	s.save(by)
+	return groupSuccess, ""
+}
+
+// Delete ends a group, deletes what was written about it, and writes down who has.
+func (s *groupSet) Delete(by, stream, name string) (groupResult, string) {
+	g, result, problem := s.change(stream, name)
+	if g == nil {
+		return result, problem
+	}
+	s.remove(g)
+	g.forget()
+	s.save(by)
+	return groupSuccess, ""
+}
+
+// change returns the group that is to be changed; nil and the reason if there is none.
+func (s *groupSet) change(stream, name string) (*group, groupResult, string) {
+	if problem := s.streamProblem(stream); problem != "" && s.Facts.changeChecksStream {
+		return nil, groupFail, problem
+	}
+	g := s.Find(stream, name)
+	if g == nil {
+		return nil, groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
+	}
+	return g, groupSuccess, ""
+}
+
+func (s *groupSet) add(g *group) {
+	s.byID[g.ID()] = g
+	s.byStream[g.Stream] = append(s.byStream[g.Stream], g)
+	s.listed = append(s.listed, g)
+}
+
+// replace puts a group in the place of another of the same name.
+func (s *groupSet) replace(old, g *group) {
+	i := slices.Index(s.listed, old)
+	s.remove(old)
+	s.add(g)
+	if s.Facts.changedGroupStays {
+		s.listed = slices.Insert(s.listed[:len(s.listed)-1], i, g)
+	}
+}
+
+// remove takes a group away from its clients, who are told.
+func (s *groupSet) remove(g *group) {
+	g.dropClients()
+	delete(s.byID, g.ID())
+	s.listed = slices.DeleteFunc(s.listed, func(o *group) bool { return o == g })
+	left := slices.DeleteFunc(s.byStream[g.Stream], func(o *group) bool { return o == g })
+	if len(left) == 0 {
+		delete(s.byStream, g.Stream)
+		return
+	}
+	s.byStream[g.Stream] = left
+}
+
+// Unsubscribe ends the subscriptions with a correlation id, if there are any, and tells their clients.
+func (s *groupSet) Unsubscribe(id esproto.CorrelationID) {
+	for _, g := range s.byID {
+		for _, c := range g.clients {
+			if c.id == id {
+				c.consumer.Drop()
+				g.leave(func(o *client) bool { return o == c }, false)
+				break
+			}
+		}
+	}
+}
+
+// Lost forgets the clients of a connection that has ended.
+func (s *groupSet) Lost(connection string) {
+	gone := func(c *client) bool { return c.connection == connection }
+	for _, g := range s.byID {
+		if slices.ContainsFunc(g.clients, gone) {
+			g.leave(gone, true)
+		}
+	}
+}
+
+// Observe observes the log: it hands what is committed to the groups of the stream.
+func (s *groupSet) Observe(made commit) {
+	if made.stream == nil {
+		return
+	}
+	for _, g := range s.byStream[made.stream.name] {
+		for _, r := range made.records {
+			g.written(r)
+		}
+	}
+}
+
+// Tick lets the groups look at the clock. Servers do that once a second.
+func (s *groupSet) Tick() {
+	now := s.Now()
+	for _, g := range s.byID {
+		g.tick(now)
+	}
+}
+
+// DropClients unsubscribes all clients. The groups stay.
+func (s *groupSet) DropClients() {
+	for _, g := range s.byID {
+		g.dropClients()
+	}
+}
+
+// Clear forgets all groups, and does not tell their clients.
+func (s *groupSet) Clear() {
+	clear(s.byID)
+	clear(s.byStream)
+	clear(s.onAll)
+	s.listed = nil
+}

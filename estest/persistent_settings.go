@@ -1,0 +1,55 @@
+package estest
+
+import (
+	"fmt"
+	"time"
+)
+
+const allStream = "$all"
+
+// groupSettings are those of CreatePersistentSubscription.
+type groupSettings struct {
+	ResolveLinks     bool
+	StartFrom        int64
+	MessageTimeout   time.Duration
+	RecordStatistics bool
+	LiveBufferSize   int
+	ReadBatchSize    int
+	BufferSize       int
+	MaxRetryCount    int
+	CheckpointAfter  time.Duration
+	CheckpointMax    int64
+	CheckpointMin    int64
+	MaxSubscribers   int
+	Strategy         string
+}
+
+// settingsProblem says what is wrong with the settings of a group; nothing if they will do.
+func (s *groupSet) settingsProblem(settings *groupSettings) string {
+	switch {
+	case !s.Facts.knownStrategy(settings.Strategy):
+		return fmt.Sprintf("Consumer strategy %s does not exist.", settings.Strategy)
+	case s.Facts.checksGroupStart && settings.StartFrom < -1:
+		return "Invalid start position: event number must be greater than or equal to -1."
+	}
+	return ""
+}
+
+// bufferProblem says what is wrong with the sizes of a group's buffers, which servers find when they make it.
+func (s *groupSet) bufferProblem(settings *groupSettings) string {
+	if s.Facts.checksGroupBuffers && settings.ReadBatchSize >= settings.BufferSize {
+		return "Invalid read batch size: it must be smaller than the buffer."
+	}
+	return ""
+}
+
+// streamProblem says what is wrong with the name of a group's stream.
+func (s *groupSet) streamProblem(stream string) string {
+	switch {
+	case stream == allStream && s.Facts.hasGroupsOnAll:
+		return "Persistent subscriptions to $all are not supported over TCP."
+	case stream == "" || stream == allStream:
+		return "Bad stream name."
+	}
+	return ""
+}

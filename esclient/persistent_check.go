@@ -17,20 +17,34 @@ const (
 	checkLimit = 2 * time.Second
 )
 
-// departure is how a session came to its end.
+// departure is how a session came to its end, and what is known of those that followed and ended unjudged.
 type departure struct {
 	sessions int  // that have ended since the group was judged last
 	dropped  bool // the first was ended by the server, and not by a lost connection
 	conn     *engine.Conn
+	deleted  bool  // the server had no such group right after it had ended the first
+	silent   bool  // one of the others ended before any event came
+	begins   int64 // the lowest number with which the group began on the others; -1 if it did on none
 }
 
 // note returns the departure with another session that has ended.
-func (d *departure) note(conn *engine.Conn, reason error) *departure {
+func (d *departure) note(s *session, reason error) *departure {
+	conn := s.handle.Conn()
 	if d == nil {
-		return &departure{sessions: 1, conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped)}
+		return &departure{sessions: 1, conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped), begins: -1}
 	}
 	d.sessions++
+	d.silent = d.silent || !s.heard
+	d.begins = lowestNumber(d.begins, s.begins)
 	return d
+}
+
+// missed notes that the server has no such group. A node that has just begun to lead may not know its groups yet. One
+// that has ended the session, and goes on with the connection, does.
+func (d *departure) missed(conn *engine.Conn) {
+	if d.stayed(conn) {
+		d.deleted = true
+	}
 }
 
 // leaderMoved reports whether the server ended the session since another node leads.
@@ -41,8 +55,17 @@ func (d *departure) leaderMoved(now *engine.Conn) bool {
 // stayed reports whether the server ended the session and goes on with the connection: the group was changed.
 func (d *departure) stayed(now *engine.Conn) bool { return d != nil && d.dropped && d.conn == now }
 
-// lost reports whether one connection was lost, and nothing else happened.
-func (d *departure) lost(now *engine.Conn) bool { return d != nil && d.sessions == 1 && !d.stayed(now) }
+// tells reports whether the numbers with which the group begins may tell that it goes on: all of them are known, also
+// those of sessions that ended unjudged. What came on these comes again as retries, which tell nothing.
+func (d *departure) tells() bool { return d != nil && !d.deleted && !d.silent }
+
+// lowestNumber returns the lower of two numbers, of which -1 stands for none.
+func lowestNumber(a, b int64) int64 {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
+}
 
 // begin notes that a session has begun, and has the group looked at: what was settled may be known to it or not, and
 // what will be settled can be judged only by what was seen before. p.mu is held.
@@ -207,7 +230,9 @@ func (p *PersistentSubscription) obey(s *session, v verdict, now *sight) {
 		}
 		before := p.ledger.own.doubted
 		p.ledger.doubt()
-		s.mayResume = p.departure.lost(s.handle.Conn())
+		if s.mayResume = p.departure.tells(); s.mayResume {
+			s.began = p.departure.begins
+		}
 		if !now.complete && p.seen != nil {
 			if !p.seen.unanswered {
 				p.seen.unanswered, p.seen.doubted = true, before
@@ -230,15 +255,17 @@ func (p *PersistentSubscription) tellVerdict(v verdict) {
 	}
 }
 
-// decide looks at the number with which the group begins on a session: in doubt it looks as if the group goes on behind
-// a checkpoint, or the doubt is right, or what is in doubt does not come. p.mu is held.
+// decide looks at the number with which the group begins on a session, or began on those that ended unjudged: in doubt
+// it looks as if the group goes on behind a checkpoint, or the doubt is right, or what is in doubt does not come. p.mu
+// is held.
 func (p *PersistentSubscription) decide(s *session) {
 	s.decided = true
+	begin := lowestNumber(s.began, s.begins)
 	switch {
 	case !p.ledger.doubts():
-	case s.mayResume && p.ledger.resumed(s.begins, int64(p.opts.RememberAcked)):
+	case s.mayResume && p.ledger.resumed(begin, int64(p.opts.RememberAcked)):
 		p.ledger.believe()
-	case s.begins <= p.ledger.own.doubted:
+	case begin <= p.ledger.own.doubted:
 		p.ledger.forgetDoubted(s)
 	}
 }

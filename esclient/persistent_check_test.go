@@ -106,6 +106,22 @@ func (m *member) reset(s esclient.PersistentSettings) {
 	require.NoError(m.t, m.admin.CreatePersistent(testContext(m.t), m.stream, m.group, s))
 }
 
+func (m *member) update() {
+	m.t.Helper()
+	require.NoError(m.t, m.admin.UpdatePersistent(testContext(m.t), m.stream, m.group, fromStart()))
+}
+
+// unjudged disturbs a server that tells nothing about the group, and waits until events have come all the same.
+func (m *member) unjudged(srv *estest.Server, disturb func()) {
+	m.t.Helper()
+	silence := srv.Intercept(esproto.CmdReadStreamEventsForward, estest.Drop())
+	disturb()
+	eventually(m.t, func() bool { return silence.Hits() >= 1 && srv.Stats().InFlight > 0 })
+	_, err := m.client.Ping(testContext(m.t)) // behind what was pushed
+	require.NoError(m.t, err)
+	silence.Remove()
+}
+
 // nothingAgain makes sure that only what is new is handed out.
 func (m *member) nothingAgain() {
 	m.t.Helper()
@@ -154,7 +170,14 @@ func TestAGroupThatWasMadeAnewMayBeginElsewhere(t *testing.T) {
 		srv := estest.Run(t, estest.WithPersona(persona), withJane())
 		m := join(t, srv.ConnectionString(), asAdmin, 20, fromStart(), esclient.PersistentOptions{})
 		m.consumeAll(srv, 20)
-		m.reset(later)
+		var asked atomic.Int64
+		srv.Intercept(esproto.CmdConnectToPersistentSubscription, estest.Choose(func(estest.Request) estest.Action {
+			asked.Add(1)
+			return estest.Action{}
+		}))
+		require.NoError(t, m.admin.DeletePersistent(testContext(t), m.stream, m.group))
+		eventually(t, func() bool { return asked.Load() >= 2 }) // nothing else tells a plain user
+		require.NoError(t, m.admin.CreatePersistent(testContext(t), m.stream, m.group, later))
 		assert.Equal(t, words(10, 19), consume(t, m.sub, 10))
 		if asAdmin {
 			m.cut(srv, func() { m.reset(later) })
@@ -219,10 +242,28 @@ func TestWhatWasAckedDoesNotComeAgain(t *testing.T) {
 // TestWhatAPlainUserAckedDoesNotComeAgain is about groups that have written a checkpoint, behind which they go on.
 func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
 	t.Parallel()
-	for what, disturb := range map[string]func(srv *estest.Server) error{
-		"cut":     func(srv *estest.Server) error { srv.DropConnections(); return nil },
-		"crash":   (*estest.Server).Crash,
-		"restart": (*estest.Server).Restart,
+	for what, disturb := range map[string]func(m *member, srv *estest.Server){
+		"cut":     func(m *member, srv *estest.Server) { srv.DropConnections() },
+		"crash":   func(m *member, srv *estest.Server) { assert.NoError(m.t, srv.Crash()) },
+		"restart": func(m *member, srv *estest.Server) { assert.NoError(m.t, srv.Restart()) },
+		"update":  func(m *member, srv *estest.Server) { m.update() },
+		"crash while events wait": func(m *member, srv *estest.Server) {
+			m.append(5)
+			eventually(m.t, func() bool { return srv.Stats().InFlight == 5 })
+			_, err := m.client.Ping(testContext(m.t)) // behind what was pushed
+			require.NoError(m.t, err)
+			require.NoError(m.t, srv.Crash())
+			assert.Equal(m.t, words(m.written-5, m.written-1), consume(m.t, m.sub, 5))
+		},
+		"update, and a cut before the group is judged": func(m *member, srv *estest.Server) {
+			m.unjudged(srv, m.update)
+			srv.DropConnections()
+		},
+		"crash, and cuts before the group is judged": func(m *member, srv *estest.Server) {
+			m.unjudged(srv, func() { assert.NoError(m.t, srv.Crash()) })
+			m.unjudged(srv, srv.DropConnections)
+			srv.DropConnections()
+		},
 	} {
 		for _, persona := range personas {
 			t.Run(what+" of "+string(persona), func(t *testing.T) {
@@ -234,7 +275,7 @@ func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
 				m.consumeAll(srv, 50)
 				require.Positive(t, srv.Stats().Groups[0].Checkpoint)
 				for range 3 {
-					require.NoError(t, disturb(srv))
+					disturb(m, srv)
 					m.nothingAgain()
 				}
 			})

@@ -129,13 +129,15 @@ const (
 //   - Where the server tells nothing for two seconds, at the beginning or after a reconnect. Events that
 //     the consumer does not hold yet wait until then.
 //   - For other users, after a restart of the server, an update of the group and a change of the leader: where others
-//     take a part of the group's events, or the group begins again with the first event that this subscriber has seen,
-//     as one without a checkpoint does. They are spared that after a change of the leader which dropped the
-//     subscription, and where nothing at all was written to the server meanwhile. A connection that is merely lost
-//     makes nothing come again.
+//     got a part of the group's events, or the server left out one of two events with the same id, the group begins
+//     again with the first event that this subscriber has seen, as one without a checkpoint does, or more than
+//     RememberAcked events back, or the connection is lost once more before an event has come. They are spared that
+//     after a change of the leader which dropped the subscription, and where nothing at all was written to the server
+//     meanwhile. A connection that is merely lost makes nothing come again.
 //
-// There is one in which a group that was made anew does not hand out everything to such a user: while the connection
-// was gone it was made with a later start, at most RememberAcked events back, and nobody else takes events of it.
+// There is one in which a group that was made anew does not hand out everything to such a user: it was made with a
+// later start, at most RememberAcked events back, before the subscription found it missing, and nobody else takes
+// events of it.
 type PersistentSubscription struct {
 	c      *Client
 	stream string

@@ -204,7 +204,7 @@ func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest t
 	p.flush()
 	s.handle.Post(engine.Unsubscribe{}, p.creds)
 	back := append(p.leave(s), more...)
-	p.away = true
+	p.away, p.departure = true, p.departure.note(s, reason)
 	select {
 	case <-p.nudge: // of what was before
 	default:

@@ -50,10 +50,14 @@ type book struct {
 	held    flights
 	newest  int64     // the highest number that was ever held; -1 for none
 	anchor  uuid.UUID // the id of the event of that number
-	lowest  int64     // the lowest number that was ever held; -1 for none
 	settled numbers
 	doubted int64           // up to here it is not certain that the group knows what was settled; -1 for nowhere
 	parks   map[int64]*park // of what is settled
+
+	// What the group has pushed since it began, as far as is known.
+	lowest int64 // the lowest number; -1 for none
+	next   int64 // the number behind the highest; -1 for none
+	jumped bool  // it has passed over numbers: others get a part of the events
 }
 
 // heldEvent names an event in its stream. A log that was replaced by another may have another event of its number.
@@ -80,7 +84,7 @@ func newLedger(stream string, limit int) ledger {
 }
 
 func newBook() book {
-	return book{newest: -1, lowest: -1, doubted: -1}
+	return book{newest: -1, doubted: -1, lowest: -1, next: -1}
 }
 
 // book returns that of an event's stream; nil if there is none.
@@ -321,17 +325,32 @@ func (l *ledger) forgetReplayed(e *Event) {
 	delete(b.parks, e.Number)
 }
 
+// came notes that the group has pushed an event, whatever becomes of it.
+func (l *ledger) came(e *Event) {
+	if e.Stream != l.stream {
+		return
+	}
+	b := &l.own
+	if b.next < 0 {
+		b.lowest, b.next = e.Number, e.Number
+	}
+	b.jumped = b.jumped || e.Number > b.next
+	b.lowest, b.next = min(b.lowest, e.Number), max(b.next, e.Number+1)
+}
+
+// forgetPushes forgets what the group has pushed, since it is another.
+func (b *book) forgetPushes() { b.lowest, b.next, b.jumped = -1, -1, false }
+
 // resumed reports whether a group that begins with number begin looks as one that goes on behind a checkpoint: it does
 // not begin where everything began, checkpoints pass over nothing that is held, and do not lag behind for more than
-// window. Where other subscribers took a part of the events, what is left of a new group may look like that, too.
+// window. Where others got a part of the events, what is left of a new group may look like that, too.
 func (l *ledger) resumed(begin, window int64) bool {
 	own := &l.own
-	if begin <= own.lowest || own.newest-begin >= window ||
-		own.settled.count()+int64(own.held.n) < own.newest-own.lowest+1 {
+	if own.jumped || begin <= own.lowest || own.next-begin > window {
 		return false
 	}
 	for f := range own.held.all {
-		if f.number < begin {
+		if f.number < begin && f.on != stale {
 			return false
 		}
 	}
@@ -345,12 +364,12 @@ func (b *book) forgetUpTo(number int64, s *session) {
 			delete(b.parks, n)
 		}
 	}
-	b.doubted, b.lowest = -1, b.settled.lowest()
+	b.doubted = -1
+	b.forgetPushes()
 	for f := range b.held.all {
 		if f.number <= number {
 			f.stayOn(s)
 		}
-		b.extend(f.heldEvent)
 	}
 }
 
@@ -382,7 +401,8 @@ func (l *ledger) forgetSettled(s *session) {
 // forgetNumbers forgets which numbers the stream had. Nothing is settled.
 func (l *ledger) forgetNumbers() {
 	l.each(func(b *book) {
-		b.newest, b.lowest = -1, -1
+		b.newest = -1
+		b.forgetPushes()
 		for f := range b.held.all {
 			b.extend(f.heldEvent)
 		}
@@ -393,9 +413,6 @@ func (l *ledger) forgetNumbers() {
 func (b *book) extend(h heldEvent) {
 	if h.number > b.newest {
 		b.newest, b.anchor = h.number, h.id
-	}
-	if h.number < b.lowest || b.lowest < 0 {
-		b.lowest = h.number
 	}
 }
 

@@ -173,6 +173,61 @@ func TestLedgerCountsNoAckForAGroupThatDidNotPushTheEvent(t *testing.T) {
 	assert.Zero(t, l.holding)
 }
 
+// TestLedgerTellsAGroupThatGoesOnByItsFirstNumber has a group push events 10 to 19, and then begin once more.
+func TestLedgerTellsAGroupThatGoesOnByItsFirstNumber(t *testing.T) {
+	t.Parallel()
+	const window = 8
+	for what, tc := range map[string]struct {
+		numbers []int64 // pushed, in this order
+		held    int64   // -1 for none
+		stale   bool    // it came from the group before
+		begin   int64
+		goesOn  bool
+	}{
+		"behind a checkpoint":            {run(10, 19), -1, false, 15, true},
+		"behind everything":              {run(10, 19), -1, false, 20, true},
+		"where it began":                 {run(10, 19), -1, false, 10, false},
+		"before it began":                {run(10, 19), -1, false, 5, false},
+		"as far back as can be":          {run(10, 19), -1, false, 12, true},
+		"farther back":                   {run(10, 19), -1, false, 11, false},
+		"some came again":                {append(run(10, 19), 13, 14), -1, false, 15, true},
+		"others got one":                 {append(run(10, 16), 18, 19), -1, false, 15, false},
+		"behind one that is held":        {run(10, 19), 14, false, 15, false},
+		"with one that is held":          {run(10, 19), 15, false, 15, true},
+		"behind one of the group before": {run(10, 19), 5, true, 15, true},
+	} {
+		l := newLedger(testStream, 10)
+		if tc.stale {
+			l.hold(&Event{Stream: testStream, Number: tc.held}, nil, 0)
+			l.forgetSettled(new(session))
+		}
+		for _, n := range tc.numbers {
+			e := &Event{Stream: testStream, Number: n}
+			known := l.of(e)
+			l.came(e)
+			switch {
+			case known != unknown:
+			case n%3 == 0 && n != tc.held: // let go, since it waited in vain
+				l.release(l.hold(e, nil, 0))
+			case n != tc.held:
+				l.settle(l.hold(e, nil, 0), acked, nil)
+			default:
+				l.hold(e, nil, 0)
+			}
+		}
+		assert.Equal(t, tc.goesOn, l.resumed(tc.begin, window), what)
+		l.forgetSettled(nil)
+		assert.False(t, l.own.jumped)
+	}
+}
+
+func run(from, to int64) (numbers []int64) {
+	for n := from; n <= to; n++ {
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
 func TestLedgerTellsParksFromAcksUntilTheyHaveArrived(t *testing.T) {
 	t.Parallel()
 	const limit = 4

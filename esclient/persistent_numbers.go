@@ -210,33 +210,4 @@ func (s *numbers) open(i int64) {
 // clear makes the set the empty one.
 func (s *numbers) clear() { *s = numbers{spare: s.spare} }
 
-// lowest returns the lowest number; -1 without one.
-func (s *numbers) lowest() int64 {
-	lowest := int64(-1)
-	if len(s.parts) > 0 {
-		p := s.parts[0]
-		for w, b := range p.bits {
-			if b != 0 {
-				lowest = p.index<<pageBits + int64(64*w+bits.TrailingZeros64(b))
-				break
-			}
-		}
-	}
-	if len(s.full) > 0 && (lowest < 0 || s.full[0].from<<pageBits < lowest) {
-		lowest = s.full[0].from << pageBits
-	}
-	return lowest
-}
-
-// count returns how many numbers there are.
-func (s *numbers) count() (n int64) {
-	for _, sp := range s.full {
-		n += (sp.to - sp.from) * pageNumbers
-	}
-	for _, p := range s.parts {
-		n += int64(p.n)
-	}
-	return n
-}
-
 func (s *numbers) empty() bool { return len(s.full) == 0 && len(s.parts) == 0 }

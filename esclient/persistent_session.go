@@ -40,7 +40,9 @@ type session struct {
 	waiting   []*Event     // and what came behind it
 	before    *knownStream // what was known when the session began; nil if nothing has to be judged
 	mayResume bool         // in doubt: the group may go on behind a checkpoint
+	began     int64        // the number with which the group began on earlier sessions, unjudged; -1 for none
 	decided   bool         // it was seen with which number the group begins
+	heard     bool         // an event of the group's stream has come
 	begins    int64        // the number of the first event that was not delivered before; -1 for none
 }
 
@@ -48,7 +50,8 @@ func newSession(p *PersistentSubscription, told chan struct{}) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return &session{
-		p: p, window: p.pace.window, ends: slices.Clone(p.lost), told: told, gone: make(chan struct{}), begins: -1,
+		p: p, window: p.pace.window, ends: slices.Clone(p.lost), told: told, gone: make(chan struct{}),
+		began: -1, begins: -1,
 	}
 }
 
@@ -191,10 +194,13 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 	var tooMany []*Event
 	for _, e := range events {
 		o := e.Original()
-		if s.begins < 0 && e.RetryCount == 0 && o.Stream == p.stream {
-			s.begins = o.Number
+		if o.Stream == p.stream {
+			s.heard = true
+			if s.begins < 0 && e.RetryCount == 0 {
+				s.begins = o.Number
+			}
 		}
-		if s.judged && !s.decided && s.begins >= 0 {
+		if s.judged && !s.decided && (s.begins >= 0 || s.began >= 0) {
 			p.decide(s)
 		}
 		known := p.ledger.of(o)
@@ -209,6 +215,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 			p.distrust(s, o)
 			known = unknown
 		}
+		p.ledger.came(o)
 		switch known {
 		case held:
 			p.cameAgain(s, o, now)
@@ -269,7 +276,10 @@ func (s *session) finish(reason error, told bool) {
 			p.pace.doubt()
 			p.timeOn()
 		}
-		p.departure = p.departure.note(s.handle.Conn(), reason)
+		p.departure = p.departure.note(s, reason)
+	}
+	if !current && errors.Is(reason, ErrGroupNotFound) {
+		p.departure.missed(s.handle.Conn())
 	}
 	over := !current || p.ended != nil
 	p.mu.Unlock()

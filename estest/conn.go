@@ -108,7 +108,7 @@ func (c *conn) run() {
 
 // forget ends the subscriptions of the connection. core.mu is held.
 func (c *conn) forget() {
-	c.core.dropVolatile(&c.caller)
+	c.core.volatile.lost(&c.caller)
 	c.core.groups.Lost(c.caller.id)
 }
 

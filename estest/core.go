@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 // core is the state of a server: its log, and who is connected to it and waits for what. One lock guards all of it. The
@@ -31,8 +29,7 @@ type core struct {
 
 	mu       *sync.Mutex
 	conns    map[*conn]struct{}
-	volatile map[esproto.CorrelationID]*volatileSub
-	byStream map[string][]*volatileSub // the same by stream; "" is all streams
+	volatile *volatileSet
 	groups   *groupSet
 	majority func() bool // for hasMajority; nil outside of a cluster
 }
@@ -41,13 +38,13 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	c := &core{
 		eventLog: newEventLog(&p.facts, logger, cl.Now), persona: p, logger: logger, clock: cl,
 		instance: uuid.NewString(), projected: new(signal), mu: new(sync.Mutex), conns: make(map[*conn]struct{}),
-		volatile: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
+		volatile: newVolatileSet(),
 	}
 	c.groups = newGroupSet(groupsConfig{
 		Log: c.eventLog, Facts: &p.facts, Logger: logger, Now: cl.Now, Majority: c.hasMajority,
 	})
 	c.observe(func(made commit) { c.node.replicate(made) })
-	c.observe(c.notifySubscribers)
+	c.observe(c.volatile.observe)
 	c.observe(c.groups.Observe)
 	c.observe(func(made commit) { c.projector.observe(made) })
 	return c

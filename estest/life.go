@@ -99,19 +99,10 @@ func (s *Server) bidFarewell() {
 	s.core.mu.Lock()
 	s.core.stopping = true
 	s.awake()
-	s.core.dropAllSubscriptions()
+	s.core.volatile.dropAll()
+	s.core.groups.DropClients()
 	s.core.mu.Unlock()
 	time.Sleep(farewellTime)
-}
-
-// dropAllSubscriptions tells all subscribers that they have none any more. Their groups stay.
-func (c *core) dropAllSubscriptions() {
-	for _, sub := range c.volatile {
-		sub.caller.drop(sub.id, esproto.SubscriptionDropped_Unsubscribed)
-	}
-	clear(c.volatile)
-	clear(c.byStream)
-	c.groups.DropClients()
 }
 
 // WithStartUp has the server begin as real ones do, each time that it is started or restarted. While it is starting, it

@@ -53,7 +53,7 @@ func (s *Server) Stats() Stats {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile)
+	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile.byID)
 	stats.Streams, stats.Events = len(c.sortedStreams()), len(c.records)
 	for _, g := range c.groups.All() {
 		gs := groupStats(g)

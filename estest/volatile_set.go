@@ -1,0 +1,137 @@
+package estest
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// volatileSub is a volatile subscription. Its correlation id names it on the whole server.
+type volatileSub struct {
+	caller       *caller
+	id           esproto.CorrelationID
+	stream       string // empty for all streams
+	after        int64  // the stream's last number when it began
+	resolveLinks bool
+
+	filter     *filter // nil to get everything
+	interval   int     // how many events are looked at between checkpoints; 0 if there are none
+	considered int     // since the last checkpoint
+}
+
+// volatileSet has the volatile subscriptions of a server, and observes its log for them.
+type volatileSet struct {
+	byID     map[esproto.CorrelationID]*volatileSub
+	byStream map[string][]*volatileSub // "" is all streams
+}
+
+func newVolatileSet() *volatileSet {
+	return &volatileSet{
+		byID: make(map[esproto.CorrelationID]*volatileSub), byStream: make(map[string][]*volatileSub),
+	}
+}
+
+// add begins a subscription. An earlier one with the same id goes on until its connection ends.
+func (v *volatileSet) add(sub *volatileSub) {
+	v.byID[sub.id] = sub
+	v.byStream[sub.stream] = append(v.byStream[sub.stream], sub)
+}
+
+// unsubscribe ends the subscription with a correlation id, if there is one, and tells its client.
+func (v *volatileSet) unsubscribe(id esproto.CorrelationID) {
+	sub := v.byID[id]
+	if sub == nil {
+		return
+	}
+	delete(v.byID, id)
+	v.remove(sub.stream, func(s *volatileSub) bool { return s == sub })
+	sub.caller.drop(id, esproto.SubscriptionDropped_Unsubscribed)
+}
+
+// lost forgets the subscriptions of a client whose connection has ended.
+func (v *volatileSet) lost(gone *caller) {
+	for stream := range v.byStream {
+		v.remove(stream, func(s *volatileSub) bool {
+			if s.caller == gone && v.byID[s.id] == s {
+				delete(v.byID, s.id)
+			}
+			return s.caller == gone
+		})
+	}
+}
+
+func (v *volatileSet) remove(stream string, gone func(s *volatileSub) bool) {
+	left := slices.DeleteFunc(v.byStream[stream], gone)
+	if len(left) == 0 {
+		delete(v.byStream, stream)
+		return
+	}
+	v.byStream[stream] = left
+}
+
+// dropAll ends all subscriptions, and tells their clients.
+func (v *volatileSet) dropAll() {
+	for _, sub := range v.byID {
+		sub.caller.drop(sub.id, esproto.SubscriptionDropped_Unsubscribed)
+	}
+	clear(v.byID)
+	clear(v.byStream)
+}
+
+// observe observes the log: it sends what is committed to whoever has subscribed.
+func (v *volatileSet) observe(made commit) {
+	if made.stream == nil || len(v.byStream) == 0 {
+		return
+	}
+	for _, sub := range v.byStream[made.stream.name] {
+		sub.deliver(made.records)
+	}
+	for _, sub := range v.byStream[""] {
+		sub.deliver(made.records)
+	}
+}
+
+func (s *volatileSub) deliver(recs []*record) {
+	for _, r := range recs {
+		if s.picks(r) {
+			s.pushOne(r)
+		}
+		s.consider(r)
+	}
+}
+
+func (s *volatileSub) picks(r *record) bool {
+	return r.number > s.after && (s.stream != "" || !s.caller.core.persona.hidden(r)) &&
+		(s.filter == nil || s.filter.picks(r))
+}
+
+func (s *volatileSub) pushOne(r *record) {
+	core := s.caller.core
+	event, link := r, (*record)(nil)
+	if s.resolveLinks {
+		event, link = core.resolvePushed(r, false) // the rights on the target are not looked at
+	}
+	s.caller.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
+		return esproto.AppendStreamEventAppeared(
+			b, s.caller.wire(event), s.caller.wire(link), r.commit, r.prepare, core.persona.style,
+		)
+	})
+}
+
+// consider counts an event, whether it was picked or not, and tells the client of each interval's last.
+func (s *volatileSub) consider(r *record) {
+	if s.interval == 0 {
+		return
+	}
+	if s.considered++; s.considered < s.interval {
+		return
+	}
+	s.considered = 0
+	s.caller.push(esproto.CmdCheckpointReached, s.id, func(b []byte) []byte {
+		return s.caller.core.persona.marshal(b, &esproto.CheckpointReached{
+			CommitPosition: proto.Int64(r.commit), PreparePosition: proto.Int64(r.prepare),
+		})
+	})
+}

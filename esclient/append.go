@@ -119,7 +119,7 @@ func (c *Client) Append(
 	op := appendOps.Get().(*appendOp)
 	op.stream, op.expected, op.events, op.requireLeader = stream, expected, events, c.requireLeader(ctx)
 	op.ids = eventIDs(op.ids, events)
-	err := c.do(ctx, op, writeEffect(stream, expected, op.requireLeader))
+	err := c.do(ctx, op, writeRepetition(stream, expected, op.requireLeader))
 	if err != nil && expected == NoStream {
 		err = c.settleAppend(ctx, op, err)
 	}

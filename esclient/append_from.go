@@ -397,7 +397,7 @@ func (f *sourceAppend) append(ctx, onItsWay context.Context, batch []EventData) 
 // may write, also of a stream that was soft-deleted, where a repetition of a guess of NoStream would not be recognised.
 func (f *sourceAppend) findEnd(ctx context.Context) error {
 	op := &appendOp{stream: f.stream, expected: neverReached, requireLeader: f.c.requireLeader(ctx)}
-	err := f.c.do(ctx, op, readOnly)
+	err := f.c.do(ctx, op, reading)
 	if wrong := (*WrongExpectedVersionError)(nil); errors.As(err, &wrong) {
 		f.expected = ExpectedVersion(wrong.Current)
 		return nil

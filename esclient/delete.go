@@ -27,11 +27,11 @@ import (
 // the first attempt may have been done, and the stream been written to since. Other errors mean that nothing was
 // deleted.
 func (c *Client) DeleteStream(ctx context.Context, stream string, expected ExpectedVersion) (Position, error) {
-	effect := once
+	r := repetition{effect: notIdempotent}
 	if expected.exact() {
-		effect = harmless
+		r.effect = idempotent
 	}
-	return c.delete(ctx, "delete stream", stream, expected, false, effect)
+	return c.delete(ctx, "delete stream", stream, expected, false, r)
 }
 
 // TombstoneStream deletes a stream for ever: nothing can be written to it, or be read from it, any more. Its name is
@@ -42,17 +42,17 @@ func (c *Client) DeleteStream(ctx context.Context, stream string, expected Expec
 // lost reply it is ErrOutcomeUnknown, too: the stream is gone, but perhaps somebody else deleted it. What is said of
 // StreamExists and of $all at DeleteStream holds here as well.
 func (c *Client) TombstoneStream(ctx context.Context, stream string, expected ExpectedVersion) (Position, error) {
-	return c.delete(ctx, "tombstone stream", stream, expected, true, repeatable)
+	return c.delete(ctx, "tombstone stream", stream, expected, true, compared)
 }
 
 func (c *Client) delete(
-	ctx context.Context, what, stream string, expected ExpectedVersion, hard bool, effect effect,
+	ctx context.Context, what, stream string, expected ExpectedVersion, hard bool, r repetition,
 ) (Position, error) {
 	if err := validateDelete(stream, expected); err != nil {
 		return UnknownPosition, err
 	}
 	op := &deleteOp{stream: stream, expected: expected, hard: hard, requireLeader: c.requireLeader(ctx)}
-	if err := c.do(ctx, op, effect); err != nil {
+	if err := c.do(ctx, op, r); err != nil {
 		return UnknownPosition, &OperationError{Operation: what, Stream: stream, Err: op.explain(err)}
 	}
 	return Position{Commit: op.reply.GetCommitPosition(), Prepare: op.reply.GetPreparePosition()}, nil

@@ -273,29 +273,6 @@ func serverError(result fmt.Stringer, text string) error {
 	return fmt.Errorf("%w: %v: %s", ErrServer, result, text)
 }
 
-// SafeToRetry reports whether an operation that failed with err had no effect, so that it can be repeated as it was,
-// with hope: the connection was lost before it was sent, or the server was not ready. It is false where somebody must
-// do something first: for refused credentials, or a peer that is no EventStore.
-func SafeToRetry(err error) bool {
-	if err == nil || errors.Is(err, ErrOutcomeUnknown) ||
-		errors.Is(err, ErrClosed) || errors.Is(err, ErrNotEventStore) {
-		return false
-	}
-	if e := (interface{ SafeToRetry() bool })(nil); errors.As(err, &e) { // what went over HTTP
-		return e.SafeToRetry()
-	}
-	if auth := (*engine.NotAuthenticatedError)(nil); errors.As(err, &auth) {
-		return auth.Transient()
-	}
-	var (
-		handled   *engine.NotHandledError
-		conn      *engine.ConnectionError
-		connected *engine.NotConnectedError
-	)
-	return errors.As(err, &handled) || errors.As(err, &conn) || errors.As(err, &connected) ||
-		errors.Is(err, ErrOperationTimeout)
-}
-
 // Timeout reports whether err means that time ran out: the operation timeout, a heartbeat or a deadline of the context.
 func Timeout(err error) bool {
 	return errors.Is(err, ErrOperationTimeout) || errors.Is(err, ErrHeartbeatTimeout) ||

@@ -12,7 +12,7 @@ import (
 // there is none.
 func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
 	started := time.Now()
-	if err := c.do(ctx, pingOp{}, readOnly); err != nil {
+	if err := c.do(ctx, pingOp{}, reading); err != nil {
 		return 0, &OperationError{Operation: "ping", Err: err}
 	}
 	return time.Since(started), nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
@@ -36,7 +35,7 @@ func openSubscription[S unconfirmed](
 	ctx context.Context, c *Client, start func(conn *engine.Conn, told chan struct{}) (S, error),
 ) (S, error) {
 	o := openings[S]{told: make(chan struct{}, 1)}
-	a := attempts{c: c, effect: readOnly}
+	a := attempts{c: c, repetition: reading, paced: true}
 	for {
 		conn, err := c.conn(ctx)
 		if err != nil {
@@ -54,14 +53,8 @@ func openSubscription[S unconfirmed](
 				return o.take(confirmed), nil
 			}
 		}
-		if err = readOnlyNode(err); !a.reopens(ctx, conn, err) {
-			return o.end(err)
-		}
-		if a.counts(false, err) {
-			a.failed++
-		}
-		if err := a.next(ctx, s, true, err); err != nil {
-			return o.end(err)
+		if err := a.again(ctx, s, true, err); err != nil {
+			return o.end(explained(err))
 		}
 	}
 }
@@ -123,38 +116,4 @@ func (o *openings[S]) end(reason error) (s S, err error) {
 		}
 	}
 	return s, reason
-}
-
-// reopens reports whether a subscription that ended with err is worth another attempt.
-func (a *attempts) reopens(ctx context.Context, conn *engine.Conn, err error) bool {
-	if droppedWithoutFault(err) {
-		return true
-	}
-	again, _ := a.judge(ctx, conn, true, err)
-	return again
-}
-
-// droppedWithoutFault reports whether the server ended the subscription for a reason that the subscriber need do
-// nothing about.
-func droppedWithoutFault(err error) bool {
-	var e *SubscriptionDroppedError
-	return errors.As(err, &e) && e.condition() == nil
-}
-
-// transient reports whether a subscription that lasted and then ended with err is to be replaced by another. Behind an
-// event that was too large that is possible, and gaps are filled by a read, which settles whether it fits.
-func transient(err error) bool {
-	var (
-		lost       *engine.ConnectionError
-		notHandled *engine.NotHandledError
-		large      *FrameTooLargeError
-	)
-	switch {
-	case errors.Is(err, ErrClosed):
-		return false
-	case errors.As(err, &notHandled):
-		return notHandled.Reason != esproto.NotHandled_IsReadOnly
-	}
-	return errors.As(err, &lost) || errors.As(err, &large) || droppedWithoutFault(err) ||
-		errors.Is(err, ErrOperationTimeout)
 }

@@ -174,7 +174,7 @@ func (c *Client) changeGroup(
 	}
 	leave, err := c.groupTurn(ctx)
 	if err == nil {
-		err = c.do(ctx, &groupOp{cmd: cmd, stream: stream, group: group, settings: s}, repeatable)
+		err = c.do(ctx, &groupOp{cmd: cmd, stream: stream, group: group, settings: s}, repetition{})
 		leave()
 	}
 	if err != nil {

@@ -220,7 +220,7 @@ func (c *Client) readGroupConfig(ctx context.Context) (*groupConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := attempts{c: c, effect: readOnly}
+	a := attempts{c: c, repetition: reading}
 	for {
 		conn, err := c.connUnsent(ctx)
 		if err != nil {
@@ -235,15 +235,8 @@ func (c *Client) readGroupConfig(ctx context.Context) (*groupConfig, error) {
 			}
 			return configs[0], nil
 		}
-		again, delay := a.judge(ctx, conn, true, err)
-		if !again {
-			return nil, readOnlyNode(err)
-		}
-		if a.counts(true, err) {
-			a.failed++
-		}
-		if err := a.next(ctx, r, delay, err); err != nil {
-			return nil, err
+		if err := a.again(ctx, r, true, err); err != nil {
+			return nil, explained(err)
 		}
 	}
 }

@@ -203,7 +203,7 @@ func (l *look) sight() *sight {
 	s.complete = true
 	l.reads(func(r *lookRead) {
 		// An answer says more or less; without one another look may say more.
-		if err := r.result(); err != nil && (resumable(err) || errors.Is(err, ErrOperationTimeout)) {
+		if err := r.result(); err != nil && policyFor(err).resume == subResumes {
 			s.complete = false
 		}
 	})

@@ -21,8 +21,8 @@ const (
 func (p *PersistentSubscription) resume(reason error) {
 	work := func() {
 		p.witness.dropped(reason)
-		if !transient(reason) && !errors.Is(reason, ErrGroupNotFound) {
-			p.end(readOnlyNode(reason))
+		if !replaces(reason) && failureOf(reason) != failNoGroup {
+			p.end(explained(reason))
 			return
 		}
 		if !p.endIfDrained() {
@@ -34,8 +34,8 @@ func (p *PersistentSubscription) resume(reason error) {
 
 // rejoin makes another session after one that ended with reason. If there can be none, the subscription ends.
 func (p *PersistentSubscription) rejoin(reason error) {
-	var missing time.Time // since when the group is; zero while it is not
-	patience := p.c.newPatience()
+	var missing time.Time         // since when the group is; zero while it is not
+	r := p.c.newResumption(false) // where the server cannot make the group anew, nothing passes
 	for {
 		if errors.Is(reason, ErrGroupNotFound) {
 			if missing.IsZero() {
@@ -51,21 +51,21 @@ func (p *PersistentSubscription) rejoin(reason error) {
 		if reason == nil || p.ctx.Err() != nil {
 			return
 		}
-		rest := patience.rest
 		var gone *groupDeletedError
+		var err error
 		switch {
 		case errors.As(reason, &gone):
 			p.end(reason)
 			return
-		case errors.Is(reason, ErrGroupNotFound):
-			rest = func(ctx context.Context) error { return pause(ctx, missingPause) }
-		case resumable(reason), errors.Is(reason, ErrMaxSubscribers), patience.bears(reason):
-			// A place that a lost connection of another process still occupies becomes free when the server notices.
+		case failureOf(reason) == failNoGroup:
+			err = sleep(p.ctx, missingPause)
+		case r.goesOn(reason):
+			err = r.sleep(p.ctx)
 		default:
 			p.end(reason)
 			return
 		}
-		if rest(p.ctx) != nil {
+		if err != nil {
 			return
 		}
 	}
@@ -137,7 +137,7 @@ func (p *PersistentSubscription) logWentBack() (bool, error) {
 		if v != verdictOlder || n+1 == maxLooks || now.stream.anchor == anchorOther {
 			return v == verdictOlder, conn.Err()
 		}
-		if err := pause(p.ctx, lookAgain); err != nil {
+		if err := sleep(p.ctx, lookAgain); err != nil {
 			return false, err
 		}
 	}

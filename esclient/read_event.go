@@ -31,7 +31,7 @@ func (c *Client) ReadEvent(ctx context.Context, stream string, number int64, opt
 	op := &readEventOp{
 		stream: stream, number: number, resolveLinks: opts.ResolveLinks, requireLeader: c.requireLeader(ctx),
 	}
-	if err := c.do(ctx, op, readOnly); err != nil {
+	if err := c.do(ctx, op, reading); err != nil {
 		return nil, &OperationError{Operation: fmt.Sprintf("read event %d of", number), Stream: stream, Err: err}
 	}
 	e := new(Event)

@@ -1,12 +1,5 @@
 package esclient
 
-import (
-	"errors"
-	"strings"
-
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
-)
-
 const (
 	// surePage is how many events of the largest size, 16 MiB, fit into the largest frame.
 	surePage = 4
@@ -53,25 +46,4 @@ func (p *pageSize) settle(events, bytes int) {
 // expect prepares for events like so many others, which took so many bytes.
 func (p *pageSize) expect(events, bytes int) {
 	p.now = min(p.now, max(p.room/max(bytes/max(events, 1), 1), 1))
-}
-
-// shrinkPage has the next attempt ask for a smaller page where the reply was too large, or so large that it did not
-// arrive in time. It reports whether the failure is made good by that: then it does not count.
-func (a *attempts) shrinkPage(err error) bool {
-	large := tooLarge(err)
-	if a.page == nil || !large && !errors.Is(err, ErrOperationTimeout) {
-		return false
-	}
-	return a.page.size.shrink(int(a.page.count())) && large
-}
-
-// tooLarge reports whether a frame was larger than allowed, or a connection was lost to a reply, perhaps to another
-// request, with which the server had too much to send.
-func tooLarge(err error) bool {
-	var (
-		large *FrameTooLargeError
-		bad   *engine.BadRequestError
-	)
-	return errors.As(err, &large) ||
-		errors.As(err, &bad) && strings.Contains(bad.Text, "pending send bytes is too big")
 }

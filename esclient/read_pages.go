@@ -37,7 +37,8 @@ func (r *pageRequest) count() int32 {
 	return int32(min(int64(r.size.now), r.left))
 }
 
-func (r *pageRequest) request() *pageRequest { return r }
+// shrink implements shrinkable.
+func (r *pageRequest) shrink() (smaller bool) { return r.size.shrink(int(r.count())) }
 
 // take notes that n events were read, and reports whether more are wanted.
 func (r *pageRequest) take(n int) (more bool) {
@@ -47,11 +48,17 @@ func (r *pageRequest) take(n int) (more bool) {
 	return r.left > 0
 }
 
+// shrinkable is an operation that can ask for a smaller reply: the read of a page, of a stream or of [AllStream].
+type shrinkable interface {
+	// shrink has the next attempt ask for less, after the reply to the one before was too large. It returns false if
+	// the operation cannot ask for less.
+	shrink() (smaller bool)
+}
+
 // pageOp is a read that goes on from page to page: of a stream or of $all.
 type pageOp interface {
 	engine.Operation
-	// request is what the read asks for.
-	request() *pageRequest
+	shrinkable
 	// turn makes events of the reply and turns to the page that follows; more is false if none is wanted.
 	turn() (events []Event, more bool, err error)
 	// failed says what was being read.
@@ -105,7 +112,7 @@ type pageRead struct {
 }
 
 func (r *pageRead) start(ctx context.Context, c *Client, op pageOp) {
-	r.attempts = attempts{c: c, effect: readOnly, page: op.request()}
+	r.attempts = attempts{c: c, repetition: reading, shrinks: op}
 	r.ctx, r.op = r.observe(ctx, op)
 }
 

@@ -32,7 +32,7 @@ type Subscription struct {
 	bufferSize   int
 	bufferBytes  int
 	fillGaps     bool
-	policy       policy
+	logPolicy    logPolicy
 	start        Start // of a catch-up subscription
 
 	ctx     context.Context // ends with Stop, and with the client
@@ -291,8 +291,8 @@ func (s *Subscription) replace(reason error) error {
 		s.witness.fellBehind(reason)
 	}
 	overflow := errors.Is(reason, ErrSlowConsumer)
-	if !transient(reason) && !(overflow && s.fillGaps) {
-		return s.finish(readOnlyNode(reason))
+	if !replaces(reason) && !(overflow && s.fillGaps) {
+		return s.finish(explained(reason))
 	}
 	if f := s.feed.Load(); overflow {
 		s.pageSize.expect(f.pushed, int(f.weight))

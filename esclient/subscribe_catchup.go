@@ -69,9 +69,9 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	fromEnd := opts.Start.kind == startEnd
 	switch {
 	case opts.StartOver && fromEnd:
-		s.policy = goOn
+		s.logPolicy = goOn
 	case opts.StartOver:
-		s.policy = startOver
+		s.logPolicy = startOver
 	}
 	if fromEnd {
 		return s.openLive(ctx)
@@ -204,7 +204,7 @@ func (s *Subscription) read(ctx context.Context) error {
 			s.lastRead = len(s.page) == 0 || s.reachedBy(f)
 			return nil
 		}
-		if err := pause(ctx, indexLag); err != nil {
+		if err := sleep(ctx, indexLag); err != nil {
 			return err
 		}
 	}
@@ -217,17 +217,6 @@ func (s *Subscription) reachedBy(f *feed) bool {
 		after.advance(&s.page[i])
 	}
 	return after.reaches(f)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // readPage reads a page into s.page. end reports whether nothing followed it.

@@ -13,13 +13,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// policy is what a subscription does when the log has gone back.
-type policy int
+// logPolicy is what a subscription does when the log has gone back.
+type logPolicy int
 
 const (
-	end       policy = iota // with ErrLogWentBack
-	startOver               // from the first event
-	goOn                    // with what is new
+	end       logPolicy = iota // with ErrLogWentBack
+	startOver                  // from the first event
+	goOn                       // with what is new
 )
 
 // mark is an event by which a subscription recognises the log: the last one that was delivered, or that was the last

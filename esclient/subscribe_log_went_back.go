@@ -55,12 +55,12 @@ func (s *Subscription) wentBack(ctx context.Context, found *finding) error {
 			err.FoundPosition = found.last.position
 		}
 	}
-	if s.policy == end {
+	if s.logPolicy == end {
 		return err
 	}
 	fresh := cursor{all: s.cursor.all, number: -1, passed: UnknownPosition}
-	skips := s.policy == goOn && (!s.fillGaps || s.known.created.IsZero())
-	if s.policy == goOn && !skips {
+	skips := s.logPolicy == goOn && (!s.fillGaps || s.known.created.IsZero())
+	if s.logPolicy == goOn && !skips {
 		start, err := s.newest(ctx)
 		if err != nil {
 			return err

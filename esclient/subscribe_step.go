@@ -46,10 +46,9 @@ func (s *Subscription) await(ctx context.Context) error {
 	}
 }
 
-// persist does a step until it succeeds, or fails with what would not pass. A failure that the server does not explain
-// may pass if it has answered the like of it before.
+// persist repeats a step until it succeeds, or fails for good.
 func (s *Subscription) persist(work func(context.Context) error) error {
-	patience := s.c.newPatience()
+	r := s.c.newResumption(s.begun)
 	for {
 		err := work(s.ctx)
 		switch {
@@ -58,22 +57,14 @@ func (s *Subscription) persist(work func(context.Context) error) error {
 			return nil
 		case s.ctx.Err() != nil:
 			return s.ended()
-		case !resumable(err) && !(s.begun && errors.Is(err, ErrServer)) && !patience.bears(err):
+		case !r.goesOn(err):
 			return err
 		}
 		s.witness.waits(err)
-		if patience.rest(s.ctx) != nil {
+		if r.sleep(s.ctx) != nil {
 			return s.ended()
 		}
 	}
-}
-
-// resumable reports whether a subscription that there was should go on trying after a call has given up.
-func resumable(err error) bool {
-	if errors.Is(err, ErrNotAuthenticated) || errors.Is(err, ErrNotEventStore) {
-		return false
-	}
-	return SafeToRetry(err) || droppedWithoutFault(err)
 }
 
 // ended returns why the subscription's context has ended.

@@ -39,7 +39,7 @@ func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts Vola
 		return nil, err
 	}
 	s.witness.hooks = hooks
-	s.fillGaps, s.policy = opts.FillGaps, goOn
+	s.fillGaps, s.logPolicy = opts.FillGaps, goOn
 	return s.openLive(ctx)
 }
 

@@ -41,7 +41,7 @@ func (c *Client) StartTransaction(ctx context.Context, stream string, expected E
 		return nil, err
 	}
 	op := &startOp{t: t, requireLeader: c.requireLeader(ctx)}
-	if err := c.do(ctx, op, readOnly); err != nil {
+	if err := c.do(ctx, op, reading); err != nil {
 		if bad := (*engine.BadRequestError)(nil); errors.As(err, &bad) {
 			err = fmt.Errorf("%w: transactions: %w", ErrNotSupported, err) // there is nothing else that it could refuse
 		}
@@ -100,7 +100,7 @@ func (t *Transaction) Write(ctx context.Context, events ...EventData) error {
 		return err
 	}
 	op := &transactionWriteOp{t: t, events: events, ids: eventIDs(nil, events), requireLeader: t.c.requireLeader(ctx)}
-	if err := t.c.do(ctx, op, once); err != nil {
+	if err := t.c.do(ctx, op, repetition{effect: notIdempotent}); err != nil {
 		if errors.Is(err, ErrOutcomeUnknown) {
 			t.lacking = true
 			t.ended = fmt.Errorf("%w: nobody knows whether an earlier write is in it", ErrTransactionEnded)
@@ -128,7 +128,7 @@ func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
 		return AppendResult{}, t.failed(what, t.ended)
 	}
 	op := &commitOp{t: t, requireLeader: t.c.requireLeader(ctx)}
-	if err := t.c.do(ctx, op, writeEffect(t.stream, t.expected, op.requireLeader)); err != nil {
+	if err := t.c.do(ctx, op, writeRepetition(t.stream, t.expected, op.requireLeader)); err != nil {
 		return AppendResult{}, t.failed(what, t.settle(ctx, err))
 	}
 	t.ended = fmt.Errorf("%w: it is committed", ErrTransactionEnded)
@@ -156,7 +156,7 @@ func (t *Transaction) settle(ctx context.Context, err error) error {
 	wrong := (*WrongExpectedVersionError)(nil)
 	if errors.As(err, &wrong) {
 		switch {
-		case writeEffect(t.stream, t.expected, true) == repeatable:
+		case writeRepetition(t.stream, t.expected, true) == compared:
 			return wrong
 		case t.expected == NoStream:
 			if _, never, readErr := t.c.recreation(ctx, t.stream); readErr == nil && never {

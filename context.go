@@ -59,8 +59,8 @@ func EventNumberFromCtx(ctx context.Context) (number int64, ok bool) {
 }
 
 // PositionFromCtx returns the position of the event in the server's log. It is known in catch-up subscriptions to $all,
-// and for events that the server pushed to a volatile or catch-up subscription; otherwise ok is false. Use it as a
-// checkpoint of $all, with [esclient.AfterPosition].
+// and for events that the server pushed to a volatile or catch-up subscription; otherwise ok is false. See also
+// [CheckpointFromCtx].
 func PositionFromCtx(ctx context.Context) (position esclient.Position, ok bool) {
 	if e, ok := EventFromCtx(ctx); ok && e.Position != esclient.UnknownPosition {
 		return e.Position, true
@@ -93,11 +93,29 @@ func RetryCountFromCtx(ctx context.Context) (count int, ok bool) {
 	return 0, false
 }
 
-// LinkFromCtx returns the link that was resolved to the event; ok is false if there was no link. Use the link's number
-// as a checkpoint of the subscribed stream, with [esclient.AfterNumber].
+// LinkFromCtx returns the link that was resolved to the event; ok is false if there was no link.
 func LinkFromCtx(ctx context.Context) (link *esclient.Event, ok bool) {
 	if e, ok := EventFromCtx(ctx); ok && e.Link != nil {
 		return e.Link, true
 	}
 	return nil, false
+}
+
+// CheckpointFromCtx returns the checkpoint of the message in its topic: the number of its event in the stream that was
+// subscribed to, which is that of the link if links are resolved, or the position in $all. All earlier messages are
+// dealt with, too, only if Concurrency is 1. ok is false in a group on $all.
+func CheckpointFromCtx(ctx context.Context) (c esclient.Checkpoint, ok bool) {
+	if d := deliveryFromCtx(ctx); d != nil {
+		return d.event.CheckpointIn(d.s.stream)
+	}
+	return esclient.Checkpoint{}, false
+}
+
+// CheckpointNameFromCtx returns the name under which the subscription of the message saves its checkpoint: what
+// [SubscriberConfig.Checkpoints] is given. ok is false without Checkpoints.
+func CheckpointNameFromCtx(ctx context.Context) (name string, ok bool) {
+	if d := deliveryFromCtx(ctx); d != nil && d.s.cfg.Checkpoints != nil {
+		return d.s.cfg.checkpointName(d.s.topic), true
+	}
+	return "", false
 }

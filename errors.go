@@ -15,6 +15,11 @@ var (
 	// ErrSubscriberClosed is the error of [Subscriber.Subscribe] and [Subscriber.SubscribeInitialize] after
 	// [Subscriber.Close].
 	ErrSubscriberClosed = errors.New("eventstore: the subscriber is closed")
+	// ErrCheckpointTaken is the error of a [Checkpoints] store whose name another process has taken over, or has in
+	// use. It ends a subscription, or its Subscribe call.
+	ErrCheckpointTaken = errors.New("eventstore: another subscription uses the name of the checkpoint")
+	// ErrCheckpointCorrupt is the error of a [Checkpoints] store that holds something else than a checkpoint.
+	ErrCheckpointCorrupt = errors.New("eventstore: the stored checkpoint cannot be read")
 )
 
 // PublishError is the error of a failed [Publisher.Publish] call. It wraps the cause, usually an error of package
@@ -65,6 +70,21 @@ func (e *MarshalError) Error() string {
 }
 
 func (e *MarshalError) Unwrap() error { return e.Err }
+
+// CheckpointError is the error of a subscription that could not load or save its checkpoint, or could not begin there.
+// It wraps the cause and says what to do.
+type CheckpointError struct {
+	Name   string // the name that the store was given
+	Op     string // "load", "save" or "use"
+	Advice string
+	Err    error
+}
+
+func (e *CheckpointError) Error() string {
+	return fmt.Sprintf("eventstore: cannot %s checkpoint %q: %v: %s", e.Op, e.Name, e.Err, e.Advice)
+}
+
+func (e *CheckpointError) Unwrap() error { return e.Err }
 
 func configError(setting, value, reason string) error {
 	return &esclient.ConfigError{Setting: setting, Value: value, Reason: reason}

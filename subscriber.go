@@ -108,7 +108,8 @@ func (s *Subscriber) open(ctx context.Context, topic, stream string) (*subscript
 		return nil, err
 	}
 	return &subscription{
-		owner: s, cfg: &s.cfg, topic: topic, src: src, out: make(chan *message.Message), log: log, trace: s.trace,
+		owner: s, cfg: &s.cfg, topic: topic, stream: stream, src: src, out: make(chan *message.Message),
+		log: log, trace: s.trace,
 		ctx: ctx, done: ctx.Done(), values: context.WithoutCancel(ctx), cancel: cancel, unlink: unlink,
 	}, nil
 }

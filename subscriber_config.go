@@ -71,6 +71,12 @@ const (
 	DefaultAckGrace = 30 * time.Second
 	// DefaultConcurrentInFlight is the lower limit of the default of InFlight with a Concurrency over 1.
 	DefaultConcurrentInFlight = 200
+	// DefaultCheckpointAfter is the default of CheckpointAfter.
+	DefaultCheckpointAfter = time.Second
+	// DefaultCheckpointMaxCount is the default of CheckpointMaxCount.
+	DefaultCheckpointMaxCount = 1000
+	// DefaultCheckpointTimeout is the default of CheckpointTimeout.
+	DefaultCheckpointTimeout = 10 * time.Second
 )
 
 // SubscriberConfig configures a [Subscriber]. It needs either ConnectionString or Client. All other fields have
@@ -135,8 +141,24 @@ type SubscriberConfig struct {
 	// position.
 	Start esclient.Start
 	// LoadStart, if not nil, returns the start for each Subscribe call instead of Start: for checkpoints that the
-	// application stores.
+	// application stores. See also Checkpoints.
 	LoadStart func(ctx context.Context, topic string) (esclient.Start, error)
+	// Checkpoints, if not nil, is where [ModeCatchUp] loads and saves how far a subscription is. A subscription without
+	// a checkpoint begins at Start. It saves the place up to which all messages are settled, so no message is lost with
+	// any Concurrency. After a crash, messages that were settled after the latest save are handed out again.
+	Checkpoints Checkpoints
+	// SubscriberName names what the messages are for, such as a read model. With Checkpoints it is needed. The store is
+	// given the name SubscriberName + "/" + topic. So SubscriberName must not contain "/". Two Subscribers of one name
+	// exclude each other; the store says how.
+	SubscriberName string
+	// CheckpointAfter is the longest time until a settled message is saved. The default is [DefaultCheckpointAfter].
+	CheckpointAfter time.Duration
+	// CheckpointMaxCount is the number of settled messages after which the checkpoint is saved before CheckpointAfter.
+	// The default is [DefaultCheckpointMaxCount]. Messages are handed out while it is being saved.
+	CheckpointMaxCount int
+	// CheckpointTimeout limits how long Subscribe tries to load the checkpoint, and how long the end of a subscription
+	// takes to save it. The default is [DefaultCheckpointTimeout].
+	CheckpointTimeout time.Duration
 	// PageSize is the number of events that [ModeCatchUp] reads at a time. The default is [esclient.DefaultPageSize].
 	PageSize int
 	// BufferSize is the number of pushed events that [ModeVolatile] and [ModeCatchUp] hold. The default is
@@ -221,6 +243,7 @@ func (c *SubscriberConfig) setDefaults() {
 		c.InFlight = max(DefaultConcurrentInFlight, 8*c.Concurrency)
 	}
 	c.setNackDelays()
+	c.setCheckpointDefaults()
 	if c.AckGrace == 0 {
 		c.AckGrace = DefaultAckGrace
 	}
@@ -313,6 +336,9 @@ func (c *SubscriberConfig) Validate() error {
 	case c.MaxNackDelay > 0 && c.MaxNackDelay < c.NackDelay:
 		return configError("SubscriberConfig.MaxNackDelay", c.MaxNackDelay.String(),
 			fmt.Sprintf("is less than NackDelay, %v", c.NackDelay))
+	}
+	if err := c.validateCheckpoints(); err != nil {
+		return err
 	}
 	return c.validateActions()
 }

@@ -14,13 +14,14 @@ import (
 
 // subscription is the result of one Subscribe call: it reads events from a source and sends messages on a channel.
 type subscription struct {
-	owner *Subscriber
-	cfg   *SubscriberConfig
-	topic string
-	src   source
-	out   chan *message.Message
-	log   watermill.LoggerAdapter
-	trace bool
+	owner  *Subscriber
+	cfg    *SubscriberConfig
+	topic  string
+	stream string
+	src    source
+	out    chan *message.Message
+	log    watermill.LoggerAdapter
+	trace  bool
 
 	ctx    context.Context // ends with the subscription
 	done   <-chan struct{} // closed when ctx ends

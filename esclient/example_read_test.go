@@ -258,7 +258,7 @@ func ExampleSubscription_Checkpoint() {
 	kept := first.Checkpoint()
 
 	second, err := client.SubscribeCatchUp(ctx, esclient.AllStream,
-		esclient.CatchUpOptions{Start: esclient.AfterPosition(kept), Filter: filter})
+		esclient.CatchUpOptions{Start: kept.Start(), Filter: filter})
 	if err != nil {
 		log.Fatal(err)
 	}

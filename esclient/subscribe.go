@@ -39,6 +39,8 @@ type Subscription struct {
 	cancel  context.CancelCauseFunc
 	witness witness
 
+	progress progress
+
 	// Of the goroutine that calls Next, or of the step that it has begun.
 	step     *step // nil if none has begun
 	cursor   cursor
@@ -56,7 +58,6 @@ type Subscription struct {
 	draining bool
 	finished error       // what Next returns from now on
 	over     atomic.Bool // it is set
-	passed   Position
 	live     liveness
 
 	drained chan struct{} // closed by Drain
@@ -96,10 +97,10 @@ func (c *Client) newSubscription(
 		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter,
 		bufferSize: bufferSize, bufferBytes: bufferBytes,
 		cursor:  cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
-		passed:  UnknownPosition,
 		witness: witness{c: c, hooks: &c.hooks, stream: stream},
 		live:    newLiveness(), drained: make(chan struct{}), closed: make(chan struct{}),
 	}
+	s.progress.init(s.cursor.all)
 	s.setPageSize(c.cfg.CatchUpPageSize)
 	base := WithRequireLeader(c.ctx, c.requireLeader(ctx))
 	if creds != nil {
@@ -123,7 +124,7 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 				return nil, err
 			}
 		}
-		s.publish()
+		s.progress.publish(&s.cursor)
 		if s.over.Load() {
 			return nil, s.Err()
 		}
@@ -131,6 +132,7 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 			if s.witness.wantsDelivered() {
 				s.witness.delivered(e, s.lastKnown())
 			}
+			s.progress.deliver(&s.cursor)
 			return e, nil
 		}
 		if err := s.advance(ctx); err != nil {
@@ -179,31 +181,9 @@ func (s *Subscription) buffered() *Event {
 	}
 	if p := f.queue.passed(); p != UnknownPosition && s.cursor.pass(p) {
 		s.cursor.next = p
-		s.publish()
+		s.progress.publish(&s.cursor)
 	}
 	return nil
-}
-
-// Checkpoint returns how far in AllStream the subscription has got: up to that position, all events were delivered and,
-// since Next was called again, dealt with, or they do not pass the filter. Given to AfterPosition, it has another
-// subscription go on from there. It is UnknownPosition before the first event, and for a single stream.
-//
-// With a filter that picks few events it moves on nevertheless, while Next waits: about every Filter.CheckpointInterval
-// events that the server has looked at. So it is worth keeping by a timer.
-func (s *Subscription) Checkpoint() Position {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.passed
-}
-
-// publish lets Checkpoint know how far Next has got.
-func (s *Subscription) publish() {
-	if !s.cursor.all {
-		return
-	}
-	s.mu.Lock()
-	s.passed = s.cursor.passed
-	s.mu.Unlock()
 }
 
 // advance begins what has to be done before there can be another event, or waits for one. Its error is that of ctx, or

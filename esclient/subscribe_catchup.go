@@ -36,8 +36,7 @@ type CatchUpOptions struct {
 
 // SubscribeCatchUp delivers the events of a stream, which need not exist yet, or of AllStream: first those that are
 // there, then those that come. Nothing is left out and nothing comes twice, also across lost connections. Checkpoints
-// are the caller's: keep the number, or in AllStream the position, of Event.Original of the last event dealt with, and
-// give it to AfterNumber or AfterPosition the next time.
+// are the caller's: keep Subscription.Checkpoint, and begin at its Start the next time.
 //
 // No word is exchanged with the server before Ready or Next, which tell what the server refuses, except that FromEnd
 // has the subscription live when this method returns. ctx serves to make the subscription; its end does not end it.
@@ -78,7 +77,7 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	}
 	s.start = opts.Start
 	s.cursor.start(s.start)
-	s.publish()
+	s.progress.publish(&s.cursor)
 	return s, nil
 }
 

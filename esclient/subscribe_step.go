@@ -86,7 +86,7 @@ func (s *Subscription) first(ctx context.Context, work func(context.Context) err
 		err := work(ctx)
 		if err == nil && done() {
 			s.begun = true
-			s.publish()
+			s.progress.publish(&s.cursor)
 			return nil
 		}
 		if err == nil {

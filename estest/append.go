@@ -7,12 +7,6 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Texts of failed writes.
-const (
-	textWrongVersion = "Wrong expected version."
-	textDeleted      = "Stream is deleted."
-)
-
 func (c *caller) writeEvents(f *frame) error {
 	w := &c.writes
 	if err := w.Decode(f.payload); err != nil {
@@ -26,7 +20,7 @@ func (c *caller) writeEvents(f *frame) error {
 	if err != nil {
 		return err
 	}
-	reply := c.core.appendEvents(f.user, w.StreamID, w.ExpectedVersion, events)
+	reply := c.core.persona.writeReply(c.core.appendEvents(f.user, w.StreamID, w.ExpectedVersion, events))
 	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
 		return reply.Append(b, c.core.persona.style)
 	})
@@ -45,7 +39,7 @@ func checkWrite(stream string, expected, least int64) error {
 }
 
 // checkEvents appends the events of a request to events, unless one of them is refused.
-func (f *facts) checkEvents(views []esproto.NewEventView, events []event) ([]event, error) {
+func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]event, error) {
 	for i := range views {
 		v := &views[i]
 		id, ok := esproto.ParseGUID(v.EventID)
@@ -54,7 +48,7 @@ func (f *facts) checkEvents(views []esproto.NewEventView, events []event) ([]eve
 			return nil, errors.New("an event id is empty or has not 16 bytes")
 		case v.EventType == "":
 			return nil, errors.New("an event type is empty")
-		case f.eventSize(v) > esproto.MaxEventSize:
+		case p.eventSize(v) > esproto.MaxEventSize:
 			return nil, errors.New("an event is too large")
 		}
 		events = append(events, event{
@@ -67,97 +61,37 @@ func (f *facts) checkEvents(views []esproto.NewEventView, events []event) ([]eve
 
 // eventSize is the size of an event for which servers have a limit. Some forget all but the data, by an operator that
 // binds otherwise than it looks.
-func (f *facts) eventSize(v *esproto.NewEventView) int {
-	if f.onlyDataCounts {
+func (p *persona) eventSize(v *esproto.NewEventView) int {
+	if p.onlyDataCounts {
 		return len(v.Data)
 	}
 	return len(v.Data) + len(v.Metadata) + 2*len(v.EventType)
 }
 
-// appendEvents is WriteEvents: rights, then the decision table, then the write.
-func (l *eventLog) appendEvents(u *user, name string, expected int64, events []event) esproto.WriteEventsCompletedView {
-	if !l.allowed(u, rightWrite, name) {
-		return failedWrite(esproto.OperationResult_AccessDenied, l.facts.deniedText, -1)
+// writeReply is the reply to a write.
+func (p *persona) writeReply(o outcome) esproto.WriteEventsCompletedView {
+	reply := esproto.WriteEventsCompletedView{
+		Result: o.result, FirstEventNumber: o.first, LastEventNumber: o.last, PreparePosition: o.prepare,
+		CommitPosition: o.commit,
 	}
-	d := l.decide(name, expected, idsOf(events))
-	switch d.kind {
-	case decideDeleted:
-		return failedWrite(esproto.OperationResult_StreamDeleted, textDeleted, -1)
-	case decideWrong:
-		return failedWrite(esproto.OperationResult_WrongExpectedVersion, textWrongVersion, d.current)
-	case decideKnown:
-		pos := l.knownPosition(&d)
-		return esproto.WriteEventsCompletedView{
-			FirstEventNumber: d.first, LastEventNumber: d.last, PreparePosition: pos, CommitPosition: pos,
-		}
+	if o.result != esproto.OperationResult_Success {
+		reply.Message, reply.CurrentVersion = p.refusalOf(o.result), o.current
+		reply.PreparePosition, reply.CommitPosition = esproto.InvalidEventNumber, 0
 	}
-	pos := l.write(name, events)
-	return esproto.WriteEventsCompletedView{
-		FirstEventNumber: d.current + 1, LastEventNumber: d.current + int64(len(events)), PreparePosition: pos,
-		CommitPosition: pos,
-	}
+	return reply
 }
 
-func idsOf(events []event) func(i int) (esproto.GUID, bool) {
-	return func(i int) (esproto.GUID, bool) {
-		if i >= len(events) {
-			return esproto.GUID{}, false
-		}
-		return events[i].id, true
+// refusalOf is what the server says of a write that it does not do.
+func (p *persona) refusalOf(result esproto.OperationResult) string {
+	switch result {
+	case esproto.OperationResult_AccessDenied:
+		return p.deniedText
+	case esproto.OperationResult_StreamDeleted:
+		return "Stream is deleted."
+	case esproto.OperationResult_WrongExpectedVersion:
+		return "Wrong expected version."
+	case commitTimeout:
+		return textCommitTimeout
 	}
-}
-
-// knownPosition is the position that the reply to a repeated write has: where the last event that was found is in the
-// log, also if it was committed later; -1 if that event cannot be read any more, or if the server does not tell it.
-func (l *eventLog) knownPosition(d *decision) int64 {
-	r := d.lastKnown
-	if !l.facts.knownWriteHasPosition || r.stream.softDeleted() || r.stream.visible(r.number, l.now()) == nil {
-		return -1
-	}
-	return r.prepare
-}
-
-// write appends events to a stream that may be written to, and returns the position of the last one.
-func (l *eventLog) write(name string, events []event) int64 {
-	if len(events) == 0 {
-		return l.writeNothing(name)
-	}
-	s := l.streamFor(name)
-	soft, revived, next := s.softDeleted(), l.revivedBy(name), s.last()+1
-	recs, created := l.written[:0], l.ticks()
-	for i := range events {
-		recs = append(recs, l.newRecord(s, next+int64(i), &events[i], created))
-	}
-	l.written = recs
-	l.commit(recs)
-	last := recs[len(recs)-1]
-	if soft {
-		l.showFrom(s, next)
-	}
-	if revived != nil {
-		l.showFrom(revived, revived.last()+1)
-	}
-	return last.commit
-}
-
-// writeNothing is the write of an empty list: it takes a place in the log but makes no event. It brings a soft-deleted
-// stream back all the same.
-func (l *eventLog) writeNothing(name string) int64 {
-	pos := l.takePlace(recordSize(name, "", 0))
-	l.lastEmpty = pos
-	if s := l.stream(name); s != nil && s.softDeleted() {
-		l.showFrom(s, s.last()+1)
-	}
-	if s := l.revivedBy(name); s != nil {
-		l.showFrom(s, s.last()+1)
-	}
-	l.tell(commit{})
-	return pos
-}
-
-func failedWrite(result esproto.OperationResult, text string, current int64) esproto.WriteEventsCompletedView {
-	return esproto.WriteEventsCompletedView{
-		Result: result, Message: text, CurrentVersion: current, PreparePosition: esproto.InvalidEventNumber,
-		FirstEventNumber: esproto.InvalidEventNumber, LastEventNumber: esproto.InvalidEventNumber,
-	}
+	return ""
 }

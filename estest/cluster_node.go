@@ -65,7 +65,7 @@ func (n *node) leaves() {
 	defer n.cluster.mu.Unlock()
 	n.up, n.paused = false, false
 	n.role, n.leader, n.held, n.lost = RoleUnknown, nil, nil, false
-	n.core.ids.clear()
+	n.core.forgetIDs()
 	n.core.groups.Clear()
 	n.core.projector.forget()
 	n.cluster.settle()
@@ -250,7 +250,7 @@ func (n *node) lead() {
 	}
 	n.become(RoleLeader, n)
 	n.quorum = true
-	n.core.ids.clear()
+	n.core.forgetIDs()
 	n.core.groups.Restart()
 	n.core.leads(cfg)
 }

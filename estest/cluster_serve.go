@@ -152,14 +152,14 @@ const (
 )
 
 func (c *caller) lateWrite(f *frame) {
-	reply := failedWrite(commitTimeout, textCommitTimeout, -1)
+	reply := c.core.persona.writeReply(notWritten(commitTimeout, -1))
 	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
 		return reply.Append(b, c.core.persona.style)
 	})
 }
 
 func (c *caller) lateDelete(f *frame) {
-	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.failedDelete(commitTimeout, textCommitTimeout, -1))
+	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.persona.deleteReply(notWritten(commitTimeout, -1)))
 }
 
 func (c *caller) lateTransactionStart(f *frame) {
@@ -175,5 +175,5 @@ func (c *caller) lateTransactionWrite(f *frame) {
 }
 
 func (c *caller) lateTransactionCommit(f *frame) {
-	c.reply(esproto.CmdTransactionCommitCompleted, f.id, failedCommit(-1, commitTimeout, textCommitTimeout))
+	c.reply(esproto.CmdTransactionCommitCompleted, f.id, c.core.persona.commitReply(-1, notWritten(commitTimeout, -1)))
 }

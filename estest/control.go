@@ -65,14 +65,14 @@ func (s *Server) Append(stream string, events ...Event) (last int64, err error) 
 	if core == nil {
 		return 0, ErrNoLeader
 	}
-	reply := core.appendEvents(system, stream, esproto.ExpectAny, checked)
-	switch reply.Result {
+	o := core.appendEvents(system, stream, esproto.ExpectAny, checked)
+	switch o.result {
 	case esproto.OperationResult_Success:
-		return reply.LastEventNumber, nil
+		return o.last, nil
 	case esproto.OperationResult_StreamDeleted:
 		return 0, ErrStreamDeleted
 	}
-	return 0, fmt.Errorf("estest: the write to %q is refused: %v", stream, reply.Result)
+	return 0, fmt.Errorf("estest: the write to %q is refused: %v", stream, o.result)
 }
 
 // Read returns up to limit events of a stream, from number from on, without a connection; without a limit if that is
@@ -93,18 +93,19 @@ func (s *Server) Read(stream string, from int64, limit int) ([]Event, error) {
 	now := c.now()
 	for n := max(from, st.first()); n <= st.last() && (limit <= 0 || len(events) < limit); n++ {
 		if r := st.visible(n, now); r != nil {
-			events = append(events, eventOf(r))
+			saved := r.saved()
+			events = append(events, eventOf(&saved))
 		}
 	}
 	return events, nil
 }
 
-// eventOf copies a record: what a caller does to it does not reach the server.
-func eventOf(r *record) Event {
+// eventOf copies an event: what a caller does to it does not reach the server.
+func eventOf(e *savedEvent) Event {
 	return Event{
-		Stream: r.stream.name, Number: r.number, ID: r.id.UUID(), Type: r.typ, JSON: r.json,
-		Data: append([]byte(nil), r.data...), Metadata: append([]byte(nil), r.metadata...),
-		Created: esproto.TicksToTime(r.created), Commit: r.commit, Prepare: r.prepare,
+		Stream: e.stream, Number: e.number, ID: e.id.UUID(), Type: e.typ, JSON: e.json,
+		Data: append([]byte(nil), e.data...), Metadata: append([]byte(nil), e.metadata...),
+		Created: e.created, Commit: e.commit, Prepare: e.prepare,
 	}
 }
 
@@ -113,5 +114,5 @@ func eventOf(r *record) Event {
 func (s *Server) ForgetEventIDs() {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	s.core.ids.clear()
+	s.core.forgetIDs()
 }

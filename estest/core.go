@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -56,8 +57,8 @@ func (c *core) begin(cfg *config) error {
 	if cfg.snapshot == nil {
 		return nil
 	}
-	if err := c.restore(cfg.snapshot); err != nil {
-		return err
+	if err := c.restore(cfg.snapshot.saved()); err != nil {
+		return fmt.Errorf("estest: the snapshot's %w", err)
 	}
 	c.restart()
 	return nil

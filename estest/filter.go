@@ -56,19 +56,6 @@ func (f *filter) picks(r *record) bool {
 	return len(f.prefixes) == 0
 }
 
-// hidden reports whether $all does not show an event: servers keep some of their own to themselves.
-func (f *facts) hidden(r *record) bool {
-	name := r.stream.name
-	switch {
-	case !f.hidesEpochs || name == "" || name[0] != '$':
-		return false
-	case name == epochStream:
-		return true
-	}
-	return f.hasGroupsOnAll && strings.HasPrefix(name, "$persistentsubscription-$all::") &&
-		(strings.HasSuffix(name, "-checkpoint") || strings.HasSuffix(name, "-parked"))
-}
-
 func (c *caller) readFilteredForward(f *frame) error {
 	return c.readFiltered(f, true)
 }

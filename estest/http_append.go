@@ -91,25 +91,25 @@ func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *user, med
 		return
 	}
 	s.core.mu.Lock()
-	reply := s.core.appendEvents(u, stream, expected, events)
+	o := s.core.appendEvents(u, stream, expected, events)
 	s.core.mu.Unlock()
-	s.writeAppended(w, stream, &reply)
+	s.writeAppended(w, stream, &o)
 }
 
-func (s *Server) writeAppended(w http.ResponseWriter, stream string, reply *esproto.WriteEventsCompletedView) {
+func (s *Server) writeAppended(w http.ResponseWriter, stream string, o *outcome) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	switch reply.Result {
+	switch o.result {
 	case esproto.OperationResult_Success:
-		w.Header().Set("Location", s.streamURL(stream)+"/"+strconv.FormatInt(reply.FirstEventNumber, 10))
+		w.Header().Set("Location", s.streamURL(stream)+"/"+strconv.FormatInt(o.first, 10))
 		w.WriteHeader(http.StatusCreated)
 		return
 	case esproto.OperationResult_WrongExpectedVersion:
-		w.Header().Set("ES-CurrentVersion", strconv.FormatInt(reply.CurrentVersion, 10))
+		w.Header().Set("ES-CurrentVersion", strconv.FormatInt(o.current, 10))
 	case esproto.OperationResult_AccessDenied:
 		unauthorized(w)
 		return
 	}
-	w.WriteHeader(statusOf(reply.Result))
+	w.WriteHeader(statusOf(o.result))
 }
 
 var errBadEvents = errors.New("Write request body invalid.") //nolint:revive,staticcheck // the words of servers

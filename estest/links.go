@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
-
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 const linkType = "$>"
@@ -74,26 +72,4 @@ func (l *eventLog) resolveFor(u *user, r *record, resolveLinks bool) (event, lin
 		}
 	}
 	return event, link, true
-}
-
-// appendIndexed appends field 1 holding an event as stream reads have it.
-func (c *caller) appendIndexed(b []byte, event, link *record) []byte {
-	return esproto.AppendIndexedEvent(b, 1, c.wire(event), c.wire(link))
-}
-
-// wire returns the encoded record as this client understands it: one that did not identify itself gets 32-bit numbers.
-func (c *caller) wire(r *record) []byte {
-	if r == nil {
-		return nil
-	}
-	n := c.narrow(r.number)
-	if n == r.number {
-		return r.wire
-	}
-	var v esproto.RecordView
-	if v.Decode(r.wire) != nil {
-		return r.wire
-	}
-	v.EventNumber = n
-	return v.Append(nil, c.core.persona.style)
 }

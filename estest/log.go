@@ -71,9 +71,12 @@ func (l *eventLog) tell(c commit) {
 // restart forgets what a process forgets when it ends.
 func (l *eventLog) restart() {
 	l.began = l.end
-	l.ids.clear()
+	l.forgetIDs()
 	l.loadDefaults()
 }
+
+// forgetIDs empties the memory of event ids on which idempotency with the versions Any and StreamExists rests.
+func (l *eventLog) forgetIDs() { l.ids.clear() }
 
 // newGUID makes an id for an event of the server's own.
 func newGUID() esproto.GUID { return esproto.NewGUID(uuid.New()) }

@@ -127,7 +127,7 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	}
 	streams, matching, total := c.newestStreams(q.Get("filter"), q.Get("system") == "true")
 	for _, st := range streams {
-		state.Streams = append(state.Streams, st.info(c.now()))
+		state.Streams = append(state.Streams, streamInfoOf(st, c.now()))
 	}
 	state.StreamsTotal, state.More = total, matching > len(streams)
 	state.Events, state.Oldest = c.newestEvents(q.Get("stream"), before)
@@ -137,10 +137,7 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 
 // newestStreams returns those streams that match and were written to last, how many match, and how many there are.
 func (c *core) newestStreams(filter string, system bool) (newest []*stream, matching, total int) {
-	for _, s := range c.streams {
-		if s.last() < 0 {
-			continue
-		}
+	for s := range c.eachStream() {
 		total++
 		if !system && strings.HasPrefix(s.name, "$") || !strings.Contains(s.name, filter) {
 			continue

@@ -28,7 +28,7 @@ func (g *group) Counters() groupCounters {
 		LastSeen: g.lastSeen,
 	}
 	if s := g.set.Log.stream(g.parkedStream()); s != nil {
-		n.Parked = s.info(g.set.Now()).Events
+		_, _, n.Parked = s.extent(g.set.Now())
 	}
 	return n
 }

@@ -3,8 +3,6 @@ package estest
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
-	"maps"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -27,32 +25,17 @@ type StreamInfo struct {
 func (s *Server) Streams() []StreamInfo {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	infos := make([]StreamInfo, 0, len(s.core.streams))
-	for _, st := range s.core.sortedStreams() {
-		infos = append(infos, st.info(s.core.now()))
+	infos := []StreamInfo{}
+	for st := range s.core.eachStream() {
+		infos = append(infos, streamInfoOf(st, s.core.now()))
 	}
+	slices.SortFunc(infos, func(a, b StreamInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return infos
 }
 
-// sortedStreams leaves out those that have metadata only.
-func (l *eventLog) sortedStreams() []*stream {
-	streams := slices.SortedFunc(maps.Values(l.streams), func(a, b *stream) int { return cmp.Compare(a.name, b.name) })
-	return slices.DeleteFunc(streams, func(s *stream) bool { return s.last() < 0 })
-}
-
-func (s *stream) info(now time.Time) StreamInfo {
-	info := StreamInfo{Name: s.name, First: -1, Last: int64(len(s.events)) - 1}
-	info.Deleted = s.hardDeleted() || s.softDeleted()
-	if info.Deleted {
-		return info
-	}
-	first := s.first()
-	for first <= info.Last && s.visible(first, now) == nil { // too old: what follows is younger
-		first++
-	}
-	if first <= info.Last {
-		info.First, info.Events = first, int(info.Last-first+1)
-	}
+func streamInfoOf(s *stream, now time.Time) StreamInfo {
+	info := StreamInfo{Name: s.name, Deleted: s.hardDeleted() || s.softDeleted()}
+	info.First, info.Last, info.Events = s.extent(now)
 	return info
 }
 
@@ -76,15 +59,36 @@ type Snapshot struct {
 func (s *Server) Snapshot() *Snapshot {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
+	held := s.core.snapshot()
 	snap := &Snapshot{
-		Events: make([]Event, len(s.core.records)), End: s.core.end, LastCommit: s.core.lastCommit,
-		LastEmpty: max(s.core.lastEmpty, 0), Marks: slices.Clone(s.core.marks), Epochs: s.core.epoch.number + 1,
-		EpochAt: max(s.core.epoch.position, 0),
+		Events: make([]Event, len(held.events)), End: held.end, LastCommit: held.lastCommit,
+		LastEmpty: max(held.lastEmpty, 0), Marks: held.marks, Epochs: held.epochs, EpochAt: max(held.epochAt, 0),
 	}
-	for i, r := range s.core.records {
-		snap.Events[i] = eventOf(r)
+	for i := range held.events {
+		snap.Events[i] = eventOf(&held.events[i])
 	}
 	return snap
+}
+
+// saved is the snapshot as the log takes it. One of an earlier version does not tell the last write of no events.
+func (s *Snapshot) saved() *logSnapshot {
+	held := &logSnapshot{
+		events: make([]savedEvent, len(s.Events)), end: s.End, lastCommit: s.LastCommit, lastEmpty: s.LastEmpty,
+		marks: s.Marks, epochs: s.Epochs, epochAt: s.EpochAt,
+	}
+	if s.LastEmpty == 0 {
+		held.lastEmpty = -1
+	}
+	for i := range s.Events {
+		e := &s.Events[i]
+		held.events[i] = savedEvent{
+			event: event{
+				id: esproto.NewGUID(e.ID), typ: e.Type, json: e.JSON, data: e.Data, metadata: e.Metadata,
+			},
+			stream: e.Stream, number: e.Number, created: e.Created, prepare: e.Prepare, commit: e.Commit,
+		}
+	}
+	return held
 }
 
 // WithSnapshot has the server begin with what another one had written, as if it were that one started again: groups go
@@ -92,64 +96,6 @@ func (s *Server) Snapshot() *Snapshot {
 // writes differs. Other than over Restart, transactions that were not committed are lost, and those that were cannot be
 // committed again. Start fails if the snapshot is not one that a server can have made.
 func WithSnapshot(snap *Snapshot) Option { return func(c *config) { c.snapshot = snap } }
-
-// restore fills an empty log.
-func (l *eventLog) restore(snap *Snapshot) error {
-	before := position{-1, -1}
-	for i := range snap.Events {
-		e := &snap.Events[i]
-		s := l.streamFor(e.Stream)
-		at := position{e.Commit, e.Prepare}
-		switch {
-		case e.Stream == "" || e.Type == "" || s.hardDeleted():
-			return e.impossible(i, "has no name, no type, or comes after a delete")
-		case e.Number != s.last()+1 && e.Number != esproto.DeletedStream:
-			return e.impossible(i, fmt.Sprintf("is out of order: the last one was %d", s.last()))
-		case !before.before(at) || max(e.Commit, e.Prepare) >= snap.End || min(e.Commit, e.Prepare) < 0:
-			return e.impossible(i, "is at an impossible position")
-		}
-		before = at
-		r := &record{
-			stream: s, id: esproto.NewGUID(e.ID), typ: e.Type, json: e.JSON, data: e.Data, metadata: e.Metadata,
-			prepare: e.Prepare, created: esproto.TimeToTicks(e.Created),
-		}
-		l.encode(r, e.Number, e.Commit)
-		l.commit([]*record{r})
-	}
-	if err := l.restoreMarks(snap); err != nil {
-		return err
-	}
-	l.end, l.lastCommit = snap.End, snap.LastCommit
-	if snap.LastEmpty > 0 {
-		l.lastEmpty = snap.LastEmpty
-	}
-	l.restoreUsers()
-	return nil
-}
-
-// restoreMarks restores what the log has besides events. A snapshot of an earlier version does not tell it.
-func (l *eventLog) restoreMarks(snap *Snapshot) error {
-	if snap.LastEmpty < 0 || snap.LastEmpty >= snap.End {
-		return fmt.Errorf("estest: the snapshot's last write of no events is at an impossible position, %d",
-			snap.LastEmpty)
-	}
-	last := int64(-1)
-	for _, m := range snap.Marks {
-		if m <= last || m >= snap.End {
-			return fmt.Errorf("estest: the snapshot's mark %d is at an impossible position", m)
-		}
-		last = m
-	}
-	l.marks = slices.Clone(snap.Marks)
-	if snap.Epochs > 0 {
-		l.epoch = epoch{number: snap.Epochs - 1, position: snap.EpochAt}
-	}
-	return nil
-}
-
-func (e *Event) impossible(i int, problem string) error {
-	return fmt.Errorf("estest: the snapshot's event %d, %d@%s, %s", i, e.Number, e.Stream, problem)
-}
 
 // eventJSON is an event in a snapshot: bytes are text where they can be, so that people can read and compare them.
 type eventJSON struct {

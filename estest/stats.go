@@ -54,7 +54,10 @@ func (s *Server) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile.byID)
-	stats.Streams, stats.Events = len(c.sortedStreams()), len(c.records)
+	stats.Events = len(c.records)
+	for range c.eachStream() {
+		stats.Streams++
+	}
 	for _, g := range c.groups.All() {
 		gs := groupStats(g)
 		stats.InFlight += gs.InFlight

@@ -59,18 +59,6 @@ func (c *caller) addVolatile(u *user, sub *volatileSub) {
 	c.reply(esproto.CmdSubscriptionConfirmation, sub.id, reply)
 }
 
-// lastNumber returns the number of a stream's last event, -1 without one. The metadata stream of a deleted stream is
-// deleted, too.
-func (l *eventLog) lastNumber(name string) int64 {
-	if l.hardDeleted(name) {
-		return esproto.DeletedStream
-	}
-	if s := l.stream(name); s != nil {
-		return s.last()
-	}
-	return -1
-}
-
 func (c *caller) drop(id esproto.CorrelationID, reason esproto.SubscriptionDropped_SubscriptionDropReason) {
 	c.reply(esproto.CmdSubscriptionDropped, id, &esproto.SubscriptionDropped{Reason: reason.Enum()})
 }

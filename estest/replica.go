@@ -47,7 +47,7 @@ func (l *eventLog) forgetLog() {
 	clear(l.streams)
 	l.records, l.marks, l.defaults = nil, nil, parseDefaults(nil)
 	l.end, l.lastCommit, l.lastEmpty = firstPosition, -1, -1
-	l.ids.clear()
+	l.forgetIDs()
 }
 
 // share has a log, which is empty, know the users and the open transactions that another one knows, from now on.

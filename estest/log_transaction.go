@@ -1,0 +1,104 @@
+package estest
+
+import "github.com/watermill-eventstore/watermill-eventstore/esproto"
+
+// transaction is one that was started. Its id is the position of its start; the events are in the log but not to be
+// seen until the commit.
+type transaction struct {
+	stream    string
+	expected  int64
+	events    []event
+	positions []int64
+	closed    bool // by a commit, be it in vain: what is written later is not part of it
+}
+
+// beginTransaction begins a transaction for a user, and returns its id. It is refused if he has not the right to write.
+func (l *eventLog) beginTransaction(u *user, name string, expected int64) (id int64, result esproto.OperationResult) {
+	if !l.allowed(u, rightWrite, name) {
+		return -1, esproto.OperationResult_AccessDenied
+	}
+	id = l.takePlace(recordSize(name, "", 0))
+	l.transact[id] = &transaction{stream: name, expected: expected}
+	l.tell(commit{})
+	return id, esproto.OperationResult_Success
+}
+
+// mayWriteTransaction reports whether u may write to the stream of a transaction, nil if there is none.
+func (l *eventLog) mayWriteTransaction(u *user, t *transaction) bool {
+	return t != nil && l.allowed(u, rightWrite, t.stream)
+}
+
+// writeTransaction adds events to a transaction. It is the commit that notices if there is no such transaction, or, in
+// versions that do not look at each write, if it is another user's.
+func (l *eventLog) writeTransaction(u *user, id int64, events []event) esproto.OperationResult {
+	t := l.transact[id]
+	if l.facts.transactionWriteIsChecked && !l.mayWriteTransaction(u, t) {
+		return esproto.OperationResult_AccessDenied
+	}
+	if t != nil {
+		t.write(l, events)
+	}
+	return esproto.OperationResult_Success
+}
+
+func (t *transaction) write(l *eventLog, events []event) {
+	for _, e := range events {
+		pos := l.takePlace(recordSize(t.stream, e.typ, len(e.data)+len(e.metadata)))
+		if !t.closed {
+			t.events, t.positions = append(t.events, e), append(t.positions, pos)
+		}
+	}
+	l.tell(commit{})
+}
+
+// commitTransaction makes the events of a transaction visible, if the stream has the version that was expected at its
+// start. A transaction that is committed again is recognised by the ids of its events, as an append is.
+func (l *eventLog) commitTransaction(u *user, id int64) outcome {
+	t := l.transact[id]
+	if !l.mayWriteTransaction(u, t) {
+		return notWritten(esproto.OperationResult_AccessDenied, -1)
+	}
+	t.closed = true
+	l.takePlace(recordSize(t.stream, "", 0))
+	defer l.tell(commit{})
+	d := l.decide(t.stream, t.expected, idsOf(t.events))
+	if o, ok := d.refusal(); ok {
+		return o
+	}
+	o := outcome{current: -1}
+	if d.kind == decideKnown {
+		o.first, o.last, o.prepare = d.first, d.last, l.knownPosition(&d)
+	} else {
+		o.first, o.last = d.current+1, d.current+int64(len(t.events))
+		o.prepare = l.finishTransaction(t, o.first)
+	}
+	o.commit = o.prepare
+	return o
+}
+
+// finishTransaction makes the events of a transaction visible. They share the position of the commit, which it returns.
+func (l *eventLog) finishTransaction(t *transaction, first int64) (commit int64) {
+	commit = l.takePlace(commitRecordSize)
+	s, revived := l.stream(t.stream), l.revivedBy(t.stream)
+	soft := s != nil && s.softDeleted()
+	if len(t.events) == 0 {
+		l.lastCommit = commit // a commit counts, whatever it commits
+	} else {
+		s = l.streamFor(t.stream)
+		recs, created := make([]*record, len(t.events)), l.ticks()
+		for i := range t.events {
+			e := &t.events[i]
+			recs[i] = &record{stream: s, id: e.id, typ: e.typ, json: e.json, data: e.data, metadata: e.metadata,
+				prepare: t.positions[i], created: created}
+			l.encode(recs[i], first+int64(i), commit)
+		}
+		l.commit(recs)
+	}
+	if soft {
+		l.showFrom(s, first)
+	}
+	if revived != nil {
+		l.showFrom(revived, revived.last()+1)
+	}
+	return commit
+}

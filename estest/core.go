@@ -42,7 +42,7 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 		volatile: newVolatileSet(),
 	}
 	c.groups = newGroupSet(groupsConfig{
-		Log: c.eventLog, Facts: &p.facts, Logger: logger, Now: cl.Now, Majority: c.hasMajority,
+		Log: c.eventLog, Facts: &p.groupFacts, Logger: logger, Now: cl.Now, Majority: c.hasMajority,
 	})
 	c.observe(func(made commit) { c.node.replicate(made) })
 	c.observe(c.volatile.observe)

@@ -72,7 +72,7 @@ func (g *allGroup) Lag() (buffered, newest int, last *record, live bool) {
 	}
 	for i := from; i < len(g.set.Log.records); i++ {
 		r := g.set.Log.records[i]
-		if g.set.Facts.hidden(r) {
+		if g.set.Log.facts.hidden(r) {
 			continue
 		}
 		buffered++

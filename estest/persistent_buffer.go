@@ -65,7 +65,7 @@ func (g *group) readOn(more bool) {
 }
 
 func (g *group) readPage() {
-	if g.set.Log.hardDeleted(g.Stream) && g.set.Facts.hardDeleteEndsGroup {
+	if g.set.Log.hardDeleted(g.Stream) && g.set.Facts.HardDeleteEndsGroup {
 		g.fault()
 		return
 	}
@@ -169,10 +169,10 @@ func (g *group) addRetry(m *message, retries int) {
 	n := p.order(m)
 	i := sort.Search(len(g.retry), func(i int) bool {
 		o := g.retry[i]
-		if p.replayedComeLast && o.replayed != m.replayed {
+		if p.ReplayedComeLast && o.replayed != m.replayed {
 			return o.replayed
 		}
-		return p.order(o) > n && !(p.replayedComeLast && m.replayed)
+		return p.order(o) > n && !(p.ReplayedComeLast && m.replayed)
 	})
 	g.retry = slices.Insert(g.retry, i, m)
 }

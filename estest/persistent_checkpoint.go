@@ -48,7 +48,7 @@ func (g *group) mark(byClock bool) {
 	}
 	g.checkpoint, g.checkedUntil, g.checkedAt = n, until, now
 	data := strconv.FormatInt(n, 10)
-	if g.set.Facts.checkpointIsText {
+	if g.set.Facts.CheckpointIsText {
 		data = `"` + data + `"`
 	}
 	g.set.Log.systemWrite(g.checkpointStream(), checkpointType, true, []byte(data), nil)

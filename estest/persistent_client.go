@@ -83,7 +83,7 @@ func (g *group) leave(gone func(c *client) bool, lost bool) {
 	slices.SortFunc(held, byNumber)
 	for _, m := range held {
 		switch {
-		case !g.set.Facts.leavingAddsRetry:
+		case !g.set.Facts.LeavingAddsRetry:
 			g.retryLater(m, 1)
 		case lost && m.retries >= g.Settings.MaxRetryCount:
 			g.again(m)

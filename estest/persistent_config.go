@@ -38,7 +38,7 @@ type groupConfig struct {
 
 func (g *group) entry() groupEntry {
 	e := g.Settings.entry(g.Stream, g.Name)
-	if g.set.Facts.configHasPosition {
+	if g.set.Facts.ConfigHasPosition {
 		position := strconv.FormatInt(g.Settings.StartFrom, 10)
 		e.StartPosition = &position
 	}
@@ -87,7 +87,7 @@ func (s *groupSet) save(by string) {
 	if !s.Log.hasMetadata(configStream) {
 		s.Log.systemAppend("$$"+configStream, metadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
-	s.Log.systemAppend(configStream, s.Facts.configType, true, indented(cfg), nil)
+	s.Log.systemAppend(configStream, s.Facts.ConfigType, true, indented(cfg), nil)
 }
 
 // Restart makes the groups anew from what the log has of them, as a server does when it starts.

@@ -66,8 +66,8 @@ func (m *message) original() *record {
 }
 
 // order is the number by which retried messages are sorted.
-func (f *facts) order(m *message) int64 {
-	if m.event != nil && !f.retriesByOriginal {
+func (f *groupFacts) order(m *message) int64 {
+	if m.event != nil && !f.RetriesByOriginal {
 		return m.event.number
 	}
 	return m.original().number
@@ -88,12 +88,12 @@ func (g *group) ID() string { return groupKey(g.Stream, g.Name) }
 // resume begins behind the checkpoint, or where the settings say if there is none.
 func (g *group) resume() {
 	g.lastKnown, g.lastSeen, g.checkpoint = -1, -1, -1
-	if !g.set.Facts.countsDeliveries {
+	if !g.set.Facts.CountsDeliveries {
 		g.progress, g.checkedUntil = -1, -1 // also behind a checkpoint: the first one after it is written early
 	}
 	if n, ok := g.loadCheckpoint(); ok {
 		g.next = n + 1
-		if g.set.Facts.countsDeliveries {
+		if g.set.Facts.CountsDeliveries {
 			g.lastKnown, g.checkpoint, g.next, g.dropFirst = n, n, n, true
 		}
 	} else if g.Settings.StartFrom < 0 {
@@ -113,7 +113,7 @@ func (g *group) fault() {
 // count notes how far the group is with a message that it delivers.
 func (g *group) count(m *message) {
 	number := m.original().number
-	if !g.set.Facts.countsDeliveries {
+	if !g.set.Facts.CountsDeliveries {
 		g.lastKnown = max(g.lastKnown, number)
 		g.progress, m.sequence, m.previous = g.lastKnown, number, number-1
 		return
@@ -142,7 +142,7 @@ func (g *group) release(id esproto.GUID) {
 func (g *group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		for _, c := range g.clients {
-			if c.id == correlation || g.set.Facts.ackFreesAllSlots {
+			if c.id == correlation || g.set.Facts.AckFreesAllSlots {
 				c.release(id)
 			}
 		}
@@ -198,7 +198,7 @@ func (g *group) retryLater(m *message, retries int) {
 // tick looks at the clock, as the server does once a second.
 func (g *group) tick(now time.Time) {
 	var late []*message
-	if g.Settings.MessageTimeout > 0 || g.set.Facts.zeroTimeoutIsOver {
+	if g.Settings.MessageTimeout > 0 || g.set.Facts.ZeroTimeoutIsOver {
 		for _, m := range g.outstanding {
 			if !m.due.After(now) {
 				late = append(late, m)

@@ -14,7 +14,7 @@ import (
 // groupsConfig is what groups need of the server.
 type groupsConfig struct {
 	Log      *eventLog
-	Facts    *facts
+	Facts    *groupFacts
 	Logger   *slog.Logger
 	Now      func() time.Time
 	Majority func() bool // whether what is written stays; readers must not see what the next leader may not have
@@ -65,7 +65,7 @@ func (s *groupSet) Create(by, stream, name string, settings groupSettings) (grou
 	exists := s.Find(stream, name) != nil
 	problem := cmp.Or(s.streamProblem(stream), s.settingsProblem(&settings))
 	switch {
-	case exists && (problem == "" || !s.Facts.checksSettingsFirst):
+	case exists && (problem == "" || !s.Facts.ChecksSettingsFirst):
 		return groupExistence, fmt.Sprintf("Group '%s' already exists.", name)
 	case problem == "":
 		problem = s.bufferProblem(&settings)
@@ -106,7 +106,7 @@ func (s *groupSet) Delete(by, stream, name string) (groupResult, string) {
 
 // change returns the group that is to be changed; nil and the reason if there is none.
 func (s *groupSet) change(stream, name string) (*group, groupResult, string) {
-	if problem := s.streamProblem(stream); problem != "" && s.Facts.changeChecksStream {
+	if problem := s.streamProblem(stream); problem != "" && s.Facts.ChangeChecksStream {
 		return nil, groupFail, problem
 	}
 	g := s.Find(stream, name)
@@ -127,7 +127,7 @@ func (s *groupSet) replace(old, g *group) {
 	i := slices.Index(s.listed, old)
 	s.remove(old)
 	s.add(g)
-	if s.Facts.changedGroupStays {
+	if s.Facts.ChangedGroupStays {
 		s.listed = slices.Insert(s.listed[:len(s.listed)-1], i, g)
 	}
 }

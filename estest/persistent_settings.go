@@ -29,7 +29,7 @@ func (s *groupSet) settingsProblem(settings *groupSettings) string {
 	switch {
 	case !s.Facts.knownStrategy(settings.Strategy):
 		return fmt.Sprintf("Consumer strategy %s does not exist.", settings.Strategy)
-	case s.Facts.checksGroupStart && settings.StartFrom < -1:
+	case s.Facts.ChecksGroupStart && settings.StartFrom < -1:
 		return "Invalid start position: event number must be greater than or equal to -1."
 	}
 	return ""
@@ -37,7 +37,7 @@ func (s *groupSet) settingsProblem(settings *groupSettings) string {
 
 // bufferProblem says what is wrong with the sizes of a group's buffers, which servers find when they make it.
 func (s *groupSet) bufferProblem(settings *groupSettings) string {
-	if s.Facts.checksGroupBuffers && settings.ReadBatchSize >= settings.BufferSize {
+	if s.Facts.ChecksGroupBuffers && settings.ReadBatchSize >= settings.BufferSize {
 		return "Invalid read batch size: it must be smaller than the buffer."
 	}
 	return ""
@@ -46,9 +46,9 @@ func (s *groupSet) bufferProblem(settings *groupSettings) string {
 // streamProblem says what is wrong with the name of a group's stream.
 func (s *groupSet) streamProblem(stream string) string {
 	switch {
-	case stream == allStream && s.Facts.hasGroupsOnAll:
-		return "Persistent subscriptions to $all are not supported over TCP."
-	case stream == "" || stream == allStream:
+	case stream == allStream:
+		return s.Facts.OnAllText
+	case stream == "":
 		return "Bad stream name."
 	}
 	return ""

@@ -27,9 +27,9 @@ const (
 	allAreFull                   // nobody can get any message
 )
 
-func (f *facts) knownStrategy(name string) bool {
+func (f *groupFacts) knownStrategy(name string) bool {
 	return name == roundRobinName || name == dispatchToSingleName || name == pinnedName ||
-		name == pinnedByCorrelName && f.hasPinnedByCorrelation
+		name == pinnedByCorrelName && f.HasPinnedByCorrelation
 }
 
 // strategyName is the name of a strategy that may be left open.

@@ -82,27 +82,12 @@ type facts struct {
 	scavengesAreProtected bool // gives only operators the right to read $scavenges
 	scavengesHaveEvent    bool // begins $scavenges with an event
 
-	// Groups.
-	hasPinnedByCorrelation bool   // has the strategy PinnedByCorrelation
-	hasGroupsOnAll         bool   // has groups on $all, though not over TCP, and keeps their own streams out of $all
-	checksGroupStart       bool   // refuses a start below -1
-	checksGroupBuffers     bool   // refuses a page that is not smaller than the buffer
-	checksSettingsFirst    bool   // checks the settings of a new group before it looks whether there is such a group
-	changeChecksStream     bool   // checks the name of the stream when a group is changed or deleted
-	changedGroupStays      bool   // leaves a changed group at its place in the list; else puts it last
-	joiningNeedsName       bool   // fails without a reply if the name of the stream is empty
-	joiningNeedsUser       bool   // lets only authenticated users join a group, whoever may read the stream
-	emptyAckIsTaken        bool   // takes acks and naks of no events
-	ackFreesAllSlots       bool   // frees the slots of an event at all clients that have it; else at the one that acks
-	countsDeliveries       bool   // measures progress by how many events were delivered; else by their numbers
-	retriesByOriginal      bool   // sorts retries by the number of the link; else of the event that it leads to
-	replayedComeLast       bool   // puts replayed events behind all other retries
-	zeroTimeoutIsOver      bool   // takes a message timeout of 0 for over at once; else for none
-	leavingAddsRetry       bool   // counts a retry more for what a client had that leaves; else sets the count to one
-	hardDeleteEndsGroup    bool   // drops the clients of a group if it finds the stream hard-deleted
-	checkpointIsText       bool   // writes the number of a checkpoint as a text
-	configHasPosition      bool   // writes the start of a group into the configuration also as a position
-	configType             string // type of the events that hold the configuration of the groups
+	// Groups. The facts that only they need are in groupFacts.
+	groupFacts
+	hasGroupsOnAll   bool // has groups on $all, though not over TCP, and keeps their own streams out of $all
+	joiningNeedsName bool // fails without a reply if the name of the stream is empty
+	joiningNeedsUser bool // lets only authenticated users join a group, whoever may read the stream
+	emptyAckIsTaken  bool // takes acks and naks of no events
 
 	// Projections.
 	hasByCorrelation      bool   // has the projection $by_correlation_id
@@ -167,10 +152,11 @@ var factsOf41 = facts{
 	narrowsDeletedNumber: true, retriesFailedLogin: true, leaderAddressIsPlain: true, subscribingNeedsName: true,
 	scavengeRepliesTotals: true, checksRightsOnLinkTarget: true, dollarIsMetadata: true, emptyWritesCount: true,
 	pageEndWraps: true, pushedLinkIsCut: true, rewritesScavenges: true, scavengesHaveEvent: true,
-	joiningNeedsName: true, configType: "PersistentConfig1", correlationSeesLinks: true,
+	joiningNeedsName: true, correlationSeesLinks: true,
 	duplicateNameText: "Duplicate projection name: ", projectionLeaderQueue: "Projections Master",
 	pathIsReadAgain: true, leaderHeaders: "ES-RequiresMaster", publicStreamsAreShared: true,
 	badGroupStatus: http.StatusInternalServerError,
+	groupFacts:     groupFacts{ConfigType: "PersistentConfig1", OnAllText: "Bad stream name."},
 }
 
 // changes are those of each release behind 4.1, in the order of the eras.
@@ -187,7 +173,7 @@ func (f *facts) since50() {
 	f.rewritesScavenges = false
 	f.scavengesAreProtected = true
 	f.scavengesHaveEvent = false
-	f.ackFreesAllSlots = true
+	f.AckFreesAllSlots = true
 	f.hasByCorrelation = true
 	f.streamsNeedUser = true
 	f.groupTellsOutstanding = true
@@ -219,11 +205,11 @@ func (f *facts) since206() {
 	f.hidesEpochs = true
 	f.writesEpochEvents = true
 	f.epochTellsLeader = true
-	f.hasPinnedByCorrelation = true
+	f.HasPinnedByCorrelation = true
 	f.joiningNeedsName = false
 	f.joiningNeedsUser = true
-	f.zeroTimeoutIsOver = true
-	f.leavingAddsRetry = true
+	f.ZeroTimeoutIsOver = true
+	f.LeavingAddsRetry = true
 	f.projectionsOf206()
 	f.httpOf206()
 }
@@ -261,16 +247,17 @@ func (f *facts) since2110() {
 	f.deleteTellsVersion = true
 	f.deleteNeedsStream = true
 	f.hasGroupsOnAll = true
-	f.checksGroupStart = true
-	f.checksGroupBuffers = true
-	f.changeChecksStream = true
-	f.changedGroupStays = true
-	f.countsDeliveries = true
-	f.retriesByOriginal = true
-	f.replayedComeLast = true
-	f.hardDeleteEndsGroup = true
-	f.checkpointIsText = true
-	f.configHasPosition = true
+	f.OnAllText = "Persistent subscriptions to $all are not supported over TCP."
+	f.ChecksGroupStart = true
+	f.ChecksGroupBuffers = true
+	f.ChangeChecksStream = true
+	f.ChangedGroupStays = true
+	f.CountsDeliveries = true
+	f.RetriesByOriginal = true
+	f.ReplayedComeLast = true
+	f.HardDeleteEndsGroup = true
+	f.CheckpointIsText = true
+	f.ConfigHasPosition = true
 	f.absentTextIsNull = true
 	f.groupTellsPositions = true
 	f.statsTellTotalMemory = true
@@ -282,14 +269,14 @@ func (f *facts) since2210() {
 	f.narrowsDeletedNumber = false
 	f.scavengeRefusalIsLost = true
 	f.pageEndWraps = false
-	f.checksSettingsFirst = true
+	f.ChecksSettingsFirst = true
 	f.emptyAckIsTaken = true
 	f.scavengeHasThreshold = true
 }
 
 func (f *facts) since2310() {
 	f.deniesAnonymous = true
-	f.configType = "$PersistentConfig"
+	f.ConfigType = "$PersistentConfig"
 	f.tellsMessageTypes = true
 	f.entryTellsRedacted = true
 	f.gossipTellsVersion = true

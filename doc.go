@@ -26,7 +26,8 @@
 // [PublisherConfig.StreamName] spreads a topic over streams, for example one for each aggregate.
 // [SubscriberConfig.StreamName] and [SubscriberConfig.ResolveLinks] read them together, by the server's projections:
 // "$ce-order" has the events of all streams whose names begin with "order-". The server adds each event a moment after
-// it was published. In catch-up mode, the topic "$all" has all events of the server.
+// it was published. In catch-up mode, the topic "$all" has all events of the server. A link whose target was deleted or
+// truncated is skipped; see [SubscriberConfig.UnresolvedAction].
 //
 // # Slow and failing handlers
 //

@@ -47,7 +47,7 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		if err != nil {
 			return nil, err
 		}
-		opts.MessageTimeout = s.messageTimeout(group)
+		opts.MessageTimeout, opts.ResolveLinks = s.messageTimeout(group), s.resolvesLinks(group)
 		p, err := s.conn.client.ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
 		if err == nil {
 			return groupSource{p}, nil
@@ -77,6 +77,14 @@ func (s *Subscriber) messageTimeout(group *esclient.PersistentSettings) time.Dur
 		return 0
 	}
 	return group.MessageTimeout
+}
+
+// resolvesLinks reports whether a group resolves links, as far as is known.
+func (s *Subscriber) resolvesLinks(group *esclient.PersistentSettings) bool {
+	if group == nil {
+		group = s.cfg.groupSettings()
+	}
+	return group.ResolveLinks
 }
 
 // createGroup creates the group if it is missing.

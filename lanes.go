@@ -50,12 +50,16 @@ func (l *lanes) distribute() {
 			l.s.fail(err)
 			return
 		}
+		d := l.s.take(e)
+		if d == nil {
+			continue
+		}
 		select {
 		case l.slots <- struct{}{}:
 		case <-l.s.done:
 			return
 		}
-		if d := (&delivery{s: l.s, event: e}); l.s.unmarshal(d) {
+		if l.s.unmarshal(d) {
 			l.put(l.s.cfg.Key(d.msg), d)
 		} else {
 			<-l.slots

@@ -94,9 +94,14 @@ type SubscriberConfig struct {
 	// projections, "$ce-" + category is the stream of a category, and "$et-" + type the stream of an event type. The
 	// server writes their links a moment after it has acknowledged the event.
 	StreamName func(topic string) (string, error)
-	// ResolveLinks hands out the targets of link events instead of the links. Acks still settle the link. A link whose
-	// target does not exist is handed out itself.
+	// ResolveLinks hands out the targets of link events instead of the links. Acks still settle the link. Links that
+	// lead to no event are left to UnresolvedAction.
 	ResolveLinks bool
+	// UnresolvedAction applies to a link that leads to no event: its target was deleted, was truncated by $maxCount,
+	// $maxAge or $tb, or never existed; its data is malformed; or its target is a link too. It also applies to the link
+	// in a category by which the server tells that a stream was deleted. The default is [UnresolvedSkip], so that a
+	// deleted stream stops no handler of its category.
+	UnresolvedAction UnresolvedAction
 
 	// Mode is the kind of subscription.
 	Mode Mode
@@ -185,7 +190,7 @@ type SubscriberConfig struct {
 	// handler hangs or keeps failing stops other keys only after InFlight of its messages have arrived.
 	Concurrency int
 	// Key returns the key of a message, for Concurrency. The default is the stream of its event; with ResolveLinks, the
-	// stream of the link's target.
+	// stream of the link's target, even if the target is gone.
 	Key func(msg *message.Message) string
 
 	// NackDelay is the delay before a nacked message is redelivered, by this Subscriber and before any other message of
@@ -257,7 +262,7 @@ func (c *SubscriberConfig) setDefaults() {
 		}
 	}
 	if c.Key == nil {
-		c.Key = eventStream
+		c.Key = sourceStream
 	}
 }
 
@@ -271,11 +276,6 @@ func (c *SubscriberConfig) setNackDelays() {
 	if c.MaxNackDelay == 0 {
 		c.MaxNackDelay = max(c.NackDelay, min(100*c.NackDelay, DefaultMaxNackDelay))
 	}
-}
-
-func eventStream(msg *message.Message) string {
-	stream, _ := StreamFromCtx(msg.Context())
-	return stream
 }
 
 func (c *SubscriberConfig) mode() Mode {
@@ -329,6 +329,8 @@ func (c *SubscriberConfig) Validate() error {
 	switch {
 	case c.GroupPolicy < GroupKeep || c.GroupPolicy > GroupRefuse:
 		return configError("SubscriberConfig.GroupPolicy", c.GroupPolicy.String(), "is unknown")
+	case c.UnresolvedAction < UnresolvedSkip || c.UnresolvedAction > UnresolvedStop:
+		return configError("SubscriberConfig.UnresolvedAction", c.UnresolvedAction.String(), "is unknown")
 	case c.AckDelay < 0:
 		return configError("SubscriberConfig.AckDelay", c.AckDelay.String(), "is negative")
 	case c.MaxNackDelay < 0:

@@ -91,7 +91,11 @@ func (s *subscription) runSerial() {
 			s.fail(err)
 			return
 		}
-		for d := s.deliver(&delivery{s: s, event: e}); d != nil; d = s.deliver(d) {
+		d := s.take(e)
+		if d == nil {
+			continue
+		}
+		for d = s.deliver(d); d != nil; d = s.deliver(d) {
 			s.src.readAhead(s.ctx, s.fail)
 			if !sleep(s.ctx, d.nextDelay()) {
 				return

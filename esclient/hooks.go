@@ -82,7 +82,8 @@ type SubscriptionInfo struct {
 	Stream   string // that was subscribed to
 	Group    string // of a persistent subscription
 	Endpoint string // host:port of the node that it is on, or was on last
-	// Event is the one that was delivered, acked, nacked or parked. It belongs to the consumer.
+	// Event is the one that was delivered, acked, nacked or parked, or a link that leads to none. It belongs to the
+	// consumer.
 	Event *Event
 	// Lag is how many events of the stream are known to lie behind a delivered one. Servers do not tell of every event
 	// before it is delivered, so there may be more. It is -1 in AllStream, where events have no numbers.
@@ -111,6 +112,9 @@ type ParkedHook interface{ OnParked(SubscriptionInfo) }
 // *SubscriptionDroppedError, a *ConnectionError, a *FrameTooLargeError or ErrSlowConsumer, or ErrMessageTimeout where
 // the client has ended it to give events back. Where that is not the end of it, it will subscribe anew.
 type DroppedHook interface{ OnDropped(SubscriptionInfo) }
+
+// UnresolvedHook is told, before DeliveredHook, of a link that leads to no event; see Event.Unresolved.
+type UnresolvedHook interface{ OnUnresolved(SubscriptionInfo) }
 
 // LeftOutHook is told of an event that was pushed to a persistent subscription and does not reach the consumer, as Err
 // says. ErrMessageTimeout means that Event has waited for the consumer for too long, and ErrSlowConsumer that there was
@@ -159,6 +163,7 @@ type hookSet struct {
 	nacked     []NackedHook
 	parked     []ParkedHook
 	dropped    []DroppedHook
+	unresolved []UnresolvedHook
 	leftOut    []LeftOutHook
 	slow       []SlowConsumerHook
 	caughtUp   []CaughtUpHook
@@ -177,8 +182,8 @@ func sortHooks(hooks []Hook) (s hookSet, useless int) {
 			collect(h, &s.authFailed), collect(h, &s.closed),
 			collect(h, &s.operationStarted), collect(h, &s.retry), collect(h, &s.operationEnded),
 			collect(h, &s.subscribed), collect(h, &s.delivered), collect(h, &s.acked), collect(h, &s.nacked),
-			collect(h, &s.parked), collect(h, &s.dropped), collect(h, &s.leftOut), collect(h, &s.slow),
-			collect(h, &s.caughtUp),
+			collect(h, &s.parked), collect(h, &s.dropped), collect(h, &s.unresolved), collect(h, &s.leftOut),
+			collect(h, &s.slow), collect(h, &s.caughtUp),
 			collect(h, &s.fellBehind), collect(h, &s.wentBack), collect(h, &s.behindEnd), collect(h, &s.ended),
 		}
 		if useless < 0 && found == [len(found)]bool{} {

@@ -75,6 +75,15 @@ func (w *witness) dropped(err error) {
 	}
 }
 
+// unresolved tells of a link that leads to no event, and that the consumer gets now.
+func (w *witness) unresolved(e *Event) {
+	for _, h := range w.hooks.unresolved {
+		i := w.info()
+		i.Event = e
+		h.OnUnresolved(i)
+	}
+}
+
 // leftOut tells of an event that could not be received.
 func (w *witness) leftOut(err error) {
 	w.subscribed() // as with dropped

@@ -37,6 +37,10 @@ type PersistentOptions struct {
 	// begins with an event and Begin when it does. No more is then pushed, in a group with a message timeout, than it
 	// gets round to in time, up to InFlight; and what it has not begun with when the connection is lost, it lets go.
 	Concurrency int
+	// ResolveLinks tells that the group resolves links, if that is known. Event.Unresolved is then true for a link
+	// whose data names no event, too: servers from 5.0 on deliver it as an event in its own right. What the server does
+	// with links is up to the group's settings.
+	ResolveLinks bool
 	// Hooks are told of this subscription alone, after those of Config.Hooks.
 	Hooks []Hook
 	// AckDelay is the longest that an ack waits for others to be sent with it; 0 means DefaultAckDelay. Acks are sent
@@ -274,6 +278,9 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 			}
 			if p.queue.len() > 0 {
 				p.queue.signal() // for another goroutine that waits in Next
+			}
+			if e.Unresolved {
+				p.witness.unresolved(e)
 			}
 			if p.witness.wantsDelivered() {
 				p.witness.delivered(e, newestNumber(p.lastNumber(), p.queue.newestNumber()))

@@ -140,6 +140,7 @@ func (s *session) deliver(payload []byte) error {
 		}
 	}
 	e := s.slab.newEvent(&v, len(payload), UnknownPosition, s.handle.Conn().Memory())
+	e.markUnresolvedOf(s.p.stream, s.p.opts.ResolveLinks)
 	e.RetryCount = int(retries)
 	s.came = append(s.came, e)
 	return nil

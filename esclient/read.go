@@ -203,7 +203,7 @@ func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 
 // page makes the page of the reply.
 func (o *readStreamOp) page() (StreamPage, error) {
-	events, err := pageEvents(&o.reply, false)
+	events, err := pageEvents(&o.reply, false, o.resolveLinks)
 	if err != nil {
 		return StreamPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: o.completed(), Err: err}
 	}

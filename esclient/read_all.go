@@ -216,7 +216,7 @@ func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 
 // page makes the page of the reply.
 func (o *readAllOp) page() (AllPage, error) {
-	events, err := pageEvents(&o.reply, true)
+	events, err := pageEvents(&o.reply, true, o.resolveLinks)
 	if err != nil {
 		return AllPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: o.completed(), Err: err}
 	}

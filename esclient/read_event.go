@@ -35,7 +35,9 @@ func (c *Client) ReadEvent(ctx context.Context, stream string, number int64, opt
 		return nil, &OperationError{Operation: fmt.Sprintf("read event %d of", number), Stream: stream, Err: err}
 	}
 	e := new(Event)
-	e.fill(&op.reply.Event, UnknownPosition)
+	if e.fill(&op.reply.Event, UnknownPosition); opts.ResolveLinks {
+		e.markUnresolved()
+	}
 	return e, nil
 }
 

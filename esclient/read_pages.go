@@ -141,7 +141,7 @@ func (r *pageRequest) accept(p *esproto.PageView) error {
 }
 
 // pageEvents decodes the events of a page. They alias it.
-func pageEvents(p *esproto.PageView, positions bool) ([]Event, error) {
+func pageEvents(p *esproto.PageView, positions, resolved bool) ([]Event, error) {
 	events := make([]Event, 0, p.Len)
 	var v esproto.EventView
 	for {
@@ -154,6 +154,9 @@ func pageEvents(p *esproto.PageView, positions bool) ([]Event, error) {
 			pos = Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
 		}
 		events = events[:len(events)+1]
-		events[len(events)-1].fill(&v, pos)
+		e := &events[len(events)-1]
+		if e.fill(&v, pos); resolved {
+			e.markUnresolved()
+		}
 	}
 }

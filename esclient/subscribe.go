@@ -129,6 +129,9 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 			return nil, s.Err()
 		}
 		if e := s.buffered(); e != nil {
+			if e.Unresolved {
+				s.witness.unresolved(e)
+			}
 			if s.witness.wantsDelivered() {
 				s.witness.delivered(e, s.lastKnown())
 			}

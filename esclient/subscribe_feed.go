@@ -115,6 +115,9 @@ func (f *feed) push(payload []byte) error {
 	}
 	pos := Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
 	e := f.slab.newEvent(&v, len(payload), pos, f.handle.Conn().Memory())
+	if f.resolveLinks {
+		e.markUnresolved()
+	}
 	w := weight(e)
 	f.pushed++
 	f.weight += w

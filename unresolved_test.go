@@ -1,0 +1,360 @@
+package eventstore_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/estest"
+)
+
+// deadLinks are the data of links that lead to no event, by how that came about. The first two lead to one until
+// makeDeadLinks has deleted it.
+var deadLinks = []struct{ why, data string }{
+	{"soft-deleted", "0@soft"}, {"hard-deleted", "0@hard"}, {"$maxCount", "0@counted"}, {"$maxAge", "0@aged"},
+	{"$tb", "0@cut"}, {"never written", "7@target"}, {"no such stream", "0@nowhere"}, {"no number", "nonsense"},
+	{"a word for a number", "x@target"}, {"empty", ""}, {"no stream", "5@"}, {"a link", "0@inner"},
+}
+
+// countUnresolved counts what an UnresolvedHook is told.
+type countUnresolved struct{ n atomic.Int32 }
+
+func (c *countUnresolved) OnUnresolved(i esclient.SubscriptionInfo) {
+	if i.Event.Unresolved {
+		c.n.Add(1)
+	}
+}
+
+// serverWithDeadTargets returns a server, a client of it, and its clock, after the targets of deadLinks are gone.
+func serverWithDeadTargets(
+	t *testing.T, persona estest.Persona, count *countUnresolved,
+) (*estest.Server, *esclient.Client) {
+	t.Helper()
+	clock := estest.NewClock(time.Time{})
+	srv := embedded(t, estest.WithPersona(persona), estest.WithClock(clock))
+	cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
+	require.NoError(t, err)
+	cfg.Hooks = append(cfg.Hooks, count)
+	c, err := esclient.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.Close()) })
+
+	put := func(stream, typ, data string) {
+		_, err := srv.Append(stream, estest.Event{Type: typ, JSON: typ == "$metadata", Data: []byte(data)})
+		require.NoError(t, err)
+	}
+	for _, stream := range []string{"soft", "hard", "counted", "aged", "cut", "target"} {
+		put(stream, "t", stream)
+	}
+	put("inner", "$>", "0@target")
+	put("$$counted", "$metadata", `{"$maxCount":1}`)
+	put("counted", "t", "second")
+	put("$$aged", "$metadata", `{"$maxAge":10}`)
+	put("$$cut", "$metadata", `{"$tb":1}`)
+	put("cut", "t", "second")
+	clock.Advance(11 * time.Second)
+	ctx := timeout(t)
+	_, err = c.DeleteStream(ctx, "soft", esclient.Any)
+	require.NoError(t, err)
+	_, err = c.TombstoneStream(ctx, "hard", esclient.Any)
+	require.NoError(t, err)
+	return srv, c
+}
+
+// link writes the dead links to a stream, with a link to a live event before each, and returns the payloads of the live
+// ones. What it writes depends on the round.
+func link(t *testing.T, srv *estest.Server, stream string, round int) (live []string) {
+	t.Helper()
+	for i, dead := range deadLinks {
+		payload := fmt.Sprint(round*100 + i)
+		number, err := srv.Append("live", estest.Event{Type: "t", Data: []byte(payload)})
+		require.NoError(t, err)
+		_, err = srv.Append(stream,
+			estest.Event{Type: "$>", Data: fmt.Appendf(nil, "%d@live", number)},
+			estest.Event{Type: "$>", Data: []byte(dead.data)})
+		require.NoError(t, err)
+		live = append(live, payload)
+	}
+	return live
+}
+
+var resolvingModes = map[string]eventstore.SubscriberConfig{
+	"group":                 {ConsumerGroup: "g"},
+	"group, in parallel":    {ConsumerGroup: "g", Concurrency: 4},
+	"volatile":              {Mode: eventstore.ModeVolatile},
+	"volatile, gaps left":   {Mode: eventstore.ModeVolatile, DisableGapFilling: true},
+	"catch-up":              {Mode: eventstore.ModeCatchUp},
+	"catch-up, in parallel": {Mode: eventstore.ModeCatchUp, Concurrency: 4},
+	"catch-up, small pages": {Mode: eventstore.ModeCatchUp, PageSize: 1},
+}
+
+// eachResolvingMode runs a test in each mode on each persona. The test's Subscriber resolves links of the stream
+// "links". The last argument of the test are the payloads of the live events that are handed out before new ones.
+func eachResolvingMode(
+	t *testing.T, action eventstore.UnresolvedAction,
+	test func(*testing.T, *estest.Server, <-chan *message.Message, *countUnresolved, []string),
+) {
+	t.Helper()
+	for _, persona := range personas {
+		for mode, cfg := range resolvingModes {
+			t.Run(fmt.Sprintf("%s/%s", persona, mode), func(t *testing.T) {
+				count := new(countUnresolved)
+				srv, c := serverWithDeadTargets(t, persona, count)
+				history := link(t, srv, "links", 1)
+				if cfg.Mode == eventstore.ModeVolatile {
+					history = nil
+				}
+				cfg.Client, cfg.ResolveLinks, cfg.UnresolvedAction = c, true, action
+				test(t, srv, subscribe(t, newSubscriber(t, cfg), "links"), count, history)
+			})
+		}
+	}
+}
+
+func TestLinksWithoutAnEventAreSkippedByDefault(t *testing.T) {
+	eachResolvingMode(t, eventstore.UnresolvedSkip, func(
+		t *testing.T, srv *estest.Server, messages <-chan *message.Message, count *countUnresolved, history []string,
+	) {
+		assert.Equal(t, history, consume(t, messages, len(history)))
+		live := link(t, srv, "links", 2)
+		assert.Equal(t, live, consume(t, messages, len(live)), "behind those that are skipped, in order")
+		rounds := 1
+		if history != nil {
+			rounds = 2
+		}
+		all := func() bool { return int(count.n.Load()) == rounds*len(deadLinks) }
+		require.Eventually(t, all, patience, time.Millisecond, "%d", count.n.Load())
+		silence(t, messages)
+	})
+}
+
+func TestASkippedLinkIsAcked(t *testing.T) {
+	for _, persona := range personas {
+		srv, c := serverWithDeadTargets(t, persona, new(countUnresolved))
+		live := link(t, srv, "links", 1)
+		cfg := eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g", ResolveLinks: true}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		messages, err := newSubscriber(t, cfg).Subscribe(ctx, "links")
+		require.NoError(t, err)
+		assert.Equal(t, live, consume(t, messages, len(live)))
+		_, err = srv.Append("links", estest.Event{Type: "$>", Data: []byte("0@live")})
+		require.NoError(t, err)
+		consume(t, messages, 1) // all links before it are dealt with
+		cancel()
+		closes(t, messages)
+
+		cfg.UnresolvedAction = eventstore.UnresolvedHandOut
+		messages = subscribe(t, newSubscriber(t, cfg), "links")
+		live = link(t, srv, "links", 2)
+		assert.Equal(t, live[:1], consume(t, messages, 1), "nothing comes again")
+	}
+}
+
+func TestLinksWithoutAnEventAreHandedOutOnRequest(t *testing.T) {
+	eachResolvingMode(t, eventstore.UnresolvedHandOut, func(
+		t *testing.T, srv *estest.Server, messages <-chan *message.Message, _ *countUnresolved, history []string,
+	) {
+		want := slices.Concat(history, link(t, srv, "links", 2))
+		var live []string
+		dead := make(map[string]int)
+		for range 2 * len(want) {
+			msg := receive(t, messages)
+			if eventstore.UnresolvedFromCtx(msg.Context()) {
+				e, _ := eventstore.EventFromCtx(msg.Context())
+				assert.Equal(t, "$>", e.Type)
+				dead[string(e.Original().Data)]++
+			} else {
+				live = append(live, string(msg.Payload))
+			}
+			msg.Ack()
+		}
+		assert.Equal(t, want, live)
+		for _, link := range deadLinks {
+			assert.Equal(t, len(want)/len(deadLinks), dead[link.data], link.why)
+		}
+	})
+}
+
+func TestALinkWithoutAnEventStopsTheSubscriptionOnRequest(t *testing.T) {
+	eachResolvingMode(t, eventstore.UnresolvedStop, func(
+		t *testing.T, srv *estest.Server, messages <-chan *message.Message, _ *countUnresolved, history []string,
+	) {
+		live := history
+		if live == nil {
+			live = link(t, srv, "links", 2)
+		}
+		var handedOut []string
+		for msg := range messages {
+			handedOut = append(handedOut, string(msg.Payload))
+			msg.Ack()
+		}
+		assert.LessOrEqual(t, len(handedOut), 1)
+		assert.Subset(t, live[:1], handedOut)
+	})
+}
+
+// TestLinksWithoutAnEventInAll resolves the links of $all, where they are among everything else.
+func TestLinksWithoutAnEventInAll(t *testing.T) {
+	for _, persona := range personas {
+		for mode, cfg := range resolvingModes {
+			if cfg.ConsumerGroup != "" {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%s", persona, mode), func(t *testing.T) {
+				srv, c := serverWithDeadTargets(t, persona, new(countUnresolved))
+				cfg.Client, cfg.ResolveLinks = c, true
+				messages := subscribe(t, newSubscriber(t, cfg), "$all")
+				live := link(t, srv, "links", 1)
+				var linked []string
+				for len(linked) < len(live) {
+					msg := receive(t, messages)
+					e, _ := eventstore.EventFromCtx(msg.Context())
+					assert.NotEqual(t, "$>", e.Type)
+					if e.Link != nil && e.Link.Stream == "links" {
+						linked = append(linked, string(msg.Payload))
+					}
+					msg.Ack()
+				}
+				assert.Equal(t, live, linked)
+			})
+		}
+	}
+}
+
+// TestADeletedStreamStopsNoHandlerOfItsCategory deletes one stream of a category for good, and another one not for
+// good, before a handler reads the category. Like a CQRS processor, the handler fails on what it does not know.
+func TestADeletedStreamStopsNoHandlerOfItsCategory(t *testing.T) {
+	for _, persona := range personas {
+		for mode, cfg := range map[string]eventstore.SubscriberConfig{
+			"group": {ConsumerGroup: "g"}, "catch-up": {Mode: eventstore.ModeCatchUp},
+		} {
+			t.Run(fmt.Sprintf("%s/%s", persona, mode), func(t *testing.T) {
+				srv := embedded(t, estest.WithPersona(persona), estest.WithProjections())
+				c := openClient(t, srv.ConnectionString())
+				pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
+				place := func(order int) {
+					msg := newMessage(fmt.Sprint(order))
+					msg.Metadata.Set("name", "OrderPlaced")
+					require.NoError(t, pub.Publish(fmt.Sprintf("order-%d", order), msg))
+				}
+				for order := range 4 {
+					place(order)
+				}
+				require.NoError(t, srv.WaitForProjections(t.Context()))
+				_, err := c.DeleteStream(timeout(t), "order-0", esclient.Any)
+				require.NoError(t, err)
+				_, err = c.TombstoneStream(timeout(t), "order-2", esclient.Any)
+				require.NoError(t, err)
+
+				cfg.Client, cfg.ResolveLinks = c, true
+				router, err := message.NewRouter(message.RouterConfig{}, nil)
+				require.NoError(t, err)
+				handled := make(chan string, 10)
+				sub := newSubscriber(t, cfg)
+				router.AddConsumerHandler("orders", "$ce-order", sub, func(msg *message.Message) error {
+					if name := msg.Metadata.Get("name"); name != "OrderPlaced" {
+						return fmt.Errorf("unknown event %q", name)
+					}
+					handled <- string(msg.Payload)
+					return nil
+				})
+				done := make(chan error, 1)
+				go func() { done <- router.Run(context.Background()) }()
+				<-router.Running()
+				place(4)
+				var orders []string
+				for range 3 {
+					select {
+					case order := <-handled:
+						orders = append(orders, order)
+					case <-time.After(patience):
+						require.FailNow(t, "the handler does not get on", "handled so far: %v", orders)
+					}
+				}
+				assert.Equal(t, []string{"1", "3", "4"}, orders)
+				assert.NoError(t, router.Close())
+				assert.NoError(t, <-done)
+			})
+		}
+	}
+}
+
+// TestALinkWithoutAnEventHasTheKeyOfItsStream nacks the message before a dead link: the link waits for it only if both
+// are of one stream.
+func TestALinkWithoutAnEventHasTheKeyOfItsStream(t *testing.T) {
+	srv := embedded(t)
+	for _, stream := range []string{"a", "b"} {
+		_, err := srv.Append(stream, estest.Event{Type: "t", Data: []byte("first of " + stream)})
+		require.NoError(t, err)
+	}
+	for _, link := range []string{"0@a", "7@a", "0@b", "7@b"} {
+		_, err := srv.Append("links", estest.Event{Type: "$>", Data: []byte(link)})
+		require.NoError(t, err)
+	}
+	for _, cfg := range []eventstore.SubscriberConfig{{ConsumerGroup: "g"}, {Mode: eventstore.ModeCatchUp}} {
+		cfg.ConnectionString, cfg.ResolveLinks, cfg.Concurrency = srv.ConnectionString(), true, 4
+		cfg.UnresolvedAction = eventstore.UnresolvedHandOut
+		messages := subscribe(t, newSubscriber(t, cfg), "links")
+		var held *message.Message
+		var got []string
+		for len(got) < 3 {
+			msg := receive(t, messages)
+			if string(msg.Payload) == "first of a" {
+				held = msg
+				continue
+			}
+			got = append(got, string(msg.Payload))
+			if len(got) == 2 {
+				require.Equal(t, []string{"first of b", "7@b"}, got)
+				if held == nil {
+					held = receive(t, messages)
+				}
+				held.Ack()
+			}
+			msg.Ack()
+		}
+		assert.Equal(t, "7@a", got[2])
+	}
+}
+
+// TestAGroupThatResolvesNoLinksHandsThemOut has a group that was made without ResolveLinks: its links lead to events,
+// and none may be skipped.
+func TestAGroupThatResolvesNoLinksHandsThemOut(t *testing.T) {
+	for _, persona := range personas {
+		srv, c := serverWithDeadTargets(t, persona, new(countUnresolved))
+		settings := eventstore.DefaultGroupSettings()
+		require.NoError(t, c.CreatePersistent(timeout(t), "links", "g", settings))
+		link(t, srv, "links", 1)
+		plain := openClient(t, srv.ConnectionString())
+		messages := subscribe(t, newSubscriber(t, eventstore.SubscriberConfig{
+			Client: plain, ConsumerGroup: "g", ResolveLinks: true,
+		}), "links")
+		for n := range deadLinks {
+			assert.Equal(t, []string{fmt.Sprintf("%d@live", n), deadLinks[n].data}, consume(t, messages, 2))
+		}
+	}
+}
+
+func TestUnresolvedFromCtxOfAnotherContext(t *testing.T) {
+	assert.False(t, eventstore.UnresolvedFromCtx(t.Context()))
+	for action, name := range map[eventstore.UnresolvedAction]string{
+		eventstore.UnresolvedSkip: "skip", eventstore.UnresolvedHandOut: "hand out", eventstore.UnresolvedStop: "stop",
+		7: "UnresolvedAction(7)",
+	} {
+		assert.Equal(t, name, action.String())
+	}
+	_, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+		ConnectionString: "tcp://localhost:1113", UnresolvedAction: 3,
+	}, nil)
+	assert.ErrorContains(t, err, "UnresolvedAction")
+}

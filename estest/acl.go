@@ -118,7 +118,7 @@ func (l *eventLog) loadDefaults() {
 // the metadata rights on the stream that it belongs to. If that is a metadata stream itself, it has no metadata of its
 // own.
 func (l *eventLog) allowed(u *user, r right, name string) bool {
-	if name == "" && l.facts.emptyNameIsAll {
+	if name == "" && l.facts.EmptyNameIsAll {
 		name = allStream
 	}
 	if isMetastream(name) {
@@ -131,14 +131,14 @@ func (l *eventLog) allowed(u *user, r right, name string) bool {
 		case rightDelete:
 			return false
 		}
-		if isMetastream(name) && !l.facts.nestedMetadataIsSystem {
+		if isMetastream(name) && !l.facts.NestedMetadataIsSystem {
 			return false
 		}
 	}
 	if name == allStream && (r == rightWrite || r == rightDelete) {
 		return false
 	}
-	if u == nobody || u == nil && l.facts.deniesAnonymous {
+	if u == nobody || u == nil && l.facts.DeniesAnonymous {
 		return false
 	}
 	if u.isAdmin() {
@@ -168,7 +168,7 @@ func (l *eventLog) roles(r right, name string) []string {
 
 // mayManageGroups reports whether u may create, update and delete persistent subscription groups.
 func (l *eventLog) mayManageGroups(u *user) bool {
-	if !l.facts.groupsNeedOperator {
+	if !l.facts.GroupsNeedOperator {
 		return l.allowed(u, rightWrite, settingsStream)
 	}
 	return u.isOperator()

@@ -20,9 +20,9 @@ func (c *caller) writeEvents(f *frame) error {
 	if err != nil {
 		return err
 	}
-	reply := c.core.persona.writeReply(c.core.appendEvents(f.user, w.StreamID, w.ExpectedVersion, events))
+	reply := c.core.persona.writeReply(c.core.log.appendEvents(f.user, w.StreamID, w.ExpectedVersion, events))
 	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
-		return reply.Append(b, c.core.persona.style)
+		return reply.Append(b, c.core.persona.Style)
 	})
 	return nil
 }
@@ -85,7 +85,7 @@ func (p *persona) writeReply(o outcome) esproto.WriteEventsCompletedView {
 func (p *persona) refusalOf(result esproto.OperationResult) string {
 	switch result {
 	case esproto.OperationResult_AccessDenied:
-		return p.deniedText
+		return p.DeniedText
 	case esproto.OperationResult_StreamDeleted:
 		return "Stream is deleted."
 	case esproto.OperationResult_WrongExpectedVersion:

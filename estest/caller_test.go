@@ -98,8 +98,8 @@ func TestARequestIsServedAtAnotherNode(t *testing.T) {
 	var reply esproto.WriteEventsCompleted
 	r.decode(t, esproto.CmdWriteEventsCompleted, &reply)
 	assert.Equal(t, esproto.OperationResult_Success, reply.GetResult())
-	assert.EqualValues(t, -1, c.core.lastNumber("s"))
-	assert.Zero(t, there.core.lastNumber("s"))
+	assert.EqualValues(t, -1, c.core.log.lastNumber("s"))
+	assert.Zero(t, there.core.log.lastNumber("s"))
 }
 
 func TestARequestMayBeServedWithoutAnAnswer(t *testing.T) {
@@ -107,7 +107,7 @@ func TestARequestMayBeServedWithoutAnAnswer(t *testing.T) {
 	write := appendRequest(t, "s")
 	require.NoError(t, commands[write.cmd].serve(c.unanswered(), write))
 	assert.Empty(t, r.answers)
-	assert.Zero(t, c.core.lastNumber("s"))
+	assert.Zero(t, c.core.log.lastNumber("s"))
 }
 
 // What a late write is answered says that it may or may not have been written.

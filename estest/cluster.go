@@ -153,8 +153,8 @@ func (c *Cluster) begin() error {
 	}
 	first.core.groups.Clear() // until it leads
 	for _, n := range c.nodes[1:] {
-		n.core.share(first.core.eventLog)
-		n.core.catchUp(first.core.eventLog)
+		n.core.log.share(first.core.log)
+		n.core.log.catchUp(first.core.log)
 	}
 	return nil
 }
@@ -235,7 +235,7 @@ func (c *Cluster) Elect(i int) error {
 	if !c.isMajority(side) {
 		return fmt.Errorf("estest: node %d does not reach a majority", i)
 	}
-	n.core.catchUp(newest(side).core.eventLog)
+	n.core.log.catchUp(newest(side).core.log)
 	n.lead()
 	c.settle()
 	return nil

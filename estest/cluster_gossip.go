@@ -74,8 +74,8 @@ func (n *node) listen() {
 func (n *node) member() Member {
 	return Member{
 		Node: n.index, Role: n.role, Alive: true, TCPAddr: n.addr, HTTPAddr: n.web, Time: n.core.now(),
-		InstanceID: n.core.instance, LastCommit: n.core.lastCommit, LogEnd: n.core.end,
-		EpochNumber: n.core.epoch.number, EpochID: n.core.epoch.id, EpochPosition: n.core.epoch.position,
+		InstanceID: n.core.instance, LastCommit: n.core.log.lastCommit, LogEnd: n.core.log.end,
+		EpochNumber: n.core.log.epoch.number, EpochID: n.core.log.epoch.id, EpochPosition: n.core.log.epoch.position,
 		Priority: n.core.priority,
 	}
 }

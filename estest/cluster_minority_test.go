@@ -61,7 +61,7 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 	c := RunCluster(t, 3, WithProjections(), WithPersona(Persona2310))
 	s := c.Node(1)
 	s.core.mu.Lock()
-	end := s.core.end
+	end := s.core.log.end
 	assert.Nil(t, s.core.projector.add("own", s.core.persona.newProjectionState("JS", "")))
 	s.core.mu.Unlock()
 	r := httptest.NewRequest(http.MethodPost, "/projections/restart", http.NoBody)
@@ -71,12 +71,12 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	assert.False(t, s.core.projector.running)
-	assert.Equal(t, end, s.core.end)
+	assert.Equal(t, end, s.core.log.end)
 }
 
 // Appends come often: they wake nobody on nodes that have no projections to run.
 func TestProjectionsAreWokenWhereTheyRun(t *testing.T) {
-	p := newProjector(Run(t).core.eventLog, nil, nil)
+	p := newProjector(Run(t).core.log, nil, nil)
 	p.signal()
 	assert.Empty(t, p.wake)
 	p.running = true

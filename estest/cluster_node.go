@@ -51,7 +51,7 @@ func (n *node) joins() {
 	n.cluster.mu.Lock()
 	defer n.cluster.mu.Unlock()
 	n.core.instance = uuid.NewString()
-	n.core.loadDefaults()
+	n.core.log.loadDefaults()
 	n.up, n.addr, n.web = true, n.srv.Addr(), n.srv.HTTPAddr()
 	n.cluster.settle()
 }
@@ -65,7 +65,7 @@ func (n *node) leaves() {
 	defer n.cluster.mu.Unlock()
 	n.up, n.paused = false, false
 	n.role, n.leader, n.held, n.lost = RoleUnknown, nil, nil, false
-	n.core.forgetIDs()
+	n.core.log.forgetIDs()
 	n.core.groups.Clear()
 	n.core.projector.forget()
 	n.cluster.settle()
@@ -98,9 +98,9 @@ func (n *node) side() []*node {
 func newest(side []*node) *node {
 	return slices.MaxFunc(side, func(a, b *node) int {
 		return cmp.Or(
-			cmp.Compare(a.core.epoch.number, b.core.epoch.number),
-			cmp.Compare(len(a.core.records), len(b.core.records)),
-			cmp.Compare(a.core.end, b.core.end), cmp.Compare(len(a.held), len(b.held)),
+			cmp.Compare(a.core.log.epoch.number, b.core.log.epoch.number),
+			cmp.Compare(len(a.core.log.records), len(b.core.log.records)),
+			cmp.Compare(a.core.log.end, b.core.log.end), cmp.Compare(len(a.held), len(b.held)),
 			cmp.Compare(a.core.priority, b.core.priority), cmp.Compare(b.index, a.index))
 	})
 }
@@ -203,7 +203,7 @@ func (c *Cluster) settleSide(side []*node, now time.Time) {
 // leaderOf returns who leads a side: the last one elected of those who call themselves leader.
 func (c *Cluster) leaderOf(side []*node) (leader *node) {
 	for _, n := range side {
-		if n.role == RoleLeader && (leader == nil || n.core.epoch.number > leader.core.epoch.number) {
+		if n.role == RoleLeader && (leader == nil || n.core.log.epoch.number > leader.core.log.epoch.number) {
 			leader = n
 		}
 	}
@@ -250,7 +250,7 @@ func (n *node) lead() {
 	}
 	n.become(RoleLeader, n)
 	n.quorum = true
-	n.core.forgetIDs()
+	n.core.log.forgetIDs()
 	n.core.groups.Restart()
 	n.core.leads(cfg)
 }
@@ -258,7 +258,7 @@ func (n *node) lead() {
 // follow lets a node have what the leader has.
 func (n *node) follow(leader *node) {
 	n.become(RoleFollower, leader)
-	if truncated := n.core.catchUp(leader.core.eventLog); truncated || n.lost || len(n.held) > 0 {
+	if truncated := n.core.log.catchUp(leader.core.log); truncated || n.lost || len(n.held) > 0 {
 		n.startAnew()
 	}
 }
@@ -293,7 +293,7 @@ func (n *node) replicate(commit) {
 	}
 	for _, o := range n.cluster.nodes {
 		if o != n && o.role == RoleFollower && o.leader == n && o.hears(n) {
-			o.core.catchUp(n.core.eventLog)
+			o.core.log.catchUp(n.core.log)
 		}
 	}
 }

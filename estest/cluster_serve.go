@@ -154,7 +154,7 @@ const (
 func (c *caller) lateWrite(f *frame) {
 	reply := c.core.persona.writeReply(notWritten(commitTimeout, -1))
 	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
-		return reply.Append(b, c.core.persona.style)
+		return reply.Append(b, c.core.persona.Style)
 	})
 }
 

@@ -65,7 +65,7 @@ func (s *Server) Append(stream string, events ...Event) (last int64, err error) 
 	if core == nil {
 		return 0, ErrNoLeader
 	}
-	o := core.appendEvents(system, stream, esproto.ExpectAny, checked)
+	o := core.log.appendEvents(system, stream, esproto.ExpectAny, checked)
 	switch o.result {
 	case esproto.OperationResult_Success:
 		return o.last, nil
@@ -82,10 +82,10 @@ func (s *Server) Read(stream string, from int64, limit int) ([]Event, error) {
 	c := s.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.hardDeleted(stream) {
+	if c.log.hardDeleted(stream) {
 		return nil, ErrStreamDeleted
 	}
-	st := c.stream(stream)
+	st := c.log.stream(stream)
 	if st == nil || st.last() < 0 || st.softDeleted() {
 		return nil, ErrNoStream
 	}
@@ -114,5 +114,5 @@ func eventOf(e *savedEvent) Event {
 func (s *Server) ForgetEventIDs() {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	s.core.forgetIDs()
+	s.core.log.forgetIDs()
 }

@@ -12,12 +12,14 @@ import (
 // core is the state of a server: its log, and who is connected to it and waits for what. One lock guards all of it. The
 // nodes of a cluster share the lock.
 type core struct {
-	*eventLog
+	log      *eventLog
 	persona  *persona
 	logger   *slog.Logger
 	clock    clock
-	instance string // the id of the process that gossip tells
-	priority int    // in elections
+	now      func() time.Time // of the clock
+	insecure bool             // everybody may do everything, and there are no users
+	instance string           // the id of the process that gossip tells
+	priority int              // in elections
 
 	node      *node      // its place in a cluster; nil without one
 	projector *projector // nil without projections
@@ -37,27 +39,27 @@ type core struct {
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	c := &core{
-		eventLog: newEventLog(&p.facts, logger, cl.Now), persona: p, logger: logger, clock: cl,
+		log: newEventLog(&p.logFacts, logger, cl.Now), persona: p, logger: logger, clock: cl, now: cl.Now,
 		instance: uuid.NewString(), projected: new(signal), mu: new(sync.Mutex), conns: make(map[*conn]struct{}),
 		volatile: newVolatileSet(),
 	}
 	c.groups = newGroupSet(groupsConfig{
-		Log: c.eventLog, Facts: &p.groupFacts, Logger: logger, Now: cl.Now, Majority: c.hasMajority,
+		Log: c.log, Facts: &p.groupFacts, Logger: logger, Now: cl.Now, Majority: c.hasMajority,
 	})
-	c.observe(func(made commit) { c.node.replicate(made) })
-	c.observe(c.volatile.observe)
-	c.observe(c.groups.Observe)
-	c.observe(func(made commit) { c.projector.observe(made) })
+	c.log.observe(func(made commit) { c.node.replicate(made) })
+	c.log.observe(c.volatile.observe)
+	c.log.observe(c.groups.Observe)
+	c.log.observe(func(made commit) { c.projector.observe(made) })
 	return c
 }
 
 // begin gives a new core what another one had, if it is to.
 func (c *core) begin(cfg *config) error {
-	c.loadDefaults()
+	c.log.loadDefaults()
 	if cfg.snapshot == nil {
 		return nil
 	}
-	if err := c.restore(cfg.snapshot.saved()); err != nil {
+	if err := c.log.restore(cfg.snapshot.saved()); err != nil {
 		return fmt.Errorf("estest: the snapshot's %w", err)
 	}
 	c.restart()
@@ -67,10 +69,14 @@ func (c *core) begin(cfg *config) error {
 // leads is what a server does that becomes the leader, of a cluster or alone. With cfg it adds the users that the
 // options ask for.
 func (c *core) leads(cfg *config) {
-	c.lead(c.instance)
+	var builtin []*user
+	if !c.insecure {
+		builtin = builtinUsers()
+	}
+	c.log.lead(c.instance, builtin)
 	if cfg != nil {
 		for _, u := range cfg.users {
-			c.addUser(*u)
+			c.log.addUser(*u)
 		}
 	}
 	c.projector.start()
@@ -87,7 +93,7 @@ func (c *core) mayProject() bool {
 // restart forgets what a process forgets when it ends, and makes what a new one has of its own.
 func (c *core) restart() {
 	c.instance = uuid.NewString()
-	c.eventLog.restart()
+	c.log.restart()
 	c.groups.Restart()
 	c.projector.forget()
 }
@@ -100,5 +106,5 @@ func (c *core) login(login, password string) *user {
 	case c.withoutUsers():
 		return nil
 	}
-	return c.userWith(login, password)
+	return c.log.userWith(login, password)
 }

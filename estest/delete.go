@@ -18,7 +18,7 @@ func (c *caller) deleteStream(f *frame) error {
 	if err := checkWrite(m.GetEventStreamId(), m.GetExpectedVersion(), least); err != nil {
 		return err
 	}
-	o := c.core.delete(f.user, m.GetEventStreamId(), m.GetExpectedVersion(), m.GetHardDelete())
+	o := c.core.log.delete(f.user, m.GetEventStreamId(), m.GetExpectedVersion(), m.GetHardDelete())
 	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.persona.deleteReply(o))
 	return nil
 }

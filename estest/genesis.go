@@ -38,10 +38,11 @@ type epochRecord struct {
 	LeaderInstanceID  string `json:"leaderInstanceId,omitempty"` // from 20.6 on
 }
 
-// lead writes what a server writes that becomes the leader, of a cluster or alone. instance is the id of its process.
-func (l *eventLog) lead(instance string) {
+// lead writes what a server writes that becomes the leader, of a cluster or alone. instance is the id of its process,
+// builtin are the users that every new server has.
+func (l *eventLog) lead(instance string, builtin []*user) {
 	l.writeEpoch(instance)
-	l.writeOwnStreams()
+	l.writeOwnStreams(builtin)
 }
 
 // writeEpoch writes the record of an epoch, which no client sees, and an event that says the same.
@@ -52,12 +53,12 @@ func (l *eventLog) writeEpoch(instance string) {
 		EpochPosition: l.end, EpochNumber: l.epoch.number, EpochID: l.epoch.id, PrevEpochPosition: before.position,
 		TimeStamp: l.now().UTC().Format("2006-01-02T15:04:05.9999999Z"),
 	}
-	if l.facts.epochTellsLeader {
+	if l.facts.EpochTellsLeader {
 		e.LeaderInstanceID = instance
 	}
 	data := indented(e)
 	l.takePlace(systemRecordOverhead + len(data))
-	if !l.facts.writesEpochEvents {
+	if !l.facts.WritesEpochEvents {
 		return
 	}
 	s := l.streamFor(epochStream)
@@ -65,11 +66,11 @@ func (l *eventLog) writeEpoch(instance string) {
 	l.commit([]*record{r})
 }
 
-// writeOwnStreams writes what is missing of the built-in users and of the stream of scavenges, in the order in which a
+// writeOwnStreams writes what is missing of the builtin users and of the stream of scavenges, in the order in which a
 // server comes to write it. A new database misses everything.
-func (l *eventLog) writeOwnStreams() {
-	users := slices.DeleteFunc(builtinUsers(), func(u *user) bool { return l.insecure || l.users[u.login] != nil })
-	scavenges := !l.facts.rewritesScavenges && l.lacksScavenges()
+func (l *eventLog) writeOwnStreams(builtin []*user) {
+	users := slices.DeleteFunc(builtin, func(u *user) bool { return l.users[u.login] != nil })
+	scavenges := !l.facts.RewritesScavenges && l.lacksScavenges()
 	for _, u := range users {
 		l.protectUser(u.login)
 		if scavenges {
@@ -83,7 +84,7 @@ func (l *eventLog) writeOwnStreams() {
 	for _, u := range users {
 		l.listUser(u.login)
 	}
-	if scavenges || l.facts.rewritesScavenges {
+	if scavenges || l.facts.RewritesScavenges {
 		l.writeScavenges()
 	}
 }
@@ -98,11 +99,11 @@ func (l *eventLog) lacksScavenges() bool {
 // writeScavenges writes the metadata of the stream of scavenges, and the first event in it.
 func (l *eventLog) writeScavenges() {
 	metadata := `{"$maxAge":2592000,"$acl":{"$r":"$ops","$w":[],"$d":[],"$mr":[],"$mw":[]}}`
-	if !l.facts.scavengesAreProtected {
+	if !l.facts.ScavengesAreProtected {
 		metadata = `{"$maxAge":2592000}`
 	}
 	l.systemWrite("$$"+scavengesStream, metadataType, true, []byte(metadata), nil)
-	if s := l.stream(scavengesStream); l.facts.scavengesHaveEvent && (s == nil || s.last() < 0) {
+	if s := l.stream(scavengesStream); l.facts.ScavengesHaveEvent && (s == nil || s.last() < 0) {
 		l.systemAppend(scavengesStream, scavengesInitType, true, []byte("{}"), nil)
 	}
 }

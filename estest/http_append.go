@@ -91,7 +91,7 @@ func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *user, med
 		return
 	}
 	s.core.mu.Lock()
-	o := s.core.appendEvents(u, stream, expected, events)
+	o := s.core.log.appendEvents(u, stream, expected, events)
 	s.core.mu.Unlock()
 	s.writeAppended(w, stream, &o)
 }

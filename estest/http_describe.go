@@ -11,7 +11,7 @@ import (
 func (s *Server) describeStream(w http.ResponseWriter, r *http.Request, u *user) {
 	stream := r.PathValue("stream")
 	s.core.mu.Lock()
-	mayRead := !s.core.persona.describingNeedsRight || s.core.allowed(u, rightRead, stream)
+	mayRead := !s.core.persona.describingNeedsRight || s.core.log.allowed(u, rightRead, stream)
 	s.core.mu.Unlock()
 	if !mayRead {
 		unauthorized(w)

@@ -87,7 +87,7 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 	stream := r.PathValue("stream")
 	w, done := s.answerLocked(w)
 	defer done()
-	p := s.core.readPage(u, stream, f.from, int(f.count), f.forward)
+	p := s.core.log.readPage(u, stream, f.from, int(f.count), f.forward)
 	entries, ok := s.entries(u, &p, &f, links, embedding(r))
 	if !ok {
 		p.result = esproto.ReadStreamEventsCompleted_AccessDenied
@@ -148,7 +148,7 @@ func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedReques
 
 // visibility says whether caches may give a stream to others.
 func (s *Server) visibility(stream string) string {
-	if s.core.persona.publicStreamsAreShared && slices.Contains(s.core.roles(rightRead, stream), everyone) {
+	if s.core.persona.publicStreamsAreShared && slices.Contains(s.core.log.roles(rightRead, stream), everyone) {
 		return "public"
 	}
 	return "private"
@@ -242,7 +242,7 @@ func embedding(r *http.Request) embedded {
 func (s *Server) entries(u *user, p *page, f *feedRequest, links bool, embed embedded) (entries []any, ok bool) {
 	entries = []any{}
 	for _, r := range p.recs {
-		event, link, ok := s.core.resolveFor(u, r, links)
+		event, link, ok := s.core.log.resolveFor(u, r, links)
 		if !ok {
 			return nil, false
 		}
@@ -405,11 +405,11 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, str
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	if !s.core.allowed(u, rightRead, stream) {
+	if !s.core.log.allowed(u, rightRead, stream) {
 		unauthorized(w)
 		return
 	}
-	result, event, link := s.core.readOne(u, stream, number, links)
+	result, event, link := s.core.log.readOne(u, stream, number, links)
 	switch {
 	case result == esproto.ReadEventCompleted_AccessDenied:
 		unauthorized(w)

@@ -108,8 +108,8 @@ func (s *Server) members() []Member {
 	}
 	return []Member{{
 		Role: RoleLeader, Alive: true, TCPAddr: s.Addr(), HTTPAddr: s.HTTPAddr(), Time: s.core.now(),
-		InstanceID: s.core.instance, LastCommit: s.core.lastCommit, LogEnd: s.core.end,
-		EpochNumber: s.core.epoch.number, EpochID: s.core.epoch.id, EpochPosition: s.core.epoch.position,
+		InstanceID: s.core.instance, LastCommit: s.core.log.lastCommit, LogEnd: s.core.log.end,
+		EpochNumber: s.core.log.epoch.number, EpochID: s.core.log.epoch.id, EpochPosition: s.core.log.epoch.position,
 		Priority: s.core.priority,
 	}}
 }

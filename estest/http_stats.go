@@ -26,7 +26,7 @@ func (s *Server) handleStats(mux *http.ServeMux) {
 // mayLook answers the request itself if it is not to see statistics: where anonymous clients are denied, they are here.
 func (s *Server) mayLook(w http.ResponseWriter, r *http.Request) bool {
 	u, ok := s.authorized(w, r)
-	if ok && u == nil && s.core.persona.deniesAnonymous {
+	if ok && u == nil && s.core.persona.DeniesAnonymous {
 		unauthorized(w)
 		return false
 	}
@@ -172,7 +172,7 @@ func (s *Server) storeStats() map[string]any {
 		frames += s.traffic.framesIn[i].Load()
 	}
 	s.core.mu.Lock()
-	end, records, streams := s.core.end, int64(len(s.core.records)), len(s.core.streams)
+	end, records, streams := s.core.log.end, int64(len(s.core.log.records)), len(s.core.log.streams)
 	s.core.mu.Unlock()
 	queues := make(map[string]any)
 	for _, q := range s.queueNames() {

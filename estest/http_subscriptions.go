@@ -233,7 +233,7 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	if !s.core.mayManageGroups(u) {
+	if !s.core.log.mayManageGroups(u) {
 		unauthorized(w)
 		return
 	}
@@ -255,7 +255,7 @@ func (s *Server) httpRestartGroups(w http.ResponseWriter, r *http.Request) {
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	if !s.core.mayManageGroups(u) {
+	if !s.core.log.mayManageGroups(u) {
 		unauthorized(w)
 		return
 	}

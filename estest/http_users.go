@@ -63,9 +63,9 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	switch u := s.core.users[m.LoginName]; {
+	switch u := s.core.log.users[m.LoginName]; {
 	case u == nil:
-		s.core.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups},
+		s.core.log.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups},
 			userCreated)
 	case !u.hasPassword(m.Password): // who knows it is taken to have created the user
 		s.userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
@@ -81,7 +81,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 	login := r.PathValue("login")
 	w, done := s.answerLocked(w)
 	defer done()
-	u := s.core.users[login]
+	u := s.core.log.users[login]
 	if u == nil {
 		s.userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
@@ -90,9 +90,9 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 	next := *u
 	change(&next)
 	if notify {
-		s.core.notifyPasswordChanged(login)
+		s.core.log.notifyPasswordChanged(login)
 	}
-	s.core.saveUser(&next, userUpdated)
+	s.core.log.saveUser(&next, userUpdated)
 	s.userChanged(w, http.StatusOK, login, "Success")
 }
 
@@ -108,7 +108,7 @@ type userDetails struct {
 }
 
 func (s *Server) ownDetails(u *user) userDetails {
-	stream := s.core.stream(userStream + u.login)
+	stream := s.core.log.stream(userStream + u.login)
 	written := esproto.TicksToTime(stream.at(stream.last()).created).UTC()
 	return userDetails{
 		LoginName: u.login, FullName: u.fullName, Groups: u.groups, Disabled: u.disabled,
@@ -162,8 +162,8 @@ func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
 	w, done := s.answerLocked(w)
 	defer done()
 	users := []userDetails{}
-	for _, login := range slices.Sorted(maps.Keys(s.core.users)) {
-		users = append(users, s.userDetails(s.core.users[login]))
+	for _, login := range slices.Sorted(maps.Keys(s.core.log.users)) {
+		users = append(users, s.userDetails(s.core.log.users[login]))
 	}
 	s.writeUsers(w, usersMessage, users)
 }
@@ -188,7 +188,7 @@ func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	u := s.core.users[login]
+	u := s.core.log.users[login]
 	if u == nil {
 		s.noUser(w, message)
 		return
@@ -210,13 +210,13 @@ func (s *Server) httpDeleteUser(w http.ResponseWriter, r *http.Request) {
 	login := r.PathValue("login")
 	w, done := s.answerLocked(w)
 	defer done()
-	u := s.core.users[login]
+	u := s.core.log.users[login]
 	if u == nil {
 		s.userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
 	}
-	s.core.deleteUser(u)
-	s.core.notifyPasswordChanged(login)
+	s.core.log.deleteUser(u)
+	s.core.log.notifyPasswordChanged(login)
 	s.userChanged(w, http.StatusOK, login, "Success")
 }
 
@@ -247,7 +247,7 @@ func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 	}
 	login := r.PathValue("login")
 	s.core.mu.Lock()
-	u := s.core.users[login]
+	u := s.core.log.users[login]
 	known := u == nil || u.hasPassword(m.CurrentPassword)
 	s.core.mu.Unlock()
 	if !known || asks.login != login && s.core.persona.passwordIsOwn {

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/fifo"
 )
 
 // Limits of what a leader remembers.
@@ -22,8 +23,8 @@ const (
 type idCache struct {
 	slots []idSlot // a power of two of them, a quarter of which is free
 	n     int
-	order queue[cachedID] // as they were written
-	first uint32          // number of the oldest in order; later ones are counted on from there
+	order fifo.Queue[cachedID] // as they were written
+	first uint32               // number of the oldest in order; later ones are counted on from there
 	size  int
 }
 
@@ -43,8 +44,8 @@ func cachedSize(r *record) uint32 { return uint32(cachedIDBytes + 2*len(r.stream
 
 // add counts an id again that it knows, as the server does: of a stream that repeats ids it remembers less.
 func (c *idCache) add(r *record) {
-	for c.size > maxCachedIDs && c.order.len() > 0 {
-		if oldest := c.order.dequeue(); oldest.r != nil {
+	for c.size > maxCachedIDs && c.order.Len() > 0 {
+		if oldest := c.order.Dequeue(); oldest.r != nil {
 			c.size -= int(oldest.size)
 			c.remove(oldest.tag, c.first)
 		}
@@ -56,12 +57,12 @@ func (c *idCache) add(r *record) {
 	added := cachedID{r: r, tag: tagOf(r.id), size: cachedSize(r)}
 	c.size += int(added.size)
 	if i := c.find(added.tag, r.id); c.slots[i].tag == 0 {
-		c.slots[i] = idSlot{added.tag, c.first + uint32(c.order.len())}
+		c.slots[i] = idSlot{added.tag, c.first + uint32(c.order.Len())}
 		c.n++
 	} else {
 		added = cachedID{}
 	}
-	c.order.enqueue(added)
+	c.order.Enqueue(added)
 }
 
 // lookup returns the event of stream s that had the id; nil if it is not known.
@@ -89,7 +90,7 @@ func tagOf(id esproto.GUID) uint32 {
 	return uint32(hi^lo) | 1<<31
 }
 
-func (c *idCache) record(s idSlot) *record { return c.order.at(int(s.number - c.first)).r }
+func (c *idCache) record(s idSlot) *record { return c.order.At(int(s.number - c.first)).r }
 
 // find returns where an id is, or where it would go.
 func (c *idCache) find(tag uint32, id esproto.GUID) int {

@@ -39,7 +39,7 @@ func (l *eventLog) resolve(r *record) (event, link *record) {
 		return r, nil
 	}
 	event, ok := l.target(r.data, linkedStream(r.data))
-	if !ok && l.facts.badLinkIsEvent {
+	if !ok && l.facts.BadLinkIsEvent {
 		return r, nil // no link at all
 	}
 	return event, r
@@ -52,7 +52,7 @@ func (l *eventLog) resolvePushed(r *record, persistent bool) (event, link *recor
 		return r, nil
 	}
 	name := linkedStream(r.data)
-	if persistent && l.facts.pushedLinkIsCut {
+	if persistent && l.facts.PushedLinkIsCut {
 		name, _, _ = strings.Cut(name, "@")
 	}
 	event, _ = l.target(r.data, name)
@@ -66,7 +66,7 @@ func (l *eventLog) resolveFor(u *user, r *record, resolveLinks bool) (event, lin
 		return r, nil, true
 	}
 	event, link = l.resolve(r)
-	if link != nil && l.facts.checksRightsOnLinkTarget {
+	if link != nil && l.facts.ChecksRightsOnLinkTarget {
 		if name := linkedStream(r.data); name != "" && !l.allowed(u, rightRead, name) {
 			return nil, nil, false
 		}

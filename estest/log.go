@@ -16,11 +16,10 @@ import (
 // otherwise. Every operation is a few copies of memory, and a single lock makes the order of everything that happens
 // plain.
 type eventLog struct {
-	facts    *facts
-	logger   *slog.Logger
-	now      func() time.Time
-	insecure bool  // there are no users
-	epoch    epoch // the last one that the log has
+	facts  *logFacts
+	logger *slog.Logger
+	now    func() time.Time
+	epoch  epoch // the last one that the log has
 
 	observers []func(commit)
 
@@ -39,7 +38,7 @@ type eventLog struct {
 	defaults   defaults
 }
 
-func newEventLog(f *facts, logger *slog.Logger, now func() time.Time) *eventLog {
+func newEventLog(f *logFacts, logger *slog.Logger, now func() time.Time) *eventLog {
 	return &eventLog{
 		facts: f, logger: logger, now: now, epoch: noEpoch, streams: make(map[string]*stream),
 		lastCommit: -1, lastEmpty: -1, end: firstPosition,

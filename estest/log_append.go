@@ -64,7 +64,7 @@ func idsOf(events []event) func(i int) (esproto.GUID, bool) {
 // log, also if it was committed later; -1 if that event cannot be read any more, or if the server does not tell it.
 func (l *eventLog) knownPosition(d *decision) int64 {
 	r := d.lastKnown
-	if !l.facts.knownWriteHasPosition || r.stream.softDeleted() || r.stream.visible(r.number, l.now()) == nil {
+	if !l.facts.KnownWriteHasPosition || r.stream.softDeleted() || r.stream.visible(r.number, l.now()) == nil {
 		return -1
 	}
 	return r.prepare

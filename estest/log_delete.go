@@ -29,7 +29,7 @@ func (l *eventLog) delete(u *user, name string, expected int64, hard bool) outco
 
 // nothingToDelete reports whether a soft delete is refused because the stream never existed.
 func (l *eventLog) nothingToDelete(name string) bool {
-	if !l.facts.deleteNeedsStream {
+	if !l.facts.DeleteNeedsStream {
 		return false
 	}
 	s := l.stream(name)

@@ -3,11 +3,11 @@ package estest
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
 // refusal is the text of a read that is refused; nil for a server that tells none.
-func (f *facts) refusal() *string {
-	if !f.refusedReadHasText {
+func (f *logFacts) refusal() *string {
+	if !f.RefusedReadHasText {
 		return nil
 	}
-	return &f.deniedText
+	return &f.DeniedText
 }
 
 // readOne reads an event of a stream that u may read.
@@ -40,7 +40,7 @@ func (l *eventLog) readOne(
 func (l *eventLog) withoutEvent(
 	name string, result esproto.ReadEventCompleted_ReadEventResult,
 ) esproto.ReadEventCompleted_ReadEventResult {
-	if len(name) < 2 || name[0] != '$' || !l.facts.dollarIsMetadata && !isMetastream(name) {
+	if len(name) < 2 || name[0] != '$' || !l.facts.DollarIsMetadata && !isMetastream(name) {
 		return result
 	}
 	if n := l.lastNumber(name[2:]); n >= 0 && n != esproto.DeletedStream {
@@ -66,9 +66,9 @@ func (l *eventLog) readPage(u *user, name string, from int64, count int, forward
 	failed := page{next: -1, last: -1, end: true, lastCommit: l.lastPosition()}
 	mayRead := l.allowed(u, rightRead, name)
 	switch {
-	case !mayRead && l.facts.readRightIsFirst:
+	case !mayRead && l.facts.ReadRightIsFirst:
 		return page{
-			result: esproto.ReadStreamEventsCompleted_AccessDenied, text: l.facts.deniedText, next: -1, end: true,
+			result: esproto.ReadStreamEventsCompleted_AccessDenied, text: l.facts.DeniedText, next: -1, end: true,
 		}
 	case count > esproto.MaxReadCount:
 		failed.result = esproto.ReadStreamEventsCompleted_Error
@@ -103,7 +103,7 @@ func (l *eventLog) readPage(u *user, name string, from int64, count int, forward
 
 // lastPosition is what reads tell of how far the log goes. Confirmations of subscriptions always tell lastCommit.
 func (l *eventLog) lastPosition() int64 {
-	if l.facts.emptyWritesCount {
+	if l.facts.EmptyWritesCount {
 		return max(l.lastCommit, l.lastEmpty)
 	}
 	return l.lastCommit

@@ -88,7 +88,7 @@ func (l *eventLog) readAllPage(u *user, from position, scan *allScan) allPage {
 		return allPage{result: esproto.ReadAllEventsCompleted_Error, text: text, from: from, next: position{-1, -1}}
 	}
 	mayRead := l.allowed(u, rightRead, allStream)
-	if !mayRead && l.facts.readRightIsFirst {
+	if !mayRead && l.facts.ReadRightIsFirst {
 		return l.deniedAll(from)
 	}
 	if scan.count > esproto.MaxReadCount {
@@ -144,14 +144,14 @@ func (l *eventLog) scanAll(from position, scan *allScan) (recs []*record, next p
 }
 
 // hidden reports whether $all does not show an event: servers keep some of their own to themselves.
-func (f *facts) hidden(r *record) bool {
+func (f *logFacts) hidden(r *record) bool {
 	name := r.stream.name
 	switch {
-	case !f.hidesEpochs || name == "" || name[0] != '$':
+	case !f.HidesEpochs || name == "" || name[0] != '$':
 		return false
 	case name == epochStream:
 		return true
 	}
-	return f.hasGroupsOnAll && strings.HasPrefix(name, "$persistentsubscription-$all::") &&
+	return f.HasGroupsOnAll && strings.HasPrefix(name, "$persistentsubscription-$all::") &&
 		(strings.HasSuffix(name, "-checkpoint") || strings.HasSuffix(name, "-parked"))
 }

@@ -32,7 +32,7 @@ func (l *eventLog) mayWriteTransaction(u *user, t *transaction) bool {
 // versions that do not look at each write, if it is another user's.
 func (l *eventLog) writeTransaction(u *user, id int64, events []event) esproto.OperationResult {
 	t := l.transact[id]
-	if l.facts.transactionWriteIsChecked && !l.mayWriteTransaction(u, t) {
+	if l.facts.TransactionWriteIsChecked && !l.mayWriteTransaction(u, t) {
 		return esproto.OperationResult_AccessDenied
 	}
 	if t != nil {

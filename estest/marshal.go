@@ -10,7 +10,7 @@ import (
 // marshal appends a message that has no hot codec of its own, in the style of the server. It takes the zeros out of m
 // where servers leave them out.
 func (p *persona) marshal(b []byte, m proto.Message) []byte {
-	if p.style == esproto.OmitZeros {
+	if p.Style == esproto.OmitZeros {
 		clearZeros(m.ProtoReflect())
 	}
 	b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only for messages with required fields

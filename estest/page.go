@@ -119,7 +119,7 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	c := s.core
 	c.mu.Lock()
 	state := pageState{
-		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.records),
+		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.log.records),
 		Groups: []GroupStats{}, Streams: []StreamInfo{},
 	}
 	for _, g := range c.groups.All() {
@@ -137,7 +137,7 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 
 // newestStreams returns those streams that match and were written to last, how many match, and how many there are.
 func (c *core) newestStreams(filter string, system bool) (newest []*stream, matching, total int) {
-	for s := range c.eachStream() {
+	for s := range c.log.eachStream() {
 		total++
 		if !system && strings.HasPrefix(s.name, "$") || !strings.Contains(s.name, filter) {
 			continue
@@ -167,19 +167,19 @@ func (s *stream) written() int64 { return s.at(s.last()).commit }
 func (c *core) newestEvents(stream string, before int64) (events []pageEvent, oldest string) {
 	events = []pageEvent{}
 	if stream == "" {
-		i := len(c.records)
+		i := len(c.log.records)
 		if before >= 0 {
 			i = int(min(before, int64(i)))
 		}
 		for ; i > 0 && len(events) < pageEvents; i-- {
-			events = append(events, pageEventOf(c.records[i-1]))
+			events = append(events, pageEventOf(c.log.records[i-1]))
 		}
 		if i > 0 {
 			oldest = strconv.Itoa(i)
 		}
 		return events, oldest
 	}
-	s := c.stream(stream)
+	s := c.log.stream(stream)
 	if s == nil || s.hardDeleted() {
 		return events, ""
 	}

@@ -63,7 +63,7 @@ func settingsOf(m *esproto.CreatePersistentSubscription) groupSettings {
 
 // createGroup makes a group if the user may do that.
 func (c *core) createGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
-	if !c.mayManageGroups(u) {
+	if !c.log.mayManageGroups(u) {
 		return groupDenied, "You do not have permissions to create streams"
 	}
 	return c.groups.Create(u.name(), stream, name, s)
@@ -71,7 +71,7 @@ func (c *core) createGroup(u *user, stream, name string, s groupSettings) (group
 
 // updateGroup changes a group if the user may do that.
 func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
-	if !c.mayManageGroups(u) {
+	if !c.log.mayManageGroups(u) {
 		return groupDenied, "You do not have permissions to update the subscription"
 	}
 	return c.groups.Update(u.name(), stream, name, s)
@@ -79,7 +79,7 @@ func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (group
 
 // deleteGroup deletes a group if the user may do that.
 func (c *core) deleteGroup(u *user, stream, name string) (groupResult, string) {
-	if !c.mayManageGroups(u) {
+	if !c.log.mayManageGroups(u) {
 		return groupDenied, "You do not have permissions to create streams"
 	}
 	return c.groups.Delete(u.name(), stream, name)
@@ -97,7 +97,7 @@ func (s *Server) CreateGroupOnAll(name string) error {
 	switch {
 	case c == nil:
 		return ErrNoLeader
-	case !c.persona.hasGroupsOnAll:
+	case !c.persona.HasGroupsOnAll:
 		return fmt.Errorf("estest: servers of version %s have no groups on $all", c.persona.version)
 	case name == "":
 		return errors.New("estest: the name of the group is empty")
@@ -132,7 +132,7 @@ func (c *caller) connectPersistent(f *frame) error {
 	}
 	g := core.groups.Find(stream, m.GetSubscriptionId())
 	switch {
-	case !core.allowed(f.user, rightRead, stream), f.user == nil && core.persona.joiningNeedsUser:
+	case !core.log.allowed(f.user, rightRead, stream), f.user == nil && core.persona.joiningNeedsUser:
 		c.drop(f.id, esproto.SubscriptionDropped_AccessDenied)
 		return nil
 	case g == nil:
@@ -143,9 +143,9 @@ func (c *caller) connectPersistent(f *frame) error {
 		return nil
 	}
 	c.reply(esproto.CmdPersistentSubscriptionConfirmation, f.id, &esproto.PersistentSubscriptionConfirmation{
-		LastCommitPosition: proto.Int64(core.lastCommit),
+		LastCommitPosition: proto.Int64(core.log.lastCommit),
 		SubscriptionId:     proto.String(g.ID()),
-		LastEventNumber:    proto.Int64(c.narrow(core.lastNumber(stream))),
+		LastEventNumber:    proto.Int64(c.narrow(core.log.lastNumber(stream))),
 	})
 	g.Join(&subscriber{caller: c, id: f.id, user: f.user}, f.id, c.id, int(m.GetAllowedInFlightMessages()))
 	return nil
@@ -161,7 +161,7 @@ type subscriber struct {
 func (s *subscriber) Push(event, link *record, retries int) {
 	c := s.caller
 	c.push(esproto.CmdPersistentSubscriptionStreamEventAppeared, s.id, func(b []byte) []byte {
-		return esproto.AppendPersistentEvent(b, c.wire(event), c.wire(link), int32(retries), c.core.persona.style)
+		return esproto.AppendPersistentEvent(b, c.wire(event), c.wire(link), int32(retries), c.core.persona.Style)
 	})
 }
 

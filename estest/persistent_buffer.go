@@ -36,22 +36,22 @@ func (g *group) written(r *record) {
 	g.lastSeen = max(g.lastSeen, r.number)
 	m := g.newMessage(r, true)
 	if g.live {
-		if g.buffer.len() < g.Settings.BufferSize {
-			g.buffer.enqueue(m)
+		if g.buffer.Len() < g.Settings.BufferSize {
+			g.buffer.Enqueue(m)
 		} else {
 			g.live, g.next = false, r.number
 		}
 	}
-	if g.newest.len() >= max(g.Settings.LiveBufferSize, 1) {
-		g.newest.dequeue()
+	if g.newest.Len() >= max(g.Settings.LiveBufferSize, 1) {
+		g.newest.Dequeue()
 	}
-	g.newest.enqueue(m)
+	g.newest.Enqueue(m)
 	g.dispatch()
 }
 
 // wantsPage reports whether the group is behind and has room for a page.
 func (g *group) wantsPage() bool {
-	return !g.live && !g.faulted && g.Settings.BufferSize-g.buffer.len()-len(g.retry) > g.Settings.ReadBatchSize
+	return !g.live && !g.faulted && g.Settings.BufferSize-g.buffer.Len()-len(g.retry) > g.Settings.ReadBatchSize
 }
 
 // readOn reads pages. Whether there is room for another one is decided before a page is dispatched: a client that could
@@ -98,18 +98,18 @@ func (g *group) pageSize() int {
 func (g *group) addRead(r *record) {
 	switch {
 	case g.live:
-	case g.newest.len() == 0 || r.number < g.newest.peek().original().number:
-		g.buffer.enqueue(g.newMessage(r, false))
+	case g.newest.Len() == 0 || r.number < g.newest.Peek().original().number:
+		g.buffer.Enqueue(g.newMessage(r, false))
 	default:
-		for g.newest.len() > 0 && g.newest.peek().original().number < r.number {
-			g.newest.dequeue()
+		for g.newest.Len() > 0 && g.newest.Peek().original().number < r.number {
+			g.newest.Dequeue()
 		}
-		g.live = g.newest.len() > 0
-		for g.newest.len() > 0 {
-			g.buffer.enqueue(g.newest.dequeue())
+		g.live = g.newest.Len() > 0
+		for g.newest.Len() > 0 {
+			g.buffer.Enqueue(g.newest.Dequeue())
 		}
 		if !g.live {
-			g.buffer.enqueue(g.newMessage(r, false))
+			g.buffer.Enqueue(g.newMessage(r, false))
 		}
 	}
 }
@@ -145,12 +145,12 @@ func (g *group) dispatchRetries() (more bool) {
 
 func (g *group) dispatchBuffer() {
 	var passedOver []*message
-	for g.buffer.len() > 0 {
-		c, why := g.strategy.pick(g.buffer.peek())
+	for g.buffer.Len() > 0 {
+		c, why := g.strategy.pick(g.buffer.Peek())
 		if c == nil && why == allAreFull {
 			break
 		}
-		m := g.buffer.dequeue()
+		m := g.buffer.Dequeue()
 		if c == nil {
 			passedOver = append(passedOver, m)
 			continue
@@ -158,7 +158,7 @@ func (g *group) dispatchBuffer() {
 		c.deliver(m)
 	}
 	if len(passedOver) > 0 {
-		g.buffer.putBack(passedOver)
+		g.buffer.PutBack(passedOver)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/fifo"
 )
 
 // group is a persistent subscription group of a stream. What waits in it is in persistent_buffer.go.
@@ -23,9 +24,9 @@ type group struct {
 	faulted     bool  // the stream cannot be read: clients are dropped as they come
 	next        int64 // where to read on while behind
 	dropFirst   bool  // the next event that is read is taken for the one at the checkpoint
-	buffer      queue[*message]
-	newest      queue[*message] // the last events that were written: where the group becomes live again
-	retry       []*message      // by order, those from the parked stream behind the others from 21.10 on
+	buffer      fifo.Queue[*message]
+	newest      fifo.Queue[*message] // the last events that were written: where the group becomes live again
+	retry       []*message           // by order, those from the parked stream behind the others from 21.10 on
 	outstanding map[esproto.GUID]*message
 	lowest      numberHeap // of the outstanding messages, and of some that are not any more
 	lastKnown   int64      // the highest number that was delivered

@@ -23,8 +23,8 @@ type groupCounters struct {
 // Counters returns the counters of the group.
 func (g *group) Counters() groupCounters {
 	n := groupCounters{
-		Live: g.live, Clients: len(g.clients), InFlight: len(g.outstanding), Waiting: g.buffer.len(),
-		Newest: g.newest.len(), Retrying: len(g.retry), Processed: g.processed, Checkpoint: g.checkpoint,
+		Live: g.live, Clients: len(g.clients), InFlight: len(g.outstanding), Waiting: g.buffer.Len(),
+		Newest: g.newest.Len(), Retrying: len(g.retry), Processed: g.processed, Checkpoint: g.checkpoint,
 		LastSeen: g.lastSeen,
 	}
 	if s := g.set.Log.stream(g.parkedStream()); s != nil {

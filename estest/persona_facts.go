@@ -29,13 +29,14 @@ var versions = map[Persona]struct {
 }
 
 // facts are what versions differ in. A bool says whether the server does something, the others what it writes. The
-// functions below say which release changed which facts.
+// functions below say which release changed which facts, also of those that only the log or the groups look at.
 type facts struct {
-	// The form of replies.
-	style        esproto.Style // whether fields that are zero are left out
-	deniedText   string        // text of a refusal for lack of rights
-	leaderName   string        // name of a leader
-	followerName string        // name of a follower
+	logFacts
+	groupFacts
+
+	// Words.
+	leaderName   string // name of a leader
+	followerName string // name of a follower
 
 	// Connections.
 	beatsWhenItIsSilent   bool // sends a heartbeat also when it has sent nothing else, and does not stop while it waits
@@ -44,7 +45,6 @@ type facts struct {
 	emptyPasswordMayEnd   bool // takes credentials with an empty password and nothing behind them
 	retriesFailedLogin    bool // checks credentials again that a connection failed with, for each request without any
 	authenticatesLater    bool // refuses what comes behind Authenticate until it has checked the credentials
-	deniesAnonymous       bool // gives clients that do not authenticate no right on any stream
 	hasInsecureMode       bool // can run without TLS and users
 	leaderAddressIsPlain  bool // names the plain address of the leader in any case, with port 0 where there is none
 	hasFilters            bool // has the commands that filter $all
@@ -52,48 +52,17 @@ type facts struct {
 	scavengeRepliesTotals bool // answers a scavenge with time and space instead of an id
 	scavengeRefusalIsLost bool // fails to answer if a scavenge is refused
 
-	// Rights.
-	emptyNameIsAll            bool // checks rights on a stream without a name as those on $all
-	nestedMetadataIsSystem    bool // takes metadata of metadata for a system stream; else gives nobody a right on it
-	groupsNeedOperator        bool // lets operators change groups; else those who may write to the stream of settings
-	readRightIsFirst          bool // checks the right to read before all else of a request
-	refusedReadHasText        bool // says in words why a read is refused
-	checksRightsOnLinkTarget  bool // refuses a link if its target must not be read
-	transactionWriteIsChecked bool // checks rights at each write of a transaction; else at its start and commit only
-
 	// Writes.
 	onlyDataCounts        bool // holds only the data of an event against the limit of its size
-	knownWriteHasPosition bool // tells the position of a write that it has already
 	deleteMayExpectStream bool // takes StreamExists as the expected version of a delete
 	deleteTellsVersion    bool // tells the version of the stream in the reply to a delete
-	deleteNeedsStream     bool // refuses to soft-delete a stream that never was
 
-	// Reads.
-	dollarIsMetadata      bool // takes a name that begins with $ for a metadata stream if the event is missing
-	emptyWritesCount      bool // counts writes of no events in the last position that reads tell
-	pageEndWraps          bool // lets the end of a page wrap around at the greatest numbers
-	seeksByAge            bool // tells where to read on if all events of a page are too old
-	badLinkIsEvent        bool // reads a link as an event if its data name none
-	pushedLinkIsCut       bool // reads the stream in a link only up to a second @ when it pushes the event to a group
-	hidesEpochs           bool // keeps $epoch-information out of $all
-	writesEpochEvents     bool // writes an event to $epoch-information when it becomes the leader
-	epochTellsLeader      bool // writes down who is the leader of an epoch
-	rewritesScavenges     bool // writes the metadata of $scavenges each time that it becomes the leader
-	scavengesAreProtected bool // gives only operators the right to read $scavenges
-	scavengesHaveEvent    bool // begins $scavenges with an event
-
-	// Groups. The facts that only they need are in groupFacts.
-	groupFacts
-	hasGroupsOnAll   bool // has groups on $all, though not over TCP, and keeps their own streams out of $all
+	// Groups.
 	joiningNeedsName bool // fails without a reply if the name of the stream is empty
 	joiningNeedsUser bool // lets only authenticated users join a group, whoever may read the stream
 	emptyAckIsTaken  bool // takes acks and naks of no events
 
 	// Projections.
-	hasByCorrelation      bool   // has the projection $by_correlation_id
-	correlationSeesLinks  bool   // shows links to $by_correlation_id
-	hidesInvalidJSON      bool   // hides events from projections whose data are called JSON and are not
-	projectionsSubsystem  int64  // version of the subsystem that it writes into the state of a projection
 	duplicateNameText     string // text before the name of a projection that is taken
 	restartsProjections   bool   // restarts the subsystem on request
 	projectionLeaderQueue string // name of its queue in the statistics
@@ -148,15 +117,17 @@ func factsOf(e era) facts {
 }
 
 var factsOf41 = facts{
-	deniedText: "Access denied.", leaderName: "Master", followerName: "Slave",
-	narrowsDeletedNumber: true, retriesFailedLogin: true, leaderAddressIsPlain: true, subscribingNeedsName: true,
-	scavengeRepliesTotals: true, checksRightsOnLinkTarget: true, dollarIsMetadata: true, emptyWritesCount: true,
-	pageEndWraps: true, pushedLinkIsCut: true, rewritesScavenges: true, scavengesHaveEvent: true,
-	joiningNeedsName: true, correlationSeesLinks: true,
+	leaderName: "Master", followerName: "Slave", narrowsDeletedNumber: true, retriesFailedLogin: true,
+	leaderAddressIsPlain: true, subscribingNeedsName: true, scavengeRepliesTotals: true, joiningNeedsName: true,
 	duplicateNameText: "Duplicate projection name: ", projectionLeaderQueue: "Projections Master",
 	pathIsReadAgain: true, leaderHeaders: "ES-RequiresMaster", publicStreamsAreShared: true,
 	badGroupStatus: http.StatusInternalServerError,
-	groupFacts:     groupFacts{ConfigType: "PersistentConfig1", OnAllText: "Bad stream name."},
+	logFacts: logFacts{
+		DeniedText: "Access denied.", ChecksRightsOnLinkTarget: true, DollarIsMetadata: true, EmptyWritesCount: true,
+		PageEndWraps: true, PushedLinkIsCut: true, RewritesScavenges: true, ScavengesHaveEvent: true,
+		CorrelationSeesLinks: true,
+	},
+	groupFacts: groupFacts{ConfigType: "PersistentConfig1", OnAllText: "Bad stream name."},
 }
 
 // changes are those of each release behind 4.1, in the order of the eras.
@@ -168,20 +139,20 @@ func (f *facts) since50() {
 	f.beatsWhenItIsSilent = true
 	f.subscribingNeedsName = false
 	f.scavengeRepliesTotals = false
-	f.groupsNeedOperator = true
-	f.badLinkIsEvent = true
-	f.rewritesScavenges = false
-	f.scavengesAreProtected = true
-	f.scavengesHaveEvent = false
+	f.GroupsNeedOperator = true
+	f.BadLinkIsEvent = true
+	f.RewritesScavenges = false
+	f.ScavengesAreProtected = true
+	f.ScavengesHaveEvent = false
 	f.AckFreesAllSlots = true
-	f.hasByCorrelation = true
+	f.HasByCorrelation = true
 	f.streamsNeedUser = true
 	f.groupTellsOutstanding = true
 	f.scavengeHasID = true
 }
 
 func (f *facts) since206() {
-	f.deniedText = "Access Denied"
+	f.DeniedText = "Access Denied"
 	f.leaderName, f.followerName = "Leader", "Follower"
 	f.loginMayBeToken = true
 	f.emptyPasswordMayEnd = true
@@ -190,21 +161,21 @@ func (f *facts) since206() {
 	f.hasInsecureMode = true
 	f.leaderAddressIsPlain = false
 	f.hasFilters = true
-	f.emptyNameIsAll = true
-	f.nestedMetadataIsSystem = true
-	f.readRightIsFirst = true
-	f.refusedReadHasText = true
-	f.checksRightsOnLinkTarget = false
-	f.transactionWriteIsChecked = true
+	f.EmptyNameIsAll = true
+	f.NestedMetadataIsSystem = true
+	f.ReadRightIsFirst = true
+	f.RefusedReadHasText = true
+	f.ChecksRightsOnLinkTarget = false
+	f.TransactionWriteIsChecked = true
 	f.onlyDataCounts = true
-	f.knownWriteHasPosition = true
-	f.dollarIsMetadata = false
-	f.emptyWritesCount = false
-	f.seeksByAge = true
-	f.pushedLinkIsCut = false
-	f.hidesEpochs = true
-	f.writesEpochEvents = true
-	f.epochTellsLeader = true
+	f.KnownWriteHasPosition = true
+	f.DollarIsMetadata = false
+	f.EmptyWritesCount = false
+	f.SeeksByAge = true
+	f.PushedLinkIsCut = false
+	f.HidesEpochs = true
+	f.WritesEpochEvents = true
+	f.EpochTellsLeader = true
 	f.HasPinnedByCorrelation = true
 	f.joiningNeedsName = false
 	f.joiningNeedsUser = true
@@ -215,9 +186,9 @@ func (f *facts) since206() {
 }
 
 func (f *facts) projectionsOf206() {
-	f.correlationSeesLinks = false
-	f.hidesInvalidJSON = true
-	f.projectionsSubsystem = 4
+	f.CorrelationSeesLinks = false
+	f.HidesInvalidJSON = true
+	f.ProjectionsSubsystem = 4
 	f.duplicateNameText = "Duplicate projection names : "
 	f.restartsProjections = true
 	f.projectionLeaderQueue = "Projections Leader"
@@ -245,8 +216,8 @@ func (f *facts) httpOf206() {
 func (f *facts) since2110() {
 	f.deleteMayExpectStream = true
 	f.deleteTellsVersion = true
-	f.deleteNeedsStream = true
-	f.hasGroupsOnAll = true
+	f.DeleteNeedsStream = true
+	f.HasGroupsOnAll = true
 	f.OnAllText = "Persistent subscriptions to $all are not supported over TCP."
 	f.ChecksGroupStart = true
 	f.ChecksGroupBuffers = true
@@ -265,17 +236,17 @@ func (f *facts) since2110() {
 }
 
 func (f *facts) since2210() {
-	f.style = esproto.OmitZeros
+	f.Style = esproto.OmitZeros
 	f.narrowsDeletedNumber = false
 	f.scavengeRefusalIsLost = true
-	f.pageEndWraps = false
+	f.PageEndWraps = false
 	f.ChecksSettingsFirst = true
 	f.emptyAckIsTaken = true
 	f.scavengeHasThreshold = true
 }
 
 func (f *facts) since2310() {
-	f.deniesAnonymous = true
+	f.DeniesAnonymous = true
 	f.ConfigType = "$PersistentConfig"
 	f.tellsMessageTypes = true
 	f.entryTellsRedacted = true

@@ -53,7 +53,7 @@ func (s *Server) WaitForProjections(ctx context.Context) error {
 		return ErrNoProjections
 	}
 	s.core.mu.Lock()
-	end := s.core.end
+	end := s.core.log.end
 	for {
 		if s.core.closed {
 			s.core.mu.Unlock()

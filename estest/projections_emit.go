@@ -42,7 +42,7 @@ type standardProjection struct {
 }
 
 // standardProjections lists those of a version, in the order in which it registers them.
-func (f *facts) standardProjections() []*standardProjection {
+func (f *logFacts) standardProjections() []*standardProjection {
 	const firstDash = "first\r\n-"
 	list := []*standardProjection{
 		{"$streams", "IndexStreams", "", true, noSource, emitStream},
@@ -50,9 +50,9 @@ func (f *facts) standardProjections() []*standardProjection {
 		{"$by_category", "CategorizeEventsByStreamPath", firstDash, true, categorySource, emitCategoryEvent},
 		{byEventType, "IndexEventsByEventType", "", false, noSource, emitTypeEvent},
 	}
-	if f.hasByCorrelation {
+	if f.HasByCorrelation {
 		list = append(list, &standardProjection{"$by_correlation_id", "ByCorrelationId",
-			`{"correlationIdProperty":"$correlationId"}`, f.correlationSeesLinks, correlationSource, emitCorrelated})
+			`{"correlationIdProperty":"$correlationId"}`, f.CorrelationSeesLinks, correlationSource, emitCorrelated})
 	}
 	return list
 }

@@ -66,7 +66,7 @@ type projectionOptions struct {
 }
 
 // stateOf is what a standard projection has at first.
-func (f *facts) stateOf(std *standardProjection) projectionState {
+func (f *logFacts) stateOf(std *standardProjection) projectionState {
 	s := f.newProjectionState("native:EventStore.Projections.Core.Standard."+std.handler, std.query)
 	s.EmitEnabled = true
 	s.SourceDefinition = &projectionSource{
@@ -77,11 +77,11 @@ func (f *facts) stateOf(std *standardProjection) projectionState {
 }
 
 // newProjectionState is what a projection has at first if nobody says otherwise.
-func (f *facts) newProjectionState(handler, query string) projectionState {
+func (f *logFacts) newProjectionState(handler, query string) projectionState {
 	return projectionState{
 		HandlerType: handler, Query: query, Mode: modeContinuous, Epoch: -1, Version: -1,
 		RunAs: runAs{Name: "$system"}, CheckpointHandledThreshold: 4000, CheckpointUnhandledBytesThreshold: 10_000_000,
-		PendingEventsThreshold: 5000, MaxWriteBatchLength: 500, SubsystemVersion: f.projectionsSubsystem,
+		PendingEventsThreshold: 5000, MaxWriteBatchLength: 500, SubsystemVersion: f.ProjectionsSubsystem,
 	}
 }
 

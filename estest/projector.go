@@ -146,7 +146,7 @@ func (p *projector) find(name string) *projection {
 
 // isValid reports whether projections may see an event.
 func (p *projector) isValid(r *record) bool {
-	if !r.json || !p.log.facts.hidesInvalidJSON {
+	if !r.json || !p.log.facts.HidesInvalidJSON {
 		return true
 	}
 	if p.checked != r {

@@ -22,15 +22,15 @@ func (c *caller) readEvent(f *frame) error {
 	}
 	reply, event, link := &esproto.ReadEventCompleted{}, (*record)(nil), (*record)(nil)
 	switch name := m.GetEventStreamId(); {
-	case !c.core.allowed(f.user, rightRead, name):
+	case !c.core.log.allowed(f.user, rightRead, name):
 		reply.Result = esproto.ReadEventCompleted_AccessDenied.Enum()
 		reply.Error = c.core.persona.refusal()
-	case name == "$" && c.core.persona.dollarIsMetadata: // two characters cannot be cut off; see withoutEvent
+	case name == "$" && c.core.persona.DollarIsMetadata: // two characters cannot be cut off; see withoutEvent
 		reply.Result = esproto.ReadEventCompleted_Error.Enum()
 		reply.Error = proto.String("The name of the stream is too short.")
 	default:
 		var result esproto.ReadEventCompleted_ReadEventResult
-		result, event, link = c.core.readOne(f.user, name, m.GetEventNumber(), m.GetResolveLinkTos())
+		result, event, link = c.core.log.readOne(f.user, name, m.GetEventNumber(), m.GetResolveLinkTos())
 		reply.Result = result.Enum()
 	}
 	c.send(esproto.CmdReadEventCompleted, f.id, func(b []byte) []byte {
@@ -60,7 +60,7 @@ func (c *caller) readStream(f *frame, reply esproto.Command, forward bool) error
 	if m.GetFromEventNumber() < -1 {
 		return errors.New("the event number is below -1")
 	}
-	p := c.core.readPage(f.user, m.GetEventStreamId(), m.GetFromEventNumber(), int(m.GetMaxCount()), forward)
+	p := c.core.log.readPage(f.user, m.GetEventStreamId(), m.GetFromEventNumber(), int(m.GetMaxCount()), forward)
 	c.sendPage(reply, f, &p, m.GetResolveLinkTos())
 	return nil
 }
@@ -68,7 +68,7 @@ func (c *caller) readStream(f *frame, reply esproto.Command, forward bool) error
 // sendPage encodes a page straight into what is sent.
 func (c *caller) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks bool) {
 	for _, r := range p.recs {
-		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
+		if _, _, ok := c.core.log.resolveFor(f.user, r, resolveLinks); !ok {
 			*p = page{
 				result: esproto.ReadStreamEventsCompleted_AccessDenied, next: -1, last: -1, end: true,
 				lastCommit: p.lastCommit,
@@ -79,7 +79,7 @@ func (c *caller) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks
 	c.send(reply, f.id, func(b []byte) []byte {
 		b = slices.Grow(b, pageSize(p.recs))
 		for _, r := range p.recs {
-			event, link, _ := c.core.resolveFor(f.user, r, resolveLinks)
+			event, link, _ := c.core.log.resolveFor(f.user, r, resolveLinks)
 			b = c.appendIndexed(b, event, link)
 		}
 		return c.core.persona.marshal(b, &esproto.ReadStreamEventsCompleted{

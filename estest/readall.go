@@ -25,7 +25,7 @@ func (c *caller) readAll(f *frame, forward bool) error {
 		return err
 	}
 	scan := allScan{forward: forward, count: int(m.GetMaxCount()), window: math.MaxInt}
-	p := c.core.readAllPage(f.user, position{m.GetCommitPosition(), m.GetPreparePosition()}, &scan)
+	p := c.core.log.readAllPage(f.user, position{m.GetCommitPosition(), m.GetPreparePosition()}, &scan)
 	c.sendAllPage(allReply(forward), f, &p, m.GetResolveLinkTos())
 	return nil
 }
@@ -33,7 +33,7 @@ func (c *caller) readAll(f *frame, forward bool) error {
 // sendAllPage encodes a page straight into what is sent.
 func (c *caller) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolveLinks bool) {
 	for _, r := range p.recs {
-		if _, _, ok := c.core.resolveFor(f.user, r, resolveLinks); !ok {
+		if _, _, ok := c.core.log.resolveFor(f.user, r, resolveLinks); !ok {
 			*p = deniedLink(p.from)
 			break
 		}
@@ -55,8 +55,8 @@ func (c *caller) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolv
 func (c *caller) appendPositioned(b []byte, u *user, recs []*record, resolveLinks bool) []byte {
 	b = slices.Grow(b, pageSize(recs))
 	for _, r := range recs {
-		event, link, _ := c.core.resolveFor(u, r, resolveLinks)
-		b = esproto.AppendPositionedEvent(b, 3, c.wire(event), c.wire(link), r.commit, r.prepare, c.core.persona.style)
+		event, link, _ := c.core.log.resolveFor(u, r, resolveLinks)
+		b = esproto.AppendPositionedEvent(b, 3, c.wire(event), c.wire(link), r.commit, r.prepare, c.core.persona.Style)
 	}
 	return b
 }
@@ -69,7 +69,7 @@ func (c *caller) scavenge(f *frame) error {
 		}
 		reply := &esproto.ScavengeDatabaseResponse{Result: esproto.ScavengeDatabaseResponse_Unauthorized.Enum()}
 		if c.core.persona.scavengeRepliesTotals {
-			reply.ScavengeId = proto.String(c.core.persona.deniedText)
+			reply.ScavengeId = proto.String(c.core.persona.DeniedText)
 			reply.TotalTimeMs, reply.TotalSpaceSaved = proto.Int32(0), proto.Int64(0)
 		}
 		c.reply(esproto.CmdScavengeDatabaseResponse, f.id, reply)

@@ -174,7 +174,7 @@ func newServer(opts []Option) (*Server, error) {
 		return nil, err
 	}
 	if cfg.anonymous || cfg.insecure {
-		p.deniesAnonymous = false
+		p.DeniesAnonymous = false
 	}
 	var c clock = systemClock{}
 	if cfg.clock != nil {
@@ -184,7 +184,7 @@ func newServer(opts []Option) (*Server, error) {
 	s.gauges.at, s.gauges.cpu = s.started, cpuOfProcess() // the process may have computed long before
 	s.core.insecure = cfg.insecure
 	if cfg.projections {
-		s.core.projector = newProjector(s.core.eventLog, s.core.mayProject, func() { s.core.projected.raise() })
+		s.core.projector = newProjector(s.core.log, s.core.mayProject, func() { s.core.projected.raise() })
 	}
 	if cfg.tls {
 		return s, s.prepareTLS()

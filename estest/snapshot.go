@@ -26,7 +26,7 @@ func (s *Server) Streams() []StreamInfo {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	infos := []StreamInfo{}
-	for st := range s.core.eachStream() {
+	for st := range s.core.log.eachStream() {
 		infos = append(infos, streamInfoOf(st, s.core.now()))
 	}
 	slices.SortFunc(infos, func(a, b StreamInfo) int { return cmp.Compare(a.Name, b.Name) })
@@ -59,7 +59,7 @@ type Snapshot struct {
 func (s *Server) Snapshot() *Snapshot {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	held := s.core.snapshot()
+	held := s.core.log.snapshot()
 	snap := &Snapshot{
 		Events: make([]Event, len(held.events)), End: held.end, LastCommit: held.lastCommit,
 		LastEmpty: max(held.lastEmpty, 0), Marks: held.marks, Epochs: held.epochs, EpochAt: max(held.epochAt, 0),

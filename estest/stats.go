@@ -54,8 +54,8 @@ func (s *Server) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile.byID)
-	stats.Events = len(c.records)
-	for range c.eachStream() {
+	stats.Events = len(c.log.records)
+	for range c.log.eachStream() {
 		stats.Streams++
 	}
 	for _, g := range c.groups.All() {

@@ -186,7 +186,7 @@ func (l *eventLog) encode(r *record, number, commit int64) {
 		v.DataContentType, v.MetadataContentType = esproto.ContentTypeJSON, esproto.ContentTypeJSON
 	}
 	size := len(v.StreamID) + len(v.EventType) + len(v.Data) + len(v.Metadata) + 80
-	r.wire = l.arena.keep(size, v.Append(l.arena.reserve(size), l.facts.style))
+	r.wire = l.arena.keep(size, v.Append(l.arena.reserve(size), l.facts.Style))
 	if err := v.Decode(r.wire); err == nil {
 		r.typ, r.data, r.metadata = v.EventType, v.Data, v.Metadata
 	}
@@ -241,13 +241,13 @@ func (l *eventLog) systemWrite(name, typ string, json bool, data, metadata []byt
 func (l *eventLog) readForward(s *stream, from int64, count int) (recs []*record, next int64, end bool) {
 	last, first, now := s.last(), s.first(), l.now()
 	windowEnd := from + int64(count) - 1
-	if windowEnd < from && !l.facts.pageEndWraps {
+	if windowEnd < from && !l.facts.PageEndWraps {
 		windowEnd = math.MaxInt64
 	}
 	if windowEnd < first {
 		return nil, first, false
 	}
-	if from > last && !l.facts.pageEndWraps {
+	if from > last && !l.facts.PageEndWraps {
 		return nil, last + 1, true
 	}
 	next = min(windowEnd+1, last+1)
@@ -257,7 +257,7 @@ func (l *eventLog) readForward(s *stream, from int64, count int) (recs []*record
 			next = n + 1
 		}
 	}
-	if len(recs) == 0 && s.meta.maxAge > 0 && windowEnd < last && l.facts.seeksByAge {
+	if len(recs) == 0 && s.meta.maxAge > 0 && windowEnd < last && l.facts.SeeksByAge {
 		return s.seekByAge(windowEnd+1, now)
 	}
 	return recs, next, windowEnd >= last

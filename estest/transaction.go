@@ -17,7 +17,7 @@ func (c *caller) transactionStart(f *frame) error {
 	if err := checkWrite(name, expected, esproto.ExpectAny); err != nil {
 		return err
 	}
-	id, result := c.core.beginTransaction(f.user, name, expected)
+	id, result := c.core.log.beginTransaction(f.user, name, expected)
 	reply := &esproto.TransactionStartCompleted{TransactionId: &id, Result: &result}
 	if result != esproto.OperationResult_Success {
 		reply.Message = proto.String(c.core.persona.refusalOf(result))
@@ -43,7 +43,7 @@ func (c *caller) transactionWrite(f *frame) error {
 	if err != nil {
 		return err
 	}
-	result := c.core.writeTransaction(f.user, m.GetTransactionId(), events)
+	result := c.core.log.writeTransaction(f.user, m.GetTransactionId(), events)
 	reply := &esproto.TransactionWriteCompleted{TransactionId: proto.Int64(m.GetTransactionId()), Result: &result}
 	if result != esproto.OperationResult_Success {
 		reply.Message = proto.String(c.core.persona.refusalOf(result))
@@ -62,7 +62,7 @@ func (c *caller) transactionCommit(f *frame) error {
 	}
 	id := m.GetTransactionId()
 	c.reply(esproto.CmdTransactionCommitCompleted, f.id,
-		c.core.persona.commitReply(id, c.core.commitTransaction(f.user, id)))
+		c.core.persona.commitReply(id, c.core.log.commitTransaction(f.user, id)))
 	return nil
 }
 

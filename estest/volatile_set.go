@@ -111,11 +111,11 @@ func (s *volatileSub) pushOne(r *record) {
 	core := s.caller.core
 	event, link := r, (*record)(nil)
 	if s.resolveLinks {
-		event, link = core.resolvePushed(r, false) // the rights on the target are not looked at
+		event, link = core.log.resolvePushed(r, false) // the rights on the target are not looked at
 	}
 	s.caller.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
 		return esproto.AppendStreamEventAppeared(
-			b, s.caller.wire(event), s.caller.wire(link), r.commit, r.prepare, core.persona.style,
+			b, s.caller.wire(event), s.caller.wire(link), r.commit, r.prepare, core.persona.Style,
 		)
 	})
 }

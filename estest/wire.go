@@ -21,7 +21,7 @@ func (c *caller) wire(r *record) []byte {
 		return r.wire
 	}
 	v.EventNumber = n
-	return v.Append(nil, c.core.persona.style)
+	return v.Append(nil, c.core.persona.Style)
 }
 
 // pageSize is about how much a page of records takes, so that it is not copied while it grows.

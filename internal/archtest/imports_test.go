@@ -42,7 +42,8 @@ var layers = []layer{
 	{dir: "discovery"},
 	{dir: "cmd", uses: []string{"estest"}},
 	{dir: "estest/browsertest", testsUse: []string{"esclient", "estest"}},
-	{dir: "estest", uses: []string{"esproto"}},
+	{dir: "estest/internal/fifo"},
+	{dir: "estest", uses: []string{"estest/internal/fifo", "esproto"}},
 	{dir: "esproto"},
 }
 

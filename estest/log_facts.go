@@ -1,0 +1,48 @@
+package estest
+
+import "github.com/watermill-eventstore/watermill-eventstore/esproto"
+
+// logFacts are what versions differ in about the log. A bool says whether the server does something, the others what it
+// writes.
+type logFacts struct {
+	// The form of records.
+	Style esproto.Style // whether fields that are zero are left out
+
+	// Rights.
+	DeniedText                string // text of a refusal for lack of rights
+	RefusedReadHasText        bool   // says in words why a read is refused
+	DeniesAnonymous           bool   // gives clients that do not authenticate no right on any stream
+	EmptyNameIsAll            bool   // checks rights on a stream without a name as those on $all
+	NestedMetadataIsSystem    bool   // takes metadata of metadata for a system stream; else gives nobody a right on it
+	GroupsNeedOperator        bool   // lets operators change groups; else those who may write to the stream of settings
+	ReadRightIsFirst          bool   // checks the right to read before all else of a request
+	ChecksRightsOnLinkTarget  bool   // refuses a link if its target must not be read
+	TransactionWriteIsChecked bool   // checks rights at each write of a transaction; else at its start and commit only
+
+	// Writes.
+	KnownWriteHasPosition bool // tells the position of a write that it has already
+	DeleteNeedsStream     bool // refuses to soft-delete a stream that never was
+
+	// Reads.
+	DollarIsMetadata bool // takes a name that begins with $ for a metadata stream if the event is missing
+	EmptyWritesCount bool // counts writes of no events in the last position that reads tell
+	PageEndWraps     bool // lets the end of a page wrap around at the greatest numbers
+	SeeksByAge       bool // tells where to read on if all events of a page are too old
+	BadLinkIsEvent   bool // reads a link as an event if its data name none
+	PushedLinkIsCut  bool // reads the stream in a link only up to a second @ when it pushes the event to a group
+	HidesEpochs      bool // keeps $epoch-information out of $all
+	HasGroupsOnAll   bool // has groups on $all, though not over TCP, and keeps their own streams out of $all
+
+	// What the server writes when it becomes the leader.
+	WritesEpochEvents     bool // writes an event to $epoch-information when it becomes the leader
+	EpochTellsLeader      bool // writes down who is the leader of an epoch
+	RewritesScavenges     bool // writes the metadata of $scavenges each time that it becomes the leader
+	ScavengesAreProtected bool // gives only operators the right to read $scavenges
+	ScavengesHaveEvent    bool // begins $scavenges with an event
+
+	// Projections.
+	HasByCorrelation     bool  // has the projection $by_correlation_id
+	CorrelationSeesLinks bool  // shows links to $by_correlation_id
+	HidesInvalidJSON     bool  // hides events from projections whose data are called JSON and are not
+	ProjectionsSubsystem int64 // version of the subsystem that it writes into the state of a projection
+}

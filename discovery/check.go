@@ -5,22 +5,23 @@ import (
 	"fmt"
 )
 
-// LostError is about a node that its cluster goes on without.
+// LostError reports that the cluster works without the node that the client is connected to.
 type LostError struct {
-	Endpoint Endpoint // of the node's TCP API
-	Leader   Endpoint // of the leader's
+	Endpoint Endpoint // the node's TCP endpoint
+	Leader   Endpoint // the leader's TCP endpoint
 }
 
-// Error names both nodes.
+// Error names the node and the leader.
 func (e *LostError) Error() string {
 	return fmt.Sprintf("discovery: the cluster goes on without the node %s: %s leads it", e.Endpoint, e.Leader)
 }
 
-// Check asks the cluster whether the node with this TCP endpoint still belongs to it, for a client that is connected to
-// the node and would not notice otherwise. The error is a *LostError if most of the nodes have a leader who takes it
-// for dead, or if it calls itself leader and they have a later one. Where nobody can tell, it is nil.
+// Check asks the cluster whether the node with this TCP endpoint still belongs to it. A client that is connected to an
+// isolated node would not notice otherwise. The error is a [*LostError] if the leader of a majority lists the node as
+// dead, or if the node calls itself leader and the majority has a later leader. If no other node answers, it is nil.
 //
-// It costs one request, to a node chosen at random, as long as nothing looks wrong, and none if there is no other node.
+// Check sends one request, to a node chosen at random, and more only if the answer is not as expected. It sends none if
+// the cluster has no other node.
 func (g *Gossip) Check(ctx context.Context, endpoint Endpoint) error {
 	others, known := g.others(endpoint)
 	if known && (len(others) == 0 || g.vouches(ctx, others[0], endpoint)) || ctx.Err() != nil {
@@ -39,8 +40,8 @@ func (g *Gossip) Check(ctx context.Context, endpoint Endpoint) error {
 	return nil
 }
 
-// others returns the HTTP endpoints of the other nodes, in random order. known is false if the node itself is not one
-// of those that the last attempt saw.
+// others returns the HTTP endpoints of the other nodes, in random order. known is false if the last attempt did not see
+// the node itself.
 func (g *Gossip) others(endpoint Endpoint) (list []Endpoint, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -56,7 +57,7 @@ func (g *Gossip) others(endpoint Endpoint) (list []Endpoint, known bool) {
 	return list, known
 }
 
-// vouches reports whether another node sees the node alive, in a cluster with one leader.
+// vouches reports whether another node lists the node as alive, in a cluster with one leader.
 func (g *Gossip) vouches(ctx context.Context, other, endpoint Endpoint) bool {
 	addrs, err := lookupAddresses(ctx, g.cfg.Resolver, other, g.cfg.Timeout)
 	if err != nil || len(addrs) == 0 {
@@ -78,13 +79,13 @@ func (g *Gossip) vouches(ctx context.Context, other, endpoint Endpoint) bool {
 	return alive && leaders == 1
 }
 
-// testimony is what a node says, by which it is known: Member is its description of itself.
+// testimony is the gossip of one node. Member is the node's description of itself.
 type testimony struct {
 	Member
 	members []Member
 }
 
-// aliveAmong counts the nodes that take part in the cluster, and those of them that are alive.
+// aliveAmong counts the voting nodes of the cluster, and the live ones among them.
 func (t *testimony) aliveAmong() (alive, all int) {
 	for _, m := range t.members {
 		if m.State == StateManager || m.ReadOnlyReplica {
@@ -98,7 +99,7 @@ func (t *testimony) aliveAmong() (alive, all int) {
 	return alive, all
 }
 
-// denies reports whether it says that a node is dead.
+// denies reports whether the testimony lists a node as dead.
 func (t *testimony) denies(is func(Member) bool) bool {
 	for _, m := range t.members {
 		if is(m) {
@@ -108,7 +109,7 @@ func (t *testimony) denies(is func(Member) bool) bool {
 	return false
 }
 
-// latestLeader returns the latest of those who call themselves leader and see most of the cluster; nil if there is
+// latestLeader returns the node with the latest epoch that calls itself leader and sees a majority; nil if there is
 // none.
 func (r *round) latestLeader() (latest *testimony) {
 	for i := range r.testimonies {
@@ -126,8 +127,7 @@ func (r *round) latestLeader() (latest *testimony) {
 	return latest
 }
 
-// leaderWithout returns the leader of a cluster that goes on without the node with this TCP endpoint; nil if it does
-// not, or if that is not known.
+// leaderWithout returns the leader if the cluster works without the node with this TCP endpoint, and otherwise nil.
 func (r *round) leaderWithout(endpoint Endpoint) *testimony {
 	leader := r.latestLeader()
 	if leader == nil || leader.TCP == endpoint {

@@ -11,21 +11,22 @@ import (
 	"time"
 )
 
-// DefaultLookupTimeout is how long a DNS waits for its lookup.
+// DefaultLookupTimeout is the default of DNSConfig.Timeout.
 const DefaultLookupTimeout = 3 * time.Second
 
-// DNSConfig configures a DNS.
+// DNSConfig configures a [DNS].
 type DNSConfig struct {
-	// Name is what is looked up: a host name, or with SRV the full name of the records, such as
+	// Name is the name to look up: a host name, or with SRV the full name of the records, such as
 	// _eventstore._tcp.example.com.
 	Name string
-	// Port is the nodes' port, unless SRV records say it. The default is DefaultPort.
+	// Port is the nodes' TCP port. SRV records have ports of their own. The default is [DefaultPort].
 	Port int
-	// SRV looks up SRV records instead of addresses. Their priorities and weights are honoured.
+	// SRV looks up SRV records instead of addresses. It applies their priorities and weights.
 	SRV bool
-	// Shuffle puts the addresses of each lookup into a random order. SRV records have weights for that purpose.
+	// Shuffle puts the addresses of each lookup into a random order. It has no effect on SRV records, which have
+	// weights.
 	Shuffle bool
-	// Timeout bounds a lookup. The default is DefaultLookupTimeout.
+	// Timeout bounds a lookup. The default is [DefaultLookupTimeout].
 	Timeout time.Duration
 	// Resolver does the lookups. The default is net.DefaultResolver.
 	Resolver *net.Resolver
@@ -41,7 +42,7 @@ func (c *DNSConfig) setDefaults() {
 	c.Resolver = interruptible(c.Resolver)
 }
 
-// Validate reports the first setting that cannot be used, as a *ConfigError.
+// Validate returns the first invalid setting as a [*ConfigError].
 func (c *DNSConfig) Validate() error {
 	if err := (Endpoint{Host: c.Name}).Validate(); err != nil {
 		return &ConfigError{Field: "Name", Reason: "cannot be looked up", Err: err}
@@ -55,19 +56,18 @@ func (c *DNSConfig) Validate() error {
 	return checkPositive("Timeout", c.Timeout)
 }
 
-// DNS is a Discoverer for nodes that a DNS name leads to. It looks the name up in each attempt and hands the
-// addresses out in turn, those last that failed a short time ago. If a lookup fails for another reason than that the
-// name does not exist, the addresses of the last one are used. Create it with NewDNS; it is safe for concurrent use
-// and needs no Close.
+// DNS is a [Discoverer] for nodes behind a DNS name. It looks the name up in each attempt and returns the addresses in
+// turn; addresses that failed a short time ago come last. If a lookup fails, and the name is not reported as missing,
+// DNS uses the addresses of the last lookup. Create it with [NewDNS]. It is safe for concurrent use and needs no Close.
 type DNS struct {
 	cfg      DNSConfig
 	rotation *rotation
 
 	mu    sync.Mutex
-	known []Endpoint // what the last lookup found
+	known []Endpoint // the result of the last lookup
 }
 
-// NewDNS returns a DNS. It looks nothing up yet. The error is a *ConfigError.
+// NewDNS returns a [DNS]. It looks nothing up yet. The error is a [*ConfigError].
 func NewDNS(cfg DNSConfig) (*DNS, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 	return &DNS{cfg: cfg, rotation: newRotation()}, nil
 }
 
-// Next looks the name up and returns the node whose turn it is. For addresses, Target.ServerName is the name.
+// Next looks the name up and returns the next node in turn. For addresses, Target.ServerName is the name.
 func (d *DNS) Next(ctx context.Context) (Target, error) {
 	list, err := d.lookup(ctx)
 	if ctx.Err() != nil {
@@ -102,7 +102,7 @@ func (d *DNS) Next(ctx context.Context) (Target, error) {
 	return Target{Endpoint: d.rotation.pick(list, false), ServerName: strings.TrimSuffix(d.cfg.Name, ".")}, nil
 }
 
-// Report takes note of a connection made, or failed; see Discoverer.
+// Report records a connection that was made or failed; see [Discoverer].
 func (d *DNS) Report(endpoint Endpoint, err error) { d.rotation.report(endpoint, err) }
 
 func (d *DNS) fallback(err error) []Endpoint {
@@ -127,7 +127,7 @@ func (d *DNS) lookupSRV(ctx context.Context) ([]Endpoint, error) {
 	defer cancel()
 	_, records, err := d.cfg.Resolver.LookupSRV(lookupCtx, "", "", d.cfg.Name)
 	var list []Endpoint
-	for _, r := range records { // there may be records together with an error about others
+	for _, r := range records { // an error about some records may come with others that are valid
 		e := Endpoint{Host: strings.TrimSuffix(r.Target, "."), Port: int(r.Port)}
 		if e.Port != 0 && e.Validate() == nil {
 			list = append(list, e)

@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// Endpoint is a host and a port. The zero value stands for no endpoint. Endpoints may be compared with ==.
+// Endpoint is a host and a port. The zero value is no endpoint. Endpoints may be compared with ==.
 type Endpoint struct {
 	// Host is a DNS name or an IP address. An IPv6 address has no brackets; it may have a zone, as in fe80::1%eth0.
 	Host string
-	// Port is from 1 to 65535, or 0 for the default of the place where the Endpoint is used.
+	// Port is from 1 to 65535. 0 means the default port, which depends on the use of the Endpoint.
 	Port int
 }
 
-// ParseEndpoint reads host, host:port, [ipv6] or [ipv6]:port. Without a port, Port is 0. The error is of type
-// *EndpointError.
+// ParseEndpoint reads host, host:port, [ipv6] or [ipv6]:port. Without a port, Port is 0. The error is an
+// [*EndpointError].
 func ParseEndpoint(s string) (Endpoint, error) {
 	var host, port string
 	var hasPort bool
 	switch {
 	case strings.ContainsRune(s, '@'):
-		// What stands before an @ may be a password, so the text is not repeated.
+		// The text before an @ may be a password, so the error does not show it.
 		return Endpoint{}, &EndpointError{Reason: "contains an @; credentials do not belong here"}
 	case strings.HasPrefix(s, "["):
 		end := strings.IndexByte(s, ']')
@@ -75,7 +75,7 @@ func (e Endpoint) String() string {
 	return e.Host
 }
 
-// WithDefaultPort returns e with the given port if it has none of its own.
+// WithDefaultPort returns e, with the given port if e has none.
 func (e Endpoint) WithDefaultPort(port int) Endpoint {
 	if e.Port == 0 {
 		e.Port = port
@@ -83,7 +83,7 @@ func (e Endpoint) WithDefaultPort(port int) Endpoint {
 	return e
 }
 
-// Validate reports, as an *EndpointError, why e cannot be used. A port of 0 is fine.
+// Validate returns an [*EndpointError] if e is invalid. A port of 0 is valid.
 func (e Endpoint) Validate() error {
 	reason := e.wrong()
 	switch {
@@ -110,7 +110,7 @@ func (e Endpoint) wrong() string {
 	case len(e.Host) > maxHostLength:
 		return fmt.Sprintf("has a host of more than %d characters", maxHostLength)
 	}
-	// Names end up in a URL, in the name of a certificate and in messages: what is no part of any name stays out.
+	// A name is used in URLs, certificate checks and messages, so other characters are refused.
 	name := e.Host
 	if addr, ok := e.addr(); ok {
 		name = addr.Zone()
@@ -133,13 +133,13 @@ func isNameByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_'
 }
 
-// EndpointError is the error of ParseEndpoint and Endpoint.Validate.
+// EndpointError is the error of [ParseEndpoint] and [Endpoint.Validate].
 type EndpointError struct {
-	Value  string // what was given; empty where it may hold a password
-	Reason string // what is wrong with it
+	Value  string // the given text; empty if it may contain a password
+	Reason string // why it is invalid
 }
 
-// Error names the value and what is wrong with it.
+// Error names the value and the reason.
 func (e *EndpointError) Error() string {
 	if e.Value == "" {
 		return "discovery: the endpoint " + e.Reason

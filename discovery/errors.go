@@ -7,35 +7,33 @@ import (
 	"time"
 )
 
-// ErrNoNode is what every error of Next is, by errors.Is: this attempt found no node to connect to.
+// ErrNoNode matches every error of [Discoverer.Next]: this attempt found no node to connect to.
 var ErrNoNode = errors.New("discovery: no node to connect to")
 
-// Reasons why a candidate was not taken; see CandidateError.
+// Reasons for which a candidate was not chosen; see [CandidateError].
 var (
-	// ErrNotAlive is about a node that gossip lists as dead.
+	// ErrNotAlive reports a node that gossip lists as dead.
 	ErrNotAlive = errors.New("is listed as not alive")
-	// ErrNoTCPEndpoint is about a node that advertises no TCP endpoint of the wanted kind, plain or secure, or one
-	// that cannot be dialed.
+	// ErrNoTCPEndpoint reports a node that advertises no valid TCP endpoint of the configured kind, plain or secure.
 	ErrNoTCPEndpoint = errors.New("has no usable TCP endpoint")
-	// ErrNotSelected is about a node that GossipConfig.Select left out.
+	// ErrNotSelected reports a node that GossipConfig.Select left out.
 	ErrNotSelected = errors.New("was not selected")
-	// ErrNotGossip is about an HTTP server whose answer is not gossip.
+	// ErrNotGossip reports an HTTP server whose answer is not gossip.
 	ErrNotGossip = errors.New("the answer is not gossip")
-	// ErrTooLarge is about an HTTP server whose answer is longer than GossipConfig.MaxBodyBytes.
+	// ErrTooLarge reports an HTTP server whose answer is longer than GossipConfig.MaxBodyBytes.
 	ErrTooLarge = errors.New("the answer is too large")
-	// ErrNoAddress is about a DNS name that leads to no address.
+	// ErrNoAddress reports a DNS name without an address.
 	ErrNoAddress = errors.New("the name has no address")
 )
 
-// Error is the outcome of an attempt that found no node.
+// Error is the error of an attempt that found no node.
 type Error struct {
-	// Reasons says of each candidate, in the order in which they were tried, why it was not taken.
+	// Reasons has the reason for each candidate, in the order of the attempt.
 	Reasons []*CandidateError
-	// RetryAfter, where not 0, is how long it takes until a node that is held off may be dialed again: an earlier
-	// attempt can only succeed if something changes in the cluster.
+	// RetryAfter is the time until the first held-off node may be dialed again. An earlier attempt succeeds only if the
+	// cluster changes. It is 0 if no node is held off.
 	RetryAfter time.Duration
-	// Cause is why the attempt ended before all candidates were tried: the cause of the context's end. It is nil if
-	// all were tried.
+	// Cause is the cause of the context's end if that ended the attempt. It is nil if all candidates were tried.
 	Cause error
 }
 
@@ -62,7 +60,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns ErrNoNode, the Cause, and all Reasons.
+// Unwrap returns [ErrNoNode], the Cause, and all Reasons.
 func (e *Error) Unwrap() []error {
 	errs := []error{ErrNoNode}
 	if e.Cause != nil {
@@ -74,8 +72,8 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Transient reports an attempt in which somebody answered who cannot serve yet: a node that starts, or a cluster that
-// has no leader. It is worth asking again soon, whatever RetryAfter says of the nodes that are held off.
+// Transient reports whether a node answered that cannot serve yet: it starts, or its cluster has no leader. Then it is
+// worth making another attempt soon, even before RetryAfter.
 func (e *Error) Transient() bool {
 	for _, r := range e.Reasons {
 		var (
@@ -89,13 +87,13 @@ func (e *Error) Transient() bool {
 	return false
 }
 
-// transient reports errors that say so by a method Transient.
+// transient reports whether an error has a method Transient that returns true.
 func transient(err error) bool {
 	var e interface{ Transient() bool }
 	return errors.As(err, &e) && e.Transient()
 }
 
-// Step is the part of an attempt in which a candidate fell out.
+// Step is the part of an attempt that excluded a candidate.
 type Step string
 
 // The steps of an attempt.
@@ -105,10 +103,10 @@ const (
 	StepMember Step = "member" // the choice among the nodes that gossip named
 )
 
-// CandidateError says why one candidate was not taken.
+// CandidateError is the reason for which one candidate was not chosen.
 type CandidateError struct {
 	Step     Step
-	Endpoint Endpoint // the name looked up, the HTTP endpoint asked, or the TCP endpoint of a node
+	Endpoint Endpoint // by Step: the name, the HTTP endpoint, or the node's TCP endpoint
 	Err      error
 }
 
@@ -123,7 +121,7 @@ type StatusError struct {
 	Code int
 }
 
-// Error says what to do about the usual ones.
+// Error also tells how to correct the most frequent ones.
 func (e *StatusError) Error() string {
 	switch e.Code {
 	case 401, 403:
@@ -134,7 +132,7 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("HTTP status %d", e.Code)
 }
 
-// StateError is about a node whose state does not let it serve clients.
+// StateError reports a node that serves no clients in its state.
 type StateError struct {
 	State State
 }
@@ -144,8 +142,8 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("does not serve clients in state %q", string(e.State))
 }
 
-// TimeoutError is about a candidate that did not answer in time. It is not a context.DeadlineExceeded, so that one
-// slow candidate cannot be mistaken for the end of the caller's context.
+// TimeoutError reports a candidate that did not answer in time. It does not match context.DeadlineExceeded: a slow
+// candidate is not the end of the caller's context.
 type TimeoutError struct {
 	After time.Duration
 }
@@ -156,7 +154,7 @@ func (e *TimeoutError) Error() string { return fmt.Sprintf("no answer within %v"
 // Timeout returns true, as for a net.Error.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// HeldOffError is about a node that could not be connected to a short time ago, although it is said to be alive.
+// HeldOffError reports a node that gossip lists as alive, but to which a connection failed a short time ago.
 type HeldOffError struct {
 	Failures int           // in a row, as reported
 	For      time.Duration // from now until it may be dialed again
@@ -172,7 +170,7 @@ func (e *HeldOffError) Error() string {
 // Unwrap returns the last failure.
 func (e *HeldOffError) Unwrap() error { return e.Err }
 
-// ConfigError says which field of a config cannot be used, and why.
+// ConfigError reports an invalid field of a configuration.
 type ConfigError struct {
 	Field  string // such as Seeds[1]
 	Reason string

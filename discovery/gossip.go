@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Defaults of GossipConfig.
+// Defaults of [GossipConfig].
 const (
 	DefaultGossipPort    = 2113
 	DefaultGossipTimeout = time.Second
@@ -24,59 +24,56 @@ const (
 	DefaultMaxHoldOff    = 4 * time.Second
 )
 
-// GossipConfig configures a Gossip. Seeds is all that is needed for a cluster without TLS.
+// GossipConfig configures a [Gossip]. A cluster without TLS needs only Seeds.
 type GossipConfig struct {
-	// Seeds are the HTTP endpoints to ask first, by name or address. All addresses of a name are asked. A port of 0
-	// is DefaultGossipPort; the manager nodes of servers up to version 5 listen on 30778. At least one seed is
-	// needed.
+	// Seeds are the HTTP endpoints to ask first, by name or address. At least one is needed. All addresses of a name
+	// are asked. A port of 0 is [DefaultGossipPort]. The manager nodes of servers up to version 5 listen on 30778.
 	Seeds []Endpoint
 
-	// TLS, if not nil, has gossip fetched over HTTPS. Certificates are verified for the host of the seed, or of the
-	// member, unless ServerName or InsecureSkipVerify say otherwise.
+	// TLS, if not nil, selects HTTPS. The host of the seed or the member must be in the certificate, unless ServerName
+	// or InsecureSkipVerify are set.
 	TLS *tls.Config
-	// RootCAs, if not nil, is asked at each request for the authorities to trust, where TLS names none. It is called
-	// from several goroutines at once.
+	// RootCAs, if not nil, returns the authorities to trust, if TLS has none. Each request calls it. It must be safe
+	// for concurrent use.
 	RootCAs func() *x509.CertPool
-	// SecureTCP chooses the nodes' secure TCP endpoints. Set it if the TCP connection will use TLS. It does not
-	// follow from TLS: servers up to version 5 may serve gossip over HTTP and yet TLS over TCP, and later ones the
-	// reverse.
+	// SecureTCP selects the nodes' secure TCP endpoints. Set it if the TCP connection uses TLS. It is independent of
+	// TLS: servers up to version 5 may use plain HTTP together with TLS over TCP, and later ones the reverse.
 	SecureTCP bool
-	// Credentials are sent with each request as HTTP Basic authentication, to seeds and to learned members. The
-	// default is none, which servers accept unless they are told not to.
+	// Credentials go with each request, as HTTP Basic authentication, to seeds and to learned members. The default is
+	// none, which servers accept by default.
 	Credentials *Credentials
 
-	// Preference says which nodes to prefer; PreferLeader by default.
+	// Preference is the preferred kind of node. The default is [PreferLeader].
 	Preference Preference
-	// Select, if not nil, takes the place of Preference. It gets the members that could be dialed, at least one, in the
-	// order of PreferLeader, and returns those to be dialed, the best first. It may keep and change the slice. It may
-	// be called several times in an attempt, by the goroutine that called Next.
+	// Select, if not nil, replaces Preference. It gets the members that can be dialed, at least one, in the order of
+	// [PreferLeader], and returns the members to dial, the best first. It may keep and change the slice. One attempt
+	// may call it several times, in the goroutine of Next.
 	Select func(members []Member) []Member
-	// Map, if not nil, turns an advertised endpoint, TCP or HTTP, into one that can be reached from here, for
-	// clusters behind NAT or in containers. It is not applied to Seeds. It is called from several goroutines at once.
+	// Map, if not nil, turns an advertised endpoint, TCP or HTTP, into one that the client can reach, for clusters
+	// behind NAT or in containers. It does not apply to Seeds. It must be safe for concurrent use.
 	Map func(advertised Endpoint) Endpoint
 
-	// Timeout bounds the lookup of each seed's name and the request to each candidate; DefaultGossipTimeout by
-	// default.
+	// Timeout bounds the lookup of each name and the request to each candidate. The default is [DefaultGossipTimeout].
 	Timeout time.Duration
-	// Settle is how long, after the first answer that would do, the other candidates may take to contradict it;
-	// DefaultSettle by default. If all have answered, an attempt does not wait.
+	// Settle is the time that other candidates have, after the first usable answer, to contradict it. An attempt does
+	// not wait if all have answered. The default is [DefaultSettle].
 	Settle time.Duration
-	// MaxBodyBytes bounds an answer; DefaultMaxBodyBytes by default.
+	// MaxBodyBytes bounds an answer. The default is [DefaultMaxBodyBytes].
 	MaxBodyBytes int64
-	// HoldOff is how long a node is not dialed after a connection to it failed, as reported. The time doubles with
-	// each further failure, up to MaxHoldOff. The restart of the node, seen in gossip, ends it. The defaults are
-	// DefaultHoldOff and DefaultMaxHoldOff.
+	// HoldOff is the time for which a node is not dialed after a reported failure. It doubles with each further
+	// failure, up to MaxHoldOff, and ends when gossip shows a restart of the node. The defaults are [DefaultHoldOff]
+	// and [DefaultMaxHoldOff].
 	HoldOff    time.Duration
 	MaxHoldOff time.Duration
 
-	// Resolver looks up the names of seeds and members; net.DefaultResolver by default.
+	// Resolver looks up the names of seeds and members. The default is net.DefaultResolver.
 	Resolver *net.Resolver
-	// Dial makes the TCP connections for the requests, if it is not nil. It must heed its context, and be safe for
-	// concurrent use. The address has an IP and a port.
+	// Dial, if not nil, makes the TCP connections for the requests. It must return when its context ends, and be safe
+	// for concurrent use. The address has an IP and a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Credentials are a login and a password for gossip. They never show when printed.
+// Credentials are a login and a password for gossip. Printing them shows neither.
 type Credentials struct {
 	Login    string
 	Password string
@@ -91,7 +88,7 @@ func (c Credentials) GoString() string { return c.String() }
 // Format hides the password and the login from every verb.
 func (c Credentials) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, c.String()) }
 
-// MarshalText hides the password and the login from JSON, and so from loggers.
+// MarshalText hides the password and the login from JSON and from loggers.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 func (c *GossipConfig) setDefaults() {
@@ -124,8 +121,7 @@ func (c *GossipConfig) setDefaults() {
 	}
 }
 
-// Validate reports the first setting that cannot be used, as a *ConfigError. Zero values, which stand for defaults,
-// are fine.
+// Validate returns the first invalid setting as a [*ConfigError]. Zero values mean defaults and are valid.
 func (c *GossipConfig) Validate() error {
 	if err := checkEndpoints("Seeds", c.Seeds); err != nil {
 		return err
@@ -160,41 +156,41 @@ func (c *GossipConfig) Validate() error {
 
 const maxMaxBodyBytes = 1 << 30
 
-// Gossip is a Discoverer for clusters: it asks the nodes who is there. Each attempt asks all seeds and all members
-// that earlier attempts learned of, at the same time, and puts together what they say: what a node says of itself
-// counts most, then what was said last. So a seed that is gone does no harm, and a node that lags behind, or still
-// lists a dead leader, is outvoted where another one knows better.
+// Gossip is a [Discoverer] for clusters. Each attempt asks all seeds, and all members from earlier attempts, for their
+// gossip at the same time, and merges the answers. A node's description of itself comes first, then the latest one. So
+// a dead seed does no harm, and the answer of a node that lags, or that still lists a dead leader, is corrected by
+// others.
 //
-// Create it with NewGossip; it is safe for concurrent use and needs no Close.
+// Create it with [NewGossip]. It is safe for concurrent use and needs no Close.
 type Gossip struct {
 	cfg     GossipConfig
 	decoder decoder
 
 	mu      sync.Mutex
 	strikes strikes
-	members []Member             // as the last attempt saw them
+	members []Member             // of the last attempt
 	learned map[Endpoint]learned // HTTP endpoints to ask besides the seeds
 }
 
-// Format prints the seeds, and not the fields, among which there are credentials.
+// Format prints the seeds only: the fields contain credentials.
 func (g *Gossip) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "discovery.Gossip%v", g.cfg.Seeds)
 }
 
-// learned is what is known of a member's HTTP endpoint.
+// learned describes a member's HTTP endpoint.
 type learned struct {
-	misses int  // how many attempts in a row did not hear of it
-	direct bool // it has answered at this endpoint, so its silence means something
+	misses int  // attempts in a row in which no node named it
+	direct bool // it has answered at this endpoint, so silence means that it is dead or cut off
 }
 
 const (
 	maxLearned = 64
-	// maxMisses is how many attempts a member outlives its last mention: long enough to survive the answer of a node
-	// that has just started and knows nobody, short enough not to ask strangers that got its address later.
+	// maxMisses is the number of attempts for which a member is kept after its last mention. It must survive the answer
+	// of a node that has just started and knows no other, and end before another host gets the member's address.
 	maxMisses = 10
 )
 
-// NewGossip returns a Gossip. It asks nobody yet. The error is a *ConfigError.
+// NewGossip returns a [Gossip]. It sends nothing yet. The error is a [*ConfigError].
 func NewGossip(cfg GossipConfig) (*Gossip, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -208,8 +204,8 @@ func NewGossip(cfg GossipConfig) (*Gossip, error) {
 	}, nil
 }
 
-// Next asks the cluster once and returns the node to dial. It takes as long as the slowest node, but hardly longer
-// than Settle if any node to dial is known, and at most about twice Timeout where up to 16 addresses are silent.
+// Next asks the cluster once and returns the node to dial. It takes as long as the slowest node. After a usable answer
+// it takes no longer than about Settle, and at most about twice Timeout if up to 16 addresses are silent.
 func (g *Gossip) Next(ctx context.Context) (Target, error) {
 	if ctx.Err() != nil {
 		return Target{}, &Error{Cause: context.Cause(ctx)}
@@ -219,7 +215,7 @@ func (g *Gossip) Next(ctx context.Context) (Target, error) {
 	events := g.ask(askCtx, r.sources)
 	defer func() {
 		cancel()
-		for range events { // until those who ask have ended
+		for range events { // until all requests have ended
 		}
 	}()
 	defer g.learn(r)
@@ -253,7 +249,7 @@ func (g *Gossip) Next(ctx context.Context) (Target, error) {
 	}
 }
 
-// Report takes note of a connection made, or failed; see Discoverer.
+// Report records a connection that was made or failed; see [Discoverer].
 func (g *Gossip) Report(endpoint Endpoint, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
@@ -271,15 +267,15 @@ func (g *Gossip) Report(endpoint Endpoint, err error) {
 	g.strikes.add(endpoint, instance, err, time.Now())
 }
 
-// Members returns the nodes of the cluster as the latest attempt saw them, in no order; none before the first.
+// Members returns the nodes of the cluster as of the latest attempt, unordered; none before the first attempt.
 func (g *Gossip) Members() []Member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.members)
 }
 
-// MapEndpoint returns what GossipConfig.Map makes of an advertised endpoint. Endpoints that nodes name otherwise than
-// by gossip, as in a redirection to the leader, need the same treatment.
+// MapEndpoint applies GossipConfig.Map to an endpoint. Callers need it for endpoints that nodes advertise outside of
+// gossip, such as a redirect to the leader.
 func (g *Gossip) MapEndpoint(advertised Endpoint) Endpoint {
 	if g.cfg.Map == nil {
 		return advertised
@@ -287,7 +283,7 @@ func (g *Gossip) MapEndpoint(advertised Endpoint) Endpoint {
 	return g.cfg.Map(advertised)
 }
 
-// newRound begins an attempt with the seeds and what was learned.
+// newRound begins an attempt with the seeds and the learned members.
 func (g *Gossip) newRound() *round {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -305,13 +301,13 @@ func (g *Gossip) newRound() *round {
 			others = append(others, seed)
 		}
 	}
-	// The number of requests at a time is bounded, so those who are likely to answer are asked first.
+	// The number of requests at a time is bounded, so the nodes that are likely to answer come first.
 	shuffle(direct)
 	shuffle(others)
 	return newRound(append(direct, others...), isDirect)
 }
 
-// learn keeps what the round found out, if anybody answered.
+// learn keeps the result of the round, if a node answered.
 func (g *Gossip) learn(r *round) {
 	if len(r.members) == 0 {
 		return

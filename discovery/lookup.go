@@ -9,7 +9,7 @@ import (
 )
 
 // interruptible returns a resolver like r, or like the default one, that ends its exchange with the name server when
-// the lookup's context is cancelled. Go's own resolver heeds the deadline of a context only, and so would go on for
+// the lookup's context is cancelled. Go's own resolver looks at the deadline of a context only, so it would run for
 // seconds after the caller has left.
 func interruptible(r *net.Resolver) *net.Resolver {
 	if r == nil {
@@ -35,7 +35,7 @@ func interruptible(r *net.Resolver) *net.Resolver {
 	}
 }
 
-// lookupAddresses returns all addresses of e's host, which may be one itself, with e's port.
+// lookupAddresses returns all addresses of e's host, which may be an address itself, with e's port.
 func lookupAddresses(ctx context.Context, r *net.Resolver, e Endpoint, timeout time.Duration) ([]Endpoint, error) {
 	if _, ok := e.addr(); ok {
 		return []Endpoint{e}, nil
@@ -59,10 +59,10 @@ func lookupAddresses(ctx context.Context, r *net.Resolver, e Endpoint, timeout t
 	return list, nil
 }
 
-// timedOut replaces the error of a step that ran into its own timeout, and not into the end of the caller's context.
+// timedOut replaces the error of a step that reached its own timeout, and not the end of the caller's context.
 func timedOut(ctx, step context.Context, timeout time.Duration, err error) error {
 	if deadline, ok := step.Deadline(); ok && !time.Now().Before(deadline) {
-		<-step.Done() // what was given the same deadline, such as a connection, may have been a moment faster
+		<-step.Done() // a connection with the same deadline may end a moment earlier
 	}
 	if ctx.Err() == nil && errors.Is(step.Err(), context.DeadlineExceeded) {
 		return &TimeoutError{After: timeout}

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// State is a node's state, as gossip words it. Servers up to version 5 say Master, Slave and PreMaster; these are
-// turned into Leader, Follower and PreLeader. A word that this package does not know is kept.
+// State is a node's state in gossip. Master, Slave and PreMaster of servers up to version 5 become Leader, Follower
+// and PreLeader. An unknown word stays as it is.
 type State string
 
 // States in which a node serves clients.
@@ -23,8 +23,8 @@ const (
 	StateClone              State = "Clone"              // up to version 5: follows, but does not vote
 )
 
-// States in which a node serves no clients: it starts, takes part in an election, catches up, manages another node,
-// or ends.
+// States in which a node serves no clients: it starts, takes part in an election, catches up, manages another node, or
+// stops.
 const (
 	StateInitializing       State = "Initializing"
 	StateDiscoverLeader     State = "DiscoverLeader"
@@ -39,7 +39,7 @@ const (
 	StateResigningLeader    State = "ResigningLeader"
 )
 
-// stateWords leads from a word in lower case to the State.
+// stateWords maps a word in lower case to the State.
 var stateWords = func() map[string]State {
 	words := map[string]State{"master": StateLeader, "slave": StateFollower, "premaster": StatePreLeader}
 	for _, s := range []State{
@@ -59,7 +59,7 @@ func parseState(word string) State {
 	return State(word)
 }
 
-// Serves says whether a node in this state serves clients. Of a state that is not known it is false.
+// Serves reports whether a node in this state serves clients. It is false for an unknown state.
 func (s State) Serves() bool {
 	switch s {
 	case StateLeader, StateFollower, StateReadOnlyReplica, StateReadOnlyLeaderless, StateClone:
@@ -73,25 +73,26 @@ type Member struct {
 	// InstanceID is the Guid of the node's process; a restart changes it.
 	InstanceID string
 	State      State
-	// Alive is false for a node that the others have lost.
+	// Alive is false for a node that the other nodes have lost.
 	Alive bool
-	// TCP is the endpoint to dial: the secure or the plain one, as GossipConfig.SecureTCP says, after
-	// GossipConfig.Map. Its port is 0 if the node has none of that kind.
+	// TCP is the endpoint to dial, after GossipConfig.Map: the secure or the plain one, by GossipConfig.SecureTCP. Its
+	// port is 0 if the node has none of that kind.
 	TCP Endpoint
-	// HTTP is the endpoint that serves gossip, after GossipConfig.Map. Its port is 0 if the node names none.
+	// HTTP is the endpoint that serves gossip, after GossipConfig.Map. Its port is 0 if the node advertises none.
 	HTTP Endpoint
-	// TimeStamp is when the node, or whoever lost it, last said so, by its own clock. It may be zero.
+	// TimeStamp is the time of the description, by the clock of the node that made it: the node itself, or one that
+	// has lost it. It may be zero.
 	TimeStamp time.Time
-	// LastCommitPosition and WriterCheckpoint are positions in the node's log. They tell how far it lags.
+	// LastCommitPosition and WriterCheckpoint are positions in the node's log. They show how far it lags.
 	LastCommitPosition int64
 	WriterCheckpoint   int64
-	// EpochNumber grows with every election; the highest is that of the current leader.
+	// EpochNumber grows with every election. The current leader has the highest.
 	EpochNumber int64
 	// NodePriority is the node's weight in elections.
 	NodePriority int
 	// ReadOnlyReplica is true for a node that can never lead. Servers up to version 5 have none.
 	ReadOnlyReplica bool
-	// Version is the server's version, which only 23.10 tells.
+	// Version is the server's version. Only 23.10 has it.
 	Version string
 }
 
@@ -123,13 +124,13 @@ type gossipDoc struct {
 	ServerPort int         `json:"serverPort"`
 }
 
-// view is what one node says of the cluster.
+// view is the cluster as one node describes it.
 type view struct {
 	self    Endpoint // the HTTP endpoint of the node that answered, as it advertises it; may be zero
 	members []Member
 }
 
-// maxMembers bounds what one answer may make us remember and probe. A cluster has at most nine voting nodes.
+// maxMembers bounds the members of one answer, all of which are asked. A cluster has at most nine voting nodes.
 const maxMembers = 256
 
 // decoder turns gossip into a view.
@@ -165,8 +166,7 @@ func (d *decoder) decode(r io.Reader) (*view, error) {
 }
 
 func (d *decoder) member(m *memberDoc) Member {
-	// Which TCP port counts is the client's setting and not whether the port is there: a node may advertise both,
-	// although only one kind of listener exists.
+	// The client's setting selects the TCP port: a node may advertise both ports and listen on one only.
 	tcpPort := m.ExternalTCPPort
 	if d.secure {
 		tcpPort = m.ExternalSecureTCPPort
@@ -200,14 +200,14 @@ func (d *decoder) advertised(host string, port int) Endpoint {
 	if d.mapping != nil {
 		e = d.mapping(e)
 	}
-	// A wildcard address would lead to this machine.
+	// A dial to a wildcard address would reach this machine.
 	if addr, ok := e.addr(); e.Validate() != nil || ok && addr.IsUnspecified() {
 		e.Port = 0
 	}
 	return e
 }
 
-// parseTime reads a .NET time, in UTC if it names no zone. What is no time is the zero one.
+// parseTime reads a .NET time, in UTC if it has no zone. It returns the zero time for other text.
 func parseTime(s string) time.Time {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
 		if t, err := time.Parse(layout, s); err == nil {

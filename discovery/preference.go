@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// Preference says which nodes of a cluster to connect to, if there is a choice. It is a preference: a node that is
-// not of the preferred kind is better than none.
+// Preference is the preferred kind of node in a cluster. If there is no such node, the client takes another kind.
 type Preference int
 
 // The preferences. Among equals the choice is random.
 const (
 	// PreferLeader takes the leader, else a follower, else a read-only replica.
 	PreferLeader Preference = iota
-	// PreferFollower takes a follower, else as PreferLeader.
+	// PreferFollower takes a follower, else it is as [PreferLeader].
 	PreferFollower
-	// PreferReadOnlyReplica takes a read-only replica, else as PreferLeader.
+	// PreferReadOnlyReplica takes a read-only replica, else it is as [PreferLeader].
 	PreferReadOnlyReplica
 	// PreferRandom takes any node.
 	PreferRandom
@@ -26,7 +25,7 @@ const (
 var preferenceNames = []string{"leader", "follower", "readonlyreplica", "random"}
 
 // ParsePreference reads leader or master, follower or slave, readonlyreplica, or random. Case, spaces, hyphens and
-// underscores do not matter. The error is a *ConfigError.
+// underscores do not matter. The error is a [*ConfigError].
 func ParsePreference(s string) (Preference, error) {
 	name := strings.ToLower(strings.NewReplacer(" ", "", "-", "", "_", "").Replace(s))
 	switch name {
@@ -44,7 +43,7 @@ func ParsePreference(s string) (Preference, error) {
 	}
 }
 
-// String returns the name that ParsePreference reads.
+// String returns the name that [ParsePreference] reads.
 func (p Preference) String() string {
 	if p.known() {
 		return preferenceNames[p]
@@ -54,7 +53,7 @@ func (p Preference) String() string {
 
 func (p Preference) known() bool { return p >= 0 && int(p) < len(preferenceNames) }
 
-// rank is the place of a state in the order of p; the lowest comes first.
+// rank returns the place of a state in the order of p. The lowest comes first.
 func (p Preference) rank(s State) int {
 	replica := s == StateReadOnlyReplica || s == StateReadOnlyLeaderless
 	switch {
@@ -74,10 +73,10 @@ var stateRank = map[State]int{
 	StateClone:              4,
 }
 
-// choice is a member that could be dialed.
+// choice is a member that can be dialed.
 type choice struct {
 	Member
-	doubtful bool // there is evidence against what gossip says of it
+	doubtful bool // see round.doubts
 }
 
 // order sorts the choices, the best first.

@@ -14,11 +14,11 @@ import (
 	"sync"
 )
 
-// maxProbes bounds the lookups and requests that one attempt has under way at a time.
+// maxProbes bounds the lookups and requests of one attempt that run at the same time.
 const maxProbes = 16
 
-// asking is the part of an attempt that looks up names and sends requests. It tells the round by events what comes of
-// them.
+// asking is the part of an attempt that looks up names and sends requests. It sends the results to the round as
+// events.
 type asking struct {
 	g      *Gossip
 	events chan event
@@ -28,14 +28,14 @@ type asking struct {
 	claimed map[claim]bool
 }
 
-// claim keeps one address from being asked twice on account of two sources. With HTTPS the name matters, too: the
-// certificate may be for one of them only.
+// claim prevents two requests to one address that two sources share. With HTTPS the name counts too: the certificate
+// may be valid for one of the names only.
 type claim struct {
 	addr Endpoint
 	name string
 }
 
-// ask asks all sources. The channel is closed when nothing that was started is left, which the end of ctx hastens.
+// ask asks all sources. It closes the channel when all goroutines that it started have ended. The end of ctx ends them.
 func (g *Gossip) ask(ctx context.Context, sources []Endpoint) <-chan event {
 	a := &asking{
 		g:       g,
@@ -75,8 +75,8 @@ func (a *asking) send(ctx context.Context, ev event) {
 	}
 }
 
-// ask looks the source up and asks each of its addresses. The slot of the lookup is given back before others are
-// taken: if all waited for more while holding one, nobody would get any.
+// ask looks the source up and asks each of its addresses. It returns the slot of the lookup before it takes others: if
+// all sources held one slot and waited for another, none would get it.
 func (a *asking) ask(ctx context.Context, source Endpoint) {
 	addrs, err := lookupAddresses(ctx, a.g.cfg.Resolver, source, a.g.cfg.Timeout)
 	a.release()
@@ -116,7 +116,7 @@ func (a *asking) claim(source Endpoint, addrs []Endpoint) []Endpoint {
 
 const maxHeaderBytes = 64 << 10
 
-// fetch gets the gossip of the node at addr, which source's name led to.
+// fetch gets the gossip of the node at addr, to which source's name resolved.
 func (g *Gossip) fetch(ctx context.Context, source, addr Endpoint) (*view, error) {
 	fetchCtx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
 	defer cancel()
@@ -127,9 +127,9 @@ func (g *Gossip) fetch(ctx context.Context, source, addr Endpoint) (*view, error
 	return v, nil
 }
 
-// get makes the request on a connection of its own, in the calling goroutine. An http.Client would leave the dial and
-// the connection to goroutines that outlive the request by a moment, and keep addr from being chosen here. No
-// redirection is followed: it would lead away from addr, and the credentials with it.
+// get makes the request on a connection of its own, in the calling goroutine. An http.Client would use goroutines that
+// outlive the request by a moment, and would not dial the given addr. get follows no redirect, which would send the
+// credentials to another host.
 func (g *Gossip) get(ctx context.Context, source, addr Endpoint) (*view, error) {
 	raw, err := g.cfg.Dial(ctx, "tcp", addr.String())
 	if err != nil {
@@ -167,8 +167,8 @@ func (g *Gossip) get(ctx context.Context, source, addr Endpoint) (*view, error) 
 	return g.decoder.decode(resp.Body)
 }
 
-// secured makes a TLS connection of raw, if that is configured. The certificate must be for the name that was given,
-// and not for the address that it led to.
+// secured makes a TLS connection of raw, if TLS is configured. The certificate must be valid for the configured name,
+// and not for its address.
 func (g *Gossip) secured(ctx context.Context, raw net.Conn, source Endpoint) (net.Conn, error) {
 	if g.cfg.TLS == nil {
 		return raw, nil

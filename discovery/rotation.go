@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// rotation hands out endpoints in turn, those last that failed a short time ago. It is safe for concurrent use.
+// rotation returns endpoints in turn. Endpoints that failed a short time ago come last. It is safe for concurrent use.
 type rotation struct {
 	mu      sync.Mutex
 	strikes strikes
 	turn    uint64
-	last    map[Endpoint]uint64 // the turn in which an endpoint was handed out
+	last    map[Endpoint]uint64 // an endpoint's last turn
 }
 
 func newRotation() *rotation {
 	return &rotation{strikes: newStrikes(DefaultHoldOff, DefaultMaxHoldOff), last: make(map[Endpoint]uint64)}
 }
 
-// pick returns the endpoint whose turn is longest ago, the first in the list among equals; or, if the order of the list
-// counts, the first. That is among those that are not held off. If all are, it is the one whose turn is longest ago:
-// with nobody to ask whether a node is alive, dialing it is the only way to find out.
+// pick returns the endpoint whose last turn is the oldest, the first in the list among equals; or, if the order of the
+// list counts, the first. It leaves out held-off endpoints. If all are held off, it returns the one whose last turn is
+// the oldest: without gossip, only a dial shows whether a node is alive.
 func (r *rotation) pick(list []Endpoint, ordered bool) Endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -33,7 +33,7 @@ func (r *rotation) pick(list []Endpoint, ordered bool) Endpoint {
 			best, bestHeld = e, held
 		}
 	}
-	if len(r.last) > 2*len(list) { // what DNS answers changes over time
+	if len(r.last) > 2*len(list) { // DNS answers change over time
 		last := make(map[Endpoint]uint64, len(list))
 		for _, e := range list {
 			last[e] = r.last[e]

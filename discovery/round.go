@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// round is what one attempt has found out so far. Only the goroutine that called Next uses it.
+// round is the state of one attempt. Only the goroutine that called Next uses it.
 type round struct {
 	sources  []Endpoint              // seeds and learned members to ask
-	direct   map[Endpoint]bool       // learned members whose silence means something
-	addrs    map[Endpoint][]Endpoint // of each source whose name is looked up; none if that failed
+	direct   map[Endpoint]bool       // learned members that have answered before; see learned
+	addrs    map[Endpoint][]Endpoint // of each source after its lookup; none if the lookup failed
 	pending  map[Endpoint]int        // requests to an address that have not ended
 	answered map[Endpoint]bool       // addresses that answered
-	speakers map[Endpoint]bool       // nodes that answered, by the endpoint that they advertise
+	speakers map[Endpoint]bool       // nodes that answered, by their advertised endpoint
 	members  []*seen
 	failed   []*CandidateError
 
 	testimonies []testimony // of the nodes that answered
 }
 
-// seen is a member in the best description that there is so far.
+// seen is the best description of a member so far.
 type seen struct {
 	Member
 	own bool // it described itself
@@ -28,11 +28,11 @@ type seen struct {
 // event is a step of the asking.
 type event struct {
 	source Endpoint
-	lookup bool // the source's name is looked up, or that failed
+	lookup bool // the lookup of the source's name has ended
 	addrs  []Endpoint
-	asking []Endpoint // those of addrs that are asked on account of this source
+	asking []Endpoint // the addresses that are asked for this source
 
-	addr Endpoint // the address that answered, or did not
+	addr Endpoint // the address whose request has ended
 	view *view
 	err  error
 }
@@ -78,8 +78,8 @@ func (r *round) take(ev event) {
 	}
 }
 
-// merge keeps the better of two descriptions of a node: its own, or else the later one, which is the rule by which
-// the servers merge their gossip, too. Like there, a node is what has its HTTP endpoint.
+// merge keeps the better of two descriptions of a node: the node's own, else the later one. Servers merge gossip by
+// the same rule, and also identify a node by its HTTP endpoint.
 func (r *round) merge(m *seen) {
 	i := slices.IndexFunc(r.members, func(o *seen) bool {
 		if m.HTTP.Port != 0 || o.HTTP.Port != 0 {
@@ -95,17 +95,17 @@ func (r *round) merge(m *seen) {
 	}
 }
 
-// standing is how a node stands in this round.
+// standing is the progress of a request to a node in this round.
 type standing int
 
 const (
 	notAsked standing = iota
 	asked
 	answered
-	silent // it was asked, and failed to answer
+	silent // it did not answer
 )
 
-// standing tells it of the node with this HTTP endpoint, reached there and not by way of another address.
+// standing returns that of the node with this HTTP endpoint. A request to another address of the node does not count.
 func (r *round) standing(http Endpoint) standing {
 	if r.answered[http] {
 		return answered
@@ -132,8 +132,9 @@ func (r *round) standing(http Endpoint) standing {
 	return result
 }
 
-// unanimous says that every node that is called alive has spoken for itself, that these are most of the cluster, and
-// that no other is about to: a node that is cut off takes the others for dead. Nothing better can come then.
+// unanimous reports whether all nodes that are listed as alive have answered, are a majority of the cluster, and no
+// other answer is expected. Then no later answer can change the choice. The majority matters because an isolated node
+// lists the others as dead.
 func (r *round) unanimous() bool {
 	own := 0
 	for _, m := range r.members {
@@ -147,14 +148,14 @@ func (r *round) unanimous() bool {
 	return own > len(r.members)/2
 }
 
-// awaits says that it is worthwhile to wait for m's own answer: it used to give one. If it does not any more, it is
-// probably dead, and dialing it would take longer.
+// awaits reports whether to wait for m's own answer: it has answered before. If it stays silent it is probably dead,
+// and a dial would take longer than this wait.
 func (r *round) awaits(m Member) bool {
 	return r.direct[m.HTTP] && !r.speakers[m.HTTP] && r.standing(m.HTTP) == asked
 }
 
-// doubts says that there is evidence against what is said of m: it used to answer and does not any more, it calls
-// itself leader, or is called so, while a later leader is known, or the leader has lost it.
+// doubts reports evidence against the description of m: it has answered before and is silent now, it is listed as
+// leader although a later leader is known, or the leader has lost it.
 func (r *round) doubts(m, leader *seen) bool {
 	if r.direct[m.HTTP] && !r.speakers[m.HTTP] && r.standing(m.HTTP) == silent {
 		return true
@@ -166,8 +167,8 @@ func (r *round) doubts(m, leader *seen) bool {
 	return latest != nil && m.HTTP.Port != 0 && latest.denies(func(o Member) bool { return o.HTTP == m.HTTP })
 }
 
-// leader returns the latest of those who are called leader; nil if there is none. A leader that lost its cluster goes
-// on calling itself so for a while; the epoch tells it from its successor.
+// leader returns the listed leader with the latest epoch; nil if there is none. A leader that lost its cluster calls
+// itself leader for some time, with an earlier epoch than its successor.
 func (r *round) leader() *seen {
 	var latest *seen
 	for _, m := range r.members {
@@ -182,7 +183,7 @@ func (r *round) leader() *seen {
 	return latest
 }
 
-// usable returns the members that could be dialed, unordered, and why the others could not.
+// usable returns the members that can be dialed, unordered, and the reasons against the others.
 func (r *round) usable() (list []choice, rejected []*CandidateError) {
 	leader := r.leader()
 	for _, m := range r.members {
@@ -211,7 +212,7 @@ func memberError(m Member, err error) *CandidateError {
 	return &CandidateError{Step: StepMember, Endpoint: e, Err: err}
 }
 
-// choose returns the best member to dial, by what is known so far, or an error that says why there is none.
+// choose returns the best member to dial so far, or an error with the reasons why there is none.
 func (g *Gossip) choose(r *round) (Member, *Error) {
 	choices, rejected := r.usable()
 	g.cfg.Preference.order(choices)
@@ -242,7 +243,7 @@ func (g *Gossip) choose(r *round) (Member, *Error) {
 	return Member{}, &Error{Reasons: append(slices.Clone(r.failed), rejected...), RetryAfter: retryAfter}
 }
 
-// selected lets the user's function choose. What it returns is checked, since it may have changed it.
+// selected calls the user's function. It checks the result, because the function may have changed the members.
 func (g *Gossip) selected(list []Member) (chosen []Member, rejected []*CandidateError) {
 	given := slices.Clone(list)
 	for _, m := range g.cfg.Select(list) {

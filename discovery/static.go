@@ -9,9 +9,9 @@ import (
 // DefaultPort is the port of a node's TCP API.
 const DefaultPort = 1113
 
-// StaticConfig configures a Static.
+// StaticConfig configures a [Static].
 type StaticConfig struct {
-	// Endpoints are the TCP endpoints of the nodes. A port of 0 is DefaultPort. At least one is needed.
+	// Endpoints are the TCP endpoints of the nodes. At least one is needed. A port of 0 is [DefaultPort].
 	Endpoints []Endpoint
 	// Shuffle puts the list into a random order once, so that many clients with the same list spread over the nodes.
 	Shuffle bool
@@ -24,18 +24,17 @@ func (c *StaticConfig) setDefaults() {
 	}
 }
 
-// Validate reports the first setting that cannot be used, as a *ConfigError.
+// Validate returns the first invalid setting as a [*ConfigError].
 func (c *StaticConfig) Validate() error { return checkEndpoints("Endpoints", c.Endpoints) }
 
-// Static is a Discoverer for nodes whose addresses are known. It hands them out in turn, those last that failed a
-// short time ago. Names are left to the dialer. Create it with NewStatic; it is safe for concurrent use and needs no
-// Close.
+// Static is a [Discoverer] for a list of nodes. It returns them in turn; nodes that failed a short time ago come last.
+// The dialer resolves names. Create it with [NewStatic]. It is safe for concurrent use and needs no Close.
 type Static struct {
 	endpoints []Endpoint
 	rotation  *rotation
 }
 
-// NewStatic returns a Static. The error is a *ConfigError.
+// NewStatic returns a [Static]. The error is a [*ConfigError].
 func NewStatic(cfg StaticConfig) (*Static, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -47,7 +46,7 @@ func NewStatic(cfg StaticConfig) (*Static, error) {
 	return &Static{endpoints: cfg.Endpoints, rotation: newRotation()}, nil
 }
 
-// Next returns the endpoint whose turn it is. It fails only if ctx has ended.
+// Next returns the next endpoint in turn. It fails only if ctx has ended.
 func (s *Static) Next(ctx context.Context) (Target, error) {
 	if ctx.Err() != nil {
 		return Target{}, &Error{Cause: context.Cause(ctx)}
@@ -55,7 +54,7 @@ func (s *Static) Next(ctx context.Context) (Target, error) {
 	return Target{Endpoint: s.rotation.pick(s.endpoints, false)}, nil
 }
 
-// Report takes note of a connection made, or failed; see Discoverer.
+// Report records a connection that was made or failed; see [Discoverer].
 func (s *Static) Report(endpoint Endpoint, err error) { s.rotation.report(endpoint, err) }
 
 func shuffle[T any](list []T) {

@@ -2,16 +2,16 @@ package discovery
 
 import "time"
 
-// strikes remembers which endpoints could not be connected to. It is not safe for concurrent use.
+// strikes counts the failed connections to endpoints. It is not safe for concurrent use.
 type strikes struct {
-	first, longest time.Duration // how long an endpoint is held off after its first failure, and at most
+	first, longest time.Duration // the time off after the first failure, and its limit
 	by             map[Endpoint]strike
 }
 
 type strike struct {
 	failures int
 	until    time.Time
-	instance string // of the node, where known: a restarted node has another, and a clean slate
+	instance string // the node's, if known: a restarted node has another, and begins without failures
 	err      error
 }
 
@@ -26,7 +26,7 @@ func (s *strikes) add(e Endpoint, instance string, err error, now time.Time) {
 	case !known || restarted(old.instance, instance):
 		old = strike{}
 	case now.Before(old.until):
-		// An attempt that began before the last failure was known, or another client's, tells nothing new.
+		// An attempt that began before the last failure was known, or another client's, is the same failure.
 		return
 	}
 	n := old.failures + 1
@@ -42,7 +42,7 @@ func (s *strikes) add(e Endpoint, instance string, err error, now time.Time) {
 
 func (s *strikes) clear(e Endpoint) { delete(s.by, e) }
 
-// forget drops what is old, which bounds the map by the failures of a few seconds.
+// forget drops old entries, which bounds the map by the failures of a few seconds.
 func (s *strikes) forget(now time.Time) {
 	for e, x := range s.by {
 		if now.Sub(x.until) > 2*s.longest {
@@ -51,7 +51,7 @@ func (s *strikes) forget(now time.Time) {
 	}
 }
 
-// held says why e must not be dialed now; nil if it may be.
+// held returns the reason not to dial e now; nil if there is none.
 func (s *strikes) held(e Endpoint, instance string, now time.Time) *HeldOffError {
 	x, ok := s.by[e]
 	if !ok || restarted(x.instance, instance) || !now.Before(x.until) {
@@ -60,5 +60,5 @@ func (s *strikes) held(e Endpoint, instance string, now time.Time) *HeldOffError
 	return &HeldOffError{Failures: x.failures, For: x.until.Sub(now), Err: x.err}
 }
 
-// restarted compares the instances of a node at two times; an empty one is not known.
+// restarted compares the instances of a node at two times. An empty one is unknown.
 func restarted(before, now string) bool { return before != "" && now != "" && before != now }

@@ -9,14 +9,15 @@ const (
 	ExpectStreamExists int64 = -4 // the stream has events or metadata
 )
 
-// InvalidEventNumber is the first and last event number of a failed write: the least int32, although numbers are int64.
+// InvalidEventNumber is the first and last event number of a failed write. It is the least int32, although numbers are
+// int64.
 const InvalidEventNumber int64 = -1 << 31
 
 // MaxEventSize is the most that one event may take: data, metadata and twice the length of the type, in bytes. Servers
 // up to 5.0 refuse a larger one with BadRequest, later ones fail less clearly.
 const MaxEventSize = 16<<20 - 10_000
 
-// NewEventView is a NewEvent that aliases its frame. A byte slice is nil where its field is absent.
+// NewEventView is a NewEvent that aliases its frame. A byte slice is nil if its field is absent.
 type NewEventView struct {
 	EventID             []byte
 	EventType           string
@@ -108,7 +109,7 @@ type WriteEventsView struct {
 	RequireLeader   bool
 }
 
-// Decode reads a WriteEvents. What w held before is forgotten, but the memory of its Events is used again.
+// Decode reads a WriteEvents. It clears w first, and uses the memory of its Events again.
 func (w *WriteEventsView) Decode(b []byte) error {
 	*w = WriteEventsView{Events: w.Events[:0]}
 	i := 0
@@ -143,7 +144,7 @@ type WriteEventsCompletedView struct {
 	CurrentVersion   int64 // meaningful with WrongExpectedVersion only
 }
 
-// Decode reads a WriteEventsCompleted. What w held before is forgotten.
+// Decode reads a WriteEventsCompleted. It clears w first.
 func (w *WriteEventsCompletedView) Decode(b []byte) error {
 	*w = WriteEventsCompletedView{}
 	i := 0

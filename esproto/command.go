@@ -2,7 +2,7 @@ package esproto
 
 import "fmt"
 
-// Command is the first byte of a package: what the rest of it means.
+// Command is the first byte of a package. It selects the message in the rest.
 type Command byte
 
 // The commands that clients and servers exchange on the client port. A name that ends in Completed is the reply to the
@@ -123,7 +123,7 @@ var commandNames = [256]string{
 	CmdClientIdentified:                          "ClientIdentified",
 }
 
-// String returns the command's name in the protocol, or its byte in hex where the protocol knows none.
+// String returns the command's name in the protocol, or its byte in hex if it has none.
 func (c Command) String() string {
 	if n := commandNames[c]; n != "" {
 		return n

@@ -9,15 +9,15 @@ import (
 // ContentTypeJSON is the content type of JSON data; every other value, usually 0, is binary.
 const ContentTypeJSON = 1
 
-// DeletedStream is the event number of the tombstone that ends a hard-deleted stream, and what such a stream reports
-// as its last event number.
+// DeletedStream is the event number of the tombstone that ends a hard-deleted stream. It is also the last event number
+// of such a stream in a reply.
 const DeletedStream int64 = 1<<63 - 1
 
 // RecordView is an EventRecord that aliases its frame.
 type RecordView struct {
 	StreamID            string
 	EventNumber         int64
-	EventID             []byte // 16 bytes unless the server errs
+	EventID             []byte // 16 bytes in valid messages
 	EventType           string
 	DataContentType     int32
 	MetadataContentType int32
@@ -27,7 +27,7 @@ type RecordView struct {
 	CreatedEpoch        int64 // milliseconds since 1970, UTC
 }
 
-// Decode reads an EventRecord. It merges into r, as protobuf does with a message that comes in pieces: clear r first.
+// Decode reads an EventRecord. It merges into r, as protobuf does with a message in several pieces: clear r first.
 func (r *RecordView) Decode(b []byte) error {
 	i := 0
 	for i < len(b) {
@@ -95,8 +95,8 @@ func (r *RecordView) Append(b []byte, style Style) []byte {
 	return b
 }
 
-// Time returns when the server wrote the event, in UTC: from Created, which has 100 ns, or from CreatedEpoch, which has
-// milliseconds, where the server sent only that, or the zero time where it sent neither.
+// Time returns the time of the write at the server, in UTC: Created, in units of 100 ns, or CreatedEpoch, in
+// milliseconds, if the server sent only that. It is the zero time if the server sent neither.
 func (r *RecordView) Time() time.Time {
 	switch {
 	case r.Created != 0:
@@ -113,31 +113,31 @@ const (
 	ticksMask      = 1<<62 - 1               // the two top bits are .NET's DateTimeKind
 )
 
-// TicksToTime turns .NET ticks, 100 ns since the year 1, into a time in UTC. The two top bits, in which .NET may put
-// the kind of the time, are ignored, so that every value is some time from the year 1 on.
+// TicksToTime turns .NET ticks, 100 ns since the year 1, into a time in UTC. It ignores the two top bits, in which .NET
+// may put the kind of the time. So every value is a time from the year 1 on.
 func TicksToTime(ticks int64) time.Time {
 	t := ticks&ticksMask - unixEpochTicks
 	return time.Unix(t/ticksPerSecond, t%ticksPerSecond*100).UTC()
 }
 
-// TimeToTicks turns a time into .NET ticks; what is below 100 ns is cut off. The time must be in the years 1 to 9999,
-// which are all that .NET has.
+// TimeToTicks turns a time into .NET ticks and cuts off parts below 100 ns. The time must be in the years 1 to 9999,
+// the range of .NET.
 func TimeToTicks(t time.Time) int64 {
 	return t.Unix()*ticksPerSecond + int64(t.Nanosecond()/100) + unixEpochTicks
 }
 
-// EventView is a ResolvedEvent or ResolvedIndexedEvent that aliases its frame. The original event, whose number, stream
-// and id count for acks and checkpoints, is Link where HasLink, else Event.
+// EventView is a ResolvedEvent or ResolvedIndexedEvent that aliases its frame. The number, stream and id of the
+// original event count for acks and checkpoints: that is Link if HasLink, else Event.
 type EventView struct {
 	Event           RecordView
 	Link            RecordView
-	HasEvent        bool // false for a link that could not be resolved, and for an empty ReadEventCompleted.event
+	HasEvent        bool // false for an unresolved link, and for an empty ReadEventCompleted.event
 	HasLink         bool
 	CommitPosition  int64 // of a ResolvedEvent only
 	PreparePosition int64 // of a ResolvedEvent only
 }
 
-// Original returns the link where there is one, else the event.
+// Original returns the link if there is one, else the event.
 func (e *EventView) Original() *RecordView {
 	if e.HasLink {
 		return &e.Link

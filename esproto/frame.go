@@ -19,8 +19,8 @@ const (
 // MaxCredentialLength is the longest login or password, in bytes, that every server version reads correctly.
 const MaxCredentialLength = 127
 
-// IdentifyVersion is the only useful IdentifyClient version. With 0 servers narrow event numbers to 32 bits, from 2 on
-// they cannot reply any more.
+// IdentifyVersion is the only useful IdentifyClient version. With 0, servers narrow event numbers to 32 bits. From 2
+// on, they cannot reply.
 const IdentifyVersion = 1
 
 // Flags is the second byte of a package. Servers never set any.
@@ -33,8 +33,8 @@ const (
 	FlagTrustedWrite  Flags = 0x02 // between nodes only; refused on the client port
 )
 
-// CorrelationID ties a reply or a pushed event to its request. It is opaque to the server, but must not be zero on
-// operations, and must be unique across connections: servers key subscriptions by it.
+// CorrelationID connects a reply or a pushed event with its request. It must not be zero in operations, and must be
+// unique across connections: it is the server's key of a subscription.
 type CorrelationID [16]byte
 
 // IsZero reports whether every byte is zero.
@@ -49,13 +49,13 @@ type Credentials struct {
 	Password string
 }
 
-// String hides the password, so that credentials can be printed by accident without harm.
+// String hides the password.
 func (c Credentials) String() string { return c.Login + ":***" }
 
-// GoString keeps %#v from printing the password.
+// GoString hides the password from %#v.
 func (c Credentials) GoString() string { return "esproto.Credentials{" + c.String() + "}" }
 
-// Format prints what String does, whatever the verb: %d and the like would print the fields.
+// Format prints the text of String for every verb: %d and others would print the fields.
 func (c Credentials) Format(s fmt.State, verb rune) {
 	text := c.String()
 	if verb == 'v' && s.Flag('#') {
@@ -64,15 +64,15 @@ func (c Credentials) Format(s fmt.State, verb rune) {
 	_, _ = io.WriteString(s, text)
 }
 
-// MarshalText keeps JSON, and with it loggers, from printing the password.
+// MarshalText hides the password from JSON and from loggers.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// ErrCredentials is returned for credentials that some server version would misread.
+// ErrCredentials reports credentials that some server version would misread.
 var ErrCredentials = errors.New("esproto: credentials cannot be sent")
 
-// Validate reports credentials that do not fit the wire or that some server version would take for something else: an
-// empty login or password, more than MaxCredentialLength bytes, a login whose first byte is not ASCII, text that is not
-// UTF-8. The error wraps ErrCredentials and never holds the password.
+// Validate reports credentials that a frame cannot hold or that some server version would misread: an empty login or
+// password, more than [MaxCredentialLength] bytes, a login whose first byte is not ASCII, text that is not UTF-8. The
+// error wraps [ErrCredentials] and never contains the password.
 func (c Credentials) Validate() error {
 	switch {
 	case c.Login == "":
@@ -93,15 +93,15 @@ func (c Credentials) Validate() error {
 	return nil
 }
 
-// Header is what every package begins with.
+// Header is the beginning of every package.
 type Header struct {
 	Command       Command
 	Flags         Flags
 	CorrelationID CorrelationID
 }
 
-// AppendHeader begins a frame: an open length prefix, the header and, where creds is not nil, the credentials, which
-// must be valid. Append the payload next, then call EndFrame with the length that b had before.
+// AppendHeader begins a frame: an open length prefix, the header and, if creds is not nil, the credentials, which must
+// be valid. Append the payload next, then call [EndFrame] with the length that b had before.
 func AppendHeader(b []byte, cmd Command, id CorrelationID, creds *Credentials) []byte {
 	flags := FlagNone
 	if creds != nil {
@@ -132,13 +132,13 @@ func AppendFrame(b []byte, cmd Command, id CorrelationID, payload []byte) []byte
 	return b
 }
 
-// SplitCredentials cuts the credentials from the front of what follows the header of a package that has
-// FlagAuthenticated. The strings are copies, the payload aliases b. Credentials that do not fit b are ErrMalformed.
+// SplitCredentials splits b, the bytes behind the header of a package with [FlagAuthenticated], into credentials and
+// payload. The strings are copies, the payload aliases b. Credentials that do not fit b are [ErrMalformed].
 //
-// It splits whatever AppendHeader wrote. Two quirks of servers are left to who plays one: up to 5.0 they refuse an
-// empty password with nothing behind it, and from 20.6 they first take the two bytes at the front for a little-endian
-// int16 and, where it is negative, what follows for a bearer token of that length, negated. Validate keeps clear of
-// both.
+// It splits everything that [AppendHeader] wrote. It has not two special cases of servers: up to 5.0 they refuse an
+// empty password without a payload behind it. From 20.6 on they read the first two bytes as a little-endian int16 and,
+// if it is negative, the next bytes as a bearer token of that length, negated. [Credentials.Validate] refuses
+// credentials for which these cases matter.
 func SplitCredentials(b []byte) (c Credentials, payload []byte, err error) {
 	login, b, ok := cutLengthPrefixed(b)
 	if !ok {

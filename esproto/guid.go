@@ -13,7 +13,7 @@ type GUID [16]byte
 // NewGUID returns u in wire order.
 func NewGUID(u uuid.UUID) GUID { return GUID(swap([16]byte(u))) }
 
-// ParseGUID reads an id from the wire; ok is false where b has not exactly 16 bytes.
+// ParseGUID reads an id from the wire. ok is false if b has not exactly 16 bytes.
 func ParseGUID(b []byte) (g GUID, ok bool) {
 	if len(b) != len(g) {
 		return g, false
@@ -24,7 +24,7 @@ func ParseGUID(b []byte) (g GUID, ok bool) {
 // UUID returns the id in RFC 4122 order, as it is printed.
 func (g GUID) UUID() uuid.UUID { return uuid.UUID(swap([16]byte(g))) }
 
-// String prints the id as the server's web interface does.
+// String returns the id in the form of the server's web interface.
 func (g GUID) String() string { return g.UUID().String() }
 
 func swap(b [16]byte) [16]byte {

@@ -14,9 +14,9 @@ func AppendReadStreamEvents(
 	return appendBool(b, 5, requireLeader)
 }
 
-// PageView is the reply to any page read, of a stream, of $all or of filtered $all, aliasing its frame. Which fields
-// mean something depends on what was read. A Decode method reads all but the insides of the events, which NextEvent
-// reads one by one.
+// PageView is the reply to any page read, of a stream, of $all or of filtered $all. It aliases its frame. The comments
+// of the fields name the reads to which they belong. A Decode method reads all but the fields of the events, which
+// [PageView.NextEvent] reads one by one.
 type PageView struct {
 	Result             int32 // by the message: ReadStreamResult, ReadAllResult or FilteredReadAllResult
 	NextEventNumber    int64 // of a stream
@@ -34,7 +34,7 @@ type PageView struct {
 	tag    uint64 // of an event
 }
 
-// DecodeStream reads a ReadStreamEventsCompleted. What p held before is forgotten.
+// DecodeStream reads a ReadStreamEventsCompleted. It clears p first.
 func (p *PageView) DecodeStream(b []byte) error {
 	*p = PageView{events: b, tag: 1<<3 | wireBytes}
 	i := 0
@@ -61,10 +61,10 @@ func (p *PageView) DecodeStream(b []byte) error {
 	return end(b, i)
 }
 
-// DecodeAll reads a ReadAllEventsCompleted. What p held before is forgotten.
+// DecodeAll reads a ReadAllEventsCompleted. It clears p first.
 func (p *PageView) DecodeAll(b []byte) error { return p.decodeAll(b, 6, 7, 0) }
 
-// DecodeFilteredAll reads a FilteredReadAllEventsCompleted. What p held before is forgotten.
+// DecodeFilteredAll reads a FilteredReadAllEventsCompleted. It clears p first.
 func (p *PageView) DecodeFilteredAll(b []byte) error { return p.decodeAll(b, 7, 8, 6) }
 
 // decodeAll takes the numbers of the fields in which the two messages differ; 0 is a field that the message lacks.

@@ -14,12 +14,12 @@ var (
 	ErrFrame     = errors.New("esproto: invalid frame")
 )
 
-// FrameTooLargeError is a frame that is larger than the reader's limit, and that it can skip: see SkipTooLarge. It is
-// ErrFrame.
+// FrameTooLargeError reports a frame that is larger than the reader's limit and that it can skip; see
+// [FrameReader.SkipTooLarge]. It matches [ErrFrame].
 type FrameTooLargeError struct {
 	Header Header
 	Length int // of the frame in bytes, header included
-	Max    int // what the reader allows
+	Max    int // the reader's limit
 }
 
 func (e *FrameTooLargeError) Error() string {
@@ -31,15 +31,15 @@ func (e *FrameTooLargeError) Is(target error) bool { return target == ErrFrame }
 
 // FrameReader cuts a stream of bytes into frames. It is not safe for concurrent use.
 //
-// After Next, what follows the header can be had once: by Borrow for a look that lasts until the next call of Next, by
-// Take or TakeInto for bytes that the caller owns. What is not asked for is skipped; what was had already is empty.
+// After Next, the bytes behind the header can be read once: by Borrow, until the next call of Next, or by Take or
+// TakeInto, as bytes that the caller owns. A second call returns none. Next skips bytes that were not read.
 //
 // After any error but a *FrameTooLargeError the stream of bytes is out of step and the connection must be closed.
 type FrameReader struct {
 	in      window
 	max     int
 	lenient bool   // frames that are too large are skipped
-	rest    int    // bytes of the current frame that nobody has had yet
+	rest    int    // bytes of the current frame that were not read yet
 	refused int    // bytes of a frame that is too large and that Next must discard
 	scratch []byte // lent out by Borrow for payloads larger than the buffer
 }
@@ -56,17 +56,18 @@ func NewFrameReader(r io.Reader, bufferSize, maxFrame int) *FrameReader {
 	return &FrameReader{in: newWindow(r, max(bufferSize, headSize)), max: maxFrame}
 }
 
-// SkipTooLarge has Next tell of a frame that is larger than allowed by a *FrameTooLargeError, and go on behind it the
-// next time. Nothing of it can be had. Only a length that the protocol cannot express, above math.MaxInt32, still ends
+// SkipTooLarge makes Next return a [*FrameTooLargeError] for a frame above the limit. The following call of Next skips
+// the frame. Its payload cannot be read. A length above math.MaxInt32, which the protocol cannot express, still ends
 // the reading.
 //
-// Without it every wrong length is an error as soon as it has come. So call it when the peer has shown that it speaks
-// the protocol: the greetings of others, such as "HTTP" or "SSH-", look like lengths, too, and little may follow them.
+// Without it, every wrong length is an error as soon as it was received. So call it when the peer has shown that it
+// speaks the protocol: the greetings of other servers, such as "HTTP" or "SSH-", look like lengths too, and few bytes
+// may follow them.
 func (f *FrameReader) SkipTooLarge() { f.lenient = true }
 
-// Next reads the head of the next frame and returns it with the number of bytes that follow it: credentials, if the
-// flags say so, and payload. The error is io.EOF where the stream ends between two frames, io.ErrUnexpectedEOF within
-// one, and ErrFrame for a length that no frame can have.
+// Next reads the header of the next frame and returns it with the number of bytes that follow it: credentials, if the
+// flags have them, and payload. The error is io.EOF if the stream ends between two frames, io.ErrUnexpectedEOF within
+// a frame, and [ErrFrame] for an invalid length.
 func (f *FrameReader) Next() (Header, int, error) {
 	var h Header
 	if err := f.skip(); err != nil {
@@ -92,7 +93,7 @@ func (f *FrameReader) Next() (Header, int, error) {
 	return h, f.rest, nil
 }
 
-// refuse is what Next does with a frame of a wrong length.
+// refuse handles a frame of a wrong length for Next.
 func (f *FrameReader) refuse(n uint32) error {
 	if !f.lenient || n < HeaderSize || n > math.MaxInt32 {
 		return fmt.Errorf("%w: a length of %d bytes, allowed are %d to %d", ErrFrame, n, HeaderSize, f.max)
@@ -108,15 +109,15 @@ func (f *FrameReader) refuse(n uint32) error {
 	return e
 }
 
-// parse reads the header from what a frame begins with.
+// parse reads the header from the first bytes of a frame.
 func (h *Header) parse(head []byte) {
 	h.Command = Command(head[4])
 	h.Flags = Flags(head[5])
 	copy(h.CorrelationID[:], head[6:])
 }
 
-// Borrow returns what follows the header. It is valid until the next call of Next and must not be changed. It is not
-// copied where it fits the reader's buffer.
+// Borrow returns the bytes behind the header. They are valid until the next call of Next and must not be changed.
+// Bytes that fit the reader's buffer are not copied.
 func (f *FrameReader) Borrow() ([]byte, error) {
 	if f.rest == 0 {
 		return nil, nil
@@ -142,12 +143,12 @@ func (f *FrameReader) Borrow() ([]byte, error) {
 	return b, nil
 }
 
-// Take returns what follows the header in memory of its own.
+// Take returns the bytes behind the header in memory of their own.
 func (f *FrameReader) Take() ([]byte, error) {
 	total := f.rest
 	f.rest = 0
-	// A length is no more than a claim: what is allocated at once is limited, then memory grows with what has come. It
-	// grows by much, since each time all of that is copied.
+	// The length is only the peer's claim. So the first allocation is limited, and memory then grows with the received
+	// bytes. It grows in large steps, because each step copies all of them.
 	b := make([]byte, min(total, maxEager))
 	for have := 0; ; {
 		if err := f.in.read(b[have:]); err != nil {
@@ -172,15 +173,15 @@ func (f *FrameReader) TakeInto(b []byte) error {
 	return noEOF(f.in.read(b))
 }
 
-// Buffered returns how many bytes have been received but not been handed out, the rest of the current frame included.
+// Buffered returns the number of bytes that were received and not read yet, including the rest of the current frame.
 func (f *FrameReader) Buffered() int { return f.in.buffered() }
 
 const (
 	headSize = LengthSize + HeaderSize
 
-	maxEager   = 1 << 20 // the most memory that is taken for a payload before any of it has come
-	growth     = 8       // how much more is taken than what has come
-	maxScratch = 1 << 20 // the largest buffer that is kept from one large borrowed payload to the next
+	maxEager   = 1 << 20 // the largest allocation for a payload before its first byte was received
+	growth     = 8       // the factor from the received bytes to the next allocation
+	maxScratch = 1 << 20 // the largest buffer that is kept between large borrowed payloads
 )
 
 func (f *FrameReader) skip() error {
@@ -192,7 +193,7 @@ func (f *FrameReader) skip() error {
 	return noEOF(f.in.discard(n))
 }
 
-// noEOF turns the end of the stream into an error where the stream must not end.
+// noEOF turns io.EOF into io.ErrUnexpectedEOF, for places within a frame.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

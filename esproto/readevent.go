@@ -11,11 +11,11 @@ func AppendReadEvent(b []byte, stream string, number int64, resolveLinkTos, requ
 // ReadEventCompletedView is a ReadEventCompleted that aliases its frame.
 type ReadEventCompletedView struct {
 	Result ReadEventCompleted_ReadEventResult
-	Event  EventView // has neither event nor link where there is none
+	Event  EventView // without event and link if there is none
 	Error  string
 }
 
-// Decode reads a ReadEventCompleted. What r held before is forgotten.
+// Decode reads a ReadEventCompleted. It clears r first.
 func (r *ReadEventCompletedView) Decode(b []byte) error {
 	*r = ReadEventCompletedView{}
 	i := 0

@@ -2,8 +2,8 @@ package esproto
 
 import "io"
 
-// window is what has been received of a stream of bytes and not been handed out. Its buffer grows while reads fill it,
-// up to a limit, so that what comes fast is read by few calls, and shrinks when the source says that it is silent.
+// window holds the bytes that were received and not taken yet. Its buffer grows, up to a limit, while reads fill it, so
+// that a fast source needs few calls. It shrinks when the source is silent.
 type window struct {
 	src  io.Reader
 	most int
@@ -17,7 +17,7 @@ type window struct {
 const (
 	leastWindow  = 4 << 10
 	windowGrowth = 4
-	emptyReads   = 100 // in a row, after which a source is taken for broken, as package bufio does
+	emptyReads   = 100 // in a row, after which the source is broken, as in package bufio
 )
 
 func newWindow(src io.Reader, most int) window {
@@ -26,8 +26,8 @@ func newWindow(src io.Reader, most int) window {
 
 func (w *window) buffered() int { return w.to - w.from }
 
-// peek returns the next n bytes, at most w.most, without handing them out; fewer with an error. They are valid until
-// the next call that reads.
+// peek returns the next n bytes, at most w.most, without taking them; fewer with an error. They are valid until the
+// next call that reads.
 func (w *window) peek(n int) ([]byte, error) {
 	for w.buffered() < n {
 		if w.err != nil {
@@ -38,10 +38,10 @@ func (w *window) peek(n int) ([]byte, error) {
 	return w.buf[w.from : w.from+n], nil
 }
 
-// take hands out n bytes that are there.
+// take takes n bytes that were received.
 func (w *window) take(n int) { w.from += n }
 
-// discard hands out n bytes to nobody.
+// discard skips n bytes.
 func (w *window) discard(n int) error {
 	for n > 0 {
 		if w.buffered() == 0 {
@@ -57,7 +57,7 @@ func (w *window) discard(n int) error {
 	return nil
 }
 
-// read fills b. Most of what is large goes there directly.
+// read fills b. Most bytes of a large b do not pass through the buffer.
 func (w *window) read(b []byte) error {
 	for len(b) > 0 {
 		n := copy(b, w.buf[w.from:w.to])
@@ -105,7 +105,7 @@ func (w *window) makeRoom(n int) {
 	w.buf, w.from = to, 0
 }
 
-// shrink follows a read of nothing.
+// shrink is called after a read of no bytes.
 func (w *window) shrink() {
 	if w.to == 0 && len(w.buf) > leastWindow {
 		w.buf = make([]byte, leastWindow)

@@ -8,13 +8,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Style is how a server writes fields whose value is zero.
+// Style is a server's way to write fields whose value is zero.
 type Style bool
 
-// The two styles of servers. Clients write in style Explicit, whatever they talk to.
+// The two styles of servers. Clients always write in style Explicit.
 const (
-	Explicit  Style = false // up to 21.10: required fields are always written
-	OmitZeros Style = true  // from 22.10: zero, false and empty are left out
+	Explicit  Style = false // up to 21.10: servers write all required fields
+	OmitZeros Style = true  // from 22.10: servers leave out zero, false and empty
 )
 
 // Wire types, as the low bits of a tag.
@@ -42,8 +42,8 @@ const malformedAt = math.MaxInt
 //	}
 //	return end(b, i)
 //
-// What is malformed has the tag 0 and ends the loop at malformedAt, so that it costs one comparison a message. A known
-// field with an unexpected wire type falls through the switch like an unknown one, as it does in protobuf.
+// A malformed field has the tag 0 and ends the loop at malformedAt, so the check costs one comparison a message. A
+// known field with an unexpected wire type falls through the switch like an unknown one, as in protobuf.
 func nextField(b []byte, i int) (tag, n uint64, v []byte, next int) {
 	size := 1
 	if tag = uint64(b[i]); tag >= 0x80 {
@@ -71,7 +71,7 @@ func nextField(b []byte, i int) (tag, n uint64, v []byte, next int) {
 		}
 		if i += size; size > 0 && n <= uint64(len(b)-i) {
 			next = i + int(n)
-			return tag, 0, b[i:next:next], next // with no capacity to grow into what follows
+			return tag, 0, b[i:next:next], next // an append must not write into the next field
 		}
 	default:
 		size = protowire.ConsumeFieldValue(protowire.Number(tag>>3), protowire.Type(tag&7), b[i:])
@@ -82,7 +82,7 @@ func nextField(b []byte, i int) (tag, n uint64, v []byte, next int) {
 	return 0, 0, nil, malformedAt
 }
 
-// end returns the error of a decoder whose loop came to its end at position i.
+// end returns the error of a decoder whose loop ended at position i.
 func end(b []byte, i int) error {
 	if i == len(b) {
 		return nil
@@ -90,7 +90,7 @@ func end(b []byte, i int) error {
 	return malformed(b)
 }
 
-// malformed says what is wrong with b, so that decoders need not keep it in mind.
+// malformed finds the fault in b again, so that decoders need not keep it.
 func malformed(b []byte) error {
 	for i := 0; i < len(b); {
 		num, typ, n := protowire.ConsumeTag(b[i:])
@@ -109,7 +109,7 @@ func malformed(b []byte) error {
 	return ErrMalformed
 }
 
-// text is b as a string without a copy: frames are never changed once they are read.
+// text returns b as a string without a copy: frames do not change after they were read.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // Sizes and appenders for fields with a number below 16, whose tag is one byte.

@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -40,4 +41,70 @@ func TestStrategiesSayWhyNobodyGetsAMessage(t *testing.T) {
 			assert.Equal(t, allAreFull, why)
 		})
 	}
+}
+
+// The events are links to two streams, in turn, and their correlation ids are those of three conversations, in turn.
+func TestWhoGetsWhichEvents(t *testing.T) {
+	for _, test := range []struct {
+		strategy string
+		allowed  [2]int
+		want     [2]string
+	}{
+		{roundRobinName, [2]int{10, 10}, [2]string{"0 2 4 6", "1 3 5 7"}},
+		{roundRobinName, [2]int{1, 10}, [2]string{"0", "1 2 3 4 5 6 7"}},
+		{dispatchToSingleName, [2]int{10, 10}, [2]string{"0 1 2 3 4 5 6 7", ""}},
+		{dispatchToSingleName, [2]int{3, 4}, [2]string{"0 1 2", "3 4 5 6"}},
+		{pinnedName, [2]int{10, 10}, [2]string{"0 2 4 6", "1 3 5 7"}},
+		{pinnedName, [2]int{2, 10}, [2]string{"0 2", "1 3 5 7"}},
+		{pinnedByCorrelName, [2]int{10, 10}, [2]string{"0 2 3 5 6", "1 4 7"}},
+		{pinnedByCorrelName, [2]int{10, 1}, [2]string{"0 2 3 5 6", "1"}},
+	} {
+		t.Run(fmt.Sprintf("%s %v", test.strategy, test.allowed), func(t *testing.T) {
+			s := newSite(t, newFacts)
+			g := s.group(func(c *groupSettings) { c.Strategy, c.ResolveLinks = test.strategy, true })
+			a, b := s.join(g, test.allowed[0]), s.join(g, test.allowed[1])
+			for n := range 8 {
+				stream := fmt.Sprintf("order-%d", n%2)
+				metadata := fmt.Appendf(nil, `{"$correlationId":"talk-%d"}`, n%3)
+				r := s.log.systemAppend(stream, "T", true, []byte("{}"), metadata)
+				s.link("s", fmt.Sprintf("%d@%s", r.number, stream))
+			}
+			assert.Equal(t, test.want, [2]string{a.numbers(), b.numbers()})
+		})
+	}
+}
+
+// The events of a stream stay with the client that has it, also when another one comes or its own retry is due.
+func TestAPinnedStreamStaysWithItsClient(t *testing.T) {
+	s := newSite(t, newFacts)
+	g := s.group(func(c *groupSettings) { c.Strategy = pinnedName })
+	a := s.join(g, 10)
+	s.write("s", 2)
+	b := s.join(g, 10)
+	s.write("s", 2)
+	a.nak(nakRetry, "", 1)
+	assert.Equal(t, "0 1 2 3 1+", a.next())
+	assert.Empty(t, b.next())
+	s.set.Unsubscribe(a.id)
+	assert.Equal(t, "0+ 1++ 2+ 3+", b.next(), "now it is the other one's")
+}
+
+// A client that comes late gets buckets that those before it have in excess.
+func TestALateClientGetsItsShareOfThePinnedStreams(t *testing.T) {
+	s := newSite(t, newFacts)
+	g := s.group(func(c *groupSettings) { c.Strategy, c.ResolveLinks = pinnedName, true })
+	to := func(streams int) {
+		for n := range streams {
+			stream := fmt.Sprintf("order-%d", n)
+			s.write(stream, 1)
+			s.link("s", fmt.Sprintf("%d@%s", s.log.lastNumber(stream), stream))
+		}
+	}
+	a := s.join(g, 100)
+	to(10)
+	require.Len(t, a.got, 10)
+	b := s.join(g, 100)
+	to(10)
+	assert.Len(t, a.got, 15)
+	assert.Len(t, b.got, 5)
 }

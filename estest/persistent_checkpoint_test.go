@@ -1,0 +1,123 @@
+package estest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestWhenACheckpointIsWritten(t *testing.T) {
+	const short, long = 2 * time.Second, time.Minute
+	for name, test := range map[string]struct {
+		max, min int64
+		after    time.Duration
+		acked    []int64
+		pass     time.Duration
+		want     int64
+	}{
+		"at once behind the most":     {max: 5, min: 1000, acked: upTo(0, 4), want: 4},
+		"below the most":              {max: 5, min: 1000, acked: upTo(0, 3), pass: long, want: -1},
+		"in time behind the least":    {max: 1000, min: 5, after: short, acked: upTo(0, 4), pass: short, want: 4},
+		"below the least":             {max: 1000, min: 5, after: short, acked: upTo(0, 3), pass: long, want: -1},
+		"behind the least, at once":   {max: 1000, min: 5, after: short, acked: upTo(0, 4), want: -1},
+		"without a time":              {max: 1000, min: 5, acked: upTo(0, 9), pass: long, want: -1},
+		"below what is not acked":     {max: 5, min: 1000, acked: append(upTo(0, 5), upTo(7, 19)...), want: 5},
+		"not while the first is open": {max: 5, min: 1000, acked: upTo(1, 19), want: -1},
+		"the last one that is acked":  {max: 5, min: 1000, acked: upTo(0, 19), want: 19},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothFacts(t, func(t *testing.T, f groupFacts) {
+				s := newSite(t, f)
+				g := s.group(func(c *groupSettings) {
+					c.CheckpointMax, c.CheckpointMin, c.CheckpointAfter = test.max, test.min, test.after
+				})
+				b := s.join(g, 100)
+				s.write("s", 20)
+				b.ack(test.acked...)
+				s.pass(test.pass)
+				assert.Equal(t, test.want, g.Counters().Checkpoint)
+			})
+		})
+	}
+}
+
+// Between two checkpoints of those that the clock asks for, at least so much time passes.
+func TestCheckpointsKeepTheirDistance(t *testing.T) {
+	bothFacts(t, func(t *testing.T, f groupFacts) {
+		s := newSite(t, f)
+		g := s.group(func(c *groupSettings) { c.CheckpointMin, c.CheckpointAfter = 1, 5*time.Second })
+		b := s.join(g, 100)
+		s.write("s", 10)
+		var seen []int64
+		for n := range int64(10) {
+			b.ack(n)
+			s.pass(time.Second)
+			seen = append(seen, g.Counters().Checkpoint)
+		}
+		assert.Equal(t, []int64{0, 0, 0, 0, 0, 5, 5, 5, 5, 5}, seen)
+	})
+}
+
+func TestWithoutAMajorityNoCheckpointIsWritten(t *testing.T) {
+	s := newSite(t, newFacts)
+	g := s.group(func(c *groupSettings) { c.CheckpointMax = 1 })
+	b := s.join(g, 10)
+	s.write("s", 2)
+	s.minority = true
+	b.ack(0)
+	assert.EqualValues(t, -1, g.Counters().Checkpoint)
+	s.minority = false
+	b.ack(1)
+	assert.EqualValues(t, 1, g.Counters().Checkpoint)
+}
+
+// Retries and parked events hold a checkpoint back until they are settled.
+func TestWhatIsRetriedHoldsTheCheckpointBack(t *testing.T) {
+	bothFacts(t, func(t *testing.T, f groupFacts) {
+		s := newSite(t, f)
+		g := s.group(func(c *groupSettings) { c.CheckpointMax = 1 })
+		b := s.join(g, 3)
+		s.write("s", 3)
+		b.nak(nakRetry, "", 1)
+		b.ack(0, 2)
+		assert.EqualValues(t, 0, g.Counters().Checkpoint)
+		b.nak(nakPark, "", 1)
+		assert.EqualValues(t, 2, g.Counters().Checkpoint)
+	})
+}
+
+func TestAGroupResumesBehindItsCheckpoint(t *testing.T) {
+	for name, test := range map[string]struct {
+		facts  groupFacts
+		stored []string
+	}{"a number": {oldFacts, []string{"4"}}, "a text": {newFacts, []string{`"4"`}}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, test.facts)
+			g := s.group(func(c *groupSettings) { c.CheckpointMax = 5 })
+			b := s.join(g, 10)
+			s.write("s", 10)
+			b.ack(0, 1, 2, 3, 4, 6)
+			require.Equal(t, test.stored, s.read(checkpointOfG))
+			require.Equal(t, checkpointType, s.records(checkpointOfG)[0].typ)
+
+			s.set.Restart()
+			again := s.set.Find("s", "g")
+			require.NotSame(t, g, again)
+			assert.Equal(t, g.Settings, again.Settings)
+			assert.Zero(t, again.Counters().Clients)
+			assert.Equal(t, "5 6 7 8 9", s.join(again, 10).next(), "6 was acked, but behind the checkpoint")
+		})
+	}
+}
+
+// A checkpoint that cannot be read is none.
+func TestAGroupWithABrokenCheckpointBeginsAnew(t *testing.T) {
+	bothFacts(t, func(t *testing.T, f groupFacts) {
+		s := newSite(t, f)
+		s.write("s", 2)
+		s.log.systemAppend(checkpointOfG, checkpointType, true, []byte("many"), nil)
+		assert.Equal(t, "0 1", s.join(s.group(nil), 10).next())
+	})
+}

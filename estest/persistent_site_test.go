@@ -1,0 +1,241 @@
+package estest
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// The facts of the first and of the last version.
+var (
+	oldFacts = groupFacts{ConfigType: "PersistentConfig1", OnAllText: "Bad stream name."}
+	newFacts = groupFacts{
+		HasPinnedByCorrelation: true, ChecksGroupStart: true, ChecksGroupBuffers: true, ChecksSettingsFirst: true,
+		ChangeChecksStream: true, ChangedGroupStays: true, AckFreesAllSlots: true, CountsDeliveries: true,
+		RetriesByOriginal: true, ReplayedComeLast: true, ZeroTimeoutIsOver: true, LeavingAddsRetry: true,
+		HardDeleteEndsGroup: true, CheckpointIsText: true, ConfigHasPosition: true, ConfigType: "$PersistentConfig",
+		OnAllText: "Not over TCP.",
+	}
+)
+
+// site is a log with groups and a clock that stands, without a server.
+type site struct {
+	t        *testing.T
+	log      *eventLog
+	set      *groupSet
+	now      time.Time
+	minority bool
+	made     uint32 // correlation ids
+}
+
+func newSite(t *testing.T, f groupFacts) *site {
+	t.Helper()
+	s := &site{t: t, now: time.Date(2024, 5, 21, 10, 21, 33, 0, time.UTC)}
+	clock := func() time.Time { return s.now }
+	s.log = newEventLog(&facts{}, slog.New(slog.DiscardHandler), clock)
+	s.set = newGroupSet(groupsConfig{
+		Log: s.log, Facts: &f, Logger: slog.New(slog.DiscardHandler), Now: clock,
+		Majority: func() bool { return !s.minority },
+	})
+	s.log.observe(s.set.Observe)
+	return s
+}
+
+// write appends n events to a stream.
+func (s *site) write(stream string, n int) {
+	for range n {
+		s.log.systemAppend(stream, "T", true, []byte("{}"), nil)
+	}
+}
+
+// link appends links to a stream; their data say where they lead.
+func (s *site) link(stream string, data ...string) {
+	for _, d := range data {
+		s.log.systemAppend(stream, linkType, false, []byte(d), nil)
+	}
+}
+
+// deleteForGood deletes a stream so that it never comes back.
+func (s *site) deleteForGood(stream string) {
+	s.t.Helper()
+	require.Zero(s.t, s.log.delete(system, stream, esproto.ExpectAny, true).result)
+}
+
+// read returns the data of the visible events of a stream.
+func (s *site) read(stream string) (data []string) {
+	for _, r := range s.records(stream) {
+		data = append(data, string(r.data))
+	}
+	return data
+}
+
+func (s *site) records(stream string) (recs []*record) {
+	st := s.log.stream(stream)
+	if st == nil || st.softDeleted() || st.hardDeleted() {
+		return nil
+	}
+	for n := st.first(); n <= st.last(); n++ {
+		if r := st.visible(n, s.now); r != nil {
+			recs = append(recs, r)
+		}
+	}
+	return recs
+}
+
+// pass lets time pass: the groups look at the clock each second.
+func (s *site) pass(d time.Duration) {
+	for range d / time.Second {
+		s.now = s.now.Add(time.Second)
+		s.set.Tick()
+	}
+}
+
+// usual are settings that leave room for everything and end nothing by time.
+func usual() groupSettings {
+	return groupSettings{
+		MessageTimeout: time.Hour, LiveBufferSize: 500, ReadBatchSize: 20, BufferSize: 500, MaxRetryCount: 10,
+		CheckpointAfter: 2 * time.Second, CheckpointMin: 10, CheckpointMax: 1000, Strategy: roundRobinName,
+	}
+}
+
+// group makes the group g of stream s; change, which may be nil, changes the usual settings.
+func (s *site) group(change func(c *groupSettings)) *group {
+	s.t.Helper()
+	c := usual()
+	if change != nil {
+		change(&c)
+	}
+	result, why := s.set.Create("admin", "s", "g", c)
+	require.Equal(s.t, groupSuccess, result, why)
+	return s.set.Find("s", "g")
+}
+
+// delivery is what an inbox got.
+type delivery struct {
+	event, link *record
+	retries     int
+}
+
+func (d *delivery) original() *record {
+	if d.link != nil {
+		return d.link
+	}
+	return d.event
+}
+
+// String is the number that an ack names, with a + for each retry, and where a link leads.
+func (d *delivery) String() string {
+	text := strconv.FormatInt(d.original().number, 10) + strings.Repeat("+", d.retries)
+	switch {
+	case d.link == nil:
+		return text
+	case d.event == nil:
+		return text + "->gone"
+	}
+	return fmt.Sprintf("%s->%d@%s", text, d.event.number, d.event.stream.name)
+}
+
+// inbox is a consumer that keeps what it gets.
+type inbox struct {
+	group *group
+	id    esproto.CorrelationID
+	got   []*delivery
+	seen  int // of got
+	drops int
+}
+
+func (b *inbox) Push(event, link *record, retries int) {
+	b.got = append(b.got, &delivery{event, link, retries})
+}
+
+func (b *inbox) Drop() { b.drops++ }
+func (b *inbox) Peer() groupPeer {
+	return groupPeer{Address: "127.0.0.1:1", Login: "admin", Connection: "inbox"}
+}
+
+// join adds an inbox to a group.
+func (s *site) join(g *group, allowed int) *inbox {
+	s.made++
+	b := &inbox{group: g, id: esproto.CorrelationID{0: byte(s.made), 1: byte(s.made >> 8)}}
+	g.Join(b, b.id, connectionOf(b), allowed)
+	return b
+}
+
+func connectionOf(b *inbox) string { return b.id.String() }
+
+// next returns what has come since it was called last.
+func (b *inbox) next() string {
+	texts := make([]string, 0, len(b.got))
+	for _, d := range b.got[b.seen:] {
+		texts = append(texts, d.String())
+	}
+	b.seen = len(b.got)
+	return strings.Join(texts, " ")
+}
+
+// numbers are those of everything that has come.
+func (b *inbox) numbers() string {
+	texts := make([]string, len(b.got))
+	for i, d := range b.got {
+		texts[i] = strconv.FormatInt(d.original().number, 10)
+	}
+	return strings.Join(texts, " ")
+}
+
+// ids are those of the events with these numbers, as the inbox got them last.
+func (b *inbox) ids(numbers []int64) []esproto.GUID {
+	ids := make([]esproto.GUID, len(numbers))
+	for i, n := range numbers {
+		for _, d := range slices.Backward(b.got) {
+			if d.original().number == n {
+				ids[i] = d.original().id
+				break
+			}
+		}
+	}
+	return ids
+}
+
+func (b *inbox) ack(numbers ...int64) { b.group.Ack(b.ids(numbers), b.id) }
+
+func (b *inbox) nak(action esproto.PersistentSubscriptionNakEvents_NakAction, reason string, numbers ...int64) {
+	b.group.Nak(b.ids(numbers), b.id, action, reason)
+}
+
+// The actions of a nak.
+const (
+	nakUnknown = esproto.PersistentSubscriptionNakEvents_Unknown
+	nakPark    = esproto.PersistentSubscriptionNakEvents_Park
+	nakRetry   = esproto.PersistentSubscriptionNakEvents_Retry
+	nakSkip    = esproto.PersistentSubscriptionNakEvents_Skip
+	nakStop    = esproto.PersistentSubscriptionNakEvents_Stop
+)
+
+// Streams that the server writes about the group g of stream s.
+const (
+	parkedOfG     = "$persistentsubscription-s::g-parked"
+	checkpointOfG = "$persistentsubscription-s::g-checkpoint"
+)
+
+// upTo are the numbers from first to last.
+func upTo(first, last int64) (numbers []int64) {
+	for n := first; n <= last; n++ {
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
+// bothFacts runs a test for the first and for the last version.
+func bothFacts(t *testing.T, test func(t *testing.T, f groupFacts)) {
+	t.Helper()
+	t.Run("first version", func(t *testing.T) { test(t, oldFacts) })
+	t.Run("last version", func(t *testing.T) { test(t, newFacts) })
+}

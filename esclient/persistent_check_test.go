@@ -255,6 +255,13 @@ func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
 			require.NoError(m.t, srv.Crash())
 			assert.Equal(m.t, words(m.written-5, m.written-1), consume(m.t, m.sub, 5))
 		},
+		"crash, and a cut while the server pushes what it has not written down": func(m *member, srv *estest.Server) {
+			cut := srv.Intercept(
+				esproto.CmdPersistentSubscriptionAckEvents, estest.Unanswered(estest.Disconnect()), estest.Times(1),
+			)
+			assert.NoError(m.t, srv.Crash())
+			eventually(m.t, func() bool { return cut.Hits() == 1 })
+		},
 		"update, and a cut before the group is judged": func(m *member, srv *estest.Server) {
 			m.unjudged(srv, m.update)
 			srv.DropConnections()

@@ -290,6 +290,14 @@ func (l *ledger) over(s *session) {
 	for n := range s.unheard() {
 		l.notTold(n)
 	}
+	if s.begins < 0 {
+		return
+	}
+	for n := s.latest + 1; n <= min(l.own.newest, s.latest+int64(s.window)); n++ {
+		if l.own.settled.has(n) {
+			l.notTold(n) // it may have been on its way, and comes again as a retry
+		}
+	}
 }
 
 // notTold notes that the server may not have heard how an event was settled. Beyond maxUntold it forgets any.

@@ -44,6 +44,7 @@ type session struct {
 	decided   bool         // it was seen with which number the group begins
 	heard     bool         // an event of the group's stream has come
 	begins    int64        // the number of the first event that was not delivered before; -1 for none
+	latest    int64        // the highest number of an event that has come
 }
 
 func newSession(p *PersistentSubscription, told chan struct{}) *session {
@@ -196,7 +197,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 	for _, e := range events {
 		o := e.Original()
 		if o.Stream == p.stream {
-			s.heard = true
+			s.heard, s.latest = true, max(s.latest, o.Number)
 			if s.begins < 0 && e.RetryCount == 0 {
 				s.begins = o.Number
 			}

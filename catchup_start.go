@@ -3,12 +3,45 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
+
+// catchUp opens the source of a catch-up subscription.
+func (s *Subscriber) catchUp(
+	ctx context.Context, topic, stream string, log watermill.LoggerAdapter, keeper *checkpointKeeper,
+) (source, error) {
+	start := s.cfg.Start
+	switch {
+	case keeper != nil:
+		start = keeper.start()
+	case s.cfg.LoadStart != nil:
+		var err error
+		if start, err = s.cfg.LoadStart(ctx, topic); err != nil {
+			return nil, fmt.Errorf("LoadStart: %w", err)
+		}
+	}
+	sub, err := s.conn.client.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
+		Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
+		PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
+		Hooks: []esclient.Hook{streamLog{log, s.cfg.StartOver}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := sub.Ready(ctx); err != nil {
+		return nil, err
+	}
+	if keeper != nil {
+		keeper.mark.sub = sub
+	}
+	s.warnIfStartBeyondEnd(ctx, stream, start, log)
+	return &streamSource{s: sub}, nil
+}
 
 // endLookupTimeout limits how long Subscribe looks for the end of the stream or of the log.
 const endLookupTimeout = 5 * time.Second

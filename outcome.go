@@ -60,9 +60,9 @@ func (s *subscription) outcome(d *delivery) outcome {
 }
 
 // awaitAnswer waits for the handler's answer after the end of the subscription, for AckGrace at most. Only a consumer
-// group needs the answer.
+// group and a checkpoint need the answer.
 func (s *subscription) awaitAnswer(d *delivery) {
-	if s.cfg.Mode != ModePersistent {
+	if s.cfg.Mode != ModePersistent && s.keeper == nil {
 		return
 	}
 	grace := time.NewTimer(max(s.cfg.AckGrace, 0))
@@ -90,6 +90,10 @@ func (s *subscription) logLateAnswer(d *delivery, answer string, err error) {
 
 // watchForLateAck logs that a message was given back while its handler was running, and later its ack, if one comes.
 func (s *subscription) watchForLateAck(d *delivery) {
+	if s.keeper != nil && s.cfg.AckGrace > 0 {
+		s.log.Error("Message is behind the checkpoint: the next subscription hands it out again", errUnanswered,
+			s.fields(d, watermill.LogFields{"ack_grace": s.cfg.AckGrace.String()}))
+	}
 	if s.cfg.Mode != ModePersistent {
 		return
 	}

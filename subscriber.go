@@ -29,10 +29,11 @@ type Subscriber struct {
 
 	mu          sync.Mutex
 	closed      bool
-	watchers    int            // goroutines that wait for late acks
-	subs        sync.WaitGroup // subscriptions and watchers
-	idle        chan struct{}  // closed when all of them have ended, after Close
-	closeLogged atomic.Bool    // no sync.Once: a logger may call Close
+	keepers     map[string]*checkpointKeeper // by the names of their checkpoints
+	watchers    int                          // goroutines that wait for late acks
+	subs        sync.WaitGroup               // subscriptions and watchers
+	idle        chan struct{}                // closed when all of them have ended, after Close
+	closeLogged atomic.Bool                  // no sync.Once: a logger may call Close
 }
 
 var (
@@ -101,46 +102,34 @@ func (s *Subscriber) open(ctx context.Context, topic, stream string) (*subscript
 	ctx, cancel := context.WithCancelCause(ctx)
 	unlink := context.AfterFunc(s.ctx, func() { cancel(ErrSubscriberClosed) })
 	log := s.log.With(watermill.LogFields{"topic": topic, "stream": stream})
-	src, err := s.source(ctx, topic, stream, log)
+	keeper, err := s.openCheckpoint(ctx, topic, stream, log)
 	if err != nil {
 		unlink()
 		cancel(nil)
 		return nil, err
 	}
+	src, err := s.source(ctx, topic, stream, log, keeper)
+	if err != nil {
+		s.closeCheckpoint(keeper)
+		unlink()
+		cancel(nil)
+		return nil, err
+	}
 	return &subscription{
-		owner: s, cfg: &s.cfg, topic: topic, stream: stream, src: src, out: make(chan *message.Message),
+		owner: s, cfg: &s.cfg, topic: topic, stream: stream, src: src, keeper: keeper, out: make(chan *message.Message),
 		log: log, trace: s.trace,
 		ctx: ctx, done: ctx.Done(), values: context.WithoutCancel(ctx), cancel: cancel, unlink: unlink,
 	}, nil
 }
 
 func (s *Subscriber) source(
-	ctx context.Context, topic, stream string, log watermill.LoggerAdapter,
+	ctx context.Context, topic, stream string, log watermill.LoggerAdapter, keeper *checkpointKeeper,
 ) (source, error) {
 	switch s.cfg.Mode {
 	case ModePersistent:
 		return s.joinGroup(ctx, stream, log)
 	case ModeCatchUp:
-		start := s.cfg.Start
-		if s.cfg.LoadStart != nil {
-			var err error
-			if start, err = s.cfg.LoadStart(ctx, topic); err != nil {
-				return nil, fmt.Errorf("LoadStart: %w", err)
-			}
-		}
-		sub, err := s.conn.client.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
-			Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
-			PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
-			Hooks: []esclient.Hook{streamLog{log, s.cfg.StartOver}},
-		})
-		if err != nil {
-			return nil, err
-		}
-		if err := sub.Ready(ctx); err != nil {
-			return nil, err
-		}
-		s.warnIfStartBeyondEnd(ctx, stream, start, log)
-		return &streamSource{s: sub}, nil
+		return s.catchUp(ctx, topic, stream, log, keeper)
 	default:
 		sub, err := s.conn.client.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
 			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling,

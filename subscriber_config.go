@@ -208,11 +208,11 @@ type SubscriberConfig struct {
 	// UnmarshalAction applies to an event that the Unmarshaler refuses. It cannot be [ActionRetry].
 	UnmarshalAction Action
 
-	// AckGrace is the time, in [ModePersistent], during which an ack or a [NackWith] decision still counts after the
-	// end of its subscription. The default is [DefaultAckGrace], the time that a Router waits for its handlers. A
-	// negative value is no grace. Without a message in a handler a subscription ends at once. After the grace the
-	// message goes back to the server. The logger gets that, and, until the Subscriber is closed, an answer that comes
-	// too late.
+	// AckGrace is the time, in [ModePersistent] and with Checkpoints, during which an ack or a [NackWith] decision
+	// still counts after the end of its subscription. The default is [DefaultAckGrace], the time that a Router waits
+	// for its handlers. A negative value is no grace. Without a message in a handler a subscription ends at once. After
+	// the grace the message goes back to the server. The logger gets that, and, until the Subscriber is closed, an
+	// answer that comes too late.
 	AckGrace time.Duration
 }
 

@@ -19,6 +19,7 @@ type subscription struct {
 	topic  string
 	stream string
 	src    source
+	keeper *checkpointKeeper // nil without Checkpoints
 	out    chan *message.Message
 	log    watermill.LoggerAdapter
 	trace  bool
@@ -50,6 +51,9 @@ func (s *subscription) run() {
 	defer s.unlink()
 	var watcher sync.WaitGroup
 	watcher.Go(s.watch)
+	if s.keeper != nil {
+		go s.keeper.run(s.fail)
+	}
 	if s.cfg.Concurrency > 1 {
 		s.runLanes()
 	} else {
@@ -57,6 +61,7 @@ func (s *subscription) run() {
 	}
 	s.cancel(nil)
 	watcher.Wait()
+	s.owner.closeCheckpoint(s.keeper)
 	var failed *sourceError
 	if errors.As(context.Cause(s.ctx), &failed) {
 		s.log.Error("Subscription ended", s.explain(failed.err), nil)
@@ -91,6 +96,7 @@ func (s *subscription) runSerial() {
 			s.fail(err)
 			return
 		}
+		s.keeper.begin(e)
 		d := s.take(e)
 		if d == nil {
 			continue
@@ -132,6 +138,7 @@ func (s *subscription) apply(d *delivery, action Action, reason string) {
 	if err := s.src.nack(d.event, action, reason); err != nil {
 		s.logLateAnswer(d, action.String(), err)
 	}
+	s.keeper.settle(d.event)
 }
 
 // deliver hands out a message once and settles its event by the handler's answer. After a nack it returns the
@@ -145,6 +152,7 @@ func (s *subscription) deliver(d *delivery) (redelivery *delivery) {
 		if err := s.src.ack(d.event); err != nil {
 			s.logLateAnswer(d, "ack", err)
 		}
+		s.keeper.settle(d.event)
 	case outcomeAction:
 		s.log.Info("Message given up", s.fields(d, watermill.LogFields{
 			"action": o.action.String(), "reason": o.reason,

@@ -76,6 +76,7 @@ func (s *subscription) take(e *esclient.Event) *delivery {
 		if err := s.src.ack(e); err != nil {
 			s.logLateAnswer(d, "ack", err)
 		}
+		s.keeper.settle(e)
 	}
 	return nil
 }

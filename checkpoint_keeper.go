@@ -1,0 +1,263 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// checkpointKeeper loads the checkpoint of a subscription, and saves it while the subscription lasts. A nil keeper, of
+// a subscription without Checkpoints, does nothing.
+type checkpointKeeper struct {
+	cfg    *SubscriberConfig
+	name   string
+	log    watermill.LoggerAdapter
+	values context.Context // of the Subscribe call; it never ends
+	mark   lowWaterMark
+
+	// Only one goroutine at a time uses it: Subscribe, and then run.
+	saved     esclient.Checkpoint // the store has it
+	taken     bool                // another process has the name
+	startOver bool                // the checkpoint is one of another log
+
+	subscription context.Context // ends with the subscription
+	free         chan struct{}   // closed when another subscription can use the name
+
+	full chan struct{} // gets a token when CheckpointMaxCount messages are settled
+	stop chan struct{} // closed when all handlers have answered
+	done chan struct{} // closed when run has returned
+	// ctx ends CheckpointTimeout after the end of the subscription.
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+type checkpointOwnerKey struct{}
+
+// newCheckpointKeeper returns the keeper of a topic, or nil without Checkpoints. ctx is that of the
+// subscription.
+func newCheckpointKeeper(
+	ctx context.Context, cfg *SubscriberConfig, topic, stream string, log watermill.LoggerAdapter,
+) *checkpointKeeper {
+	if cfg.Checkpoints == nil {
+		return nil
+	}
+	name := cfg.checkpointName(topic)
+	k := &checkpointKeeper{
+		cfg: cfg, name: name, log: log.With(watermill.LogFields{"checkpoint_name": name}),
+		mark:         lowWaterMark{stream: stream, all: stream == esclient.AllStream},
+		subscription: ctx, free: make(chan struct{}),
+		full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	k.values = context.WithValue(context.WithoutCancel(ctx), checkpointOwnerKey{}, k)
+	k.ctx, k.cancel = context.WithCancel(k.values)
+	return k
+}
+
+// checkpointOwner returns what tells the subscriptions of one process apart: the stores of this package need it,
+// because a name alone does not. It is nil if the caller of the store is no Subscriber.
+func checkpointOwner(ctx context.Context) *checkpointKeeper {
+	k, _ := ctx.Value(checkpointOwnerKey{}).(*checkpointKeeper)
+	return k
+}
+
+// load loads the checkpoint, for CheckpointTimeout at most.
+func (k *checkpointKeeper) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, checkpointOwnerKey{}, k), k.cfg.CheckpointTimeout)
+	defer cancel()
+	err := k.retry(ctx, ctx.Done(), "load", func(ctx context.Context) (err error) {
+		k.saved, err = k.cfg.Checkpoints.Load(ctx, k.name)
+		return err
+	}, isLasting)
+	if err != nil {
+		return &CheckpointError{Name: k.name, Op: "load", Advice: adviceAfterLoad(err), Err: err}
+	}
+	_, isPosition := k.saved.Position()
+	if !k.saved.IsZero() && isPosition != k.mark.all {
+		return &CheckpointError{
+			Name: k.name, Op: "use", Err: errOfAnotherKind,
+			Advice: "remove the checkpoint, or give the Subscriber another SubscriberName",
+		}
+	}
+	return nil
+}
+
+var errOfAnotherKind = errors.New("a position belongs to $all, and an event number to a stream")
+
+func adviceAfterLoad(err error) string {
+	switch {
+	case errors.Is(err, ErrCheckpointTaken):
+		return "end the other subscription, or give this one another SubscriberName"
+	case errors.Is(err, ErrCheckpointCorrupt):
+		return "restore the checkpoint, or remove it to begin at Start again"
+	}
+	return "no message was handed out: repair the store and subscribe again"
+}
+
+// isLasting reports whether an error of the store stays when the call is repeated.
+func isLasting(err error) bool {
+	for _, lasting := range []error{
+		ErrCheckpointCorrupt, esclient.ErrClosed, esclient.ErrInvalidArgument, esclient.ErrAccessDenied,
+		esclient.ErrStreamDeleted,
+	} {
+		if errors.Is(err, lasting) {
+			return true
+		}
+	}
+	var permanent *backoff.PermanentError
+	return errors.As(err, &permanent)
+}
+
+// Delays between the attempts of one load or save.
+const (
+	firstCheckpointDelay = 50 * time.Millisecond
+	maxCheckpointDelay   = 30 * time.Second
+)
+
+// retry calls f with backoff until it succeeds, gives up by an error, or the channel until is closed. It returns the
+// latest error of f. It logs the 1st, 10th, 100th … failure.
+func (k *checkpointKeeper) retry(
+	ctx context.Context, until <-chan struct{}, op string, f func(context.Context) error, givesUp func(error) bool,
+) error {
+	delays := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(firstCheckpointDelay), backoff.WithMultiplier(nackMultiplier),
+		backoff.WithMaxInterval(maxCheckpointDelay), backoff.WithMaxElapsedTime(0),
+		backoff.WithRandomizationFactor(nackJitter),
+	)
+	for failures := 1; ; failures++ {
+		err := f(ctx)
+		if err == nil || givesUp(err) {
+			return err
+		}
+		if isPowerOfTen(failures) {
+			k.log.Error("Cannot "+op+" the checkpoint: trying again", err, watermill.LogFields{"failures": failures})
+		}
+		if closedWithin(until, delays.NextBackOff()) {
+			return err
+		}
+	}
+}
+
+// start returns where the subscription begins.
+func (k *checkpointKeeper) start() esclient.Start {
+	switch {
+	case k.startOver:
+		return esclient.FromStart()
+	case k.saved.IsZero():
+		return k.cfg.Start
+	}
+	return k.saved.Start()
+}
+
+// begin records that the message of an event is going to be handed out.
+func (k *checkpointKeeper) begin(e *esclient.Event) {
+	if k != nil {
+		k.mark.add(e)
+	}
+}
+
+// settle records that the message of an event is settled.
+func (k *checkpointKeeper) settle(e *esclient.Event) {
+	if k == nil || k.mark.settle(e) < k.cfg.CheckpointMaxCount {
+		return
+	}
+	select {
+	case k.full <- struct{}{}:
+	default:
+	}
+}
+
+// run saves the checkpoint until finish is called. It calls taken if another process has taken the name over.
+func (k *checkpointKeeper) run(taken func(error)) {
+	defer close(k.done)
+	tick := time.NewTicker(k.cfg.CheckpointAfter)
+	defer tick.Stop()
+	for {
+		select {
+		case <-k.full:
+		case <-tick.C:
+		case <-k.stop:
+			k.saveLast()
+			return
+		}
+		if k.taken || !k.mark.due(k.saved) {
+			continue
+		}
+		if err := k.save(k.stop, isTaken); k.taken {
+			taken(err)
+		}
+	}
+}
+
+// save saves the mark, with retries until the channel until is closed. Each attempt saves where the mark is then.
+func (k *checkpointKeeper) save(until <-chan struct{}, givesUp func(error) bool) error {
+	err := k.retry(k.ctx, until, "save", k.saveOnce, givesUp)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrCheckpointTaken):
+		k.taken = true
+		return &CheckpointError{
+			Name: k.name, Op: "save", Err: err,
+			Advice: "the other subscription goes on from the latest saved checkpoint; this one has ended",
+		}
+	}
+	return &CheckpointError{
+		Name: k.name, Op: "save", Err: err,
+		Advice: "the next subscription hands out again what was settled since the latest save",
+	}
+}
+
+func isTaken(err error) bool { return errors.Is(err, ErrCheckpointTaken) }
+
+func (k *checkpointKeeper) saveOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.CheckpointTimeout)
+	defer cancel()
+	k.mark.saving()
+	mark := k.mark.mark()
+	if back, err := mark.Compare(k.saved); err != nil || back < 0 {
+		if err := k.put(ctx, esclient.Checkpoint{}); err != nil { // a store may refuse to go back otherwise
+			return err
+		}
+	}
+	return k.put(ctx, mark)
+}
+
+func (k *checkpointKeeper) put(ctx context.Context, c esclient.Checkpoint) error {
+	if c == k.saved {
+		return nil
+	}
+	if err := k.cfg.Checkpoints.Save(ctx, k.name, c); err != nil {
+		return err
+	}
+	k.saved = c
+	return nil
+}
+
+// finish saves the mark for the last time, after all handlers have answered, and ends run. It takes CheckpointTimeout
+// at most.
+func (k *checkpointKeeper) finish() {
+	if k == nil {
+		return
+	}
+	limit := time.AfterFunc(k.cfg.CheckpointTimeout, k.cancel)
+	defer limit.Stop()
+	close(k.stop)
+	<-k.done
+	k.cancel()
+}
+
+// saveLast saves the mark at the end of the subscription.
+func (k *checkpointKeeper) saveLast() {
+	if k.taken {
+		return
+	}
+	err := k.save(k.ctx.Done(), func(err error) bool { return isTaken(err) || isLasting(err) })
+	if err != nil {
+		k.log.Error("The last checkpoint was not saved", err, nil)
+	}
+}

@@ -1,0 +1,141 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// openCheckpoint loads the checkpoint of a topic. It returns nil without Checkpoints. The caller must call
+// closeCheckpoint.
+func (s *Subscriber) openCheckpoint(
+	ctx context.Context, topic, stream string, log watermill.LoggerAdapter,
+) (*checkpointKeeper, error) {
+	k := newCheckpointKeeper(ctx, &s.cfg, topic, stream, log)
+	if k == nil {
+		return nil, nil
+	}
+	err := s.reserve(ctx, k)
+	if err != nil {
+		k.cancel()
+		return nil, err
+	}
+	if err = k.load(ctx); err == nil {
+		err = s.checkLog(ctx, stream, k)
+	}
+	if err != nil {
+		s.release(k)
+		return nil, err
+	}
+	return k, nil
+}
+
+// closeCheckpoint saves the checkpoint of a subscription that has ended, and gives its name free.
+func (s *Subscriber) closeCheckpoint(k *checkpointKeeper) {
+	if k == nil {
+		return
+	}
+	if k.mark.sub != nil { // the subscription has begun
+		k.finish()
+	}
+	s.release(k)
+}
+
+// reserve makes sure that one subscription of the Subscriber at a time uses a name. It waits for one that is ending.
+func (s *Subscriber) reserve(ctx context.Context, k *checkpointKeeper) error {
+	for {
+		other := s.tryReserve(k)
+		switch {
+		case other == nil:
+			return nil
+		case other.subscription.Err() == nil:
+			return &CheckpointError{
+				Name: k.name, Op: "use", Err: ErrCheckpointTaken,
+				Advice: "this Subscriber has subscribed to the topic already; use another Subscriber with another " +
+					"SubscriberName",
+			}
+		}
+		select {
+		case <-other.free:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *Subscriber) tryReserve(k *checkpointKeeper) (other *checkpointKeeper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := s.keepers[k.name]; other != nil {
+		return other
+	}
+	if s.keepers == nil {
+		s.keepers = make(map[string]*checkpointKeeper)
+	}
+	s.keepers[k.name] = k
+	return nil
+}
+
+func (s *Subscriber) release(k *checkpointKeeper) {
+	k.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.keepers, k.name)
+	close(k.free)
+}
+
+// checkLog looks whether the log still reaches the checkpoint. If it does not, the checkpoint is one of another log:
+// the subscription would wait until the log gets there, and miss what comes before.
+func (s *Subscriber) checkLog(ctx context.Context, stream string, k *checkpointKeeper) error {
+	end, beyond := s.isBeyondEnd(ctx, stream, k.saved)
+	if beyond { // by a node that is perhaps behind its leader
+		end, beyond = s.isBeyondEnd(esclient.WithRequireLeader(ctx, true), stream, k.saved)
+	}
+	if !beyond {
+		return nil
+	}
+	err := fmt.Errorf("%w: the checkpoint is %v, and the stream ends at %s", esclient.ErrLogWentBack, k.saved, end)
+	if !s.cfg.StartOver {
+		return &CheckpointError{
+			Name: k.name, Op: "use", Err: err,
+			Advice: "the server has another log than before: empty what was made of the old one, and remove the " +
+				"checkpoint, or set StartOver",
+		}
+	}
+	k.log.Error("EventStore has another log than before: the subscription starts over", err, nil)
+	k.startOver = true
+	return nil
+}
+
+// isBeyondEnd reports whether a checkpoint is beyond the end of the stream or the log, and where that is. If the end
+// cannot be read, it is not.
+func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.Checkpoint) (end string, beyond bool) {
+	ctx, cancel := context.WithTimeout(ctx, endLookupTimeout)
+	defer cancel()
+	if position, ok := c.Position(); ok {
+		end, err := s.logEnd(ctx)
+		return end.String(), err == nil && position.Compare(end) >= 0
+	}
+	number, ok := c.Number()
+	if !ok {
+		return "", false
+	}
+	page, err := s.conn.client.ReadStreamPage(ctx, stream, esclient.ReadOptions{
+		From: esclient.FromNumber(number), MaxCount: 1, PageSize: 1,
+	})
+	switch {
+	case err == nil:
+		return fmt.Sprint("event ", page.LastEventNumber), number > page.LastEventNumber
+	case errors.Is(err, esclient.ErrStreamNotFound) && !strings.HasPrefix(stream, "$$"):
+		// A stream that was deleted goes on behind its last number when it comes back.
+		m, _, err := s.conn.client.StreamMetadata(ctx, stream)
+		return "no event", err == nil && m.TruncateBefore != math.MaxInt64
+	}
+	return "", false
+}

@@ -40,7 +40,7 @@ func newSite(t *testing.T, f groupFacts) *site {
 	t.Helper()
 	s := &site{t: t, now: time.Date(2024, 5, 21, 10, 21, 33, 0, time.UTC)}
 	clock := func() time.Time { return s.now }
-	s.log = newEventLog(&facts{}, slog.New(slog.DiscardHandler), clock)
+	s.log = newEventLog(&logFacts{}, slog.New(slog.DiscardHandler), clock)
 	s.set = newGroupSet(groupsConfig{
 		Log: s.log, Facts: &f, Logger: slog.New(slog.DiscardHandler), Now: clock,
 		Majority: func() bool { return !s.minority },

@@ -71,7 +71,10 @@ var (
 	builtinSystemACL = acl{{groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}}
 )
 
-const settingsStream = "$settings"
+const (
+	settingsStream = "$settings"
+	allStream      = "$all"
+)
 
 // defaults are the rights on streams whose metadata does not say.
 type defaults struct{ user, system acl }

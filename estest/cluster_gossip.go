@@ -72,10 +72,11 @@ func (n *node) listen() {
 
 // member is what a node says of itself.
 func (n *node) member() Member {
+	log, epoch := n.core.log, n.core.log.Epoch()
 	return Member{
 		Node: n.index, Role: n.role, Alive: true, TCPAddr: n.addr, HTTPAddr: n.web, Time: n.core.now(),
-		InstanceID: n.core.instance, LastCommit: n.core.log.lastCommit, LogEnd: n.core.log.end,
-		EpochNumber: n.core.log.epoch.number, EpochID: n.core.log.epoch.id, EpochPosition: n.core.log.epoch.position,
+		InstanceID: n.core.instance, LastCommit: log.LastCommit(), LogEnd: log.End(),
+		EpochNumber: epoch.number, EpochID: epoch.id, EpochPosition: epoch.position,
 		Priority: n.core.priority,
 	}
 }

@@ -61,8 +61,8 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 	c := RunCluster(t, 3, WithProjections(), WithPersona(Persona2310))
 	s := c.Node(1)
 	s.core.mu.Lock()
-	end := s.core.log.end
-	assert.Nil(t, s.core.projector.add("own", s.core.persona.newProjectionState("JS", "")))
+	end := s.core.log.End()
+	assert.Nil(t, s.core.projector.add("own", s.core.projector.newState("JS", "")))
 	s.core.mu.Unlock()
 	r := httptest.NewRequest(http.MethodPost, "/projections/restart", http.NoBody)
 	w := httptest.NewRecorder()
@@ -70,16 +70,15 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	assert.False(t, s.core.projector.running)
-	assert.Equal(t, end, s.core.log.end)
+	assert.False(t, s.core.projector.Running())
+	assert.Equal(t, end, s.core.log.End())
 }
 
 // Appends come often: they wake nobody on nodes that have no projections to run.
 func TestProjectionsAreWokenWhereTheyRun(t *testing.T) {
 	p := newProjector(Run(t).core.log, nil, nil)
 	p.signal()
-	assert.Empty(t, p.wake)
-	p.running = true
-	p.signal()
-	assert.Len(t, p.wake, 1)
+	assert.Empty(t, p.Wake())
+	p.start()
+	assert.Len(t, p.Wake(), 1)
 }

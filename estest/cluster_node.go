@@ -98,9 +98,9 @@ func (n *node) side() []*node {
 func newest(side []*node) *node {
 	return slices.MaxFunc(side, func(a, b *node) int {
 		return cmp.Or(
-			cmp.Compare(a.core.log.epoch.number, b.core.log.epoch.number),
-			cmp.Compare(len(a.core.log.records), len(b.core.log.records)),
-			cmp.Compare(a.core.log.end, b.core.log.end), cmp.Compare(len(a.held), len(b.held)),
+			cmp.Compare(a.core.log.Epoch().number, b.core.log.Epoch().number),
+			cmp.Compare(len(a.core.log.Records()), len(b.core.log.Records())),
+			cmp.Compare(a.core.log.End(), b.core.log.End()), cmp.Compare(len(a.held), len(b.held)),
 			cmp.Compare(a.core.priority, b.core.priority), cmp.Compare(b.index, a.index))
 	})
 }
@@ -203,7 +203,7 @@ func (c *Cluster) settleSide(side []*node, now time.Time) {
 // leaderOf returns who leads a side: the last one elected of those who call themselves leader.
 func (c *Cluster) leaderOf(side []*node) (leader *node) {
 	for _, n := range side {
-		if n.role == RoleLeader && (leader == nil || n.core.log.epoch.number > leader.core.log.epoch.number) {
+		if n.role == RoleLeader && (leader == nil || n.core.log.Epoch().number > leader.core.log.Epoch().number) {
 			leader = n
 		}
 	}

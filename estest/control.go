@@ -31,9 +31,6 @@ type Event struct {
 	Prepare  int64
 }
 
-// system is who the direct methods act for.
-var system = &user{login: "system", groups: []string{groupAdmins}}
-
 // Append writes events to the end of a stream without a connection, as an administrator who expects no version, and
 // returns the number of the last one. Whatever waits for these events gets them as if a client had written them, and
 // ids that the stream was given before are recognised. Metadata is set by an event of type $metadata in $$<stream>. The

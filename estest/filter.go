@@ -79,7 +79,8 @@ func (c *caller) readFiltered(f *frame, forward bool) error {
 	if scan.window <= 0 {
 		scan.window = scan.count
 	}
-	p := c.core.log.readAllPage(f.user, position{m.GetCommitPosition(), m.GetPreparePosition()}, &scan)
+	from := position{commit: m.GetCommitPosition(), prepare: m.GetPreparePosition()}
+	p := c.core.log.readAllPage(f.user, from, &scan)
 	if p.result == esproto.ReadAllEventsCompleted_AccessDenied {
 		c.sendAllPage(allReply(forward), f, &p, false) // by the reply to the other command, as the real server errs
 		return nil

@@ -106,10 +106,11 @@ func (s *Server) members() []Member {
 	if s.node != nil {
 		return s.node.members()
 	}
+	log, epoch := s.core.log, s.core.log.Epoch()
 	return []Member{{
 		Role: RoleLeader, Alive: true, TCPAddr: s.Addr(), HTTPAddr: s.HTTPAddr(), Time: s.core.now(),
-		InstanceID: s.core.instance, LastCommit: s.core.log.lastCommit, LogEnd: s.core.log.end,
-		EpochNumber: s.core.log.epoch.number, EpochID: s.core.log.epoch.id, EpochPosition: s.core.log.epoch.position,
+		InstanceID: s.core.instance, LastCommit: log.LastCommit(), LogEnd: log.End(),
+		EpochNumber: epoch.number, EpochID: epoch.id, EpochPosition: epoch.position,
 		Priority: s.core.priority,
 	}}
 }

@@ -123,12 +123,12 @@ func (s *Server) projectionURL(pr *projection) string {
 }
 
 func (s *Server) projectionStatistics(pr *projection) projectionStatistics {
-	path := s.projectionURL(pr)
+	path, run := s.projectionURL(pr), pr.run()
 	return projectionStatistics{
-		CoreProcessingTime: pr.busy.Milliseconds(), Version: pr.state.Version, Epoch: pr.state.Epoch,
-		EffectiveName: pr.name, PartitionsCached: 1, Status: pr.statusText(), StateReason: pr.reason, Name: pr.name,
-		Mode: pr.state.Mode, Position: pr.at.String(), Progress: fraction(pr.progress()),
-		LastCheckpoint: pr.checkpoint.String(), EventsProcessedAfterRestart: pr.seen, StatusURL: path,
+		CoreProcessingTime: run.busy.Milliseconds(), Version: pr.state.Version, Epoch: pr.state.Epoch,
+		EffectiveName: pr.name, PartitionsCached: 1, Status: run.status, StateReason: run.reason, Name: pr.name,
+		Mode: pr.state.Mode, Position: run.at.String(), Progress: fraction(run.progress),
+		LastCheckpoint: run.checkpoint.String(), EventsProcessedAfterRestart: run.seen, StatusURL: path,
 		StateURL: path + "/state", ResultURL: path + "/result", QueryURL: path + "/query%3Fconfig=yes",
 		EnableCommandURL: path + "/command/enable", DisableCommandURL: path + "/command/disable",
 	}
@@ -148,7 +148,7 @@ func (s *Server) httpProjections(mode string) http.HandlerFunc {
 		w, done := s.answerLocked(w)
 		defer done()
 		list := listedProjections{Projections: []projectionStatistics{}}
-		for _, pr := range s.core.projector.list {
+		for _, pr := range s.core.projector.All() {
 			if mode == "" || pr.state.Mode == mode || mode == modesKept && pr.state.Mode != modeTransient {
 				list.Projections = append(list.Projections, s.projectionStatistics(pr))
 			}
@@ -167,7 +167,7 @@ func (s *Server) httpProjectionStatistics(w http.ResponseWriter, _ *http.Request
 
 // httpProjectionState answers with the state or the result of a projection: no projection that runs has one.
 func httpProjectionState(w http.ResponseWriter, _ *http.Request, _ *projection) {
-	w.Header().Set("ES-Position", "{"+zeroPosition.members()+"}")
+	w.Header().Set("ES-Position", `{"$c":0,"$p":-1}`)
 	writeAs(w, http.StatusOK, typeJSON, nil)
 }
 
@@ -207,7 +207,7 @@ func (s *Server) httpCommand(do func(*projection) bool) func(http.ResponseWriter
 func (s *Server) httpRestartProjections(w http.ResponseWriter, _ *http.Request) {
 	w, done := s.answerLocked(w)
 	defer done()
-	if !s.core.projector.running { // another node leads since the request was brought here
+	if !s.core.projector.Running() { // another node leads since the request was brought here
 		notReady(w)
 		return
 	}

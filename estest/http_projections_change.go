@@ -59,7 +59,7 @@ func (s *Server) httpCreateProjection(mode string) http.HandlerFunc {
 				"estest runs no other system projections: choose a name that does not begin with $")
 			return
 		}
-		state := s.core.persona.newProjectionState(handler, source)
+		state := p.newState(handler, source)
 		state.Mode, state.Enabled = mode, isOn(q, "enabled", true)
 		state.EmitEnabled = isOn(q, "emit", false)
 		state.TrackEmittedStreams = state.EmitEnabled && isOn(q, "trackemittedstreams", false)
@@ -108,7 +108,7 @@ func (s *Server) httpUpdateQuery(w http.ResponseWriter, r *http.Request, pr *pro
 // httpDeleteProjection deletes a projection that was stopped.
 func (s *Server) httpDeleteProjection(w http.ResponseWriter, r *http.Request, pr *projection) {
 	switch {
-	case pr.standard != nil:
+	case pr.isStandard():
 		writeText(w, http.StatusInternalServerError,
 			"We currently don't allow for the deletion of System Projections.")
 	case pr.state.Mode != modeTransient && !pr.hasStopped():

@@ -2,12 +2,8 @@ package estest
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
-
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 func (s *Server) handleUsers(mux *http.ServeMux) {
@@ -63,10 +59,10 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	switch u := s.core.log.users[m.LoginName]; {
+	switch u := s.core.log.User(m.LoginName); {
 	case u == nil:
-		s.core.log.saveUser(&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups},
-			userCreated)
+		s.core.log.createUser(
+			&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups})
 	case !u.hasPassword(m.Password): // who knows it is taken to have created the user
 		s.userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
 		return
@@ -81,7 +77,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 	login := r.PathValue("login")
 	w, done := s.answerLocked(w)
 	defer done()
-	u := s.core.log.users[login]
+	u := s.core.log.User(login)
 	if u == nil {
 		s.userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
@@ -92,7 +88,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 	if notify {
 		s.core.log.notifyPasswordChanged(login)
 	}
-	s.core.log.saveUser(&next, userUpdated)
+	s.core.log.updateUser(&next)
 	s.userChanged(w, http.StatusOK, login, "Success")
 }
 
@@ -108,8 +104,7 @@ type userDetails struct {
 }
 
 func (s *Server) ownDetails(u *user) userDetails {
-	stream := s.core.log.stream(userStream + u.login)
-	written := esproto.TicksToTime(stream.at(stream.last()).created).UTC()
+	written := s.core.log.userWritten(u)
 	return userDetails{
 		LoginName: u.login, FullName: u.fullName, Groups: u.groups, Disabled: u.disabled,
 		DateLastUpdated: s.core.persona.orNull(written.Format("2006-01-02T15:04:05.9999999-07:00")),
@@ -162,8 +157,8 @@ func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
 	w, done := s.answerLocked(w)
 	defer done()
 	users := []userDetails{}
-	for _, login := range slices.Sorted(maps.Keys(s.core.log.users)) {
-		users = append(users, s.userDetails(s.core.log.users[login]))
+	for _, u := range s.core.log.Users() {
+		users = append(users, s.userDetails(u))
 	}
 	s.writeUsers(w, usersMessage, users)
 }
@@ -188,7 +183,7 @@ func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	u := s.core.log.users[login]
+	u := s.core.log.User(login)
 	if u == nil {
 		s.noUser(w, message)
 		return
@@ -210,7 +205,7 @@ func (s *Server) httpDeleteUser(w http.ResponseWriter, r *http.Request) {
 	login := r.PathValue("login")
 	w, done := s.answerLocked(w)
 	defer done()
-	u := s.core.log.users[login]
+	u := s.core.log.User(login)
 	if u == nil {
 		s.userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
@@ -247,7 +242,7 @@ func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 	}
 	login := r.PathValue("login")
 	s.core.mu.Lock()
-	u := s.core.log.users[login]
+	u := s.core.log.User(login)
 	known := u == nil || u.hasPassword(m.CurrentPassword)
 	s.core.mu.Unlock()
 	if !known || asks.login != login && s.core.persona.passwordIsOwn {

@@ -67,6 +67,18 @@ func (l *eventLog) tell(c commit) {
 	}
 }
 
+// End returns where the next record goes.
+func (l *eventLog) End() int64 { return l.end }
+
+// LastCommit returns the position of the last record that readers can come to, -1 without one.
+func (l *eventLog) LastCommit() int64 { return l.lastCommit }
+
+// Epoch returns the last epoch.
+func (l *eventLog) Epoch() epoch { return l.epoch }
+
+// Records returns all records in the order of their positions. They must not be changed.
+func (l *eventLog) Records() []*record { return l.records }
+
 // restart forgets what a process forgets when it ends.
 func (l *eventLog) restart() {
 	l.began = l.end

@@ -132,7 +132,7 @@ func (l *eventLog) scanAll(from position, scan *allScan) (recs []*record, next p
 			i--
 		}
 		r := l.records[i]
-		if !l.facts.hidden(r) && (scan.picks == nil || scan.picks(r)) {
+		if !l.hidden(r) && (scan.picks == nil || scan.picks(r)) {
 			recs = append(recs, r)
 		}
 		if next = r.backwards(); scan.forward {
@@ -144,8 +144,8 @@ func (l *eventLog) scanAll(from position, scan *allScan) (recs []*record, next p
 }
 
 // hidden reports whether $all does not show an event: servers keep some of their own to themselves.
-func (f *logFacts) hidden(r *record) bool {
-	name := r.stream.name
+func (l *eventLog) hidden(r *record) bool {
+	f, name := l.facts, r.stream.name
 	switch {
 	case !f.HidesEpochs || name == "" || name[0] != '$':
 		return false

@@ -119,7 +119,7 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	c := s.core
 	c.mu.Lock()
 	state := pageState{
-		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.log.records),
+		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.log.Records()),
 		Groups: []GroupStats{}, Streams: []StreamInfo{},
 	}
 	for _, g := range c.groups.All() {
@@ -167,12 +167,12 @@ func (s *stream) written() int64 { return s.at(s.last()).commit }
 func (c *core) newestEvents(stream string, before int64) (events []pageEvent, oldest string) {
 	events = []pageEvent{}
 	if stream == "" {
-		i := len(c.log.records)
+		i := len(c.log.Records())
 		if before >= 0 {
 			i = int(min(before, int64(i)))
 		}
 		for ; i > 0 && len(events) < pageEvents; i-- {
-			events = append(events, pageEventOf(c.log.records[i-1]))
+			events = append(events, pageEventOf(c.log.Records()[i-1]))
 		}
 		if i > 0 {
 			oldest = strconv.Itoa(i)

@@ -143,7 +143,7 @@ func (c *caller) connectPersistent(f *frame) error {
 		return nil
 	}
 	c.reply(esproto.CmdPersistentSubscriptionConfirmation, f.id, &esproto.PersistentSubscriptionConfirmation{
-		LastCommitPosition: proto.Int64(core.log.lastCommit),
+		LastCommitPosition: proto.Int64(core.log.LastCommit()),
 		SubscriptionId:     proto.String(g.ID()),
 		LastEventNumber:    proto.Int64(c.narrow(core.log.lastNumber(stream))),
 	})

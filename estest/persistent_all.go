@@ -36,7 +36,7 @@ func (s *groupSet) CreateOnAll(by, name string) bool {
 }
 
 func (s *groupSet) addOnAll(name string, settings groupSettings, start position) {
-	s.onAll[name] = &allGroup{set: s, Name: name, Settings: settings, start: start, since: len(s.Log.records)}
+	s.onAll[name] = &allGroup{set: s, Name: name, Settings: settings, start: start, since: len(s.Log.Records())}
 }
 
 // FindOnAll returns a group on $all; nil if there is none of that name.
@@ -70,13 +70,12 @@ func (g *allGroup) Lag() (buffered, newest int, last *record, live bool) {
 	if g.start.commit >= 0 {
 		from = g.set.Log.indexFrom(g.start)
 	}
-	for i := from; i < len(g.set.Log.records); i++ {
-		r := g.set.Log.records[i]
-		if g.set.Log.facts.hidden(r) {
+	for i, r := range g.set.Log.Records()[from:] {
+		if g.set.Log.hidden(r) {
 			continue
 		}
 		buffered++
-		if i >= g.since {
+		if from+i >= g.since {
 			newest++
 		}
 		last = r

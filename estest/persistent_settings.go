@@ -5,8 +5,6 @@ import (
 	"time"
 )
 
-const allStream = "$all"
-
 // groupSettings are those of CreatePersistentSubscription.
 type groupSettings struct {
 	ResolveLinks     bool

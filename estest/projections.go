@@ -39,8 +39,7 @@ func (s *Server) holdProjections(held bool) {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	if p := s.core.projector; p != nil {
-		p.held = held
-		p.signal()
+		p.Hold(held)
 	}
 }
 
@@ -53,7 +52,7 @@ func (s *Server) WaitForProjections(ctx context.Context) error {
 		return ErrNoProjections
 	}
 	s.core.mu.Lock()
-	end := s.core.log.end
+	end := s.core.log.End()
 	for {
 		if s.core.closed {
 			s.core.mu.Unlock()
@@ -98,7 +97,7 @@ func (s *Server) project(p *projector, stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case <-p.wake:
+		case <-p.Wake():
 		}
 		if !pause(projectionLag(), stop) {
 			return

@@ -2,6 +2,7 @@ package estest
 
 import (
 	"slices"
+	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -16,7 +17,7 @@ func (pr *projection) enable() bool {
 	if !pr.save() {
 		return false
 	}
-	pr.run()
+	pr.begin()
 	return true
 }
 
@@ -42,7 +43,7 @@ func (pr *projection) reset() bool {
 		return false
 	}
 	if pr.state.Enabled {
-		pr.run()
+		pr.begin()
 	}
 	return true
 }
@@ -58,7 +59,7 @@ func (pr *projection) update(query string, emit *bool) bool {
 		return false
 	}
 	if pr.state.Enabled {
-		pr.run()
+		pr.begin()
 	}
 	return true
 }
@@ -118,6 +119,28 @@ func (pr *projection) rest() {
 	}
 }
 
+// isStandard reports whether a projection is one of those that servers bring with them.
+func (pr *projection) isStandard() bool { return pr.standard != nil }
+
+// projectionRun is how far a projection is.
+type projectionRun struct {
+	status     string        // what it does, in the words of the server
+	reason     string        // of a fault
+	busy       time.Duration // how long it has computed
+	seen       int           // events since it was started
+	at         position      // of the last event that it saw
+	checkpoint position      // of its last checkpoint
+	progress   float64       // how much of the log it has seen, in percent
+}
+
+// run returns how far a projection is.
+func (pr *projection) run() projectionRun {
+	return projectionRun{
+		status: pr.statusText(), reason: pr.reason, busy: pr.busy, seen: pr.seen, at: pr.at,
+		checkpoint: pr.checkpoint, progress: pr.progress(),
+	}
+}
+
 // statusText is what a projection does as statistics tell it.
 func (pr *projection) statusText() string {
 	switch {
@@ -129,7 +152,6 @@ func (pr *projection) statusText() string {
 	return string(pr.status)
 }
 
-// progress is how much of the log a projection has seen, in percent.
 func (pr *projection) progress() float64 {
 	if log := pr.log.records; pr.next < len(log) {
 		return 100 * float64(log[pr.next].prepare) / float64(pr.log.lastCommit)

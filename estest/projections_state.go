@@ -76,7 +76,11 @@ func (f *logFacts) stateOf(std *standardProjection) projectionState {
 	return s
 }
 
-// newProjectionState is what a projection has at first if nobody says otherwise.
+// newState is what a projection has at first if nobody says otherwise.
+func (p *projector) newState(handler, query string) projectionState {
+	return p.log.facts.newProjectionState(handler, query)
+}
+
 func (f *logFacts) newProjectionState(handler, query string) projectionState {
 	return projectionState{
 		HandlerType: handler, Query: query, Mode: modeContinuous, Epoch: -1, Version: -1,

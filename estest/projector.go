@@ -30,6 +30,21 @@ func newProjector(l *eventLog, ready func() bool, tell func()) *projector {
 	return &projector{log: l, ready: ready, tell: tell, wake: make(chan struct{}, 1)}
 }
 
+// Running reports whether the projections go on from what the log says: they do on the node that leads.
+func (p *projector) Running() bool { return p.running }
+
+// All returns the projections in the order of their registration.
+func (p *projector) All() []*projection { return p.list }
+
+// Wake returns a channel that has something when there may be something to do for Step.
+func (p *projector) Wake() <-chan struct{} { return p.wake }
+
+// Hold has the projections write nothing until they are not held any more.
+func (p *projector) Hold(held bool) {
+	p.held = held
+	p.signal()
+}
+
 // observe observes the log.
 func (p *projector) observe(made commit) {
 	if made.stream != nil {
@@ -62,7 +77,7 @@ func (p *projector) start() {
 			pr.save()
 		}
 		if pr.state.Enabled {
-			pr.run()
+			pr.begin()
 		}
 	}
 	p.enabled = true
@@ -206,8 +221,8 @@ type projection struct {
 // zeroPosition is where a projection begins.
 var zeroPosition = position{0, -1}
 
-// run starts a projection behind its last checkpoint. What it has written since then it recognises.
-func (pr *projection) run() {
+// begin starts a projection behind its last checkpoint. What it has written since then it recognises.
+func (pr *projection) begin() {
 	if pr.standard == nil {
 		pr.status = statusStopped
 		return

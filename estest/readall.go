@@ -25,7 +25,8 @@ func (c *caller) readAll(f *frame, forward bool) error {
 		return err
 	}
 	scan := allScan{forward: forward, count: int(m.GetMaxCount()), window: math.MaxInt}
-	p := c.core.log.readAllPage(f.user, position{m.GetCommitPosition(), m.GetPreparePosition()}, &scan)
+	from := position{commit: m.GetCommitPosition(), prepare: m.GetPreparePosition()}
+	p := c.core.log.readAllPage(f.user, from, &scan)
 	c.sendAllPage(allReply(forward), f, &p, m.GetResolveLinkTos())
 	return nil
 }

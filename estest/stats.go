@@ -54,7 +54,7 @@ func (s *Server) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile.byID)
-	stats.Events = len(c.log.records)
+	stats.Events = len(c.log.Records())
 	for range c.log.eachStream() {
 		stats.Streams++
 	}

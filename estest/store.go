@@ -113,6 +113,10 @@ const (
 // stream returns the stream of that name; nil if nothing was ever written to it.
 func (l *eventLog) stream(name string) *stream { return l.streams[name] }
 
+// StreamCount returns how many streams there are, also those that have metadata only.
+func (l *eventLog) StreamCount() int { return len(l.streams) }
+
+// streamFor returns the stream of that name, which it makes if nothing was ever written to it.
 func (l *eventLog) streamFor(name string) *stream {
 	s := l.streams[name]
 	if s == nil {

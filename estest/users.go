@@ -1,12 +1,17 @@
 package estest
 
 import (
+	"cmp"
 	"crypto/pbkdf2"
 	"crypto/sha1"
 	"crypto/subtle"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 // Groups that mean something to the server.
@@ -60,7 +65,7 @@ var userMetadata = []byte(`{"$acl":{"$w":"$admins","$d":"$admins","$mw":"$admins
 func (l *eventLog) addUser(u user) {
 	known := l.users[u.login]
 	if known == nil {
-		l.saveUser(&u, userCreated)
+		l.createUser(&u)
 		return
 	}
 	groups := slices.Clone(known.groups)
@@ -70,18 +75,23 @@ func (l *eventLog) addUser(u user) {
 		}
 	}
 	u.fullName, u.groups = known.fullName, groups
-	l.saveUser(&u, passwordChanged)
+	l.writeUser(&u, passwordChanged)
 }
 
-// saveUser makes a user known, new or in place of what it was, and writes that down.
-func (l *eventLog) saveUser(u *user, eventType string) {
-	if eventType == userCreated {
-		l.protectUser(u.login)
-	}
-	l.writeUser(u, eventType)
-	if eventType == userCreated {
-		l.listUser(u.login)
-	}
+// createUser makes a new user known, and writes that down.
+func (l *eventLog) createUser(u *user) {
+	l.protectUser(u.login)
+	l.writeUser(u, userCreated)
+	l.listUser(u.login)
+}
+
+// updateUser puts a user in the place of the one with the same login, and writes that down.
+func (l *eventLog) updateUser(u *user) { l.writeUser(u, userUpdated) }
+
+// userWritten returns when a user was written down last.
+func (l *eventLog) userWritten(u *user) time.Time {
+	s := l.stream(userStream + u.login)
+	return esproto.TicksToTime(s.at(s.last()).created).UTC()
 }
 
 func (l *eventLog) protectUser(login string) {
@@ -162,6 +172,9 @@ func (l *eventLog) notifyPasswordChanged(login string) {
 
 func (u *user) in(group string) bool { return u != nil && slices.Contains(u.groups, group) }
 
+// system is the server itself, and whoever acts for it.
+var system = &user{login: "system", groups: []string{groupAdmins}}
+
 // nobody is a user that has no rights, not even those that everyone has.
 var nobody = &user{login: "nobody"}
 
@@ -169,6 +182,14 @@ func (u *user) isAdmin() bool { return u.in(groupAdmins) }
 
 // isOperator reports whether a user may run the server: administrators may, too.
 func (u *user) isOperator() bool { return u.isAdmin() || u.in(groupOps) }
+
+// User returns the user with a login; nil if there is none.
+func (l *eventLog) User(login string) *user { return l.users[login] }
+
+// Users returns all users by their logins.
+func (l *eventLog) Users() []*user {
+	return slices.SortedFunc(maps.Values(l.users), func(a, b *user) int { return cmp.Compare(a.login, b.login) })
+}
 
 // userWith returns the user with these credentials; nil if there is none.
 func (l *eventLog) userWith(login, password string) *user {

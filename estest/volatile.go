@@ -50,7 +50,7 @@ func (c *caller) addVolatile(u *user, sub *volatileSub) {
 		c.drop(sub.id, esproto.SubscriptionDropped_AccessDenied)
 		return
 	}
-	reply := &esproto.SubscriptionConfirmation{LastCommitPosition: proto.Int64(core.log.lastCommit)}
+	reply := &esproto.SubscriptionConfirmation{LastCommitPosition: proto.Int64(core.log.LastCommit())}
 	sub.after = -1
 	if name != "" {
 		sub.after = core.log.lastNumber(name)

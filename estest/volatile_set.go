@@ -103,7 +103,7 @@ func (s *volatileSub) deliver(recs []*record) {
 }
 
 func (s *volatileSub) picks(r *record) bool {
-	return r.number > s.after && (s.stream != "" || !s.caller.core.persona.hidden(r)) &&
+	return r.number > s.after && (s.stream != "" || !s.caller.core.log.hidden(r)) &&
 		(s.filter == nil || s.filter.picks(r))
 }
 

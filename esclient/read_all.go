@@ -105,6 +105,8 @@ type readAllOp struct {
 	from    Position
 	without bool // the event at from is not wanted
 	filter  *Filter
+	here    *matcher // what the client filters; nil for nothing
+	looked  Position // of the last event of the page, before the client filtered; UnknownPosition without one
 	reply   esproto.PageView
 }
 
@@ -119,7 +121,7 @@ func (c *Client) newReadAll(ctx context.Context, from Position, size pageSize, r
 func (c *Client) readAllOp(ctx context.Context, opts ReadAllOptions) *readAllOp {
 	op := c.newReadAll(ctx, StartPosition, c.newPageSize(opts.PageSize), opts.ResolveLinks)
 	op.limit(opts.MaxCount)
-	op.backward, op.filter = opts.Backward, opts.Filter
+	op.backward, op.filter, op.here = opts.Backward, opts.Filter, opts.Filter.besideServer()
 	switch s := opts.From; {
 	case s.kind == startPosition:
 		op.from, op.without, op.alone = s.position, !s.included && !op.backward, s.included && op.backward
@@ -245,6 +247,10 @@ func (o *readAllOp) page() (AllPage, error) {
 	case o.without && at:
 		page.Events = events[1:]
 	}
+	if o.looked = UnknownPosition; len(page.Events) > 0 {
+		o.looked = page.Events[len(page.Events)-1].Position
+	}
+	page.Events = o.here.pick(page.Events)
 	return page, nil
 }
 

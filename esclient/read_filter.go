@@ -22,7 +22,12 @@ const (
 // them. Exactly one of StreamPrefixes, StreamRegex, TypePrefixes and TypeRegex must be set. A link is picked by its own
 // stream and type, not by those of its target.
 //
-// It takes a server from 20.6 on; others answer with ErrNotSupported.
+// It takes a server from 20.6 on; others answer with ErrNotSupported. A subscription can have the client filter instead;
+// see CatchUpOptions.FilterInClient.
+//
+// The server's regular expressions are those of .NET, the client's those of Go. Go refuses lookaheads, lookbehinds, back
+// references and atomic groups. In .NET, \d, \w, \s and \b apply to all scripts, in Go to ASCII only; in .NET, $ also
+// matches before a line break at the end. Letters, digits, ^, |, *, +, ?, [a-z] and \p{L} mean the same in both.
 type Filter struct {
 	// StreamPrefixes pick events whose stream's name begins with one of them, and TypePrefixes those whose type does.
 	StreamPrefixes []string
@@ -38,6 +43,14 @@ type Filter struct {
 	// CheckpointInterval is how many events the server looks at before it tells a subscription how far it is; see
 	// Subscription.Checkpoint. 0 means DefaultCheckpointInterval.
 	CheckpointInterval int
+
+	noSystemTypes bool // see ExcludeSystemEvents
+}
+
+// Validate reports, as an *ArgumentError, what SubscribeCatchUp and the other methods with a Filter refuse.
+func (f *Filter) Validate() error {
+	_, err := f.ready(AllStream)
+	return err
 }
 
 // ready returns a valid copy with its defaults, for a read of or a subscription to a stream; nil for nil.
@@ -158,5 +171,5 @@ func (f *Filter) explain(err error) error {
 	if strings.Contains(refused.Text, "Filtered") {
 		return fmt.Errorf("%w: the server makes no sense of the filter: %w", ErrServer, err)
 	}
-	return fmt.Errorf("%w: filters take a server from 20.6 on: %w", ErrNotSupported, err)
+	return fmt.Errorf("%w: %w", errNoFilters, err)
 }

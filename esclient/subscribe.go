@@ -24,16 +24,16 @@ const (
 // goroutine when the context of that call ends, and the next call takes it up; Stop ends it. Next and All must be
 // called by one goroutine at a time; the other methods may be called at any time by any.
 type Subscription struct {
-	c            *Client
-	stream       string
-	resolveLinks bool
-	filter       *Filter // nil for none
-	pageSize     pageSize
-	bufferSize   int
-	bufferBytes  int
-	fillGaps     bool
-	logPolicy    logPolicy
-	start        Start // of a catch-up subscription
+	c             *Client
+	stream        string
+	resolveLinks  bool
+	pageSize      pageSize
+	bufferSize    int
+	bufferBytes   int
+	fillGaps      bool
+	mayFilterHere bool // if the server knows no filters
+	logPolicy     logPolicy
+	start         Start // of a catch-up subscription
 
 	ctx     context.Context // ends with Stop, and with the client
 	cancel  context.CancelCauseFunc
@@ -42,16 +42,19 @@ type Subscription struct {
 	progress progress
 
 	// Of the goroutine that calls Next, or of the step that it has begun.
-	step     *step // nil if none has begun
-	cursor   cursor
-	page     []Event // read and not delivered yet
-	begun    bool    // the server has served it
-	atEnd    bool    // reading has reached the end
-	lastRead bool    // ... of what was there when the feed was confirmed: what follows is in the feed
-	skips    bool    // what was there when the next feed is confirmed is not wanted
-	last     int64   // the number of the stream's last event, by the latest page
-	known    mark    // what is known of the log
-	told     bool    // whether the start lies behind the end
+	step      *step // nil if none has begun
+	cursor    cursor
+	page      []Event  // read and not delivered yet
+	looked    Position // where the page ends; UnknownPosition if all of its events are in page
+	filter    *Filter  // that the server applies; nil for none
+	picksHere *matcher // what the client filters; nil for nothing
+	begun     bool     // the server has served it
+	atEnd     bool     // reading has reached the end
+	lastRead  bool     // ... of what was there when the feed was confirmed: what follows is in the feed
+	skips     bool     // what was there when the next feed is confirmed is not wanted
+	last      int64    // the number of the stream's last event, by the latest page
+	known     mark     // what is known of the log
+	told      bool     // whether the start lies behind the end
 
 	mu       sync.Mutex
 	feed     atomic.Pointer[feed] // nil while reading; changes with mu held
@@ -94,7 +97,7 @@ func (c *Client) newSubscription(
 		return nil, err
 	}
 	s := &Subscription{
-		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter,
+		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter, picksHere: filter.besideServer(), looked: UnknownPosition,
 		bufferSize: bufferSize, bufferBytes: bufferBytes,
 		cursor:  cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
 		witness: witness{c: c, hooks: &c.hooks, stream: stream},
@@ -168,6 +171,11 @@ func (s *Subscription) buffered() *Event {
 			return e
 		}
 	}
+	if s.looked != UnknownPosition {
+		s.cursor.pass(s.looked)
+		s.looked = UnknownPosition
+		s.progress.publish(&s.cursor)
+	}
 	f := s.feed.Load()
 	if f == nil || !s.lastRead {
 		return nil
@@ -223,8 +231,12 @@ func (s *Subscription) advance(ctx context.Context) error {
 // open subscribes at the server. What was written since the last read and before the confirmation must still be read.
 // It leaves the subscription without a feed, to be called again, where it was confirmed by a node that it has to leave.
 func (s *Subscription) open(ctx context.Context) error {
-	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.filter, s.bufferSize, s.bufferBytes)
+	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.filter, s.picksHere, s.bufferSize, s.bufferBytes)
 	if err != nil {
+		again, err := s.filterInClient(err)
+		if again {
+			return s.open(ctx)
+		}
 		return err
 	}
 	if keep, err := s.check(ctx, f); !keep {

@@ -20,6 +20,10 @@ type CatchUpOptions struct {
 	PageSize int
 	// Filter, if not nil, has only the events of AllStream delivered that it picks.
 	Filter *Filter
+	// FilterInClient has the client apply the Filter if the server, one before 20.6, cannot. All events of AllStream
+	// then cross the network. Checkpoints move as with a server that filters, and no page is looked at for longer than
+	// its events take. A regular expression that Go cannot compile is ErrNotSupported then.
+	FilterInClient bool
 	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize. When it
 	// overflows, the subscription goes back to reading until it has caught up again.
 	BufferSize int
@@ -63,7 +67,7 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 		return nil, err
 	}
 	s.witness.hooks = hooks
-	s.fillGaps = true
+	s.fillGaps, s.mayFilterHere = true, opts.FilterInClient
 	s.setPageSize(opts.PageSize)
 	fromEnd := opts.Start.kind == startEnd
 	switch {
@@ -247,11 +251,15 @@ func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 
 func (s *Subscription) readAllPage(ctx context.Context) (end bool, err error) {
 	op := s.c.newReadAll(ctx, s.cursor.next, s.pageSize, s.resolveLinks)
-	op.filter = s.filter
+	op.filter, op.here = s.filter, s.picksHere
 	conn, err := s.c.readOn(ctx, op)
 	if err != nil && !errors.Is(err, ErrServer) {
 		s.pageSize = op.size
-		return false, op.failed(err)
+		again, err := s.filterInClient(op.failed(err))
+		if again {
+			return s.readAllPage(ctx)
+		}
+		return false, err
 	}
 	// A position that the server cannot make sense of may be one of another log.
 	if same, other := s.sameLog(ctx, conn); !same {
@@ -266,6 +274,9 @@ func (s *Subscription) readAllPage(ctx context.Context) (end bool, err error) {
 		return false, op.failed(err)
 	}
 	s.page, s.cursor.next = page.Events, page.Next.position
+	if s.picksHere != nil {
+		s.looked = op.looked
+	}
 	// An event lies at such a position only within a transaction, which has prepare positions of its own.
 	if len(page.Events) == 0 && s.cursor.next.Prepare == 0 && s.cursor.next.Commit > 0 {
 		s.cursor.pass(s.cursor.next)

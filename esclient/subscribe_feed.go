@@ -16,14 +16,16 @@ import (
 type feed struct {
 	stream       string // empty for $all
 	resolveLinks bool
-	filter       *Filter // nil for none
+	filter       *Filter  // nil for none
+	here         *matcher // what the client filters; nil for nothing
 	queue        queue
 	handle       engine.Handle
 
 	came       []*Event // pushed since the last Wake; the reader's own, as are the next three
 	cameWeight int64
-	pushed     int   // events in all, and their weight; to be looked at by others only after the end
-	weight     int64 // ...
+	looked     Position // of the last event since the last Wake that the client has not picked
+	pushed     int      // events in all, and their weight; to be looked at by others only after the end
+	weight     int64    // ...
 	slab       eventSlab
 
 	told     chan struct{} // gets a token when the server has confirmed it, and at the end
@@ -37,7 +39,7 @@ type feed struct {
 
 // openFeed subscribes on the current connection and waits for the confirmation. It retries like a read.
 func (c *Client) openFeed(
-	ctx context.Context, stream string, resolveLinks bool, filter *Filter, limit, maxBytes int,
+	ctx context.Context, stream string, resolveLinks bool, filter *Filter, here *matcher, limit, maxBytes int,
 ) (*feed, error) {
 	creds, err := credentialsFrom(ctx)
 	if err != nil {
@@ -48,7 +50,8 @@ func (c *Client) openFeed(
 		wire = ""
 	}
 	f, err := openSubscription(ctx, c, func(conn *engine.Conn, told chan struct{}) (*feed, error) {
-		f := &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, told: told}
+		f := &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, here: here, told: told}
+		f.looked = UnknownPosition
 		f.queue.init(limit)
 		f.queue.maxBytes = int64(maxBytes)
 		return f, conn.StartSubscription(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
@@ -114,6 +117,10 @@ func (f *feed) push(payload []byte) error {
 		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdStreamEventAppeared, Err: err}
 	}
 	pos := Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
+	if f.here != nil && !f.here.picksPushed(&v) {
+		f.looked = pos
+		return nil
+	}
 	e := f.slab.newEvent(&v, len(payload), pos, f.handle.Conn().Memory())
 	if f.resolveLinks {
 		e.markUnresolved()
@@ -135,6 +142,10 @@ func (f *feed) handOver() {
 		f.queue.push(f.came)
 		clear(f.came)
 		f.came, f.cameWeight = f.came[:0], 0
+	}
+	if f.here != nil && f.looked != UnknownPosition {
+		f.queue.pass(f.looked)
+		f.looked = UnknownPosition
 	}
 }
 

@@ -13,6 +13,9 @@ type VolatileOptions struct {
 	FillGaps bool
 	// Filter, if not nil, has only the events of AllStream delivered that it picks.
 	Filter *Filter
+	// FilterInClient has the client apply the Filter if the server, one before 20.6, cannot; see
+	// CatchUpOptions.FilterInClient.
+	FilterInClient bool
 	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize.
 	BufferSize int
 	// BufferBytes is how many bytes of pushed events are held, about; 0 means Config.SubscriptionBufferBytes. A single
@@ -39,7 +42,7 @@ func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts Vola
 		return nil, err
 	}
 	s.witness.hooks = hooks
-	s.fillGaps, s.logPolicy = opts.FillGaps, goOn
+	s.fillGaps, s.mayFilterHere, s.logPolicy = opts.FillGaps, opts.FilterInClient, goOn
 	return s.openLive(ctx)
 }
 

@@ -27,6 +27,7 @@ func (s *Subscriber) catchUp(
 	}
 	sub, err := s.conn.client.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
 		Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
+		Filter: s.cfg.Filter, FilterInClient: true,
 		PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
 		Hooks: []esclient.Hook{streamLog{log, s.cfg.StartOver}},
 	})

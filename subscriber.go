@@ -133,6 +133,7 @@ func (s *Subscriber) source(
 	default:
 		sub, err := s.conn.client.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
 			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling,
+			Filter: s.cfg.Filter, FilterInClient: true,
 			BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
 			Hooks: []esclient.Hook{streamLog{log, false}},
 		})
@@ -180,7 +181,7 @@ func (s *Subscriber) stream(topic string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("eventstore: StreamName of topic %q: %w", topic, err)
 	}
-	return stream, nil
+	return stream, s.cfg.validateStream(stream)
 }
 
 // begin adds a subscription or a call that Close waits for. It returns false if the Subscriber is closed.

@@ -103,6 +103,12 @@ type SubscriberConfig struct {
 	// deleted stream stops no handler of its category.
 	UnresolvedAction UnresolvedAction
 
+	// Filter, if not nil, hands out only the events of "$all" that it picks, such as those of
+	// [esclient.ExcludeSystemEvents]. It needs the topic "$all" and [ModeCatchUp] or [ModeVolatile]. Servers from 20.6
+	// on filter; for others the Subscriber does, which takes all events over the network, and refuses a regular
+	// expression that Go cannot compile.
+	Filter *esclient.Filter
+
 	// Mode is the kind of subscription.
 	Mode Mode
 
@@ -339,6 +345,9 @@ func (c *SubscriberConfig) Validate() error {
 		return configError("SubscriberConfig.MaxNackDelay", c.MaxNackDelay.String(),
 			fmt.Sprintf("is less than NackDelay, %v", c.NackDelay))
 	}
+	if err := c.Filter.Validate(); err != nil {
+		return err
+	}
 	if err := c.validateCheckpoints(); err != nil {
 		return err
 	}
@@ -358,6 +367,9 @@ func (c *SubscriberConfig) validateMode() error {
 	case mode != ModeCatchUp && (c.LoadStart != nil || c.Start != (esclient.Start{})):
 		return configError("SubscriberConfig.Start", "",
 			"has a meaning for catch-up subscriptions only; groups have GroupSettings.StartFrom")
+	case mode == ModePersistent && c.Filter != nil:
+		return configError("SubscriberConfig.Filter", "",
+			"has no meaning for consumer groups: over TCP there are none of "+esclient.AllStream)
 	case mode != ModeCatchUp && c.StartOver:
 		return configError("SubscriberConfig.StartOver", "true", "has a meaning for catch-up subscriptions only")
 	case mode != ModePersistent && c.RecreateGroup:
@@ -366,6 +378,14 @@ func (c *SubscriberConfig) validateMode() error {
 		return configError("SubscriberConfig.RecreateGroup", "true", "contradicts DisableGroupCreation")
 	case mode == ModePersistent:
 		return c.groupSettings().Validate()
+	}
+	return nil
+}
+
+// validateStream refuses settings that have no meaning for the stream of a topic.
+func (c *SubscriberConfig) validateStream(stream string) error {
+	if c.Filter != nil && stream != esclient.AllStream {
+		return configError("SubscriberConfig.Filter", "", "needs the topic "+esclient.AllStream)
 	}
 	return nil
 }

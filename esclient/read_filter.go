@@ -22,12 +22,12 @@ const (
 // them. Exactly one of StreamPrefixes, StreamRegex, TypePrefixes and TypeRegex must be set. A link is picked by its own
 // stream and type, not by those of its target.
 //
-// It takes a server from 20.6 on; others answer with ErrNotSupported. A subscription can have the client filter instead;
-// see CatchUpOptions.FilterInClient.
+// It takes a server from 20.6 on; others answer with ErrNotSupported. A subscription can have the client filter
+// instead; see CatchUpOptions.FilterInClient.
 //
-// The server's regular expressions are those of .NET, the client's those of Go. Go refuses lookaheads, lookbehinds, back
-// references and atomic groups. In .NET, \d, \w, \s and \b apply to all scripts, in Go to ASCII only; in .NET, $ also
-// matches before a line break at the end. Letters, digits, ^, |, *, +, ?, [a-z] and \p{L} mean the same in both.
+// The server's regular expressions are those of .NET, the client's those of Go. Go refuses lookaheads, lookbehinds,
+// back references and atomic groups. In .NET, \d, \w, \s and \b apply to all scripts, in Go to ASCII only; in .NET, $
+// also matches before a line break at the end. Letters, digits, ^, |, *, +, ?, [a-z] and \p{L} mean the same in both.
 type Filter struct {
 	// StreamPrefixes pick events whose stream's name begins with one of them, and TypePrefixes those whose type does.
 	StreamPrefixes []string

@@ -33,7 +33,8 @@ func TestTheClientFiltersAsTheServer(t *testing.T) {
 		}{
 			"stream prefix": {esclient.Filter{StreamPrefixes: []string{prefix + "-a"}}, filtered(1, "-a")},
 			"stream prefixes": {
-				esclient.Filter{StreamPrefixes: []string{"none", prefix + "-b", prefix + "-a"}}, filtered(1, "-a", "-b"),
+				esclient.Filter{StreamPrefixes: []string{"none", prefix + "-b", prefix + "-a"}},
+				filtered(1, "-a", "-b"),
 			},
 			"stream regex": {esclient.Filter{StreamRegex: "^" + prefix + "-[bc]$"}, filtered(1, "-b")},
 			"type prefix":  {esclient.Filter{TypePrefixes: []string{prefix}}, filtered(10, "-a", "-b")},

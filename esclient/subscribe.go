@@ -97,7 +97,8 @@ func (c *Client) newSubscription(
 		return nil, err
 	}
 	s := &Subscription{
-		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter, picksHere: filter.besideServer(), looked: UnknownPosition,
+		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter,
+		picksHere: filter.besideServer(), looked: UnknownPosition,
 		bufferSize: bufferSize, bufferBytes: bufferBytes,
 		cursor:  cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
 		witness: witness{c: c, hooks: &c.hooks, stream: stream},

@@ -21,6 +21,7 @@ type layer struct {
 // deliberately. The arrows point down: nothing imports what stands above it.
 var layers = []layer{
 	{dir: "_examples", uses: []string{".", "esclient", "esclient/esadmin", "estest"}, watermill: true},
+	{dir: "essql", uses: []string{".", "esclient"}, testsUse: []string{"estest"}, watermill: true},
 	{dir: "benchmarks", uses: []string{".", "esclient", "esproto", "estest"}, watermill: true},
 	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest", "internal/undertest"}, watermill: true},
 	{
@@ -50,6 +51,13 @@ var layers = []layer{
 // testOnly are libraries that belong to test files: whoever imports one of our packages must not have to load them.
 var testOnly = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "golang.org/x/net"}
 
+// drivers are what the tests of essql connect by. Its code works with any driver.
+var drivers = []string{"github.com/go-sql-driver/mysql", "github.com/jackc/pgx", "modernc.org/sqlite"}
+
+func isDriver(importPath string) bool {
+	return slices.ContainsFunc(drivers, func(driver string) bool { return within(importPath, driver) })
+}
+
 const watermill = "github.com/ThreeDotsLabs/watermill"
 
 func within(importPath, prefix string) bool {
@@ -76,6 +84,8 @@ func checkImport(dir string, test bool, importPath string) string {
 		return from.dir + " must not know Watermill"
 	case !test && slices.ContainsFunc(testOnly, func(lib string) bool { return within(importPath, lib) }):
 		return importPath + " is for _test.go files"
+	case !test && from.dir == "essql" && isDriver(importPath):
+		return importPath + " is a driver, which users choose"
 	case !within(importPath, module):
 		return ""
 	}
@@ -149,6 +159,10 @@ func TestCheckImport(t *testing.T) {
 		{name: "the frames import nothing of ours", dir: "esproto", importPath: module + "/internal/engine"},
 		{name: "nor does discovery", dir: "discovery", importPath: module + "/esproto"},
 		{name: "the program runs the test server", dir: "cmd/estest", importPath: module + "/estest", ok: true},
+		{name: "SQL checkpoints are for the root's subscriber", dir: "essql", importPath: module, ok: true},
+		{name: "which does not know them", dir: ".", test: true, importPath: module + "/essql"},
+		{name: "their code has no driver", dir: "essql", importPath: drivers[1] + "/v5/stdlib"},
+		{name: "their tests have", dir: "essql", test: true, importPath: drivers[1] + "/v5/stdlib", ok: true},
 		{name: "examples use what users can", dir: "_examples/quickstart", importPath: module, ok: true},
 		{name: "examples see nothing internal", dir: "_examples/quickstart", importPath: module + "/internal/engine"},
 		{name: "a similar name is another layer", dir: "esclient", importPath: module + "/esprotox"},

@@ -18,6 +18,7 @@ import (
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
 // writeEvents is the wire command of appends.
@@ -452,4 +453,20 @@ func TestCloseEndsCallsOfABorrowedClient(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What becomes of messages is told by the errors of package esclient, which users can name.
+func TestAPublishErrorHasErrorsOfTheClient(t *testing.T) {
+	srv := embedded(t)
+	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})
+	require.NoError(t, pub.Publish("topic", newMessage("1")))
+	lostReply(srv)
+	err := pub.Publish("topic", newMessage("2"))
+	var failed *eventstore.PublishError
+	require.ErrorAs(t, err, &failed)
+	require.ErrorIs(t, err, esclient.ErrOutcomeUnknown)
+	var lost *esclient.ConnectionError
+	require.ErrorAs(t, err, &lost)
+	assert.Equal(t, srv.Addr(), lost.Endpoint)
+	undertest.PublicError(t, err)
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
@@ -22,11 +21,11 @@ type ExpectedVersion int64
 // The expected versions that are no event numbers.
 const (
 	// Any demands nothing.
-	Any = ExpectedVersion(esproto.ExpectAny)
+	Any ExpectedVersion = -2
 	// NoStream demands that the stream has no events: it never had any or was soft-deleted.
-	NoStream = ExpectedVersion(esproto.ExpectNoStream)
+	NoStream ExpectedVersion = -1
 	// StreamExists demands that the stream has events or metadata.
-	StreamExists = ExpectedVersion(esproto.ExpectStreamExists)
+	StreamExists ExpectedVersion = -4
 )
 
 // String returns the constant's name or the number.
@@ -53,11 +52,11 @@ func (v ExpectedVersion) validate() error {
 // stream. With the others it relies on a cache, which a restart or an election empties.
 func (v ExpectedVersion) exact() bool { return v >= NoStream }
 
-// MaxEventSize is the most that one event may take, see EventData.Size, in bytes.
-const MaxEventSize = esproto.MaxEventSize
+// MaxEventSize is the most that one event may take, see [EventData.Size], in bytes.
+const MaxEventSize = 16<<20 - 10_000
 
 // MaxAppendSize is the most that one append may take, see AppendSize, in bytes.
-const MaxAppendSize = esproto.MaxFrameSize
+const MaxAppendSize = 64 << 20
 
 // AppendSize returns the size, in bytes, that Append holds against MaxAppendSize. It is an upper bound of the frame.
 func AppendSize(stream string, events ...EventData) int {
@@ -235,10 +234,10 @@ func (o *appendOp) Keeps(esproto.Command) bool { return false }
 
 func (o *appendOp) Decode(cmd esproto.Command, payload []byte) error {
 	if cmd != esproto.CmdWriteEventsCompleted {
-		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
+		return unexpected(o, cmd, nil)
 	}
 	if err := o.reply.Decode(payload); err != nil {
-		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
+		return unexpected(o, cmd, err)
 	}
 	err := o.resultError()
 	o.reply.Message = "" // it aliases the frame, which is only borrowed

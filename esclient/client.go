@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
@@ -80,15 +81,14 @@ func New(cfg Config) (*Client, error) {
 			MaxFrameSize:      cfg.MaxFrameSize,
 			MaxPendingBytes:   cfg.MaxPendingBytes,
 		},
-		Credentials:     cfg.Credentials,
-		ConnectionName:  cfg.ConnectionName,
-		ConnectTimeout:  cfg.ConnectTimeout,
-		ReconnectDelay:  cfg.ReconnectDelay,
-		ReconnectMax:    cfg.MaxReconnectDelay,
-		MaxReconnects:   cfg.MaxReconnects,
-		CheckInterval:   cfg.NodeCheckInterval,
-		Events:          c.events(),
-		TLSForRedirects: cfg.TLS != nil,
+		Credentials:    (*esproto.Credentials)(cfg.Credentials),
+		ConnectionName: cfg.ConnectionName,
+		ConnectTimeout: cfg.ConnectTimeout,
+		ReconnectDelay: cfg.ReconnectDelay,
+		ReconnectMax:   cfg.MaxReconnectDelay,
+		MaxReconnects:  cfg.MaxReconnects,
+		CheckInterval:  cfg.NodeCheckInterval,
+		Events:         c.events(),
 	})
 	return c, nil
 }
@@ -102,7 +102,7 @@ const writeTimeout = 15 * time.Second
 // case.
 func (c *Client) Connect(ctx context.Context) error {
 	_, err := c.manager.Conn(ctx)
-	return err
+	return fromEngine(err)
 }
 
 const (
@@ -204,6 +204,7 @@ func (c *Client) events() engine.Events {
 			c.told.tell(noticeConnected, ConnectionInfo{Endpoint: endpoint})
 		},
 		Disconnected: func(endpoint string, err error) {
+			err = fromEngine(err)
 			if errors.Is(err, ErrClosed) {
 				log.Info("disconnected", "endpoint", endpoint)
 			} else {
@@ -212,16 +213,18 @@ func (c *Client) events() engine.Events {
 			c.told.tell(noticeDisconnected, ConnectionInfo{Endpoint: endpoint, Err: err})
 		},
 		Reconnecting: func(attempt int, delay time.Duration, err error) {
+			err = fromEngine(err)
 			log.Info("connecting again", "attempt", attempt, "delay", delay, "error", err)
 			c.told.tell(noticeReconnecting, ConnectionInfo{Attempt: attempt, Delay: delay, Err: err})
 		},
 		AuthFailed: func(endpoint string, err error) {
+			err = fromEngine(err)
 			log.Error("authentication failed", "endpoint", endpoint, "error", err)
 			c.told.tell(noticeAuthFailed, ConnectionInfo{Endpoint: endpoint, Err: err})
 		},
 		Closed: func(err error) {
 			log.Info("client closed")
-			c.told.tell(noticeClosed, ConnectionInfo{Err: err})
+			c.told.tell(noticeClosed, ConnectionInfo{Err: fromEngine(err)})
 			c.told.flush(hookTimeout)
 		},
 	}

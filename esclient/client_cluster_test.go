@@ -14,11 +14,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
@@ -114,11 +112,11 @@ func TestRedirectToTheLeader(t *testing.T) {
 	c := runCluster(t)
 	for _, form := range []struct {
 		name   string
-		change func(*esproto.NotHandled_LeaderInfo)
+		change func(*estest.LeaderInfo)
 		leader string // as the client knows it then
 	}{
 		{"plain", nil, c.Node(0).Addr()},
-		{"DNS name", func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpAddress = proto.String("localhost") },
+		{"DNS name", func(i *estest.LeaderInfo) { i.Address = "localhost" },
 			"localhost:" + strconv.Itoa(port(c.Node(0).Addr()))},
 	} {
 		c.SetLeaderInfo(form.change)
@@ -131,18 +129,17 @@ func TestRedirectToTheLeader(t *testing.T) {
 // Where a follower does not say how the leader is reached, the client finds it anew.
 func TestRedirectWithoutAUsableEndpoint(t *testing.T) {
 	c := runCluster(t)
-	for name, change := range map[string]func(*esproto.NotHandled_LeaderInfo){
-		"nothing":     func(i *esproto.NotHandled_LeaderInfo) { proto.Reset(i) },
-		"no port":     func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpPort = nil },
-		"absurd port": func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpPort = proto.Int32(1 << 20) },
-		"absurd name": func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpAddress = proto.String("no name/at all") },
-		"secure only": func(i *esproto.NotHandled_LeaderInfo) {
-			i.ExternalSecureTcpAddress, i.ExternalSecureTcpPort = i.ExternalTcpAddress, i.ExternalTcpPort
-			i.ExternalTcpAddress, i.ExternalTcpPort = nil, nil
+	for name, change := range map[string]func(*estest.LeaderInfo){
+		"nothing":     func(i *estest.LeaderInfo) { *i = estest.LeaderInfo{} },
+		"no port":     func(i *estest.LeaderInfo) { i.Port = 0 },
+		"absurd port": func(i *estest.LeaderInfo) { i.Port = 1 << 20 },
+		"absurd name": func(i *estest.LeaderInfo) { i.Address = "no name/at all" },
+		"secure only": func(i *estest.LeaderInfo) {
+			i.SecureAddress, i.SecurePort, i.Address, i.Port = i.Address, i.Port, "", 0
 		},
 	} {
 		called := gossipCallsLeader(c, 1) // until the client has been there
-		c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
+		c.SetLeaderInfo(func(i *estest.LeaderInfo) {
 			change(i)
 			called.Store(0)
 		})
@@ -158,8 +155,8 @@ func TestRedirectToAStrangerIsNotFollowed(t *testing.T) {
 	c := runCluster(t)
 	stranger := newGate(t, c.Node(0).Addr())
 	called := gossipCallsLeader(c, 1)
-	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
-		i.ExternalTcpPort = proto.Int32(int32(port(stranger.l.Addr())))
+	c.SetLeaderInfo(func(i *estest.LeaderInfo) {
+		i.Port = port(stranger.l.Addr())
 		called.Store(0)
 	})
 	client, route := openClient(t, c.ConnectionString(), nil)
@@ -302,9 +299,9 @@ func TestNoStormOnNodesThatNameEachOther(t *testing.T) {
 	t.Parallel()
 	c := runCluster(t)
 	var refusals atomic.Int32
-	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) {
+	c.SetLeaderInfo(func(i *estest.LeaderInfo) {
 		other := c.Node(1 + int(refusals.Add(1))%2)
-		i.ExternalTcpPort = proto.Int32(int32(port(other.Addr())))
+		i.Port = port(other.Addr())
 	})
 	client, route := openClient(t, c.Node(1).ConnectionString(), func(cfg *esclient.Config) { cfg.ReconnectDelay = 0 })
 	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
@@ -389,7 +386,7 @@ func TestEndpointMapping(t *testing.T) {
 			return members
 		})
 	}
-	c.SetLeaderInfo(func(i *esproto.NotHandled_LeaderInfo) { i.ExternalTcpAddress = proto.String("10.255.255.1") })
+	c.SetLeaderInfo(func(i *estest.LeaderInfo) { i.Address = "10.255.255.1" })
 	client, route := openClient(t, c.ConnectionString()+"; NodePreference=follower", func(cfg *esclient.Config) {
 		cfg.Gossip.Map = func(advertised discovery.Endpoint) discovery.Endpoint {
 			advertised.Host = "127.0.0.1"

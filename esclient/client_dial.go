@@ -123,7 +123,7 @@ type membership interface{ Members() []discovery.Member }
 // report tells the Discoverer what became of an endpoint.
 func (d *dialer) report(endpoint string, err error) {
 	if e, perr := discovery.ParseEndpoint(endpoint); perr == nil {
-		d.discover.Report(e, err)
+		d.discover.Report(e, fromEngine(err))
 	}
 }
 

@@ -182,8 +182,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.Credentials != nil {
-		if err := c.Credentials.Validate(); err != nil {
-			return &ConfigError{Setting: "Credentials", Reason: "cannot be sent", Err: err}
+		if problem := c.Credentials.problem(); problem != "" {
+			return &ConfigError{Setting: "Credentials", Reason: problem}
 		}
 	}
 	if !utf8.ValidString(c.ConnectionName) {

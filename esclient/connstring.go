@@ -216,8 +216,8 @@ func (p *connStringParser) connectTo(setting, s string) (query string, err error
 
 func (p *connStringParser) credentials(setting, login, password string) error {
 	c := Credentials{Login: login, Password: password}
-	if err := c.Validate(); err != nil {
-		return &ConfigError{Setting: setting, Reason: "the credentials cannot be sent", Err: err}
+	if problem := c.problem(); problem != "" {
+		return &ConfigError{Setting: setting, Reason: problem}
 	}
 	p.cfg.Credentials = &c
 	return nil

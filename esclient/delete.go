@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // DeleteStream deletes a stream so that it can come back: its events are no longer read, nor is its metadata, which is
@@ -107,7 +106,7 @@ func (o *deleteOp) Decode(cmd esproto.Command, payload []byte) error {
 
 // explain says what a BadRequest means where it has but one reason.
 func (o *deleteOp) explain(err error) error {
-	if bad := (*engine.BadRequestError)(nil); o.expected == StreamExists && errors.As(err, &bad) {
+	if bad := (*BadRequestError)(nil); o.expected == StreamExists && errors.As(err, &bad) {
 		return fmt.Errorf("%w: deletes take StreamExists from 21.10 on: %w", ErrNotSupported, err)
 	}
 	return err

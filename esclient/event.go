@@ -21,7 +21,7 @@ type ContentType int32
 // The content types.
 const (
 	ContentTypeBinary ContentType = 0
-	ContentTypeJSON   ContentType = esproto.ContentTypeJSON
+	ContentTypeJSON   ContentType = 1
 )
 
 // String returns "json" or "binary".

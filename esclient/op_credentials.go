@@ -3,13 +3,51 @@ package esclient
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Credentials are a login and a password. Printing them hides the password. Both must be 1 to 127 bytes long and the
-// login must begin with an ASCII character: some servers misread anything else.
-type Credentials = esproto.Credentials
+// Credentials are a login and a password. Printing them hides the password.
+type Credentials struct {
+	Login    string // 1 to 127 bytes of UTF-8, of which the first is an ASCII character
+	Password string // 1 to 127 bytes of UTF-8
+}
+
+// Validate reports credentials that do not fit a request, or that some servers would misread, as an [*ArgumentError].
+func (c Credentials) Validate() error {
+	if problem := c.problem(); problem != "" {
+		return &ArgumentError{Argument: "credentials", Reason: problem}
+	}
+	return nil
+}
+
+// problem says why the credentials cannot be sent; empty if they can.
+func (c Credentials) problem() string {
+	if err := esproto.Credentials(c).Validate(); err != nil {
+		return strings.TrimPrefix(err.Error(), esproto.ErrCredentials.Error()+": ")
+	}
+	return ""
+}
+
+// String returns the login, and hides the password.
+func (c Credentials) String() string { return c.Login + ":***" }
+
+// GoString keeps %#v from printing the password.
+func (c Credentials) GoString() string { return "esclient.Credentials{" + c.String() + "}" }
+
+// Format prints what String or GoString does, whatever the verb: %d and the like would print the fields.
+func (c Credentials) Format(s fmt.State, verb rune) {
+	text := c.String()
+	if verb == 'v' && s.Flag('#') {
+		text = c.GoString()
+	}
+	_, _ = io.WriteString(s, text)
+}
+
+// MarshalText keeps JSON, and with it loggers, from printing the password.
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 type credentialsKey struct{}
 
@@ -27,16 +65,16 @@ func CredentialsFromContext(ctx context.Context) (c Credentials, ok bool) {
 	return Credentials{}, false
 }
 
-// credentialsFrom returns the credentials of a context, validated, or nil where it has none.
-func credentialsFrom(ctx context.Context) (*Credentials, error) {
+// credentialsFrom returns the credentials of a context as they are sent, validated, or nil where it has none.
+func credentialsFrom(ctx context.Context) (*esproto.Credentials, error) {
 	c, _ := ctx.Value(credentialsKey{}).(*Credentials)
 	if c == nil {
 		return nil, nil
 	}
 	if err := c.Validate(); err != nil {
-		return nil, &ArgumentError{Argument: "credentials", Reason: err.Error()}
+		return nil, err
 	}
-	return c, nil
+	return (*esproto.Credentials)(c), nil
 }
 
 // Format prints what the subscription is to, and not its fields, among which there are credentials.

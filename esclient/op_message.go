@@ -17,10 +17,10 @@ func appendMessage(b []byte, m proto.Message) []byte {
 // reply follows that of its request by one.
 func decodeMessage(r engine.Request, m proto.Message, cmd esproto.Command, payload []byte) error {
 	if cmd != r.Command()+1 {
-		return &engine.UnexpectedReplyError{Request: r.Command(), Reply: cmd}
+		return unexpected(r, cmd, nil)
 	}
 	if err := proto.Unmarshal(payload, m); err != nil {
-		return &engine.UnexpectedReplyError{Request: r.Command(), Reply: cmd, Err: err}
+		return unexpected(r, cmd, err)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // Ping asks the server for a reply and returns how long that took, from the call on: it waits for a connection if
@@ -26,7 +25,7 @@ func (pingOp) Keeps(esproto.Command) bool    { return false }
 
 func (pingOp) Decode(cmd esproto.Command, _ []byte) error {
 	if cmd != esproto.CmdPong {
-		return &engine.UnexpectedReplyError{Request: esproto.CmdPing, Reply: cmd}
+		return unexpected(pingOp{}, cmd, nil)
 	}
 	return nil
 }

@@ -142,13 +142,13 @@ var policies = [...]policy{
 // failureOf returns the kind of an error. The first that applies counts.
 func failureOf(err error) failure {
 	var (
-		notHandled *engine.NotHandledError
-		auth       *engine.NotAuthenticatedError
+		notHandled *NotHandledError
+		auth       *NotAuthenticatedError
 		timeout    *serverTimeoutError
-		reply      *engine.UnexpectedReplyError
+		reply      *UnexpectedReplyError
 		large      *FrameTooLargeError
-		conn       *engine.ConnectionError
-		none       *engine.NotConnectedError
+		conn       *ConnectionError
+		none       *NotConnectedError
 		drop       *SubscriptionDroppedError
 	)
 	switch {
@@ -188,13 +188,13 @@ func failureOf(err error) failure {
 	return failAnswered
 }
 
-func notHandledFailure(reason esproto.NotHandled_NotHandledReason) failure {
+func notHandledFailure(reason NotHandledReason) failure {
 	switch reason {
-	case esproto.NotHandled_NotLeader:
+	case ReasonNotLeader:
 		return failNotLeader
-	case esproto.NotHandled_IsReadOnly:
+	case ReasonReadOnly:
 		return failReadOnlyNode
-	case esproto.NotHandled_NotReady:
+	case ReasonNotReady:
 		return failNotReady
 	}
 	return failTooBusy
@@ -203,7 +203,7 @@ func notHandledFailure(reason esproto.NotHandled_NotHandledReason) failure {
 // hadTooMuchToSend reports whether a connection was lost to a reply, perhaps to another request, with which the server
 // had too much to send.
 func hadTooMuchToSend(err error) bool {
-	var bad *engine.BadRequestError
+	var bad *BadRequestError
 	return errors.As(err, &bad) && strings.Contains(bad.Text, "pending send bytes is too big")
 }
 
@@ -337,19 +337,28 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 
 // leave has the client leave a connection, if the policy says so.
 func (a *attempts) leave(how connPolicy, conn *engine.Conn, err error) {
-	var e *engine.NotHandledError
+	var e *NotHandledError
 	if how == connStays || !errors.As(err, &e) {
 		return
 	}
 	if how == connLeft {
 		a.c.redirected.Store(true)
-		a.c.manager.Redirect(conn, e)
+		a.c.redirect(conn, e)
 		return
 	}
 	if a.notReady++; a.notReady >= notReadyLimit && a.c.cfg.discovers() {
 		a.notReady = 0
-		a.c.manager.Redirect(conn, e)
+		a.c.redirect(conn, e)
 	}
+}
+
+// redirect leaves a connection for the leader, if e names it, or for another node.
+func (c *Client) redirect(conn *engine.Conn, e *NotHandledError) {
+	leader := e.Leader
+	if c.cfg.TLS != nil {
+		leader = e.LeaderTLS
+	}
+	c.manager.Redirect(conn, leader, e)
 }
 
 // notReadyLimit is how often a node tells an operation that it is not ready before the client looks for another one:

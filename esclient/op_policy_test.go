@@ -9,13 +9,10 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // notHandledFor is the reply NotHandled with a reason.
-func notHandledFor(reason esproto.NotHandled_NotHandledReason) error {
-	return &engine.NotHandledError{Reason: reason}
-}
+func notHandledFor(reason NotHandledReason) error { return &NotHandledError{Reason: reason} }
 
 func TestEachFailureIsRecognised(t *testing.T) {
 	lost := func(err error) error { return &ConnectionError{Endpoint: "a:1", Err: err} }
@@ -24,18 +21,18 @@ func TestEachFailureIsRecognised(t *testing.T) {
 		failServer:        {ErrServer, ErrInvalidTransaction},
 		failClosed:        {ErrClosed, lost(ErrClosed)},
 		failNotEventStore: {lost(ErrNotEventStore), &NotConnectedError{Err: context.Canceled, Last: ErrNotEventStore}},
-		failNotLeader:     {notHandledFor(esproto.NotHandled_NotLeader)},
-		failReadOnlyNode:  {notHandledFor(esproto.NotHandled_IsReadOnly)},
-		failNotReady:      {notHandledFor(esproto.NotHandled_NotReady)},
-		failTooBusy:       {notHandledFor(esproto.NotHandled_TooBusy)},
-		failStarting:      {&engine.NotAuthenticatedError{Text: "server is not yet ready"}},
-		failRefused:       {&engine.NotAuthenticatedError{Text: "no"}, lost(&engine.NotAuthenticatedError{Text: "no"})},
+		failNotLeader:     {notHandledFor(ReasonNotLeader)},
+		failReadOnlyNode:  {notHandledFor(ReasonReadOnly)},
+		failNotReady:      {notHandledFor(ReasonNotReady)},
+		failTooBusy:       {notHandledFor(ReasonTooBusy)},
+		failStarting:      {&NotAuthenticatedError{Text: "server is not yet ready"}},
+		failRefused:       {&NotAuthenticatedError{Text: "no"}, lost(&NotAuthenticatedError{Text: "no"})},
 		failServerTimeout: {
 			&serverTimeoutError{result: esproto.OperationResult_PrepareTimeout},
 			&serverTimeoutError{result: esproto.OperationResult_CommitTimeout},
 		},
 		failForwardTimeout: {&serverTimeoutError{result: esproto.OperationResult_ForwardTimeout}},
-		failUnreadable:     {&UnexpectedReplyError{Request: esproto.CmdPing}},
+		failUnreadable:     {&UnexpectedReplyError{Request: "Ping"}},
 		failTooLarge:       {&FrameTooLargeError{}, lost(&FrameTooLargeError{})},
 		failCutOff:         {lost(&BadRequestError{Text: "Connection pending send bytes is too big: 10485761."})},
 		failLost:           {lost(errors.New("reset")), &NotConnectedError{Err: context.Canceled}},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
 // repetition says when an operation that may have been done is sent again.
@@ -353,6 +354,7 @@ func answered(t *testing.T, o *operation, a answer) {
 	assert.False(t, esclient.SafeToRetry(err), "%v", err)
 	var op *esclient.OperationError
 	assert.ErrorAs(t, err, &op, "it says what was asked")
+	undertest.PublicError(t, err)
 }
 
 // left returns how many requests of a kind nobody has looked at.
@@ -389,14 +391,14 @@ func TestErrorsOfAnswersAreTyped(t *testing.T) {
 	}
 	var unexpected *esclient.UnexpectedReplyError
 	require.ErrorAs(t, ask(func(q *request) { q.reply(esproto.CmdPong, nil) }), &unexpected)
-	assert.Equal(t, esclient.UnexpectedReplyError{Request: esproto.CmdReadEvent, Reply: esproto.CmdPong}, *unexpected)
+	assert.Equal(t, esclient.UnexpectedReplyError{Request: "ReadEvent", Reply: "Pong"}, *unexpected)
 	var bad *esclient.BadRequestError
 	require.ErrorAs(t, ask(func(q *request) { q.reply(esproto.CmdBadRequest, []byte("no")) }), &bad)
 	assert.Equal(t, "no", bad.Text)
 	var busy *esclient.NotHandledError
 	err := ask(func(q *request) { q.reply(esproto.CmdNotHandled, []byte{8, 1}) })
 	require.ErrorAs(t, err, &busy)
-	assert.Equal(t, esproto.NotHandled_TooBusy, busy.Reason)
+	assert.Equal(t, esclient.ReasonTooBusy, busy.Reason)
 	assert.True(t, esclient.SafeToRetry(err))
 }
 
@@ -467,7 +469,8 @@ func TestAServerThatIsNeverReady(t *testing.T) {
 			}
 			var e *esclient.NotHandledError
 			require.ErrorAs(t, info.Err, &e)
-			assert.Equal(t, esproto.NotHandled_NotHandledReason(n%2), e.Reason)
+			assert.Equal(t, esclient.NotHandledReason(n%2), e.Reason)
+			undertest.PublicError(t, info.Err)
 		}
 		assert.GreaterOrEqual(t, time.Since(started), pauses)
 	})

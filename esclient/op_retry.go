@@ -18,7 +18,9 @@ func (e *serverTimeoutError) Error() string {
 }
 
 // Is makes the error match ErrOperationTimeout.
-func (e *serverTimeoutError) Is(target error) bool { return target == ErrOperationTimeout }
+func (e *serverTimeoutError) Is(target error) bool {
+	return target == ErrOperationTimeout || target == engineTimeout
+}
 
 // Pauses between attempts, where a lost connection does not impose its own.
 const (
@@ -32,14 +34,14 @@ type attempts struct {
 	repetition repetition
 	shrinks    shrinkable // the operation, if it can ask for a smaller reply
 	paced      bool       // a pause comes before each repetition, whatever the failure
-	creds      *Credentials
+	creds      *esproto.Credentials
 	conn       *engine.Conn // of the latest attempt; nil before the first
 	failed     int          // attempts that count against Config.MaxRetries
 	retries    int
 	notReady   int          // how often a node was not ready since the client has looked for another
 	unknown    error        // why an earlier attempt may have taken place; nil if none may have
 	on         *engine.Conn // the connection on which that attempt would be recognised; nil for none
-	late       error        // how the last attempt ended whose reply may still come; nil for none
+	late       error        // how the engine ended the last attempt whose reply may still come; nil for none
 	pauses     pauses
 
 	begun    engine.Pending // the first attempt, if it was made ahead of time
@@ -106,17 +108,19 @@ func (a *attempts) connect(ctx context.Context) (*engine.Conn, error) {
 // attempt makes one attempt, or waits for the end of that which has begun.
 func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool, err error) {
 	begun := a.begun
-	if a.begun = (engine.Pending{}); begun.Conn() != nil {
-		return begun.Wait(ctx)
+	a.begun = engine.Pending{}
+	switch {
+	case begun.Conn() != nil:
+		sent, err = begun.Wait(ctx)
+	case a.shrinks != nil:
+		sent, err = a.conn.Do(ctx, op, a.creds) // a late reply would be to a request for more
+	default:
+		sent, err = a.conn.Repeat(ctx, op, a.creds, a.late)
+		if errors.Is(err, engineTimeout) {
+			a.late = err
+		}
 	}
-	if a.shrinks != nil {
-		return a.conn.Do(ctx, op, a.creds) // a late reply would be to a request for more
-	}
-	sent, err = a.conn.Repeat(ctx, op, a.creds, a.late)
-	if errors.Is(err, ErrOperationTimeout) {
-		a.late = err
-	}
-	return sent, err
+	return sent, fromEngine(err)
 }
 
 // again prepares for another attempt after one that has failed with reason. Its error says why there is none.
@@ -165,7 +169,8 @@ func (c *Client) conn(ctx context.Context) (*engine.Conn, error) {
 	if c.closing.Load() {
 		return nil, ErrClosed
 	}
-	return c.manager.Conn(ctx)
+	conn, err := c.manager.Conn(ctx)
+	return conn, fromEngine(err)
 }
 
 // connUnsent is conn for a call of which nothing is sent: it also ends with the context of WhileUnsent.

@@ -46,7 +46,7 @@ func openSubscription[S unconfirmed](
 		}
 		a.conn = conn
 		s, err := start(conn, o.told)
-		if err == nil {
+		if err = fromEngine(err); err == nil {
 			o.asked = append(o.asked, s)
 			var confirmed S
 			if confirmed, err = o.await(ctx, conn); err == nil {

@@ -175,5 +175,6 @@ type nak struct {
 func (n *nak) Command() esproto.Command { return esproto.CmdPersistentSubscriptionNakEvents }
 
 func (n *nak) AppendPayload(b []byte) []byte {
-	return esproto.AppendNak(b, n.subscription, n.ids, n.how.reason, n.how.action)
+	action := esproto.PersistentSubscriptionNakEvents_NakAction(n.how.action)
+	return esproto.AppendNak(b, n.subscription, n.ids, n.how.reason, action)
 }

@@ -314,7 +314,7 @@ func (p *PersistentSubscription) proveAll(s *session) {
 		for k, sent := range parks {
 			k.arrived = k.arrived || err == nil && k.session == s && k.sent == sent
 		}
-		again := err == nil || errors.Is(err, ErrOperationTimeout) // the connection lives
+		again := err == nil || errors.Is(fromEngine(err), ErrOperationTimeout) // the connection lives
 		s.proving = again
 		p.mu.Unlock()
 		if !again {

@@ -22,11 +22,11 @@ type configReads struct {
 // configKind is what reads have in common that may be shared.
 type configKind struct {
 	conn  *engine.Conn
-	creds Credentials // zero for those of the connection
-	count int         // how many events, the last one first
+	creds esproto.Credentials // zero for those of the connection
+	count int                 // how many events, the last one first
 }
 
-func newConfigKind(conn *engine.Conn, creds *Credentials, count int) configKind {
+func newConfigKind(conn *engine.Conn, creds *esproto.Credentials, count int) configKind {
 	kind := configKind{conn: conn, count: count}
 	if creds != nil {
 		kind.creds = *creds
@@ -99,8 +99,8 @@ func (r *configRead) begin() {
 
 // start sends the read. Nobody's context ends it, since others may wait for it.
 func (r *configRead) start() {
-	var creds *Credentials
-	if r.kind.creds != (Credentials{}) {
+	var creds *esproto.Credentials
+	if r.kind.creds != (esproto.Credentials{}) {
 		creds = &r.kind.creds
 	}
 	if _, err := r.kind.conn.Start(r.reads.client.ctx, r, creds, r); err != nil {
@@ -113,19 +113,19 @@ func (r *configRead) Keeps(cmd esproto.Command, _ int) bool { return r.readStrea
 
 // Receive implements engine.Receiver.
 func (r *configRead) Receive(cmd esproto.Command, payload []byte) (more bool) {
-	r.err = engine.DecodeReply(r.readStreamOp, cmd, payload)
+	r.err = fromEngine(engine.DecodeReply(r.readStreamOp, cmd, payload))
 	return false
 }
 
 // TooLarge implements engine.Receiver.
 func (r *configRead) TooLarge(_ esproto.Command, err error) (more bool) {
-	r.err = err
+	r.err = fromEngine(err)
 	return false
 }
 
 // Fail implements engine.Receiver.
 func (r *configRead) Fail(err error, _ bool) {
-	r.err = err
+	r.err = fromEngine(err)
 	r.Wake()
 }
 

@@ -100,20 +100,25 @@ func (o *PersistentOptions) validate() error {
 	return nil
 }
 
-// NackAction is what the server does with an event that is nacked.
-type NackAction = esproto.PersistentSubscriptionNakEvents_NakAction
+// NackAction is what the server does with an event that is nacked. Zero is no action.
+type NackAction int
 
 // The actions.
 const (
 	// NackPark moves the event to the group's parked stream, with the reason.
-	NackPark = esproto.PersistentSubscriptionNakEvents_Park
+	NackPark NackAction = 1
 	// NackRetry delivers it again, at once; after the group's MaxRetryCount it is parked.
-	NackRetry = esproto.PersistentSubscriptionNakEvents_Retry
+	NackRetry NackAction = 2
 	// NackSkip drops it, as an ack does.
-	NackSkip = esproto.PersistentSubscriptionNakEvents_Skip
+	NackSkip NackAction = 3
 	// NackStop does what NackSkip does: in no version does the server stop anything.
-	NackStop = esproto.PersistentSubscriptionNakEvents_Stop
+	NackStop NackAction = 4
 )
+
+// String returns the name, such as Park.
+func (a NackAction) String() string {
+	return named(int(a), "NackAction", "None", "Park", "Retry", "Skip", "Stop")
+}
 
 // PersistentSubscription is a subscriber of a persistent subscription group. ConnectPersistent makes one.
 //
@@ -147,7 +152,7 @@ type PersistentSubscription struct {
 	stream string
 	group  string
 	opts   PersistentOptions
-	creds  *Credentials
+	creds  *esproto.Credentials
 
 	witness witness
 
@@ -220,7 +225,7 @@ func (c *Client) ConnectPersistent(
 	p.queue.init(2 * opts.InFlight)
 	base := c.ctx
 	if creds != nil {
-		base = WithCredentials(base, *creds)
+		base = WithCredentials(base, Credentials(*creds))
 	}
 	p.ctx, p.cancel = context.WithCancelCause(base)
 	if err := c.register(p); err != nil {

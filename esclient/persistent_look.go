@@ -25,7 +25,7 @@ const parkedLook = 200
 type look struct {
 	conn   *engine.Conn
 	shared *configReads
-	creds  *Credentials
+	creds  *esproto.Credentials
 	stream string
 	group  string
 	number int64 // of the event that is looked for in the stream, and its id; -1 for none
@@ -101,7 +101,7 @@ func (l *look) start(ctx context.Context, then func()) {
 		}
 		h, err := l.conn.Start(ctx, r.op, l.creds, r)
 		if err != nil {
-			r.answer(err)
+			r.answer(fromEngine(err))
 			return
 		}
 		l.mu.Lock()
@@ -149,13 +149,13 @@ func (r *lookRead) Keeps(cmd esproto.Command, _ int) bool { return r.op.Keeps(cm
 
 // Receive implements engine.Receiver.
 func (r *lookRead) Receive(cmd esproto.Command, payload []byte) (more bool) {
-	r.err = engine.DecodeReply(r.op, cmd, payload)
+	r.err = fromEngine(engine.DecodeReply(r.op, cmd, payload))
 	return false
 }
 
 // TooLarge implements engine.Receiver.
 func (r *lookRead) TooLarge(_ esproto.Command, err error) (more bool) {
-	r.err = err
+	r.err = fromEngine(err)
 	return false
 }
 
@@ -171,7 +171,7 @@ func (r *lookRead) share(answer *configRead) {
 func (r *lookRead) Wake() { r.answer(r.err) }
 
 // Fail implements engine.Receiver.
-func (r *lookRead) Fail(err error, _ bool) { r.answer(err) }
+func (r *lookRead) Fail(err error, _ bool) { r.answer(fromEngine(err)) }
 
 func (r *lookRead) answer(err error) {
 	l := r.look

@@ -135,7 +135,7 @@ func (p *PersistentSubscription) logWentBack() (bool, error) {
 		v := judge(p.seen, now, before.last, p.position)
 		p.mu.Unlock()
 		if v != verdictOlder || n+1 == maxLooks || now.stream.anchor == anchorOther {
-			return v == verdictOlder, conn.Err()
+			return v == verdictOlder, fromEngine(conn.Err())
 		}
 		if err := sleep(p.ctx, lookAgain); err != nil {
 			return false, err

@@ -82,8 +82,8 @@ func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	case esproto.CmdSubscriptionDropped:
 		err = dropError(payload)
 	default:
-		if err = engine.CommonReply(cmd, payload); err == nil {
-			err = &engine.UnexpectedReplyError{Request: s.Command(), Reply: cmd}
+		if err = commonReply(cmd, payload); err == nil {
+			err = unexpected(s, cmd, nil)
 		}
 	}
 	if err != nil {
@@ -100,9 +100,7 @@ func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
 func (s *session) confirm(payload []byte) error {
 	var m esproto.PersistentSubscriptionConfirmation
 	if err := proto.Unmarshal(payload, &m); err != nil {
-		return &engine.UnexpectedReplyError{
-			Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionConfirmation, Err: err,
-		}
+		return unexpected(s, esproto.CmdPersistentSubscriptionConfirmation, err)
 	}
 	if m.GetLastEventNumber() == esproto.DeletedStream {
 		return ErrStreamDeleted
@@ -136,9 +134,7 @@ func (s *session) deliver(payload []byte) error {
 	var v esproto.EventView
 	retries, err := esproto.DecodePersistentEvent(payload, &v)
 	if err != nil {
-		return &engine.UnexpectedReplyError{
-			Request: s.Command(), Reply: esproto.CmdPersistentSubscriptionStreamEventAppeared, Err: err,
-		}
+		return unexpected(s, esproto.CmdPersistentSubscriptionStreamEventAppeared, err)
 	}
 	e := s.slab.newEvent(&v, len(payload), UnknownPosition, s.handle.Conn().Memory())
 	e.markUnresolvedOf(s.p.stream, s.p.opts.ResolveLinks)
@@ -150,6 +146,7 @@ func (s *session) deliver(payload []byte) error {
 // TooLarge implements engine.Receiver. Nothing is known of an event that is too large, so it cannot be nacked: it is
 // left to its message timeout. The server delivers it again, and parks it in the end.
 func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
+	err = fromEngine(err)
 	if cmd == esproto.CmdPersistentSubscriptionStreamEventAppeared {
 		s.p.leaveOut(err)
 		return true
@@ -255,7 +252,7 @@ func (s *session) wait(e *Event) bool {
 }
 
 // Fail implements engine.Receiver.
-func (s *session) Fail(err error, _ bool) { s.finish(err, false) }
+func (s *session) Fail(err error, _ bool) { s.finish(fromEngine(err), false) }
 
 // finish is the one place where a session ends; told is true if the server has said so. Events that were pushed by it
 // and not handed out yet are forgotten: the server will deliver them again, perhaps to another subscriber.

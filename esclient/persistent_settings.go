@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/httpapi"
 )
 
@@ -102,7 +103,7 @@ func (c *Client) web() (*httpapi.Client, error) {
 func (c *Client) webUser(ctx context.Context) (*discovery.Credentials, error) {
 	creds, err := credentialsFrom(ctx)
 	if creds == nil {
-		creds = c.cfg.Credentials
+		creds = (*esproto.Credentials)(c.cfg.Credentials)
 	}
 	if err != nil || creds == nil {
 		return nil, err

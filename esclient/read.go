@@ -6,14 +6,13 @@ import (
 	"iter"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // DefaultPageSize is how many events a read asks for at a time where nothing else is said.
 const DefaultPageSize = 500
 
 // MaxPageSize is the largest page that a server reads.
-const MaxPageSize = esproto.MaxReadCount
+const MaxPageSize = 4096
 
 // ReadOptions say what to read of a stream. The zero value reads all of it, from its first event to its last.
 type ReadOptions struct {
@@ -177,7 +176,7 @@ func (o *readStreamOp) Keeps(cmd esproto.Command) bool { return cmd == o.complet
 // Decode looks at the page as a whole; page, which runs on the caller's goroutine, decodes the events.
 func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 	if cmd != o.completed() {
-		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
+		return unexpected(o, cmd, nil)
 	}
 	o.received = len(payload)
 	err := o.reply.DecodeStream(payload)
@@ -185,7 +184,7 @@ func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 		err = o.accept(&o.reply)
 	}
 	if err != nil {
-		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
+		return unexpected(o, cmd, err)
 	}
 	switch r := esproto.ReadStreamEventsCompleted_ReadStreamResult(o.reply.Result); r {
 	case esproto.ReadStreamEventsCompleted_Success:
@@ -205,7 +204,7 @@ func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 func (o *readStreamOp) page() (StreamPage, error) {
 	events, err := pageEvents(&o.reply, false, o.resolveLinks)
 	if err != nil {
-		return StreamPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: o.completed(), Err: err}
+		return StreamPage{}, unexpected(o, o.completed(), err)
 	}
 	o.size.settle(o.reply.Len, o.received)
 	page := StreamPage{Events: events, EndOfStream: o.reply.IsEndOfStream, LastEventNumber: o.reply.LastEventNumber}

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // AllStream stands for the log of all streams where a method takes the name of a stream to subscribe to. Only
@@ -188,7 +187,7 @@ func (o *readAllOp) Keeps(cmd esproto.Command) bool { return cmd == o.completed(
 // Decode looks at the page as a whole; page, which runs on the caller's goroutine, decodes the events.
 func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 	if cmd != o.completed() && cmd != o.plain() {
-		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
+		return unexpected(o, cmd, nil)
 	}
 	decode := o.reply.DecodeAll
 	if cmd != o.plain() {
@@ -200,13 +199,13 @@ func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 		err = o.accept(&o.reply)
 	}
 	if err != nil {
-		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
+		return unexpected(o, cmd, err)
 	}
 	// The results of both replies have the same numbers.
 	switch r := esproto.ReadAllEventsCompleted_ReadAllResult(o.reply.Result); r {
 	case esproto.ReadAllEventsCompleted_Success:
 		if cmd != o.completed() {
-			return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
+			return unexpected(o, cmd, nil)
 		}
 		return nil
 	case esproto.ReadAllEventsCompleted_AccessDenied:
@@ -220,7 +219,7 @@ func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 func (o *readAllOp) page() (AllPage, error) {
 	events, err := pageEvents(&o.reply, true, o.resolveLinks)
 	if err != nil {
-		return AllPage{}, &engine.UnexpectedReplyError{Request: o.Command(), Reply: o.completed(), Err: err}
+		return AllPage{}, unexpected(o, o.completed(), err)
 	}
 	o.size.settle(o.reply.Len, o.received)
 	page := AllPage{

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // LastEvent is the number by which ReadEvent reads a stream's last event.
@@ -61,10 +60,10 @@ func (o *readEventOp) Keeps(cmd esproto.Command) bool { return cmd == esproto.Cm
 
 func (o *readEventOp) Decode(cmd esproto.Command, payload []byte) error {
 	if cmd != esproto.CmdReadEventCompleted {
-		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd}
+		return unexpected(o, cmd, nil)
 	}
 	if err := o.reply.Decode(payload); err != nil {
-		return &engine.UnexpectedReplyError{Request: o.Command(), Reply: cmd, Err: err}
+		return unexpected(o, cmd, err)
 	}
 	switch o.reply.Result {
 	case esproto.ReadEventCompleted_Success:

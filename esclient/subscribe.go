@@ -108,7 +108,7 @@ func (c *Client) newSubscription(
 	s.setPageSize(c.cfg.CatchUpPageSize)
 	base := WithRequireLeader(c.ctx, c.requireLeader(ctx))
 	if creds != nil {
-		base = WithCredentials(base, *creds)
+		base = WithCredentials(base, Credentials(*creds))
 	}
 	s.ctx, s.cancel = context.WithCancelCause(base)
 	return s, nil

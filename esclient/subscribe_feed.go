@@ -96,8 +96,8 @@ func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	case esproto.CmdSubscriptionDropped:
 		err = dropError(payload)
 	default:
-		if err = engine.CommonReply(cmd, payload); err == nil {
-			err = &engine.UnexpectedReplyError{Request: f.Command(), Reply: cmd}
+		if err = commonReply(cmd, payload); err == nil {
+			err = unexpected(f, cmd, nil)
 		}
 	}
 	if err != nil {
@@ -114,7 +114,7 @@ func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 func (f *feed) push(payload []byte) error {
 	var v esproto.EventView
 	if err := esproto.DecodeStreamEventAppeared(payload, &v); err != nil {
-		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdStreamEventAppeared, Err: err}
+		return unexpected(f, esproto.CmdStreamEventAppeared, err)
 	}
 	pos := Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
 	if f.here != nil && !f.here.picksPushed(&v) {
@@ -153,7 +153,7 @@ func (f *feed) handOver() {
 func (f *feed) checkpoint(payload []byte) error {
 	var m esproto.CheckpointReached
 	if err := proto.Unmarshal(payload, &m); err != nil {
-		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdCheckpointReached, Err: err}
+		return unexpected(f, esproto.CmdCheckpointReached, err)
 	}
 	f.handOver()
 	f.queue.pass(Position{Commit: m.GetCommitPosition(), Prepare: m.GetPreparePosition()})
@@ -163,7 +163,7 @@ func (f *feed) checkpoint(payload []byte) error {
 func (f *feed) confirm(payload []byte) error {
 	var m esproto.SubscriptionConfirmation
 	if err := proto.Unmarshal(payload, &m); err != nil {
-		return &engine.UnexpectedReplyError{Request: f.Command(), Reply: esproto.CmdSubscriptionConfirmation, Err: err}
+		return unexpected(f, esproto.CmdSubscriptionConfirmation, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -180,7 +180,7 @@ func (f *feed) confirm(payload []byte) error {
 // TooLarge implements engine.Receiver.
 func (f *feed) TooLarge(_ esproto.Command, err error) (more bool) {
 	f.handOver()
-	f.end(err)
+	f.end(fromEngine(err))
 	f.handle.Unsubscribe(nil)
 	return false
 }
@@ -192,7 +192,7 @@ func (f *feed) Wake() {
 }
 
 // Fail implements engine.Receiver.
-func (f *feed) Fail(err error, _ bool) { f.end(err) }
+func (f *feed) Fail(err error, _ bool) { f.end(fromEngine(err)) }
 
 func (f *feed) end(err error) {
 	f.mu.Lock()
@@ -246,5 +246,5 @@ func dropError(payload []byte) error {
 	if proto.Unmarshal(payload, &m) != nil {
 		return &SubscriptionDroppedError{Reason: DropUnsubscribed}
 	}
-	return &SubscriptionDroppedError{Reason: m.GetReason()}
+	return &SubscriptionDroppedError{Reason: DropReason(m.GetReason())}
 }

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // Transaction writes events to one stream in several calls and makes all of them visible at once, by Commit. It serves
@@ -42,7 +41,7 @@ func (c *Client) StartTransaction(ctx context.Context, stream string, expected E
 	}
 	op := &startOp{t: t, requireLeader: c.requireLeader(ctx)}
 	if err := c.do(ctx, op, reading); err != nil {
-		if bad := (*engine.BadRequestError)(nil); errors.As(err, &bad) {
+		if bad := (*BadRequestError)(nil); errors.As(err, &bad) {
 			err = fmt.Errorf("%w: transactions: %w", ErrNotSupported, err) // there is nothing else that it could refuse
 		}
 		return nil, t.failed("start transaction", err)

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 // clusterConfig is what options say that only clusters heed.
@@ -47,7 +45,7 @@ type Cluster struct {
 	projected signal
 	begun     bool      // a node has led
 	electAt   time.Time // when the majority elects a leader; zero while it has one, or there is no majority
-	info      func(*esproto.NotHandled_LeaderInfo)
+	info      func(*LeaderInfo)
 
 	alarms *alarms
 	alarm  *alarm // for what is due next
@@ -268,7 +266,7 @@ func (c *Cluster) Heal() {
 
 // SetLeaderInfo lets change have a hand in what nodes say of the leader when they refuse a request as NotLeader. It is
 // called with the lock of the cluster held, so it must not call the cluster. With nil they tell the truth again.
-func (c *Cluster) SetLeaderInfo(change func(info *esproto.NotHandled_LeaderInfo)) {
+func (c *Cluster) SetLeaderInfo(change func(info *LeaderInfo)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.info = change

@@ -85,9 +85,9 @@ func (c *caller) notHandled(id esproto.CorrelationID, reason esproto.NotHandled_
 func (n *node) info() []byte {
 	info := n.core.persona.leaderInfo(n.addr, n.web, n.srv.cfg.tls)
 	if n.cluster.info != nil {
-		n.cluster.info(info)
+		n.cluster.info(&info)
 	}
-	return n.core.persona.marshal(nil, info)
+	return n.core.persona.marshal(nil, info.wire())
 }
 
 // Limits of what a leader without a majority does with writes.

@@ -87,18 +87,16 @@ func TooBusy() Action { return notHandled(esproto.NotHandled_TooBusy, nil) }
 
 // NotLeader answers NotHandled, as a follower does, and says where the leader is; see Server.LeaderInfo. From 20.6 on
 // servers fill either the plain or the secure address, or neither.
-func NotLeader(leader *esproto.NotHandled_LeaderInfo) Action {
-	return notHandled(esproto.NotHandled_NotLeader, leader)
-}
+func NotLeader(leader LeaderInfo) Action { return notHandled(esproto.NotHandled_NotLeader, &leader) }
 
-func notHandled(reason esproto.NotHandled_NotHandledReason, leader *esproto.NotHandled_LeaderInfo) Action {
+func notHandled(reason esproto.NotHandled_NotHandledReason, leader *LeaderInfo) Action {
 	return Action{act: func(c *conn, f *frame) error {
 		if cmd := commands[f.cmd]; cmd != nil && cmd.node == leaderSilently {
 			return nil
 		}
 		m := &esproto.NotHandled{Reason: reason.Enum()}
 		if leader != nil {
-			m.AdditionalInfo = c.core.persona.marshal(nil, proto.Clone(leader))
+			m.AdditionalInfo = c.core.persona.marshal(nil, leader.wire())
 		}
 		c.reply(esproto.CmdNotHandled, f.id, m)
 		return nil
@@ -280,29 +278,4 @@ func (c *conn) silence(id esproto.CorrelationID, on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.silenced, c.silencedID = on, id
-}
-
-// LeaderInfo returns what other nodes would say of this server if it was their leader.
-func (s *Server) LeaderInfo() *esproto.NotHandled_LeaderInfo {
-	return s.core.persona.leaderInfo(s.Addr(), s.HTTPAddr(), s.cfg.tls)
-}
-
-// leaderInfo fills in the secure address or the plain one, or both.
-func (p *persona) leaderInfo(tcpAddr, httpAddr string, secure bool) *esproto.NotHandled_LeaderInfo {
-	info := &esproto.NotHandled_LeaderInfo{}
-	host, port := splitAddr(tcpAddr)
-	if !secure || p.leaderAddressIsPlain {
-		info.ExternalTcpAddress, info.ExternalTcpPort = &host, proto.Int32(int32(port))
-	}
-	if secure {
-		info.ExternalSecureTcpAddress, info.ExternalSecureTcpPort = &host, proto.Int32(int32(port))
-		if p.leaderAddressIsPlain {
-			info.ExternalTcpPort = proto.Int32(0)
-		}
-	}
-	if httpAddr != "" {
-		webHost, webPort := splitAddr(httpAddr)
-		info.HttpAddress, info.HttpPort = &webHost, proto.Int32(int32(webPort))
-	}
-	return info
 }

@@ -73,7 +73,7 @@ func (c *Client) do(ctx context.Context, method, path string, body, answer any) 
 	}
 	var user *discovery.Credentials
 	if creds, ok := esclient.CredentialsFromContext(ctx); ok {
-		if err := validateCredentials(creds); err != nil {
+		if err := creds.Validate(); err != nil {
 			return err
 		}
 		user = &discovery.Credentials{Login: creds.Login, Password: creds.Password}
@@ -102,13 +102,6 @@ func (c *Client) serverMajor(ctx context.Context) (int, error) {
 func validateName(argument, name string) error {
 	if problem := notation.Problem(name); problem != "" {
 		return &esclient.ArgumentError{Argument: argument, Reason: problem}
-	}
-	return nil
-}
-
-func validateCredentials(c esclient.Credentials) error {
-	if err := c.Validate(); err != nil {
-		return &esclient.ArgumentError{Argument: "credentials", Reason: err.Error()}
 	}
 	return nil
 }

@@ -157,7 +157,7 @@ func validateUser(login, password string) error {
 	if err := validateName("login", login); err != nil {
 		return err
 	}
-	return validateCredentials(esclient.Credentials{Login: login, Password: password})
+	return esclient.Credentials{Login: login, Password: password}.Validate()
 }
 
 // orEmpty keeps a list from being sent as null.

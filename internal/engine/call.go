@@ -118,7 +118,7 @@ func (p Pending) Wait(ctx context.Context) (sent bool, err error) {
 	sent, err = p.call.sent, p.call.err
 	p.call.recycle()
 	if errors.Is(err, ErrOperationTimeout) {
-		err = &timedOutError{p.handle, err}
+		err = &TimedOutError{p.handle, err}
 	}
 	return sent, err
 }

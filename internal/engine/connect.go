@@ -53,7 +53,7 @@ func (m *Manager) explainHandshakeError(ctx context.Context, c *Conn, err error)
 	case ctx.Err() != nil:
 		return err
 	case c.peerSpoke.Load() && timeout:
-		return &transientError{fmt.Errorf("it answers, but not to what is asked, so it may be starting: %w", err)}
+		return &TransientError{fmt.Errorf("it answers, but not to what is asked, so it may be starting: %w", err)}
 	case m.history.succeeded || c.peerSpoke.Load() || errors.Is(err, ErrNotEventStore):
 		m.history.silent = 0
 		return err

@@ -12,7 +12,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Errors that end calls. Package esclient exports them under the same names.
+// Errors that end calls. Package esclient makes errors of its own of them, and of the types below.
 var (
 	ErrClosed           = errors.New("esclient: the client is closed")
 	ErrOperationTimeout = errors.New("esclient: no reply within the operation timeout")

@@ -37,17 +37,16 @@ type ManagerConfig struct {
 	Recognise func(ctx context.Context, endpoint string) error
 	// Check, if not nil, checks the connected node about every CheckInterval. If it returns an error, the Manager
 	// replaces the connection.
-	Check           func(ctx context.Context, endpoint string) error
-	CheckInterval   time.Duration
-	Conn            ConnConfig
-	Credentials     *esproto.Credentials
-	ConnectionName  string
-	ConnectTimeout  time.Duration // for dialing and the handshake together
-	ReconnectDelay  time.Duration // before the first attempt to reconnect; grows from there
-	ReconnectMax    time.Duration // the longest delay
-	MaxReconnects   int           // failed attempts in a row before the Manager closes itself; 0 for no limit
-	Events          Events
-	TLSForRedirects bool
+	Check          func(ctx context.Context, endpoint string) error
+	CheckInterval  time.Duration
+	Conn           ConnConfig
+	Credentials    *esproto.Credentials
+	ConnectionName string
+	ConnectTimeout time.Duration // for dialing and the handshake together
+	ReconnectDelay time.Duration // before the first attempt to reconnect; grows from there
+	ReconnectMax   time.Duration // the longest delay
+	MaxReconnects  int           // failed attempts in a row before the Manager closes itself; 0 for no limit
+	Events         Events
 }
 
 // Manager keeps one connection, and replaces it when it dies.
@@ -153,12 +152,9 @@ func (m *Manager) Current() *Conn {
 	return nil
 }
 
-// Redirect replaces c, if it is still the current connection, by a connection to the leader that e names. If e names no
-// endpoint, Dial chooses the node. Calls that wait on c may still get their replies, see [Conn.Drain].
-func (m *Manager) Redirect(c *Conn, e *NotHandledError) {
-	endpoint, _ := e.LeaderEndpoint(m.cfg.TLSForRedirects)
-	m.replace(c, endpoint, e)
-}
+// Redirect replaces c for reason, if it is still the current connection, by a connection to the leader at endpoint. If
+// that is empty, Dial chooses the node. Calls that wait on c may still get their replies, see [Conn.Drain].
+func (m *Manager) Redirect(c *Conn, endpoint string, reason error) { m.replace(c, endpoint, reason) }
 
 // replace drains c for reason, if it is still the current connection. redirect is the endpoint for the next attempt;
 // empty for none.

@@ -298,17 +298,8 @@ func TestMaxReconnectsClosesTheManager(t *testing.T) {
 	assert.Equal(t, []string{"reconnecting", "reconnecting", "closed"}, j.all())
 }
 
-// leaderAt is what a follower answers.
-func leaderAt(t testing.TB, endpoint string) *NotHandledError {
-	t.Helper()
-	host, port, err := net.SplitHostPort(endpoint)
-	require.NoError(t, err)
-	p, err := net.LookupPort("tcp", port)
-	require.NoError(t, err)
-	return &NotHandledError{Reason: esproto.NotHandled_NotLeader, Leader: &esproto.NotHandled_LeaderInfo{
-		ExternalTcpAddress: proto.String(host), ExternalTcpPort: proto.Int32(int32(p)),
-	}}
-}
+// errNotLeader is what a follower answers.
+var errNotLeader = &NotHandledError{Reason: esproto.NotHandled_NotLeader}
 
 func TestRedirectGoesToTheNamedNode(t *testing.T) {
 	leader := listen(t, (*peer).Echo)
@@ -316,9 +307,8 @@ func TestRedirectGoesToTheNamedNode(t *testing.T) {
 	m := manage(t, managerConfig(j, listen(t, (*peer).Echo)))
 	c, err := m.Conn(background(t))
 	require.NoError(t, err)
-	e := leaderAt(t, leader)
-	m.Redirect(c, e)
-	m.Redirect(c, e) // a second caller that got the same reply
+	m.Redirect(c, leader, errNotLeader)
+	m.Redirect(c, leader, errNotLeader) // a second caller that got the same reply
 	c, err = m.Conn(background(t))
 	require.NoError(t, err)
 	assert.Equal(t, leader, c.Endpoint())

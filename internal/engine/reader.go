@@ -160,8 +160,7 @@ func (c *Conn) deliverTooLarge(large *esproto.FrameTooLargeError) error {
 		c.mu.receivers.remove(e)
 	}
 	c.unlockAndFinishDrain()
-	err := fmt.Errorf("%w; Config.MaxFrameSize is the limit: raise it, or ask for less at a time", large)
-	if more := r.TooLarge(cmd, err); !more && !single {
+	if more := r.TooLarge(cmd, large); !more && !single {
 		c.remove(seq)
 	}
 	c.wakeLater(r)

@@ -24,7 +24,7 @@ type Receiver interface {
 	// Receive takes a frame. It returns whether more frames may follow on the same correlation id. It need not wake
 	// any goroutine: Wake does.
 	Receive(cmd esproto.Command, payload []byte) (more bool)
-	// TooLarge replaces Receive for a frame above the limit, which is skipped. err names the limit and the remedy.
+	// TooLarge replaces Receive for a frame above the limit, which is skipped. err is an *esproto.FrameTooLargeError.
 	TooLarge(cmd esproto.Command, err error) (more bool)
 	// Wake wakes the goroutines that wait for the Receiver. It runs once for all frames that came together, after
 	// Receive or TooLarge has taken each of them.

@@ -7,14 +7,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// timedOutError is an [ErrOperationTimeout] with the handle of the call that timed out.
-type timedOutError struct {
+// TimedOutError is an [ErrOperationTimeout] with the handle of the call that timed out. Its text is that of its cause.
+type TimedOutError struct {
 	handle Handle
 	err    error
 }
 
-func (e *timedOutError) Error() string { return e.err.Error() }
-func (e *timedOutError) Unwrap() error { return e.err }
+func (e *TimedOutError) Error() string { return e.err.Error() }
+func (e *TimedOutError) Unwrap() error { return e.err }
 
 // repetition is a call that also takes the reply to an earlier attempt.
 type repetition struct {
@@ -42,7 +42,7 @@ func (c *Conn) timedOutSeq(err error) uint64 {
 	if err == nil {
 		return 0
 	}
-	if late := (*timedOutError)(nil); errors.As(err, &late) && late.handle.c == c {
+	if late := (*TimedOutError)(nil); errors.As(err, &late) && late.handle.c == c {
 		return late.handle.seq
 	}
 	return 0

@@ -13,13 +13,14 @@ func Transient(err error) bool {
 	return errors.As(err, &e) && e.Transient()
 }
 
-// transientError makes an error transient. history wraps errors in it.
-type transientError struct{ error }
+// TransientError makes an error transient. history wraps errors in it. Its text is that of its cause.
+type TransientError struct{ Err error }
 
-func (e *transientError) Unwrap() error { return e.error }
+func (e *TransientError) Error() string { return e.Err.Error() }
+func (e *TransientError) Unwrap() error { return e.Err }
 
 // Transient returns true.
-func (e *transientError) Transient() bool { return true }
+func (e *TransientError) Transient() bool { return true }
 
 // permanent reports whether err, before the first connection, will not pass unless a person changes the configuration.
 func permanent(err error) bool {
@@ -65,11 +66,11 @@ func (h *history) classify(err error) error {
 			h.refusedSince = time.Now()
 		}
 		if time.Since(h.refusedSince) < refusalGrace {
-			return &transientError{err}
+			return &TransientError{err}
 		}
 		return err
 	case errors.Is(err, ErrNotEventStore):
-		err = &transientError{err}
+		err = &TransientError{err}
 	}
 	h.refusedSince = time.Time{}
 	return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -270,7 +271,7 @@ func TestARedirectedConnectionShowsWhatItIsBeforeItGetsCredentials(t *testing.T)
 	m := manage(t, managerConfig(&journal{}, listen(t, (*peer).Echo)))
 	c, err := m.Conn(background(t))
 	require.NoError(t, err)
-	m.Redirect(c, leaderAt(t, leader))
+	m.Redirect(c, leader, errNotLeader)
 	_, err = m.Conn(background(t))
 	require.NoError(t, err)
 	assert.Equal(t, []esproto.Command{esproto.CmdIdentifyClient, esproto.CmdAuthenticate}, got)
@@ -292,7 +293,7 @@ func TestARedirectToAStrangerIsWaitedOut(t *testing.T) {
 	})))
 	c, err := m.Conn(background(t))
 	require.NoError(t, err)
-	m.Redirect(c, leaderAt(t, stranger))
+	m.Redirect(c, stranger, errNotLeader)
 	_, err = m.Conn(background(t))
 	require.NoError(t, err)
 	assert.Equal(t, int32(2), conns.Load())
@@ -300,6 +301,9 @@ func TestARedirectToAStrangerIsWaitedOut(t *testing.T) {
 }
 
 func TestNotLeaderNamesTheLeader(t *testing.T) {
-	assert.ErrorContains(t, leaderAt(t, "10.1.2.3:1113"), "10.1.2.3:1113")
+	at := &NotHandledError{Reason: esproto.NotHandled_NotLeader, Leader: &esproto.NotHandled_LeaderInfo{
+		ExternalTcpAddress: proto.String("10.1.2.3"), ExternalTcpPort: proto.Int32(1113),
+	}}
+	assert.ErrorContains(t, at, "10.1.2.3:1113")
 	assert.Contains(t, (&NotHandledError{Reason: esproto.NotHandled_NotReady}).Error(), "NotReady")
 }

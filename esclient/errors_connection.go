@@ -1,0 +1,172 @@
+package esclient
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
+)
+
+// ConnectionError is a connection that could not be made, or was lost.
+type ConnectionError struct {
+	// Endpoint is the host:port of the node. It is empty if no node was found.
+	Endpoint string
+	// Err is why. It may be [ErrHeartbeatTimeout], [ErrNotEventStore] or [ErrNotAuthenticated], an error of the network
+	// or of TLS, or one of package discovery.
+	Err error
+}
+
+func (e *ConnectionError) Error() string {
+	if e.Endpoint == "" {
+		return fmt.Sprintf("esclient: connecting: %v", e.Err)
+	}
+	return fmt.Sprintf("esclient: connection to %s: %v", e.Endpoint, e.Err)
+}
+
+func (e *ConnectionError) Unwrap() error { return e.Err }
+
+// NotConnectedError is the end of a context while the client had no connection. It wraps both errors, so that a
+// deadline that passed says why.
+type NotConnectedError struct {
+	// Err is why the context ended: the error of the context or, if it has one, its cause.
+	Err error
+	// Last is the error of the latest attempt or connection, such as a [*ConnectionError]. It is nil if the first
+	// attempt has not ended yet.
+	Last error
+}
+
+func (e *NotConnectedError) Error() string {
+	if e.Last == nil {
+		return fmt.Sprintf("esclient: not connected: %v", e.Err)
+	}
+	return fmt.Sprintf("esclient: not connected: %v (last error: %v)", e.Err, e.Last)
+}
+
+// Unwrap returns Err and, unless it is nil, Last.
+func (e *NotConnectedError) Unwrap() []error {
+	if e.Last == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Last}
+}
+
+// NotAuthenticatedError is the server's reply to credentials that it does not accept: those of [Config], or those of
+// one call. It is [ErrNotAuthenticated].
+type NotAuthenticatedError struct {
+	Text string // what the server says
+}
+
+func (e *NotAuthenticatedError) Error() string { return ErrNotAuthenticated.Error() + ": " + e.Text }
+
+// Is makes the error match [ErrNotAuthenticated].
+func (e *NotAuthenticatedError) Is(target error) bool { return target == ErrNotAuthenticated }
+
+// Transient reports whether the server refuses only because it is starting, as servers up to 5.0 do. The credentials
+// may then be right.
+func (e *NotAuthenticatedError) Transient() bool {
+	return refusedWhileStarting(e.Text)
+}
+
+// BadRequestError is the server's reply to a request that it cannot make sense of.
+type BadRequestError struct {
+	Text string // what the server says
+}
+
+func (e *BadRequestError) Error() string { return "esclient: bad request: " + e.Text }
+
+// NotHandledError is the server's reply to a request that it did not process. Calls end with it if their context ends
+// while they wait for the server to get ready, together with the context's error, or if [Config.MaxRetries] nodes were
+// not the leader. [SafeToRetry] is true for it.
+type NotHandledError struct {
+	Reason NotHandledReason
+	// Leader and LeaderTLS are the endpoints of the leader, host:port, without and with TLS. They are empty where the
+	// server does not name them.
+	Leader    string
+	LeaderTLS string
+}
+
+func (e *NotHandledError) Error() string {
+	s := fmt.Sprintf("esclient: the server did not handle the request: %v", e.Reason)
+	leader := e.Leader
+	if e.LeaderTLS != "" && e.LeaderTLS != e.Leader {
+		leader = strings.TrimPrefix(leader+" and with TLS "+e.LeaderTLS, " and ")
+	}
+	if leader != "" {
+		s += ": the leader is at " + leader
+	}
+	return s
+}
+
+// Transient reports whether the server will soon process the request: it is starting, takes part in an election, or is
+// too busy.
+func (e *NotHandledError) Transient() bool {
+	return e.Reason == ReasonNotReady || e.Reason == ReasonTooBusy
+}
+
+// NotHandledReason is why a server did not process a request. Values that have no name here are those of a server that
+// is newer than this package.
+type NotHandledReason int
+
+// The reasons.
+const (
+	// ReasonNotReady is a node that is starting, or takes part in an election. The client asks again.
+	ReasonNotReady NotHandledReason = 0
+	// ReasonTooBusy is a node whose queues are full. The client asks again.
+	ReasonTooBusy NotHandledReason = 1
+	// ReasonNotLeader is a node of a cluster that another one leads. The client goes there.
+	ReasonNotLeader NotHandledReason = 2
+	// ReasonReadOnly is a read-only replica that was asked to write. The error is then ErrNotSupported.
+	ReasonReadOnly NotHandledReason = 3
+)
+
+// String returns the name, such as NotReady.
+func (r NotHandledReason) String() string {
+	return named(int(r), "NotHandledReason", "NotReady", "TooBusy", "NotLeader", "ReadOnly")
+}
+
+// UnexpectedReplyError is a reply that does not answer what was asked, or that cannot be read. The connection stays
+// usable.
+type UnexpectedReplyError struct {
+	Request string // what was asked, as the protocol calls it, such as ReadEvent
+	Reply   string // what came, such as ReadEventCompleted
+	Err     error  // why the reply cannot be read; nil if it is another one than was asked for
+}
+
+func (e *UnexpectedReplyError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("esclient: the server answered %v with an unreadable %v: %v", e.Request, e.Reply, e.Err)
+	}
+	return fmt.Sprintf("esclient: the server answered %v with %v", e.Request, e.Reply)
+}
+
+func (e *UnexpectedReplyError) Unwrap() error { return e.Err }
+
+// unexpected is a reply that does not answer a request or, with an error, cannot be read.
+func unexpected(r engine.Request, reply esproto.Command, err error) error {
+	return &UnexpectedReplyError{Request: r.Command().String(), Reply: reply.String(), Err: err}
+}
+
+// FrameTooLargeError is a reply, or a pushed event, that is larger than [Config.MaxFrameSize] and was skipped. The
+// connection is not harmed, and [SafeToRetry] is false for it: raise the limit, or ask for less at a time.
+type FrameTooLargeError struct {
+	Reply  string // what came, as the protocol calls it, such as ReadStreamEventsForwardCompleted
+	Length int    // of the frame, in bytes
+	Max    int    // Config.MaxFrameSize
+}
+
+func (e *FrameTooLargeError) Error() string {
+	return fmt.Sprintf("esclient: %s of %d bytes is larger than Config.MaxFrameSize, %d: "+
+		"raise it, or ask for less at a time", e.Reply, e.Length, e.Max)
+}
+
+// Is makes the error match the error of package esproto for frames that are none.
+func (e *FrameTooLargeError) Is(target error) bool { return target == esproto.ErrFrame }
+
+// named is the name of a value that counts the names from 0, or the type with the number.
+func named(value int, typ string, names ...string) string {
+	if value >= 0 && value < len(names) {
+		return names[value]
+	}
+	return fmt.Sprintf("%s(%d)", typ, value)
+}

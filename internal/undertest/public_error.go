@@ -1,0 +1,33 @@
+package undertest
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// PublicError fails a test if an error, or one that it wraps, is of a type that no user can name: one of a package
+// under internal, or of the wire format.
+func PublicError(t testing.TB, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	typ := reflect.TypeOf(err)
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	if path := typ.PkgPath(); strings.Contains(path, module+"/internal/") || path == module+"/esproto" {
+		t.Errorf("%v is %q: users cannot name that type", typ, err)
+	}
+	switch e := err.(type) { //nolint:errorlint // each error of the chain has its turn
+	case interface{ Unwrap() error }:
+		PublicError(t, e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, cause := range e.Unwrap() {
+			PublicError(t, cause)
+		}
+	}
+}
+
+const module = "github.com/watermill-eventstore/watermill-eventstore"

@@ -125,7 +125,7 @@ func TestTwoEventsOfOneID(t *testing.T) {
 	b := s.join(g, 3)
 	s.write("s", 1)
 	e := event{id: b.got[0].event.id, typ: "T", data: []byte("twice")}
-	s.log.write("s", []event{e})
+	s.log.appendEvents(system, "s", 0, []event{e})
 	assert.Equal(t, "0 1", b.next())
 	assert.Equal(t, 1, g.Counters().InFlight)
 	b.ack(1)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (c *caller) writeEvents(f *frame) error {
@@ -20,7 +21,7 @@ func (c *caller) writeEvents(f *frame) error {
 	if err != nil {
 		return err
 	}
-	reply := c.core.persona.writeReply(c.core.log.appendEvents(f.user, w.StreamID, w.ExpectedVersion, events))
+	reply := c.core.persona.writeReply(c.core.log.Append(f.user, w.StreamID, w.ExpectedVersion, events))
 	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
 		return reply.Append(b, c.core.persona.Style)
 	})
@@ -39,7 +40,7 @@ func checkWrite(stream string, expected, least int64) error {
 }
 
 // checkEvents appends the events of a request to events, unless one of them is refused.
-func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]event, error) {
+func (p *persona) checkEvents(views []esproto.NewEventView, events []eventlog.Event) ([]eventlog.Event, error) {
 	for i := range views {
 		v := &views[i]
 		id, ok := esproto.ParseGUID(v.EventID)
@@ -51,9 +52,9 @@ func (p *persona) checkEvents(views []esproto.NewEventView, events []event) ([]e
 		case p.eventSize(v) > esproto.MaxEventSize:
 			return nil, errors.New("an event is too large")
 		}
-		events = append(events, event{
-			id: id, typ: v.EventType, json: v.DataContentType == esproto.ContentTypeJSON, data: v.Data,
-			metadata: v.Metadata,
+		events = append(events, eventlog.Event{
+			ID: id, Type: v.EventType, JSON: v.DataContentType == esproto.ContentTypeJSON, Data: v.Data,
+			Metadata: v.Metadata,
 		})
 	}
 	return events, nil
@@ -69,13 +70,13 @@ func (p *persona) eventSize(v *esproto.NewEventView) int {
 }
 
 // writeReply is the reply to a write.
-func (p *persona) writeReply(o outcome) esproto.WriteEventsCompletedView {
+func (p *persona) writeReply(o eventlog.Outcome) esproto.WriteEventsCompletedView {
 	reply := esproto.WriteEventsCompletedView{
-		Result: o.result, FirstEventNumber: o.first, LastEventNumber: o.last, PreparePosition: o.prepare,
-		CommitPosition: o.commit,
+		Result: o.Result, FirstEventNumber: o.First, LastEventNumber: o.Last, PreparePosition: o.Prepare,
+		CommitPosition: o.Commit,
 	}
-	if o.result != esproto.OperationResult_Success {
-		reply.Message, reply.CurrentVersion = p.refusalOf(o.result), o.current
+	if o.Result != esproto.OperationResult_Success {
+		reply.Message, reply.CurrentVersion = p.refusalOf(o.Result), o.Current
 		reply.PreparePosition, reply.CommitPosition = esproto.InvalidEventNumber, 0
 	}
 	return reply

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // caller is a client as the requests see it that a node serves for it. Each connection has one; a request that another
@@ -21,7 +22,7 @@ type caller struct {
 // scratch is memory that a client's next request uses again.
 type scratch struct {
 	writes esproto.WriteEventsView
-	events []event
+	events []eventlog.Event
 	ackIDs []esproto.GUID
 }
 

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // recorded is a frame that a recorder got.
@@ -54,12 +55,12 @@ func request(t *testing.T, cmd esproto.Command, m proto.Message) *frame {
 	t.Helper()
 	payload, err := proto.Marshal(m)
 	require.NoError(t, err)
-	return &frame{cmd: cmd, id: esproto.CorrelationID(newGUID()), user: system, payload: payload}
+	return &frame{cmd: cmd, id: esproto.CorrelationID(eventlog.NewGUID()), user: eventlog.System, payload: payload}
 }
 
 func appendRequest(t *testing.T, stream string) *frame {
 	t.Helper()
-	id := newGUID()
+	id := eventlog.NewGUID()
 	return request(t, esproto.CmdWriteEvents, &esproto.WriteEvents{
 		EventStreamId: &stream, ExpectedVersion: proto.Int64(esproto.ExpectAny), RequireLeader: proto.Bool(false),
 		Events: []*esproto.NewEvent{{
@@ -98,8 +99,8 @@ func TestARequestIsServedAtAnotherNode(t *testing.T) {
 	var reply esproto.WriteEventsCompleted
 	r.decode(t, esproto.CmdWriteEventsCompleted, &reply)
 	assert.Equal(t, esproto.OperationResult_Success, reply.GetResult())
-	assert.EqualValues(t, -1, c.core.log.lastNumber("s"))
-	assert.Zero(t, there.core.log.lastNumber("s"))
+	assert.EqualValues(t, -1, c.core.log.LastNumber("s"))
+	assert.Zero(t, there.core.log.LastNumber("s"))
 }
 
 func TestARequestMayBeServedWithoutAnAnswer(t *testing.T) {
@@ -107,7 +108,7 @@ func TestARequestMayBeServedWithoutAnAnswer(t *testing.T) {
 	write := appendRequest(t, "s")
 	require.NoError(t, commands[write.cmd].serve(c.unanswered(), write))
 	assert.Empty(t, r.answers)
-	assert.Zero(t, c.core.log.lastNumber("s"))
+	assert.Zero(t, c.core.log.LastNumber("s"))
 }
 
 // What a late write is answered says that it may or may not have been written.

@@ -151,8 +151,8 @@ func (c *Cluster) begin() error {
 	}
 	first.core.groups.Clear() // until it leads
 	for _, n := range c.nodes[1:] {
-		n.core.log.share(first.core.log)
-		n.core.log.catchUp(first.core.log)
+		n.core.log.Share(first.core.log)
+		n.core.log.CatchUp(first.core.log)
 	}
 	return nil
 }
@@ -233,7 +233,7 @@ func (c *Cluster) Elect(i int) error {
 	if !c.isMajority(side) {
 		return fmt.Errorf("estest: node %d does not reach a majority", i)
 	}
-	n.core.log.catchUp(newest(side).core.log)
+	n.core.log.CatchUp(newest(side).core.log)
 	n.lead()
 	c.settle()
 	return nil

@@ -76,7 +76,7 @@ func (n *node) member() Member {
 	return Member{
 		Node: n.index, Role: n.role, Alive: true, TCPAddr: n.addr, HTTPAddr: n.web, Time: n.core.now(),
 		InstanceID: n.core.instance, LastCommit: log.LastCommit(), LogEnd: log.End(),
-		EpochNumber: epoch.number, EpochID: epoch.id, EpochPosition: epoch.position,
+		EpochNumber: epoch.Number, EpochID: epoch.ID, EpochPosition: epoch.Position,
 		Priority: n.core.priority,
 	}
 }

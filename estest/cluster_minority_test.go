@@ -10,14 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // pushedIDs is a consumer that remembers which events it has.
 type pushedIDs []esproto.GUID
 
-func (p *pushedIDs) Push(event, _ *record, _ int) { *p = append(*p, event.id) }
-func (p *pushedIDs) Drop()                        {}
-func (p *pushedIDs) Peer() groupPeer              { return groupPeer{} }
+func (p *pushedIDs) Push(event, _ *eventlog.Record, _ int) { *p = append(*p, event.ID) }
+func (p *pushedIDs) Drop()                                 {}
+func (p *pushedIDs) Peer() groupPeer                       { return groupPeer{} }
 
 // TestALeaderWithoutAMajorityWritesNoCheckpoint holds that readers never see what the next leader may not have.
 func TestALeaderWithoutAMajorityWritesNoCheckpoint(t *testing.T) {
@@ -25,7 +26,7 @@ func TestALeaderWithoutAMajorityWritesNoCheckpoint(t *testing.T) {
 	_, err := c.Node(0).Append("s", make20()...)
 	require.NoError(t, err)
 	var got pushedIDs
-	correlation := esproto.CorrelationID(newGUID())
+	correlation := esproto.CorrelationID(eventlog.NewGUID())
 	leader := c.Node(0).core
 	c.mu.Lock()
 	result, _ := leader.groups.Create("admin", "s", "g", groupSettings{
@@ -62,7 +63,7 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 	s := c.Node(1)
 	s.core.mu.Lock()
 	end := s.core.log.End()
-	assert.Nil(t, s.core.projector.add("own", s.core.projector.newState("JS", "")))
+	assert.Nil(t, s.core.projector.Add("own", s.core.projector.NewState("JS", "")))
 	s.core.mu.Unlock()
 	r := httptest.NewRequest(http.MethodPost, "/projections/restart", http.NoBody)
 	w := httptest.NewRecorder()
@@ -76,9 +77,9 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 
 // Appends come often: they wake nobody on nodes that have no projections to run.
 func TestProjectionsAreWokenWhereTheyRun(t *testing.T) {
-	p := newProjector(Run(t).core.log, nil, nil)
-	p.signal()
+	p := eventlog.NewProjector(Run(t).core.log, nil, nil)
+	p.Signal()
 	assert.Empty(t, p.Wake())
-	p.start()
+	p.Start()
 	assert.Len(t, p.Wake(), 1)
 }

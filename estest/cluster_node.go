@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // Role is what a node is in its cluster.
@@ -51,7 +53,7 @@ func (n *node) joins() {
 	n.cluster.mu.Lock()
 	defer n.cluster.mu.Unlock()
 	n.core.instance = uuid.NewString()
-	n.core.log.loadDefaults()
+	n.core.log.LoadDefaults()
 	n.up, n.addr, n.web = true, n.srv.Addr(), n.srv.HTTPAddr()
 	n.cluster.settle()
 }
@@ -65,9 +67,9 @@ func (n *node) leaves() {
 	defer n.cluster.mu.Unlock()
 	n.up, n.paused = false, false
 	n.role, n.leader, n.held, n.lost = RoleUnknown, nil, nil, false
-	n.core.log.forgetIDs()
+	n.core.log.ForgetIDs()
 	n.core.groups.Clear()
-	n.core.projector.forget()
+	n.core.projector.Forget()
 	n.cluster.settle()
 }
 
@@ -98,7 +100,7 @@ func (n *node) side() []*node {
 func newest(side []*node) *node {
 	return slices.MaxFunc(side, func(a, b *node) int {
 		return cmp.Or(
-			cmp.Compare(a.core.log.Epoch().number, b.core.log.Epoch().number),
+			cmp.Compare(a.core.log.Epoch().Number, b.core.log.Epoch().Number),
 			cmp.Compare(len(a.core.log.Records()), len(b.core.log.Records())),
 			cmp.Compare(a.core.log.End(), b.core.log.End()), cmp.Compare(len(a.held), len(b.held)),
 			cmp.Compare(a.core.priority, b.core.priority), cmp.Compare(b.index, a.index))
@@ -196,14 +198,14 @@ func (c *Cluster) settleSide(side []*node, now time.Time) {
 	}
 	if leader != nil && leader.quorum {
 		leader.writeHeld()
-		leader.core.projector.signal()
+		leader.core.projector.Signal()
 	}
 }
 
 // leaderOf returns who leads a side: the last one elected of those who call themselves leader.
 func (c *Cluster) leaderOf(side []*node) (leader *node) {
 	for _, n := range side {
-		if n.role == RoleLeader && (leader == nil || n.core.log.Epoch().number > leader.core.log.Epoch().number) {
+		if n.role == RoleLeader && (leader == nil || n.core.log.Epoch().Number > leader.core.log.Epoch().Number) {
 			leader = n
 		}
 	}
@@ -250,7 +252,7 @@ func (n *node) lead() {
 	}
 	n.become(RoleLeader, n)
 	n.quorum = true
-	n.core.log.forgetIDs()
+	n.core.log.ForgetIDs()
 	n.core.groups.Restart()
 	n.core.leads(cfg)
 }
@@ -258,7 +260,7 @@ func (n *node) lead() {
 // follow lets a node have what the leader has.
 func (n *node) follow(leader *node) {
 	n.become(RoleFollower, leader)
-	if truncated := n.core.log.catchUp(leader.core.log); truncated || n.lost || len(n.held) > 0 {
+	if truncated := n.core.log.CatchUp(leader.core.log); truncated || n.lost || len(n.held) > 0 {
 		n.startAnew()
 	}
 }
@@ -268,7 +270,7 @@ func (n *node) become(role Role, leader *node) {
 	if n.role == RoleLeader && role != RoleLeader {
 		n.core.groups.DropClients()
 		n.core.groups.Clear()
-		n.core.projector.stop()
+		n.core.projector.Stop()
 		n.quorum, n.stepAt, n.lost = false, time.Time{}, len(n.held) > 0
 	}
 	n.role, n.leader = role, leader
@@ -287,13 +289,13 @@ func (n *node) startAnew() {
 }
 
 // replicate observes the log: it lets the followers of a node have what that has written.
-func (n *node) replicate(commit) {
+func (n *node) replicate(eventlog.Commit) {
 	if n == nil || n.role != RoleLeader {
 		return
 	}
 	for _, o := range n.cluster.nodes {
 		if o != n && o.role == RoleFollower && o.leader == n && o.hears(n) {
-			o.core.log.catchUp(n.core.log)
+			o.core.log.CatchUp(n.core.log)
 		}
 	}
 }

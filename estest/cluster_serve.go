@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // demandsLeader reports whether a request says that only the leader will do.
@@ -152,14 +153,14 @@ const (
 )
 
 func (c *caller) lateWrite(f *frame) {
-	reply := c.core.persona.writeReply(notWritten(commitTimeout, -1))
+	reply := c.core.persona.writeReply(eventlog.NotWritten(commitTimeout, -1))
 	c.send(esproto.CmdWriteEventsCompleted, f.id, func(b []byte) []byte {
 		return reply.Append(b, c.core.persona.Style)
 	})
 }
 
 func (c *caller) lateDelete(f *frame) {
-	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.persona.deleteReply(notWritten(commitTimeout, -1)))
+	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.persona.deleteReply(eventlog.NotWritten(commitTimeout, -1)))
 }
 
 func (c *caller) lateTransactionStart(f *frame) {
@@ -175,5 +176,6 @@ func (c *caller) lateTransactionWrite(f *frame) {
 }
 
 func (c *caller) lateTransactionCommit(f *frame) {
-	c.reply(esproto.CmdTransactionCommitCompleted, f.id, c.core.persona.commitReply(-1, notWritten(commitTimeout, -1)))
+	reply := c.core.persona.commitReply(-1, eventlog.NotWritten(commitTimeout, -1))
+	c.reply(esproto.CmdTransactionCommitCompleted, f.id, reply)
 }

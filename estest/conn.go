@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // Limits of a connection.
@@ -29,7 +30,7 @@ type conn struct {
 	socket net.Conn // below TLS, or nc itself
 
 	// core.mu guards these.
-	user    *user                // for whom frames without credentials act; nil for nobody
+	user    *eventlog.User       // for whom frames without credentials act; nil for nobody
 	refused *esproto.Credentials // of an Authenticate that failed, or is still being looked at; nil otherwise
 	lookups int                  // requests that wait for rights
 
@@ -63,7 +64,7 @@ type conn struct {
 type frame struct {
 	cmd     esproto.Command
 	id      esproto.CorrelationID
-	user    *user                // for whom it acts
+	user    *eventlog.User       // for whom it acts
 	creds   *esproto.Credentials // its own; nil without any
 	denied  bool                 // whoever it acts for has no rights
 	silent  bool                 // it has no reply, whenever it is served

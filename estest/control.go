@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // Errors of the direct methods of a Server, for errors.Is.
@@ -42,7 +43,7 @@ func (s *Server) Append(stream string, events ...Event) (last int64, err error) 
 		e := &events[i]
 		id := esproto.NewGUID(e.ID)
 		if e.ID == uuid.Nil {
-			id = newGUID()
+			id = eventlog.NewGUID()
 		}
 		views[i] = esproto.NewEventView{EventID: id[:], EventType: e.Type, Data: e.Data, Metadata: e.Metadata}
 		if e.JSON {
@@ -62,14 +63,14 @@ func (s *Server) Append(stream string, events ...Event) (last int64, err error) 
 	if core == nil {
 		return 0, ErrNoLeader
 	}
-	o := core.log.appendEvents(system, stream, esproto.ExpectAny, checked)
-	switch o.result {
+	o := core.log.Append(eventlog.System, stream, esproto.ExpectAny, checked)
+	switch o.Result {
 	case esproto.OperationResult_Success:
-		return o.last, nil
+		return o.Last, nil
 	case esproto.OperationResult_StreamDeleted:
 		return 0, ErrStreamDeleted
 	}
-	return 0, fmt.Errorf("estest: the write to %q is refused: %v", stream, o.result)
+	return 0, fmt.Errorf("estest: the write to %q is refused: %v", stream, o.Result)
 }
 
 // Read returns up to limit events of a stream, from number from on, without a connection; without a limit if that is
@@ -79,18 +80,18 @@ func (s *Server) Read(stream string, from int64, limit int) ([]Event, error) {
 	c := s.core
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.log.hardDeleted(stream) {
+	if c.log.HardDeleted(stream) {
 		return nil, ErrStreamDeleted
 	}
-	st := c.log.stream(stream)
-	if st == nil || st.last() < 0 || st.softDeleted() {
+	st := c.log.Stream(stream)
+	if st == nil || st.Last() < 0 || st.SoftDeleted() {
 		return nil, ErrNoStream
 	}
 	var events []Event
 	now := c.now()
-	for n := max(from, st.first()); n <= st.last() && (limit <= 0 || len(events) < limit); n++ {
-		if r := st.visible(n, now); r != nil {
-			saved := r.saved()
+	for n := max(from, st.First()); n <= st.Last() && (limit <= 0 || len(events) < limit); n++ {
+		if r := st.Visible(n, now); r != nil {
+			saved := r.Saved()
 			events = append(events, eventOf(&saved))
 		}
 	}
@@ -98,11 +99,11 @@ func (s *Server) Read(stream string, from int64, limit int) ([]Event, error) {
 }
 
 // eventOf copies an event: what a caller does to it does not reach the server.
-func eventOf(e *savedEvent) Event {
+func eventOf(e *eventlog.SavedEvent) Event {
 	return Event{
-		Stream: e.stream, Number: e.number, ID: e.id.UUID(), Type: e.typ, JSON: e.json,
-		Data: append([]byte(nil), e.data...), Metadata: append([]byte(nil), e.metadata...),
-		Created: e.created, Commit: e.commit, Prepare: e.prepare,
+		Stream: e.Stream, Number: e.Number, ID: e.ID.UUID(), Type: e.Type, JSON: e.JSON,
+		Data: append([]byte(nil), e.Data...), Metadata: append([]byte(nil), e.Metadata...),
+		Created: e.Created, Commit: e.Commit, Prepare: e.Prepare,
 	}
 }
 
@@ -111,5 +112,5 @@ func eventOf(e *savedEvent) Event {
 func (s *Server) ForgetEventIDs() {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	s.core.log.forgetIDs()
+	s.core.log.ForgetIDs()
 }

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // core is the state of a server: its log, and who is connected to it and waits for what. One lock guards all of it. The
 // nodes of a cluster share the lock.
 type core struct {
-	log      *eventLog
+	log      *eventlog.Log
 	persona  *persona
 	logger   *slog.Logger
 	clock    clock
@@ -21,9 +23,9 @@ type core struct {
 	instance string           // the id of the process that gossip tells
 	priority int              // in elections
 
-	node      *node      // its place in a cluster; nil without one
-	projector *projector // nil without projections
-	projected *signal    // raised when projections get on; the nodes of a cluster share it
+	node      *node               // its place in a cluster; nil without one
+	projector *eventlog.Projector // nil without projections
+	projected *signal             // raised when projections get on; the nodes of a cluster share it
 
 	closed   bool      // there is no process
 	stopping bool      // the process says farewell
@@ -39,27 +41,27 @@ type core struct {
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	c := &core{
-		log: newEventLog(&p.logFacts, logger, cl.Now), persona: p, logger: logger, clock: cl, now: cl.Now,
+		log: eventlog.New(&p.logFacts, logger, cl.Now), persona: p, logger: logger, clock: cl, now: cl.Now,
 		instance: uuid.NewString(), projected: new(signal), mu: new(sync.Mutex), conns: make(map[*conn]struct{}),
 		volatile: newVolatileSet(),
 	}
 	c.groups = newGroupSet(groupsConfig{
 		Log: c.log, Facts: &p.groupFacts, Logger: logger, Now: cl.Now, Majority: c.hasMajority,
 	})
-	c.log.observe(func(made commit) { c.node.replicate(made) })
-	c.log.observe(c.volatile.observe)
-	c.log.observe(c.groups.Observe)
-	c.log.observe(func(made commit) { c.projector.observe(made) })
+	c.log.Observe(func(made eventlog.Commit) { c.node.replicate(made) })
+	c.log.Observe(c.volatile.observe)
+	c.log.Observe(c.groups.Observe)
+	c.log.Observe(func(made eventlog.Commit) { c.projector.Observe(made) })
 	return c
 }
 
 // begin gives a new core what another one had, if it is to.
 func (c *core) begin(cfg *config) error {
-	c.log.loadDefaults()
+	c.log.LoadDefaults()
 	if cfg.snapshot == nil {
 		return nil
 	}
-	if err := c.log.restore(cfg.snapshot.saved()); err != nil {
+	if err := c.log.Restore(cfg.snapshot.saved()); err != nil {
 		return fmt.Errorf("estest: the snapshot's %w", err)
 	}
 	c.restart()
@@ -69,17 +71,17 @@ func (c *core) begin(cfg *config) error {
 // leads is what a server does that becomes the leader, of a cluster or alone. With cfg it adds the users that the
 // options ask for.
 func (c *core) leads(cfg *config) {
-	var builtin []*user
+	var builtin []*eventlog.User
 	if !c.insecure {
-		builtin = builtinUsers()
+		builtin = eventlog.BuiltinUsers()
 	}
-	c.log.lead(c.instance, builtin)
+	c.log.Lead(c.instance, builtin)
 	if cfg != nil {
 		for _, u := range cfg.users {
-			c.log.addUser(*u)
+			c.log.AddUser(*u)
 		}
 	}
-	c.projector.start()
+	c.projector.Start()
 }
 
 // hasMajority reports whether what is written stays: without a majority the next leader may not have it.
@@ -93,18 +95,18 @@ func (c *core) mayProject() bool {
 // restart forgets what a process forgets when it ends, and makes what a new one has of its own.
 func (c *core) restart() {
 	c.instance = uuid.NewString()
-	c.log.restart()
+	c.log.Restart()
 	c.groups.Restart()
-	c.projector.forget()
+	c.projector.Forget()
 }
 
 // login returns the user with these credentials; nil if there is none.
-func (c *core) login(login, password string) *user {
+func (c *core) login(login, password string) *eventlog.User {
 	switch {
 	case c.insecure:
 		return insecureUser
 	case c.withoutUsers():
 		return nil
 	}
-	return c.log.userWith(login, password)
+	return c.log.Login(login, password)
 }

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (c *caller) deleteStream(f *frame) error {
@@ -18,20 +19,20 @@ func (c *caller) deleteStream(f *frame) error {
 	if err := checkWrite(m.GetEventStreamId(), m.GetExpectedVersion(), least); err != nil {
 		return err
 	}
-	o := c.core.log.delete(f.user, m.GetEventStreamId(), m.GetExpectedVersion(), m.GetHardDelete())
+	o := c.core.log.Delete(f.user, m.GetEventStreamId(), m.GetExpectedVersion(), m.GetHardDelete())
 	c.reply(esproto.CmdDeleteStreamCompleted, f.id, c.core.persona.deleteReply(o))
 	return nil
 }
 
 // deleteReply is the reply to a delete. It tells the number of the event that deletes, but of a tombstone the number
 // before that.
-func (p *persona) deleteReply(o outcome) *esproto.DeleteStreamCompleted {
+func (p *persona) deleteReply(o eventlog.Outcome) *esproto.DeleteStreamCompleted {
 	reply := &esproto.DeleteStreamCompleted{
-		Result: o.result.Enum(), PreparePosition: proto.Int64(o.prepare), CommitPosition: proto.Int64(o.commit),
+		Result: o.Result.Enum(), PreparePosition: proto.Int64(o.Prepare), CommitPosition: proto.Int64(o.Commit),
 	}
-	current := min(o.last, esproto.DeletedStream-1)
-	if o.result != esproto.OperationResult_Success {
-		reply.Message, current = proto.String(p.refusalOf(o.result)), o.current
+	current := min(o.Last, esproto.DeletedStream-1)
+	if o.Result != esproto.OperationResult_Success {
+		reply.Message, current = proto.String(p.refusalOf(o.Result)), o.Current
 	}
 	if p.deleteTellsVersion {
 		reply.CurrentVersion = proto.Int64(current)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // handle deals with one package. An error ends the connection.
@@ -57,7 +58,7 @@ func (c *conn) operate(cmd *command, f *frame) {
 		return
 	}
 	if f.denied {
-		user = nobody
+		user = eventlog.Nobody
 	}
 	f.user = user
 	switch {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // filter picks events of $all. One without a test picks everything that is not hidden.
@@ -40,10 +41,10 @@ func filterOf(m *esproto.Filter) (f filter, err error) {
 	return f, nil
 }
 
-func (f *filter) picks(r *record) bool {
-	subject := r.stream.name
+func (f *filter) picks(r *eventlog.Record) bool {
+	subject := r.Stream.Name
 	if f.onType {
-		subject = r.typ
+		subject = r.Type
 	}
 	if f.regex != nil {
 		return f.regex.MatchString(subject)
@@ -73,15 +74,15 @@ func (c *caller) readFiltered(f *frame, forward bool) error {
 	if err != nil {
 		return err
 	}
-	scan := allScan{
-		picks: picked.picks, forward: forward, count: int(m.GetMaxCount()), window: int(m.GetMaxSearchWindow()),
+	scan := eventlog.Scan{
+		Picks: picked.picks, Forward: forward, Count: int(m.GetMaxCount()), Window: int(m.GetMaxSearchWindow()),
 	}
-	if scan.window <= 0 {
-		scan.window = scan.count
+	if scan.Window <= 0 {
+		scan.Window = scan.Count
 	}
-	from := position{commit: m.GetCommitPosition(), prepare: m.GetPreparePosition()}
-	p := c.core.log.readAllPage(f.user, from, &scan)
-	if p.result == esproto.ReadAllEventsCompleted_AccessDenied {
+	from := eventlog.Position{Commit: m.GetCommitPosition(), Prepare: m.GetPreparePosition()}
+	p := c.core.log.ReadAll(f.user, from, &scan)
+	if p.Result == esproto.ReadAllEventsCompleted_AccessDenied {
 		c.sendAllPage(allReply(forward), f, &p, false) // by the reply to the other command, as the real server errs
 		return nil
 	}
@@ -89,23 +90,23 @@ func (c *caller) readFiltered(f *frame, forward bool) error {
 	return nil
 }
 
-func (c *caller) sendFilteredPage(f *frame, p *allPage, resolveLinks, forward bool) {
+func (c *caller) sendFilteredPage(f *frame, p *eventlog.AllPage, resolveLinks, forward bool) {
 	reply := esproto.CmdFilteredReadAllEventsForwardCompleted
 	if !forward {
 		reply = esproto.CmdFilteredReadAllEventsBackwardCompleted
 	}
 	c.send(reply, f.id, func(b []byte) []byte {
-		b = c.appendPositioned(b, f.user, p.recs, resolveLinks)
+		b = c.appendPositioned(b, f.user, p.Records, resolveLinks)
 		// The results of both kinds of reads have the same numbers.
-		result := esproto.FilteredReadAllEventsCompleted_FilteredReadAllResult(p.result)
+		result := esproto.FilteredReadAllEventsCompleted_FilteredReadAllResult(p.Result)
 		return c.core.persona.marshal(b, &esproto.FilteredReadAllEventsCompleted{
-			CommitPosition:      proto.Int64(p.from.commit),
-			PreparePosition:     proto.Int64(p.from.prepare),
-			NextCommitPosition:  proto.Int64(p.next.commit),
-			NextPreparePosition: proto.Int64(p.next.prepare),
-			IsEndOfStream:       proto.Bool(p.end),
+			CommitPosition:      proto.Int64(p.From.Commit),
+			PreparePosition:     proto.Int64(p.From.Prepare),
+			NextCommitPosition:  proto.Int64(p.Next.Commit),
+			NextPreparePosition: proto.Int64(p.Next.Prepare),
+			IsEndOfStream:       proto.Bool(p.End),
 			Result:              &result,
-			Error:               proto.String(p.text),
+			Error:               proto.String(p.Text),
 		})
 	})
 }

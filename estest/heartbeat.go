@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // pulse counts bytes, since those, not frames, are what shows that a client lives.
@@ -114,5 +115,5 @@ func (c *conn) stopBeating() {
 }
 
 func (c *conn) askForLife() {
-	c.send(esproto.CmdHeartbeatRequest, esproto.CorrelationID(newGUID()), nil)
+	c.send(esproto.CmdHeartbeatRequest, esproto.CorrelationID(eventlog.NewGUID()), nil)
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // handler serves the HTTP interface: that of real servers, as far as estest has it, and the page.
@@ -116,7 +118,7 @@ func splitAddr(addr string) (host string, port int) {
 }
 
 // authorized finds out for whom a request acts. It answers the request itself where the credentials are wrong.
-func (s *Server) authorized(w http.ResponseWriter, r *http.Request) (u *user, ok bool) {
+func (s *Server) authorized(w http.ResponseWriter, r *http.Request) (u *eventlog.User, ok bool) {
 	if s.cfg.insecure {
 		return insecureUser, true
 	}
@@ -135,7 +137,7 @@ func (s *Server) authorized(w http.ResponseWriter, r *http.Request) (u *user, ok
 }
 
 // authenticated is authorized for what nobody may do without logging in.
-func (s *Server) authenticated(w http.ResponseWriter, r *http.Request) (u *user, ok bool) {
+func (s *Server) authenticated(w http.ResponseWriter, r *http.Request) (u *eventlog.User, ok bool) {
 	if u, ok = s.authorized(w, r); ok && u == nil {
 		unauthorized(w)
 		return nil, false
@@ -155,7 +157,7 @@ func (s *Server) adminOnly(serve http.HandlerFunc) http.HandlerFunc {
 		if !ok {
 			return
 		}
-		if !u.isAdmin() {
+		if !u.IsAdmin() {
 			unauthorized(w)
 			return
 		}

@@ -28,7 +28,7 @@ func (s *Server) forOperators(serve http.HandlerFunc) http.HandlerFunc {
 		u, ok := s.authorized(w, r)
 		switch {
 		case !ok:
-		case !u.isOperator():
+		case !u.IsOperator():
 			unauthorized(w)
 		default:
 			serve(w, r)

@@ -12,11 +12,12 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // httpAppend appends the events of the body. A single one without an id is to be sent to a path that has one, so that
 // it may be sent again.
-func (s *Server) httpAppend(w http.ResponseWriter, r *http.Request, u *user) {
+func (s *Server) httpAppend(w http.ResponseWriter, r *http.Request, u *eventlog.User) {
 	id := r.Header.Get("ES-EventId")
 	mediaType := bodyType(r)
 	several := mediaType == typeEventsJSON || mediaType == typeEventJSON
@@ -36,7 +37,7 @@ func (s *Server) httpAppend(w http.ResponseWriter, r *http.Request, u *user) {
 }
 
 // httpAppendOnce appends one event whose id is in the path.
-func (s *Server) httpAppendOnce(w http.ResponseWriter, r *http.Request, u *user) {
+func (s *Server) httpAppendOnce(w http.ResponseWriter, r *http.Request, u *eventlog.User) {
 	id, mediaType := r.PathValue("id"), bodyType(r)
 	switch {
 	case !isSingle(mediaType) && mediaType != typeAtomJSON || mediaType == typeRaw:
@@ -58,7 +59,7 @@ func isEventID(text string) bool {
 	return err == nil && id != uuid.Nil
 }
 
-func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *user, mediaType, id string) {
+func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *eventlog.User, mediaType, id string) {
 	stream, expected := r.PathValue("stream"), esproto.ExpectAny
 	if text := r.Header.Get("ES-ExpectedVersion"); text != "" {
 		var err error
@@ -91,25 +92,25 @@ func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *user, med
 		return
 	}
 	s.core.mu.Lock()
-	o := s.core.log.appendEvents(u, stream, expected, events)
+	o := s.core.log.Append(u, stream, expected, events)
 	s.core.mu.Unlock()
 	s.writeAppended(w, stream, &o)
 }
 
-func (s *Server) writeAppended(w http.ResponseWriter, stream string, o *outcome) {
+func (s *Server) writeAppended(w http.ResponseWriter, stream string, o *eventlog.Outcome) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	switch o.result {
+	switch o.Result {
 	case esproto.OperationResult_Success:
-		w.Header().Set("Location", s.streamURL(stream)+"/"+strconv.FormatInt(o.first, 10))
+		w.Header().Set("Location", s.streamURL(stream)+"/"+strconv.FormatInt(o.First, 10))
 		w.WriteHeader(http.StatusCreated)
 		return
 	case esproto.OperationResult_WrongExpectedVersion:
-		w.Header().Set("ES-CurrentVersion", strconv.FormatInt(o.current, 10))
+		w.Header().Set("ES-CurrentVersion", strconv.FormatInt(o.Current, 10))
 	case esproto.OperationResult_AccessDenied:
 		unauthorized(w)
 		return
 	}
-	w.WriteHeader(statusOf(o.result))
+	w.WriteHeader(statusOf(o.Result))
 }
 
 var errBadEvents = errors.New("Write request body invalid.") //nolint:revive,staticcheck // the words of servers

@@ -4,14 +4,16 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // describeStream tells in which media types a stream can be read. It is the answer to whoever takes any, too: servers
 // refuse to choose.
-func (s *Server) describeStream(w http.ResponseWriter, r *http.Request, u *user) {
+func (s *Server) describeStream(w http.ResponseWriter, r *http.Request, u *eventlog.User) {
 	stream := r.PathValue("stream")
 	s.core.mu.Lock()
-	mayRead := !s.core.persona.describingNeedsRight || s.core.log.allowed(u, rightRead, stream)
+	mayRead := !s.core.persona.describingNeedsRight || s.core.log.Allowed(u, eventlog.RightRead, stream)
 	s.core.mu.Unlock()
 	if !mayRead {
 		unauthorized(w)

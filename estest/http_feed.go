@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 const (
@@ -27,7 +28,7 @@ type feedRequest struct {
 	forward     bool
 }
 
-func (s *Server) httpFeed(w http.ResponseWriter, r *http.Request, u *user) {
+func (s *Server) httpFeed(w http.ResponseWriter, r *http.Request, u *eventlog.User) {
 	f := feedRequest{from: -1, count: feedPageSize, head: true}
 	if event := r.PathValue("event"); event != "" && event != "head" {
 		f.from, f.head = parseNumber(event, 0), false
@@ -35,7 +36,7 @@ func (s *Server) httpFeed(w http.ResponseWriter, r *http.Request, u *user) {
 	s.serveFeed(w, r, u, f)
 }
 
-func (s *Server) httpFeedForward(w http.ResponseWriter, r *http.Request, u *user) {
+func (s *Server) httpFeedForward(w http.ResponseWriter, r *http.Request, u *eventlog.User) {
 	s.serveFeed(w, r, u, feedRequest{from: parseNumber(r.PathValue("event"), 0), count: feedPageSize, forward: true})
 }
 
@@ -57,7 +58,7 @@ func resolves(r *http.Request) (links, ok bool) {
 	}
 }
 
-func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f feedRequest) {
+func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *eventlog.User, f feedRequest) {
 	if count := r.PathValue("count"); count != "" {
 		f.count = parseNumber(count, 1)
 	}
@@ -87,12 +88,12 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 	stream := r.PathValue("stream")
 	w, done := s.answerLocked(w)
 	defer done()
-	p := s.core.log.readPage(u, stream, f.from, int(f.count), f.forward)
+	p := s.core.log.Read(u, stream, f.from, int(f.count), f.forward)
 	entries, ok := s.entries(u, &p, &f, links, embedding(r))
 	if !ok {
-		p.result = esproto.ReadStreamEventsCompleted_AccessDenied
+		p.Result = esproto.ReadStreamEventsCompleted_AccessDenied
 	}
-	switch p.result {
+	switch p.Result {
 	case esproto.ReadStreamEventsCompleted_Success:
 	case esproto.ReadStreamEventsCompleted_NoStream:
 		writeText(w, http.StatusNotFound, "")
@@ -104,20 +105,20 @@ func (s *Server) serveFeed(w http.ResponseWriter, r *http.Request, u *user, f fe
 		unauthorized(w)
 		return
 	default:
-		writeText(w, http.StatusInternalServerError, p.text)
+		writeText(w, http.StatusInternalServerError, p.Text)
 		return
 	}
-	if strings.Trim(r.Header.Get("If-None-Match"), `"`) == etag(p.last, mediaType) {
+	if strings.Trim(r.Header.Get("If-None-Match"), `"`) == etag(p.Last, mediaType) {
 		writeText(w, http.StatusNotModified, "")
 		return
 	}
 	if f.from == -1 {
-		f.from = p.last
+		f.from = p.Last
 	}
 	s.cacheFeed(w.Header(), stream, mediaType, f, &p)
 	feed := s.feed(stream, f, &p, entries)
 	if f.head {
-		feed.ETag = s.core.persona.orNull(etag(p.last, typeAtomJSON))
+		feed.ETag = s.core.persona.orNull(etag(p.Last, typeAtomJSON))
 	}
 	body, _ := json.MarshalIndent(feed, "", "  ") // it has nothing that cannot be marshaled
 	writeAs(w, http.StatusOK, mediaType, body)
@@ -132,23 +133,24 @@ func etag(number int64, mediaType string) string {
 
 // cacheFeed says how long an answer holds: for good, where all of its page is written. At the greatest numbers servers
 // take more for written, since their sums overflow.
-func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedRequest, p *page) {
+func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedRequest, p *eventlog.Page) {
 	h.Set("Vary", "Accept")
-	full := !f.head && p.last >= f.from
+	full := !f.head && p.Last >= f.from
 	if f.forward {
-		full = p.last-f.from >= f.count-1
+		full = p.Last-f.from >= f.count-1
 	}
 	if full {
 		h.Set("Cache-Control", longAge+", "+s.visibility(stream))
 		return
 	}
 	h.Set("Cache-Control", noCaching)
-	h.Set("ETag", `"`+etag(p.last, mediaType)+`"`)
+	h.Set("ETag", `"`+etag(p.Last, mediaType)+`"`)
 }
 
 // visibility says whether caches may give a stream to others.
 func (s *Server) visibility(stream string) string {
-	if s.core.persona.publicStreamsAreShared && slices.Contains(s.core.log.roles(rightRead, stream), everyone) {
+	readers := s.core.log.Roles(eventlog.RightRead, stream)
+	if s.core.persona.publicStreamsAreShared && slices.Contains(readers, eventlog.Everyone) {
 		return "public"
 	}
 	return "private"
@@ -179,7 +181,7 @@ type atomFeed struct {
 	Entries      []any           `json:"entries"`
 }
 
-func (s *Server) feed(stream string, f feedRequest, p *page, entries []any) *atomFeed {
+func (s *Server) feed(stream string, f feedRequest, p *eventlog.Page, entries []any) *atomFeed {
 	self, null := s.streamURL(stream), s.core.persona.orNull("")
 	feed := &atomFeed{
 		Title: "Event stream '" + stream + "'", ID: self, Updated: "0001-01-01T00:00:00Z", StreamID: stream,
@@ -192,19 +194,19 @@ func (s *Server) feed(stream string, f feedRequest, p *page, entries []any) *ato
 		link(relation, fmt.Sprintf("/%d/%s/%d", from, direction, f.count))
 	}
 	// Servers count from where the page begins, even if that is behind the last event.
-	previous, next := min(f.from, p.last)+1, f.from-f.count
-	older := !p.end
+	previous, next := min(f.from, p.Last)+1, f.from-f.count
+	older := !p.End
 	if f.forward {
-		previous, next = p.last+1, f.from-1
-		if p.last-f.from >= f.count { // where it is not, the sum may overflow
+		previous, next = p.Last+1, f.from-1
+		if p.Last-f.from >= f.count { // where it is not, the sum may overflow
 			previous = f.from + f.count
 		}
-		feed.HeadOfStream, older = p.end, next >= 0
+		feed.HeadOfStream, older = p.End, next >= 0
 	} else {
 		feed.SelfURL = s.core.persona.orNull(self)
 	}
-	if len(p.recs) > 0 {
-		feed.Updated = atomTime(p.recs[0])
+	if len(p.Records) > 0 {
+		feed.Updated = atomTime(p.Records[0])
 	}
 	link("self", "")
 	link("first", fmt.Sprintf("/head/backward/%d", f.count))
@@ -212,14 +214,16 @@ func (s *Server) feed(stream string, f feedRequest, p *page, entries []any) *ato
 		page("last", 0, "forward")
 		page("next", next, "backward")
 	}
-	if !f.forward || !p.end || len(p.recs) > 0 {
+	if !f.forward || !p.End || len(p.Records) > 0 {
 		page("previous", previous, "forward")
 	}
 	link("metadata", "/metadata")
 	return feed
 }
 
-func atomTime(r *record) string { return esproto.TicksToTime(r.created).UTC().Format(time.RFC3339Nano) }
+func atomTime(r *eventlog.Record) string {
+	return esproto.TicksToTime(r.Created).UTC().Format(time.RFC3339Nano)
+}
 
 // embedded is how much of its event an entry holds.
 type embedded int
@@ -239,10 +243,12 @@ func embedding(r *http.Request) embedded {
 }
 
 // entries returns the newest first; ok is false where a link leads to what the user may not read.
-func (s *Server) entries(u *user, p *page, f *feedRequest, links bool, embed embedded) (entries []any, ok bool) {
+func (s *Server) entries(
+	u *eventlog.User, p *eventlog.Page, f *feedRequest, links bool, embed embedded,
+) (entries []any, ok bool) {
 	entries = []any{}
-	for _, r := range p.recs {
-		event, link, ok := s.core.log.resolveFor(u, r, links)
+	for _, r := range p.Records {
+		event, link, ok := s.core.log.ResolveFor(u, r, links)
 		if !ok {
 			return nil, false
 		}
@@ -285,16 +291,16 @@ type richEntry struct {
 }
 
 // entry describes an event; a nil one is one that a link does not find.
-func (s *Server) entry(event, link *record, embed embedded, single bool) any {
+func (s *Server) entry(event, link *eventlog.Record, embed embedded, single bool) any {
 	p := s.core.persona
 	shown := event
 	var stream, summary string
 	var number int64
 	if link != nil {
-		shown, summary = link, linkType
+		shown, summary = link, eventlog.LinkType
 		stream, number = linkTarget(link)
 	} else {
-		stream, number, summary = event.stream.name, event.number, event.typ
+		stream, number, summary = event.Stream.Name, event.Number, event.Type
 	}
 	url := s.streamURL(stream) + "/" + strconv.FormatInt(number, 10)
 	entry := atomEntry{
@@ -305,15 +311,15 @@ func (s *Server) entry(event, link *record, embed embedded, single bool) any {
 	if null := p.orNull(""); null != nil {
 		entry.Content = null
 	}
-	if link == nil && event.json && (single || embed == embedContent) {
+	if link == nil && event.JSON && (single || embed == embedContent) {
 		entry.Content = eventText(event)
 	}
 	if embed <= embedContent || event == nil {
 		return entry
 	}
 	rich := richEntry{
-		EventID: event.id.String(), EventType: event.typ, EventNumber: event.number, StreamID: event.stream.name,
-		IsJSON: event.json, PositionEventNumber: shown.number, PositionStreamID: shown.stream.name, atomEntry: entry,
+		EventID: event.ID.String(), EventType: event.Type, EventNumber: event.Number, StreamID: event.Stream.Name,
+		IsJSON: event.JSON, PositionEventNumber: shown.Number, PositionStreamID: shown.Stream.Name, atomEntry: entry,
 		Data: p.orNull(""), MetaData: p.orNull(""), LinkMetaData: p.orNull(""),
 	}
 	if p.entryTellsRedacted {
@@ -326,27 +332,27 @@ func (s *Server) entry(event, link *record, embed embedded, single bool) any {
 }
 
 // embedBody puts data and metadata into an entry, as texts.
-func (s *Server) embedBody(rich *richEntry, event, link *record, embed embedded) {
+func (s *Server) embedBody(rich *richEntry, event, link *eventlog.Record, embed embedded) {
 	text := func(b []byte) json.RawMessage {
 		if pretty, ok := asObject(b); ok && embed >= embedPretty {
 			b = pretty
 		}
 		return s.core.persona.orNull(strings.ToValidUTF8(string(b), "\uFFFD"))
 	}
-	if event.json || embed >= embedTryHarder {
-		rich.Data = text(event.data)
-		_, looksLikeJSON := asObject(event.data)
-		rich.IsJSON = event.json || looksLikeJSON
+	if event.JSON || embed >= embedTryHarder {
+		rich.Data = text(event.Data)
+		_, looksLikeJSON := asObject(event.Data)
+		rich.IsJSON = event.JSON || looksLikeJSON
 	}
-	rich.MetaData, rich.IsMetaData = text(event.metadata), len(event.metadata) > 0
+	rich.MetaData, rich.IsMetaData = text(event.Metadata), len(event.Metadata) > 0
 	if link != nil {
-		rich.LinkMetaData, rich.IsLinkMetaData = text(link.metadata), len(link.metadata) > 0
+		rich.LinkMetaData, rich.IsLinkMetaData = text(link.Metadata), len(link.Metadata) > 0
 	}
 }
 
 // linkTarget is the event that a link names.
-func linkTarget(link *record) (stream string, number int64) {
-	digits, stream, _ := strings.Cut(string(link.data), "@")
+func linkTarget(link *eventlog.Record) (stream string, number int64) {
+	digits, stream, _ := strings.Cut(string(link.Data), "@")
 	number, _ = strconv.ParseInt(digits, 10, 64)
 	return stream, number
 }
@@ -361,22 +367,22 @@ type eventTextBody struct {
 	Metadata      any    `json:"metadata"`
 }
 
-func eventText(r *record) eventTextBody {
+func eventText(r *eventlog.Record) eventTextBody {
 	return eventTextBody{
-		EventStreamID: r.stream.name, EventNumber: r.number, EventType: r.typ, EventID: r.id.String(),
-		Data: textOrJSON(r, r.data), Metadata: textOrJSON(r, r.metadata),
+		EventStreamID: r.Stream.Name, EventNumber: r.Number, EventType: r.Type, EventID: r.ID.String(),
+		Data: textOrJSON(r, r.Data), Metadata: textOrJSON(r, r.Metadata),
 	}
 }
 
 // textOrJSON is JSON only where the event says that it is, and it is.
-func textOrJSON(r *record, b []byte) any {
-	if r.json && json.Valid(b) && !bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
+func textOrJSON(r *eventlog.Record, b []byte) any {
+	if r.JSON && json.Valid(b) && !bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
 		return json.RawMessage(b)
 	}
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
-func (s *Server) httpEvent(w http.ResponseWriter, r *http.Request, u *user) {
+func (s *Server) httpEvent(w http.ResponseWriter, r *http.Request, u *eventlog.User) {
 	number := int64(-1)
 	if event := r.PathValue("event"); event != "head" {
 		number = parseNumber(event, 0)
@@ -385,11 +391,11 @@ func (s *Server) httpEvent(w http.ResponseWriter, r *http.Request, u *user) {
 }
 
 // httpMetadata answers with the metadata of a stream.
-func (s *Server) httpMetadata(w http.ResponseWriter, r *http.Request, u *user) {
+func (s *Server) httpMetadata(w http.ResponseWriter, r *http.Request, u *eventlog.User) {
 	s.serveEvent(w, r, u, "$$"+r.PathValue("stream"), -1)
 }
 
-func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, stream string, number int64) {
+func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *eventlog.User, stream string, number int64) {
 	links, ok := resolves(r)
 	mediaType := answerType(r, typeAtomJSON, typeJSON, typeEventJSON, typeRaw)
 	switch {
@@ -405,11 +411,11 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, str
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	if !s.core.log.allowed(u, rightRead, stream) {
+	if !s.core.log.Allowed(u, eventlog.RightRead, stream) {
 		unauthorized(w)
 		return
 	}
-	result, event, link := s.core.log.readOne(u, stream, number, links)
+	result, event, link := s.core.log.ReadEvent(u, stream, number, links)
 	switch {
 	case result == esproto.ReadEventCompleted_AccessDenied:
 		unauthorized(w)
@@ -430,19 +436,19 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request, u *user, str
 				original = link
 			}
 			w.Header().Set("Cache-Control", noCaching)
-			w.Header().Set("ETag", `"`+etag(original.number, mediaType)+`"`)
+			w.Header().Set("ETag", `"`+etag(original.Number, mediaType)+`"`)
 		}
 		writeAs(w, http.StatusOK, mediaType, s.eventBody(event, link, mediaType, embedding(r)))
 	}
 }
 
-func (s *Server) eventBody(event, link *record, mediaType string, embed embedded) []byte {
+func (s *Server) eventBody(event, link *eventlog.Record, mediaType string, embed embedded) []byte {
 	var v any
 	switch mediaType {
 	case typeRaw:
-		return event.data
+		return event.Data
 	case typeJSON:
-		v = textOrJSON(event, event.data)
+		v = textOrJSON(event, event.Data)
 	case typeEventJSON:
 		v = eventText(event)
 	default:

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/url"
 	"strconv"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // relLink is a link in an answer.
@@ -108,14 +110,14 @@ func (s *Server) groupOnAllInfo(g *allGroup) groupInfo {
 	start := g.Start()
 	info := groupInfo{
 		groupSummary: groupSummary{
-			EventStreamID: allStream, GroupName: g.Name, Status: groupStatus(live),
+			EventStreamID: eventlog.AllStream, GroupName: g.Name, Status: groupStatus(live),
 			LastCheckpointedEventPosition: json.RawMessage("null"), LastKnownEventPosition: json.RawMessage("null"),
 		},
 		Config: bodyOf(&g.Settings), ReadBufferCount: buffered, LiveBufferCount: newest, Connections: []clientInfo{},
 		OutstandingMessagesCount: new(int), ParkedMessageCount: new(int),
 	}
 	if last != nil {
-		info.LastKnownEventPosition = json.RawMessage(strconv.Quote(last.position().String()))
+		info.LastKnownEventPosition = json.RawMessage(strconv.Quote(last.Position().String()))
 	}
 	info.Config.StartPosition = &start
 	s.linkGroup(&info.groupSummary)

@@ -110,7 +110,7 @@ func (s *Server) members() []Member {
 	return []Member{{
 		Role: RoleLeader, Alive: true, TCPAddr: s.Addr(), HTTPAddr: s.HTTPAddr(), Time: s.core.now(),
 		InstanceID: s.core.instance, LastCommit: log.LastCommit(), LogEnd: log.End(),
-		EpochNumber: epoch.number, EpochID: epoch.id, EpochPosition: epoch.position,
+		EpochNumber: epoch.Number, EpochID: epoch.ID, EpochPosition: epoch.Position,
 		Priority: s.core.priority,
 	}}
 }

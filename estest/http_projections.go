@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // handleProjections serves what clients manage projections by. Servers without projections have none of these paths.
@@ -13,18 +15,19 @@ func (s *Server) handleProjections(mux *http.ServeMux) {
 		return
 	}
 	for _, kind := range []struct{ path, mode string }{
-		{"any", ""}, {"all-non-transient", modesKept}, {"continuous", modeContinuous}, {"onetime", modeOneTime},
-		{"transient", modeTransient},
+		{"any", ""}, {"all-non-transient", eventlog.ModesKept}, {"continuous", eventlog.ModeContinuous},
+		{"onetime", eventlog.ModeOneTime},
+		{"transient", eventlog.ModeTransient},
 	} {
 		mux.HandleFunc("GET /projections/"+kind.path, s.httpProjections(kind.mode))
-		if kind.mode != "" && kind.mode != modesKept {
+		if kind.mode != "" && kind.mode != eventlog.ModesKept {
 			mux.HandleFunc("POST /projections/"+kind.path, s.httpCreateProjection(kind.mode))
 		}
 	}
 	if s.core.persona.restartsProjections {
 		mux.HandleFunc("POST /projections/restart", s.forOperators(s.httpRestartProjections))
 	}
-	for path, serve := range map[string]func(w http.ResponseWriter, r *http.Request, pr *projection){
+	for path, serve := range map[string]func(w http.ResponseWriter, r *http.Request, pr *eventlog.Projection){
 		"GET /projection/{name}":            s.httpProjection,
 		"GET /projection/{name}/statistics": s.httpProjectionStatistics,
 		"GET /projection/{name}/state":      httpProjectionState,
@@ -37,9 +40,10 @@ func (s *Server) handleProjections(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /projection/{name}/config", s.ofProjection(operator, s.httpUpdateConfig))
 	mux.HandleFunc("PUT /projection/{name}/query", s.ofProjection(commander, s.httpUpdateQuery))
 	mux.HandleFunc("DELETE /projection/{name}", s.ofProjection(operator, s.httpDeleteProjection))
-	for command, do := range map[string]func(*projection) bool{
-		"enable": (*projection).enable, "disable": (*projection).disable, "reset": (*projection).reset,
-		"abort": (*projection).abort,
+	for command, do := range map[string]func(*eventlog.Projection) bool{
+		"enable": (*eventlog.Projection).Enable, "disable": (*eventlog.Projection).Disable,
+		"reset": (*eventlog.Projection).Reset,
+		"abort": (*eventlog.Projection).Abort,
 	} {
 		mux.HandleFunc("POST /projection/{name}/command/"+command, s.ofProjection(commander, s.httpCommand(do)))
 	}
@@ -56,14 +60,14 @@ const (
 
 // ofProjection serves a request about the projection that its path names.
 func (s *Server) ofProjection(
-	who asks, serve func(w http.ResponseWriter, r *http.Request, pr *projection),
+	who asks, serve func(w http.ResponseWriter, r *http.Request, pr *eventlog.Projection),
 ) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, ok := s.authenticated(w, r)
 		if !ok {
 			return
 		}
-		mayChange := u.isOperator()
+		mayChange := u.IsOperator()
 		if who == operator && !mayChange {
 			unauthorized(w)
 			return
@@ -75,11 +79,11 @@ func (s *Server) ofProjection(
 		r.Body = io.NopCloser(strings.NewReader(body))
 		w, done := s.answerLocked(w)
 		defer done()
-		pr := s.core.projector.find(r.PathValue("name"))
+		pr := s.core.projector.Find(r.PathValue("name"))
 		switch {
 		case pr == nil:
 			writeText(w, http.StatusNotFound, "Not Found")
-		case who == commander && !mayChange && pr.state.Mode != modeTransient:
+		case who == commander && !mayChange && pr.State.Mode != eventlog.ModeTransient:
 			writeText(w, http.StatusUnauthorized, "Not authorized")
 		default:
 			serve(w, r, pr)
@@ -117,18 +121,18 @@ type projectionStatistics struct {
 	WritePendingEventsAfterCheckpoint  int      `json:"writePendingEventsAfterCheckpoint"`
 }
 
-func (s *Server) projectionURL(pr *projection) string {
-	path := url.URL{Path: "/projection/" + pr.name}
+func (s *Server) projectionURL(pr *eventlog.Projection) string {
+	path := url.URL{Path: "/projection/" + pr.Name}
 	return s.HTTPURL() + path.EscapedPath()
 }
 
-func (s *Server) projectionStatistics(pr *projection) projectionStatistics {
-	path, run := s.projectionURL(pr), pr.run()
+func (s *Server) projectionStatistics(pr *eventlog.Projection) projectionStatistics {
+	path, run := s.projectionURL(pr), pr.Run()
 	return projectionStatistics{
-		CoreProcessingTime: run.busy.Milliseconds(), Version: pr.state.Version, Epoch: pr.state.Epoch,
-		EffectiveName: pr.name, PartitionsCached: 1, Status: run.status, StateReason: run.reason, Name: pr.name,
-		Mode: pr.state.Mode, Position: run.at.String(), Progress: fraction(run.progress),
-		LastCheckpoint: run.checkpoint.String(), EventsProcessedAfterRestart: run.seen, StatusURL: path,
+		CoreProcessingTime: run.Busy.Milliseconds(), Version: pr.State.Version, Epoch: pr.State.Epoch,
+		EffectiveName: pr.Name, PartitionsCached: 1, Status: run.Status, StateReason: run.Reason, Name: pr.Name,
+		Mode: pr.State.Mode, Position: run.At.String(), Progress: fraction(run.Progress),
+		LastCheckpoint: run.Checkpoint.String(), EventsProcessedAfterRestart: run.Seen, StatusURL: path,
 		StateURL: path + "/state", ResultURL: path + "/result", QueryURL: path + "/query%3Fconfig=yes",
 		EnableCommandURL: path + "/command/enable", DisableCommandURL: path + "/command/disable",
 	}
@@ -149,7 +153,8 @@ func (s *Server) httpProjections(mode string) http.HandlerFunc {
 		defer done()
 		list := listedProjections{Projections: []projectionStatistics{}}
 		for _, pr := range s.core.projector.All() {
-			if mode == "" || pr.state.Mode == mode || mode == modesKept && pr.state.Mode != modeTransient {
+			kept := pr.State.Mode != eventlog.ModeTransient
+			if mode == "" || pr.State.Mode == mode || mode == eventlog.ModesKept && kept {
 				list.Projections = append(list.Projections, s.projectionStatistics(pr))
 			}
 		}
@@ -157,36 +162,36 @@ func (s *Server) httpProjections(mode string) http.HandlerFunc {
 	}
 }
 
-func (s *Server) httpProjection(w http.ResponseWriter, _ *http.Request, pr *projection) {
+func (s *Server) httpProjection(w http.ResponseWriter, _ *http.Request, pr *eventlog.Projection) {
 	writeJSON(w, http.StatusOK, s.projectionStatistics(pr))
 }
 
-func (s *Server) httpProjectionStatistics(w http.ResponseWriter, _ *http.Request, pr *projection) {
+func (s *Server) httpProjectionStatistics(w http.ResponseWriter, _ *http.Request, pr *eventlog.Projection) {
 	writeJSON(w, http.StatusOK, listedProjections{Projections: []projectionStatistics{s.projectionStatistics(pr)}})
 }
 
 // httpProjectionState answers with the state or the result of a projection: no projection that runs has one.
-func httpProjectionState(w http.ResponseWriter, _ *http.Request, _ *projection) {
+func httpProjectionState(w http.ResponseWriter, _ *http.Request, _ *eventlog.Projection) {
 	w.Header().Set("ES-Position", `{"$c":0,"$p":-1}`)
 	writeAs(w, http.StatusOK, typeJSON, nil)
 }
 
 // httpProjectionQuery answers with the source of a projection, or with its definition.
-func httpProjectionQuery(w http.ResponseWriter, r *http.Request, pr *projection) {
+func httpProjectionQuery(w http.ResponseWriter, r *http.Request, pr *eventlog.Projection) {
 	if !isOn(r.URL.Query(), "config", false) {
-		writeAs(w, http.StatusOK, "application/javascript", []byte(pr.state.Query))
+		writeAs(w, http.StatusOK, "application/javascript", []byte(pr.State.Query))
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"name": pr.name, "query": pr.state.Query, "emitEnabled": pr.state.EmitEnabled, "type": pr.state.Mode,
-		"trackEmittedStreams": pr.state.TrackEmittedStreams, "checkpointsEnabled": !pr.state.CheckpointsDisabled,
-		"definition":   pr.state.SourceDefinition,
-		"outputConfig": map[string]string{"resultStreamName": projectionStream + pr.name + "-result"},
+		"name": pr.Name, "query": pr.State.Query, "emitEnabled": pr.State.EmitEnabled, "type": pr.State.Mode,
+		"trackEmittedStreams": pr.State.TrackEmittedStreams, "checkpointsEnabled": !pr.State.CheckpointsDisabled,
+		"definition":   pr.State.SourceDefinition,
+		"outputConfig": map[string]string{"resultStreamName": eventlog.ProjectionStream + pr.Name + "-result"},
 	})
 }
 
-func httpProjectionConfig(w http.ResponseWriter, _ *http.Request, pr *projection) {
-	st := &pr.state
+func httpProjectionConfig(w http.ResponseWriter, _ *http.Request, pr *eventlog.Projection) {
+	st := &pr.State
 	writeJSON(w, http.StatusOK, map[string]any{
 		"emitEnabled": st.EmitEnabled, "trackEmittedStreams": st.TrackEmittedStreams,
 		"checkpointAfterMs": st.CheckpointAfterMs, "checkpointHandledThreshold": st.CheckpointHandledThreshold,
@@ -197,8 +202,10 @@ func httpProjectionConfig(w http.ResponseWriter, _ *http.Request, pr *projection
 }
 
 // httpCommand serves a command to a projection. It is answered when it is done.
-func (s *Server) httpCommand(do func(*projection) bool) func(http.ResponseWriter, *http.Request, *projection) {
-	return func(w http.ResponseWriter, _ *http.Request, pr *projection) {
+func (s *Server) httpCommand(
+	do func(*eventlog.Projection) bool,
+) func(http.ResponseWriter, *http.Request, *eventlog.Projection) {
+	return func(w http.ResponseWriter, _ *http.Request, pr *eventlog.Projection) {
 		s.answerChange(w, pr, do(pr))
 	}
 }
@@ -211,6 +218,6 @@ func (s *Server) httpRestartProjections(w http.ResponseWriter, _ *http.Request) 
 		notReady(w)
 		return
 	}
-	s.core.projector.start()
+	s.core.projector.Start()
 	writeJSON(w, http.StatusOK, "Restarting")
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // isOn reads a flag of a query string.
@@ -34,7 +36,7 @@ func (s *Server) httpCreateProjection(mode string) http.HandlerFunc {
 		}
 		q := r.URL.Query()
 		name := q.Get("name")
-		if name == "" && mode != modeContinuous {
+		if name == "" && mode != eventlog.ModeContinuous {
 			name = uuid.NewString()
 		}
 		handler := q.Get("type")
@@ -45,13 +47,13 @@ func (s *Server) httpCreateProjection(mode string) http.HandlerFunc {
 		defer done()
 		p := s.core.projector
 		switch {
-		case mode != modeTransient && !u.isOperator():
+		case mode != eventlog.ModeTransient && !u.IsOperator():
 			writeText(w, http.StatusUnauthorized, "Not authorized")
 			return
 		case strings.TrimSpace(name) == "":
 			writeText(w, http.StatusInternalServerError, "Projection name is required")
 			return
-		case p.find(name) != nil:
+		case p.Find(name) != nil:
 			writeText(w, http.StatusConflict, s.core.persona.duplicateNameText+name)
 			return
 		case strings.HasPrefix(name, "$"):
@@ -59,17 +61,17 @@ func (s *Server) httpCreateProjection(mode string) http.HandlerFunc {
 				"estest runs no other system projections: choose a name that does not begin with $")
 			return
 		}
-		state := p.newState(handler, source)
+		state := p.NewState(handler, source)
 		state.Mode, state.Enabled = mode, isOn(q, "enabled", true)
 		state.EmitEnabled = isOn(q, "emit", false)
 		state.TrackEmittedStreams = state.EmitEnabled && isOn(q, "trackemittedstreams", false)
-		state.CheckpointsDisabled = mode != modeContinuous && !isOn(q, "checkpoints", false)
-		state.RunAs.Name = u.login
+		state.CheckpointsDisabled = mode != eventlog.ModeContinuous && !isOn(q, "checkpoints", false)
+		state.RunAs.Name = u.Login
 		if state.EmitEnabled && state.CheckpointsDisabled {
 			writeText(w, http.StatusInternalServerError, "Emit requires checkpoints")
 			return
 		}
-		pr := p.add(name, state)
+		pr := p.Add(name, state)
 		if pr == nil {
 			writeText(w, http.StatusInternalServerError, textNotWritten)
 			return
@@ -92,7 +94,7 @@ func readText(w http.ResponseWriter, r *http.Request) (text string, ok bool) {
 }
 
 // httpUpdateQuery gives a projection another source.
-func (s *Server) httpUpdateQuery(w http.ResponseWriter, r *http.Request, pr *projection) {
+func (s *Server) httpUpdateQuery(w http.ResponseWriter, r *http.Request, pr *eventlog.Projection) {
 	source, ok := readText(w, r)
 	if !ok {
 		return
@@ -102,25 +104,25 @@ func (s *Server) httpUpdateQuery(w http.ResponseWriter, r *http.Request, pr *pro
 		on := isOn(q, "emit", false)
 		emit = &on
 	}
-	s.answerChange(w, pr, pr.update(source, emit))
+	s.answerChange(w, pr, pr.Update(source, emit))
 }
 
 // httpDeleteProjection deletes a projection that was stopped.
-func (s *Server) httpDeleteProjection(w http.ResponseWriter, r *http.Request, pr *projection) {
+func (s *Server) httpDeleteProjection(w http.ResponseWriter, r *http.Request, pr *eventlog.Projection) {
 	switch {
-	case pr.isStandard():
+	case pr.IsStandard():
 		writeText(w, http.StatusInternalServerError,
 			"We currently don't allow for the deletion of System Projections.")
-	case pr.state.Mode != modeTransient && !pr.hasStopped():
+	case pr.State.Mode != eventlog.ModeTransient && !pr.HasStopped():
 		writeText(w, http.StatusInternalServerError,
 			"Cannot delete a projection that hasn't been stopped or faulted.")
 	default:
-		s.answerChange(w, pr, pr.remove(isOn(r.URL.Query(), "deleteCheckpointStream", false)))
+		s.answerChange(w, pr, pr.Remove(isOn(r.URL.Query(), "deleteCheckpointStream", false)))
 	}
 }
 
 // httpUpdateConfig changes when a projection writes checkpoints, and what it may write.
-func (s *Server) httpUpdateConfig(w http.ResponseWriter, r *http.Request, pr *projection) {
+func (s *Server) httpUpdateConfig(w http.ResponseWriter, r *http.Request, pr *eventlog.Projection) {
 	var m struct {
 		EmitEnabled                       bool  `json:"emitEnabled"`
 		TrackEmittedStreams               bool  `json:"trackEmittedStreams"`
@@ -135,18 +137,18 @@ func (s *Server) httpUpdateConfig(w http.ResponseWriter, r *http.Request, pr *pr
 		writeText(w, http.StatusBadRequest, "Failed to parse the projection config")
 		return
 	}
-	if !pr.hasStopped() {
+	if !pr.HasStopped() {
 		writeText(w, http.StatusInternalServerError,
 			"Cannot update the config of a projection that hasn't been stopped or faulted.")
 		return
 	}
-	st := &pr.state
+	st := &pr.State
 	st.EmitEnabled, st.TrackEmittedStreams = m.EmitEnabled, m.TrackEmittedStreams
 	st.CheckpointAfterMs, st.CheckpointHandledThreshold = m.CheckpointAfterMs, m.CheckpointHandledThreshold
 	st.CheckpointUnhandledBytesThreshold = m.CheckpointUnhandledBytesThreshold
 	st.PendingEventsThreshold, st.MaxWriteBatchLength = m.PendingEventsThreshold, m.MaxWriteBatchLength
 	st.MaxAllowedWritesInFlight = m.MaxAllowedWritesInFlight
-	s.answerChange(w, pr, pr.save())
+	s.answerChange(w, pr, pr.Save())
 }
 
 // projectionChanged is what the server says after it has changed a projection.
@@ -155,12 +157,12 @@ type projectionChanged struct {
 	messageType
 }
 
-func (s *Server) changed(pr *projection) projectionChanged {
-	return projectionChanged{pr.name, s.core.persona.messageType(318, "Projections")}
+func (s *Server) changed(pr *eventlog.Projection) projectionChanged {
+	return projectionChanged{pr.Name, s.core.persona.messageType(318, "Projections")}
 }
 
 // answerChange answers a request that changes a projection when that is done.
-func (s *Server) answerChange(w http.ResponseWriter, pr *projection, done bool) {
+func (s *Server) answerChange(w http.ResponseWriter, pr *eventlog.Projection, done bool) {
 	if !done {
 		writeText(w, http.StatusInternalServerError, textNotWritten)
 		return

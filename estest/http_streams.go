@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // Media types of events and feeds. Those in XML are not served.
@@ -42,7 +43,7 @@ func (s *Server) handleStreams(mux *http.ServeMux) {
 }
 
 // streamHandler serves a request of a user, nil for nobody in particular, about a stream.
-type streamHandler func(w http.ResponseWriter, r *http.Request, u *user)
+type streamHandler func(w http.ResponseWriter, r *http.Request, u *eventlog.User)
 
 // forStreams finds out for whom a request acts.
 func (s *Server) forStreams(serve streamHandler) http.HandlerFunc {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (s *Server) handleSubscriptions(mux *http.ServeMux) {
@@ -103,7 +105,7 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 			groups = append(groups, info.listed())
 		}
 	}
-	if stream == "" || stream == allStream {
+	if stream == "" || stream == eventlog.AllStream {
 		for _, g := range s.core.groups.OnAll() {
 			info := s.groupOnAllInfo(g)
 			groups = append(groups, info.listed())
@@ -118,7 +120,7 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 
 // groupOnAll returns the group on $all that a path names; nil if there is none, or it names one on a stream.
 func (s *Server) groupOnAll(r *http.Request) *allGroup {
-	if r.PathValue("stream") != allStream {
+	if r.PathValue("stream") != eventlog.AllStream {
 		return nil
 	}
 	return s.core.groups.FindOnAll(r.PathValue("group"))
@@ -172,13 +174,13 @@ func (s *Server) writeGroupResult(
 		name = "AlreadyExists"
 	}
 	writeJSON(w, status, groupChanged{
-		CorrelationID: newGUID().String(), Reason: reason, Result: name,
+		CorrelationID: eventlog.NewGUID().String(), Reason: reason, Result: name,
 		messageType: s.core.persona.messageType(message, "OtherClientMessage"),
 	})
 }
 
 func (s *Server) httpPutGroup(
-	put func(*core, *user, string, string, groupSettings) (groupResult, string), success, existence int,
+	put func(*core, *eventlog.User, string, string, groupSettings) (groupResult, string), success, existence int,
 ) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, ok := s.authorized(w, r)
@@ -233,7 +235,7 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	if !s.core.log.mayManageGroups(u) {
+	if !s.core.log.MayManageGroups(u) {
 		unauthorized(w)
 		return
 	}
@@ -255,7 +257,7 @@ func (s *Server) httpRestartGroups(w http.ResponseWriter, r *http.Request) {
 	}
 	w, done := s.answerLocked(w)
 	defer done()
-	if !s.core.log.mayManageGroups(u) {
+	if !s.core.log.MayManageGroups(u) {
 		unauthorized(w)
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (s *Server) handleUsers(mux *http.ServeMux) {
@@ -61,9 +63,9 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 	defer done()
 	switch u := s.core.log.User(m.LoginName); {
 	case u == nil:
-		s.core.log.createUser(
-			&user{login: m.LoginName, fullName: m.FullName, password: m.Password, groups: m.Groups})
-	case !u.hasPassword(m.Password): // who knows it is taken to have created the user
+		s.core.log.CreateUser(
+			&eventlog.User{Login: m.LoginName, FullName: m.FullName, Password: m.Password, Groups: m.Groups})
+	case !u.HasPassword(m.Password): // who knows it is taken to have created the user
 		s.userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
 		return
 	}
@@ -73,7 +75,7 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 
 // changeUser serves a request about the user that its path names. With notify the server has all nodes forget what they
 // remember of the user.
-func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool, change func(u *user)) {
+func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool, change func(u *eventlog.User)) {
 	login := r.PathValue("login")
 	w, done := s.answerLocked(w)
 	defer done()
@@ -86,9 +88,9 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 	next := *u
 	change(&next)
 	if notify {
-		s.core.log.notifyPasswordChanged(login)
+		s.core.log.NotifyPasswordChanged(login)
 	}
-	s.core.log.updateUser(&next)
+	s.core.log.UpdateUser(&next)
 	s.userChanged(w, http.StatusOK, login, "Success")
 }
 
@@ -103,25 +105,25 @@ type userDetails struct {
 	Links           []relLink       `json:"links,omitempty"`
 }
 
-func (s *Server) ownDetails(u *user) userDetails {
-	written := s.core.log.userWritten(u)
+func (s *Server) ownDetails(u *eventlog.User) userDetails {
+	written := s.core.log.UserWritten(u)
 	return userDetails{
-		LoginName: u.login, FullName: u.fullName, Groups: u.groups, Disabled: u.disabled,
+		LoginName: u.Login, FullName: u.FullName, Groups: u.Groups, Disabled: u.Disabled,
 		DateLastUpdated: s.core.persona.orNull(written.Format("2006-01-02T15:04:05.9999999-07:00")),
 	}
 }
 
-func (s *Server) userDetails(u *user) userDetails {
-	path := s.HTTPURL() + "/users/" + url.PathEscape(u.login)
+func (s *Server) userDetails(u *eventlog.User) userDetails {
+	path := s.HTTPURL() + "/users/" + url.PathEscape(u.Login)
 	d := userDetails{
-		LoginName: u.login, FullName: u.fullName, Groups: u.groups, Disabled: u.disabled,
+		LoginName: u.Login, FullName: u.FullName, Groups: u.Groups, Disabled: u.Disabled,
 		DateLastUpdated: s.core.persona.orNull(""),
 		Links: []relLink{
 			{path + "/command/reset-password", "reset-password"},
 			{path + "/command/change-password", "change-password"}, {path, "edit"}, {path, "delete"},
 		},
 	}
-	if u.disabled {
+	if u.Disabled {
 		d.Links = append(d.Links, relLink{path + "/command/enable", "enable"})
 	} else {
 		d.Links = append(d.Links, relLink{path + "/command/disable", "disable"})
@@ -171,13 +173,13 @@ func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	login := r.PathValue("login")
-	self := asks.login == login && s.core.persona.usersSeeThemselves
+	self := asks.Login == login && s.core.persona.usersSeeThemselves
 	message, describe := userMessage, s.userDetails
 	if login == "$current" {
-		login, self = asks.login, true
+		login, self = asks.Login, true
 		message, describe = currentUserMessage, s.ownDetails
 	}
-	if !self && !asks.isAdmin() {
+	if !self && !asks.IsAdmin() {
 		unauthorized(w)
 		return
 	}
@@ -197,7 +199,7 @@ func (s *Server) httpUpdateUser(w http.ResponseWriter, r *http.Request) {
 		Groups   []string `json:"groups"`
 	}
 	if readJSON(w, r, &m) {
-		s.changeUser(w, r, true, func(u *user) { u.fullName, u.groups = m.FullName, m.Groups })
+		s.changeUser(w, r, true, func(u *eventlog.User) { u.FullName, u.Groups = m.FullName, m.Groups })
 	}
 }
 
@@ -210,14 +212,14 @@ func (s *Server) httpDeleteUser(w http.ResponseWriter, r *http.Request) {
 		s.userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
 	}
-	s.core.log.deleteUser(u)
-	s.core.log.notifyPasswordChanged(login)
+	s.core.log.DeleteUser(u)
+	s.core.log.NotifyPasswordChanged(login)
 	s.userChanged(w, http.StatusOK, login, "Success")
 }
 
 func (s *Server) httpEnableUser(enabled bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s.changeUser(w, r, !enabled, func(u *user) { u.disabled = !enabled })
+		s.changeUser(w, r, !enabled, func(u *eventlog.User) { u.Disabled = !enabled })
 	}
 }
 
@@ -226,7 +228,7 @@ func (s *Server) httpResetPassword(w http.ResponseWriter, r *http.Request) {
 		NewPassword string `json:"newPassword"`
 	}
 	if readJSON(w, r, &m) {
-		s.changeUser(w, r, true, func(u *user) { u.setPassword(m.NewPassword) })
+		s.changeUser(w, r, true, func(u *eventlog.User) { u.SetPassword(m.NewPassword) })
 	}
 }
 
@@ -243,11 +245,11 @@ func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 	login := r.PathValue("login")
 	s.core.mu.Lock()
 	u := s.core.log.User(login)
-	known := u == nil || u.hasPassword(m.CurrentPassword)
+	known := u == nil || u.HasPassword(m.CurrentPassword)
 	s.core.mu.Unlock()
-	if !known || asks.login != login && s.core.persona.passwordIsOwn {
+	if !known || asks.Login != login && s.core.persona.passwordIsOwn {
 		unauthorized(w)
 		return
 	}
-	s.changeUser(w, r, true, func(u *user) { u.setPassword(m.NewPassword) })
+	s.changeUser(w, r, true, func(u *eventlog.User) { u.SetPassword(m.NewPassword) })
 }

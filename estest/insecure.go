@@ -3,6 +3,8 @@ package estest
 import (
 	"errors"
 	"fmt"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // WithInsecure has the server run as with --insecure: any credentials, right or wrong, and none at all, may do
@@ -14,8 +16,8 @@ func WithInsecure() Option { return func(c *config) { c.insecure = true } }
 // Who acts on an insecure server. Over TCP, whoever gives credentials is the first, and whoever gives none the second;
 // over HTTP everybody is the first.
 var (
-	insecureUser      = &user{login: "system", groups: []string{groupAdmins}}
-	insecureAnonymous = &user{login: "anonymous", groups: []string{groupAdmins}}
+	insecureUser      = &eventlog.User{Login: "system", Groups: []string{eventlog.Admins}}
+	insecureAnonymous = &eventlog.User{Login: "anonymous", Groups: []string{eventlog.Admins}}
 )
 
 // checkInsecure reports options that an insecure server cannot have.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // credentials cuts the credentials off a payload. Servers that know tokens look for the length of one where the first
@@ -25,7 +26,7 @@ func (p *persona) credentials(b []byte) (c esproto.Credentials, rest []byte, ok 
 
 // userOf tells for whom a frame acts: the user of its own credentials, else that of the connection, else nobody. ok is
 // false if that user failed to authenticate.
-func (c *conn) userOf(creds *esproto.Credentials) (u *user, ok bool) {
+func (c *conn) userOf(creds *esproto.Credentials) (u *eventlog.User, ok bool) {
 	if creds == nil && c.refused != nil && c.core.persona.retriesFailedLogin {
 		creds = c.refused
 	}
@@ -61,7 +62,7 @@ func (c *conn) authenticate(f *frame) error {
 // pendingLogin is an Authenticate whose answer is still to come.
 type pendingLogin struct {
 	id     esproto.CorrelationID
-	user   *user
+	user   *eventlog.User
 	creds  *esproto.Credentials
 	before *pendingLogin
 }
@@ -83,7 +84,7 @@ func (c *conn) settlePending(p *pendingLogin) {
 	}
 }
 
-func (c *conn) settleLogin(id esproto.CorrelationID, user *user, creds *esproto.Credentials) {
+func (c *conn) settleLogin(id esproto.CorrelationID, user *eventlog.User, creds *esproto.Credentials) {
 	c.user, c.refused = user, nil
 	if user == nil {
 		c.refused = creds

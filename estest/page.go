@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // The page at / shows what the tests wrote, live. It only reads. Whoever comes from the machine itself needs no
@@ -136,10 +137,10 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 }
 
 // newestStreams returns those streams that match and were written to last, how many match, and how many there are.
-func (c *core) newestStreams(filter string, system bool) (newest []*stream, matching, total int) {
-	for s := range c.log.eachStream() {
+func (c *core) newestStreams(filter string, system bool) (newest []*eventlog.Stream, matching, total int) {
+	for s := range c.log.Streams() {
 		total++
-		if !system && strings.HasPrefix(s.name, "$") || !strings.Contains(s.name, filter) {
+		if !system && strings.HasPrefix(s.Name, "$") || !strings.Contains(s.Name, filter) {
 			continue
 		}
 		matching++
@@ -156,10 +157,9 @@ func (c *core) newestStreams(filter string, system bool) (newest []*stream, matc
 }
 
 // byLastWrite puts streams with the newest events first.
-func byLastWrite(a, b *stream) int { return cmp.Compare(b.written(), a.written()) }
-
-// written returns the position of the last event of a stream that has one.
-func (s *stream) written() int64 { return s.at(s.last()).commit }
+func byLastWrite(a, b *eventlog.Stream) int {
+	return cmp.Compare(b.At(b.Last()).Commit, a.At(a.Last()).Commit)
+}
 
 // newestEvents returns a page of events, the newest first: those of a stream with lower numbers than before, or, where
 // stream is empty, as many of the log as before says; from the end if before is negative. What metadata hides is left
@@ -179,16 +179,16 @@ func (c *core) newestEvents(stream string, before int64) (events []pageEvent, ol
 		}
 		return events, oldest
 	}
-	s := c.log.stream(stream)
-	if s == nil || s.hardDeleted() {
+	s := c.log.Stream(stream)
+	if s == nil || s.HardDeleted() {
 		return events, ""
 	}
-	n, first := s.last(), s.first()
+	n, first := s.Last(), s.First()
 	if before >= 0 {
 		n = min(n, before-1)
 	}
 	for ; n >= first && len(events) < pageEvents; n-- {
-		if r := s.visible(n, c.now()); r != nil {
+		if r := s.Visible(n, c.now()); r != nil {
 			events = append(events, pageEventOf(r))
 		}
 	}
@@ -198,11 +198,11 @@ func (c *core) newestEvents(stream string, before int64) (events []pageEvent, ol
 	return events, oldest
 }
 
-func pageEventOf(r *record) pageEvent {
+func pageEventOf(r *eventlog.Record) pageEvent {
 	return pageEvent{
-		Stream: r.stream.name, Number: r.number, Type: r.typ, Position: r.commit,
-		Created: esproto.TicksToTime(r.created).Format(time.RFC3339Nano),
-		Data:    readable(r.data), Metadata: readable(r.metadata),
+		Stream: r.Stream.Name, Number: r.Number, Type: r.Type, Position: r.Commit,
+		Created: esproto.TicksToTime(r.Created).Format(time.RFC3339Nano),
+		Data:    readable(r.Data), Metadata: readable(r.Metadata),
 	}
 }
 

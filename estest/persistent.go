@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (c *caller) replyGroup(f *frame, result groupResult, reason string) error {
@@ -62,27 +63,27 @@ func settingsOf(m *esproto.CreatePersistentSubscription) groupSettings {
 }
 
 // createGroup makes a group if the user may do that.
-func (c *core) createGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
-	if !c.log.mayManageGroups(u) {
+func (c *core) createGroup(u *eventlog.User, stream, name string, s groupSettings) (groupResult, string) {
+	if !c.log.MayManageGroups(u) {
 		return groupDenied, "You do not have permissions to create streams"
 	}
-	return c.groups.Create(u.name(), stream, name, s)
+	return c.groups.Create(loginOf(u), stream, name, s)
 }
 
 // updateGroup changes a group if the user may do that.
-func (c *core) updateGroup(u *user, stream, name string, s groupSettings) (groupResult, string) {
-	if !c.log.mayManageGroups(u) {
+func (c *core) updateGroup(u *eventlog.User, stream, name string, s groupSettings) (groupResult, string) {
+	if !c.log.MayManageGroups(u) {
 		return groupDenied, "You do not have permissions to update the subscription"
 	}
-	return c.groups.Update(u.name(), stream, name, s)
+	return c.groups.Update(loginOf(u), stream, name, s)
 }
 
 // deleteGroup deletes a group if the user may do that.
-func (c *core) deleteGroup(u *user, stream, name string) (groupResult, string) {
-	if !c.log.mayManageGroups(u) {
+func (c *core) deleteGroup(u *eventlog.User, stream, name string) (groupResult, string) {
+	if !c.log.MayManageGroups(u) {
 		return groupDenied, "You do not have permissions to create streams"
 	}
-	return c.groups.Delete(u.name(), stream, name)
+	return c.groups.Delete(loginOf(u), stream, name)
 }
 
 // CreateGroupOnAll makes a persistent subscription group on $all, from the first event on, as clients of the gRPC
@@ -101,18 +102,18 @@ func (s *Server) CreateGroupOnAll(name string) error {
 		return fmt.Errorf("estest: servers of version %s have no groups on $all", c.persona.version)
 	case name == "":
 		return errors.New("estest: the name of the group is empty")
-	case !c.groups.CreateOnAll(system.login, name):
+	case !c.groups.CreateOnAll(eventlog.System.Login, name):
 		return fmt.Errorf("estest: there is a group %q on $all already", name)
 	}
 	return nil
 }
 
-// name is what the server writes down about who changed something; empty for nobody.
-func (u *user) name() string {
+// loginOf is what the server writes down about who changed something; empty for nobody.
+func loginOf(u *eventlog.User) string {
 	if u == nil {
 		return ""
 	}
-	return u.login
+	return u.Login
 }
 
 func (c *caller) connectPersistent(f *frame) error {
@@ -132,7 +133,7 @@ func (c *caller) connectPersistent(f *frame) error {
 	}
 	g := core.groups.Find(stream, m.GetSubscriptionId())
 	switch {
-	case !core.log.allowed(f.user, rightRead, stream), f.user == nil && core.persona.joiningNeedsUser:
+	case !core.log.Allowed(f.user, eventlog.RightRead, stream), f.user == nil && core.persona.joiningNeedsUser:
 		c.drop(f.id, esproto.SubscriptionDropped_AccessDenied)
 		return nil
 	case g == nil:
@@ -145,7 +146,7 @@ func (c *caller) connectPersistent(f *frame) error {
 	c.reply(esproto.CmdPersistentSubscriptionConfirmation, f.id, &esproto.PersistentSubscriptionConfirmation{
 		LastCommitPosition: proto.Int64(core.log.LastCommit()),
 		SubscriptionId:     proto.String(g.ID()),
-		LastEventNumber:    proto.Int64(c.narrow(core.log.lastNumber(stream))),
+		LastEventNumber:    proto.Int64(c.narrow(core.log.LastNumber(stream))),
 	})
 	g.Join(&subscriber{caller: c, id: f.id, user: f.user}, f.id, c.id, int(m.GetAllowedInFlightMessages()))
 	return nil
@@ -155,10 +156,10 @@ func (c *caller) connectPersistent(f *frame) error {
 type subscriber struct {
 	caller *caller
 	id     esproto.CorrelationID
-	user   *user
+	user   *eventlog.User
 }
 
-func (s *subscriber) Push(event, link *record, retries int) {
+func (s *subscriber) Push(event, link *eventlog.Record, retries int) {
 	c := s.caller
 	c.push(esproto.CmdPersistentSubscriptionStreamEventAppeared, s.id, func(b []byte) []byte {
 		return esproto.AppendPersistentEvent(b, c.wire(event), c.wire(link), int32(retries), c.core.persona.Style)
@@ -168,7 +169,7 @@ func (s *subscriber) Push(event, link *record, retries int) {
 func (s *subscriber) Drop() { s.caller.drop(s.id, esproto.SubscriptionDropped_Unsubscribed) }
 
 func (s *subscriber) Peer() groupPeer {
-	return groupPeer{Address: s.caller.addr, Login: s.user.name(), Connection: s.caller.name}
+	return groupPeer{Address: s.caller.addr, Login: loginOf(s.user), Connection: s.caller.name}
 }
 
 func (c *caller) ackPersistent(f *frame) error {

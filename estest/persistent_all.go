@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // allGroupDefaults are the settings that the gRPC client has by default.
@@ -20,8 +22,8 @@ type allGroup struct {
 	Settings groupSettings
 
 	set   *groupSet
-	start position // -1/-1 for what is written from now on
-	since int      // how many records the log had when the process began to run the group
+	start eventlog.Position // -1/-1 for what is written from now on
+	since int               // how many records the log had when the process began to run the group
 }
 
 // CreateOnAll makes a group on $all, from the first event on, and writes down who has. It returns false if there is one
@@ -30,12 +32,12 @@ func (s *groupSet) CreateOnAll(by, name string) bool {
 	if s.onAll[name] != nil {
 		return false
 	}
-	s.addOnAll(name, allGroupDefaults, position{})
+	s.addOnAll(name, allGroupDefaults, eventlog.Position{})
 	s.save(by)
 	return true
 }
 
-func (s *groupSet) addOnAll(name string, settings groupSettings, start position) {
+func (s *groupSet) addOnAll(name string, settings groupSettings, start eventlog.Position) {
 	s.onAll[name] = &allGroup{set: s, Name: name, Settings: settings, start: start, since: len(s.Log.Records())}
 }
 
@@ -48,13 +50,13 @@ func (s *groupSet) OnAll() []*allGroup {
 }
 
 // parsePosition reads what String writes.
-func parsePosition(text string) (p position, err error) {
-	_, err = fmt.Sscanf(text, "C:%d/P:%d", &p.commit, &p.prepare)
+func parsePosition(text string) (p eventlog.Position, err error) {
+	_, err = fmt.Sscanf(text, "C:%d/P:%d", &p.Commit, &p.Prepare)
 	return p, err
 }
 
 func (g *allGroup) entry() groupEntry {
-	e := g.Settings.entry(allStream, g.Name)
+	e := g.Settings.entry(eventlog.AllStream, g.Name)
 	start := g.start.String()
 	e.StartPosition = &start
 	return e
@@ -65,13 +67,13 @@ func (g *allGroup) Start() string { return g.start.String() }
 
 // Lag tells how many events wait in the group's buffer, how many of those that it has heard of since it runs it
 // remembers, and which it has seen last; nil for none. live is whether it has all that there is.
-func (g *allGroup) Lag() (buffered, newest int, last *record, live bool) {
+func (g *allGroup) Lag() (buffered, newest int, last *eventlog.Record, live bool) {
 	from, room := g.since, g.Settings.BufferSize
-	if g.start.commit >= 0 {
-		from = g.set.Log.indexFrom(g.start)
+	if g.start.Commit >= 0 {
+		from = g.set.Log.IndexFrom(g.start)
 	}
 	for i, r := range g.set.Log.Records()[from:] {
-		if g.set.Log.hidden(r) {
+		if g.set.Log.Hidden(r) {
 			continue
 		}
 		buffered++

@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"slices"
 	"sort"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // What waits in a group: events wait in the buffer in the order of their numbers, those to be delivered again in the
@@ -16,30 +18,30 @@ const (
 )
 
 // newMessage makes a message of an event that was read, or was just written.
-func (g *group) newMessage(r *record, pushed bool) *message {
-	m := &message{event: r, replayed: isParkedStream(r.stream.name)}
+func (g *group) newMessage(r *eventlog.Record, pushed bool) *message {
+	m := &message{event: r, replayed: isParkedStream(r.Stream.Name)}
 	switch {
 	case !g.Settings.ResolveLinks:
 	case pushed:
-		m.event, m.link = g.set.Log.resolvePushed(r, true)
+		m.event, m.link = g.set.Log.ResolvePushed(r, true)
 	default:
-		m.event, m.link = g.set.Log.resolve(r)
+		m.event, m.link = g.set.Log.Resolve(r)
 	}
 	return m
 }
 
 // written tells a group of an event that was just written to its stream.
-func (g *group) written(r *record) {
-	if r.number < g.Settings.StartFrom {
+func (g *group) written(r *eventlog.Record) {
+	if r.Number < g.Settings.StartFrom {
 		return
 	}
-	g.lastSeen = max(g.lastSeen, r.number)
+	g.lastSeen = max(g.lastSeen, r.Number)
 	m := g.newMessage(r, true)
 	if g.live {
 		if g.buffer.Len() < g.Settings.BufferSize {
 			g.buffer.Enqueue(m)
 		} else {
-			g.live, g.next = false, r.number
+			g.live, g.next = false, r.Number
 		}
 	}
 	if g.newest.Len() >= max(g.Settings.LiveBufferSize, 1) {
@@ -65,21 +67,21 @@ func (g *group) readOn(more bool) {
 }
 
 func (g *group) readPage() {
-	if g.set.Log.hardDeleted(g.Stream) && g.set.Facts.HardDeleteEndsGroup {
+	if g.set.Log.HardDeleted(g.Stream) && g.set.Facts.HardDeleteEndsGroup {
 		g.fault()
 		return
 	}
-	s := g.set.Log.stream(g.Stream)
-	if s == nil || s.last() < 0 || s.hardDeleted() || s.softDeleted() || g.Settings.ReadBatchSize < 0 {
+	s := g.set.Log.Stream(g.Stream)
+	if s == nil || s.Last() < 0 || s.HardDeleted() || s.SoftDeleted() || g.Settings.ReadBatchSize < 0 {
 		g.live = true
 		return
 	}
-	recs, next, end := g.set.Log.readForward(s, g.next, g.pageSize())
+	recs, next, end := g.set.Log.ReadForward(s, g.next, g.pageSize())
 	if g.dropFirst && len(recs) > 0 {
 		recs, g.dropFirst = recs[1:], false
 	}
 	for _, r := range recs {
-		g.lastSeen = max(g.lastSeen, r.number)
+		g.lastSeen = max(g.lastSeen, r.Number)
 		g.addRead(r)
 	}
 	g.live = g.live || end
@@ -95,13 +97,13 @@ func (g *group) pageSize() int {
 
 // addRead takes an event that was read. The group is live when that is one of the newest: it then takes those, however
 // large its buffer is.
-func (g *group) addRead(r *record) {
+func (g *group) addRead(r *eventlog.Record) {
 	switch {
 	case g.live:
-	case g.newest.Len() == 0 || r.number < g.newest.Peek().original().number:
+	case g.newest.Len() == 0 || r.Number < g.newest.Peek().original().Number:
 		g.buffer.Enqueue(g.newMessage(r, false))
 	default:
-		for g.newest.Len() > 0 && g.newest.Peek().original().number < r.number {
+		for g.newest.Len() > 0 && g.newest.Peek().original().Number < r.Number {
 			g.newest.Dequeue()
 		}
 		g.live = g.newest.Len() > 0
@@ -181,7 +183,7 @@ func (g *group) addRetry(m *message, retries int) {
 type numberHeap []*message
 
 func (h numberHeap) Len() int           { return len(h) }
-func (h numberHeap) Less(i, j int) bool { return h[i].original().number < h[j].original().number }
+func (h numberHeap) Less(i, j int) bool { return h[i].original().Number < h[j].original().Number }
 func (h numberHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *numberHeap) Push(x any)        { *h = append(*h, x.(*message)) }
 

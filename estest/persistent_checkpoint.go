@@ -13,15 +13,15 @@ func (g *group) checkpointStream() string {
 
 // loadCheckpoint returns the number behind which the group goes on.
 func (g *group) loadCheckpoint() (n int64, ok bool) {
-	s := g.set.Log.stream(g.checkpointStream())
-	if s == nil || s.last() < 0 || s.softDeleted() || s.hardDeleted() {
+	s := g.set.Log.Stream(g.checkpointStream())
+	if s == nil || s.Last() < 0 || s.SoftDeleted() || s.HardDeleted() {
 		return 0, false
 	}
-	r := s.visible(s.last(), g.set.Now())
+	r := s.Visible(s.Last(), g.set.Now())
 	if r == nil {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(strings.Trim(string(r.data), `"`), 10, 64)
+	n, err := strconv.ParseInt(strings.Trim(string(r.Data), `"`), 10, 64)
 	return n, err == nil
 }
 
@@ -51,5 +51,5 @@ func (g *group) mark(byClock bool) {
 	if g.set.Facts.CheckpointIsText {
 		data = `"` + data + `"`
 	}
-	g.set.Log.systemWrite(g.checkpointStream(), checkpointType, true, []byte(data), nil)
+	g.set.Log.SystemWrite(g.checkpointStream(), checkpointType, true, []byte(data), nil)
 }

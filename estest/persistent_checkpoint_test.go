@@ -100,7 +100,7 @@ func TestAGroupResumesBehindItsCheckpoint(t *testing.T) {
 			s.write("s", 10)
 			b.ack(0, 1, 2, 3, 4, 6)
 			require.Equal(t, test.stored, s.read(checkpointOfG))
-			require.Equal(t, checkpointType, s.records(checkpointOfG)[0].typ)
+			require.Equal(t, checkpointType, s.records(checkpointOfG)[0].Type)
 
 			s.set.Restart()
 			again := s.set.Find("s", "g")
@@ -117,7 +117,7 @@ func TestAGroupWithABrokenCheckpointBeginsAnew(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f groupFacts) {
 		s := newSite(t, f)
 		s.write("s", 2)
-		s.log.systemAppend(checkpointOfG, checkpointType, true, []byte("many"), nil)
+		s.log.SystemAppend(checkpointOfG, checkpointType, true, []byte("many"), nil)
 		assert.Equal(t, "0 1", s.join(s.group(nil), 10).next())
 	})
 }

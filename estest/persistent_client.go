@@ -5,13 +5,14 @@ import (
 	"slices"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // consumer is the other end of a subscription to a group.
 type consumer interface {
 	// Push sends an event, which may have come by a link, with the number of times that it was retried. event is nil
 	// for a link whose target is gone.
-	Push(event, link *record, retries int)
+	Push(event, link *eventlog.Record, retries int)
 	// Drop tells the consumer that it gets no more.
 	Drop()
 	// Peer tells who it is.
@@ -107,7 +108,7 @@ func (g *group) dropClients() {
 // deliver sends a message to a client that has room. A second event with an id that is outstanding is sent, but nobody
 // waits for its ack.
 func (c *client) deliver(m *message) {
-	g, id := c.group, m.original().id
+	g, id := c.group, m.original().ID
 	c.taken++
 	c.total++
 	g.processed++

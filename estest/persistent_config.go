@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // configStream is where the server keeps what groups there are.
@@ -84,26 +86,26 @@ func (s *groupSet) save(by string) {
 	for _, g := range s.OnAll() {
 		cfg.Entries = append(cfg.Entries, g.entry())
 	}
-	if !s.Log.hasMetadata(configStream) {
-		s.Log.systemAppend("$$"+configStream, metadataType, true, []byte(`{"$maxCount":2}`), nil)
+	if !s.Log.HasMetadata(configStream) {
+		s.Log.SystemAppend("$$"+configStream, eventlog.MetadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
-	s.Log.systemAppend(configStream, s.Facts.ConfigType, true, indented(cfg), nil)
+	s.Log.SystemAppend(configStream, s.Facts.ConfigType, true, eventlog.Indented(cfg), nil)
 }
 
 // Restart makes the groups anew from what the log has of them, as a server does when it starts.
 func (s *groupSet) Restart() {
 	s.Clear()
-	st := s.Log.stream(configStream)
-	if st == nil || st.last() < 0 {
+	st := s.Log.Stream(configStream)
+	if st == nil || st.Last() < 0 {
 		return
 	}
 	var cfg groupConfig
-	if err := json.Unmarshal(st.at(st.last()).data, &cfg); err != nil {
+	if err := json.Unmarshal(st.At(st.Last()).Data, &cfg); err != nil {
 		s.Logger.Error("the configuration of the groups cannot be read", "error", err)
 		return
 	}
 	for _, e := range cfg.Entries {
-		if e.Stream != allStream || e.StartPosition == nil {
+		if e.Stream != eventlog.AllStream || e.StartPosition == nil {
 			s.add(newGroup(s, e.Stream, e.Group, e.settings()))
 		} else if start, err := parsePosition(*e.StartPosition); err == nil {
 			s.addOnAll(e.Group, e.settings(), start)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func TestAGroupBeginsWhereItIsTold(t *testing.T) {
@@ -66,7 +68,7 @@ func TestAGroupFallsBehindAndCatchesUp(t *testing.T) {
 				b := s.join(g, 7)
 				for want := range int64(events) {
 					d := b.got[want] // each ack has brought the next one
-					require.Equal(t, want, d.event.number)
+					require.Equal(t, want, d.event.Number)
 					require.Zero(t, d.retries)
 					b.ack(want)
 				}
@@ -124,8 +126,8 @@ func TestTwoEventsOfOneID(t *testing.T) {
 	g := s.group(func(c *groupSettings) { c.MessageTimeout = 5 * time.Second })
 	b := s.join(g, 3)
 	s.write("s", 1)
-	e := event{id: b.got[0].event.id, typ: "T", data: []byte("twice")}
-	s.log.appendEvents(system, "s", 0, []event{e})
+	e := eventlog.Event{ID: b.got[0].event.ID, Type: "T", Data: []byte("twice")}
+	s.log.Append(eventlog.System, "s", 0, []eventlog.Event{e})
 	assert.Equal(t, "0 1", b.next())
 	assert.Equal(t, 1, g.Counters().InFlight)
 	b.ack(1)

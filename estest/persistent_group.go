@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/fifo"
 )
 
@@ -44,8 +45,8 @@ type group struct {
 
 // message is an event on its way through a group.
 type message struct {
-	event    *record // nil for a link whose target is gone
-	link     *record // nil unless the event came by a link
+	event    *eventlog.Record // nil for a link whose target is gone
+	link     *eventlog.Record // nil unless the event came by a link
 	retries  int
 	replayed bool   // it came out of the parked stream: it does not count for checkpoints
 	open     bool   // it was delivered and is waited for
@@ -59,7 +60,7 @@ type message struct {
 }
 
 // original is the event that acks name.
-func (m *message) original() *record {
+func (m *message) original() *eventlog.Record {
 	if m.link != nil {
 		return m.link
 	}
@@ -69,9 +70,9 @@ func (m *message) original() *record {
 // order is the number by which retried messages are sorted.
 func (f *groupFacts) order(m *message) int64 {
 	if m.event != nil && !f.RetriesByOriginal {
-		return m.event.number
+		return m.event.Number
 	}
-	return m.original().number
+	return m.original().Number
 }
 
 func newGroup(set *groupSet, stream, name string, settings groupSettings) *group {
@@ -113,7 +114,7 @@ func (g *group) fault() {
 
 // count notes how far the group is with a message that it delivers.
 func (g *group) count(m *message) {
-	number := m.original().number
+	number := m.original().Number
 	if !g.set.Facts.CountsDeliveries {
 		g.lastKnown = max(g.lastKnown, number)
 		g.progress, m.sequence, m.previous = g.lastKnown, number, number-1
@@ -128,7 +129,7 @@ func (g *group) count(m *message) {
 
 // close ends the wait for a message: it is settled, or will be delivered again.
 func (g *group) close(m *message) {
-	delete(g.outstanding, m.original().id)
+	delete(g.outstanding, m.original().ID)
 	m.open = false
 }
 
@@ -192,7 +193,7 @@ func (g *group) again(m *message) {
 
 func (g *group) retryLater(m *message, retries int) {
 	g.close(m)
-	g.release(m.original().id)
+	g.release(m.original().ID)
 	g.addRetry(m, retries)
 }
 
@@ -214,4 +215,4 @@ func (g *group) tick(now time.Time) {
 	g.mark(true)
 }
 
-func byNumber(a, b *message) int { return cmp.Compare(a.original().number, b.original().number) }
+func byNumber(a, b *message) int { return cmp.Compare(a.original().Number, b.original().Number) }

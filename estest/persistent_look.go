@@ -27,8 +27,8 @@ func (g *group) Counters() groupCounters {
 		Newest: g.newest.Len(), Retrying: len(g.retry), Processed: g.processed, Checkpoint: g.checkpoint,
 		LastSeen: g.lastSeen,
 	}
-	if s := g.set.Log.stream(g.parkedStream()); s != nil {
-		_, _, n.Parked = s.extent(g.set.Now())
+	if s := g.set.Log.Stream(g.parkedStream()); s != nil {
+		_, _, n.Parked = s.Extent(g.set.Now())
 	}
 	return n
 }

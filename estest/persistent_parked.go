@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (g *group) parkedStream() string { return "$persistentsubscription-" + g.ID() + "-parked" }
@@ -25,47 +27,47 @@ type parkedMetadata struct {
 // park moves a message to the parked stream: a link to the event that it is about.
 func (g *group) park(m *message, reason string) {
 	g.close(m)
-	g.release(m.original().id)
+	g.release(m.original().ID)
 	about := m.event
 	var data []byte
 	if about != nil {
-		data = []byte(numberAt(about.number, about.stream.name))
+		data = []byte(eventlog.LinkData(about.Number, about.Stream.Name))
 	} else {
-		data = m.link.data
+		data = m.link.Data
 	}
 	metadata, _ := json.Marshal(parkedMetadata{
-		Added: g.set.Now().Format(time.RFC3339Nano), Reason: reason, SubscriptionEventNumber: m.original().number,
+		Added: g.set.Now().Format(time.RFC3339Nano), Reason: reason, SubscriptionEventNumber: m.original().Number,
 	})
-	g.set.Log.systemWrite(g.parkedStream(), linkType, false, data, metadata)
+	g.set.Log.SystemWrite(g.parkedStream(), eventlog.LinkType, false, data, metadata)
 }
 
 // ReplayParked delivers the parked messages again, those before entry stopAt. The server takes the stream to begin
 // there from then on, even if it has begun behind it.
 func (g *group) ReplayParked(stopAt int64) {
-	s := g.set.Log.stream(g.parkedStream())
-	if s == nil || s.last() < 0 || s.softDeleted() || s.hardDeleted() || stopAt == 0 {
+	s := g.set.Log.Stream(g.parkedStream())
+	if s == nil || s.Last() < 0 || s.SoftDeleted() || s.HardDeleted() || stopAt == 0 {
 		return
 	}
-	end := min(s.last()+1, stopAt)
-	for number := s.first(); number < end; number++ {
-		r := s.visible(number, g.set.Now())
+	end := min(s.Last()+1, stopAt)
+	for number := s.First(); number < end; number++ {
+		r := s.Visible(number, g.set.Now())
 		if r == nil {
 			continue
 		}
 		m := &message{replayed: true}
-		m.event, m.link = g.set.Log.resolve(r)
+		m.event, m.link = g.set.Log.Resolve(r)
 		g.addRetry(m, 0)
 	}
 	const meta = `{"$tb":%d,"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`
-	g.set.Log.systemAppend("$$"+s.name, metadataType, true, fmt.Appendf(nil, meta, end), nil)
+	g.set.Log.SystemAppend("$$"+s.Name, eventlog.MetadataType, true, fmt.Appendf(nil, meta, end), nil)
 	g.dispatch()
 }
 
 // forget soft-deletes what the server wrote about a group, or would have written.
 func (g *group) forget() {
 	for _, name := range []string{g.checkpointStream(), g.parkedStream()} {
-		if s := g.set.Log.stream(name); s == nil || !s.softDeleted() && !s.hardDeleted() {
-			g.set.Log.systemAppend("$$"+name, metadataType, true, softDeleteData, nil)
+		if s := g.set.Log.Stream(name); s == nil || !s.SoftDeleted() && !s.HardDeleted() {
+			g.set.Log.SystemAppend("$$"+name, eventlog.MetadataType, true, eventlog.SoftDeleteData, nil)
 		}
 	}
 }

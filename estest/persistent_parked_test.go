@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func TestAParkedEventTellsWhyAndWhen(t *testing.T) {
@@ -16,12 +18,12 @@ func TestAParkedEventTellsWhyAndWhen(t *testing.T) {
 	b.nak(nakPark, "bad data", 1)
 	parked := s.records(parkedOfG)
 	require.Len(t, parked, 1)
-	assert.Equal(t, linkType, parked[0].typ)
-	assert.Equal(t, "1@s", string(parked[0].data))
+	assert.Equal(t, eventlog.LinkType, parked[0].Type)
+	assert.Equal(t, "1@s", string(parked[0].Data))
 	assert.JSONEq(t, `{
 		"added": "2024-05-21T10:21:33Z", "reason": "Client explicitly NAK'ed message.\nbad data",
 		"subscriptionEventNumber": 1
-	}`, string(parked[0].metadata))
+	}`, string(parked[0].Metadata))
 }
 
 // What is parked is the event that a link leads to; of a dead one, what it says.
@@ -35,7 +37,7 @@ func TestLinksAreParked(t *testing.T) {
 		b.nak(nakPark, "", 0, 1)
 		assert.Equal(t, []string{"2@target", "7@target"}, s.read(parkedOfG))
 		var about struct{ SubscriptionEventNumber int64 }
-		require.NoError(t, json.Unmarshal(s.records(parkedOfG)[1].metadata, &about))
+		require.NoError(t, json.Unmarshal(s.records(parkedOfG)[1].Metadata, &about))
 		assert.EqualValues(t, 1, about.SubscriptionEventNumber, "the number of the link")
 
 		b.group.ReplayParked(math.MaxInt64)
@@ -109,10 +111,10 @@ func TestReplayedEventsAreInNoCheckpoint(t *testing.T) {
 		b.nak(nakPark, "", 0)
 		b.ack(1)
 		require.EqualValues(t, 1, g.Counters().Checkpoint)
-		written := s.log.lastNumber(checkpointOfG)
+		written := s.log.LastNumber(checkpointOfG)
 		g.ReplayParked(math.MaxInt64)
 		b.ack(0)
 		assert.EqualValues(t, 1, g.Counters().Checkpoint)
-		assert.Equal(t, written, s.log.lastNumber(checkpointOfG))
+		assert.Equal(t, written, s.log.LastNumber(checkpointOfG))
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"slices"
 	"unicode/utf16"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 const pinnedBuckets = 1024
@@ -99,14 +101,14 @@ func (s *pinned) leave(c *client) {
 
 // source returns the stream that an event comes from in the end.
 func (m *message) source() string {
-	if m.event != nil && m.event.typ != linkType {
-		return m.event.stream.name
+	if m.event != nil && m.event.Type != eventlog.LinkType {
+		return m.event.Stream.Name
 	}
 	r := m.original()
-	if _, name, ok := bytes.Cut(r.data, []byte("@")); ok {
+	if _, name, ok := bytes.Cut(r.Data, []byte("@")); ok {
 		return string(name)
 	}
-	return r.stream.name
+	return r.Stream.Name
 }
 
 // correlation returns the correlation id that the metadata of an event has, else its source.
@@ -118,7 +120,7 @@ func (m *message) correlation() string {
 	var metadata struct {
 		ID *string `json:"$correlationId"`
 	}
-	if json.Unmarshal(r.metadata, &metadata) != nil || metadata.ID == nil {
+	if json.Unmarshal(r.Metadata, &metadata) != nil || metadata.ID == nil {
 		return m.source()
 	}
 	return *metadata.ID

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // groupsConfig is what groups need of the server.
 type groupsConfig struct {
-	Log      *eventLog
+	Log      *eventlog.Log
 	Facts    *groupFacts
 	Logger   *slog.Logger
 	Now      func() time.Time
@@ -169,12 +170,12 @@ func (s *groupSet) Lost(connection string) {
 }
 
 // Observe observes the log: it hands what is committed to the groups of the stream.
-func (s *groupSet) Observe(made commit) {
-	if made.stream == nil {
+func (s *groupSet) Observe(made eventlog.Commit) {
+	if made.Stream == nil {
 		return
 	}
-	for _, g := range s.byStream[made.stream.name] {
-		for _, r := range made.records {
+	for _, g := range s.byStream[made.Stream.Name] {
+		for _, r := range made.Records {
 			g.written(r)
 		}
 	}

@@ -83,7 +83,7 @@ func (s *site) entries() (names []string, by string) {
 		UpdatedBy string
 		Entries   []struct{ Stream, Group string }
 	}
-	require.NoError(s.t, json.Unmarshal(recs[len(recs)-1].data, &config))
+	require.NoError(s.t, json.Unmarshal(recs[len(recs)-1].Data, &config))
 	for _, e := range config.Entries {
 		names = append(names, groupKey(e.Stream, e.Group))
 	}
@@ -182,7 +182,7 @@ func TestGroupsAreMadeAnewFromTheConfiguration(t *testing.T) {
 		assert.Equal(t, "C:0/P:0", s.set.FindOnAll("audit").Start())
 		assert.Len(t, s.set.OnAll(), 1)
 
-		s.log.systemAppend(configStream, f.ConfigType, true, []byte("{"), nil)
+		s.log.SystemAppend(configStream, f.ConfigType, true, []byte("{"), nil)
 		s.set.Restart()
 		assert.Empty(t, s.set.All(), "what cannot be read names no groups")
 	})
@@ -198,7 +198,7 @@ func TestTheLagOfAGroupOnAll(t *testing.T) {
 	buffered, newest, last, live := g.Lag()
 	assert.Equal(t, len(s.log.Records()), buffered)
 	assert.Equal(t, len(s.log.Records())-3, newest, "its configuration, and what came then")
-	assert.EqualValues(t, 3, last.number)
+	assert.EqualValues(t, 3, last.Number)
 	assert.True(t, live)
 	s.write("t", 600)
 	buffered, newest, _, live = g.Lag()

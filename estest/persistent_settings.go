@@ -3,6 +3,8 @@ package estest
 import (
 	"fmt"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // groupSettings are those of CreatePersistentSubscription.
@@ -44,7 +46,7 @@ func (s *groupSet) bufferProblem(settings *groupSettings) string {
 // streamProblem says what is wrong with the name of a group's stream.
 func (s *groupSet) streamProblem(stream string) string {
 	switch {
-	case stream == allStream:
+	case stream == eventlog.AllStream:
 		return s.Facts.OnAllText
 	case stream == "":
 		return "Bad stream name."

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // The facts of the first and of the last version.
@@ -29,7 +30,7 @@ var (
 // site is a log with groups and a clock that stands, without a server.
 type site struct {
 	t        *testing.T
-	log      *eventLog
+	log      *eventlog.Log
 	set      *groupSet
 	now      time.Time
 	minority bool
@@ -40,50 +41,50 @@ func newSite(t *testing.T, f groupFacts) *site {
 	t.Helper()
 	s := &site{t: t, now: time.Date(2024, 5, 21, 10, 21, 33, 0, time.UTC)}
 	clock := func() time.Time { return s.now }
-	s.log = newEventLog(&logFacts{}, slog.New(slog.DiscardHandler), clock)
+	s.log = eventlog.New(&eventlog.Facts{}, slog.New(slog.DiscardHandler), clock)
 	s.set = newGroupSet(groupsConfig{
 		Log: s.log, Facts: &f, Logger: slog.New(slog.DiscardHandler), Now: clock,
 		Majority: func() bool { return !s.minority },
 	})
-	s.log.observe(s.set.Observe)
+	s.log.Observe(s.set.Observe)
 	return s
 }
 
 // write appends n events to a stream.
 func (s *site) write(stream string, n int) {
 	for range n {
-		s.log.systemAppend(stream, "T", true, []byte("{}"), nil)
+		s.log.SystemAppend(stream, "T", true, []byte("{}"), nil)
 	}
 }
 
 // link appends links to a stream; their data say where they lead.
 func (s *site) link(stream string, data ...string) {
 	for _, d := range data {
-		s.log.systemAppend(stream, linkType, false, []byte(d), nil)
+		s.log.SystemAppend(stream, eventlog.LinkType, false, []byte(d), nil)
 	}
 }
 
 // deleteForGood deletes a stream so that it never comes back.
 func (s *site) deleteForGood(stream string) {
 	s.t.Helper()
-	require.Zero(s.t, s.log.delete(system, stream, esproto.ExpectAny, true).result)
+	require.Zero(s.t, s.log.Delete(eventlog.System, stream, esproto.ExpectAny, true).Result)
 }
 
 // read returns the data of the visible events of a stream.
 func (s *site) read(stream string) (data []string) {
 	for _, r := range s.records(stream) {
-		data = append(data, string(r.data))
+		data = append(data, string(r.Data))
 	}
 	return data
 }
 
-func (s *site) records(stream string) (recs []*record) {
-	st := s.log.stream(stream)
-	if st == nil || st.softDeleted() || st.hardDeleted() {
+func (s *site) records(stream string) (recs []*eventlog.Record) {
+	st := s.log.Stream(stream)
+	if st == nil || st.SoftDeleted() || st.HardDeleted() {
 		return nil
 	}
-	for n := st.first(); n <= st.last(); n++ {
-		if r := st.visible(n, s.now); r != nil {
+	for n := st.First(); n <= st.Last(); n++ {
+		if r := st.Visible(n, s.now); r != nil {
 			recs = append(recs, r)
 		}
 	}
@@ -120,11 +121,11 @@ func (s *site) group(change func(c *groupSettings)) *group {
 
 // delivery is what an inbox got.
 type delivery struct {
-	event, link *record
+	event, link *eventlog.Record
 	retries     int
 }
 
-func (d *delivery) original() *record {
+func (d *delivery) original() *eventlog.Record {
 	if d.link != nil {
 		return d.link
 	}
@@ -133,14 +134,14 @@ func (d *delivery) original() *record {
 
 // String is the number that an ack names, with a + for each retry, and where a link leads.
 func (d *delivery) String() string {
-	text := strconv.FormatInt(d.original().number, 10) + strings.Repeat("+", d.retries)
+	text := strconv.FormatInt(d.original().Number, 10) + strings.Repeat("+", d.retries)
 	switch {
 	case d.link == nil:
 		return text
 	case d.event == nil:
 		return text + "->gone"
 	}
-	return fmt.Sprintf("%s->%d@%s", text, d.event.number, d.event.stream.name)
+	return fmt.Sprintf("%s->%d@%s", text, d.event.Number, d.event.Stream.Name)
 }
 
 // inbox is a consumer that keeps what it gets.
@@ -152,7 +153,7 @@ type inbox struct {
 	drops int
 }
 
-func (b *inbox) Push(event, link *record, retries int) {
+func (b *inbox) Push(event, link *eventlog.Record, retries int) {
 	b.got = append(b.got, &delivery{event, link, retries})
 }
 
@@ -185,7 +186,7 @@ func (b *inbox) next() string {
 func (b *inbox) numbers() string {
 	texts := make([]string, len(b.got))
 	for i, d := range b.got {
-		texts[i] = strconv.FormatInt(d.original().number, 10)
+		texts[i] = strconv.FormatInt(d.original().Number, 10)
 	}
 	return strings.Join(texts, " ")
 }
@@ -195,8 +196,8 @@ func (b *inbox) ids(numbers []int64) []esproto.GUID {
 	ids := make([]esproto.GUID, len(numbers))
 	for i, n := range numbers {
 		for _, d := range slices.Backward(b.got) {
-			if d.original().number == n {
-				ids[i] = d.original().id
+			if d.original().Number == n {
+				ids[i] = d.original().ID
 				break
 			}
 		}

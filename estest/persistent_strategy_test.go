@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // fill takes all slots of a client.
@@ -19,7 +21,7 @@ func TestStrategiesSayWhyNobodyGetsAMessage(t *testing.T) {
 			for _, c := range clients {
 				s.join(c)
 			}
-			m := &message{event: &record{stream: &stream{name: "s"}}}
+			m := &message{event: &eventlog.Record{Stream: &eventlog.Stream{Name: "s"}}}
 			first, _ := s.pick(m)
 			require.Contains(t, clients, first)
 			assert.Zero(t, first.taken, "to pick sends nothing")
@@ -66,8 +68,8 @@ func TestWhoGetsWhichEvents(t *testing.T) {
 			for n := range 8 {
 				stream := fmt.Sprintf("order-%d", n%2)
 				metadata := fmt.Appendf(nil, `{"$correlationId":"talk-%d"}`, n%3)
-				r := s.log.systemAppend(stream, "T", true, []byte("{}"), metadata)
-				s.link("s", fmt.Sprintf("%d@%s", r.number, stream))
+				r := s.log.SystemAppend(stream, "T", true, []byte("{}"), metadata)
+				s.link("s", fmt.Sprintf("%d@%s", r.Number, stream))
 			}
 			assert.Equal(t, test.want, [2]string{a.numbers(), b.numbers()})
 		})
@@ -97,7 +99,7 @@ func TestALateClientGetsItsShareOfThePinnedStreams(t *testing.T) {
 		for n := range streams {
 			stream := fmt.Sprintf("order-%d", n)
 			s.write(stream, 1)
-			s.link("s", fmt.Sprintf("%d@%s", s.log.lastNumber(stream), stream))
+			s.link("s", fmt.Sprintf("%d@%s", s.log.LastNumber(stream), stream))
 		}
 	}
 	a := s.join(g, 100)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // era is a release since which servers behave differently in some way.
@@ -27,6 +28,9 @@ var versions = map[Persona]struct {
 	Persona5011: {"5.0.11.0", era5},
 	Persona2310: {"23.10.6.0", era23},
 }
+
+// logFacts are those that the log looks at.
+type logFacts = eventlog.Facts
 
 // facts are what versions differ in. A bool says whether the server does something, the others what it writes. The
 // functions below say which release changed which facts, also of those that only the log or the groups look at.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // WithProjections has the server run the system projections, as servers do with RunProjections=System and
@@ -58,7 +60,7 @@ func (s *Server) WaitForProjections(ctx context.Context) error {
 			s.core.mu.Unlock()
 			return errClosed
 		}
-		if c := s.writer(); c != nil && c.projector.caughtUp(end) {
+		if c := s.writer(); c != nil && c.projector.CaughtUp(end) {
 			s.core.mu.Unlock()
 			return nil
 		}
@@ -92,7 +94,7 @@ func (s *signal) raise() {
 }
 
 // project runs the projections until stop is closed.
-func (s *Server) project(p *projector, stop <-chan struct{}) {
+func (s *Server) project(p *eventlog.Projector, stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
@@ -107,9 +109,9 @@ func (s *Server) project(p *projector, stop <-chan struct{}) {
 			if !s.lockAwake(stop) {
 				return
 			}
-			more, busy = p.step()
+			more, busy = p.Step()
 			s.core.mu.Unlock()
-			if busy && !pause(betweenSteps, stop) {
+			if busy && !pause(eventlog.BetweenSteps, stop) {
 				return
 			}
 		}

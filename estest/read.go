@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (c *caller) readEvent(f *frame) error {
@@ -20,17 +21,17 @@ func (c *caller) readEvent(f *frame) error {
 	if m.GetEventNumber() < -1 {
 		return errors.New("the event number is below -1")
 	}
-	reply, event, link := &esproto.ReadEventCompleted{}, (*record)(nil), (*record)(nil)
+	reply, event, link := &esproto.ReadEventCompleted{}, (*eventlog.Record)(nil), (*eventlog.Record)(nil)
 	switch name := m.GetEventStreamId(); {
-	case !c.core.log.allowed(f.user, rightRead, name):
+	case !c.core.log.Allowed(f.user, eventlog.RightRead, name):
 		reply.Result = esproto.ReadEventCompleted_AccessDenied.Enum()
-		reply.Error = c.core.persona.refusal()
+		reply.Error = c.core.persona.RefusalText()
 	case name == "$" && c.core.persona.DollarIsMetadata: // two characters cannot be cut off; see withoutEvent
 		reply.Result = esproto.ReadEventCompleted_Error.Enum()
 		reply.Error = proto.String("The name of the stream is too short.")
 	default:
 		var result esproto.ReadEventCompleted_ReadEventResult
-		result, event, link = c.core.log.readOne(f.user, name, m.GetEventNumber(), m.GetResolveLinkTos())
+		result, event, link = c.core.log.ReadEvent(f.user, name, m.GetEventNumber(), m.GetResolveLinkTos())
 		reply.Result = result.Enum()
 	}
 	c.send(esproto.CmdReadEventCompleted, f.id, func(b []byte) []byte {
@@ -60,35 +61,35 @@ func (c *caller) readStream(f *frame, reply esproto.Command, forward bool) error
 	if m.GetFromEventNumber() < -1 {
 		return errors.New("the event number is below -1")
 	}
-	p := c.core.log.readPage(f.user, m.GetEventStreamId(), m.GetFromEventNumber(), int(m.GetMaxCount()), forward)
+	p := c.core.log.Read(f.user, m.GetEventStreamId(), m.GetFromEventNumber(), int(m.GetMaxCount()), forward)
 	c.sendPage(reply, f, &p, m.GetResolveLinkTos())
 	return nil
 }
 
 // sendPage encodes a page straight into what is sent.
-func (c *caller) sendPage(reply esproto.Command, f *frame, p *page, resolveLinks bool) {
-	for _, r := range p.recs {
-		if _, _, ok := c.core.log.resolveFor(f.user, r, resolveLinks); !ok {
-			*p = page{
-				result: esproto.ReadStreamEventsCompleted_AccessDenied, next: -1, last: -1, end: true,
-				lastCommit: p.lastCommit,
+func (c *caller) sendPage(reply esproto.Command, f *frame, p *eventlog.Page, resolveLinks bool) {
+	for _, r := range p.Records {
+		if _, _, ok := c.core.log.ResolveFor(f.user, r, resolveLinks); !ok {
+			*p = eventlog.Page{
+				Result: esproto.ReadStreamEventsCompleted_AccessDenied, Next: -1, Last: -1, End: true,
+				LastCommit: p.LastCommit,
 			}
 			break
 		}
 	}
 	c.send(reply, f.id, func(b []byte) []byte {
-		b = slices.Grow(b, pageSize(p.recs))
-		for _, r := range p.recs {
-			event, link, _ := c.core.log.resolveFor(f.user, r, resolveLinks)
+		b = slices.Grow(b, pageSize(p.Records))
+		for _, r := range p.Records {
+			event, link, _ := c.core.log.ResolveFor(f.user, r, resolveLinks)
 			b = c.appendIndexed(b, event, link)
 		}
 		return c.core.persona.marshal(b, &esproto.ReadStreamEventsCompleted{
-			Result:             p.result.Enum(),
-			NextEventNumber:    proto.Int64(c.narrow(p.next)),
-			LastEventNumber:    proto.Int64(c.narrow(p.last)),
-			IsEndOfStream:      proto.Bool(p.end),
-			LastCommitPosition: proto.Int64(p.lastCommit),
-			Error:              proto.String(p.text),
+			Result:             p.Result.Enum(),
+			NextEventNumber:    proto.Int64(c.narrow(p.Next)),
+			LastEventNumber:    proto.Int64(c.narrow(p.Last)),
+			IsEndOfStream:      proto.Bool(p.End),
+			LastCommitPosition: proto.Int64(p.LastCommit),
+			Error:              proto.String(p.Text),
 		})
 	})
 }

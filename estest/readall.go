@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (c *caller) readAllForward(f *frame) error  { return c.readAll(f, true) }
@@ -24,47 +25,47 @@ func (c *caller) readAll(f *frame, forward bool) error {
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
 		return err
 	}
-	scan := allScan{forward: forward, count: int(m.GetMaxCount()), window: math.MaxInt}
-	from := position{commit: m.GetCommitPosition(), prepare: m.GetPreparePosition()}
-	p := c.core.log.readAllPage(f.user, from, &scan)
+	scan := eventlog.Scan{Forward: forward, Count: int(m.GetMaxCount()), Window: math.MaxInt}
+	from := eventlog.Position{Commit: m.GetCommitPosition(), Prepare: m.GetPreparePosition()}
+	p := c.core.log.ReadAll(f.user, from, &scan)
 	c.sendAllPage(allReply(forward), f, &p, m.GetResolveLinkTos())
 	return nil
 }
 
 // sendAllPage encodes a page straight into what is sent.
-func (c *caller) sendAllPage(reply esproto.Command, f *frame, p *allPage, resolveLinks bool) {
-	for _, r := range p.recs {
-		if _, _, ok := c.core.log.resolveFor(f.user, r, resolveLinks); !ok {
-			*p = deniedLink(p.from)
+func (c *caller) sendAllPage(reply esproto.Command, f *frame, p *eventlog.AllPage, resolveLinks bool) {
+	for _, r := range p.Records {
+		if _, _, ok := c.core.log.ResolveFor(f.user, r, resolveLinks); !ok {
+			*p = eventlog.DeniedLink(p.From)
 			break
 		}
 	}
 	c.send(reply, f.id, func(b []byte) []byte {
-		b = c.appendPositioned(b, f.user, p.recs, resolveLinks)
+		b = c.appendPositioned(b, f.user, p.Records, resolveLinks)
 		return c.core.persona.marshal(b, &esproto.ReadAllEventsCompleted{
-			CommitPosition:      proto.Int64(p.from.commit),
-			PreparePosition:     proto.Int64(p.from.prepare),
-			NextCommitPosition:  proto.Int64(p.next.commit),
-			NextPreparePosition: proto.Int64(p.next.prepare),
-			Result:              p.result.Enum(),
-			Error:               proto.String(p.text),
+			CommitPosition:      proto.Int64(p.From.Commit),
+			PreparePosition:     proto.Int64(p.From.Prepare),
+			NextCommitPosition:  proto.Int64(p.Next.Commit),
+			NextPreparePosition: proto.Int64(p.Next.Prepare),
+			Result:              p.Result.Enum(),
+			Error:               proto.String(p.Text),
 		})
 	})
 }
 
 // appendPositioned appends the events of a page of $all, whose links u may follow.
-func (c *caller) appendPositioned(b []byte, u *user, recs []*record, resolveLinks bool) []byte {
+func (c *caller) appendPositioned(b []byte, u *eventlog.User, recs []*eventlog.Record, resolveLinks bool) []byte {
 	b = slices.Grow(b, pageSize(recs))
 	for _, r := range recs {
-		event, link, _ := c.core.log.resolveFor(u, r, resolveLinks)
-		b = esproto.AppendPositionedEvent(b, 3, c.wire(event), c.wire(link), r.commit, r.prepare, c.core.persona.Style)
+		event, link, _ := c.core.log.ResolveFor(u, r, resolveLinks)
+		b = esproto.AppendPositionedEvent(b, 3, c.wire(event), c.wire(link), r.Commit, r.Prepare, c.core.persona.Style)
 	}
 	return b
 }
 
 // scavenge refuses, or answers that there is nothing to do: the log is in memory and is never cleaned up.
 func (c *caller) scavenge(f *frame) error {
-	if !f.user.isOperator() {
+	if !f.user.IsOperator() {
 		if c.core.persona.scavengeRefusalIsLost {
 			return nil
 		}
@@ -80,7 +81,7 @@ func (c *caller) scavenge(f *frame) error {
 	if c.core.persona.scavengeRepliesTotals {
 		reply.TotalTimeMs, reply.TotalSpaceSaved = proto.Int32(0), proto.Int64(0)
 	} else {
-		reply.ScavengeId = proto.String(newGUID().String())
+		reply.ScavengeId = proto.String(eventlog.NewGUID().String())
 	}
 	c.reply(esproto.CmdScavengeDatabaseResponse, f.id, reply)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // WithAsyncRights has the server look up the rights of users who are no administrators beside everything else, as real
@@ -22,7 +23,7 @@ const maxLookups = 10_000
 
 // needsLookup reports whether the rights for a request are not at hand.
 func (c *conn) needsLookup(cmd *command, f *frame) bool {
-	return cmd.looksUpRights && c.srv.cfg.asyncRights > 0 && !f.user.isAdmin() && f.user != nobody
+	return cmd.looksUpRights && c.srv.cfg.asyncRights > 0 && !f.user.IsAdmin() && f.user != eventlog.Nobody
 }
 
 // lookUp serves a request later.

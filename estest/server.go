@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // Option changes what Start and Run start.
@@ -35,7 +37,7 @@ type config struct {
 	snapshot          *Snapshot
 	projections       bool
 	tls               bool
-	users             []*user
+	users             []*eventlog.User
 	starting          time.Duration
 	emptyDatabase     time.Duration
 	asyncRights       time.Duration
@@ -60,7 +62,7 @@ func WithAnonymousAccess() Option { return func(c *config) { c.anonymous = true 
 // groups. Groups that mean something to the server are $admins and $ops. The login must not be empty.
 func WithUser(login, password string, groups ...string) Option {
 	return func(c *config) {
-		c.users = append(c.users, &user{login: login, fullName: login, password: password, groups: groups})
+		c.users = append(c.users, &eventlog.User{Login: login, FullName: login, Password: password, Groups: groups})
 	}
 }
 
@@ -163,7 +165,7 @@ func newServer(opts []Option) (*Server, error) {
 	if cfg.starting < 0 || cfg.emptyDatabase < 0 {
 		return nil, errors.New("estest: the times of WithStartUp must not be negative")
 	}
-	if slices.ContainsFunc(cfg.users, func(u *user) bool { return u.login == "" }) {
+	if slices.ContainsFunc(cfg.users, func(u *eventlog.User) bool { return u.Login == "" }) {
 		return nil, errors.New("estest: the login of a user is empty")
 	}
 	p, err := personaOf(cfg.persona)
@@ -184,7 +186,7 @@ func newServer(opts []Option) (*Server, error) {
 	s.gauges.at, s.gauges.cpu = s.started, cpuOfProcess() // the process may have computed long before
 	s.core.insecure = cfg.insecure
 	if cfg.projections {
-		s.core.projector = newProjector(s.core.log, s.core.mayProject, func() { s.core.projected.raise() })
+		s.core.projector = eventlog.NewProjector(s.core.log, s.core.mayProject, func() { s.core.projected.raise() })
 	}
 	if cfg.tls {
 		return s, s.prepareTLS()
@@ -229,7 +231,7 @@ func (s *Server) listen() error {
 		s.alarms.after(s.cfg.starting, func() {
 			s.core.mu.Lock()
 			defer s.core.mu.Unlock()
-			p.signal()
+			p.Signal()
 		})
 	}
 	if web != nil {
@@ -390,8 +392,8 @@ func (s *Server) ConnectionString() string {
 func (c *config) administrator() *url.Userinfo {
 	password := "changeit"
 	for _, u := range c.users {
-		if u.login == "admin" {
-			password = u.password
+		if u.Login == "admin" {
+			password = u.Password
 		}
 	}
 	return url.UserPassword("admin", password)

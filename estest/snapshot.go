@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // StreamInfo is what a server has of one stream.
@@ -26,16 +27,16 @@ func (s *Server) Streams() []StreamInfo {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
 	infos := []StreamInfo{}
-	for st := range s.core.log.eachStream() {
+	for st := range s.core.log.Streams() {
 		infos = append(infos, streamInfoOf(st, s.core.now()))
 	}
 	slices.SortFunc(infos, func(a, b StreamInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return infos
 }
 
-func streamInfoOf(s *stream, now time.Time) StreamInfo {
-	info := StreamInfo{Name: s.name, Deleted: s.hardDeleted() || s.softDeleted()}
-	info.First, info.Last, info.Events = s.extent(now)
+func streamInfoOf(s *eventlog.Stream, now time.Time) StreamInfo {
+	info := StreamInfo{Name: s.Name, Deleted: s.HardDeleted() || s.SoftDeleted()}
+	info.First, info.Last, info.Events = s.Extent(now)
 	return info
 }
 
@@ -59,33 +60,33 @@ type Snapshot struct {
 func (s *Server) Snapshot() *Snapshot {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
-	held := s.core.log.snapshot()
+	held := s.core.log.Snapshot()
 	snap := &Snapshot{
-		Events: make([]Event, len(held.events)), End: held.end, LastCommit: held.lastCommit,
-		LastEmpty: max(held.lastEmpty, 0), Marks: held.marks, Epochs: held.epochs, EpochAt: max(held.epochAt, 0),
+		Events: make([]Event, len(held.Events)), End: held.End, LastCommit: held.LastCommit,
+		LastEmpty: max(held.LastEmpty, 0), Marks: held.Marks, Epochs: held.Epochs, EpochAt: max(held.EpochAt, 0),
 	}
-	for i := range held.events {
-		snap.Events[i] = eventOf(&held.events[i])
+	for i := range held.Events {
+		snap.Events[i] = eventOf(&held.Events[i])
 	}
 	return snap
 }
 
 // saved is the snapshot as the log takes it. One of an earlier version does not tell the last write of no events.
-func (s *Snapshot) saved() *logSnapshot {
-	held := &logSnapshot{
-		events: make([]savedEvent, len(s.Events)), end: s.End, lastCommit: s.LastCommit, lastEmpty: s.LastEmpty,
-		marks: s.Marks, epochs: s.Epochs, epochAt: s.EpochAt,
+func (s *Snapshot) saved() *eventlog.Snapshot {
+	held := &eventlog.Snapshot{
+		Events: make([]eventlog.SavedEvent, len(s.Events)), End: s.End,
+		LastCommit: s.LastCommit, LastEmpty: s.LastEmpty, Marks: s.Marks, Epochs: s.Epochs, EpochAt: s.EpochAt,
 	}
 	if s.LastEmpty == 0 {
-		held.lastEmpty = -1
+		held.LastEmpty = -1
 	}
 	for i := range s.Events {
 		e := &s.Events[i]
-		held.events[i] = savedEvent{
-			event: event{
-				id: esproto.NewGUID(e.ID), typ: e.Type, json: e.JSON, data: e.Data, metadata: e.Metadata,
+		held.Events[i] = eventlog.SavedEvent{
+			Event: eventlog.Event{
+				ID: esproto.NewGUID(e.ID), Type: e.Type, JSON: e.JSON, Data: e.Data, Metadata: e.Metadata,
 			},
-			stream: e.Stream, number: e.Number, created: e.Created, prepare: e.Prepare, commit: e.Commit,
+			Stream: e.Stream, Number: e.Number, Created: e.Created, Prepare: e.Prepare, Commit: e.Commit,
 		}
 	}
 	return held

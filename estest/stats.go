@@ -55,7 +55,7 @@ func (s *Server) Stats() Stats {
 	defer c.mu.Unlock()
 	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile.byID)
 	stats.Events = len(c.log.Records())
-	for range c.log.eachStream() {
+	for range c.log.Streams() {
 		stats.Streams++
 	}
 	for _, g := range c.groups.All() {

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (c *caller) transactionStart(f *frame) error {
@@ -17,7 +18,7 @@ func (c *caller) transactionStart(f *frame) error {
 	if err := checkWrite(name, expected, esproto.ExpectAny); err != nil {
 		return err
 	}
-	id, result := c.core.log.beginTransaction(f.user, name, expected)
+	id, result := c.core.log.BeginTransaction(f.user, name, expected)
 	reply := &esproto.TransactionStartCompleted{TransactionId: &id, Result: &result}
 	if result != esproto.OperationResult_Success {
 		reply.Message = proto.String(c.core.persona.refusalOf(result))
@@ -43,7 +44,7 @@ func (c *caller) transactionWrite(f *frame) error {
 	if err != nil {
 		return err
 	}
-	result := c.core.log.writeTransaction(f.user, m.GetTransactionId(), events)
+	result := c.core.log.WriteTransaction(f.user, m.GetTransactionId(), events)
 	reply := &esproto.TransactionWriteCompleted{TransactionId: proto.Int64(m.GetTransactionId()), Result: &result}
 	if result != esproto.OperationResult_Success {
 		reply.Message = proto.String(c.core.persona.refusalOf(result))
@@ -62,17 +63,17 @@ func (c *caller) transactionCommit(f *frame) error {
 	}
 	id := m.GetTransactionId()
 	c.reply(esproto.CmdTransactionCommitCompleted, f.id,
-		c.core.persona.commitReply(id, c.core.log.commitTransaction(f.user, id)))
+		c.core.persona.commitReply(id, c.core.log.CommitTransaction(f.user, id)))
 	return nil
 }
 
 // commitReply is the reply to the commit of a transaction.
-func (p *persona) commitReply(id int64, o outcome) *esproto.TransactionCommitCompleted {
-	if o.result != esproto.OperationResult_Success {
-		o.prepare, o.commit = 0, 0
+func (p *persona) commitReply(id int64, o eventlog.Outcome) *esproto.TransactionCommitCompleted {
+	if o.Result != esproto.OperationResult_Success {
+		o.Prepare, o.Commit = 0, 0
 	}
 	return &esproto.TransactionCommitCompleted{
-		TransactionId: &id, Result: &o.result, Message: proto.String(p.refusalOf(o.result)),
-		FirstEventNumber: &o.first, LastEventNumber: &o.last, PreparePosition: &o.prepare, CommitPosition: &o.commit,
+		TransactionId: &id, Result: &o.Result, Message: proto.String(p.refusalOf(o.Result)),
+		FirstEventNumber: &o.First, LastEventNumber: &o.Last, PreparePosition: &o.Prepare, CommitPosition: &o.Commit,
 	}
 }

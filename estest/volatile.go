@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func (c *caller) subscribe(f *frame) error {
@@ -12,7 +13,7 @@ func (c *caller) subscribe(f *frame) error {
 		return err
 	}
 	sub := &volatileSub{caller: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos()}
-	mayReadAll := c.core.log.allowed(f.user, rightRead, allStream)
+	mayReadAll := c.core.log.Allowed(f.user, eventlog.RightRead, eventlog.AllStream)
 	if m.EventStreamId == nil && c.core.persona.subscribingNeedsName && mayReadAll {
 		return nil // the server trips over a name that is not there, without a reply
 	}
@@ -40,20 +41,20 @@ func (c *caller) subscribeFiltered(f *frame) error {
 }
 
 // addVolatile confirms a subscription, or drops it if the user may not read what it is for.
-func (c *caller) addVolatile(u *user, sub *volatileSub) {
+func (c *caller) addVolatile(u *eventlog.User, sub *volatileSub) {
 	core, name := c.core, sub.stream
 	readable := name
 	if name == "" {
-		readable = allStream
+		readable = eventlog.AllStream
 	}
-	if !core.log.allowed(u, rightRead, readable) {
+	if !core.log.Allowed(u, eventlog.RightRead, readable) {
 		c.drop(sub.id, esproto.SubscriptionDropped_AccessDenied)
 		return
 	}
 	reply := &esproto.SubscriptionConfirmation{LastCommitPosition: proto.Int64(core.log.LastCommit())}
 	sub.after = -1
 	if name != "" {
-		sub.after = core.log.lastNumber(name)
+		sub.after = core.log.LastNumber(name)
 		reply.LastEventNumber = proto.Int64(c.narrow(sub.after))
 	}
 	core.volatile.add(sub)

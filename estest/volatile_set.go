@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 // volatileSub is a volatile subscription. Its correlation id names it on the whole server.
@@ -81,19 +82,19 @@ func (v *volatileSet) dropAll() {
 }
 
 // observe observes the log: it sends what is committed to whoever has subscribed.
-func (v *volatileSet) observe(made commit) {
-	if made.stream == nil || len(v.byStream) == 0 {
+func (v *volatileSet) observe(made eventlog.Commit) {
+	if made.Stream == nil || len(v.byStream) == 0 {
 		return
 	}
-	for _, sub := range v.byStream[made.stream.name] {
-		sub.deliver(made.records)
+	for _, sub := range v.byStream[made.Stream.Name] {
+		sub.deliver(made.Records)
 	}
 	for _, sub := range v.byStream[""] {
-		sub.deliver(made.records)
+		sub.deliver(made.Records)
 	}
 }
 
-func (s *volatileSub) deliver(recs []*record) {
+func (s *volatileSub) deliver(recs []*eventlog.Record) {
 	for _, r := range recs {
 		if s.picks(r) {
 			s.pushOne(r)
@@ -102,26 +103,26 @@ func (s *volatileSub) deliver(recs []*record) {
 	}
 }
 
-func (s *volatileSub) picks(r *record) bool {
-	return r.number > s.after && (s.stream != "" || !s.caller.core.log.hidden(r)) &&
+func (s *volatileSub) picks(r *eventlog.Record) bool {
+	return r.Number > s.after && (s.stream != "" || !s.caller.core.log.Hidden(r)) &&
 		(s.filter == nil || s.filter.picks(r))
 }
 
-func (s *volatileSub) pushOne(r *record) {
+func (s *volatileSub) pushOne(r *eventlog.Record) {
 	core := s.caller.core
-	event, link := r, (*record)(nil)
+	event, link := r, (*eventlog.Record)(nil)
 	if s.resolveLinks {
-		event, link = core.log.resolvePushed(r, false) // the rights on the target are not looked at
+		event, link = core.log.ResolvePushed(r, false) // the rights on the target are not looked at
 	}
 	s.caller.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
 		return esproto.AppendStreamEventAppeared(
-			b, s.caller.wire(event), s.caller.wire(link), r.commit, r.prepare, core.persona.Style,
+			b, s.caller.wire(event), s.caller.wire(link), r.Commit, r.Prepare, core.persona.Style,
 		)
 	})
 }
 
 // consider counts an event, whether it was picked or not, and tells the client of each interval's last.
-func (s *volatileSub) consider(r *record) {
+func (s *volatileSub) consider(r *eventlog.Record) {
 	if s.interval == 0 {
 		return
 	}
@@ -131,7 +132,7 @@ func (s *volatileSub) consider(r *record) {
 	s.considered = 0
 	s.caller.push(esproto.CmdCheckpointReached, s.id, func(b []byte) []byte {
 		return s.caller.core.persona.marshal(b, &esproto.CheckpointReached{
-			CommitPosition: proto.Int64(r.commit), PreparePosition: proto.Int64(r.prepare),
+			CommitPosition: proto.Int64(r.Commit), PreparePosition: proto.Int64(r.Prepare),
 		})
 	})
 }

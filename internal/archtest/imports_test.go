@@ -44,7 +44,8 @@ var layers = []layer{
 	{dir: "cmd", uses: []string{"estest"}},
 	{dir: "estest/browsertest", testsUse: []string{"esclient", "estest"}},
 	{dir: "estest/internal/fifo"},
-	{dir: "estest", uses: []string{"estest/internal/fifo", "esproto"}},
+	{dir: "estest/internal/eventlog", uses: []string{"estest/internal/fifo", "esproto"}},
+	{dir: "estest", uses: []string{"estest/internal/eventlog", "estest/internal/fifo", "esproto"}},
 	{dir: "esproto"},
 }
 

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"encoding/json"
@@ -8,7 +8,7 @@ import (
 
 const (
 	registrationStream = "$projections-$all"
-	projectionStream   = "$projections-" // what the streams of a projection begin with
+	ProjectionStream   = "$projections-" // what the streams of a projection begin with
 
 	projectionsInitialized = "$ProjectionsInitialized"
 	projectionCreated      = "$ProjectionCreated"
@@ -18,26 +18,26 @@ const (
 
 // The modes of projections.
 const (
-	modeContinuous = "Continuous"
-	modeOneTime    = "OneTime"
-	modeTransient  = "Transient" // not in the log
-	modesKept      = "AllNonTransient"
+	ModeContinuous = "Continuous"      // goes on with what is written
+	ModeOneTime    = "OneTime"         // ends with what there is
+	ModeTransient  = "Transient"       // ends with the process: it is not in the log
+	ModesKept      = "AllNonTransient" // stands for all that are in the log
 )
 
-// projectionState is what the server writes of a projection whenever that changes.
-type projectionState struct {
+// ProjectionState is what the server writes of a projection whenever that changes.
+type ProjectionState struct {
 	HandlerType                       string            `json:"handlerType"`
 	Query                             string            `json:"query"`
 	Mode                              string            `json:"mode"`
 	Enabled                           bool              `json:"enabled,omitempty"`
 	Deleted                           bool              `json:"deleted,omitempty"`
-	SourceDefinition                  *projectionSource `json:"sourceDefinition,omitempty"`
+	SourceDefinition                  *ProjectionSource `json:"sourceDefinition,omitempty"`
 	EmitEnabled                       bool              `json:"emitEnabled"`
 	CheckpointsDisabled               bool              `json:"checkpointsDisabled"`
 	TrackEmittedStreams               bool              `json:"trackEmittedStreams"`
 	Epoch                             int64             `json:"epoch"`   // the version that was reset last
 	Version                           int64             `json:"version"` // the number of the event that has it
-	RunAs                             runAs             `json:"runAs"`
+	RunAs                             RunAs             `json:"runAs"`
 	CheckpointHandledThreshold        int               `json:"checkpointHandledThreshold,omitempty"`
 	CheckpointAfterMs                 int               `json:"checkpointAfterMs,omitempty"`
 	CheckpointUnhandledBytesThreshold int64             `json:"checkpointUnhandledBytesThreshold,omitempty"`
@@ -47,125 +47,127 @@ type projectionState struct {
 	SubsystemVersion                  int64             `json:"projectionSubsystemVersion,omitempty"` // from 20.6 on
 }
 
-type runAs struct {
+// RunAs tells whose rights a projection has.
+type RunAs struct {
 	Name string `json:"name"`
 }
 
-// projectionSource is what a projection reads.
-type projectionSource struct {
+// ProjectionSource is what a projection reads.
+type ProjectionSource struct {
 	AllEvents  bool              `json:"allEvents,omitempty"`
 	AllStreams bool              `json:"allStreams,omitempty"`
 	Categories []string          `json:"categories"`
 	Events     []string          `json:"events"`
 	Streams    []string          `json:"streams"`
-	Options    projectionOptions `json:"options"`
+	Options    ProjectionOptions `json:"options"`
 }
 
-type projectionOptions struct {
+// ProjectionOptions are options of what a projection reads.
+type ProjectionOptions struct {
 	IncludeLinks bool `json:"includeLinks,omitempty"`
 }
 
 // stateOf is what a standard projection has at first.
-func (f *logFacts) stateOf(std *standardProjection) projectionState {
+func (f *Facts) stateOf(std *standardProjection) ProjectionState {
 	s := f.newProjectionState("native:EventStore.Projections.Core.Standard."+std.handler, std.query)
 	s.EmitEnabled = true
-	s.SourceDefinition = &projectionSource{
+	s.SourceDefinition = &ProjectionSource{
 		AllEvents: true, AllStreams: true, Categories: []string{}, Events: []string{}, Streams: []string{},
-		Options: projectionOptions{IncludeLinks: std.links},
+		Options: ProjectionOptions{IncludeLinks: std.links},
 	}
 	return s
 }
 
-// newState is what a projection has at first if nobody says otherwise.
-func (p *projector) newState(handler, query string) projectionState {
+// NewState is what a projection has at first if nobody says otherwise.
+func (p *Projector) NewState(handler, query string) ProjectionState {
 	return p.log.facts.newProjectionState(handler, query)
 }
 
-func (f *logFacts) newProjectionState(handler, query string) projectionState {
-	return projectionState{
-		HandlerType: handler, Query: query, Mode: modeContinuous, Epoch: -1, Version: -1,
-		RunAs: runAs{Name: "$system"}, CheckpointHandledThreshold: 4000, CheckpointUnhandledBytesThreshold: 10_000_000,
+func (f *Facts) newProjectionState(handler, query string) ProjectionState {
+	return ProjectionState{
+		HandlerType: handler, Query: query, Mode: ModeContinuous, Epoch: -1, Version: -1,
+		RunAs: RunAs{Name: "$system"}, CheckpointHandledThreshold: 4000, CheckpointUnhandledBytesThreshold: 10_000_000,
 		PendingEventsThreshold: 5000, MaxWriteBatchLength: 500, SubsystemVersion: f.ProjectionsSubsystem,
 	}
 }
 
-// save writes the next version of a projection's state. It reports whether it could.
-func (pr *projection) save() bool {
-	if pr.state.Mode == modeTransient {
-		pr.state.Version++
+// Save writes the next version of a projection's state. It reports whether it could.
+func (pr *Projection) Save() bool {
+	if pr.State.Mode == ModeTransient {
+		pr.State.Version++
 		return true
 	}
-	s := pr.log.streamFor(projectionStream + pr.name)
-	if s.hardDeleted() {
+	s := pr.log.streamFor(ProjectionStream + pr.Name)
+	if s.HardDeleted() {
 		return false
 	}
-	pr.state.Version = s.last() + 1
-	data, _ := json.MarshalIndent(&pr.state, "", "  ") // has nothing that cannot be marshaled
-	pr.log.systemWrite(s.name, projectionUpdated, true, data, nil)
+	pr.State.Version = s.Last() + 1
+	data, _ := json.MarshalIndent(&pr.State, "", "  ") // has nothing that cannot be marshaled
+	pr.log.SystemWrite(s.Name, projectionUpdated, true, data, nil)
 	return true
 }
 
 // load reads the state of a projection that the log has.
-func (pr *projection) load() {
+func (pr *Projection) load() {
 	pr.status = statusStopped
-	s := pr.log.stream(projectionStream + pr.name)
-	if s == nil || s.hardDeleted() || s.softDeleted() || s.last() < 0 {
+	s := pr.log.Stream(ProjectionStream + pr.Name)
+	if s == nil || s.HardDeleted() || s.SoftDeleted() || s.Last() < 0 {
 		return
 	}
-	r := s.at(s.last())
-	if json.Unmarshal(r.data, &pr.state) == nil {
-		pr.state.Version = r.number
+	r := s.At(s.Last())
+	if json.Unmarshal(r.Data, &pr.State) == nil {
+		pr.State.Version = r.Number
 	}
 	pr.checkpoint = pr.loadCheckpoint()
 	pr.at = pr.checkpoint
 }
 
 // register lists the projections that the log has, and adds the standard ones that it lacks.
-func (p *projector) register() {
+func (p *Projector) register() {
 	l := p.log
 	s := l.streamFor(registrationStream)
-	if s.hardDeleted() {
+	if s.HardDeleted() {
 		return // servers start none then
 	}
-	if s.last() < 0 {
-		l.systemWrite(registrationStream, projectionsInitialized, false, nil, nil)
+	if s.Last() < 0 {
+		l.SystemWrite(registrationStream, projectionsInitialized, false, nil, nil)
 	}
 	for _, r := range s.events {
 		p.readRegistration(r)
 	}
-	var added []*projection
+	var added []*Projection
 	for _, std := range l.facts.standardProjections() {
-		pr := p.find(std.name)
+		pr := p.Find(std.name)
 		if pr == nil {
-			r := l.systemAppend(registrationStream, projectionCreated, false, []byte(std.name), nil)
+			r := l.SystemAppend(registrationStream, projectionCreated, false, []byte(std.name), nil)
 			pr = p.readRegistration(r)
-			pr.state = l.facts.stateOf(std)
+			pr.State = l.facts.stateOf(std)
 			added = append(added, pr)
 		}
 		pr.standard = std
 	}
 	for _, pr := range added {
-		pr.save()
+		pr.Save()
 	}
 }
 
 // readRegistration notes the projection that an event registers, which it returns, or removes.
-func (p *projector) readRegistration(r *record) *projection {
-	name := string(r.data)
-	switch pr := p.find(name); {
+func (p *Projector) readRegistration(r *Record) *Projection {
+	name := string(r.Data)
+	switch pr := p.Find(name); {
 	case name == "":
-	case r.typ == projectionCreated && pr != nil:
-		pr.id = r.number
-	case r.typ == projectionCreated:
-		pr = &projection{projector: p, log: p.log, name: name, id: r.number, status: statusStopped}
+	case r.Type == projectionCreated && pr != nil:
+		pr.id = r.Number
+	case r.Type == projectionCreated:
+		pr = &Projection{projector: p, log: p.log, Name: name, id: r.Number, status: statusStopped}
 		if pr.id == 0 {
 			pr.id = math.MaxInt32 - 1
 		}
 		pr.load()
 		p.list = append(p.list, pr)
 		return pr
-	case r.typ == projectionDeleted && pr != nil:
-		p.list = slices.DeleteFunc(p.list, func(o *projection) bool { return o == pr })
+	case r.Type == projectionDeleted && pr != nil:
+		p.list = slices.DeleteFunc(p.list, func(o *Projection) bool { return o == pr })
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"encoding/json"
@@ -8,22 +8,23 @@ import (
 	"strings"
 )
 
-// right is what a user may want to do to a stream.
-type right int
+// Right is what a user may want to do to a stream.
+type Right int
 
+// The rights.
 const (
-	rightRead right = iota
-	rightWrite
-	rightDelete
-	rightMetaRead
-	rightMetaWrite
-	rights // how many there are
+	RightRead      Right = iota // to read the stream, and to subscribe to it
+	RightWrite                  // to append to it
+	RightDelete                 // to delete it
+	RightMetaRead               // to read its metadata
+	RightMetaWrite              // to write its metadata
+	rights                      // how many there are
 )
 
 var rightKeys = [rights]string{"$r", "$w", "$d", "$mr", "$mw"}
 
-// everyone is the role that all users have, and nobody in particular.
-const everyone = "$all"
+// Everyone is the role that all users have, and nobody in particular.
+const Everyone = "$all"
 
 // acl is who has which right; nil where it does not say.
 type acl [rights][]string
@@ -67,14 +68,14 @@ func parseRoles(raw json.RawMessage) ([]string, error) {
 }
 
 var (
-	builtinUserACL   = acl{{everyone}, {everyone}, {everyone}, {everyone}, {everyone}}
-	builtinSystemACL = acl{{groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}, {groupAdmins}}
+	builtinUserACL   = acl{{Everyone}, {Everyone}, {Everyone}, {Everyone}, {Everyone}}
+	builtinSystemACL = acl{{Admins}, {Admins}, {Admins}, {Admins}, {Admins}}
 )
 
-const (
-	settingsStream = "$settings"
-	allStream      = "$all"
-)
+// AllStream is the name by which users have rights on the whole log. No stream has it.
+const AllStream = "$all"
+
+const settingsStream = "$settings"
 
 // defaults are the rights on streams whose metadata does not say.
 type defaults struct{ user, system acl }
@@ -106,61 +107,62 @@ func parseDefaults(data []byte) defaults {
 	return d
 }
 
-// loadDefaults reads $settings as a process does when it begins. Later it takes every event that is written there.
-func (l *eventLog) loadDefaults() {
+// LoadDefaults reads $settings as a process does when it begins. Later it takes every event that is written there.
+func (l *Log) LoadDefaults() {
 	var data []byte
-	if s := l.stream(settingsStream); s != nil && !s.hardDeleted() && s.last() >= 0 {
-		if r := s.visible(s.last(), l.now()); r != nil {
-			data = r.data
+	if s := l.Stream(settingsStream); s != nil && !s.HardDeleted() && s.Last() >= 0 {
+		if r := s.Visible(s.Last(), l.now()); r != nil {
+			data = r.Data
 		}
 	}
 	l.defaults = parseDefaults(data)
 }
 
-// allowed reports whether u, nil for nobody in particular, has a right on a stream. The rights on a metadata stream are
+// Allowed reports whether u, nil for nobody in particular, has a right on a stream. The rights on a metadata stream are
 // the metadata rights on the stream that it belongs to. If that is a metadata stream itself, it has no metadata of its
 // own.
-func (l *eventLog) allowed(u *user, r right, name string) bool {
+func (l *Log) Allowed(u *User, r Right, name string) bool {
 	if name == "" && l.facts.EmptyNameIsAll {
-		name = allStream
+		name = AllStream
 	}
 	if isMetastream(name) {
 		name = name[2:]
 		switch r {
-		case rightRead:
-			r = rightMetaRead
-		case rightWrite:
-			r = rightMetaWrite
-		case rightDelete:
+		case RightRead:
+			r = RightMetaRead
+		case RightWrite:
+			r = RightMetaWrite
+		case RightDelete:
 			return false
 		}
 		if isMetastream(name) && !l.facts.NestedMetadataIsSystem {
 			return false
 		}
 	}
-	if name == allStream && (r == rightWrite || r == rightDelete) {
+	if name == AllStream && (r == RightWrite || r == RightDelete) {
 		return false
 	}
-	if u == nobody || u == nil && l.facts.DeniesAnonymous {
+	if u == Nobody || u == nil && l.facts.DeniesAnonymous {
 		return false
 	}
-	if u.isAdmin() {
+	if u.IsAdmin() {
 		return true
 	}
-	roles := l.roles(r, name)
-	if slices.Contains(roles, everyone) {
+	roles := l.Roles(r, name)
+	if slices.Contains(roles, Everyone) {
 		return true
 	}
 	if u == nil {
 		return false
 	}
-	return slices.Contains(roles, u.login) || slices.ContainsFunc(u.groups, func(g string) bool {
+	return slices.Contains(roles, u.Login) || slices.ContainsFunc(u.Groups, func(g string) bool {
 		return slices.Contains(roles, g)
 	})
 }
 
-func (l *eventLog) roles(r right, name string) []string {
-	if s := l.stream(name); s != nil && s.meta.acl != nil && s.meta.acl[r] != nil {
+// Roles returns who has a right on a stream: logins, groups, and Everyone. Administrators have all rights besides.
+func (l *Log) Roles(r Right, name string) []string {
+	if s := l.Stream(name); s != nil && s.meta.acl != nil && s.meta.acl[r] != nil {
 		return s.meta.acl[r]
 	}
 	if strings.HasPrefix(name, "$") {
@@ -169,10 +171,10 @@ func (l *eventLog) roles(r right, name string) []string {
 	return l.defaults.user[r]
 }
 
-// mayManageGroups reports whether u may create, update and delete persistent subscription groups.
-func (l *eventLog) mayManageGroups(u *user) bool {
+// MayManageGroups reports whether u may create, update and delete persistent subscription groups.
+func (l *Log) MayManageGroups(u *User) bool {
 	if !l.facts.GroupsNeedOperator {
-		return l.allowed(u, rightWrite, settingsStream)
+		return l.Allowed(u, RightWrite, settingsStream)
 	}
-	return u.isOperator()
+	return u.IsOperator()
 }

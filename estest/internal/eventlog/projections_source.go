@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 // The log only grows, so what it holds is allocated in chunks: that is faster than one by one, and takes less.
 const (
@@ -10,7 +10,7 @@ const (
 // arena hands out memory that is never given back.
 type arena struct {
 	bytes   []byte
-	records []record
+	records []Record
 }
 
 // reserve returns an empty slice with a capacity of n bytes. Before anything else is reserved, keep may be told how
@@ -35,9 +35,9 @@ func (a *arena) keep(n int, used []byte) []byte {
 	return used[:len(used):len(used)]
 }
 
-func (a *arena) record() *record {
+func (a *arena) record() *Record {
 	if len(a.records) == 0 {
-		a.records = make([]record, recordChunk)
+		a.records = make([]Record, recordChunk)
 	}
 	r := &a.records[0]
 	a.records = a.records[1:]

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"encoding/binary"
@@ -27,26 +27,26 @@ func TestTheLeaderRemembersTheLatestIDs(t *testing.T) {
 			t.Parallel()
 			var (
 				cache = new(idCache)
-				a, b  = &stream{name: "orders"}, &stream{name: "payments"}
-				known = make(map[esproto.GUID]*record)
-				order []*record
+				a, b  = &Stream{Name: "orders"}, &Stream{Name: "payments"}
+				known = make(map[esproto.GUID]*Record)
+				order []*Record
 				size  int
 			)
 			for i := range 300_000 {
-				r := &record{stream: a, id: id(i)}
+				r := &Record{Stream: a, ID: id(i)}
 				if i%3 == 0 {
-					r.stream = b
+					r.Stream = b
 				}
 				for size > maxCachedIDs && len(order) > 0 {
 					if order[0] != nil {
-						size -= cachedIDBytes + 2*len(order[0].stream.name)
-						delete(known, order[0].id)
+						size -= cachedIDBytes + 2*len(order[0].Stream.Name)
+						delete(known, order[0].ID)
 					}
 					order = order[1:]
 				}
-				size += cachedIDBytes + 2*len(r.stream.name)
-				if known[r.id] == nil {
-					known[r.id] = r
+				size += cachedIDBytes + 2*len(r.Stream.Name)
+				if known[r.ID] == nil {
+					known[r.ID] = r
 					order = append(order, r)
 				} else {
 					order = append(order, nil)
@@ -55,14 +55,14 @@ func TestTheLeaderRemembersTheLatestIDs(t *testing.T) {
 
 				asked := id(rand.IntN(i + 1))
 				want := known[asked]
-				if want != nil && want.stream != a {
+				if want != nil && want.Stream != a {
 					want = nil
 				}
 				require.Same(t, want, cache.lookup(a, asked), "after %d", i)
 			}
 			assert.Equal(t, len(known), cache.n)
 			for id, want := range known {
-				require.Same(t, want, cache.lookup(want.stream, id))
+				require.Same(t, want, cache.lookup(want.Stream, id))
 			}
 			cache.clear()
 			assert.Nil(t, cache.lookup(a, id(1)))

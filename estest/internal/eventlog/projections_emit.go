@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"bytes"
@@ -38,11 +38,11 @@ type standardProjection struct {
 	query   string
 	links   bool // it sees links
 	source  func(query string) (s projectionSettings, problem string)
-	emit    func(s *projectionSettings, r *record) (e emission, ok bool)
+	emit    func(s *projectionSettings, r *Record) (e emission, ok bool)
 }
 
 // standardProjections lists those of a version, in the order in which it registers them.
-func (f *logFacts) standardProjections() []*standardProjection {
+func (f *Facts) standardProjections() []*standardProjection {
 	const firstDash = "first\r\n-"
 	list := []*standardProjection{
 		{"$streams", "IndexStreams", "", true, noSource, emitStream},
@@ -60,36 +60,36 @@ func (f *logFacts) standardProjections() []*standardProjection {
 // byEventType is the projection that writes to $et when it has written a checkpoint.
 const byEventType = "$by_event_type"
 
-// numberAt is the data of a link.
-func numberAt(number int64, stream string) string {
+// LinkData is the data of a link.
+func LinkData(number int64, stream string) string {
 	return strconv.FormatInt(number, 10) + "@" + stream
 }
 
 // linkTo is the data of a link to an event, or to what that is a link to.
-func linkTo(r *record) string {
-	if r.typ == linkType {
-		return string(r.data)
+func linkTo(r *Record) string {
+	if r.Type == LinkType {
+		return string(r.Data)
 	}
-	return numberAt(r.number, r.stream.name)
+	return LinkData(r.Number, r.Stream.Name)
 }
 
-func emitStream(_ *projectionSettings, r *record) (emission, bool) {
-	return emission{stream: streamsStream, typ: linkType, data: numberAt(r.number, r.stream.name)}, r.number == 0
+func emitStream(_ *projectionSettings, r *Record) (emission, bool) {
+	return emission{stream: streamsStream, typ: LinkType, data: LinkData(r.Number, r.Stream.Name)}, r.Number == 0
 }
 
-func emitCategoryStream(s *projectionSettings, r *record) (emission, bool) {
-	category, ok := s.categoryOf(r.stream.name)
-	return emission{stream: categoryStreams + category, typ: streamReference, data: r.stream.name}, ok && r.number == 0
+func emitCategoryStream(s *projectionSettings, r *Record) (emission, bool) {
+	category, ok := s.categoryOf(r.Stream.Name)
+	return emission{stream: categoryStreams + category, typ: streamReference, data: r.Stream.Name}, ok && r.Number == 0
 }
 
-func emitCategoryEvent(s *projectionSettings, r *record) (emission, bool) {
-	name := r.stream.name
+func emitCategoryEvent(s *projectionSettings, r *Record) (emission, bool) {
+	name := r.Stream.Name
 	owner, deletes := deletedBy(r)
 	if deletes {
 		name = owner
 	}
 	category, ok := s.categoryOf(name)
-	e := emission{stream: categoryEvents + category, typ: linkType, data: linkTo(r), extra: `,"$o":` + quoted(name)}
+	e := emission{stream: categoryEvents + category, typ: LinkType, data: linkTo(r), extra: `,"$o":` + quoted(name)}
 	if deletes {
 		e.extra += deletedMember
 	}
@@ -99,25 +99,25 @@ func emitCategoryEvent(s *projectionSettings, r *record) (emission, bool) {
 const deletedMember = `,"$deleted":-1`
 
 // emitTypeEvent links to events of metadata as if they were in the stream itself, as servers do.
-func emitTypeEvent(_ *projectionSettings, r *record) (emission, bool) {
+func emitTypeEvent(_ *projectionSettings, r *Record) (emission, bool) {
 	owner, deletes := deletedBy(r)
-	e := emission{stream: typeEvents + r.typ, typ: linkType, data: numberAt(r.number, owner)}
+	e := emission{stream: typeEvents + r.Type, typ: LinkType, data: LinkData(r.Number, owner)}
 	if deletes {
 		e.stream, e.extra = typeEvents+deletedType, deletedMember
 	}
 	return e, true
 }
 
-func emitCorrelated(s *projectionSettings, r *record) (emission, bool) {
-	id := stringMember(r.metadata, s.correlation)
+func emitCorrelated(s *projectionSettings, r *Record) (emission, bool) {
+	id := stringMember(r.Metadata, s.correlation)
 	if id == "" {
 		return emission{}, false
 	}
-	at := esproto.TicksToTime(r.created).UTC().Format("2006-01-02T15:04:05.000000Z")
-	e := emission{stream: correlationEvents + id, typ: linkType, data: linkTo(r)}
+	at := esproto.TicksToTime(r.Created).UTC().Format("2006-01-02T15:04:05.000000Z")
+	e := emission{stream: correlationEvents + id, typ: LinkType, data: linkTo(r)}
 	e.extra = `,"$eventTimestamp":"` + at + `"`
-	if r.typ == linkType {
-		e.extra += `,"$link":{"eventId":"` + r.id.String() + `","metadata":` + string(r.metadata) + `}`
+	if r.Type == LinkType {
+		e.extra += `,"$link":{"eventId":"` + r.ID.String() + `","metadata":` + string(r.Metadata) + `}`
 	}
 	return e, true
 }
@@ -144,12 +144,12 @@ func stringMember(metadata []byte, name string) string {
 
 // deletedBy returns the stream that an event or its metadata is about, and whether it deletes that: a tombstone does,
 // and the metadata of a soft delete.
-func deletedBy(r *record) (owner string, deletes bool) {
-	name := r.stream.name
+func deletedBy(r *Record) (owner string, deletes bool) {
+	name := r.Stream.Name
 	if !isMetastream(name) {
-		return name, r.typ == tombstoneType
+		return name, r.Type == tombstoneType
 	}
-	return name[2:], r.typ == metadataType && parseMetadata(r).truncateBefore == esproto.DeletedStream
+	return name[2:], r.Type == MetadataType && parseMetadata(r).truncateBefore == esproto.DeletedStream
 }
 
 // quoted is a string in JSON.
@@ -166,7 +166,7 @@ func quoted(s string) string {
 // tag is what the metadata of an emission says of where it comes from.
 type tag struct {
 	id, epoch, version int64 // of the projection
-	at                 position
+	at                 Position
 }
 
 // parseTag reads the metadata of an event; ok is false if no projection has written it.
@@ -190,6 +190,6 @@ func parseTag(metadata []byte) (t tag, ok bool) {
 		}
 		*v = n
 	}
-	t.at = position{*m.Commit, *m.Prepare}
+	t.at = Position{*m.Commit, *m.Prepare}
 	return t, true
 }

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"bytes"
@@ -18,15 +18,15 @@ const (
 	scavengesMaxAge   = 30 * 24 * time.Hour
 )
 
-// epoch is the reign of a leader; a server that is alone begins one with each process.
-type epoch struct {
-	number   int
-	id       string
-	position int64 // of its record
+// Epoch is the reign of a leader; a server that is alone begins one with each process.
+type Epoch struct {
+	Number   int
+	ID       string
+	Position int64 // of its record
 }
 
 // noEpoch is what a log has that nobody has led yet.
-var noEpoch = epoch{number: -1, position: -1}
+var noEpoch = Epoch{Number: -1, Position: -1}
 
 // epochRecord is an epoch as the log has it. Zeros are left out.
 type epochRecord struct {
@@ -38,41 +38,41 @@ type epochRecord struct {
 	LeaderInstanceID  string `json:"leaderInstanceId,omitempty"` // from 20.6 on
 }
 
-// lead writes what a server writes that becomes the leader, of a cluster or alone. instance is the id of its process,
+// Lead writes what a server writes that becomes the leader, of a cluster or alone. instance is the id of its process,
 // builtin are the users that every new server has.
-func (l *eventLog) lead(instance string, builtin []*user) {
+func (l *Log) Lead(instance string, builtin []*User) {
 	l.writeEpoch(instance)
 	l.writeOwnStreams(builtin)
 }
 
 // writeEpoch writes the record of an epoch, which no client sees, and an event that says the same.
-func (l *eventLog) writeEpoch(instance string) {
+func (l *Log) writeEpoch(instance string) {
 	before := l.epoch
-	l.epoch = epoch{number: before.number + 1, id: uuid.NewString(), position: l.end}
+	l.epoch = Epoch{Number: before.Number + 1, ID: uuid.NewString(), Position: l.end}
 	e := epochRecord{
-		EpochPosition: l.end, EpochNumber: l.epoch.number, EpochID: l.epoch.id, PrevEpochPosition: before.position,
+		EpochPosition: l.end, EpochNumber: l.epoch.Number, EpochID: l.epoch.ID, PrevEpochPosition: before.Position,
 		TimeStamp: l.now().UTC().Format("2006-01-02T15:04:05.9999999Z"),
 	}
 	if l.facts.EpochTellsLeader {
 		e.LeaderInstanceID = instance
 	}
-	data := indented(e)
+	data := Indented(e)
 	l.takePlace(systemRecordOverhead + len(data))
 	if !l.facts.WritesEpochEvents {
 		return
 	}
 	s := l.streamFor(epochStream)
-	r := l.newRecord(s, s.last()+1, &event{id: newGUID(), typ: epochStream, json: true, data: data}, l.ticks())
-	l.commit([]*record{r})
+	r := l.newRecord(s, s.Last()+1, &Event{ID: NewGUID(), Type: epochStream, JSON: true, Data: data}, l.ticks())
+	l.commit([]*Record{r})
 }
 
 // writeOwnStreams writes what is missing of the builtin users and of the stream of scavenges, in the order in which a
 // server comes to write it. A new database misses everything.
-func (l *eventLog) writeOwnStreams(builtin []*user) {
-	users := slices.DeleteFunc(builtin, func(u *user) bool { return l.users[u.login] != nil })
+func (l *Log) writeOwnStreams(builtin []*User) {
+	users := slices.DeleteFunc(builtin, func(u *User) bool { return l.users[u.Login] != nil })
 	scavenges := !l.facts.RewritesScavenges && l.lacksScavenges()
 	for _, u := range users {
-		l.protectUser(u.login)
+		l.protectUser(u.Login)
 		if scavenges {
 			l.writeScavenges()
 			scavenges = false
@@ -82,7 +82,7 @@ func (l *eventLog) writeOwnStreams(builtin []*user) {
 		l.writeUser(u, userCreated)
 	}
 	for _, u := range users {
-		l.listUser(u.login)
+		l.listUser(u.Login)
 	}
 	if scavenges || l.facts.RewritesScavenges {
 		l.writeScavenges()
@@ -90,26 +90,26 @@ func (l *eventLog) writeOwnStreams(builtin []*user) {
 }
 
 // lacksScavenges reports whether the stream of scavenges is not as the server wants it.
-func (l *eventLog) lacksScavenges() bool {
-	s := l.stream(scavengesStream)
+func (l *Log) lacksScavenges() bool {
+	s := l.Stream(scavengesStream)
 	return s == nil || s.meta.maxAge != scavengesMaxAge || s.meta.acl == nil ||
-		!slices.Contains(s.meta.acl[rightRead], groupOps)
+		!slices.Contains(s.meta.acl[RightRead], Operators)
 }
 
 // writeScavenges writes the metadata of the stream of scavenges, and the first event in it.
-func (l *eventLog) writeScavenges() {
+func (l *Log) writeScavenges() {
 	metadata := `{"$maxAge":2592000,"$acl":{"$r":"$ops","$w":[],"$d":[],"$mr":[],"$mw":[]}}`
 	if !l.facts.ScavengesAreProtected {
 		metadata = `{"$maxAge":2592000}`
 	}
-	l.systemWrite("$$"+scavengesStream, metadataType, true, []byte(metadata), nil)
-	if s := l.stream(scavengesStream); l.facts.ScavengesHaveEvent && (s == nil || s.last() < 0) {
-		l.systemAppend(scavengesStream, scavengesInitType, true, []byte("{}"), nil)
+	l.SystemWrite("$$"+scavengesStream, MetadataType, true, []byte(metadata), nil)
+	if s := l.Stream(scavengesStream); l.facts.ScavengesHaveEvent && (s == nil || s.Last() < 0) {
+		l.SystemAppend(scavengesStream, scavengesInitType, true, []byte("{}"), nil)
 	}
 }
 
-// indented returns v as JSON in the form in which a server writes objects of its own.
-func indented(v any) []byte {
+// Indented returns v as JSON in the form in which a server writes objects of its own.
+func Indented(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
@@ -7,30 +7,30 @@ import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 type transaction struct {
 	stream    string
 	expected  int64
-	events    []event
+	events    []Event
 	positions []int64
 	closed    bool // by a commit, be it in vain: what is written later is not part of it
 }
 
-// beginTransaction begins a transaction for a user, and returns its id. It is refused if he has not the right to write.
-func (l *eventLog) beginTransaction(u *user, name string, expected int64) (id int64, result esproto.OperationResult) {
-	if !l.allowed(u, rightWrite, name) {
+// BeginTransaction begins a transaction for a user, and returns its id. It is refused if he has not the right to write.
+func (l *Log) BeginTransaction(u *User, name string, expected int64) (id int64, result esproto.OperationResult) {
+	if !l.Allowed(u, RightWrite, name) {
 		return -1, esproto.OperationResult_AccessDenied
 	}
 	id = l.takePlace(recordSize(name, "", 0))
 	l.transact[id] = &transaction{stream: name, expected: expected}
-	l.tell(commit{})
+	l.tell(Commit{})
 	return id, esproto.OperationResult_Success
 }
 
 // mayWriteTransaction reports whether u may write to the stream of a transaction, nil if there is none.
-func (l *eventLog) mayWriteTransaction(u *user, t *transaction) bool {
-	return t != nil && l.allowed(u, rightWrite, t.stream)
+func (l *Log) mayWriteTransaction(u *User, t *transaction) bool {
+	return t != nil && l.Allowed(u, RightWrite, t.stream)
 }
 
-// writeTransaction adds events to a transaction. It is the commit that notices if there is no such transaction, or, in
+// WriteTransaction adds events to a transaction. It is the commit that notices if there is no such transaction, or, in
 // versions that do not look at each write, if it is another user's.
-func (l *eventLog) writeTransaction(u *user, id int64, events []event) esproto.OperationResult {
+func (l *Log) WriteTransaction(u *User, id int64, events []Event) esproto.OperationResult {
 	t := l.transact[id]
 	if l.facts.TransactionWriteIsChecked && !l.mayWriteTransaction(u, t) {
 		return esproto.OperationResult_AccessDenied
@@ -41,55 +41,55 @@ func (l *eventLog) writeTransaction(u *user, id int64, events []event) esproto.O
 	return esproto.OperationResult_Success
 }
 
-func (t *transaction) write(l *eventLog, events []event) {
+func (t *transaction) write(l *Log, events []Event) {
 	for _, e := range events {
-		pos := l.takePlace(recordSize(t.stream, e.typ, len(e.data)+len(e.metadata)))
+		pos := l.takePlace(recordSize(t.stream, e.Type, len(e.Data)+len(e.Metadata)))
 		if !t.closed {
 			t.events, t.positions = append(t.events, e), append(t.positions, pos)
 		}
 	}
-	l.tell(commit{})
+	l.tell(Commit{})
 }
 
-// commitTransaction makes the events of a transaction visible, if the stream has the version that was expected at its
+// CommitTransaction makes the events of a transaction visible, if the stream has the version that was expected at its
 // start. A transaction that is committed again is recognised by the ids of its events, as an append is.
-func (l *eventLog) commitTransaction(u *user, id int64) outcome {
+func (l *Log) CommitTransaction(u *User, id int64) Outcome {
 	t := l.transact[id]
 	if !l.mayWriteTransaction(u, t) {
-		return notWritten(esproto.OperationResult_AccessDenied, -1)
+		return NotWritten(esproto.OperationResult_AccessDenied, -1)
 	}
 	t.closed = true
 	l.takePlace(recordSize(t.stream, "", 0))
-	defer l.tell(commit{})
+	defer l.tell(Commit{})
 	d := l.decide(t.stream, t.expected, idsOf(t.events))
 	if o, ok := d.refusal(); ok {
 		return o
 	}
-	o := outcome{current: -1}
+	o := Outcome{Current: -1}
 	if d.kind == decideKnown {
-		o.first, o.last, o.prepare = d.first, d.last, l.knownPosition(&d)
+		o.First, o.Last, o.Prepare = d.first, d.last, l.knownPosition(&d)
 	} else {
-		o.first, o.last = d.current+1, d.current+int64(len(t.events))
-		o.prepare = l.finishTransaction(t, o.first)
+		o.First, o.Last = d.current+1, d.current+int64(len(t.events))
+		o.Prepare = l.finishTransaction(t, o.First)
 	}
-	o.commit = o.prepare
+	o.Commit = o.Prepare
 	return o
 }
 
 // finishTransaction makes the events of a transaction visible. They share the position of the commit, which it returns.
-func (l *eventLog) finishTransaction(t *transaction, first int64) (commit int64) {
+func (l *Log) finishTransaction(t *transaction, first int64) (commit int64) {
 	commit = l.takePlace(commitRecordSize)
-	s, revived := l.stream(t.stream), l.revivedBy(t.stream)
-	soft := s != nil && s.softDeleted()
+	s, revived := l.Stream(t.stream), l.revivedBy(t.stream)
+	soft := s != nil && s.SoftDeleted()
 	if len(t.events) == 0 {
 		l.lastCommit = commit // a commit counts, whatever it commits
 	} else {
 		s = l.streamFor(t.stream)
-		recs, created := make([]*record, len(t.events)), l.ticks()
+		recs, created := make([]*Record, len(t.events)), l.ticks()
 		for i := range t.events {
 			e := &t.events[i]
-			recs[i] = &record{stream: s, id: e.id, typ: e.typ, json: e.json, data: e.data, metadata: e.metadata,
-				prepare: t.positions[i], created: created}
+			recs[i] = &Record{Stream: s, ID: e.ID, Type: e.Type, JSON: e.JSON, Data: e.Data, Metadata: e.Metadata,
+				Prepare: t.positions[i], Created: created}
 			l.encode(recs[i], first+int64(i), commit)
 		}
 		l.commit(recs)
@@ -98,7 +98,7 @@ func (l *eventLog) finishTransaction(t *transaction, first int64) (commit int64)
 		l.showFrom(s, first)
 	}
 	if revived != nil {
-		l.showFrom(revived, revived.last()+1)
+		l.showFrom(revived, revived.Last()+1)
 	}
 	return commit
 }

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -11,7 +11,7 @@ type decision struct {
 	first   int64 // of the known events
 	last    int64
 
-	lastKnown *record // the event that has the last of the ids
+	lastKnown *Record // the event that has the last of the ids
 }
 
 type decisionKind int
@@ -24,20 +24,20 @@ const (
 )
 
 // decide is the server's decision table for writes, deletes and commits. ids yields the ids of the events.
-func (l *eventLog) decide(name string, expected int64, ids func(i int) (esproto.GUID, bool)) decision {
-	s := l.stream(name)
-	if l.hardDeleted(name) && !l.writerKnows(s) {
+func (l *Log) decide(name string, expected int64, ids func(i int) (esproto.GUID, bool)) decision {
+	s := l.Stream(name)
+	if l.HardDeleted(name) && !l.writerKnows(s) {
 		return decision{kind: decideDeleted}
 	}
 	current := int64(-1)
 	if s != nil {
-		current = s.last()
+		current = s.Last()
 	}
 	d := decision{current: current}
 	switch {
-	case expected == esproto.ExpectStreamExists && s != nil && s.softDeleted():
+	case expected == esproto.ExpectStreamExists && s != nil && s.SoftDeleted():
 		d.kind = decideDeleted
-	case expected == esproto.ExpectStreamExists && current < 0 && !l.hasMetadata(name):
+	case expected == esproto.ExpectStreamExists && current < 0 && !l.HasMetadata(name):
 		d.kind = decideWrong
 	case expected == esproto.ExpectAny || expected == esproto.ExpectStreamExists:
 		l.lookInCache(&d, s, ids)
@@ -49,34 +49,35 @@ func (l *eventLog) decide(name string, expected int64, ids func(i int) (esproto.
 	return d
 }
 
-// hardDeleted reports whether a stream is gone for good. A metadata stream is when its stream is.
-func (l *eventLog) hardDeleted(name string) bool {
+// HardDeleted reports whether a stream is gone for good. A metadata stream is when its stream is.
+func (l *Log) HardDeleted(name string) bool {
 	for isMetastream(name) {
 		name = name[2:]
 	}
-	s := l.stream(name)
-	return s != nil && s.hardDeleted()
+	s := l.Stream(name)
+	return s != nil && s.HardDeleted()
 }
 
 // writerKnows reports whether s is a metadata stream that this process has written to. The writer remembers its last
 // number, and does not notice that it is deleted with its stream.
-func (l *eventLog) writerKnows(s *stream) bool {
-	return s != nil && isMetastream(s.name) && !s.hardDeleted() && s.last() >= 0 && s.at(s.last()).commit >= l.began
+func (l *Log) writerKnows(s *Stream) bool {
+	return s != nil && isMetastream(s.Name) && !s.HardDeleted() && s.Last() >= 0 && s.At(s.Last()).Commit >= l.began
 }
 
-func (l *eventLog) hasMetadata(name string) bool {
-	meta := l.stream("$$" + name)
-	return meta != nil && meta.last() >= 0
+// HasMetadata reports whether metadata of a stream were ever written.
+func (l *Log) HasMetadata(name string) bool {
+	meta := l.Stream("$$" + name)
+	return meta != nil && meta.Last() >= 0
 }
 
 // lookInCache decides for the versions that say nothing of numbers: by the ids that this process remembers.
-func (l *eventLog) lookInCache(d *decision, s *stream, ids func(int) (esproto.GUID, bool)) {
+func (l *Log) lookInCache(d *decision, s *Stream, ids func(int) (esproto.GUID, bool)) {
 	for i := 0; ; i++ {
 		id, ok := ids(i)
 		if !ok {
 			return
 		}
-		var known *record
+		var known *Record
 		if s != nil {
 			known = l.ids.lookup(s, id)
 		}
@@ -87,14 +88,14 @@ func (l *eventLog) lookInCache(d *decision, s *stream, ids func(int) (esproto.GU
 			d.kind = decideWrong
 			return
 		case i == 0:
-			d.kind, d.first = decideKnown, known.number
+			d.kind, d.first = decideKnown, known.Number
 		}
-		d.last, d.lastKnown = known.number, known
+		d.last, d.lastKnown = known.Number, known
 	}
 }
 
 // lookInStream decides for an expected version that the stream is past: by what it has at the numbers that follow.
-func (l *eventLog) lookInStream(d *decision, s *stream, expected int64, ids func(int) (esproto.GUID, bool)) {
+func (l *Log) lookInStream(d *decision, s *Stream, expected int64, ids func(int) (esproto.GUID, bool)) {
 	for i := 0; ; i++ {
 		id, more := ids(i)
 		number := expected + 1 + int64(i)
@@ -106,12 +107,12 @@ func (l *eventLog) lookInStream(d *decision, s *stream, expected int64, ids func
 			d.kind, d.first, d.last = decideKnown, expected+1, number-1
 			return
 		}
-		r := s.at(number)
-		if r != nil && r.id == id {
+		r := s.At(number)
+		if r != nil && r.ID == id {
 			d.lastKnown = r
 			continue
 		}
-		if i == 0 && expected == esproto.ExpectNoStream && s.softDeleted() {
+		if i == 0 && expected == esproto.ExpectNoStream && s.SoftDeleted() {
 			return // recreation
 		}
 		d.kind = decideWrong

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"encoding/json"
@@ -7,53 +7,56 @@ import (
 	"time"
 )
 
-// projector runs the projections of a core, as far as that leads. It remembers how far each has come; all else stands
-// in the log, so that whoever leads next goes on where the last one stopped. The lock of the core guards it.
-type projector struct {
-	log     *eventLog
+// Projector runs the projections of the log of a server that leads. It remembers how far each has come. All else stands
+// in the log, so that the next leader goes on where this one stops. The lock of the log guards a Projector. A nil
+// Projector is that of a server without projections.
+type Projector struct {
+	log     *Log
 	ready   func() bool   // whether the server lets it write
 	tell    func()        // called when a projection gets on
-	list    []*projection // in the order of their registration
+	list    []*Projection // in the order of their registration
 	running bool          // it has what the log says, and may write
 	held    bool
 	enabled bool          // this process has enabled the standard projections
 	wake    chan struct{} // has something when there may be something to do
 	left    int           // records in the log after the last step
-	checked *record       // the last one whose JSON was looked at
+	checked *Record       // the last one whose JSON was looked at
 	valid   bool          // what came of that
 
-	emitting    *record // the last one of which a projection made something
+	emitting    *Record // the last one of which a projection made something
 	correlation string  // what is said of its correlation there
 }
 
-func newProjector(l *eventLog, ready func() bool, tell func()) *projector {
-	return &projector{log: l, ready: ready, tell: tell, wake: make(chan struct{}, 1)}
+// NewProjector returns a projector that does not run. It asks ready whether it may write at the moment, and calls tell
+// when a projection gets on; both are called with the lock of the log held.
+func NewProjector(l *Log, ready func() bool, tell func()) *Projector {
+	return &Projector{log: l, ready: ready, tell: tell, wake: make(chan struct{}, 1)}
 }
 
 // Running reports whether the projections go on from what the log says: they do on the node that leads.
-func (p *projector) Running() bool { return p.running }
+func (p *Projector) Running() bool { return p.running }
 
 // All returns the projections in the order of their registration.
-func (p *projector) All() []*projection { return p.list }
+func (p *Projector) All() []*Projection { return p.list }
 
 // Wake returns a channel that has something when there may be something to do for Step.
-func (p *projector) Wake() <-chan struct{} { return p.wake }
+func (p *Projector) Wake() <-chan struct{} { return p.wake }
 
 // Hold has the projections write nothing until they are not held any more.
-func (p *projector) Hold(held bool) {
+func (p *Projector) Hold(held bool) {
 	p.held = held
-	p.signal()
+	p.Signal()
 }
 
-// observe observes the log.
-func (p *projector) observe(made commit) {
-	if made.stream != nil {
-		p.signal()
+// Observe observes the log.
+func (p *Projector) Observe(made Commit) {
+	if made.Stream != nil {
+		p.Signal()
 	}
 }
 
-// signal has the projections look for something to do, if this node runs any.
-func (p *projector) signal() {
+// Signal has the projections look for something to do, if this node runs any.
+func (p *Projector) Signal() {
 	if p == nil || !p.running {
 		return
 	}
@@ -63,8 +66,8 @@ func (p *projector) signal() {
 	}
 }
 
-// start has the projections go on from what the log says. What the log lacks of them is written first.
-func (p *projector) start() {
+// Start has the projections go on from what the log says. What the log lacks of them is written first.
+func (p *Projector) Start() {
 	if p == nil {
 		return
 	}
@@ -72,45 +75,44 @@ func (p *projector) start() {
 	p.list = nil
 	p.register()
 	for _, pr := range p.list {
-		if !p.enabled && pr.standard != nil && !pr.state.Enabled {
-			pr.state.Enabled = true
-			pr.save()
+		if !p.enabled && pr.standard != nil && !pr.State.Enabled {
+			pr.State.Enabled = true
+			pr.Save()
 		}
-		if pr.state.Enabled {
+		if pr.State.Enabled {
 			pr.begin()
 		}
 	}
 	p.enabled = true
-	p.signal()
+	p.Signal()
 }
 
-// stop ends the projections where they are.
-func (p *projector) stop() {
+// Stop ends the projections where they are.
+func (p *Projector) Stop() {
 	if p == nil {
 		return
 	}
 	p.running, p.list = false, nil
 }
 
-// forget is stop where the process ends.
-func (p *projector) forget() {
+// Forget is stop where the process ends.
+func (p *Projector) Forget() {
 	if p == nil {
 		return
 	}
-	p.stop()
+	p.Stop()
 	p.enabled = false
 }
 
-// A step is short, and comes a while after the last one where others write meanwhile, so that nobody waits long for the
-// lock that it holds.
-const (
-	recordsAStep = 8
-	betweenSteps = 300 * time.Microsecond
-)
+// BetweenSteps is how long the owner waits from one Step to the next where others write meanwhile. A step is short,
+// too, so that nobody waits long for the lock.
+const BetweenSteps = 300 * time.Microsecond
 
-// step lets each projection look at the next records. It reports whether there are more, and whether others have
+const recordsAStep = 8
+
+// Step lets each projection look at the next records. It reports whether there are more, and whether others have
 // written since the last step.
-func (p *projector) step() (more, busy bool) {
+func (p *Projector) Step() (more, busy bool) {
 	if p.held || !p.running || !p.ready() {
 		return false, false
 	}
@@ -129,17 +131,17 @@ func (p *projector) step() (more, busy bool) {
 	return more, busy
 }
 
-// caughtUp reports whether the projections have seen all that is for them before a place in the log.
-func (p *projector) caughtUp(end int64) bool {
-	return p.running && !slices.ContainsFunc(p.list, func(pr *projection) bool { return pr.isBehind(end) })
+// CaughtUp reports whether the projections have seen all that is for them before a place in the log.
+func (p *Projector) CaughtUp(end int64) bool {
+	return p.running && !slices.ContainsFunc(p.list, func(pr *Projection) bool { return pr.isBehind(end) })
 }
 
-func (pr *projection) isBehind(end int64) bool {
+func (pr *Projection) isBehind(end int64) bool {
 	if pr.status != statusRunning {
 		return false
 	}
 	for _, r := range pr.log.records[pr.next:] {
-		if r.commit >= end {
+		if r.Commit >= end {
 			return false
 		}
 		if pr.sees(r) {
@@ -149,10 +151,10 @@ func (pr *projection) isBehind(end int64) bool {
 	return false
 }
 
-// find returns a projection by its name; nil if there is none.
-func (p *projector) find(name string) *projection {
+// Find returns a projection by its name; nil if there is none.
+func (p *Projector) Find(name string) *Projection {
 	for _, pr := range p.list {
-		if pr.name == name {
+		if pr.Name == name {
 			return pr
 		}
 	}
@@ -160,25 +162,25 @@ func (p *projector) find(name string) *projection {
 }
 
 // isValid reports whether projections may see an event.
-func (p *projector) isValid(r *record) bool {
-	if !r.json || !p.log.facts.HidesInvalidJSON {
+func (p *Projector) isValid(r *Record) bool {
+	if !r.JSON || !p.log.facts.HidesInvalidJSON {
 		return true
 	}
 	if p.checked != r {
-		p.checked, p.valid = r, json.Valid(r.data)
+		p.checked, p.valid = r, json.Valid(r.Data)
 	}
 	return p.valid
 }
 
 // correlationOf is the member that tells, in the metadata of what projections make of an event, to what that belongs;
 // empty if the event does not say. Several projections ask for one event in a row.
-func (p *projector) correlationOf(r *record) string {
+func (p *Projector) correlationOf(r *Record) string {
 	if p.emitting != r {
 		p.emitting, p.correlation = r, ""
-		if !r.json {
+		if !r.JSON {
 			return ""
 		}
-		if id := stringMember(r.metadata, correlationMember); id != "" {
+		if id := stringMember(r.Metadata, correlationMember); id != "" {
 			p.correlation = `,"` + correlationMember + `":` + quoted(id)
 		}
 	}
@@ -195,21 +197,21 @@ const (
 	statusFaulted projectionStatus = "Faulted"
 )
 
-// projection is one that is registered.
-type projection struct {
-	projector *projector
-	log       *eventLog
-	name      string
+// Projection is one that is registered.
+type Projection struct {
+	projector *Projector
+	log       *Log
+	Name      string
 	id        int64               // the number of its registration
 	standard  *standardProjection // nil for one that this server cannot run
 	settings  projectionSettings
-	state     projectionState // as it stands in the log
+	State     ProjectionState // as it stands in the log
 
 	status     projectionStatus
 	reason     string   // of a fault
 	next       int      // index in the log of what it looks at next
-	at         position // of the last event that it saw
-	checkpoint position // of its last checkpoint
+	at         Position // of the last event that it saw
+	checkpoint Position // of its last checkpoint
 	resumed    int64    // where the log ended when it was started
 	seen       int      // events since it was started
 	unmarked   int      // events since its last checkpoint
@@ -219,42 +221,42 @@ type projection struct {
 }
 
 // zeroPosition is where a projection begins.
-var zeroPosition = position{0, -1}
+var zeroPosition = Position{0, -1}
 
 // begin starts a projection behind its last checkpoint. What it has written since then it recognises.
-func (pr *projection) begin() {
+func (pr *Projection) begin() {
 	if pr.standard == nil {
 		pr.status = statusStopped
 		return
 	}
 	l := pr.log
 	var problem string
-	if pr.settings, problem = pr.standard.source(pr.state.Query); problem != "" {
+	if pr.settings, problem = pr.standard.source(pr.State.Query); problem != "" {
 		pr.fault(problem)
 		return
 	}
-	pr.status, pr.reason, pr.version = statusRunning, "", pr.state.tagVersion(pr.id)
+	pr.status, pr.reason, pr.version = statusRunning, "", pr.State.tagVersion(pr.id)
 	pr.checkpoint = pr.loadCheckpoint()
 	pr.at, pr.seen, pr.unmarked, pr.skippedAt, pr.busy = pr.checkpoint, 0, 0, -1, 0
-	pr.next, pr.resumed = l.indexFrom(position{pr.at.commit, pr.at.prepare + 1}), l.end
+	pr.next, pr.resumed = l.IndexFrom(Position{pr.at.Commit, pr.at.Prepare + 1}), l.end
 	pr.noteCheckpoint()
-	pr.projector.signal()
+	pr.projector.Signal()
 }
 
 // halt stops a projection that runs.
-func (pr *projection) halt(status projectionStatus) {
+func (pr *Projection) halt(status projectionStatus) {
 	pr.status = status
 	pr.projector.tell() // nobody waits for it any more
 }
 
-func (pr *projection) fault(reason string) {
-	pr.log.logger.Warn("a projection faulted", "projection", pr.name, "reason", reason)
+func (pr *Projection) fault(reason string) {
+	pr.log.logger.Warn("a projection faulted", "projection", pr.Name, "reason", reason)
 	pr.reason = reason
 	pr.halt(statusFaulted)
 }
 
 // advance looks at the next record. It reports whether there was one.
-func (pr *projection) advance() bool {
+func (pr *Projection) advance() bool {
 	if pr.status != statusRunning || pr.next >= len(pr.log.records) {
 		return false
 	}
@@ -271,35 +273,35 @@ func (pr *projection) advance() bool {
 }
 
 // sees reports whether an event is one for this projection.
-func (pr *projection) sees(r *record) bool {
-	name := r.stream.name
+func (pr *Projection) sees(r *Record) bool {
+	name := r.Stream.Name
 	if strings.HasPrefix(name, "$") && (!isMetastream(name) || strings.HasPrefix(name[2:], "$")) {
 		return false
 	}
-	return (pr.standard.links || r.typ != linkType) && pr.projector.isValid(r)
+	return (pr.standard.links || r.Type != LinkType) && pr.projector.isValid(r)
 }
 
 // process writes what the projection makes of an event.
-func (pr *projection) process(r *record) {
+func (pr *Projection) process(r *Record) {
 	if e, ok := pr.standard.emit(&pr.settings, r); ok && !pr.emit(r, &e) {
 		return
 	}
-	pr.at, pr.skippedAt = r.position(), r.prepare
+	pr.at, pr.skippedAt = r.Position(), r.Prepare
 	pr.seen++
 	pr.unmarked++
-	if most := pr.state.CheckpointHandledThreshold; most > 0 && pr.unmarked >= most {
+	if most := pr.State.CheckpointHandledThreshold; most > 0 && pr.unmarked >= most {
 		pr.mark()
 	}
 }
 
 // pass notes an event that the projection does not see. After many of them it writes a checkpoint.
-func (pr *projection) pass(r *record) {
+func (pr *Projection) pass(r *Record) {
 	if pr.skippedAt < 0 {
-		pr.skippedAt = r.prepare
+		pr.skippedAt = r.Prepare
 	}
-	most := pr.state.CheckpointUnhandledBytesThreshold
-	if most > 0 && r.prepare-pr.skippedAt > most && pr.checkpoint.before(pr.at) {
-		pr.skippedAt = r.prepare
+	most := pr.State.CheckpointUnhandledBytesThreshold
+	if most > 0 && r.Prepare-pr.skippedAt > most && pr.checkpoint.before(pr.at) {
+		pr.skippedAt = r.Prepare
 		pr.mark()
 	}
 }

@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"encoding/binary"
@@ -35,15 +35,15 @@ type idSlot struct {
 }
 
 type cachedID struct {
-	r    *record // nil if the id was known
+	r    *Record // nil if the id was known
 	tag  uint32
 	size uint32 // what it counts against maxCachedIDs
 }
 
-func cachedSize(r *record) uint32 { return uint32(cachedIDBytes + 2*len(r.stream.name)) }
+func cachedSize(r *Record) uint32 { return uint32(cachedIDBytes + 2*len(r.Stream.Name)) }
 
 // add counts an id again that it knows, as the server does: of a stream that repeats ids it remembers less.
-func (c *idCache) add(r *record) {
+func (c *idCache) add(r *Record) {
 	for c.size > maxCachedIDs && c.order.Len() > 0 {
 		if oldest := c.order.Dequeue(); oldest.r != nil {
 			c.size -= int(oldest.size)
@@ -54,9 +54,9 @@ func (c *idCache) add(r *record) {
 	if 4*c.n >= 3*len(c.slots) {
 		c.grow()
 	}
-	added := cachedID{r: r, tag: tagOf(r.id), size: cachedSize(r)}
+	added := cachedID{r: r, tag: tagOf(r.ID), size: cachedSize(r)}
 	c.size += int(added.size)
-	if i := c.find(added.tag, r.id); c.slots[i].tag == 0 {
+	if i := c.find(added.tag, r.ID); c.slots[i].tag == 0 {
 		c.slots[i] = idSlot{added.tag, c.first + uint32(c.order.Len())}
 		c.n++
 	} else {
@@ -66,7 +66,7 @@ func (c *idCache) add(r *record) {
 }
 
 // lookup returns the event of stream s that had the id; nil if it is not known.
-func (c *idCache) lookup(s *stream, id esproto.GUID) *record {
+func (c *idCache) lookup(s *Stream, id esproto.GUID) *Record {
 	if c.n == 0 {
 		return nil
 	}
@@ -74,7 +74,7 @@ func (c *idCache) lookup(s *stream, id esproto.GUID) *record {
 	if slot.tag == 0 {
 		return nil
 	}
-	if r := c.record(slot); r.stream == s {
+	if r := c.record(slot); r.Stream == s {
 		return r
 	}
 	return nil
@@ -90,12 +90,12 @@ func tagOf(id esproto.GUID) uint32 {
 	return uint32(hi^lo) | 1<<31
 }
 
-func (c *idCache) record(s idSlot) *record { return c.order.At(int(s.number - c.first)).r }
+func (c *idCache) record(s idSlot) *Record { return c.order.At(int(s.number - c.first)).r }
 
 // find returns where an id is, or where it would go.
 func (c *idCache) find(tag uint32, id esproto.GUID) int {
 	for i := c.home(tag); ; i = c.after(i) {
-		if s := c.slots[i]; s.tag == 0 || s.tag == tag && c.record(s).id == id {
+		if s := c.slots[i]; s.tag == 0 || s.tag == tag && c.record(s).ID == id {
 			return i
 		}
 	}

@@ -1,10 +1,10 @@
-package estest
+package eventlog
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
-// logFacts are what versions differ in about the log. A bool says whether the server does something, the others what it
+// Facts are what versions differ in about the log. A bool says whether the server does something, the others what it
 // writes.
-type logFacts struct {
+type Facts struct {
 	// The form of records.
 	Style esproto.Style // whether fields that are zero are left out
 

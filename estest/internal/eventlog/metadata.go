@@ -1,4 +1,4 @@
-package estest
+package eventlog
 
 import (
 	"bytes"
@@ -18,17 +18,18 @@ type metadata struct {
 	acl            *acl // nil where the metadata has none
 }
 
-const metadataType = "$metadata"
+// MetadataType is the type of the events of metadata streams.
+const MetadataType = "$metadata"
 
 func isMetastream(name string) bool { return strings.HasPrefix(name, "$$") }
 
 // parseMetadata reads an event of a metadata stream. Numbers that are out of range are ignored, one by one; if anything
 // else is wrong the stream has no metadata at all.
-func parseMetadata(r *record) metadata {
-	if !r.json {
+func parseMetadata(r *Record) metadata {
+	if !r.JSON {
 		return metadata{}
 	}
-	fields, err := parseObject(r.data)
+	fields, err := parseObject(r.Data)
 	if err != nil {
 		return metadata{}
 	}
@@ -51,7 +52,7 @@ func parseMetadata(r *record) metadata {
 }
 
 // setMetadata has a stream follow an event of its metadata stream. A metadata stream follows none.
-func (l *eventLog) setMetadata(name string, r *record) {
+func (l *Log) setMetadata(name string, r *Record) {
 	if !isMetastream(name) {
 		l.streamFor(name).meta = parseMetadata(r)
 	}
@@ -83,15 +84,15 @@ func parseField[T int64 | bool](fields map[string]json.RawMessage, key string, v
 	return json.Unmarshal(raw, v)
 }
 
-// softDeleteData is the metadata that a soft delete leaves: everything else is gone.
-var softDeleteData = []byte(`{"$tb":9223372036854775807}`)
+// SoftDeleteData is the metadata that a soft delete leaves: everything else is gone.
+var SoftDeleteData = []byte(`{"$tb":9223372036854775807}`)
 
 // showFrom follows a write that brings a soft-deleted stream back, to the stream itself or to its metadata: the server
 // adds a copy of the metadata that hides what is below first. It does not if the metadata is no JSON object.
-func (l *eventLog) showFrom(s *stream, first int64) {
-	meta := l.streamFor("$$" + s.name)
-	if data, ok := withTruncateBefore(meta.at(meta.last()).data, first); ok {
-		l.systemAppend(meta.name, metadataType, true, data, nil)
+func (l *Log) showFrom(s *Stream, first int64) {
+	meta := l.streamFor("$$" + s.Name)
+	if data, ok := withTruncateBefore(meta.At(meta.Last()).Data, first); ok {
+		l.SystemAppend(meta.Name, MetadataType, true, data, nil)
 	}
 }
 
@@ -108,11 +109,11 @@ func withTruncateBefore(data []byte, first int64) (b []byte, ok bool) {
 
 // revivedBy returns the soft-deleted stream that a write to the metadata stream name brings back, if any. It must be
 // asked before the write.
-func (l *eventLog) revivedBy(name string) *stream {
+func (l *Log) revivedBy(name string) *Stream {
 	if !isMetastream(name) {
 		return nil
 	}
-	if s := l.stream(name[2:]); s != nil && s.softDeleted() {
+	if s := l.Stream(name[2:]); s != nil && s.SoftDeleted() {
 		return s
 	}
 	return nil

@@ -1,0 +1,76 @@
+package eventlog
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// LinkType is the type of links. The data of one are the number of an event, @, and the name of its stream.
+const LinkType = "$>"
+
+// target reads the data of a link, number@stream, and returns what it leads to; nil if that is gone. ok is false if
+// there is no number.
+func (l *Log) target(data []byte, name string) (r *Record, ok bool) {
+	n, _, _ := strings.Cut(string(data), "@")
+	number, err := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
+	if err != nil {
+		return nil, false
+	}
+	s := l.Stream(name)
+	if s == nil || s.Last() < 0 || s.HardDeleted() || s.SoftDeleted() {
+		return nil, true
+	}
+	if number == -1 {
+		number = s.Last()
+	}
+	return s.Visible(number, l.now()), true
+}
+
+// linkedStream returns the name of the stream that a link leads to: what stands behind the first @.
+func linkedStream(data []byte) string {
+	_, name, _ := bytes.Cut(data, []byte("@"))
+	return string(name)
+}
+
+// Resolve returns what a reader that resolves links gets for an event: the event itself, or the target and the link.
+// event is nil for a link whose target is gone.
+func (l *Log) Resolve(r *Record) (event, link *Record) {
+	if r.Type != LinkType {
+		return r, nil
+	}
+	event, ok := l.target(r.Data, linkedStream(r.Data))
+	if !ok && l.facts.BadLinkIsEvent {
+		return r, nil // no link at all
+	}
+	return event, r
+}
+
+// ResolvePushed is resolve for an event that was just written. What is no link is a dead one there, whatever reads make
+// of it.
+func (l *Log) ResolvePushed(r *Record, persistent bool) (event, link *Record) {
+	if r.Type != LinkType {
+		return r, nil
+	}
+	name := linkedStream(r.Data)
+	if persistent && l.facts.PushedLinkIsCut {
+		name, _, _ = strings.Cut(name, "@")
+	}
+	event, _ = l.target(r.Data, name)
+	return event, r
+}
+
+// ResolveFor is resolve with the rights of a user: ok is false if the target's stream may not be read, whether there is
+// such a stream or not.
+func (l *Log) ResolveFor(u *User, r *Record, resolveLinks bool) (event, link *Record, ok bool) {
+	if !resolveLinks {
+		return r, nil, true
+	}
+	event, link = l.Resolve(r)
+	if link != nil && l.facts.ChecksRightsOnLinkTarget {
+		if name := linkedStream(r.Data); name != "" && !l.Allowed(u, RightRead, name) {
+			return nil, nil, false
+		}
+	}
+	return event, link, true
+}

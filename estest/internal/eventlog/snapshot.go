@@ -1,0 +1,134 @@
+package eventlog
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Streams returns the streams that have, or had, events, in no order: it leaves out those that have metadata only.
+func (l *Log) Streams() iter.Seq[*Stream] {
+	return func(yield func(*Stream) bool) {
+		for _, s := range l.streams {
+			if s.Last() >= 0 && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Extent returns the numbers of the first event that is visible, -1 without one, and of the last event, visible or not,
+// -1 without one; and how many events are visible.
+func (s *Stream) Extent(now time.Time) (first, last int64, visible int) {
+	last = int64(len(s.events)) - 1
+	if s.HardDeleted() || s.SoftDeleted() {
+		return -1, last, 0
+	}
+	first = s.First()
+	for first <= last && s.Visible(first, now) == nil { // too old: what follows is younger
+		first++
+	}
+	if first > last {
+		return -1, last, 0
+	}
+	return first, last, int(last - first + 1)
+}
+
+// Snapshot is everything that a log holds, for another one to begin with.
+type Snapshot struct {
+	Events     []SavedEvent // in the order of the log
+	End        int64        // where the next record goes
+	LastCommit int64        // position of the last record in the index; -1 without one
+	LastEmpty  int64        // position of the last write of nothing; -1 without one
+	Marks      []int64      // where the records begin that are not events with a place of their own, in order
+	Epochs     int          // how many there were
+	EpochAt    int64        // position of the record of the last one
+}
+
+// SavedEvent is an event with its place in the log.
+type SavedEvent struct {
+	Event
+	Stream  string
+	Number  int64
+	Created time.Time
+	Prepare int64
+	Commit  int64
+}
+
+// Saved returns a record as a snapshot has it. The two share their data.
+func (r *Record) Saved() SavedEvent {
+	return SavedEvent{
+		Event:  Event{ID: r.ID, Type: r.Type, JSON: r.JSON, Data: r.Data, Metadata: r.Metadata},
+		Stream: r.Stream.Name, Number: r.Number, Created: esproto.TicksToTime(r.Created), Prepare: r.Prepare,
+		Commit: r.Commit,
+	}
+}
+
+// Snapshot returns what the log holds now.
+func (l *Log) Snapshot() *Snapshot {
+	snap := &Snapshot{
+		Events: make([]SavedEvent, len(l.records)), End: l.end, LastCommit: l.lastCommit, LastEmpty: l.lastEmpty,
+		Marks: slices.Clone(l.marks), Epochs: l.epoch.Number + 1, EpochAt: l.epoch.Position,
+	}
+	for i, r := range l.records {
+		snap.Events[i] = r.Saved()
+	}
+	return snap
+}
+
+// Restore fills an empty log, and the list of users. The error says what in the snapshot no log can have made.
+func (l *Log) Restore(snap *Snapshot) error {
+	before := Position{-1, -1}
+	for i := range snap.Events {
+		e := &snap.Events[i]
+		s := l.streamFor(e.Stream)
+		at := Position{e.Commit, e.Prepare}
+		switch {
+		case e.Stream == "" || e.Type == "" || s.HardDeleted():
+			return e.impossible(i, "has no name, no type, or comes after a delete")
+		case e.Number != s.Last()+1 && e.Number != esproto.DeletedStream:
+			return e.impossible(i, fmt.Sprintf("is out of order: the last one was %d", s.Last()))
+		case !before.before(at) || max(e.Commit, e.Prepare) >= snap.End || min(e.Commit, e.Prepare) < 0:
+			return e.impossible(i, "is at an impossible position")
+		}
+		before = at
+		r := &Record{
+			Stream: s, ID: e.ID, Type: e.Type, JSON: e.JSON, Data: e.Data, Metadata: e.Metadata, Prepare: e.Prepare,
+			Created: esproto.TimeToTicks(e.Created),
+		}
+		l.encode(r, e.Number, e.Commit)
+		l.commit([]*Record{r})
+	}
+	if err := l.restoreMarks(snap); err != nil {
+		return err
+	}
+	l.end, l.lastCommit, l.lastEmpty = snap.End, snap.LastCommit, snap.LastEmpty
+	l.restoreUsers()
+	return nil
+}
+
+func (e *SavedEvent) impossible(i int, problem string) error {
+	return fmt.Errorf("event %d, %d@%s, %s", i, e.Number, e.Stream, problem)
+}
+
+// restoreMarks restores what the log has besides events.
+func (l *Log) restoreMarks(snap *Snapshot) error {
+	if snap.LastEmpty >= snap.End || snap.LastEmpty < -1 {
+		return fmt.Errorf("last write of no events is at an impossible position, %d", snap.LastEmpty)
+	}
+	last := int64(-1)
+	for _, m := range snap.Marks {
+		if m <= last || m >= snap.End {
+			return fmt.Errorf("mark %d is at an impossible position", m)
+		}
+		last = m
+	}
+	l.marks = slices.Clone(snap.Marks)
+	if snap.Epochs > 0 {
+		l.epoch = Epoch{Number: snap.Epochs - 1, Position: snap.EpochAt}
+	}
+	return nil
+}

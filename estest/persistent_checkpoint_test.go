@@ -112,6 +112,41 @@ func TestAGroupResumesBehindItsCheckpoint(t *testing.T) {
 	}
 }
 
+// From 21.10 on a group takes the first event that it reads for the one at its checkpoint, also if that is another one.
+func TestAGroupResumesWhereItsStreamIsTruncated(t *testing.T) {
+	for name, test := range map[string]struct {
+		facts groupFacts
+		want  string
+	}{"first version": {oldFacts, "7 8 9"}, "last version": {newFacts, "8 9"}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, test.facts)
+			b := s.join(s.group(func(c *groupSettings) { c.CheckpointMax = 5 }), 10)
+			s.write("s", 10)
+			b.ack(0, 1, 2, 3, 4)
+			s.log.systemAppend("$$s", metadataType, true, []byte(`{"$tb":7}`), nil)
+			s.set.Restart()
+			assert.Equal(t, test.want, s.join(s.set.Find("s", "g"), 10).next())
+		})
+	}
+}
+
+// The checkpoint below the first event that a group has delivered is none from 21.10 on.
+func TestTheCheckpointBelowTheStart(t *testing.T) {
+	for name, test := range map[string]struct {
+		facts groupFacts
+		want  int64
+	}{"first version": {oldFacts, 4}, "last version": {newFacts, -1}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, test.facts)
+			g := s.group(func(c *groupSettings) { c.CheckpointMax, c.StartFrom = 1, 5 })
+			b := s.join(g, 10)
+			s.write("s", 8)
+			b.ack(6, 7)
+			assert.Equal(t, test.want, g.Counters().Checkpoint)
+		})
+	}
+}
+
 // A checkpoint that cannot be read is none.
 func TestAGroupWithABrokenCheckpointBeginsAnew(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f groupFacts) {

@@ -89,6 +89,19 @@ func TestAPageIsReadOnlyIfThereIsRoom(t *testing.T) {
 	assert.EqualValues(t, 19, g.Counters().LastSeen)
 }
 
+// Whether there is room for a further page is decided before one is dispatched: a client that could take more than the
+// buffer holds gets it when it acks.
+func TestAnAckBringsAPage(t *testing.T) {
+	bothFacts(t, func(t *testing.T, f groupFacts) {
+		s := newSite(t, f)
+		s.write("s", 100)
+		b := s.join(s.group(func(c *groupSettings) { c.ReadBatchSize, c.BufferSize = 4, 8 }), 100)
+		assert.Equal(t, "0 1 2 3", b.next())
+		b.ack(0)
+		assert.Equal(t, "4 5 6 7", b.next())
+	})
+}
+
 func TestAGroupTakesOnlySoManySubscribers(t *testing.T) {
 	s := newSite(t, oldFacts)
 	g := s.group(func(c *groupSettings) { c.MaxSubscribers = 2 })
@@ -135,6 +148,26 @@ func TestTwoEventsOfOneID(t *testing.T) {
 	assert.Equal(t, 1, g.Clients()[0].InFlight(), "the slot of the second is taken until the client leaves")
 	s.pass(time.Minute)
 	assert.Empty(t, b.next())
+}
+
+// From 5.0 on an ack frees the slots of all clients that have an event of the id.
+func TestTheSlotsThatAnAckFrees(t *testing.T) {
+	for name, test := range map[string]struct {
+		facts groupFacts
+		taken int
+	}{"of the client": {oldFacts, 1}, "of all clients": {newFacts, 0}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, test.facts)
+			g := s.group(nil)
+			a, b := s.join(g, 1), s.join(g, 1)
+			s.write("s", 1)
+			s.log.write("s", []event{{id: a.got[0].event.id, typ: "T"}})
+			require.Equal(t, []string{"0", "1"}, []string{a.next(), b.next()})
+			a.ack(0)
+			clients := g.Clients()
+			assert.Equal(t, []int{0, test.taken}, []int{clients[0].InFlight(), clients[1].InFlight()})
+		})
+	}
 }
 
 func TestLinks(t *testing.T) {

@@ -87,13 +87,13 @@ func TestTheOrderOfReplayedEvents(t *testing.T) {
 	for name, test := range map[string]struct {
 		facts groupFacts
 		want  string
-	}{"by number": {oldFacts, "0->0@s 1->1@s 2+"}, "last": {newFacts, "2+ 0->0@s 1->1@s"}} {
+	}{"by number": {oldFacts, "1->0@s 0->1@s 2+"}, "last, as parked": {newFacts, "2+ 0->1@s 1->0@s"}} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, test.facts)
 			s.write("s", 3)
 			g := s.group(nil)
 			b := s.join(g, 3)
-			b.nak(nakPark, "", 0, 1)
+			b.nak(nakPark, "", 1, 0)
 			s.set.Unsubscribe(b.id)
 			g.ReplayParked(math.MaxInt64)
 			assert.Equal(t, test.want, s.join(g, 10).next())

@@ -1,6 +1,7 @@
 package estest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func TestAnEventIsParkedWhenItWasRetriedTooOften(t *testing.T) {
 func TestAnEventIsRetriedWhenItsTimeIsOver(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f groupFacts) {
 		s := newSite(t, f)
-		b := s.join(s.group(func(c *groupSettings) { c.MessageTimeout, c.MaxRetryCount = 5*time.Second, 2 }), 10)
+		b := s.join(s.group(func(c *groupSettings) { c.MessageTimeout, c.MaxRetryCount = 5*time.Second, 2 }), 2)
 		s.write("s", 1)
 		s.pass(2 * time.Second)
 		s.write("s", 1)
@@ -99,6 +100,21 @@ func TestAnEventIsRetriedWhenItsTimeIsOver(t *testing.T) {
 		assert.Equal(t, []string{"0@s"}, s.read(parkedOfG))
 		assert.Contains(t, string(s.records(parkedOfG)[0].Metadata), `"reason":"Reached retry count of 2"`)
 		assert.Zero(t, b.group.Counters().InFlight)
+	})
+}
+
+// Events whose time is over together are dealt with in their order.
+func TestEventsTimeOutInTheirOrder(t *testing.T) {
+	bothFacts(t, func(t *testing.T, f groupFacts) {
+		s := newSite(t, f)
+		s.join(s.group(func(c *groupSettings) { c.MessageTimeout, c.MaxRetryCount = time.Second, 0 }), 100)
+		var want []string
+		for n := range 30 {
+			s.write("s", 1)
+			want = append(want, fmt.Sprintf("%d@s", n))
+		}
+		s.pass(time.Second)
+		assert.Equal(t, want, s.read(parkedOfG))
 	})
 }
 
@@ -155,17 +171,17 @@ func TestAClientLeavesWithEventsInFlight(t *testing.T) {
 func TestALostClientHadEventsThatWereRetriedTooOften(t *testing.T) {
 	s := newSite(t, newFacts)
 	g := s.group(func(c *groupSettings) { c.MaxRetryCount, c.MessageTimeout = 1, 10*time.Second })
-	b := s.join(g, 4)
-	s.write("s", 4)
-	b.nak(nakRetry, "", 1, 2)
+	b := s.join(g, 100)
+	s.write("s", 30)
+	b.nak(nakRetry, "", upTo(1, 20)...)
 	s.set.Lost(connectionOf(b))
-	next := s.join(g, 10)
+	next := s.join(g, 100)
 	assert.Equal(t, "0+", next.next())
 	assert.Equal(t, []string{"1@s"}, s.read(parkedOfG))
-	assert.Equal(t, 3, g.Counters().InFlight, "the one that was delivered again, and two that nobody has")
+	assert.Equal(t, 29, g.Counters().InFlight, "the one that was delivered again, and those that nobody has")
 	s.pass(10 * time.Second)
-	assert.Equal(t, []string{"1@s", "0@s", "2@s"}, s.read(parkedOfG))
-	assert.Equal(t, "3+", next.next())
+	assert.Len(t, s.read(parkedOfG), 21)
+	assert.Equal(t, "21+ 22+ 23+ 24+ 25+ 26+ 27+ 28+ 29+", next.next())
 }
 
 // Several clients of one connection leave at once.

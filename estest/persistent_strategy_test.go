@@ -91,6 +91,27 @@ func TestAPinnedStreamStaysWithItsClient(t *testing.T) {
 	assert.Equal(t, "0+ 1++ 2+ 3+", b.next(), "now it is the other one's")
 }
 
+// A client that comes late gets the streams of which the others have the fewest events in flight.
+func TestALateClientGetsTheIdleStreams(t *testing.T) {
+	for _, idle := range [][]int64{{0, 1}, {2, 3}, {0, 3}, {1, 2}} {
+		s := newSite(t, newFacts)
+		g := s.group(func(c *groupSettings) { c.Strategy, c.ResolveLinks = pinnedName, true })
+		a := s.join(g, 100)
+		links := func() {
+			for n := range 4 {
+				stream := fmt.Sprintf("order-%d", n)
+				s.write(stream, 1)
+				s.link("s", fmt.Sprintf("%d@%s", s.log.lastNumber(stream), stream))
+			}
+		}
+		links()
+		a.ack(idle...)
+		b := s.join(g, 100)
+		links()
+		assert.Equal(t, fmt.Sprintf("%d %d", 4+idle[0], 4+idle[1]), b.numbers())
+	}
+}
+
 // A client that comes late gets buckets that those before it have in excess.
 func TestALateClientGetsItsShareOfThePinnedStreams(t *testing.T) {
 	s := newSite(t, newFacts)

@@ -14,6 +14,7 @@ import (
 // catchUp opens the source of a catch-up subscription.
 func (s *Subscriber) catchUp(
 	ctx context.Context, topic, stream string, log watermill.LoggerAdapter, keeper *checkpointKeeper,
+	live *liveSignal,
 ) (source, error) {
 	start := s.cfg.Start
 	switch {
@@ -29,7 +30,7 @@ func (s *Subscriber) catchUp(
 		Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
 		Filter: s.cfg.Filter, FilterInClient: true,
 		PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
-		Hooks: []esclient.Hook{streamLog{log, s.cfg.StartOver}},
+		Hooks: []esclient.Hook{streamLog{log, s.cfg.StartOver}, live},
 	})
 	if err != nil {
 		return nil, err

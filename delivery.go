@@ -27,6 +27,9 @@ type delivery struct {
 	nacks        int32 // earlier nacks of this event by this subscription
 	sawEnd       bool  // the handler could see the end of the subscription before it answered
 	outcomeFixed bool  // a later answer does not count
+
+	live  bool   // the subscription had caught up when the event came
+	round uint32 // of the liveSignal
 }
 
 // redelivery returns the next attempt, after a nack.
@@ -39,5 +42,5 @@ func (d *delivery) redelivery() *delivery {
 	if delays == nil {
 		delays = d.s.cfg.nackDelays()
 	}
-	return &delivery{s: d.s, event: d.event, delays: delays, nacks: nacks}
+	return &delivery{s: d.s, event: d.event, delays: delays, nacks: nacks, live: d.live, round: d.round}
 }

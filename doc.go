@@ -25,9 +25,39 @@
 //
 // [PublisherConfig.StreamName] spreads a topic over streams, for example one for each aggregate.
 // [SubscriberConfig.StreamName] and [SubscriberConfig.ResolveLinks] read them together, by the server's projections:
-// "$ce-order" has the events of all streams whose names begin with "order-". The server adds each event a moment after
-// it was published. In catch-up mode, the topic "$all" has all events of the server. A link whose target was deleted or
+// "$ce-order" has the events of all streams whose names begin with "order-". A link whose target was deleted or
 // truncated is skipped; see [SubscriberConfig.UnresolvedAction].
+//
+// In catch-up mode and fan-out, the topic "$all" has all events of the server. [SubscriberConfig.Filter] picks those
+// that are handed out. A filter with the prefix "order-" reads the same category without projections.
+//
+//	topic            messages of                what it needs             order                   checkpoint
+//	a stream         one stream                 right to read it          of the stream           event number
+//	$ce-<category>   streams named category-…   the projection            of the log (1)          number of the link
+//	                                            $by_category (2)
+//	$et-<type>       one event type             $by_event_type (2)        of the log (1)          number of the link
+//	$bc-<id>         one $correlationId         $by_correlation_id (2),   of the log (1)          number of the link
+//	                                            server 5.0 or newer
+//	$all             the whole server           right to read $all (3)    of the log              log position
+//	$all, Filter     streams or types that      right to read $all (3)    of the log              log position (4)
+//	                 match
+//
+// A message of a stream or of $all arrives as soon as it is written. Links come later: by milliseconds while the
+// projection keeps up, and not at all while it is stopped or has failed. Consumer groups take all topics but $all.
+//
+// (1) The projection reads the log and writes one link after the other. A checkpoint is lost if the stream of links is
+// written anew, for example after a reset of the projection.
+//
+// (2) Projections run with --run-projections=System or All, and --start-standard-projections or by hand. All users may
+// read the links. Up to server 5.0, a catch-up subscription also needs the right to read each target: one that the user
+// may not read ends it with [esclient.ErrAccessDenied].
+//
+// (3) By default only administrators have it. It is set in $settings, or in the metadata of $all.
+//
+// (4) It stays valid when the Filter changes. It moves on over events that the Filter does not pick.
+//
+// [SubscriberConfig.OnCaughtUp] and [LiveFromCtx] tell when a read model has all old messages, and which messages are
+// new.
 //
 // # Slow and failing handlers
 //

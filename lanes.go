@@ -50,7 +50,6 @@ func (l *lanes) distribute() {
 			l.s.fail(err)
 			return
 		}
-		l.s.keeper.begin(e)
 		d := l.s.take(e)
 		if d == nil {
 			continue

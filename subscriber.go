@@ -108,7 +108,8 @@ func (s *Subscriber) open(ctx context.Context, topic, stream string) (*subscript
 		cancel(nil)
 		return nil, err
 	}
-	src, err := s.source(ctx, topic, stream, log, keeper)
+	live := newLiveSignal(ctx, s.cfg.OnCaughtUp, topic)
+	src, err := s.source(ctx, topic, stream, log, keeper, live)
 	if err != nil {
 		s.closeCheckpoint(keeper)
 		unlink()
@@ -116,26 +117,27 @@ func (s *Subscriber) open(ctx context.Context, topic, stream string) (*subscript
 		return nil, err
 	}
 	return &subscription{
-		owner: s, cfg: &s.cfg, topic: topic, stream: stream, src: src, keeper: keeper, out: make(chan *message.Message),
-		log: log, trace: s.trace,
+		owner: s, cfg: &s.cfg, topic: topic, stream: stream, src: src, keeper: keeper, live: live,
+		out: make(chan *message.Message), log: log, trace: s.trace,
 		ctx: ctx, done: ctx.Done(), values: context.WithoutCancel(ctx), cancel: cancel, unlink: unlink,
 	}, nil
 }
 
 func (s *Subscriber) source(
 	ctx context.Context, topic, stream string, log watermill.LoggerAdapter, keeper *checkpointKeeper,
+	live *liveSignal,
 ) (source, error) {
 	switch s.cfg.Mode {
 	case ModePersistent:
 		return s.joinGroup(ctx, stream, log)
 	case ModeCatchUp:
-		return s.catchUp(ctx, topic, stream, log, keeper)
+		return s.catchUp(ctx, topic, stream, log, keeper, live)
 	default:
 		sub, err := s.conn.client.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
 			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling,
 			Filter: s.cfg.Filter, FilterInClient: true,
 			BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
-			Hooks: []esclient.Hook{streamLog{log, false}},
+			Hooks: []esclient.Hook{streamLog{log, false}, live},
 		})
 		if err != nil {
 			return nil, err

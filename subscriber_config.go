@@ -188,6 +188,16 @@ type SubscriberConfig struct {
 	// duplicates.
 	DisableGapFilling bool
 
+	// OnCaughtUp, if not nil, is called for a topic, in [ModeCatchUp] and [ModeVolatile], when all messages are settled
+	// that were there: the subscription has received them and waits for new ones. It is called again each time that
+	// the subscription has read back what it missed, because the connection was lost or its buffer was full. With
+	// [ModeVolatile] nothing is there at first, so the first call comes at once. Messages that arrive later can be in
+	// handlers during the call; [LiveFromCtx] tells them apart. A message that keeps being nacked delays the call.
+	//
+	// OnCaughtUp runs in a goroutine of its own, one call at a time for each subscription. It may take as long as it
+	// likes and call Close, which does not wait for it.
+	OnCaughtUp func(topic string)
+
 	// Concurrency is the number of messages of one subscription that may be handed out at a time. The default, 1, hands
 	// out one message after the other. With more, messages of one key stay in order, and messages of different keys do
 	// not wait for each other. A nacked message that waits for its redelivery does not count.
@@ -367,6 +377,9 @@ func (c *SubscriberConfig) validateMode() error {
 	case mode != ModeCatchUp && (c.LoadStart != nil || c.Start != (esclient.Start{})):
 		return configError("SubscriberConfig.Start", "",
 			"has a meaning for catch-up subscriptions only; groups have GroupSettings.StartFrom")
+	case mode == ModePersistent && c.OnCaughtUp != nil:
+		return configError("SubscriberConfig.OnCaughtUp", "",
+			"has no meaning for consumer groups: the server does not tell when one has caught up")
 	case mode == ModePersistent && c.Filter != nil:
 		return configError("SubscriberConfig.Filter", "",
 			"has no meaning for consumer groups: over TCP there are none of "+esclient.AllStream)

@@ -20,6 +20,7 @@ type subscription struct {
 	stream string
 	src    source
 	keeper *checkpointKeeper // nil without Checkpoints
+	live   *liveSignal
 	out    chan *message.Message
 	log    watermill.LoggerAdapter
 	trace  bool
@@ -96,7 +97,6 @@ func (s *subscription) runSerial() {
 			s.fail(err)
 			return
 		}
-		s.keeper.begin(e)
 		d := s.take(e)
 		if d == nil {
 			continue
@@ -108,6 +108,23 @@ func (s *subscription) runSerial() {
 			}
 		}
 	}
+}
+
+// take begins the delivery of an event. It returns nil for a link that is not handed out.
+func (s *subscription) take(e *esclient.Event) *delivery {
+	d := &delivery{s: s, event: e}
+	s.keeper.begin(e)
+	s.live.begin(d)
+	if unresolved(e) && !s.handsOutUnresolved(d) {
+		return nil
+	}
+	return d
+}
+
+// settled records that the message of a delivery needs no redelivery.
+func (s *subscription) settled(d *delivery) {
+	s.keeper.settle(d.event)
+	s.live.settle(d)
 }
 
 // unmarshal makes the message of an event and sets its context. If that fails, it applies UnmarshalAction and returns
@@ -138,7 +155,7 @@ func (s *subscription) apply(d *delivery, action Action, reason string) {
 	if err := s.src.nack(d.event, action, reason); err != nil {
 		s.logLateAnswer(d, action.String(), err)
 	}
-	s.keeper.settle(d.event)
+	s.settled(d)
 }
 
 // deliver hands out a message once and settles its event by the handler's answer. After a nack it returns the
@@ -152,7 +169,7 @@ func (s *subscription) deliver(d *delivery) (redelivery *delivery) {
 		if err := s.src.ack(d.event); err != nil {
 			s.logLateAnswer(d, "ack", err)
 		}
-		s.keeper.settle(d.event)
+		s.settled(d)
 	case outcomeAction:
 		s.log.Info("Message given up", s.fields(d, watermill.LogFields{
 			"action": o.action.String(), "reason": o.reason,

@@ -58,27 +58,21 @@ const (
 	categoryPrefix = "$ce-"
 )
 
-// take begins the delivery of an event. It returns nil for a link that is not handed out.
-func (s *subscription) take(e *esclient.Event) *delivery {
-	d := &delivery{s: s, event: e}
-	if !unresolved(e) {
-		return d
-	}
-	switch s.cfg.UnresolvedAction {
+// handsOutUnresolved applies UnresolvedAction, and reports whether that is to hand out the link.
+func (s *subscription) handsOutUnresolved(d *delivery) bool {
+	switch o := d.event.Original(); s.cfg.UnresolvedAction {
 	case UnresolvedHandOut:
-		return d
+		return true
 	case UnresolvedStop:
-		o := e.Original()
 		s.fail(fmt.Errorf("%w: number %d of stream %q, with the data %q", ErrUnresolved, o.Number, o.Stream, o.Data))
 	default:
-		named := watermill.LogFields{"link": string(e.Original().Data)}
-		s.log.Debug("Link without an event skipped", s.fields(d, named))
-		if err := s.src.ack(e); err != nil {
+		s.log.Debug("Link without an event skipped", s.fields(d, watermill.LogFields{"link": string(o.Data)}))
+		if err := s.src.ack(d.event); err != nil {
 			s.logLateAnswer(d, "ack", err)
 		}
-		s.keeper.settle(e)
+		s.settled(d)
 	}
-	return nil
+	return false
 }
 
 // sourceStream is the default Key. A link without an event has the key of the events of the stream that it names.

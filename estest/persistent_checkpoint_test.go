@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
 func TestWhenACheckpointIsWritten(t *testing.T) {
@@ -123,7 +125,7 @@ func TestAGroupResumesWhereItsStreamIsTruncated(t *testing.T) {
 			b := s.join(s.group(func(c *groupSettings) { c.CheckpointMax = 5 }), 10)
 			s.write("s", 10)
 			b.ack(0, 1, 2, 3, 4)
-			s.log.systemAppend("$$s", metadataType, true, []byte(`{"$tb":7}`), nil)
+			s.log.SystemAppend("$$s", eventlog.MetadataType, true, []byte(`{"$tb":7}`), nil)
 			s.set.Restart()
 			assert.Equal(t, test.want, s.join(s.set.Find("s", "g"), 10).next())
 		})

@@ -161,7 +161,7 @@ func TestTheSlotsThatAnAckFrees(t *testing.T) {
 			g := s.group(nil)
 			a, b := s.join(g, 1), s.join(g, 1)
 			s.write("s", 1)
-			s.log.write("s", []event{{id: a.got[0].event.id, typ: "T"}})
+			s.log.Append(eventlog.System, "s", 0, []eventlog.Event{{ID: a.got[0].event.ID, Type: "T"}})
 			require.Equal(t, []string{"0", "1"}, []string{a.next(), b.next()})
 			a.ack(0)
 			clients := g.Clients()

@@ -101,7 +101,7 @@ func TestALateClientGetsTheIdleStreams(t *testing.T) {
 			for n := range 4 {
 				stream := fmt.Sprintf("order-%d", n)
 				s.write(stream, 1)
-				s.link("s", fmt.Sprintf("%d@%s", s.log.lastNumber(stream), stream))
+				s.link("s", fmt.Sprintf("%d@%s", s.log.LastNumber(stream), stream))
 			}
 		}
 		links()

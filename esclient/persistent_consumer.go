@@ -2,7 +2,6 @@ package esclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -317,17 +316,7 @@ func (p *PersistentSubscription) lastNumber() int64 {
 
 // All calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
 func (p *PersistentSubscription) All(ctx context.Context) iter.Seq2[*Event, error] {
-	return func(yield func(*Event, error) bool) {
-		for {
-			e, err := p.Next(ctx)
-			if errors.Is(err, ErrSubscriptionStopped) {
-				return
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
-	}
+	return all(ctx, p)
 }
 
 // Stop ends the subscription: gathered acks are sent, the events that are not settled go back to the server at once,

@@ -7,31 +7,25 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// session is a PersistentSubscription on one connection: what ConnectToPersistentSubscription starts.
+// session is the part of a PersistentSubscription on one connection: ConnectToPersistentSubscription starts it. Its mu
+// is that of the subscription.
 type session struct {
+	connSubscription
 	p      *PersistentSubscription
-	handle engine.Handle
 	window int                     // how many events the server may push ahead
 	ends   []esproto.CorrelationID // of lost sessions that the server is to end before it begins this one
+	gone   chan struct{}           // closed by the end
 
-	told chan struct{} // gets a token when the server has confirmed it, and at the end
-	gone chan struct{} // closed by the end
-
-	came []*Event // pushed since the last Wake; the reader's own
-	slab eventSlab
-
-	reason   error // why it has ended, from the frame to Wake; the reader's own
-	byServer bool  // and the server has said so
+	// Of the reader, from the frame that ends the session to Wake.
+	reason   error // why it ends
+	byServer bool  // the server has ended it
 
 	// Guarded by p.mu.
-	open     bool   // the server has confirmed it
 	id       string // <stream>::<group>, as the server calls it
 	position int64  // where the log ended when it did
 	last     int64  // the number of the stream's last event when it did; -1 for none
-	ended    error
 	slots    slots
 	proving  bool // a goroutine waits for word of the parks
 
@@ -50,10 +44,11 @@ type session struct {
 func newSession(p *PersistentSubscription, told chan struct{}) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return &session{
-		p: p, window: p.pace.window, ends: slices.Clone(p.lost), told: told, gone: make(chan struct{}),
-		began: -1, begins: -1,
+	s := &session{
+		p: p, window: p.pace.window, ends: slices.Clone(p.lost), gone: make(chan struct{}), began: -1, begins: -1,
 	}
+	s.owner, s.mu, s.creds, s.told = s, &p.mu, p.creds, told
+	return s
 }
 
 func (s *session) Command() esproto.Command { return esproto.CmdConnectToPersistentSubscription }
@@ -74,33 +69,29 @@ func (s *session) Keeps(cmd esproto.Command, n int) bool {
 
 func (s *session) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	var err error
+	byServer := false
 	switch cmd {
 	case esproto.CmdPersistentSubscriptionStreamEventAppeared:
 		err = s.deliver(payload)
 	case esproto.CmdPersistentSubscriptionConfirmation:
 		err = s.confirm(payload)
-	case esproto.CmdSubscriptionDropped:
-		err = dropError(payload)
 	default:
-		if err = commonReply(cmd, payload); err == nil {
-			err = unexpected(s, cmd, nil)
-		}
+		err, byServer = s.endOf(cmd, payload), true
 	}
-	if err != nil {
-		s.reason, s.byServer = err, true
-		switch cmd {
-		case esproto.CmdPersistentSubscriptionStreamEventAppeared, esproto.CmdPersistentSubscriptionConfirmation:
-			s.byServer = false // it is there
-			s.handle.Unsubscribe(s.p.creds)
-		}
+	if err == nil {
+		return true
 	}
-	return err == nil
+	s.reason, s.byServer = err, byServer
+	if !byServer {
+		s.unsubscribe()
+	}
+	return false
 }
 
 func (s *session) confirm(payload []byte) error {
 	var m esproto.PersistentSubscriptionConfirmation
-	if err := proto.Unmarshal(payload, &m); err != nil {
-		return unexpected(s, esproto.CmdPersistentSubscriptionConfirmation, err)
+	if err := s.decode(esproto.CmdPersistentSubscriptionConfirmation, payload, &m); err != nil {
+		return err
 	}
 	if m.GetLastEventNumber() == esproto.DeletedStream {
 		return ErrStreamDeleted
@@ -115,18 +106,17 @@ func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended != nil || s.ended != nil || p.session != nil {
-		// Nobody wants it: an Unsubscribe from before the confirmation may have come to nothing.
-		s.handle.Post(engine.Unsubscribe{}, p.creds)
+		s.unsubscribeAgain()
 		return
 	}
 	p.away = false
-	s.open, s.id, p.session = true, m.GetSubscriptionId(), s
+	s.confirmLocked()
+	s.id, p.session = m.GetSubscriptionId(), s
 	p.found(s.ends)
 	p.endOthers()
 	s.position, s.last = m.GetLastCommitPosition(), m.GetLastEventNumber()
 	p.begin(s)
 	p.witness.confirmed(s.handle.Conn().Endpoint())
-	signal(s.told)
 }
 
 // deliver takes a pushed event.
@@ -136,7 +126,7 @@ func (s *session) deliver(payload []byte) error {
 	if err != nil {
 		return unexpected(s, esproto.CmdPersistentSubscriptionStreamEventAppeared, err)
 	}
-	e := s.slab.newEvent(&v, len(payload), UnknownPosition, s.handle.Conn().Memory())
+	e := s.newEvent(&v, len(payload), UnknownPosition)
 	e.markUnresolvedOf(s.p.stream, s.p.opts.ResolveLinks)
 	e.RetryCount = int(retries)
 	s.came = append(s.came, e)
@@ -151,8 +141,7 @@ func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
 		s.p.leaveOut(err)
 		return true
 	}
-	s.handle.Unsubscribe(s.p.creds)
-	s.finish(err, false)
+	s.close(err)
 	return false
 }
 
@@ -164,8 +153,7 @@ func (s *session) Wake() {
 	}
 	if len(s.came) > 0 {
 		s.admit()
-		clear(s.came)
-		s.came = s.came[:0]
+		s.forget()
 	}
 	s.p.queue.signal()
 }
@@ -254,18 +242,14 @@ func (s *session) wait(e *Event) bool {
 // Fail implements engine.Receiver.
 func (s *session) Fail(err error, _ bool) { s.finish(fromEngine(err), false) }
 
-// finish is the one place where a session ends; told is true if the server has said so. Events that were pushed by it
-// and not handed out yet are forgotten: the server will deliver them again, perhaps to another subscriber.
-func (s *session) finish(reason error, told bool) {
+// finish ends the session, and has another one follow it if it was that of the subscription. The subscription forgets
+// the events of the session that Next has not returned: the server delivers them again, perhaps to another subscriber.
+func (s *session) finish(reason error, byServer bool) {
 	p := s.p
 	p.mu.Lock()
-	if s.ended != nil {
+	if !s.endLocked(reason, byServer) {
 		p.mu.Unlock()
 		return
-	}
-	s.endLocked(reason)
-	if !told {
-		p.lose(s)
 	}
 	current := p.session == s
 	if current {
@@ -287,40 +271,16 @@ func (s *session) finish(reason error, told bool) {
 	}
 }
 
-// endLocked notes why the session ended. p.mu is held.
-func (s *session) endLocked(reason error) {
-	s.ended = reason
+// ending implements connSubscriber.
+func (s *session) ending(byServer bool) {
 	close(s.gone)
-	signal(s.told)
-}
-
-func (s *session) outcome() (settled bool, err error) {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	if s.open {
-		return true, nil
-	}
-	return s.ended != nil, s.ended
-}
-
-// giveUp ends the session under the lock under which it is confirmed: so it is either this or that.
-func (s *session) giveUp(reason error) (confirmed bool) {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	s.giveUpLocked(reason)
-	return s.open
-}
-
-// giveUpLocked is giveUp with p.mu held.
-func (s *session) giveUpLocked(reason error) {
-	if !s.open && s.ended == nil {
-		s.endLocked(reason)
+	if !byServer {
 		s.p.lose(s)
-		s.handle.Unsubscribe(s.p.creds)
 	}
 }
 
+// close implements unconfirmed.
 func (s *session) close(reason error) {
-	s.handle.Unsubscribe(s.p.creds)
+	s.unsubscribe()
 	s.finish(reason, false)
 }

@@ -149,19 +149,7 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 }
 
 // All calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
-func (s *Subscription) All(ctx context.Context) iter.Seq2[*Event, error] {
-	return func(yield func(*Event, error) bool) {
-		for {
-			e, err := s.Next(ctx)
-			if errors.Is(err, ErrSubscriptionStopped) {
-				return
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
-	}
-}
+func (s *Subscription) All(ctx context.Context) iter.Seq2[*Event, error] { return all(ctx, s) }
 
 // buffered takes the next event that is at hand, skipping those that were delivered before.
 func (s *Subscription) buffered() *Event {

@@ -11,30 +11,26 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// feed is one subscription at the server, on one connection: what SubscribeToStream starts. It ends with the
-// connection, when the server drops it or when its queue is full, and is then replaced by another.
+// feed is the part of a Subscription on one connection: SubscribeToStream starts it. It also ends when its queue is
+// full. The events in the queue stay valid.
 type feed struct {
+	connSubscription
 	stream       string // empty for $all
 	resolveLinks bool
 	filter       *Filter  // nil for none
 	here         *matcher // what the client filters; nil for nothing
 	queue        queue
-	handle       engine.Handle
 
-	came       []*Event // pushed since the last Wake; the reader's own, as are the next three
+	// Of the reader, and of others after the end.
 	cameWeight int64
 	looked     Position // of the last event since the last Wake that the client has not picked
-	pushed     int      // events in all, and their weight; to be looked at by others only after the end
-	weight     int64    // ...
-	slab       eventSlab
+	pushed     int      // how many events the server has pushed
+	weight     int64    // and their weight
 
-	told     chan struct{} // gets a token when the server has confirmed it, and at the end
-	last     int64         // the stream's last event number at the confirmation
-	position int64         // the log's last commit position at the confirmation
+	last     int64 // the number of the stream's last event at the confirmation
+	position int64 // the commit position of the log's end at the confirmation
 
-	mu    sync.Mutex
-	open  bool  // the server has confirmed it
-	ended error // why no more events will be pushed; those in the queue are still good
+	lock sync.Mutex // connSubscription.mu
 }
 
 // openFeed subscribes on the current connection and waits for the confirmation. It retries like a read.
@@ -50,8 +46,8 @@ func (c *Client) openFeed(
 		wire = ""
 	}
 	f, err := openSubscription(ctx, c, func(conn *engine.Conn, told chan struct{}) (*feed, error) {
-		f := &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, here: here, told: told}
-		f.looked = UnknownPosition
+		f := &feed{stream: wire, resolveLinks: resolveLinks, filter: filter, here: here, looked: UnknownPosition}
+		f.owner, f.mu, f.told = f, &f.lock, told
 		f.queue.init(limit)
 		f.queue.maxBytes = int64(maxBytes)
 		return f, conn.StartSubscription(ctx, f, creds, f, func(h engine.Handle) { f.handle = h })
@@ -86,6 +82,7 @@ func (f *feed) Keeps(cmd esproto.Command, n int) bool {
 
 func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 	var err error
+	byServer := false
 	switch cmd {
 	case esproto.CmdStreamEventAppeared:
 		err = f.push(payload)
@@ -93,22 +90,18 @@ func (f *feed) Receive(cmd esproto.Command, payload []byte) (more bool) {
 		err = f.checkpoint(payload)
 	case esproto.CmdSubscriptionConfirmation:
 		err = f.confirm(payload)
-	case esproto.CmdSubscriptionDropped:
-		err = dropError(payload)
 	default:
-		if err = commonReply(cmd, payload); err == nil {
-			err = unexpected(f, cmd, nil)
-		}
+		err, byServer = f.endOf(cmd, payload), true
 	}
-	if err != nil {
-		f.handOver()
-		f.end(err)
-		switch cmd {
-		case esproto.CmdStreamEventAppeared, esproto.CmdCheckpointReached, esproto.CmdSubscriptionConfirmation:
-			f.handle.Unsubscribe(nil) // it is there
-		}
+	if err == nil {
+		return true
 	}
-	return err == nil
+	f.handOver()
+	f.end(err, byServer)
+	if !byServer {
+		f.unsubscribe()
+	}
+	return false
 }
 
 func (f *feed) push(payload []byte) error {
@@ -121,7 +114,7 @@ func (f *feed) push(payload []byte) error {
 		f.looked = pos
 		return nil
 	}
-	e := f.slab.newEvent(&v, len(payload), pos, f.handle.Conn().Memory())
+	e := f.newEvent(&v, len(payload), pos)
 	if f.resolveLinks {
 		e.markUnresolved()
 	}
@@ -140,8 +133,8 @@ func (f *feed) push(payload []byte) error {
 func (f *feed) handOver() {
 	if len(f.came) > 0 {
 		f.queue.push(f.came)
-		clear(f.came)
-		f.came, f.cameWeight = f.came[:0], 0
+		f.forget()
+		f.cameWeight = 0
 	}
 	if f.here != nil && f.looked != UnknownPosition {
 		f.queue.pass(f.looked)
@@ -152,8 +145,8 @@ func (f *feed) handOver() {
 // checkpoint notes that the server has looked at everything up to a position.
 func (f *feed) checkpoint(payload []byte) error {
 	var m esproto.CheckpointReached
-	if err := proto.Unmarshal(payload, &m); err != nil {
-		return unexpected(f, esproto.CmdCheckpointReached, err)
+	if err := f.decode(esproto.CmdCheckpointReached, payload, &m); err != nil {
+		return err
 	}
 	f.handOver()
 	f.queue.pass(Position{Commit: m.GetCommitPosition(), Prepare: m.GetPreparePosition()})
@@ -162,26 +155,24 @@ func (f *feed) checkpoint(payload []byte) error {
 
 func (f *feed) confirm(payload []byte) error {
 	var m esproto.SubscriptionConfirmation
-	if err := proto.Unmarshal(payload, &m); err != nil {
-		return unexpected(f, esproto.CmdSubscriptionConfirmation, err)
+	if err := f.decode(esproto.CmdSubscriptionConfirmation, payload, &m); err != nil {
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended != nil {
-		// It was given up just now: an Unsubscribe from before the confirmation may have come to nothing.
-		f.handle.Post(engine.Unsubscribe{}, nil)
+		f.unsubscribeAgain()
 		return nil
 	}
-	f.open, f.last, f.position = true, m.GetLastEventNumber(), m.GetLastCommitPosition()
-	signal(f.told)
+	f.last, f.position = m.GetLastEventNumber(), m.GetLastCommitPosition()
+	f.confirmLocked()
 	return nil
 }
 
 // TooLarge implements engine.Receiver.
 func (f *feed) TooLarge(_ esproto.Command, err error) (more bool) {
 	f.handOver()
-	f.end(fromEngine(err))
-	f.handle.Unsubscribe(nil)
+	f.close(fromEngine(err))
 	return false
 }
 
@@ -192,59 +183,19 @@ func (f *feed) Wake() {
 }
 
 // Fail implements engine.Receiver.
-func (f *feed) Fail(err error, _ bool) { f.end(fromEngine(err)) }
+func (f *feed) Fail(err error, _ bool) { f.end(fromEngine(err), false) }
 
-func (f *feed) end(err error) {
+func (f *feed) end(reason error, byServer bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.endLocked(err)
+	f.endLocked(reason, byServer)
 }
 
-// endLocked is the one place where a feed ends. The first call counts. f.mu is held.
-func (f *feed) endLocked(err error) {
-	if f.ended == nil {
-		f.ended = err
-		signal(f.told)
-		f.queue.signal()
-	}
-}
+// ending implements connSubscriber.
+func (f *feed) ending(bool) { f.queue.signal() }
 
-func (f *feed) err() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ended
-}
-
-func (f *feed) outcome() (settled bool, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.open {
-		return true, nil
-	}
-	return f.ended != nil, f.ended
-}
-
-func (f *feed) giveUp(reason error) (confirmed bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.open && f.ended == nil {
-		f.endLocked(reason)
-		f.handle.Unsubscribe(nil)
-	}
-	return f.open
-}
-
-// close tells the server to stop pushing and forgets the subscription. What is in the queue stays.
+// close implements unconfirmed. The events in the queue stay.
 func (f *feed) close(reason error) {
-	f.handle.Unsubscribe(nil)
-	f.end(reason)
-}
-
-// dropError tells why the server ended a subscription. That it did is certain, also where the reason cannot be read.
-func dropError(payload []byte) error {
-	var m esproto.SubscriptionDropped
-	if proto.Unmarshal(payload, &m) != nil {
-		return &SubscriptionDroppedError{Reason: DropUnsubscribed}
-	}
-	return &SubscriptionDroppedError{Reason: DropReason(m.GetReason())}
+	f.unsubscribe()
+	f.end(reason, false)
 }

@@ -7,76 +7,80 @@ import (
 	"strings"
 )
 
-// Conditions that calls end with, for errors.Is. The errors that are returned say more: what was asked, of which
-// stream, and why.
+// Conditions for errors.Is. The returned errors say more: the operation, the stream and the cause.
 var (
-	// ErrClosed ends every call on a closed Client, pending ones too.
+	// ErrClosed is the error of all calls on a closed [Client], pending ones too.
 	ErrClosed = errors.New("esclient: the client is closed")
-	// ErrOperationTimeout means that the server did not reply within Config.OperationTimeout, retries included.
+	// ErrOperationTimeout means that the server did not reply within [Config.OperationTimeout], to the last attempt
+	// either.
 	ErrOperationTimeout = errors.New("esclient: no reply within the operation timeout")
-	// ErrHeartbeatTimeout is why a connection was given up: the server fell silent.
+	// ErrHeartbeatTimeout means that the client gave a connection up because the server was silent.
 	ErrHeartbeatTimeout = errors.New("esclient: the server did not answer a heartbeat")
-	// ErrNotEventStore means that the peer's first bytes are not those of an EventStore TCP endpoint.
+	// ErrNotEventStore means that the peer does not speak the TCP protocol of EventStore: it is another port or
+	// another server.
 	ErrNotEventStore = errors.New("esclient: the peer does not speak the EventStore TCP protocol")
-	// ErrNotAuthenticated means that the server refused the credentials.
+	// ErrNotAuthenticated means that the server refused the credentials. The error is a [*NotAuthenticatedError].
 	ErrNotAuthenticated = errors.New("esclient: the server did not accept the credentials")
 
-	// ErrInvalidConfig is a setting that cannot be used. The error is a *ConfigError.
+	// ErrInvalidConfig means that a setting is invalid. The error is a [*ConfigError].
 	ErrInvalidConfig = errors.New("esclient: invalid configuration")
-	// ErrInvalidArgument is an argument that was refused before anything was sent. The error is an *ArgumentError.
+	// ErrInvalidArgument means that an argument is invalid. Nothing was sent. The error is an [*ArgumentError].
 	ErrInvalidArgument = errors.New("esclient: invalid argument")
-	// ErrTooLarge is an event or a batch over the server's size limits. The error is an *ArgumentError too.
+	// ErrTooLarge means that an event or a batch is over the server's size limits. The error is an [*ArgumentError],
+	// too.
 	ErrTooLarge = errors.New("esclient: too large")
 
-	// ErrOutcomeUnknown means that a write may or may not have happened. The error is an *OutcomeUnknownError.
+	// ErrOutcomeUnknown means that a write may or may not have taken place. The error is an [*OutcomeUnknownError].
 	ErrOutcomeUnknown = errors.New("esclient: the outcome of the write is unknown")
-	// ErrWrongExpectedVersion means that the stream is not at the expected version; nothing was written. The error is
-	// a *WrongExpectedVersionError.
+	// ErrWrongExpectedVersion means that the stream does not have the expected version. Nothing was written. The error
+	// is a [*WrongExpectedVersionError].
 	ErrWrongExpectedVersion = errors.New("esclient: wrong expected version")
 	// ErrStreamNotFound means that the stream has no events: it never had any, or it was soft-deleted.
 	ErrStreamNotFound = errors.New("esclient: the stream does not exist")
-	// ErrEventNotFound means that the stream has no event of that number, or has it no more.
+	// ErrEventNotFound means that the stream has no event with that number, or has it no longer.
 	ErrEventNotFound = errors.New("esclient: the event does not exist")
-	// ErrStreamDeleted means that the stream was hard-deleted; its name can never be used again.
+	// ErrStreamDeleted means that the stream was hard-deleted. Its name can never be used again.
 	ErrStreamDeleted = errors.New("esclient: the stream is deleted")
-	// ErrAccessDenied means that the user lacks the right.
+	// ErrAccessDenied means that the user does not have the right.
 	ErrAccessDenied = errors.New("esclient: access denied")
-	// ErrNotSupported means that the server, or this node of the cluster, cannot do what was asked.
+	// ErrNotSupported means that the server, or this node of the cluster, does not support the operation.
 	ErrNotSupported = errors.New("esclient: not supported by the server")
-	// ErrTransactionEnded means that nothing more can be done with a Transaction: it is committed, or it cannot be,
-	// since nobody knows whether all that was written is in it. Nothing was sent.
+	// ErrTransactionEnded means that a [Transaction] was committed before, or cannot be committed because the outcome
+	// of one of its writes is unknown. Nothing was sent.
 	ErrTransactionEnded = errors.New("esclient: the transaction has ended")
-	// ErrTransactionIncomplete means that a server has committed fewer events than it had confirmed.
+	// ErrTransactionIncomplete means that a server has committed fewer events of a [Transaction] than it had confirmed.
 	ErrTransactionIncomplete = errors.New("esclient: the server has lost a part of the transaction")
-	// ErrServer is a failure that the server reports without a kind; its text is in the error.
+	// ErrServer means that the server reports a failure without a kind. The error has the server's text.
 	ErrServer = errors.New("esclient: the server reports an error")
-	// ErrInvalidTransaction is an ErrServer: the server cannot write what belongs together, from 20.x on where that is
-	// more than a chunk of its log, 256 MiB.
+	// ErrInvalidTransaction means that the server cannot write the events of an append or a [Transaction] together.
+	// From 20.x on they must fit into one chunk of its log, 256 MiB. It matches [ErrServer], too.
 	ErrInvalidTransaction = fmt.Errorf("%w: invalid transaction", ErrServer)
 
-	// ErrGroupExists means that a persistent subscription group of that name exists on the stream.
+	// ErrGroupExists means that the stream has a persistent subscription group with that name.
 	ErrGroupExists = errors.New("esclient: the persistent subscription group exists already")
-	// ErrGroupNotFound means that the stream has no persistent subscription group of that name.
+	// ErrGroupNotFound means that the stream has no persistent subscription group with that name.
 	ErrGroupNotFound = errors.New("esclient: the persistent subscription group does not exist")
 	// ErrMaxSubscribers means that the group has as many subscribers as its settings allow.
 	ErrMaxSubscribers = errors.New("esclient: the persistent subscription group has no place for another subscriber")
-	// ErrSubscriptionDropped means that the server has ended a subscription. The error is a *SubscriptionDroppedError.
+	// ErrSubscriptionDropped means that the server has ended a subscription, or refused it. The error is a
+	// [*SubscriptionDroppedError].
 	ErrSubscriptionDropped = errors.New("esclient: the server dropped the subscription")
-	// ErrSubscriptionStopped ends Next and Ack after Stop or Drain.
+	// ErrSubscriptionStopped is the error of Next and Ack after Stop or Drain.
 	ErrSubscriptionStopped = errors.New("esclient: the subscription is stopped")
-	// ErrSlowConsumer ends a volatile subscription without gap filling whose buffer has overflowed.
+	// ErrSlowConsumer means that the buffer of a subscription is full. It ends a volatile subscription without
+	// [VolatileOptions.FillGaps].
 	ErrSlowConsumer = errors.New("esclient: the consumer is too slow: the subscription's buffer is full")
-	// ErrMessageTimeout is why a persistent subscription gives events back to the server that were pushed: they have
-	// waited for the consumer, and the group's message timeout is over or will soon be.
+	// ErrMessageTimeout means that a persistent subscription gives an event back to the server: it has waited for the
+	// consumer until the group's message timeout, or nearly so.
 	ErrMessageTimeout = errors.New("esclient: the event has waited for the consumer until the group's message timeout")
 )
 
-// OperationError says which operation failed on which stream. It wraps one of the conditions above or the error of the
-// context.
+// OperationError names the operation that failed, and its stream. It wraps the cause: a condition such as
+// [ErrAccessDenied], another error of this package, or the error of the context.
 type OperationError struct {
 	Operation string // such as "append" or "read stream"
-	Stream    string // empty where there is none
-	Group     string // of a persistent subscription
+	Stream    string // empty for operations without a stream
+	Group     string // the persistent subscription group; empty for operations without one
 	Err       error
 }
 
@@ -101,7 +105,7 @@ func serverError(result fmt.Stringer, text string) error {
 	return fmt.Errorf("%w: %v: %s", ErrServer, result, text)
 }
 
-// Timeout reports whether err means that time ran out: the operation timeout, a heartbeat or a deadline of the context.
+// Timeout reports whether err is a timeout: the operation timeout, the heartbeat timeout or the deadline of a context.
 func Timeout(err error) bool {
 	return errors.Is(err, ErrOperationTimeout) || errors.Is(err, ErrHeartbeatTimeout) ||
 		errors.Is(err, context.DeadlineExceeded)

@@ -8,12 +8,12 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// ConnectionError is a connection that could not be made, or was lost.
+// ConnectionError is the error of a connection that could not be made, or was lost.
 type ConnectionError struct {
 	// Endpoint is the host:port of the node. It is empty if no node was found.
 	Endpoint string
-	// Err is why. It may be [ErrHeartbeatTimeout], [ErrNotEventStore] or [ErrNotAuthenticated], an error of the network
-	// or of TLS, or one of package discovery.
+	// Err is the cause, such as [ErrHeartbeatTimeout], [ErrNotEventStore], [ErrNotAuthenticated], an error of the
+	// network or of TLS, or one of package discovery.
 	Err error
 }
 
@@ -26,10 +26,10 @@ func (e *ConnectionError) Error() string {
 
 func (e *ConnectionError) Unwrap() error { return e.Err }
 
-// NotConnectedError is the end of a context while the client had no connection. It wraps both errors, so that a
-// deadline that passed says why.
+// NotConnectedError is the error of a call whose context ended while the client had no connection. It wraps both
+// causes, so a deadline that has passed says why.
 type NotConnectedError struct {
-	// Err is why the context ended: the error of the context or, if it has one, its cause.
+	// Err is the cause of the context's end; see [context.Cause].
 	Err error
 	// Last is the error of the latest attempt or connection, such as a [*ConnectionError]. It is nil if the first
 	// attempt has not ended yet.
@@ -75,12 +75,12 @@ type BadRequestError struct {
 
 func (e *BadRequestError) Error() string { return "esclient: bad request: " + e.Text }
 
-// NotHandledError is the server's reply to a request that it did not process. Calls end with it if their context ends
-// while they wait for the server to get ready, together with the context's error, or if [Config.MaxRetries] nodes were
-// not the leader. [SafeToRetry] is true for it.
+// NotHandledError is the server's reply to a request that it did not process. A call ends with it if its context ends
+// while it waits for the server to get ready, together with the context's error, or if more than [Config.MaxRetries]
+// nodes were not the leader. [SafeToRetry] is true for it.
 type NotHandledError struct {
 	Reason NotHandledReason
-	// Leader and LeaderTLS are the endpoints of the leader, host:port, without and with TLS. They are empty where the
+	// Leader and LeaderTLS are the endpoints of the leader, host:port, without and with TLS. They are empty if the
 	// server does not name them.
 	Leader    string
 	LeaderTLS string
@@ -104,19 +104,19 @@ func (e *NotHandledError) Transient() bool {
 	return e.Reason == ReasonNotReady || e.Reason == ReasonTooBusy
 }
 
-// NotHandledReason is why a server did not process a request. Values that have no name here are those of a server that
-// is newer than this package.
+// NotHandledReason is the reason for which a server did not process a request. A newer server may have reasons without
+// a name here; the client asks again.
 type NotHandledReason int
 
 // The reasons.
 const (
-	// ReasonNotReady is a node that is starting, or takes part in an election. The client asks again.
+	// ReasonNotReady means that the node is starting, or takes part in an election. The client asks again.
 	ReasonNotReady NotHandledReason = 0
-	// ReasonTooBusy is a node whose queues are full. The client asks again.
+	// ReasonTooBusy means that the queues of the node are full. The client asks again.
 	ReasonTooBusy NotHandledReason = 1
-	// ReasonNotLeader is a node of a cluster that another one leads. The client goes there.
+	// ReasonNotLeader means that another node leads the cluster. The client connects to that one.
 	ReasonNotLeader NotHandledReason = 2
-	// ReasonReadOnly is a read-only replica that was asked to write. The error is then ErrNotSupported.
+	// ReasonReadOnly means that the node is a read-only replica. Calls end with [ErrNotSupported].
 	ReasonReadOnly NotHandledReason = 3
 )
 
@@ -125,12 +125,12 @@ func (r NotHandledReason) String() string {
 	return named(int(r), "NotHandledReason", "NotReady", "TooBusy", "NotLeader", "ReadOnly")
 }
 
-// UnexpectedReplyError is a reply that does not answer what was asked, or that cannot be read. The connection stays
-// usable.
+// UnexpectedReplyError is the error of a request whose reply does not belong to it, or cannot be decoded. The
+// connection stays usable.
 type UnexpectedReplyError struct {
-	Request string // what was asked, as the protocol calls it, such as ReadEvent
-	Reply   string // what came, such as ReadEventCompleted
-	Err     error  // why the reply cannot be read; nil if it is another one than was asked for
+	Request string // the request's name in the protocol, such as ReadEvent
+	Reply   string // the reply's name in the protocol, such as ReadEventCompleted
+	Err     error  // the error of the decoder; nil if the reply does not belong to the request
 }
 
 func (e *UnexpectedReplyError) Error() string {
@@ -142,15 +142,15 @@ func (e *UnexpectedReplyError) Error() string {
 
 func (e *UnexpectedReplyError) Unwrap() error { return e.Err }
 
-// unexpected is a reply that does not answer a request or, with an error, cannot be read.
+// unexpected is the error of a request whose reply does not belong to it or, with an error, cannot be decoded.
 func unexpected(r engine.Request, reply esproto.Command, err error) error {
 	return &UnexpectedReplyError{Request: r.Command().String(), Reply: reply.String(), Err: err}
 }
 
-// FrameTooLargeError is a reply, or a pushed event, that is larger than [Config.MaxFrameSize] and was skipped. The
-// connection is not harmed, and [SafeToRetry] is false for it: raise the limit, or ask for less at a time.
+// FrameTooLargeError tells that a reply, or a pushed event, was larger than [Config.MaxFrameSize] and was skipped. The
+// connection stays usable. [SafeToRetry] is false for it: raise the limit, or ask for less at a time.
 type FrameTooLargeError struct {
-	Reply  string // what came, as the protocol calls it, such as ReadStreamEventsForwardCompleted
+	Reply  string // the reply's name in the protocol, such as ReadStreamEventsForwardCompleted
 	Length int    // of the frame, in bytes
 	Max    int    // Config.MaxFrameSize
 }
@@ -160,7 +160,7 @@ func (e *FrameTooLargeError) Error() string {
 		"raise it, or ask for less at a time", e.Reply, e.Length, e.Max)
 }
 
-// Is makes the error match the error of package esproto for frames that are none.
+// Is makes the error match esproto.ErrFrame, the condition of package esproto.
 func (e *FrameTooLargeError) Is(target error) bool { return target == esproto.ErrFrame }
 
 // named is the name of a value that counts the names from 0, or the type with the number.

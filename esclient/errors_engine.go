@@ -54,7 +54,7 @@ func translate(err error) (_ error, changed bool) {
 	case *engine.TimedOutError:
 		return fromEngine(e.Unwrap()), true
 	case *engine.TransientError:
-		return fromEngine(e.Unwrap()), true
+		return &passing{fromEngine(e.Unwrap())}, true
 	case interface{ Unwrap() error }:
 		cause, changed := translate(e.Unwrap())
 		if !changed {
@@ -103,6 +103,13 @@ type translated struct {
 
 func (e *translated) Error() string   { return e.text }
 func (e *translated) Unwrap() []error { return e.causes }
+
+// passing is a failure that will probably pass soon, which [discovery.Discoverer] asks for: the peer answers, but is
+// not ready.
+type passing struct{ error }
+
+func (e *passing) Unwrap() error   { return e.error }
+func (e *passing) Transient() bool { return true }
 
 // refusedWhileStarting reports whether a server that says so does not accept credentials because it is starting.
 func refusedWhileStarting(text string) bool {

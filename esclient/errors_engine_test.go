@@ -59,14 +59,19 @@ func TestErrorsOfTheEngineBecomeOurs(t *testing.T) {
 			&UnexpectedReplyError{Request: "Ping", Reply: "WriteEvents"},
 		},
 		"transient": {
-			&engine.TransientError{Err: &engine.ConnectionError{Err: io.EOF}}, &ConnectionError{Err: io.EOF},
+			&engine.TransientError{Err: &engine.ConnectionError{Err: io.EOF}}, &passing{&ConnectionError{Err: io.EOF}},
 		},
-		"transient for a reason of others": {&engine.TransientError{Err: io.EOF}, io.EOF},
+		"transient for a reason of others": {&engine.TransientError{Err: io.EOF}, &passing{io.EOF}},
 	} {
 		assert.Equal(t, tt.ours, fromEngine(tt.engine), what)
 		assert.Equal(t, tt.engine.Error(), fromEngine(tt.engine).Error(), what)
 	}
 	assert.NoError(t, fromEngine(nil))
+
+	// A Discoverer goes by that.
+	var e interface{ Transient() bool }
+	require.ErrorAs(t, fromEngine(&engine.TransientError{Err: engine.ErrClosed}), &e)
+	assert.True(t, e.Transient())
 
 	large := fromEngine(&esproto.FrameTooLargeError{
 		Header: esproto.Header{Command: esproto.CmdPong}, Length: 20, Max: 10,

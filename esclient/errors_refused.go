@@ -2,12 +2,12 @@ package esclient
 
 import "fmt"
 
-// ConfigError names a setting that cannot be used. It is ErrInvalidConfig.
+// ConfigError names an invalid setting. It matches [ErrInvalidConfig].
 type ConfigError struct {
-	Setting string // the field of Config, or the setting of the connection string
-	Value   string // what it was set to, without secrets; may be empty
-	Reason  string
-	Err     error // the cause, if there is one
+	Setting string // the field of [Config], or the setting of the connection string
+	Value   string // the value; empty if it is missing or may have a secret
+	Reason  string // why the setting is invalid
+	Err     error  // the cause, or nil
 }
 
 func (e *ConfigError) Error() string {
@@ -22,24 +22,24 @@ func (e *ConfigError) Error() string {
 	return s
 }
 
-// Is makes the error match ErrInvalidConfig.
+// Is makes the error match [ErrInvalidConfig].
 func (e *ConfigError) Is(target error) bool { return target == ErrInvalidConfig }
 
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// ArgumentError names an argument that was refused before anything was sent. It is ErrInvalidArgument, and ErrTooLarge
-// where that is the reason.
+// ArgumentError names an invalid argument. Nothing was sent. It matches [ErrInvalidArgument], and [ErrTooLarge] if the
+// argument is too large.
 type ArgumentError struct {
-	Argument string // as it is called in the documentation of the method
-	Reason   string
-	Err      error // ErrTooLarge, or nil
+	Argument string // the parameter, or the field of one
+	Reason   string // why the argument is invalid
+	Err      error  // [ErrTooLarge] or nil
 }
 
 func (e *ArgumentError) Error() string {
 	return fmt.Sprintf("%v: %s: %s", ErrInvalidArgument, e.Argument, e.Reason)
 }
 
-// Is makes the error match ErrInvalidArgument.
+// Is makes the error match [ErrInvalidArgument].
 func (e *ArgumentError) Is(target error) bool { return target == ErrInvalidArgument }
 
 func (e *ArgumentError) Unwrap() error { return e.Err }

@@ -5,22 +5,23 @@ import (
 	"time"
 )
 
-// DropReason is why the server ended a subscription, or refused it. Values that have no name here are those of a server
-// that is newer than this package.
+// DropReason is the reason for which the server ended a subscription, or refused it. A newer server may have reasons
+// without a name here.
 type DropReason int
 
 // The reasons.
 const (
-	// DropUnsubscribed is no fault of the subscriber: the server shuts down, or the group was updated, deleted, or
-	// moved to another leader. Subscriptions go on by themselves if they can.
+	// DropUnsubscribed means that the server shuts down, or that the group was updated, deleted, or moved to another
+	// leader. The subscription resumes if it can.
 	DropUnsubscribed DropReason = 0
-	// DropAccessDenied is [ErrAccessDenied].
+	// DropAccessDenied means that the user does not have the right. It is [ErrAccessDenied].
 	DropAccessDenied DropReason = 1
-	// DropNotFound is a group that does not exist. It is [ErrGroupNotFound].
+	// DropNotFound means that the group does not exist. It is [ErrGroupNotFound].
 	DropNotFound DropReason = 2
-	// DropGroupDeleted is a group that was deleted. It is [ErrGroupNotFound].
+	// DropGroupDeleted means that the group was deleted. It is [ErrGroupNotFound].
 	DropGroupDeleted DropReason = 3
-	// DropMaxSubscribers is [ErrMaxSubscribers].
+	// DropMaxSubscribers means that the group has as many subscribers as its settings allow. It is
+	// [ErrMaxSubscribers].
 	DropMaxSubscribers DropReason = 4
 )
 
@@ -29,11 +30,11 @@ func (r DropReason) String() string {
 	return named(int(r), "DropReason", "Unsubscribed", "AccessDenied", "NotFound", "GroupDeleted", "MaxSubscribers")
 }
 
-// SlowConsumerError says that the consumer of a persistent subscription takes longer than the group allows for what is
-// in flight, with the two settings that help. The subscription goes on.
+// SlowConsumerError tells that the consumer of a persistent subscription is slower than the group's message timeout
+// allows for the events in flight. It names the two settings that help. The subscription goes on.
 type SlowConsumerError struct {
-	MessageTimeout time.Duration // of the group, or about what it must be where the subscription was not told
-	InFlight       int           // PersistentOptions.InFlight
+	MessageTimeout time.Duration // of the group; an estimate if the subscription does not know it
+	InFlight       int           // [PersistentOptions.InFlight]
 }
 
 func (e *SlowConsumerError) Error() string {
@@ -42,8 +43,8 @@ func (e *SlowConsumerError) Error() string {
 		e.MessageTimeout, e.InFlight)
 }
 
-// SubscriptionDroppedError is a subscription that the server ended or refused. It is ErrSubscriptionDropped, and what
-// the Reason says.
+// SubscriptionDroppedError is the error of a subscription that the server has ended or refused. It matches
+// [ErrSubscriptionDropped] and the condition of its Reason.
 type SubscriptionDroppedError struct{ Reason DropReason }
 
 func (e *SubscriptionDroppedError) Error() string {
@@ -53,12 +54,12 @@ func (e *SubscriptionDroppedError) Error() string {
 	return fmt.Sprintf("%v: %v", ErrSubscriptionDropped, e.Reason)
 }
 
-// Is makes the error match ErrSubscriptionDropped and the condition of its Reason.
+// Is makes the error match [ErrSubscriptionDropped] and the condition of its Reason.
 func (e *SubscriptionDroppedError) Is(target error) bool {
 	return target == ErrSubscriptionDropped || target == e.condition() && target != nil
 }
 
-// condition is what the user has to do something about; nil if that is nothing.
+// condition returns the condition that the Reason stands for; nil if the user need do nothing about it.
 func (e *SubscriptionDroppedError) condition() error {
 	switch e.Reason {
 	case DropAccessDenied:

@@ -2,18 +2,20 @@ package esclient
 
 import "fmt"
 
-// WrongExpectedVersionError is a stream that was not at the expected version. Nothing was written. It is
-// ErrWrongExpectedVersion.
+// WrongExpectedVersionError is the error of a write to a stream that does not have the expected version. Nothing was
+// written. It matches [ErrWrongExpectedVersion].
+//
+// If Expected is [Any], a batch began with an event that the server has already, and went on with one that it does not
+// have.
 type WrongExpectedVersionError struct {
 	Stream   string
 	Expected ExpectedVersion
-	// Current is the number of the stream's last event, -1 if it has none; UnknownVersion where the server does not
-	// tell, as with deletes up to 20.10 and with transactions. With Expected Any it means that a batch began with an
-	// event that the server knows and went on with one that it does not.
+	// Current is the number of the stream's last event, or -1 if it has none. It is [UnknownVersion] if the server does
+	// not tell it, as for transactions, and for deletes up to 20.10.
 	Current int64
 }
 
-// UnknownVersion stands for the number of a stream's last event where the server does not tell it.
+// UnknownVersion is the number of a stream's last event if the server does not tell it.
 const UnknownVersion int64 = -1 << 31
 
 func (e *WrongExpectedVersionError) Error() string {
@@ -24,16 +26,16 @@ func (e *WrongExpectedVersionError) Error() string {
 		ErrWrongExpectedVersion, e.Stream, e.Expected, ExpectedVersion(e.Current))
 }
 
-// Is makes the error match ErrWrongExpectedVersion.
+// Is makes the error match [ErrWrongExpectedVersion].
 func (e *WrongExpectedVersionError) Is(target error) bool { return target == ErrWrongExpectedVersion }
 
-// OutcomeUnknownError is a write, or another change, that was sent, whose reply did not come, and that could not be
-// repeated safely. It is ErrOutcomeUnknown.
+// OutcomeUnknownError is the error of a write, or another change, that was sent and got no reply, and that the client
+// could not repeat safely. It matches [ErrOutcomeUnknown].
 //
-// The events of an append are in the stream or they are not; all of them or none. To find out, read the stream back and
-// look for the event ids. To write them again, give the events the same ids: the server recognises them unless it was
-// restarted, another node leads, or it has written some hundred thousand others since. An append that fails then in
-// another way does not tell what became of the first. What is known of other changes stands with their methods.
+// After an append, either all of its events are in the stream or none is. To find out, read the stream and look for the
+// ids of the events. To write the events again, give them the same ids: the server recognises them unless it was
+// restarted, another node leads, or it has written some hundred thousand others since. If that append fails in another
+// way, the outcome of the first one is still unknown. The documentation of other methods says what they leave behind.
 type OutcomeUnknownError struct {
 	Err error // why the outcome is unknown
 }
@@ -42,7 +44,7 @@ func (e *OutcomeUnknownError) Error() string {
 	return fmt.Sprintf("%v: %s", ErrOutcomeUnknown, trimPrefix(e.Err))
 }
 
-// Is makes the error match ErrOutcomeUnknown.
+// Is makes the error match [ErrOutcomeUnknown].
 func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
 
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }

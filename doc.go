@@ -49,8 +49,8 @@
 // written anew, for example after a reset of the projection.
 //
 // (2) Projections run with --run-projections=System or All, and --start-standard-projections or by hand. All users may
-// read the links. Up to server 5.0, a catch-up subscription also needs the right to read each target: one that the user
-// may not read ends it with [esclient.ErrAccessDenied].
+// read the links. Up to server 5.0, a link that is read back, and whose target the user may not read, leads to no
+// event; see [SubscriberConfig.UnresolvedAction]. Otherwise servers do not look at the rights on targets.
 //
 // (3) By default only administrators have it. It is set in $settings, or in the metadata of $all.
 //

@@ -98,9 +98,10 @@ type SubscriberConfig struct {
 	// lead to no event are left to UnresolvedAction.
 	ResolveLinks bool
 	// UnresolvedAction applies to a link that leads to no event: its target was deleted, was truncated by $maxCount,
-	// $maxAge or $tb, or never existed; its data is malformed; or its target is a link too. It also applies to the link
-	// in a category by which the server tells that a stream was deleted. The default is [UnresolvedSkip], so that a
-	// deleted stream stops no handler of its category.
+	// $maxAge or $tb, or never existed; its data is malformed; or its target is a link too. The same goes for a target
+	// that the user may not read, if a server up to 5.0 refuses it for that. It also applies to the link in a category
+	// by which the server tells that a stream was deleted. The default is [UnresolvedSkip], so that a deleted stream
+	// stops no handler of its category.
 	UnresolvedAction UnresolvedAction
 
 	// Filter, if not nil, hands out only the events of "$all" that it picks, such as those of

@@ -358,3 +358,95 @@ func TestUnresolvedFromCtxOfAnotherContext(t *testing.T) {
 	}, nil)
 	assert.ErrorContains(t, err, "UnresolvedAction")
 }
+
+// TestALinkThatTheUserMayNotFollow has a user who may read the links, and not the target of every second one. Servers
+// resolve it where they push it, and in groups; up to 5.0 they refuse a page with it.
+func TestALinkThatTheUserMayNotFollow(t *testing.T) {
+	for _, persona := range personas {
+		for mode, cfg := range resolvingModes {
+			for _, topic := range []string{"links", "$all"} {
+				if topic == "$all" && cfg.ConsumerGroup != "" {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%s/%s", persona, mode, topic), func(t *testing.T) {
+					srv := embedded(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
+					put := func(stream string, json bool, data string) {
+						e := estest.Event{Type: "t", JSON: json, Data: []byte(data)}
+						switch {
+						case json:
+							e.Type = "$metadata"
+						case stream == "links":
+							e.Type = "$>"
+						}
+						_, err := srv.Append(stream, e)
+						require.NoError(t, err)
+					}
+					put("$$secret", true, `{"$acl":{"$r":"$admins"}}`)
+					put("$$$all", true, `{"$acl":{"$r":"plain"}}`)
+					write := func(from, to int) {
+						for n := from; n <= to; n++ {
+							stream := "open"
+							if n%2 == 1 {
+								stream = "secret"
+							}
+							put(stream, false, fmt.Sprint(n))
+							put("links", false, fmt.Sprintf("%d@%s", n/2, stream))
+						}
+					}
+					if cfg.Mode != eventstore.ModeVolatile {
+						write(0, 99)
+					}
+					if cfg.ConsumerGroup != "" {
+						settings := eventstore.DefaultGroupSettings()
+						settings.ResolveLinks = true
+						admin := openClient(t, srv.ConnectionString())
+						require.NoError(t, admin.CreatePersistent(timeout(t), "links", "g", settings))
+						cfg.DisableGroupCreation = true
+					}
+					cfg.ConnectionString, cfg.ResolveLinks = "tcp://plain:changeit@"+srv.Addr(), true
+					messages := subscribe(t, newSubscriber(t, cfg), topic)
+					if cfg.Mode == eventstore.ModeVolatile {
+						write(0, 99)
+					}
+					var got []string
+					for len(got) == 0 || got[len(got)-1] != "98" {
+						msg := receive(t, messages)
+						if link, ok := eventstore.LinkFromCtx(msg.Context()); ok {
+							assert.Equal(t, "links", link.Stream)
+							got = append(got, string(msg.Payload))
+						}
+						msg.Ack()
+					}
+					read := cfg.Mode == eventstore.ModeCatchUp && persona != estest.Persona2310
+					if read {
+						var want []string
+						for n := 0; n < 100; n += 2 {
+							want = append(want, fmt.Sprint(n))
+						}
+						assert.Equal(t, want, got, "in order: all are of one stream")
+					} else {
+						assert.Contains(t, got, "1")
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestAUserWhoMayNotReadTheLinks is told, although links are not resolved by the server then.
+func TestAUserWhoMayNotReadTheLinks(t *testing.T) {
+	for _, persona := range personas {
+		srv := embedded(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
+		_, err := srv.Append("$$links",
+			estest.Event{Type: "$metadata", JSON: true, Data: []byte(`{"$acl":{"$r":"$admins"}}`)})
+		require.NoError(t, err)
+		link(t, srv, "links", 1)
+		url := "tcp://plain:changeit@" + srv.Addr()
+		for _, topic := range []string{"links", "$all"} {
+			_, err = newSubscriber(t, eventstore.SubscriberConfig{
+				ConnectionString: url, Mode: eventstore.ModeCatchUp, ResolveLinks: true,
+			}).Subscribe(timeout(t), topic)
+			assert.ErrorIs(t, err, esclient.ErrAccessDenied, topic)
+		}
+	}
+}

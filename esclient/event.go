@@ -120,8 +120,9 @@ type Event struct {
 	// ContentType is what Data is.
 	ContentType ContentType
 	// Unresolved is true for a link that leads to no event, if links were resolved: the target is gone, the data of the
-	// link names none, or the target is a link too. The event's fields are those of the link itself; if the target is a
-	// link, they are those of that one, and Link is the first.
+	// link names none, or the target is a link too; in some subscriptions also if the user may not read the target, see
+	// CatchUpOptions.ResolveLinks. The event's fields are those of the link itself; if the target is a link, they are
+	// those of that one, and Link is the first.
 	Unresolved bool
 }
 

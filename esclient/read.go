@@ -25,7 +25,8 @@ type ReadOptions struct {
 	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize. Where events are
 	// so large that a page of them might not fit into a frame, fewer are asked for; see Config.MaxFrameSize.
 	PageSize int
-	// ResolveLinks reads the targets of link events instead of the links; see Event.Link.
+	// ResolveLinks reads the targets of link events instead of the links; see Event.Link. Servers up to 5.0 answer
+	// ErrAccessDenied if the user may not read the target of a link; later ones do not look at the rights on targets.
 	ResolveLinks bool
 }
 

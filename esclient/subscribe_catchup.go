@@ -13,7 +13,9 @@ import (
 type CatchUpOptions struct {
 	// Start is where to begin; the zero Start is FromStart.
 	Start Start
-	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link.
+	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link. A link whose target the
+	// user may not read is Event.Unresolved when it is read from a server up to 5.0; otherwise servers do not look at
+	// the rights on targets.
 	ResolveLinks bool
 	// PageSize is how many events are read at a time, 1 to MaxPageSize; 0 means Config.CatchUpPageSize. Of large events
 	// fewer are asked for; see ReadOptions.PageSize.
@@ -225,9 +227,13 @@ func (s *Subscription) reachedBy(f *feed) bool {
 // readPage reads a page into s.page. end reports whether nothing followed it.
 func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	if s.cursor.all {
-		return s.readAllPage(ctx)
+		return s.readResolving(ctx, s.readAllPage)
 	}
-	op := s.c.newReadStream(ctx, s.stream, s.cursor.number+1, s.pageSize, s.resolveLinks)
+	return s.readResolving(ctx, s.readStreamPage)
+}
+
+func (s *Subscription) readStreamPage(ctx context.Context, resolveLinks bool) (end bool, err error) {
+	op := s.c.newReadStream(ctx, s.stream, s.cursor.number+1, s.pageSize, resolveLinks)
 	conn, err := s.c.readOn(ctx, op)
 	missing := errors.Is(err, ErrStreamNotFound) // it may come, or come back
 	if err != nil && !missing {
@@ -249,15 +255,15 @@ func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	return page.EndOfStream, nil
 }
 
-func (s *Subscription) readAllPage(ctx context.Context) (end bool, err error) {
-	op := s.c.newReadAll(ctx, s.cursor.next, s.pageSize, s.resolveLinks)
+func (s *Subscription) readAllPage(ctx context.Context, resolveLinks bool) (end bool, err error) {
+	op := s.c.newReadAll(ctx, s.cursor.next, s.pageSize, resolveLinks)
 	op.filter, op.here = s.filter, s.picksHere
 	conn, err := s.c.readOn(ctx, op)
 	if err != nil && !errors.Is(err, ErrServer) {
 		s.pageSize = op.size
 		again, err := s.filterInClient(op.failed(err))
 		if again {
-			return s.readAllPage(ctx)
+			return s.readAllPage(ctx, resolveLinks)
 		}
 		return false, err
 	}

@@ -11,14 +11,15 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
 // pushedIDs is a consumer that remembers which events it has.
 type pushedIDs []esproto.GUID
 
-func (p *pushedIDs) Push(event, _ *eventlog.Record, _ int) { *p = append(*p, event.ID) }
-func (p *pushedIDs) Drop()                                 {}
-func (p *pushedIDs) Peer() groupPeer                       { return groupPeer{} }
+func (p *pushedIDs) Deliver(event, _ *eventlog.Record, _ int) { *p = append(*p, event.ID) }
+func (p *pushedIDs) Drop()                                    {}
+func (p *pushedIDs) Peer() groups.Peer                        { return groups.Peer{} }
 
 // TestALeaderWithoutAMajorityWritesNoCheckpoint holds that readers never see what the next leader may not have.
 func TestALeaderWithoutAMajorityWritesNoCheckpoint(t *testing.T) {
@@ -29,10 +30,10 @@ func TestALeaderWithoutAMajorityWritesNoCheckpoint(t *testing.T) {
 	correlation := esproto.CorrelationID(eventlog.NewGUID())
 	leader := c.Node(0).core
 	c.mu.Lock()
-	result, _ := leader.groups.Create("admin", "s", "g", groupSettings{
-		CheckpointMax: 10, LiveBufferSize: 100, BufferSize: 100, ReadBatchSize: 20, Strategy: roundRobinName,
+	result, _ := leader.groups.Create("admin", "s", "g", groups.Settings{
+		CheckpointMax: 10, LiveBufferSize: 100, BufferSize: 100, ReadBatchSize: 20, Strategy: groups.RoundRobin,
 	})
-	require.Equal(t, groupSuccess, result)
+	require.Equal(t, groups.Success, result)
 	g := leader.groups.Find("s", "g")
 	g.Join(&got, correlation, "", 20)
 	c.mu.Unlock()

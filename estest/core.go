@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
 // core is the state of a server: its log, and who is connected to it and waits for what. One lock guards all of it. The
@@ -35,7 +36,7 @@ type core struct {
 	mu       *sync.Mutex
 	conns    map[*conn]struct{}
 	volatile *volatileSet
-	groups   *groupSet
+	groups   *groups.Set
 	majority func() bool // for hasMajority; nil outside of a cluster
 }
 
@@ -45,7 +46,7 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 		instance: uuid.NewString(), projected: new(signal), mu: new(sync.Mutex), conns: make(map[*conn]struct{}),
 		volatile: newVolatileSet(),
 	}
-	c.groups = newGroupSet(groupsConfig{
+	c.groups = groups.NewSet(groups.Config{
 		Log: c.log, Facts: &p.groupFacts, Logger: logger, Now: cl.Now, Majority: c.hasMajority,
 	})
 	c.log.Observe(func(made eventlog.Commit) { c.node.replicate(made) })

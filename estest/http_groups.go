@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
 // relLink is a link in an answer.
@@ -75,7 +76,7 @@ func (i *groupInfo) listed() listedGroup {
 }
 
 // groupInfo describes a group. Looking at it begins a new measurement, also where it is only listed.
-func (s *Server) groupInfo(g *group) groupInfo {
+func (s *Server) groupInfo(g *groups.Group) groupInfo {
 	p, n := s.core.persona, g.Counters()
 	info := groupInfo{
 		groupSummary: groupSummary{
@@ -105,7 +106,7 @@ func (s *Server) groupInfo(g *group) groupInfo {
 }
 
 // groupOnAllInfo is groupInfo for a group on $all.
-func (s *Server) groupOnAllInfo(g *allGroup) groupInfo {
+func (s *Server) groupOnAllInfo(g *groups.AllGroup) groupInfo {
 	buffered, newest, last, live := g.Lag()
 	start := g.Start()
 	info := groupInfo{
@@ -148,7 +149,7 @@ func (*groupSummary) positions(number *int64, position *json.RawMessage) {
 	*position = json.RawMessage(strconv.Quote(strconv.FormatInt(*number, 10)))
 }
 
-func (p *persona) clientInfo(c *client) clientInfo {
+func (p *persona) clientInfo(c *groups.Client) clientInfo {
 	peer := c.Peer()
 	info := clientInfo{
 		From: peer.Address, Username: cmp.Or(peer.Login, "anonymous"), TotalItemsProcessed: c.Total(),

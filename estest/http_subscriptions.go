@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
 func (s *Server) handleSubscriptions(mux *http.ServeMux) {
@@ -49,19 +50,19 @@ func defaultGroupBody() groupBody {
 	return groupBody{
 		MessageTimeoutMilliseconds: 10_000, MaxRetryCount: 10, LiveBufferSize: 500, BufferSize: 500, ReadBatchSize: 20,
 		CheckPointAfterMilliseconds: 1000, MinCheckPointCount: 10, MaxCheckPointCount: 500, MaxSubscriberCount: 10,
-		NamedConsumerStrategy: roundRobinName,
+		NamedConsumerStrategy: groups.RoundRobin,
 	}
 }
 
-func (b *groupBody) settings() groupSettings {
-	return groupSettings{
+func (b *groupBody) settings() groups.Settings {
+	return groups.Settings{
 		ResolveLinks: b.ResolveLinkTos, StartFrom: b.StartFrom, RecordStatistics: b.ExtraStatistics,
 		MessageTimeout: time.Duration(b.MessageTimeoutMilliseconds) * time.Millisecond,
 		LiveBufferSize: b.LiveBufferSize, ReadBatchSize: b.ReadBatchSize, BufferSize: b.BufferSize,
 		CheckpointAfter: time.Duration(b.CheckPointAfterMilliseconds) * time.Millisecond,
 		CheckpointMax:   b.MaxCheckPointCount, CheckpointMin: b.MinCheckPointCount,
 		MaxRetryCount: b.MaxRetryCount, MaxSubscribers: b.MaxSubscriberCount,
-		Strategy: strategyName(b.NamedConsumerStrategy, b.PreferRoundRobin),
+		Strategy: groups.StrategyName(b.NamedConsumerStrategy, b.PreferRoundRobin),
 	}
 }
 
@@ -79,14 +80,14 @@ func readGroupBody(r *http.Request) groupBody {
 	return body
 }
 
-func bodyOf(s *groupSettings) groupBody {
+func bodyOf(s *groups.Settings) groupBody {
 	return groupBody{
 		ResolveLinkTos: s.ResolveLinks, StartFrom: s.StartFrom,
 		MessageTimeoutMilliseconds: s.MessageTimeout.Milliseconds(), ExtraStatistics: s.RecordStatistics,
 		LiveBufferSize: s.LiveBufferSize, ReadBatchSize: s.ReadBatchSize, BufferSize: s.BufferSize,
 		MaxRetryCount: s.MaxRetryCount, CheckPointAfterMilliseconds: s.CheckpointAfter.Milliseconds(),
 		MaxCheckPointCount: s.CheckpointMax, MinCheckPointCount: s.CheckpointMin, MaxSubscriberCount: s.MaxSubscribers,
-		PreferRoundRobin: s.Strategy == roundRobinName, NamedConsumerStrategy: s.Strategy,
+		PreferRoundRobin: s.Strategy == groups.RoundRobin, NamedConsumerStrategy: s.Strategy,
 	}
 }
 
@@ -98,28 +99,28 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 	stream := r.PathValue("stream")
 	w, done := s.answerLocked(w)
 	defer done()
-	groups := []listedGroup{}
+	list := []listedGroup{}
 	for _, g := range s.core.groups.All() {
 		if stream == "" || g.Stream == stream {
 			info := s.groupInfo(g)
-			groups = append(groups, info.listed())
+			list = append(list, info.listed())
 		}
 	}
 	if stream == "" || stream == eventlog.AllStream {
 		for _, g := range s.core.groups.OnAll() {
 			info := s.groupOnAllInfo(g)
-			groups = append(groups, info.listed())
+			list = append(list, info.listed())
 		}
 	}
-	if stream != "" && len(groups) == 0 {
-		writeJSON(w, http.StatusNotFound, groups)
+	if stream != "" && len(list) == 0 {
+		writeJSON(w, http.StatusNotFound, list)
 		return
 	}
-	writeJSON(w, http.StatusOK, groups)
+	writeJSON(w, http.StatusOK, list)
 }
 
 // groupOnAll returns the group on $all that a path names; nil if there is none, or it names one on a stream.
-func (s *Server) groupOnAll(r *http.Request) *allGroup {
+func (s *Server) groupOnAll(r *http.Request) *groups.AllGroup {
 	if r.PathValue("stream") != eventlog.AllStream {
 		return nil
 	}
@@ -161,16 +162,16 @@ const (
 )
 
 func (s *Server) writeGroupResult(
-	w http.ResponseWriter, message int, result groupResult, reason string, success, existence int,
+	w http.ResponseWriter, message int, result groups.Result, reason string, success, existence int,
 ) {
 	status := [...]int{
-		groupSuccess: success, groupExistence: existence,
-		groupFail: s.core.persona.badGroupStatus, groupDenied: http.StatusUnauthorized,
+		groups.Success: success, groups.Existence: existence,
+		groups.Fail: s.core.persona.badGroupStatus, groups.Denied: http.StatusUnauthorized,
 	}[result]
 	name := [...]string{
-		groupSuccess: "Success", groupExistence: "DoesNotExist", groupFail: "Fail", groupDenied: "AccessDenied",
+		groups.Success: "Success", groups.Existence: "DoesNotExist", groups.Fail: "Fail", groups.Denied: "AccessDenied",
 	}[result]
-	if result == groupExistence && existence == http.StatusConflict {
+	if result == groups.Existence && existence == http.StatusConflict {
 		name = "AlreadyExists"
 	}
 	writeJSON(w, status, groupChanged{
@@ -180,7 +181,7 @@ func (s *Server) writeGroupResult(
 }
 
 func (s *Server) httpPutGroup(
-	put func(*core, *eventlog.User, string, string, groupSettings) (groupResult, string), success, existence int,
+	put func(*core, *eventlog.User, string, string, groups.Settings) (groups.Result, string), success, existence int,
 ) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, ok := s.authorized(w, r)
@@ -197,7 +198,7 @@ func (s *Server) httpPutGroup(
 		w, done := s.answerLocked(w)
 		defer done()
 		result, reason := put(s.core, u, r.PathValue("stream"), r.PathValue("group"), body.settings())
-		if result == groupSuccess && success == http.StatusCreated {
+		if result == groups.Success && success == http.StatusCreated {
 			w.Header().Set("Location", s.HTTPURL()+sentURL(r).EscapedPath())
 		}
 		message := updateMessage
@@ -239,12 +240,12 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w)
 		return
 	}
-	result, reason := groupSuccess, ""
+	result, reason := groups.Success, ""
 	stream, name := r.PathValue("stream"), r.PathValue("group")
 	if g := s.core.groups.Find(stream, name); g != nil {
 		g.ReplayParked(stopAt)
 	} else if s.groupOnAll(r) == nil { // of which nothing is parked
-		result, reason = groupExistence, "Unable to locate '"+groupKey(stream, name)+"'"
+		result, reason = groups.Existence, "Unable to locate '"+groups.IDOf(stream, name)+"'"
 	}
 	s.writeGroupResult(w, replayMessage, result, reason, http.StatusOK, http.StatusNotFound)
 }

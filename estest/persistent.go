@@ -9,9 +9,10 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
-func (c *caller) replyGroup(f *frame, result groupResult, reason string) error {
+func (c *caller) replyGroup(f *frame, result groups.Result, reason string) error {
 	r := esproto.CreatePersistentSubscriptionCompleted_CreatePersistentSubscriptionResult(result)
 	c.reply(f.cmd+1, f.id, &esproto.CreatePersistentSubscriptionCompleted{Result: &r, Reason: proto.String(reason)})
 	return nil
@@ -44,8 +45,8 @@ func (c *caller) deletePersistent(f *frame) error {
 	return c.replyGroup(f, result, reason)
 }
 
-func settingsOf(m *esproto.CreatePersistentSubscription) groupSettings {
-	return groupSettings{
+func settingsOf(m *esproto.CreatePersistentSubscription) groups.Settings {
+	return groups.Settings{
 		ResolveLinks:     m.GetResolveLinkTos(),
 		StartFrom:        m.GetStartFrom(),
 		MessageTimeout:   time.Duration(m.GetMessageTimeoutMilliseconds()) * time.Millisecond,
@@ -58,30 +59,30 @@ func settingsOf(m *esproto.CreatePersistentSubscription) groupSettings {
 		CheckpointMax:    int64(m.GetCheckpointMaxCount()),
 		CheckpointMin:    int64(m.GetCheckpointMinCount()),
 		MaxSubscribers:   int(m.GetSubscriberMaxCount()),
-		Strategy:         strategyName(m.GetNamedConsumerStrategy(), m.GetPreferRoundRobin()),
+		Strategy:         groups.StrategyName(m.GetNamedConsumerStrategy(), m.GetPreferRoundRobin()),
 	}
 }
 
 // createGroup makes a group if the user may do that.
-func (c *core) createGroup(u *eventlog.User, stream, name string, s groupSettings) (groupResult, string) {
+func (c *core) createGroup(u *eventlog.User, stream, name string, s groups.Settings) (groups.Result, string) {
 	if !c.log.MayManageGroups(u) {
-		return groupDenied, "You do not have permissions to create streams"
+		return groups.Denied, "You do not have permissions to create streams"
 	}
 	return c.groups.Create(loginOf(u), stream, name, s)
 }
 
 // updateGroup changes a group if the user may do that.
-func (c *core) updateGroup(u *eventlog.User, stream, name string, s groupSettings) (groupResult, string) {
+func (c *core) updateGroup(u *eventlog.User, stream, name string, s groups.Settings) (groups.Result, string) {
 	if !c.log.MayManageGroups(u) {
-		return groupDenied, "You do not have permissions to update the subscription"
+		return groups.Denied, "You do not have permissions to update the subscription"
 	}
 	return c.groups.Update(loginOf(u), stream, name, s)
 }
 
 // deleteGroup deletes a group if the user may do that.
-func (c *core) deleteGroup(u *eventlog.User, stream, name string) (groupResult, string) {
+func (c *core) deleteGroup(u *eventlog.User, stream, name string) (groups.Result, string) {
 	if !c.log.MayManageGroups(u) {
-		return groupDenied, "You do not have permissions to create streams"
+		return groups.Denied, "You do not have permissions to create streams"
 	}
 	return c.groups.Delete(loginOf(u), stream, name)
 }
@@ -159,7 +160,7 @@ type subscriber struct {
 	user   *eventlog.User
 }
 
-func (s *subscriber) Push(event, link *eventlog.Record, retries int) {
+func (s *subscriber) Deliver(event, link *eventlog.Record, retries int) {
 	c := s.caller
 	c.push(esproto.CmdPersistentSubscriptionStreamEventAppeared, s.id, func(b []byte) []byte {
 		return esproto.AppendPersistentEvent(b, c.wire(event), c.wire(link), int32(retries), c.core.persona.Style)
@@ -168,8 +169,8 @@ func (s *subscriber) Push(event, link *eventlog.Record, retries int) {
 
 func (s *subscriber) Drop() { s.caller.drop(s.id, esproto.SubscriptionDropped_Unsubscribed) }
 
-func (s *subscriber) Peer() groupPeer {
-	return groupPeer{Address: s.caller.addr, Login: loginOf(s.user), Connection: s.caller.name}
+func (s *subscriber) Peer() groups.Peer {
+	return groups.Peer{Address: s.caller.addr, Login: loginOf(s.user), Connection: s.caller.name}
 }
 
 func (c *caller) ackPersistent(f *frame) error {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
 // era is a release since which servers behave differently in some way.
@@ -31,6 +32,9 @@ var versions = map[Persona]struct {
 
 // logFacts are those that the log looks at.
 type logFacts = eventlog.Facts
+
+// groupFacts are those that the groups look at.
+type groupFacts = groups.Facts
 
 // facts are what versions differ in. A bool says whether the server does something, the others what it writes. The
 // functions below say which release changed which facts, also of those that only the log or the groups look at.

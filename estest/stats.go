@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
 // traffic counts what comes and goes, since the server was started for the first time.
@@ -77,7 +78,7 @@ func byCommand(counts *[256]atomic.Int64) map[esproto.Command]int64 {
 	return m
 }
 
-func groupStats(g *group) GroupStats {
+func groupStats(g *groups.Group) GroupStats {
 	n := g.Counters()
 	return GroupStats{
 		Stream: g.Stream, Group: g.Name, Strategy: g.Settings.Strategy, Clients: n.Clients, InFlight: n.InFlight,

@@ -45,7 +45,11 @@ var layers = []layer{
 	{dir: "estest/browsertest", testsUse: []string{"esclient", "estest"}},
 	{dir: "estest/internal/fifo"},
 	{dir: "estest/internal/eventlog", uses: []string{"estest/internal/fifo", "esproto"}},
-	{dir: "estest", uses: []string{"estest/internal/eventlog", "estest/internal/fifo", "esproto"}},
+	{
+		dir:  "estest/internal/groups",
+		uses: []string{"estest/internal/eventlog", "estest/internal/fifo", "esproto"},
+	},
+	{dir: "estest", uses: []string{"estest/internal/eventlog", "estest/internal/groups", "esproto"}},
 	{dir: "esproto"},
 }
 

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"container/heap"
@@ -8,33 +8,33 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// consumer is the other end of a subscription to a group.
-type consumer interface {
-	// Push sends an event, which may have come by a link, with the number of times that it was retried. event is nil
-	// for a link whose target is gone.
-	Push(event, link *eventlog.Record, retries int)
+// Consumer is the other end of a subscription to a group.
+type Consumer interface {
+	// Deliver gets the consumer an event, which may have come by a link. retries says how often the group delivered it
+	// before. event is nil for a link whose target is gone.
+	Deliver(event, link *eventlog.Record, retries int)
 	// Drop tells the consumer that it gets no more.
 	Drop()
 	// Peer tells who it is.
-	Peer() groupPeer
+	Peer() Peer
 }
 
-// groupPeer is who a consumer is.
-type groupPeer struct {
+// Peer is who a consumer is.
+type Peer struct {
 	Address    string
 	Login      string // empty for nobody
 	Connection string // what the client calls its connection
 }
 
-// client is a consumer in a group.
-type client struct {
-	group      *group
-	consumer   consumer
+// Client is a consumer in a group.
+type Client struct {
+	group      *Group
+	consumer   Consumer
 	id         esproto.CorrelationID
 	connection string
 	allowed    int // how many events it may have
 	held       map[esproto.GUID]*message
-	taken      int // slots in use; more than len(held) where two events of one id were pushed, which are acked together
+	taken      int // slots in use; more than len(held) where two events of one id were delivered
 	total      int64
 
 	measured  gauge   // of total
@@ -42,22 +42,22 @@ type client struct {
 }
 
 // Full reports whether the group takes no further client.
-func (g *group) Full() bool {
+func (g *Group) Full() bool {
 	return g.Settings.MaxSubscribers != 0 && len(g.clients) >= g.Settings.MaxSubscribers
 }
 
 // Join adds a consumer, which may have so many events in flight. Its correlation id names it in acks; the connection is
 // that for Lost. A group whose stream cannot be read drops it at once. If the correlation id is that of another client,
 // the consumer gets nothing.
-func (g *group) Join(to consumer, id esproto.CorrelationID, connection string, allowed int) {
+func (g *Group) Join(to Consumer, id esproto.CorrelationID, connection string, allowed int) {
 	switch {
 	case g.faulted:
 		to.Drop()
 		return
-	case slices.ContainsFunc(g.clients, func(o *client) bool { return o.id == id }):
+	case slices.ContainsFunc(g.clients, func(o *Client) bool { return o.id == id }):
 		return
 	}
-	c := &client{
+	c := &Client{
 		group: g, consumer: to, id: id, connection: connection, allowed: allowed,
 		held: make(map[esproto.GUID]*message),
 	}
@@ -69,9 +69,9 @@ func (g *group) Join(to consumer, id esproto.CorrelationID, connection string, a
 // leave removes clients, which have unsubscribed or were lost with their connection. What they had is delivered to
 // others. Where that counts as one retry more, it may be too many if the client was lost: the first event that is
 // parked for it ends the loop, so that the others wait for their timeout.
-func (g *group) leave(gone func(c *client) bool, lost bool) {
+func (g *Group) leave(gone func(c *Client) bool, lost bool) {
 	var held []*message
-	g.clients = slices.DeleteFunc(g.clients, func(c *client) bool {
+	g.clients = slices.DeleteFunc(g.clients, func(c *Client) bool {
 		if !gone(c) {
 			return false
 		}
@@ -98,7 +98,7 @@ func (g *group) leave(gone func(c *client) bool, lost bool) {
 }
 
 // dropClients takes the clients away, and tells them.
-func (g *group) dropClients() {
+func (g *Group) dropClients() {
 	for _, c := range g.clients {
 		c.consumer.Drop()
 	}
@@ -107,7 +107,7 @@ func (g *group) dropClients() {
 
 // deliver sends a message to a client that has room. A second event with an id that is outstanding is sent, but nobody
 // waits for its ack.
-func (c *client) deliver(m *message) {
+func (c *Client) deliver(m *message) {
 	g, id := c.group, m.original().ID
 	c.taken++
 	c.total++
@@ -128,11 +128,11 @@ func (c *client) deliver(m *message) {
 			heap.Push(&g.lowest, m)
 		}
 	}
-	c.consumer.Push(m.event, m.link, m.retries)
+	c.consumer.Deliver(m.event, m.link, m.retries)
 }
 
 // release frees the slot that an event takes at this client.
-func (c *client) release(id esproto.GUID) {
+func (c *Client) release(id esproto.GUID) {
 	m := c.held[id]
 	if m == nil {
 		return

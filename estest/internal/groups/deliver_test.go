@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"fmt"
@@ -12,11 +12,11 @@ import (
 )
 
 func TestAGroupBeginsWhereItIsTold(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		for from, want := range map[int64]string{0: "0 1 2 3", 2: "2 3", 3: "3", -1: "3", 5: ""} {
 			s := newSite(t, f)
 			s.write("s", 3)
-			g := s.group(func(c *groupSettings) { c.StartFrom = from })
+			g := s.group(func(c *Settings) { c.StartFrom = from })
 			s.write("s", 1)
 			assert.Equal(t, want, s.join(g, 10).next(), "from %d", from)
 		}
@@ -38,7 +38,7 @@ func TestAClientGetsAsManyEventsAsItMayHave(t *testing.T) {
 		"all":       {9, "0 1 2 3 4", upTo(0, 4), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothFacts(t, func(t *testing.T, f groupFacts) {
+			bothFacts(t, func(t *testing.T, f Facts) {
 				s := newSite(t, f)
 				s.write("s", 5)
 				b := s.join(s.group(nil), step.allowed)
@@ -54,9 +54,9 @@ func TestAClientGetsAsManyEventsAsItMayHave(t *testing.T) {
 func TestAGroupFallsBehindAndCatchesUp(t *testing.T) {
 	for _, size := range []struct{ live, page, buffer int }{{10, 4, 10}, {1, 1, 2}, {3, 2, 100}, {500, 20, 21}} {
 		t.Run(fmt.Sprintf("%+v", size), func(t *testing.T) {
-			bothFacts(t, func(t *testing.T, f groupFacts) {
+			bothFacts(t, func(t *testing.T, f Facts) {
 				s := newSite(t, f)
-				g := s.group(func(c *groupSettings) {
+				g := s.group(func(c *Settings) {
 					c.LiveBufferSize, c.ReadBatchSize, c.BufferSize = size.live, size.page, size.buffer
 				})
 				require.True(t, g.Counters().Live)
@@ -84,7 +84,7 @@ func TestAGroupFallsBehindAndCatchesUp(t *testing.T) {
 func TestAPageIsReadOnlyIfThereIsRoom(t *testing.T) {
 	s := newSite(t, newFacts)
 	s.write("s", 100)
-	g := s.group(func(c *groupSettings) { c.ReadBatchSize, c.BufferSize = 10, 30 })
+	g := s.group(func(c *Settings) { c.ReadBatchSize, c.BufferSize = 10, 30 })
 	assert.Equal(t, 20, g.Counters().Waiting, "room for more than a page is what makes it read one")
 	assert.EqualValues(t, 19, g.Counters().LastSeen)
 }
@@ -92,10 +92,10 @@ func TestAPageIsReadOnlyIfThereIsRoom(t *testing.T) {
 // Whether there is room for a further page is decided before one is dispatched: a client that could take more than the
 // buffer holds gets it when it acks.
 func TestAnAckBringsAPage(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		s.write("s", 100)
-		b := s.join(s.group(func(c *groupSettings) { c.ReadBatchSize, c.BufferSize = 4, 8 }), 100)
+		b := s.join(s.group(func(c *Settings) { c.ReadBatchSize, c.BufferSize = 4, 8 }), 100)
 		assert.Equal(t, "0 1 2 3", b.next())
 		b.ack(0)
 		assert.Equal(t, "4 5 6 7", b.next())
@@ -104,7 +104,7 @@ func TestAnAckBringsAPage(t *testing.T) {
 
 func TestAGroupTakesOnlySoManySubscribers(t *testing.T) {
 	s := newSite(t, oldFacts)
-	g := s.group(func(c *groupSettings) { c.MaxSubscribers = 2 })
+	g := s.group(func(c *Settings) { c.MaxSubscribers = 2 })
 	first := s.join(g, 1)
 	assert.False(t, g.Full())
 	s.join(g, 1)
@@ -136,7 +136,7 @@ func TestASecondClientOfOneIDGetsNothing(t *testing.T) {
 // The server waits for the first of two events with one id. Their ack frees one slot.
 func TestTwoEventsOfOneID(t *testing.T) {
 	s := newSite(t, newFacts)
-	g := s.group(func(c *groupSettings) { c.MessageTimeout = 5 * time.Second })
+	g := s.group(func(c *Settings) { c.MessageTimeout = 5 * time.Second })
 	b := s.join(g, 3)
 	s.write("s", 1)
 	e := eventlog.Event{ID: b.got[0].event.ID, Type: "T", Data: []byte("twice")}
@@ -153,7 +153,7 @@ func TestTwoEventsOfOneID(t *testing.T) {
 // From 5.0 on an ack frees the slots of all clients that have an event of the id.
 func TestTheSlotsThatAnAckFrees(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts groupFacts
+		facts Facts
 		taken int
 	}{"of the client": {oldFacts, 1}, "of all clients": {newFacts, 0}} {
 		t.Run(name, func(t *testing.T) {
@@ -182,14 +182,14 @@ func TestLinks(t *testing.T) {
 		"pushed, unresolved": {live: true, want: "0 1 2 3 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothFacts(t, func(t *testing.T, f groupFacts) {
+			bothFacts(t, func(t *testing.T, f Facts) {
 				s := newSite(t, f)
 				s.write("target", 1)
 				s.write("deleted", 1)
 				s.deleteForGood("deleted")
 				links := []string{"0@target", "1@target", "0@never", "0@deleted", "0@target"}
 				var b *inbox
-				resolved := func(c *groupSettings) { c.ResolveLinks = test.resolve }
+				resolved := func(c *Settings) { c.ResolveLinks = test.resolve }
 				if test.live {
 					b = s.join(s.group(resolved), 10)
 					s.link("s", links...)
@@ -208,13 +208,13 @@ func TestLinks(t *testing.T) {
 // A group of a stream that was deleted for good has nothing more to read.
 func TestAGroupOfAStreamThatIsGone(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts groupFacts
+		facts Facts
 		drops int
 	}{"first version": {oldFacts, 0}, "last version": {newFacts, 1}} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, test.facts)
 			s.write("s", 20)
-			g := s.group(func(c *groupSettings) { c.ReadBatchSize, c.BufferSize = 2, 5 })
+			g := s.group(func(c *Settings) { c.ReadBatchSize, c.BufferSize = 2, 5 })
 			b := s.join(g, 1)
 			s.deleteForGood("s")
 			for n := range int64(10) {
@@ -230,7 +230,7 @@ func TestAGroupOfAStreamThatIsGone(t *testing.T) {
 
 func TestStatisticsOfAGroup(t *testing.T) {
 	s := newSite(t, newFacts)
-	g := s.group(func(c *groupSettings) { c.RecordStatistics = true })
+	g := s.group(func(c *Settings) { c.RecordStatistics = true })
 	b := s.join(g, 3)
 	s.write("s", 5)
 	n := g.Counters()

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"bytes"
@@ -15,13 +15,13 @@ const pinnedBuckets = 1024
 // pinned gives the events with one key to one client, by way of buckets.
 type pinned struct {
 	key     func(m *message) string
-	clients []*client
-	owner   [pinnedBuckets]*client
+	clients []*Client
+	owner   [pinnedBuckets]*Client
 	load    [pinnedBuckets]int // events of the bucket that its owner has
 }
 
-func (s *pinned) pick(m *message) (*client, hindrance) {
-	if !slices.ContainsFunc(s.clients, func(c *client) bool { return c.Free() > 0 }) {
+func (s *pinned) pick(m *message) (*Client, hindrance) {
+	if !slices.ContainsFunc(s.clients, func(c *Client) bool { return c.Free() > 0 }) {
 		return nil, allAreFull
 	}
 	bucket := pinnedHash(s.key(m)) % pinnedBuckets
@@ -38,13 +38,13 @@ func (s *pinned) pick(m *message) (*client, hindrance) {
 	return c, 0
 }
 
-func (s *pinned) settled(c *client, m *message) {
+func (s *pinned) settled(c *Client, m *message) {
 	if s.owner[m.bucket] == c {
 		s.load[m.bucket]--
 	}
 }
 
-func (s *pinned) count(c *client) (n int) {
+func (s *pinned) count(c *Client) (n int) {
 	for _, o := range &s.owner {
 		if o == c {
 			n++
@@ -53,7 +53,7 @@ func (s *pinned) count(c *client) (n int) {
 	return n
 }
 
-func (s *pinned) leastBuckets() *client {
+func (s *pinned) leastBuckets() *Client {
 	least, n := s.clients[0], s.count(s.clients[0])
 	for _, c := range s.clients[1:] {
 		if k := s.count(c); k < n {
@@ -65,7 +65,7 @@ func (s *pinned) leastBuckets() *client {
 
 // join gives the new client what each of the others has above the new average, the buckets with the fewest events
 // first.
-func (s *pinned) join(c *client) {
+func (s *pinned) join(c *Client) {
 	var owned int
 	for _, o := range s.clients {
 		owned += s.count(o)
@@ -90,7 +90,7 @@ func (s *pinned) join(c *client) {
 	s.clients = append(s.clients, c)
 }
 
-func (s *pinned) leave(c *client) {
+func (s *pinned) leave(c *Client) {
 	s.clients = without(s.clients, c)
 	for b, o := range &s.owner {
 		if o == c {

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"testing"
@@ -30,9 +30,9 @@ func TestWhenACheckpointIsWritten(t *testing.T) {
 		"the last one that is acked":  {max: 5, min: 1000, acked: upTo(0, 19), want: 19},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothFacts(t, func(t *testing.T, f groupFacts) {
+			bothFacts(t, func(t *testing.T, f Facts) {
 				s := newSite(t, f)
-				g := s.group(func(c *groupSettings) {
+				g := s.group(func(c *Settings) {
 					c.CheckpointMax, c.CheckpointMin, c.CheckpointAfter = test.max, test.min, test.after
 				})
 				b := s.join(g, 100)
@@ -47,9 +47,9 @@ func TestWhenACheckpointIsWritten(t *testing.T) {
 
 // Between two checkpoints of those that the clock asks for, at least so much time passes.
 func TestCheckpointsKeepTheirDistance(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
-		g := s.group(func(c *groupSettings) { c.CheckpointMin, c.CheckpointAfter = 1, 5*time.Second })
+		g := s.group(func(c *Settings) { c.CheckpointMin, c.CheckpointAfter = 1, 5*time.Second })
 		b := s.join(g, 100)
 		s.write("s", 10)
 		var seen []int64
@@ -64,7 +64,7 @@ func TestCheckpointsKeepTheirDistance(t *testing.T) {
 
 func TestWithoutAMajorityNoCheckpointIsWritten(t *testing.T) {
 	s := newSite(t, newFacts)
-	g := s.group(func(c *groupSettings) { c.CheckpointMax = 1 })
+	g := s.group(func(c *Settings) { c.CheckpointMax = 1 })
 	b := s.join(g, 10)
 	s.write("s", 2)
 	s.minority = true
@@ -77,9 +77,9 @@ func TestWithoutAMajorityNoCheckpointIsWritten(t *testing.T) {
 
 // Retries and parked events hold a checkpoint back until they are settled.
 func TestWhatIsRetriedHoldsTheCheckpointBack(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
-		g := s.group(func(c *groupSettings) { c.CheckpointMax = 1 })
+		g := s.group(func(c *Settings) { c.CheckpointMax = 1 })
 		b := s.join(g, 3)
 		s.write("s", 3)
 		b.nak(nakRetry, "", 1)
@@ -92,12 +92,12 @@ func TestWhatIsRetriedHoldsTheCheckpointBack(t *testing.T) {
 
 func TestAGroupResumesBehindItsCheckpoint(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts  groupFacts
+		facts  Facts
 		stored []string
 	}{"a number": {oldFacts, []string{"4"}}, "a text": {newFacts, []string{`"4"`}}} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, test.facts)
-			g := s.group(func(c *groupSettings) { c.CheckpointMax = 5 })
+			g := s.group(func(c *Settings) { c.CheckpointMax = 5 })
 			b := s.join(g, 10)
 			s.write("s", 10)
 			b.ack(0, 1, 2, 3, 4, 6)
@@ -117,12 +117,12 @@ func TestAGroupResumesBehindItsCheckpoint(t *testing.T) {
 // From 21.10 on a group takes the first event that it reads for the one at its checkpoint, also if that is another one.
 func TestAGroupResumesWhereItsStreamIsTruncated(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts groupFacts
+		facts Facts
 		want  string
 	}{"first version": {oldFacts, "7 8 9"}, "last version": {newFacts, "8 9"}} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, test.facts)
-			b := s.join(s.group(func(c *groupSettings) { c.CheckpointMax = 5 }), 10)
+			b := s.join(s.group(func(c *Settings) { c.CheckpointMax = 5 }), 10)
 			s.write("s", 10)
 			b.ack(0, 1, 2, 3, 4)
 			s.log.SystemAppend("$$s", eventlog.MetadataType, true, []byte(`{"$tb":7}`), nil)
@@ -135,12 +135,12 @@ func TestAGroupResumesWhereItsStreamIsTruncated(t *testing.T) {
 // The checkpoint below the first event that a group has delivered is none from 21.10 on.
 func TestTheCheckpointBelowTheStart(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts groupFacts
+		facts Facts
 		want  int64
 	}{"first version": {oldFacts, 4}, "last version": {newFacts, -1}} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, test.facts)
-			g := s.group(func(c *groupSettings) { c.CheckpointMax, c.StartFrom = 1, 5 })
+			g := s.group(func(c *Settings) { c.CheckpointMax, c.StartFrom = 1, 5 })
 			b := s.join(g, 10)
 			s.write("s", 8)
 			b.ack(6, 7)
@@ -151,7 +151,7 @@ func TestTheCheckpointBelowTheStart(t *testing.T) {
 
 // A checkpoint that cannot be read is none.
 func TestAGroupWithABrokenCheckpointBeginsAnew(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		s.write("s", 2)
 		s.log.SystemAppend(checkpointOfG, checkpointType, true, []byte("many"), nil)

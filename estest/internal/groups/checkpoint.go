@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"strconv"
@@ -7,12 +7,12 @@ import (
 
 const checkpointType = "SubscriptionCheckpoint"
 
-func (g *group) checkpointStream() string {
+func (g *Group) checkpointStream() string {
 	return "$persistentsubscription-" + g.ID() + "-checkpoint"
 }
 
 // loadCheckpoint returns the number behind which the group goes on.
-func (g *group) loadCheckpoint() (n int64, ok bool) {
+func (g *Group) loadCheckpoint() (n int64, ok bool) {
 	s := g.set.Log.Stream(g.checkpointStream())
 	if s == nil || s.Last() < 0 || s.SoftDeleted() || s.HardDeleted() {
 		return 0, false
@@ -26,7 +26,7 @@ func (g *group) loadCheckpoint() (n int64, ok bool) {
 }
 
 // mark writes a checkpoint if it is time. byClock is true once a second, false after acks.
-func (g *group) mark(byClock bool) {
+func (g *Group) mark(byClock bool) {
 	most := g.progress - g.checkedUntil // cheap to know, and never too small
 	if most < g.Settings.CheckpointMax && (!byClock || most < g.Settings.CheckpointMin) {
 		return

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"fmt"
@@ -17,8 +17,8 @@ import (
 
 // The facts of the first and of the last version.
 var (
-	oldFacts = groupFacts{ConfigType: "PersistentConfig1", OnAllText: "Bad stream name."}
-	newFacts = groupFacts{
+	oldFacts = Facts{ConfigType: "PersistentConfig1", OnAllText: "Bad stream name."}
+	newFacts = Facts{
 		HasPinnedByCorrelation: true, ChecksGroupStart: true, ChecksGroupBuffers: true, ChecksSettingsFirst: true,
 		ChangeChecksStream: true, ChangedGroupStays: true, AckFreesAllSlots: true, CountsDeliveries: true,
 		RetriesByOriginal: true, ReplayedComeLast: true, ZeroTimeoutIsOver: true, LeavingAddsRetry: true,
@@ -31,18 +31,18 @@ var (
 type site struct {
 	t        *testing.T
 	log      *eventlog.Log
-	set      *groupSet
+	set      *Set
 	now      time.Time
 	minority bool
 	made     uint32 // correlation ids
 }
 
-func newSite(t *testing.T, f groupFacts) *site {
+func newSite(t *testing.T, f Facts) *site {
 	t.Helper()
 	s := &site{t: t, now: time.Date(2024, 5, 21, 10, 21, 33, 0, time.UTC)}
 	clock := func() time.Time { return s.now }
 	s.log = eventlog.New(&eventlog.Facts{}, slog.New(slog.DiscardHandler), clock)
-	s.set = newGroupSet(groupsConfig{
+	s.set = NewSet(Config{
 		Log: s.log, Facts: &f, Logger: slog.New(slog.DiscardHandler), Now: clock,
 		Majority: func() bool { return !s.minority },
 	})
@@ -100,22 +100,22 @@ func (s *site) pass(d time.Duration) {
 }
 
 // usual are settings that leave room for everything and end nothing by time.
-func usual() groupSettings {
-	return groupSettings{
+func usual() Settings {
+	return Settings{
 		MessageTimeout: time.Hour, LiveBufferSize: 500, ReadBatchSize: 20, BufferSize: 500, MaxRetryCount: 10,
-		CheckpointAfter: 2 * time.Second, CheckpointMin: 10, CheckpointMax: 1000, Strategy: roundRobinName,
+		CheckpointAfter: 2 * time.Second, CheckpointMin: 10, CheckpointMax: 1000, Strategy: RoundRobin,
 	}
 }
 
 // group makes the group g of stream s; change, which may be nil, changes the usual settings.
-func (s *site) group(change func(c *groupSettings)) *group {
+func (s *site) group(change func(c *Settings)) *Group {
 	s.t.Helper()
 	c := usual()
 	if change != nil {
 		change(&c)
 	}
 	result, why := s.set.Create("admin", "s", "g", c)
-	require.Equal(s.t, groupSuccess, result, why)
+	require.Equal(s.t, Success, result, why)
 	return s.set.Find("s", "g")
 }
 
@@ -146,24 +146,24 @@ func (d *delivery) String() string {
 
 // inbox is a consumer that keeps what it gets.
 type inbox struct {
-	group *group
+	group *Group
 	id    esproto.CorrelationID
 	got   []*delivery
 	seen  int // of got
 	drops int
 }
 
-func (b *inbox) Push(event, link *eventlog.Record, retries int) {
+func (b *inbox) Deliver(event, link *eventlog.Record, retries int) {
 	b.got = append(b.got, &delivery{event, link, retries})
 }
 
 func (b *inbox) Drop() { b.drops++ }
-func (b *inbox) Peer() groupPeer {
-	return groupPeer{Address: "127.0.0.1:1", Login: "admin", Connection: "inbox"}
+func (b *inbox) Peer() Peer {
+	return Peer{Address: "127.0.0.1:1", Login: "admin", Connection: "inbox"}
 }
 
 // join adds an inbox to a group.
-func (s *site) join(g *group, allowed int) *inbox {
+func (s *site) join(g *Group, allowed int) *inbox {
 	s.made++
 	b := &inbox{group: g, id: esproto.CorrelationID{0: byte(s.made), 1: byte(s.made >> 8)}}
 	g.Join(b, b.id, connectionOf(b), allowed)
@@ -235,7 +235,7 @@ func upTo(first, last int64) (numbers []int64) {
 }
 
 // bothFacts runs a test for the first and for the last version.
-func bothFacts(t *testing.T, test func(t *testing.T, f groupFacts)) {
+func bothFacts(t *testing.T, test func(t *testing.T, f Facts)) {
 	t.Helper()
 	t.Run("first version", func(t *testing.T) { test(t, oldFacts) })
 	t.Run("last version", func(t *testing.T) { test(t, newFacts) })

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"fmt"
@@ -11,13 +11,13 @@ import (
 )
 
 // fill takes all slots of a client.
-func fill(c *client) { c.taken = c.allowed }
+func fill(c *Client) { c.taken = c.allowed }
 
 func TestStrategiesSayWhyNobodyGetsAMessage(t *testing.T) {
-	for _, name := range []string{roundRobinName, dispatchToSingleName, pinnedName, pinnedByCorrelName} {
+	for _, name := range []string{RoundRobin, DispatchToSingle, Pinned, PinnedByCorrelation} {
 		t.Run(name, func(t *testing.T) {
 			s := newStrategy(name)
-			clients := []*client{{allowed: 2}, {allowed: 2}}
+			clients := []*Client{{allowed: 2}, {allowed: 2}}
 			for _, c := range clients {
 				s.join(c)
 			}
@@ -28,7 +28,7 @@ func TestStrategiesSayWhyNobodyGetsAMessage(t *testing.T) {
 
 			fill(first)
 			second, why := s.pick(m)
-			if name == pinnedName || name == pinnedByCorrelName {
+			if name == Pinned || name == PinnedByCorrelation {
 				assert.Nil(t, second, "the stream belongs to the first client")
 				assert.Equal(t, ownerIsFull, why)
 			} else {
@@ -52,18 +52,18 @@ func TestWhoGetsWhichEvents(t *testing.T) {
 		allowed  [2]int
 		want     [2]string
 	}{
-		{roundRobinName, [2]int{10, 10}, [2]string{"0 2 4 6", "1 3 5 7"}},
-		{roundRobinName, [2]int{1, 10}, [2]string{"0", "1 2 3 4 5 6 7"}},
-		{dispatchToSingleName, [2]int{10, 10}, [2]string{"0 1 2 3 4 5 6 7", ""}},
-		{dispatchToSingleName, [2]int{3, 4}, [2]string{"0 1 2", "3 4 5 6"}},
-		{pinnedName, [2]int{10, 10}, [2]string{"0 2 4 6", "1 3 5 7"}},
-		{pinnedName, [2]int{2, 10}, [2]string{"0 2", "1 3 5 7"}},
-		{pinnedByCorrelName, [2]int{10, 10}, [2]string{"0 2 3 5 6", "1 4 7"}},
-		{pinnedByCorrelName, [2]int{10, 1}, [2]string{"0 2 3 5 6", "1"}},
+		{RoundRobin, [2]int{10, 10}, [2]string{"0 2 4 6", "1 3 5 7"}},
+		{RoundRobin, [2]int{1, 10}, [2]string{"0", "1 2 3 4 5 6 7"}},
+		{DispatchToSingle, [2]int{10, 10}, [2]string{"0 1 2 3 4 5 6 7", ""}},
+		{DispatchToSingle, [2]int{3, 4}, [2]string{"0 1 2", "3 4 5 6"}},
+		{Pinned, [2]int{10, 10}, [2]string{"0 2 4 6", "1 3 5 7"}},
+		{Pinned, [2]int{2, 10}, [2]string{"0 2", "1 3 5 7"}},
+		{PinnedByCorrelation, [2]int{10, 10}, [2]string{"0 2 3 5 6", "1 4 7"}},
+		{PinnedByCorrelation, [2]int{10, 1}, [2]string{"0 2 3 5 6", "1"}},
 	} {
 		t.Run(fmt.Sprintf("%s %v", test.strategy, test.allowed), func(t *testing.T) {
 			s := newSite(t, newFacts)
-			g := s.group(func(c *groupSettings) { c.Strategy, c.ResolveLinks = test.strategy, true })
+			g := s.group(func(c *Settings) { c.Strategy, c.ResolveLinks = test.strategy, true })
 			a, b := s.join(g, test.allowed[0]), s.join(g, test.allowed[1])
 			for n := range 8 {
 				stream := fmt.Sprintf("order-%d", n%2)
@@ -79,7 +79,7 @@ func TestWhoGetsWhichEvents(t *testing.T) {
 // The events of a stream stay with the client that has it, also when another one comes or its own retry is due.
 func TestAPinnedStreamStaysWithItsClient(t *testing.T) {
 	s := newSite(t, newFacts)
-	g := s.group(func(c *groupSettings) { c.Strategy = pinnedName })
+	g := s.group(func(c *Settings) { c.Strategy = Pinned })
 	a := s.join(g, 10)
 	s.write("s", 2)
 	b := s.join(g, 10)
@@ -95,7 +95,7 @@ func TestAPinnedStreamStaysWithItsClient(t *testing.T) {
 func TestALateClientGetsTheIdleStreams(t *testing.T) {
 	for _, idle := range [][]int64{{0, 1}, {2, 3}, {0, 3}, {1, 2}} {
 		s := newSite(t, newFacts)
-		g := s.group(func(c *groupSettings) { c.Strategy, c.ResolveLinks = pinnedName, true })
+		g := s.group(func(c *Settings) { c.Strategy, c.ResolveLinks = Pinned, true })
 		a := s.join(g, 100)
 		links := func() {
 			for n := range 4 {
@@ -115,7 +115,7 @@ func TestALateClientGetsTheIdleStreams(t *testing.T) {
 // A client that comes late gets buckets that those before it have in excess.
 func TestALateClientGetsItsShareOfThePinnedStreams(t *testing.T) {
 	s := newSite(t, newFacts)
-	g := s.group(func(c *groupSettings) { c.Strategy, c.ResolveLinks = pinnedName, true })
+	g := s.group(func(c *Settings) { c.Strategy, c.ResolveLinks = Pinned, true })
 	to := func(streams int) {
 		for n := range streams {
 			stream := fmt.Sprintf("order-%d", n)

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"encoding/json"
@@ -28,11 +28,11 @@ func TestAParkedEventTellsWhyAndWhen(t *testing.T) {
 
 // What is parked is the event that a link leads to; of a dead one, what it says.
 func TestLinksAreParked(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		s.write("target", 3)
 		s.link("s", "2@target", "7@target")
-		b := s.join(s.group(func(c *groupSettings) { c.ResolveLinks = true }), 10)
+		b := s.join(s.group(func(c *Settings) { c.ResolveLinks = true }), 10)
 		require.Equal(t, "0->2@target 1->gone", b.next())
 		b.nak(nakPark, "", 0, 1)
 		assert.Equal(t, []string{"2@target", "7@target"}, s.read(parkedOfG))
@@ -61,7 +61,7 @@ func TestParkedEventsAreReplayed(t *testing.T) {
 		"just all": {3, "0->0@s 1->1@s 2->2@s", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothFacts(t, func(t *testing.T, f groupFacts) {
+			bothFacts(t, func(t *testing.T, f Facts) {
 				s := newSite(t, f)
 				s.write("s", 4)
 				b := s.join(s.group(nil), 10)
@@ -85,7 +85,7 @@ func TestParkedEventsAreReplayed(t *testing.T) {
 // Whether replayed events come behind other retries depends on the version.
 func TestTheOrderOfReplayedEvents(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts groupFacts
+		facts Facts
 		want  string
 	}{"by number": {oldFacts, "1->0@s 0->1@s 2+"}, "last, as parked": {newFacts, "2+ 0->1@s 1->0@s"}} {
 		t.Run(name, func(t *testing.T) {
@@ -103,9 +103,9 @@ func TestTheOrderOfReplayedEvents(t *testing.T) {
 
 // Replayed events do not count for checkpoints.
 func TestReplayedEventsAreInNoCheckpoint(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
-		g := s.group(func(c *groupSettings) { c.CheckpointMax = 1 })
+		g := s.group(func(c *Settings) { c.CheckpointMax = 1 })
 		b := s.join(g, 10)
 		s.write("s", 2)
 		b.nak(nakPark, "", 0)

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-func (g *group) parkedStream() string { return "$persistentsubscription-" + g.ID() + "-parked" }
+func (g *Group) parkedStream() string { return "$persistentsubscription-" + g.ID() + "-parked" }
 
 // isParkedStream reports whether a stream is one of parked messages. Its events do not count for checkpoints, by
 // whatever way they come into a group.
@@ -25,7 +25,7 @@ type parkedMetadata struct {
 }
 
 // park moves a message to the parked stream: a link to the event that it is about.
-func (g *group) park(m *message, reason string) {
+func (g *Group) park(m *message, reason string) {
 	g.close(m)
 	g.release(m.original().ID)
 	about := m.event
@@ -43,7 +43,7 @@ func (g *group) park(m *message, reason string) {
 
 // ReplayParked delivers the parked messages again, those before entry stopAt. The server takes the stream to begin
 // there from then on, even if it has begun behind it.
-func (g *group) ReplayParked(stopAt int64) {
+func (g *Group) ReplayParked(stopAt int64) {
 	s := g.set.Log.Stream(g.parkedStream())
 	if s == nil || s.Last() < 0 || s.SoftDeleted() || s.HardDeleted() || stopAt == 0 {
 		return
@@ -64,7 +64,7 @@ func (g *group) ReplayParked(stopAt int64) {
 }
 
 // forget soft-deletes what the server wrote about a group, or would have written.
-func (g *group) forget() {
+func (g *Group) forget() {
 	for _, name := range []string{g.checkpointStream(), g.parkedStream()} {
 		if s := g.set.Log.Stream(name); s == nil || !s.SoftDeleted() && !s.HardDeleted() {
 			g.set.Log.SystemAppend("$$"+name, eventlog.MetadataType, true, eventlog.SoftDeleteData, nil)

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"encoding/json"
@@ -11,30 +11,30 @@ import (
 func TestWhatGroupsAreRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		stream   string
-		change   func(c *groupSettings)
-		old, new groupResult
+		change   func(c *Settings)
+		old, new Result
 	}{
-		"usual":            {"s", func(*groupSettings) {}, groupSuccess, groupSuccess},
-		"no stream":        {"", func(*groupSettings) {}, groupFail, groupFail},
-		"all streams":      {"$all", func(*groupSettings) {}, groupFail, groupFail},
-		"unknown strategy": {"s", func(c *groupSettings) { c.Strategy = "Best" }, groupFail, groupFail},
-		"newer strategy":   {"s", func(c *groupSettings) { c.Strategy = pinnedByCorrelName }, groupFail, groupSuccess},
-		"from the end":     {"s", func(c *groupSettings) { c.StartFrom = -1 }, groupSuccess, groupSuccess},
-		"impossible start": {"s", func(c *groupSettings) { c.StartFrom = -2 }, groupSuccess, groupFail},
+		"usual":            {"s", func(*Settings) {}, Success, Success},
+		"no stream":        {"", func(*Settings) {}, Fail, Fail},
+		"all streams":      {"$all", func(*Settings) {}, Fail, Fail},
+		"unknown strategy": {"s", func(c *Settings) { c.Strategy = "Best" }, Fail, Fail},
+		"newer strategy":   {"s", func(c *Settings) { c.Strategy = PinnedByCorrelation }, Fail, Success},
+		"from the end":     {"s", func(c *Settings) { c.StartFrom = -1 }, Success, Success},
+		"impossible start": {"s", func(c *Settings) { c.StartFrom = -2 }, Success, Fail},
 		"page as large as the buffer": {
-			"s", func(c *groupSettings) { c.ReadBatchSize = c.BufferSize }, groupSuccess, groupFail,
+			"s", func(c *Settings) { c.ReadBatchSize = c.BufferSize }, Success, Fail,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := usual()
 			test.change(&c)
-			for want, f := range map[*groupResult]groupFacts{&test.old: oldFacts, &test.new: newFacts} {
+			for want, f := range map[*Result]Facts{&test.old: oldFacts, &test.new: newFacts} {
 				s := newSite(t, f)
 				result, why := s.set.Create("admin", test.stream, "g", c)
 				assert.Equal(t, *want, result, why)
-				assert.Equal(t, *want == groupSuccess, why == "")
-				assert.Equal(t, *want == groupSuccess, s.set.Find(test.stream, "g") != nil)
-				assert.Equal(t, *want == groupSuccess, s.read(configStream) != nil, "only what is done is written down")
+				assert.Equal(t, *want == Success, why == "")
+				assert.Equal(t, *want == Success, s.set.Find(test.stream, "g") != nil)
+				assert.Equal(t, *want == Success, s.read(configStream) != nil, "only what is done is written down")
 			}
 		})
 	}
@@ -42,17 +42,17 @@ func TestWhatGroupsAreRefused(t *testing.T) {
 
 // Which of two problems is told depends on the version.
 func TestAGroupThatExistsIsNotCreated(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		s.group(nil)
 		result, why := s.set.Create("admin", "s", "g", usual())
-		assert.Equal(t, groupExistence, result)
+		assert.Equal(t, Existence, result)
 		assert.Equal(t, "Group 'g' already exists.", why)
 		bad := usual()
 		bad.Strategy = "Best"
-		want := groupExistence
+		want := Existence
 		if f.ChecksSettingsFirst {
-			want = groupFail
+			want = Fail
 		}
 		result, _ = s.set.Create("admin", "s", "g", bad)
 		assert.Equal(t, want, result)
@@ -60,11 +60,11 @@ func TestAGroupThatExistsIsNotCreated(t *testing.T) {
 }
 
 func TestAGroupThatIsNotThereIsNotChanged(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
-		for stream, want := range map[string]groupResult{"s": groupExistence, "$all": groupExistence} {
+		for stream, want := range map[string]Result{"s": Existence, "$all": Existence} {
 			if stream == "$all" && f.ChangeChecksStream {
-				want = groupFail
+				want = Fail
 			}
 			result, _ := s.set.Update("admin", stream, "g", usual())
 			assert.Equal(t, want, result, stream)
@@ -85,7 +85,7 @@ func (s *site) entries() (names []string, by string) {
 	}
 	require.NoError(s.t, json.Unmarshal(recs[len(recs)-1].Data, &config))
 	for _, e := range config.Entries {
-		names = append(names, groupKey(e.Stream, e.Group))
+		names = append(names, IDOf(e.Stream, e.Group))
 	}
 	return names, config.UpdatedBy
 }
@@ -93,7 +93,7 @@ func (s *site) entries() (names []string, by string) {
 // A group that is updated begins behind its checkpoint, with other settings and without its clients.
 func TestAGroupIsUpdated(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts groupFacts
+		facts Facts
 		order []string
 	}{
 		"goes to the end": {oldFacts, []string{"s::h", "s::g"}},
@@ -101,7 +101,7 @@ func TestAGroupIsUpdated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, test.facts)
-			g := s.group(func(c *groupSettings) { c.CheckpointMax = 1 })
+			g := s.group(func(c *Settings) { c.CheckpointMax = 1 })
 			_, _ = s.set.Create("admin", "s", "h", usual())
 			b := s.join(g, 2)
 			s.write("s", 4)
@@ -110,7 +110,7 @@ func TestAGroupIsUpdated(t *testing.T) {
 			changed := usual()
 			changed.MaxRetryCount = 77
 			result, why := s.set.Update("ops", "s", "g", changed)
-			require.Equal(t, groupSuccess, result, why)
+			require.Equal(t, Success, result, why)
 			assert.Equal(t, 1, b.drops)
 			b.ack(1) // it has no group any more
 			again := s.set.Find("s", "g")
@@ -123,16 +123,16 @@ func TestAGroupIsUpdated(t *testing.T) {
 			bad := changed
 			bad.Strategy = "Best"
 			result, _ = s.set.Update("ops", "s", "g", bad)
-			assert.Equal(t, groupFail, result)
+			assert.Equal(t, Fail, result)
 			assert.Same(t, again, s.set.Find("s", "g"), "a refused change changes nothing")
 		})
 	}
 }
 
 func TestAGroupIsDeleted(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
-		g := s.group(func(c *groupSettings) { c.CheckpointMax = 1 })
+		g := s.group(func(c *Settings) { c.CheckpointMax = 1 })
 		b := s.join(g, 10)
 		s.write("s", 3)
 		b.nak(nakPark, "", 1)
@@ -140,7 +140,7 @@ func TestAGroupIsDeleted(t *testing.T) {
 		require.NotEmpty(t, s.read(checkpointOfG))
 		require.NotEmpty(t, s.read(parkedOfG))
 		result, why := s.set.Delete("admin", "s", "g")
-		require.Equal(t, groupSuccess, result, why)
+		require.Equal(t, Success, result, why)
 		assert.Equal(t, 1, b.drops)
 		assert.Nil(t, s.set.Find("s", "g"))
 		assert.Empty(t, s.read(checkpointOfG), "deleted with the group")
@@ -159,7 +159,7 @@ func TestAGroupIsDeleted(t *testing.T) {
 
 // The groups of a new process are those of the configuration.
 func TestGroupsAreMadeAnewFromTheConfiguration(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		s.set.Restart()
 		assert.Empty(t, s.set.All(), "there is no configuration yet")
@@ -167,7 +167,7 @@ func TestGroupsAreMadeAnewFromTheConfiguration(t *testing.T) {
 		c.ResolveLinks, c.RecordStatistics, c.StartFrom, c.MaxSubscribers = true, true, 7, 3
 		for _, name := range []string{"b", "a"} {
 			result, why := s.set.Create("admin", "s", name, c)
-			require.Equal(t, groupSuccess, result, why)
+			require.Equal(t, Success, result, why)
 		}
 		require.True(t, s.set.CreateOnAll("admin", "audit"))
 		require.False(t, s.set.CreateOnAll("admin", "audit"))

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ func TestWhatANakDoes(t *testing.T) {
 		"stop":    {nakStop, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothFacts(t, func(t *testing.T, f groupFacts) {
+			bothFacts(t, func(t *testing.T, f Facts) {
 				s := newSite(t, f)
 				s.write("s", 1)
 				b := s.join(s.group(nil), 10)
@@ -45,7 +45,7 @@ func TestWhatANakDoes(t *testing.T) {
 
 // Events that are retried come before new ones, in the order of their numbers, but a client must have room.
 func TestRetriesComeFirst(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		s.write("s", 6)
 		b := s.join(s.group(nil), 3)
@@ -65,9 +65,9 @@ func TestAnEventIsParkedWhenItWasRetriedTooOften(t *testing.T) {
 		want    string
 	}{"never retried": {0, "0"}, "once": {1, "0 0+"}, "three times": {3, "0 0+ 0++ 0+++"}} {
 		t.Run(name, func(t *testing.T) {
-			bothFacts(t, func(t *testing.T, f groupFacts) {
+			bothFacts(t, func(t *testing.T, f Facts) {
 				s := newSite(t, f)
-				b := s.join(s.group(func(c *groupSettings) { c.MaxRetryCount = test.retries }), 1)
+				b := s.join(s.group(func(c *Settings) { c.MaxRetryCount = test.retries }), 1)
 				s.write("s", 2)
 				for range test.retries + 1 {
 					b.nak(nakRetry, "", 0)
@@ -80,9 +80,9 @@ func TestAnEventIsParkedWhenItWasRetriedTooOften(t *testing.T) {
 }
 
 func TestAnEventIsRetriedWhenItsTimeIsOver(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
-		b := s.join(s.group(func(c *groupSettings) { c.MessageTimeout, c.MaxRetryCount = 5*time.Second, 2 }), 2)
+		b := s.join(s.group(func(c *Settings) { c.MessageTimeout, c.MaxRetryCount = 5*time.Second, 2 }), 2)
 		s.write("s", 1)
 		s.pass(2 * time.Second)
 		s.write("s", 1)
@@ -105,9 +105,9 @@ func TestAnEventIsRetriedWhenItsTimeIsOver(t *testing.T) {
 
 // Events whose time is over together are dealt with in their order.
 func TestEventsTimeOutInTheirOrder(t *testing.T) {
-	bothFacts(t, func(t *testing.T, f groupFacts) {
+	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
-		s.join(s.group(func(c *groupSettings) { c.MessageTimeout, c.MaxRetryCount = time.Second, 0 }), 100)
+		s.join(s.group(func(c *Settings) { c.MessageTimeout, c.MaxRetryCount = time.Second, 0 }), 100)
 		var want []string
 		for n := range 30 {
 			s.write("s", 1)
@@ -120,12 +120,12 @@ func TestEventsTimeOutInTheirOrder(t *testing.T) {
 
 func TestATimeoutOfZero(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts groupFacts
+		facts Facts
 		want  string
 	}{"is none": {oldFacts, "0"}, "is over": {newFacts, "0 0+ 0++ 0+++"}} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, test.facts)
-			b := s.join(s.group(func(c *groupSettings) { c.MessageTimeout = 0 }), 10)
+			b := s.join(s.group(func(c *Settings) { c.MessageTimeout = 0 }), 10)
 			s.write("s", 1)
 			s.pass(3 * time.Second)
 			assert.Equal(t, test.want, b.next())
@@ -136,7 +136,7 @@ func TestATimeoutOfZero(t *testing.T) {
 // A client that leaves gives back what it has. The next one gets that in the order of the numbers.
 func TestAClientLeavesWithEventsInFlight(t *testing.T) {
 	for name, test := range map[string]struct {
-		facts groupFacts
+		facts Facts
 		want  string
 	}{
 		"one retry": {oldFacts, "0+ 1+ 2+"},
@@ -170,7 +170,7 @@ func TestAClientLeavesWithEventsInFlight(t *testing.T) {
 // behind it waits for its timeout.
 func TestALostClientHadEventsThatWereRetriedTooOften(t *testing.T) {
 	s := newSite(t, newFacts)
-	g := s.group(func(c *groupSettings) { c.MaxRetryCount, c.MessageTimeout = 1, 10*time.Second })
+	g := s.group(func(c *Settings) { c.MaxRetryCount, c.MessageTimeout = 1, 10*time.Second })
 	b := s.join(g, 100)
 	s.write("s", 30)
 	b.nak(nakRetry, "", upTo(1, 20)...)
@@ -202,7 +202,7 @@ func TestAConnectionIsLostWithAllItsClients(t *testing.T) {
 // A leader without a majority parks nothing: an event that was retried too often stays in flight until then.
 func TestWithoutAMajorityNothingIsParked(t *testing.T) {
 	s := newSite(t, newFacts)
-	b := s.join(s.group(func(c *groupSettings) { c.MaxRetryCount, c.MessageTimeout = 0, time.Second }), 1)
+	b := s.join(s.group(func(c *Settings) { c.MaxRetryCount, c.MessageTimeout = 0, time.Second }), 1)
 	s.write("s", 1)
 	s.minority = true
 	s.pass(5 * time.Second)

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"cmp"
@@ -11,15 +11,15 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/fifo"
 )
 
-// group is a persistent subscription group of a stream. What waits in it is in persistent_buffer.go.
-type group struct {
+// Group is a persistent subscription group of a stream. What waits in it is in buffer.go.
+type Group struct {
 	Stream   string
 	Name     string
-	Settings groupSettings
+	Settings Settings
 
-	set      *groupSet
+	set      *Set
 	strategy strategy
-	clients  []*client // in the order in which they came
+	clients  []*Client // in the order in which they came
 
 	live        bool
 	faulted     bool  // the stream cannot be read: clients are dropped as they come
@@ -68,15 +68,15 @@ func (m *message) original() *eventlog.Record {
 }
 
 // order is the number by which retried messages are sorted.
-func (f *groupFacts) order(m *message) int64 {
+func (f *Facts) order(m *message) int64 {
 	if m.event != nil && !f.RetriesByOriginal {
 		return m.event.Number
 	}
 	return m.original().Number
 }
 
-func newGroup(set *groupSet, stream, name string, settings groupSettings) *group {
-	g := &group{
+func newGroup(set *Set, stream, name string, settings Settings) *Group {
+	g := &Group{
 		set: set, Stream: stream, Name: name, Settings: settings, strategy: newStrategy(settings.Strategy),
 		outstanding: make(map[esproto.GUID]*message),
 	}
@@ -85,10 +85,10 @@ func newGroup(set *groupSet, stream, name string, settings groupSettings) *group
 }
 
 // ID is what the server calls the group.
-func (g *group) ID() string { return groupKey(g.Stream, g.Name) }
+func (g *Group) ID() string { return IDOf(g.Stream, g.Name) }
 
 // resume begins behind the checkpoint, or where the settings say if there is none.
-func (g *group) resume() {
+func (g *Group) resume() {
 	g.lastKnown, g.lastSeen, g.checkpoint = -1, -1, -1
 	if !g.set.Facts.CountsDeliveries {
 		g.progress, g.checkedUntil = -1, -1 // also behind a checkpoint: the first one after it is written early
@@ -107,13 +107,13 @@ func (g *group) resume() {
 }
 
 // fault ends a group whose stream cannot be read: its clients are dropped, and those that come are, too.
-func (g *group) fault() {
+func (g *Group) fault() {
 	g.faulted = true
 	g.dropClients()
 }
 
 // count notes how far the group is with a message that it delivers.
-func (g *group) count(m *message) {
+func (g *Group) count(m *message) {
 	number := m.original().Number
 	if !g.set.Facts.CountsDeliveries {
 		g.lastKnown = max(g.lastKnown, number)
@@ -128,20 +128,20 @@ func (g *group) count(m *message) {
 }
 
 // close ends the wait for a message: it is settled, or will be delivered again.
-func (g *group) close(m *message) {
+func (g *Group) close(m *message) {
 	delete(g.outstanding, m.original().ID)
 	m.open = false
 }
 
 // release frees the slots that an event takes, at all clients that have it.
-func (g *group) release(id esproto.GUID) {
+func (g *Group) release(id esproto.GUID) {
 	for _, c := range g.clients {
 		c.release(id)
 	}
 }
 
 // Ack settles events. correlation is that of the ack, and of the client that sent it.
-func (g *group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
+func (g *Group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		for _, c := range g.clients {
 			if c.id == correlation || g.set.Facts.AckFreesAllSlots {
@@ -159,7 +159,7 @@ func (g *group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 }
 
 // Nak does with events what the client asks for. It settles those that are not to be delivered again.
-func (g *group) Nak(
+func (g *Group) Nak(
 	ids []esproto.GUID, correlation esproto.CorrelationID, action esproto.PersistentSubscriptionNakEvents_NakAction,
 	reason string,
 ) {
@@ -180,7 +180,7 @@ func (g *group) Nak(
 
 // again has a message delivered once more, or parks it if that has been tried often enough. Without a majority, which a
 // write needs, it is not parked: it stays outstanding, and tick comes back to it.
-func (g *group) again(m *message) {
+func (g *Group) again(m *message) {
 	if m.retries >= g.Settings.MaxRetryCount {
 		if !g.set.Majority() {
 			return
@@ -191,14 +191,14 @@ func (g *group) again(m *message) {
 	g.retryLater(m, m.retries+1)
 }
 
-func (g *group) retryLater(m *message, retries int) {
+func (g *Group) retryLater(m *message, retries int) {
 	g.close(m)
 	g.release(m.original().ID)
 	g.addRetry(m, retries)
 }
 
 // tick looks at the clock, as the server does once a second.
-func (g *group) tick(now time.Time) {
+func (g *Group) tick(now time.Time) {
 	var late []*message
 	if g.Settings.MessageTimeout > 0 || g.set.Facts.ZeroTimeoutIsOver {
 		for _, m := range g.outstanding {

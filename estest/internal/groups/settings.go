@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// groupSettings are those of CreatePersistentSubscription.
-type groupSettings struct {
+// Settings are those of CreatePersistentSubscription.
+type Settings struct {
 	ResolveLinks     bool
 	StartFrom        int64
 	MessageTimeout   time.Duration
@@ -25,7 +25,7 @@ type groupSettings struct {
 }
 
 // settingsProblem says what is wrong with the settings of a group; nothing if they will do.
-func (s *groupSet) settingsProblem(settings *groupSettings) string {
+func (s *Set) settingsProblem(settings *Settings) string {
 	switch {
 	case !s.Facts.knownStrategy(settings.Strategy):
 		return fmt.Sprintf("Consumer strategy %s does not exist.", settings.Strategy)
@@ -36,7 +36,7 @@ func (s *groupSet) settingsProblem(settings *groupSettings) string {
 }
 
 // bufferProblem says what is wrong with the sizes of a group's buffers, which servers find when they make it.
-func (s *groupSet) bufferProblem(settings *groupSettings) string {
+func (s *Set) bufferProblem(settings *Settings) string {
 	if s.Facts.ChecksGroupBuffers && settings.ReadBatchSize >= settings.BufferSize {
 		return "Invalid read batch size: it must be smaller than the buffer."
 	}
@@ -44,7 +44,7 @@ func (s *groupSet) bufferProblem(settings *groupSettings) string {
 }
 
 // streamProblem says what is wrong with the name of a group's stream.
-func (s *groupSet) streamProblem(stream string) string {
+func (s *Set) streamProblem(stream string) string {
 	switch {
 	case stream == eventlog.AllStream:
 		return s.Facts.OnAllText

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"cmp"
@@ -12,89 +12,89 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// groupsConfig is what groups need of the server.
-type groupsConfig struct {
+// Config is what groups need of the server.
+type Config struct {
 	Log      *eventlog.Log
-	Facts    *groupFacts
+	Facts    *Facts
 	Logger   *slog.Logger
 	Now      func() time.Time
 	Majority func() bool // whether what is written stays; readers must not see what the next leader may not have
 }
 
-// groupSet has all groups of a server. The lock of the log guards it.
-type groupSet struct {
-	groupsConfig
-	byID     map[string]*group
-	byStream map[string][]*group
-	listed   []*group // in the order of the configuration
-	onAll    map[string]*allGroup
+// Set has all groups of a server. The lock of the log guards it.
+type Set struct {
+	Config
+	byID     map[string]*Group
+	byStream map[string][]*Group
+	listed   []*Group // in the order of the configuration
+	onAll    map[string]*AllGroup
 }
 
-func newGroupSet(cfg groupsConfig) *groupSet {
-	return &groupSet{
-		groupsConfig: cfg, byID: make(map[string]*group), byStream: make(map[string][]*group),
-		onAll: make(map[string]*allGroup),
+func NewSet(cfg Config) *Set {
+	return &Set{
+		Config: cfg, byID: make(map[string]*Group), byStream: make(map[string][]*Group),
+		onAll: make(map[string]*AllGroup),
 	}
 }
 
-// groupResult is the result of creating, updating or deleting a group. The replies have the same fields, and the same
+// Result is the result of creating, updating or deleting a group. The replies have the same fields, and the same
 // numbers but for what 1 is called: the group exists already, or does not exist.
-type groupResult int32
+type Result int32
 
 const (
-	groupSuccess groupResult = iota
-	groupExistence
-	groupFail
-	groupDenied
+	Success Result = iota
+	Existence
+	Fail
+	Denied
 )
 
-func groupKey(stream, name string) string { return stream + "::" + name }
+func IDOf(stream, name string) string { return stream + "::" + name }
 
 // Find returns a group of a stream; nil if there is none of that name.
-func (s *groupSet) Find(stream, name string) *group { return s.byID[groupKey(stream, name)] }
+func (s *Set) Find(stream, name string) *Group { return s.byID[IDOf(stream, name)] }
 
 // ByID returns the group that the server calls so; nil if there is none.
-func (s *groupSet) ByID(id string) *group { return s.byID[id] }
+func (s *Set) ByID(id string) *Group { return s.byID[id] }
 
 // All returns the groups of streams, by their ids.
-func (s *groupSet) All() []*group {
-	return slices.SortedFunc(maps.Values(s.byID), func(a, b *group) int { return cmp.Compare(a.ID(), b.ID()) })
+func (s *Set) All() []*Group {
+	return slices.SortedFunc(maps.Values(s.byID), func(a, b *Group) int { return cmp.Compare(a.ID(), b.ID()) })
 }
 
 // Create makes a group, and writes down who has. The text says why there is none.
-func (s *groupSet) Create(by, stream, name string, settings groupSettings) (groupResult, string) {
+func (s *Set) Create(by, stream, name string, settings Settings) (Result, string) {
 	exists := s.Find(stream, name) != nil
 	problem := cmp.Or(s.streamProblem(stream), s.settingsProblem(&settings))
 	switch {
 	case exists && (problem == "" || !s.Facts.ChecksSettingsFirst):
-		return groupExistence, fmt.Sprintf("Group '%s' already exists.", name)
+		return Existence, fmt.Sprintf("Group '%s' already exists.", name)
 	case problem == "":
 		problem = s.bufferProblem(&settings)
 	}
 	if problem != "" {
-		return groupFail, problem
+		return Fail, problem
 	}
 	s.add(newGroup(s, stream, name, settings))
 	s.save(by)
-	return groupSuccess, ""
+	return Success, ""
 }
 
 // Update puts a group with other settings in the place of one, which loses its clients, and writes down who has.
-func (s *groupSet) Update(by, stream, name string, settings groupSettings) (groupResult, string) {
+func (s *Set) Update(by, stream, name string, settings Settings) (Result, string) {
 	g, result, problem := s.change(stream, name)
 	if g == nil {
 		return result, problem
 	}
 	if problem := cmp.Or(s.settingsProblem(&settings), s.bufferProblem(&settings)); problem != "" {
-		return groupFail, problem
+		return Fail, problem
 	}
 	s.replace(g, newGroup(s, stream, name, settings))
 	s.save(by)
-	return groupSuccess, ""
+	return Success, ""
 }
 
 // Delete ends a group, deletes what was written about it, and writes down who has.
-func (s *groupSet) Delete(by, stream, name string) (groupResult, string) {
+func (s *Set) Delete(by, stream, name string) (Result, string) {
 	g, result, problem := s.change(stream, name)
 	if g == nil {
 		return result, problem
@@ -102,29 +102,29 @@ func (s *groupSet) Delete(by, stream, name string) (groupResult, string) {
 	s.remove(g)
 	g.forget()
 	s.save(by)
-	return groupSuccess, ""
+	return Success, ""
 }
 
 // change returns the group that is to be changed; nil and the reason if there is none.
-func (s *groupSet) change(stream, name string) (*group, groupResult, string) {
+func (s *Set) change(stream, name string) (*Group, Result, string) {
 	if problem := s.streamProblem(stream); problem != "" && s.Facts.ChangeChecksStream {
-		return nil, groupFail, problem
+		return nil, Fail, problem
 	}
 	g := s.Find(stream, name)
 	if g == nil {
-		return nil, groupExistence, fmt.Sprintf("Group '%s' does not exist.", name)
+		return nil, Existence, fmt.Sprintf("Group '%s' does not exist.", name)
 	}
-	return g, groupSuccess, ""
+	return g, Success, ""
 }
 
-func (s *groupSet) add(g *group) {
+func (s *Set) add(g *Group) {
 	s.byID[g.ID()] = g
 	s.byStream[g.Stream] = append(s.byStream[g.Stream], g)
 	s.listed = append(s.listed, g)
 }
 
 // replace puts a group in the place of another of the same name.
-func (s *groupSet) replace(old, g *group) {
+func (s *Set) replace(old, g *Group) {
 	i := slices.Index(s.listed, old)
 	s.remove(old)
 	s.add(g)
@@ -134,11 +134,11 @@ func (s *groupSet) replace(old, g *group) {
 }
 
 // remove takes a group away from its clients, who are told.
-func (s *groupSet) remove(g *group) {
+func (s *Set) remove(g *Group) {
 	g.dropClients()
 	delete(s.byID, g.ID())
-	s.listed = slices.DeleteFunc(s.listed, func(o *group) bool { return o == g })
-	left := slices.DeleteFunc(s.byStream[g.Stream], func(o *group) bool { return o == g })
+	s.listed = slices.DeleteFunc(s.listed, func(o *Group) bool { return o == g })
+	left := slices.DeleteFunc(s.byStream[g.Stream], func(o *Group) bool { return o == g })
 	if len(left) == 0 {
 		delete(s.byStream, g.Stream)
 		return
@@ -147,12 +147,12 @@ func (s *groupSet) remove(g *group) {
 }
 
 // Unsubscribe ends the subscriptions with a correlation id, if there are any, and tells their clients.
-func (s *groupSet) Unsubscribe(id esproto.CorrelationID) {
+func (s *Set) Unsubscribe(id esproto.CorrelationID) {
 	for _, g := range s.byID {
 		for _, c := range g.clients {
 			if c.id == id {
 				c.consumer.Drop()
-				g.leave(func(o *client) bool { return o == c }, false)
+				g.leave(func(o *Client) bool { return o == c }, false)
 				break
 			}
 		}
@@ -160,8 +160,8 @@ func (s *groupSet) Unsubscribe(id esproto.CorrelationID) {
 }
 
 // Lost forgets the clients of a connection that has ended.
-func (s *groupSet) Lost(connection string) {
-	gone := func(c *client) bool { return c.connection == connection }
+func (s *Set) Lost(connection string) {
+	gone := func(c *Client) bool { return c.connection == connection }
 	for _, g := range s.byID {
 		if slices.ContainsFunc(g.clients, gone) {
 			g.leave(gone, true)
@@ -170,7 +170,7 @@ func (s *groupSet) Lost(connection string) {
 }
 
 // Observe observes the log: it hands what is committed to the groups of the stream.
-func (s *groupSet) Observe(made eventlog.Commit) {
+func (s *Set) Observe(made eventlog.Commit) {
 	if made.Stream == nil {
 		return
 	}
@@ -182,7 +182,7 @@ func (s *groupSet) Observe(made eventlog.Commit) {
 }
 
 // Tick lets the groups look at the clock. Servers do that once a second.
-func (s *groupSet) Tick() {
+func (s *Set) Tick() {
 	now := s.Now()
 	for _, g := range s.byID {
 		g.tick(now)
@@ -190,14 +190,14 @@ func (s *groupSet) Tick() {
 }
 
 // DropClients unsubscribes all clients. The groups stay.
-func (s *groupSet) DropClients() {
+func (s *Set) DropClients() {
 	for _, g := range s.byID {
 		g.dropClients()
 	}
 }
 
 // Clear forgets all groups, and does not tell their clients.
-func (s *groupSet) Clear() {
+func (s *Set) Clear() {
 	clear(s.byID)
 	clear(s.byStream)
 	clear(s.onAll)

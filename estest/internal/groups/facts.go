@@ -1,8 +1,8 @@
-package estest
+package groups
 
-// groupFacts are what versions differ in about groups. A bool says whether the server does something, the others what
+// Facts are what versions differ in about groups. A bool says whether the server does something, the others what
 // it writes.
-type groupFacts struct {
+type Facts struct {
 	HasPinnedByCorrelation bool   // has the strategy PinnedByCorrelation
 	ChecksGroupStart       bool   // refuses a start below -1
 	ChecksGroupBuffers     bool   // refuses a page that is not smaller than the buffer

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"container/heap"
@@ -18,11 +18,11 @@ const (
 )
 
 // newMessage makes a message of an event that was read, or was just written.
-func (g *group) newMessage(r *eventlog.Record, pushed bool) *message {
+func (g *Group) newMessage(r *eventlog.Record, written bool) *message {
 	m := &message{event: r, replayed: isParkedStream(r.Stream.Name)}
 	switch {
 	case !g.Settings.ResolveLinks:
-	case pushed:
+	case written:
 		m.event, m.link = g.set.Log.ResolvePushed(r, true)
 	default:
 		m.event, m.link = g.set.Log.Resolve(r)
@@ -31,7 +31,7 @@ func (g *group) newMessage(r *eventlog.Record, pushed bool) *message {
 }
 
 // written tells a group of an event that was just written to its stream.
-func (g *group) written(r *eventlog.Record) {
+func (g *Group) written(r *eventlog.Record) {
 	if r.Number < g.Settings.StartFrom {
 		return
 	}
@@ -52,13 +52,13 @@ func (g *group) written(r *eventlog.Record) {
 }
 
 // wantsPage reports whether the group is behind and has room for a page.
-func (g *group) wantsPage() bool {
+func (g *Group) wantsPage() bool {
 	return !g.live && !g.faulted && g.Settings.BufferSize-g.buffer.Len()-len(g.retry) > g.Settings.ReadBatchSize
 }
 
 // readOn reads pages. Whether there is room for another one is decided before a page is dispatched: a client that could
 // take more than the buffer holds gets it when it acks.
-func (g *group) readOn(more bool) {
+func (g *Group) readOn(more bool) {
 	for more {
 		g.readPage()
 		more = g.wantsPage()
@@ -66,7 +66,7 @@ func (g *group) readOn(more bool) {
 	}
 }
 
-func (g *group) readPage() {
+func (g *Group) readPage() {
 	if g.set.Log.HardDeleted(g.Stream) && g.set.Facts.HardDeleteEndsGroup {
 		g.fault()
 		return
@@ -88,7 +88,7 @@ func (g *group) readPage() {
 	g.next = max(next, g.next)
 }
 
-func (g *group) pageSize() int {
+func (g *Group) pageSize() int {
 	if g.Settings.ReadBatchSize == 0 {
 		return defaultReadBatch
 	}
@@ -97,7 +97,7 @@ func (g *group) pageSize() int {
 
 // addRead takes an event that was read. The group is live when that is one of the newest: it then takes those, however
 // large its buffer is.
-func (g *group) addRead(r *eventlog.Record) {
+func (g *Group) addRead(r *eventlog.Record) {
 	switch {
 	case g.live:
 	case g.newest.Len() == 0 || r.Number < g.newest.Peek().original().Number:
@@ -117,14 +117,14 @@ func (g *group) addRead(r *eventlog.Record) {
 }
 
 // dispatch gives the waiting messages to the clients that the strategy picks, those to be delivered again first.
-func (g *group) dispatch() {
+func (g *Group) dispatch() {
 	if len(g.clients) > 0 && g.dispatchRetries() {
 		g.dispatchBuffer()
 	}
 }
 
 // dispatchRetries reports whether clients may take more.
-func (g *group) dispatchRetries() (more bool) {
+func (g *Group) dispatchRetries() (more bool) {
 	kept := g.retry[:0]
 	more = true
 	for i, m := range g.retry {
@@ -145,7 +145,7 @@ func (g *group) dispatchRetries() (more bool) {
 	return more
 }
 
-func (g *group) dispatchBuffer() {
+func (g *Group) dispatchBuffer() {
 	var passedOver []*message
 	for g.buffer.Len() > 0 {
 		c, why := g.strategy.pick(g.buffer.Peek())
@@ -165,7 +165,7 @@ func (g *group) dispatchBuffer() {
 }
 
 // addRetry puts a message into the retry list, behind those with the same number.
-func (g *group) addRetry(m *message, retries int) {
+func (g *Group) addRetry(m *message, retries int) {
 	m.retries = retries
 	p := g.set.Facts
 	n := p.order(m)
@@ -197,7 +197,7 @@ func (h *numberHeap) Pop() any {
 
 // lowestOpen returns the message with the lowest number of those that are outstanding or to be delivered again; nil
 // without one.
-func (g *group) lowestOpen() (lowest *message) {
+func (g *Group) lowestOpen() (lowest *message) {
 	for len(g.lowest) > 0 && !g.lowest[0].open {
 		heap.Pop(&g.lowest)
 	}

@@ -1,4 +1,4 @@
-package estest
+package groups
 
 import (
 	"encoding/json"
@@ -11,8 +11,8 @@ import (
 // configStream is where the server keeps what groups there are.
 const configStream = "$persistentSubscriptionConfig"
 
-// groupEntry is a group as the configuration stream has it. Zeros and false are left out.
-type groupEntry struct {
+// configEntry is a group as the configuration stream has it. Zeros and false are left out.
+type configEntry struct {
 	Stream             string  `json:"stream"`
 	Group              string  `json:"group"`
 	ResolveLinkTos     bool    `json:"resolveLinkTos,omitempty"`
@@ -31,14 +31,14 @@ type groupEntry struct {
 	Strategy           string  `json:"namedConsumerStrategy,omitempty"`
 }
 
-type groupConfig struct {
-	Version   string       `json:"version"`
-	Updated   string       `json:"updated"`
-	UpdatedBy string       `json:"updatedBy,omitempty"`
-	Entries   []groupEntry `json:"entries"`
+type configuration struct {
+	Version   string        `json:"version"`
+	Updated   string        `json:"updated"`
+	UpdatedBy string        `json:"updatedBy,omitempty"`
+	Entries   []configEntry `json:"entries"`
 }
 
-func (g *group) entry() groupEntry {
+func (g *Group) entry() configEntry {
 	e := g.Settings.entry(g.Stream, g.Name)
 	if g.set.Facts.ConfigHasPosition {
 		position := strconv.FormatInt(g.Settings.StartFrom, 10)
@@ -47,8 +47,8 @@ func (g *group) entry() groupEntry {
 	return e
 }
 
-func (s *groupSettings) entry(stream, group string) groupEntry {
-	return groupEntry{
+func (s *Settings) entry(stream, group string) configEntry {
+	return configEntry{
 		Stream: stream, Group: group, ResolveLinkTos: s.ResolveLinks, ExtraStatistics: s.RecordStatistics,
 		MessageTimeout: s.MessageTimeout.Milliseconds(), StartFrom: s.StartFrom, LiveBufferSize: s.LiveBufferSize,
 		HistoryBufferSize: s.BufferSize, MaxRetryCount: s.MaxRetryCount, ReadBatchSize: s.ReadBatchSize,
@@ -58,14 +58,14 @@ func (s *groupSettings) entry(stream, group string) groupEntry {
 }
 
 // settings returns what an entry says. Versions from 21.10 on look at the position first.
-func (e *groupEntry) settings() groupSettings {
+func (e *configEntry) settings() Settings {
 	from := e.StartFrom
 	if e.StartPosition != nil {
 		if n, err := strconv.ParseInt(*e.StartPosition, 10, 64); err == nil {
 			from = n
 		}
 	}
-	return groupSettings{
+	return Settings{
 		ResolveLinks: e.ResolveLinkTos, RecordStatistics: e.ExtraStatistics, StartFrom: from,
 		MessageTimeout: time.Duration(e.MessageTimeout) * time.Millisecond, LiveBufferSize: e.LiveBufferSize,
 		BufferSize: e.HistoryBufferSize, MaxRetryCount: e.MaxRetryCount, ReadBatchSize: e.ReadBatchSize,
@@ -75,10 +75,10 @@ func (e *groupEntry) settings() groupSettings {
 }
 
 // save writes the configuration of all groups, as the server prints its local time and JSON.
-func (s *groupSet) save(by string) {
-	cfg := groupConfig{
+func (s *Set) save(by string) {
+	cfg := configuration{
 		Version: "2", Updated: s.Now().Local().Format("2006-01-02T15:04:05.9999999-07:00"), UpdatedBy: by,
-		Entries: []groupEntry{},
+		Entries: []configEntry{},
 	}
 	for _, g := range s.listed {
 		cfg.Entries = append(cfg.Entries, g.entry())
@@ -93,13 +93,13 @@ func (s *groupSet) save(by string) {
 }
 
 // Restart makes the groups anew from what the log has of them, as a server does when it starts.
-func (s *groupSet) Restart() {
+func (s *Set) Restart() {
 	s.Clear()
 	st := s.Log.Stream(configStream)
 	if st == nil || st.Last() < 0 {
 		return
 	}
-	var cfg groupConfig
+	var cfg configuration
 	if err := json.Unmarshal(st.At(st.Last()).Data, &cfg); err != nil {
 		s.Logger.Error("the configuration of the groups cannot be read", "error", err)
 		return

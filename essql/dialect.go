@@ -108,10 +108,8 @@ func (d Dialect) statements(table string) statements {
 		savePos: d.numbered(fmt.Sprintf(update, "NULL", "?", "?") +
 			" AND event_number IS NULL AND (commit_position IS NULL OR commit_position < ?" +
 			" OR (commit_position = ? AND prepare_position < ?))"),
-		// The last condition is for MySQL, which counts rows that change.
-		saveNothing: d.numbered(fmt.Sprintf(update, "NULL", "NULL", "NULL") +
-			" AND (event_number IS NOT NULL OR commit_position IS NOT NULL)"),
-		reset: d.numbered("DELETE FROM " + table + " WHERE name = ?"),
+		saveNothing: d.numbered(fmt.Sprintf(update, "NULL", "NULL", "NULL")),
+		reset:       d.numbered("DELETE FROM " + table + " WHERE name = ?"),
 	}
 }
 

@@ -22,9 +22,9 @@
 //
 // Load, which Subscribe calls, takes a name over: it writes the Store's owner token, which is random, into the row.
 // From then on Save and SaveTx of another Store, in the same process or another one, fail with
-// [eventstore.ErrCheckpointTaken], and its subscription ends. So the process that subscribes last goes on, and it
-// begins behind all that was committed before. A transaction in which SaveTx has succeeded keeps the row locked, and a
-// Load waits until it ends. SQLite locks the whole database.
+// [eventstore.ErrCheckpointTaken], and its subscription ends with its next message. So the process that subscribes last
+// goes on, and it begins behind all that was committed before. A transaction in which SaveTx has succeeded keeps the
+// row locked, and a Load waits until it ends. SQLite locks the whole database.
 //
 // A Load that fails may have taken the name over. Subscriptions of one name in one Store do not end each other; what
 // one of them has saved by SaveTx is [ErrAlreadySaved] for the others.

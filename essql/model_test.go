@@ -22,9 +22,9 @@ type model struct {
 func newModel(t *testing.T, d database, db *sql.DB) model {
 	t.Helper()
 	for _, statement := range []string{
-		"CREATE TABLE " + d.table + "_applied (place INTEGER NOT NULL)",
-		"CREATE TABLE " + d.table + "_totals (events INTEGER NOT NULL, places INTEGER NOT NULL)",
-		"INSERT INTO " + d.table + "_totals VALUES (0, 0)",
+		"CREATE TABLE " + d.Table + "_applied (place INTEGER NOT NULL)",
+		"CREATE TABLE " + d.Table + "_totals (events INTEGER NOT NULL, places INTEGER NOT NULL)",
+		"INSERT INTO " + d.Table + "_totals VALUES (0, 0)",
 	} {
 		_, err := db.ExecContext(t.Context(), statement)
 		require.NoError(t, err)
@@ -35,12 +35,12 @@ func newModel(t *testing.T, d database, db *sql.DB) model {
 // add applies a message, once more whenever it is called.
 func (m model) add(ctx context.Context, tx *sql.Tx, msg *message.Message) error {
 	place, _ := eventstore.EventNumberFromCtx(msg.Context())
-	_, err := tx.ExecContext(ctx, "INSERT INTO "+m.d.table+"_applied VALUES ("+m.d.arg(1)+")", place)
+	_, err := tx.ExecContext(ctx, "INSERT INTO "+m.d.Table+"_applied VALUES ("+m.d.arg(1)+")", place)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx,
-		"UPDATE "+m.d.table+"_totals SET events = events + 1, places = places + "+m.d.arg(1), place)
+		"UPDATE "+m.d.Table+"_totals SET events = events + 1, places = places + "+m.d.arg(1), place)
 	return err
 }
 
@@ -52,7 +52,7 @@ func (m model) handle(store *essql.Store, msg *message.Message) error {
 // applied returns what was applied, in the order of the stream.
 func (m model) applied(t *testing.T) (places []int) {
 	t.Helper()
-	rows, err := m.db.QueryContext(t.Context(), "SELECT place FROM "+m.d.table+"_applied ORDER BY place")
+	rows, err := m.db.QueryContext(t.Context(), "SELECT place FROM "+m.d.Table+"_applied ORDER BY place")
 	require.NoError(t, err)
 	defer rows.Close()
 	for rows.Next() {
@@ -75,7 +75,7 @@ func (m model) requireFold(t *testing.T, n int) {
 	}
 	require.Equal(t, want, m.applied(t))
 	var events, places int
-	query := "SELECT events, places FROM " + m.d.table + "_totals"
+	query := "SELECT events, places FROM " + m.d.Table + "_totals"
 	require.NoError(t, m.db.QueryRowContext(t.Context(), query).Scan(&events, &places))
 	require.Equal(t, []int{n, sum}, []int{events, places})
 }

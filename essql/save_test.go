@@ -164,16 +164,16 @@ func TestOneOfTwoTransactionsAppliesAMessage(t *testing.T) {
 func TestAnOldSnapshotDoesNotApplyAMessageAgain(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
-		if d.dialect == essql.SQLite {
-			d.dsn = d.dsn[:len(d.dsn)-len("&_txlock=immediate")]
+		if d.Dialect == essql.SQLite {
+			d.DSN = d.DSN[:len(d.DSN)-len("&_txlock=immediate")]
 		}
 		db, store, messages := received(t, d, 3)
 		levels := []sql.IsolationLevel{sql.LevelDefault}
-		if d.dialect != essql.SQLite {
+		if d.Dialect != essql.SQLite {
 			levels = append(levels, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable)
 		}
 		for _, level := range levels {
-			if d.dialect == essql.MySQL && level == sql.LevelSerializable {
+			if d.Dialect == essql.MySQL && level == sql.LevelSerializable {
 				continue // its reads lock the row, so that the other transaction waits for this one
 			}
 			t.Run(level.String(), func(t *testing.T) {
@@ -182,13 +182,13 @@ func TestAnOldSnapshotDoesNotApplyAMessageAgain(t *testing.T) {
 				require.NoError(t, err)
 				defer func() { require.NoError(t, old.Rollback()) }()
 				var rows int
-				require.NoError(t, old.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+d.table).Scan(&rows))
+				require.NoError(t, old.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+d.Table).Scan(&rows))
 
 				save := func(tx *sql.Tx) error { return store.SaveTx(t.Context(), tx, messages[1]) }
 				require.NoError(t, inTx(t, db, save))
 				err = save(old)
 				require.Error(t, err)
-				if level == sql.LevelReadCommitted || d.dialect == essql.MySQL {
+				if level == sql.LevelReadCommitted || d.Dialect == essql.MySQL {
 					require.ErrorIs(t, err, essql.ErrAlreadySaved)
 				}
 			})

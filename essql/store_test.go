@@ -173,7 +173,7 @@ func TestProcessesCreateTheTableAtTheSameTime(t *testing.T) {
 		for range 8 {
 			db := d.open(t)
 			wg.Go(func() {
-				store, err := essql.New(db, d.dialect, essql.WithTable(d.table))
+				store, err := essql.New(db, d.Dialect, essql.WithTable(d.Table))
 				if assert.NoError(t, err) {
 					assert.NoError(t, store.CreateTable(t.Context()))
 				}
@@ -188,9 +188,9 @@ func TestATableWithOtherColumnsIsRefused(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		db := d.open(t)
-		_, err := db.ExecContext(t.Context(), "CREATE TABLE "+d.table+" (name INTEGER, owner INTEGER)")
+		_, err := db.ExecContext(t.Context(), "CREATE TABLE "+d.Table+" (name INTEGER, owner INTEGER)")
 		require.NoError(t, err)
-		store, err := essql.New(db, d.dialect, essql.WithTable(d.table))
+		store, err := essql.New(db, d.Dialect, essql.WithTable(d.Table))
 		require.NoError(t, err)
 		require.ErrorContains(t, store.CreateTable(t.Context()), "choose another one by WithTable")
 	})
@@ -200,7 +200,7 @@ func TestDDLCreatesTheTable(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		db := d.open(t)
-		store, err := essql.New(db, d.dialect, essql.WithTable(d.table))
+		store, err := essql.New(db, d.Dialect, essql.WithTable(d.Table))
 		require.NoError(t, err)
 		_, err = store.Load(t.Context(), "name")
 		require.Error(t, err, "nothing creates the table unasked")
@@ -280,7 +280,7 @@ func TestARowThatIsNoCheckpointIsTold(t *testing.T) {
 		} {
 			_, err := store.Load(t.Context(), "name")
 			require.NoError(t, err)
-			_, err = db.ExecContext(t.Context(), "UPDATE "+d.table+" SET "+columns)
+			_, err = db.ExecContext(t.Context(), "UPDATE "+d.Table+" SET "+columns)
 			require.NoError(t, err)
 			_, err = d.store(t).Load(t.Context(), "name")
 			require.ErrorIs(t, err, eventstore.ErrCheckpointCorrupt, columns)
@@ -351,12 +351,12 @@ func TestATableMayHaveASchemaAndAKeywordAsItsName(t *testing.T) {
 	schemas := map[essql.Dialect]string{essql.SQLite: "main", essql.PostgreSQL: "public"}
 	eachDatabase(t, func(t *testing.T, d database) {
 		db := d.open(t)
-		schema := schemas[d.dialect]
-		if d.dialect == essql.MySQL {
+		schema := schemas[d.Dialect]
+		if d.Dialect == essql.MySQL {
 			require.NoError(t, db.QueryRowContext(t.Context(), "SELECT DATABASE()").Scan(&schema))
 		}
 		for _, table := range []string{schema + ".Select", "Select", schema + "." + strings.Repeat("a", 63)} {
-			store, err := essql.New(db, d.dialect, essql.WithTable(table))
+			store, err := essql.New(db, d.Dialect, essql.WithTable(table))
 			require.NoError(t, err)
 			require.NoError(t, store.CreateTable(t.Context()))
 			_, err = store.Load(t.Context(), "name")
@@ -365,7 +365,7 @@ func TestATableMayHaveASchemaAndAKeywordAsItsName(t *testing.T) {
 		}
 		for _, table := range []string{"Select", strings.Repeat("a", 63)} {
 			quote := `"`
-			if d.dialect == essql.MySQL {
+			if d.Dialect == essql.MySQL {
 				quote = "`"
 			}
 			_, err := db.ExecContext(t.Context(), "DROP TABLE "+quote+table+quote)

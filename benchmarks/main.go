@@ -62,7 +62,7 @@ func dispatch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return lead(ctx, opts)
+	return runAll(ctx, opts)
 }
 
 // options are the flags of a run.

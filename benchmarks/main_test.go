@@ -31,7 +31,7 @@ func TestAQuickRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lead(t.Context(), opts); err != nil {
+	if err := runAll(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "results.json"))

@@ -73,14 +73,14 @@ func (p *process) ended() error {
 	if err == nil {
 		err = errors.New("ended without a result")
 	}
-	if why := lastWords(p.stderr.String()); why != "" {
+	if why := errorLine(p.stderr.String()); why != "" {
 		err = fmt.Errorf("%w: %s", err, why)
 	}
 	return err
 }
 
-// lastWords is the line of a process's errors that tells most: that of the panic, if there was one.
-func lastWords(stderr string) string {
+// errorLine is the line of a process's errors that tells most: that of the panic, if there was one.
+func errorLine(stderr string) string {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	for _, line := range lines {
 		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {

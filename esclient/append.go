@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
-	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
 // ExpectedVersion is what a write demands of its stream: one of the constants, or, from 0 on, the number of its last
@@ -169,14 +168,6 @@ func validateEvent(i int, e *EventData) error {
 	if n := e.Size(); n > MaxEventSize {
 		return &ArgumentError{Argument: argument(), Err: ErrTooLarge, Reason: fmt.Sprintf(
 			"data, metadata and twice the type have %d bytes, at most %d are allowed", n, MaxEventSize)}
-	}
-	return nil
-}
-
-// validateName refuses names that the server refuses, or that nobody could type again.
-func validateName(argument, name string) error {
-	if problem := notation.Problem(name); problem != "" {
-		return &ArgumentError{Argument: argument, Reason: problem}
 	}
 	return nil
 }

@@ -23,10 +23,10 @@ type Client struct {
 	manager *engine.Manager
 	dialer  *dialer
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	crew   crew      // the goroutines that subscribe anew or tell hooks
-	told   hookQueue // what the hooks of the connection are told
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	goroutines goroutines // they subscribe anew and call hooks
+	told       hookQueue  // what the hooks of the connection are told
 
 	configs    configReads
 	groupTurns chan struct{} // holds one for each change of a group that is under way
@@ -56,7 +56,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: &cfg, persistent: make(map[*PersistentSubscription]struct{}), closed: make(chan struct{})}
 	c.hooks, _ = sortHooks(cfg.Hooks)
-	c.told = newHookQueue(&c.crew, &c.hooks)
+	c.told = newHookQueue(&c.goroutines, &c.hooks)
 	c.configs.client = c
 	c.groupTurns = make(chan struct{}, maxGroupChanges)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -142,7 +142,7 @@ func (c *Client) shutDown() {
 	defer cancel()
 	stopped := make(chan struct{}, len(subs))
 	for _, p := range subs {
-		c.crew.start(func() {
+		c.goroutines.start(func() {
 			_ = p.stop(ctx, ErrClosed) // it has ended, whatever the server says
 			stopped <- struct{}{}
 		})
@@ -156,7 +156,7 @@ func (c *Client) shutDown() {
 	}
 	c.cancel()
 	c.manager.Close()
-	c.crew.wait(hookTimeout)
+	c.goroutines.wait(hookTimeout)
 }
 
 // Closed is closed when the client has ended: by Close, or because MaxReconnects was reached. The ClosedHooks have been
@@ -174,7 +174,7 @@ func (c *Client) goUnlessClosing(f func()) bool {
 	if c.closing.Load() {
 		return false
 	}
-	c.crew.start(f)
+	c.goroutines.start(f)
 	return true
 }
 

@@ -5,46 +5,46 @@ import (
 	"time"
 )
 
-// crew is the goroutines of a client that call hooks. A hook may close the client, so that the wait for their end has a
+// goroutines are those of a client that may call hooks. A hook may close the client, so the wait for their end has a
 // limit.
-type crew struct {
+type goroutines struct {
 	mu    sync.Mutex
 	n     int
-	ended chan struct{} // closed when n becomes 0; nil while nobody waits for that
+	ended chan struct{} // closed when n becomes 0; nil while Close does not wait
 }
 
-// start runs f in a goroutine of the crew.
-func (w *crew) start(f func()) {
-	w.mu.Lock()
-	w.n++
-	w.mu.Unlock()
+// start runs f in a goroutine.
+func (g *goroutines) start(f func()) {
+	g.mu.Lock()
+	g.n++
+	g.mu.Unlock()
 	go func() {
-		defer w.leave()
+		defer g.leave()
 		f()
 	}()
 }
 
-func (w *crew) leave() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.n--; w.n == 0 && w.ended != nil {
-		close(w.ended)
-		w.ended = nil
+func (g *goroutines) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n--; g.n == 0 && g.ended != nil {
+		close(g.ended)
+		g.ended = nil
 	}
 }
 
-// wait waits until all have ended, at most for so long.
-func (w *crew) wait(limit time.Duration) {
-	w.mu.Lock()
-	if w.n == 0 {
-		w.mu.Unlock()
+// wait waits until all goroutines have ended, or until the limit has passed.
+func (g *goroutines) wait(limit time.Duration) {
+	g.mu.Lock()
+	if g.n == 0 {
+		g.mu.Unlock()
 		return
 	}
-	if w.ended == nil {
-		w.ended = make(chan struct{})
+	if g.ended == nil {
+		g.ended = make(chan struct{})
 	}
-	ended := w.ended
-	w.mu.Unlock()
+	ended := g.ended
+	g.mu.Unlock()
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {

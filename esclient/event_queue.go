@@ -3,6 +3,8 @@ package esclient
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
 // queue holds pushed events between the reader of the connection, which must never wait, and the consumer. It is
@@ -157,4 +159,15 @@ func (q *queue) signal() {
 	case q.wake <- struct{}{}:
 	default:
 	}
+}
+
+// newestNumber is the number of an event, as far as that tells how long the stream is: the tombstone's does not.
+func newestNumber(numbers ...int64) int64 {
+	newest := int64(-1)
+	for _, n := range numbers {
+		if n != esproto.DeletedStream {
+			newest = max(newest, n)
+		}
+	}
+	return newest
 }

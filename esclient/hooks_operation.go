@@ -96,3 +96,11 @@ func (a *attempts) tellRetry(ctx context.Context, r engine.Request, pause time.D
 		h.OnRetry(ctx, info)
 	}
 }
+
+// endpoint returns the node that was asked last.
+func (a *attempts) endpoint() string {
+	if a.conn == nil {
+		return ""
+	}
+	return a.conn.Endpoint()
+}

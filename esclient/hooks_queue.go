@@ -31,16 +31,16 @@ const maxNotices = 256
 // hookQueue calls the hooks of the connection one after the other, in a goroutine that lives while there is something
 // to tell. So a hook that waits for a connection, or for anything else of the client, does not wait for itself.
 type hookQueue struct {
-	crew  *crew
-	calls [noticeKinds][]func(ConnectionInfo)
+	goroutines *goroutines
+	calls      [noticeKinds][]func(ConnectionInfo)
 
 	mu      sync.Mutex
 	waiting []notice
 	idle    chan struct{} // closed when all is told; nil while it is
 }
 
-func newHookQueue(crew *crew, hooks *hookSet) hookQueue {
-	return hookQueue{crew: crew, calls: [noticeKinds][]func(ConnectionInfo){
+func newHookQueue(goroutines *goroutines, hooks *hookSet) hookQueue {
+	return hookQueue{goroutines: goroutines, calls: [noticeKinds][]func(ConnectionInfo){
 		noticeConnected:    methods(hooks.connected, ConnectedHook.OnConnected),
 		noticeDisconnected: methods(hooks.disconnected, DisconnectedHook.OnDisconnected),
 		noticeReconnecting: methods(hooks.reconnecting, ReconnectingHook.OnReconnecting),
@@ -71,7 +71,7 @@ func (q *hookQueue) tell(kind noticeKind, info ConnectionInfo) {
 	q.waiting = append(q.waiting, notice{kind, info})
 	if q.idle == nil {
 		q.idle = make(chan struct{})
-		q.crew.start(q.run)
+		q.goroutines.start(q.run)
 	}
 }
 

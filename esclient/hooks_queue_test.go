@@ -21,7 +21,7 @@ func (n *noted) OnClosed(ConnectionInfo)       { n.told <- "closed" }
 func TestNoticesForAHookThatDoesNotReturnAreBounded(t *testing.T) {
 	n := &noted{hold: make(chan struct{}), told: make(chan string, 10*maxNotices)}
 	hooks, _ := sortHooks([]Hook{n})
-	var w crew
+	var w goroutines
 	q := newHookQueue(&w, &hooks)
 	q.tell(noticeConnected, ConnectionInfo{})
 	q.tell(noticeDisconnected, ConnectionInfo{})

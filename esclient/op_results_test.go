@@ -232,8 +232,8 @@ func operations() map[string]operation {
 // dropped reports whether the answer is that a subscription has ended.
 func (o *operation) dropped() bool { return o.reply == esproto.CmdSubscriptionDropped }
 
-// verdict is what a client makes of an answer.
-type verdict struct {
+// groupState is what a client makes of an answer.
+type groupState struct {
 	again   bool  // it asks again, after a pause or on another connection
 	is      error // how the call ends; nil for an error of no special kind
 	ok      bool  // it ends without an error
@@ -241,23 +241,23 @@ type verdict struct {
 	timeout bool
 }
 
-func ends(err error) verdict { return verdict{is: err, ok: err == nil} }
+func ends(err error) groupState { return groupState{is: err, ok: err == nil} }
 
-// serverTimeout is the verdict on the server's word that it has waited long enough.
-func serverTimeout(r repetition, forwarded bool) verdict {
+// serverTimeout is the groupState on the server's word that it has waited long enough.
+func serverTimeout(r repetition, forwarded bool) groupState {
 	if r == repeatAlways || r == repeatRecognised || r == repeatSame && !forwarded {
-		return verdict{again: true}
+		return groupState{again: true}
 	}
-	return verdict{unknown: true, timeout: true}
+	return groupState{unknown: true, timeout: true}
 }
 
-// nonsense is the verdict on an answer to another question, or one that cannot be read.
-func nonsense(r repetition) verdict { return verdict{unknown: r != repeatAlways} }
+// nonsense is the groupState on an answer to another question, or one that cannot be read.
+func nonsense(r repetition) groupState { return groupState{unknown: r != repeatAlways} }
 
 // answer is one that a server may give to an operation.
 type answer struct {
 	send func(q *request)
-	verdict
+	groupState
 }
 
 // answers are all that a server may give to o.
@@ -265,15 +265,15 @@ func (o *operation) answers() map[string]answer {
 	raw := func(cmd esproto.Command, payload string) func(q *request) {
 		return func(q *request) { q.reply(cmd, []byte(payload)) }
 	}
-	again := verdict{again: true}
+	again := groupState{again: true}
 	all := map[string]answer{
 		"not ready":             {raw(esproto.CmdNotHandled, "\x08\x00"), again},
 		"too busy":              {raw(esproto.CmdNotHandled, "\x08\x01"), again},
 		"not leader":            {raw(esproto.CmdNotHandled, "\x08\x02"), again},
-		"read-only replica":     {raw(esproto.CmdNotHandled, "\x08\x03"), verdict{is: esclient.ErrNotSupported}},
+		"read-only replica":     {raw(esproto.CmdNotHandled, "\x08\x03"), groupState{is: esclient.ErrNotSupported}},
 		"not handled, why ever": {raw(esproto.CmdNotHandled, "\x08\x63"), again},
-		"not handled, garbage":  {raw(esproto.CmdNotHandled, "\xff"), verdict{}},
-		"bad request":           {raw(esproto.CmdBadRequest, "no"), verdict{}},
+		"not handled, garbage":  {raw(esproto.CmdNotHandled, "\xff"), groupState{}},
+		"bad request":           {raw(esproto.CmdBadRequest, "no"), groupState{}},
 		"not authenticated":     {raw(esproto.CmdNotAuthenticated, "Unauthorized"), ends(esclient.ErrNotAuthenticated)},
 		"server starting":       {raw(esproto.CmdNotAuthenticated, "Server not yet ready"), again},
 		"server's own error":    {raw(esproto.CmdNotAuthenticated, "Internal Server Error"), again},
@@ -290,7 +290,7 @@ func (o *operation) answers() map[string]answer {
 		all["garbage"] = answer{raw(o.completed(), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), v}
 	}
 	for code, is := range o.results {
-		v := verdict{is: is}
+		v := groupState{is: is}
 		switch {
 		case is == nil && o.dropped(): // for no fault of anybody's
 			v = again
@@ -332,7 +332,7 @@ func answered(t *testing.T, o *operation, a answer) {
 	done := inBackground(func() error { return o.call(testContext(t), c) })
 	first := s.next(o.cmd)
 	a.send(first)
-	want := a.verdict
+	want := a.groupState
 	if want.again {
 		repeated := s.next(o.cmd)
 		assert.Equal(t, first.payload, repeated.payload, "the repetition is the same, event ids included")

@@ -156,14 +156,6 @@ func (a *attempts) again(ctx context.Context, r engine.Request, sent bool, reaso
 	return err
 }
 
-// endpoint returns the node that was asked last.
-func (a *attempts) endpoint() string {
-	if a.conn == nil {
-		return ""
-	}
-	return a.conn.Endpoint()
-}
-
 // conn waits for the connection.
 func (c *Client) conn(ctx context.Context) (*engine.Conn, error) {
 	if c.closing.Load() {

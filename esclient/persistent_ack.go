@@ -43,7 +43,7 @@ func (p *PersistentSubscription) settle(how *settlement, events []*Event) error 
 		p.prove(p.current())
 	}
 	if len(told) > 0 {
-		p.witness.settled(told, *how)
+		p.report.settled(told, *how)
 	}
 	if drained {
 		p.endIfDrained()
@@ -82,7 +82,7 @@ func (p *PersistentSubscription) take(
 		} else {
 			sent = p.sendAck(id) || sent
 		}
-		if p.witness.wantsSettled() {
+		if p.report.wantsSettled() {
 			told = append(told, e)
 		}
 	}
@@ -177,4 +177,11 @@ func (n *nak) Command() esproto.Command { return esproto.CmdPersistentSubscripti
 func (n *nak) AppendPayload(b []byte) []byte {
 	action := esproto.PersistentSubscriptionNakEvents_NakAction(n.how.action)
 	return esproto.AppendNak(b, n.subscription, n.ids, n.how.reason, action)
+}
+
+// current returns the session, nil while there is none.
+func (p *PersistentSubscription) current() *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.session
 }

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// maxLooks is how often a group is looked at until a sight is believed that may be too early: a server drops the
+	// maxLooks is how often a group is looked at until a snapshot is believed that may be too early: a server drops the
 	// subscribers before it has written down why, and what it tells of its log may lag behind.
 	maxLooks  = 3
 	lookAgain = 100 * time.Millisecond
@@ -96,7 +96,7 @@ type check struct {
 	began time.Time
 }
 
-// see takes the first sight of a group, with which later ones are compared.
+// see takes the first snapshot of a group, with which later ones are compared.
 func (p *PersistentSubscription) see(c check) {
 	p.mu.Lock()
 	if p.session != c.s {
@@ -106,12 +106,12 @@ func (p *PersistentSubscription) see(c check) {
 	l := p.firstLook(c.s.handle.Conn())
 	p.mu.Unlock()
 	l.start(p.ctx, func() {
-		p.c.goUnlessClosing(func() { p.saw(c, l.sight()) })
+		p.c.goUnlessClosing(func() { p.saw(c, l.snapshot()) })
 	})
 }
 
-// saw takes a first sight, or has another look. A server that tells nothing delays its events for checkLimit only.
-func (p *PersistentSubscription) saw(c check, now *sight) {
+// saw takes a first snapshot, or has another look. A server that tells nothing delays its events for checkLimit only.
+func (p *PersistentSubscription) saw(c check, now *snapshot) {
 	p.mu.Lock()
 	if p.session != c.s || p.ended != nil {
 		p.mu.Unlock()
@@ -156,12 +156,12 @@ func (p *PersistentSubscription) check(c check) {
 	p.mu.Unlock()
 	c.looks++
 	l.start(p.ctx, func() {
-		p.c.goUnlessClosing(func() { p.conclude(c, l.sight()) })
+		p.c.goUnlessClosing(func() { p.conclude(c, l.snapshot()) })
 	})
 }
 
 // conclude judges the group by what was seen of it, and lets what has waited for that go on.
-func (p *PersistentSubscription) conclude(c check, now *sight) {
+func (p *PersistentSubscription) conclude(c check, now *snapshot) {
 	s := c.s
 	p.mu.Lock()
 	if p.session != s || p.ended != nil {
@@ -170,7 +170,7 @@ func (p *PersistentSubscription) conclude(c check, now *sight) {
 	}
 	now.position = max(now.position, s.position)
 	now.stream.known, now.stream.last = true, max(now.stream.last, s.last)
-	v := judge(p.seen, now, s.before.last, p.position)
+	v := compareSnapshots(p.seen, now, s.before.last, p.position)
 	if c.mayBeEarly(v, now, p.departure.stayed(s.handle.Conn())) {
 		p.mu.Unlock()
 		time.AfterFunc(lookAgain, func() {
@@ -178,7 +178,7 @@ func (p *PersistentSubscription) conclude(c check, now *sight) {
 		})
 		return
 	}
-	p.obey(s, v, now)
+	p.follow(s, v, now)
 	if now.config.known && now.config.has {
 		p.pace.hear(now.config.timeout)
 		p.timeOn()
@@ -189,28 +189,28 @@ func (p *PersistentSubscription) conclude(c check, now *sight) {
 	p.mu.Unlock()
 	p.endIfDrained()
 	p.prove(s)
-	p.tellVerdict(v)
+	p.logGroupState(v)
 }
 
 // mayBeEarly reports whether another look may say more. stayed is true where the server has dropped the subscription
 // and goes on with the connection.
-func (c *check) mayBeEarly(v verdict, now *sight, stayed bool) bool {
+func (c *check) mayBeEarly(v groupState, now *snapshot, stayed bool) bool {
 	switch {
-	case v == verdictUnknown && !now.complete:
+	case v == groupUnknown && !now.complete:
 		return time.Since(c.began) < checkLimit
 	case c.looks >= maxLooks:
 		return false
-	case v == verdictOlder:
+	case v == groupLogOlder:
 		return now.stream.anchor != anchorOther
 	}
-	return stayed && v != verdictAnew
+	return stayed && v != groupMadeAnew
 }
 
-// obey does what follows from a verdict. p.mu is held.
-func (p *PersistentSubscription) obey(s *session, v verdict, now *sight) {
+// follow does what follows from the state of the group. p.mu is held.
+func (p *PersistentSubscription) follow(s *session, v groupState, now *snapshot) {
 	p.ledger.foundParked(now.parked)
 	switch v {
-	case verdictSame:
+	case groupSame:
 		if p.seen != nil && p.seen.unanswered {
 			p.ledger.believeFrom(p.seen.doubted)
 		}
@@ -218,12 +218,12 @@ func (p *PersistentSubscription) obey(s *session, v verdict, now *sight) {
 			p.ledger.believe()
 		}
 		now.fill(p.seen)
-	case verdictAnew:
+	case groupMadeAnew:
 		p.ledger.forgetSettled(s)
-	case verdictOlder:
+	case groupLogOlder:
 		p.ledger.forgetSettled(s)
 		p.lastKnown = now.stream.last
-	case verdictUnknown:
+	case groupUnknown:
 		if p.departure.leaderMoved(s.handle.Conn()) {
 			now.fill(p.seen)
 			break
@@ -237,21 +237,21 @@ func (p *PersistentSubscription) obey(s *session, v verdict, now *sight) {
 			if !p.seen.unanswered {
 				p.seen.unanswered, p.seen.doubted = true, before
 			}
-			return // a later sight may still be compared with what was seen before
+			return // a later snapshot may still be compared with what was seen before
 		}
 	}
 	p.seen, p.position = now, now.position
 }
 
-func (p *PersistentSubscription) tellVerdict(v verdict) {
-	i := p.witness.info()
+func (p *PersistentSubscription) logGroupState(v groupState) {
+	i := p.report.info()
 	switch v {
-	case verdictAnew:
-		p.witness.log(slog.LevelWarn, "the group was made anew: what was acked may be handed out again", &i)
-	case verdictOlder:
-		p.witness.log(slog.LevelWarn, "the log went back: what was acked may be handed out again", &i)
-	case verdictUnknown:
-		p.witness.log(slog.LevelDebug, "nothing tells whether the group was made anew", &i)
+	case groupMadeAnew:
+		p.report.log(slog.LevelWarn, "the group was made anew: what was acked may be handed out again", &i)
+	case groupLogOlder:
+		p.report.log(slog.LevelWarn, "the log went back: what was acked may be handed out again", &i)
+	case groupUnknown:
+		p.report.log(slog.LevelDebug, "nothing tells whether the group was made anew", &i)
 	}
 }
 
@@ -277,13 +277,6 @@ func (p *PersistentSubscription) distrust(s *session, o *Event) {
 	} else {
 		p.ledger.forgetReplayed(o)
 	}
-}
-
-// current returns the session, nil while there is none.
-func (p *PersistentSubscription) current() *session {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.session
 }
 
 // prove has the server tell that it has read the parks that were sent on a session: it answers a ping after them.

@@ -183,23 +183,23 @@ func (r *configRead) parseAll() ([]*groupConfig, error) {
 }
 
 // last returns which event is the last one.
-func (r *configRead) last() configSight {
+func (r *configRead) last() configSnapshot {
 	events, err := r.all()
 	switch {
 	case err != nil:
-		return configSight{}
+		return configSnapshot{}
 	case len(events) == 0:
-		return configSight{known: true, number: -1}
+		return configSnapshot{known: true, number: -1}
 	}
-	return configSight{known: true, number: events[0].Number, id: events[0].ID}
+	return configSnapshot{known: true, number: events[0].Number, id: events[0].ID}
 }
 
 // see returns what the events tell of a group.
-func (r *configRead) see(stream, group string) configSight {
+func (r *configRead) see(stream, group string) configSnapshot {
 	s := r.last()
 	configs, err := r.parseAll()
 	if err != nil {
-		return configSight{}
+		return configSnapshot{}
 	}
 	for i, cfg := range configs {
 		settings, has := cfg.find(stream, group)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // errRoom is why a subscription is replaced by one with a larger window.
@@ -193,53 +191,9 @@ func (p *PersistentSubscription) growIfIdle() {
 	}
 }
 
-// unsubscribe ends the session for another one with the window that the pace says. The server takes back what it has
-// pushed: it never parks an event for that, as it might for a nack or a timeout. What the consumer has begun with is
-// recognised when it comes again. p.mu is held.
-func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest time.Duration) {
-	s := p.session
-	if s == nil || p.ended != nil {
-		return
-	}
-	p.flush()
-	s.handle.Post(engine.Unsubscribe{}, p.creds)
-	back := append(p.leave(s), more...)
-	p.away, p.departure = true, p.departure.note(s, reason)
-	select {
-	case <-p.nudge: // of what was before
-	default:
-	}
-	p.c.goUnlessClosing(func() { p.comeBack(s, reason, back, rest) }) // or else Close ends it
-}
-
-// leave forgets a session, and the events that came on it and were not begun with: the server delivers them again,
-// perhaps to another subscriber. p.mu is held.
-func (p *PersistentSubscription) leave(s *session) (back []*Event) {
-	p.session = nil
-	p.acks = p.acks[:0] // the ledger remembers them
-	p.ledger.over(s)
-	back = p.queue.drain()
-	if p.opts.Concurrency > 0 {
-		back = back[:0]
-		for f := range p.ledger.waiting {
-			back = append(back, f.e)
-		}
-		close(p.revoked)
-		p.revoked = make(chan struct{})
-	}
-	for _, e := range back {
-		if f := p.ledger.flight(e.Original()); f != nil {
-			p.ledger.release(f)
-		}
-	}
-	back, s.waiting = append(back, s.waiting...), nil
-	p.queue.signal() // for Next, which may have waited for them
-	return back
-}
-
 // comeBack makes the session that follows one that unsubscribe has ended: after a rest, unless the consumer gets on.
 func (p *PersistentSubscription) comeBack(s *session, reason error, back []*Event, rest time.Duration) {
-	p.witness.gaveBack(reason, back)
+	p.report.gaveBack(reason, back)
 	confirmation := time.NewTimer(p.c.cfg.OperationTimeout)
 	defer confirmation.Stop()
 	select {
@@ -313,5 +267,5 @@ func (p *PersistentSubscription) tellSlow() {
 	}
 	p.slow = true
 	timeout, window := p.pace.timeout, p.opts.InFlight
-	p.c.goUnlessClosing(func() { p.witness.slow(&SlowConsumerError{MessageTimeout: timeout, InFlight: window}) })
+	p.c.goUnlessClosing(func() { p.report.slow(&SlowConsumerError{MessageTimeout: timeout, InFlight: window}) })
 }

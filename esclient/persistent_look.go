@@ -21,7 +21,7 @@ const lookTimeout = 700 * time.Millisecond
 // parkedLook is how many entries of the parked stream a look takes in.
 const parkedLook = 200
 
-// look is how the sight of a group is got: some reads on one connection, all at once. No goroutine waits for them.
+// look is how the snapshot of a group is got: some reads on one connection, all at once. No goroutine waits for them.
 type look struct {
 	conn   *engine.Conn
 	shared *configReads
@@ -197,9 +197,9 @@ func (r *lookRead) result() error {
 	return r.err
 }
 
-// sight returns what was seen.
-func (l *look) sight() *sight {
-	s := &sight{position: -1, stream: streamSight{last: -1}}
+// snapshot returns what was seen.
+func (l *look) snapshot() *snapshot {
+	s := &snapshot{position: -1, stream: streamSnapshot{last: -1}}
 	s.complete = true
 	l.reads(func(r *lookRead) {
 		// An answer says more or less; without one another look may say more.
@@ -224,7 +224,7 @@ func (l *look) sight() *sight {
 	}
 	if l.deleted.result() == nil {
 		op := l.deleted.op.(*lastEventOp)
-		s.deleted = deletedSight{known: true, number: op.number, is: op.deletes}
+		s.deleted = deletedSnapshot{known: true, number: op.number, is: op.deletes}
 	}
 	if events, ok := l.parked.events(); ok {
 		s.parked = seeParked(events, l.stream)

@@ -20,7 +20,7 @@ const (
 // resume follows the end of a session, in a goroutine of its own: either another one replaces it, or that was the end.
 func (p *PersistentSubscription) resume(reason error) {
 	work := func() {
-		p.witness.dropped(reason)
+		p.report.dropped(reason)
 		if !replaces(reason) && failureOf(reason) != failNoGroup {
 			p.end(explained(reason))
 			return
@@ -132,10 +132,10 @@ func (p *PersistentSubscription) logWentBack() (bool, error) {
 			return false, err
 		}
 		p.mu.Lock()
-		v := judge(p.seen, now, before.last, p.position)
+		v := compareSnapshots(p.seen, now, before.last, p.position)
 		p.mu.Unlock()
-		if v != verdictOlder || n+1 == maxLooks || now.stream.anchor == anchorOther {
-			return v == verdictOlder, fromEngine(conn.Err())
+		if v != groupLogOlder || n+1 == maxLooks || now.stream.anchor == anchorOther {
+			return v == groupLogOlder, fromEngine(conn.Err())
 		}
 		if err := sleep(p.ctx, lookAgain); err != nil {
 			return false, err
@@ -143,8 +143,8 @@ func (p *PersistentSubscription) logWentBack() (bool, error) {
 	}
 }
 
-// lookNow looks at the group and waits for the sight. It also returns what was known of the stream before.
-func (p *PersistentSubscription) lookNow(ctx context.Context, conn *engine.Conn) (*sight, knownStream, error) {
+// lookNow looks at the group and waits for the snapshot. It also returns what was known of the stream before.
+func (p *PersistentSubscription) lookNow(ctx context.Context, conn *engine.Conn) (*snapshot, knownStream, error) {
 	p.mu.Lock()
 	before := p.known()
 	l := p.newLook(conn, &before, false)
@@ -153,7 +153,7 @@ func (p *PersistentSubscription) lookNow(ctx context.Context, conn *engine.Conn)
 	l.start(ctx, func() { close(seen) })
 	select {
 	case <-seen:
-		return l.sight(), before, nil
+		return l.snapshot(), before, nil
 	case <-ctx.Done():
 		return nil, before, context.Cause(ctx)
 	}

@@ -3,10 +3,12 @@ package esclient
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
 // session is the part of a PersistentSubscription on one connection: ConnectToPersistentSubscription starts it. Its mu
@@ -116,7 +118,7 @@ func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) {
 	p.endOthers()
 	s.position, s.last = m.GetLastCommitPosition(), m.GetLastEventNumber()
 	p.begin(s)
-	p.witness.confirmed(s.handle.Conn().Endpoint())
+	p.report.confirmed(s.handle.Conn().Endpoint())
 }
 
 // deliver takes a pushed event.
@@ -283,4 +285,54 @@ func (s *session) ending(byServer bool) {
 func (s *session) close(reason error) {
 	s.unsubscribe()
 	s.finish(reason, false)
+}
+
+// unsubscribe ends the session for another one with the window that the pace says. The server takes back what it has
+// pushed: it never parks an event for that, as it might for a nack or a timeout. What the consumer has begun with is
+// recognised when it comes again. p.mu is held.
+func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest time.Duration) {
+	s := p.session
+	if s == nil || p.ended != nil {
+		return
+	}
+	p.flush()
+	s.handle.Post(engine.Unsubscribe{}, p.creds)
+	back := append(p.leave(s), more...)
+	p.away, p.departure = true, p.departure.note(s, reason)
+	select {
+	case <-p.nudge: // of what was before
+	default:
+	}
+	p.c.goUnlessClosing(func() { p.comeBack(s, reason, back, rest) }) // or else Close ends it
+}
+
+// leave forgets a session, and the events that came on it and were not begun with: the server delivers them again,
+// perhaps to another subscriber. p.mu is held.
+func (p *PersistentSubscription) leave(s *session) (back []*Event) {
+	p.session = nil
+	p.acks = p.acks[:0] // the ledger remembers them
+	p.ledger.over(s)
+	back = p.queue.drain()
+	if p.opts.Concurrency > 0 {
+		back = back[:0]
+		for f := range p.ledger.waiting {
+			back = append(back, f.e)
+		}
+		close(p.revoked)
+		p.revoked = make(chan struct{})
+	}
+	for _, e := range back {
+		if f := p.ledger.flight(e.Original()); f != nil {
+			p.ledger.release(f)
+		}
+	}
+	back, s.waiting = append(back, s.waiting...), nil
+	p.queue.signal() // for Next, which may have waited for them
+	return back
+}
+
+// leaveOut follows an event that cannot be received, for err. What is to be told of it is told elsewhere than on the
+// reader.
+func (p *PersistentSubscription) leaveOut(err error) {
+	p.c.goUnlessClosing(func() { p.report.leftOut(err) })
 }

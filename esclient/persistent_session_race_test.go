@@ -42,7 +42,7 @@ func sessions(t *testing.T) (p *PersistentSubscription, begin func() *session, g
 	opts := PersistentOptions{}
 	opts.setDefaults(c.cfg)
 	p = &PersistentSubscription{
-		c: c, stream: "s", group: "g", opts: opts, closed: make(chan struct{}), witness: witness{c: c, hooks: &c.hooks},
+		c: c, stream: "s", group: "g", opts: opts, closed: make(chan struct{}), report: reporter{c: c, hooks: &c.hooks},
 		ctx: context.Background(), cancel: func(error) {},
 	}
 	p.queue.init(10)

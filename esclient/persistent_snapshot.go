@@ -12,37 +12,37 @@ import (
 // subscribers tells the two apart, so that a subscription which lost its connection, or was dropped, looks at what the
 // server has written about the group, as far as the user may read it.
 
-// sight is what can be seen of a group at one time.
-type sight struct {
+// snapshot is what can be seen of a group at one time.
+type snapshot struct {
 	complete bool  // the server has answered everything, be it that the user may not see
 	position int64 // where the log ends; -1 if that is not known
-	stream   streamSight
-	config   configSight
-	deleted  deletedSight
+	stream   streamSnapshot
+	config   configSnapshot
+	deleted  deletedSnapshot
 	// unanswered is true where the server did not answer since, when what is up to doubted was in doubt already.
 	unanswered bool
 	doubted    int64
 	parked     map[int64]bool // the numbers of events that are in the parked stream, of those that were asked for
 }
 
-// streamSight is the group's stream.
-type streamSight struct {
+// streamSnapshot is the group's stream.
+type streamSnapshot struct {
 	known  bool
 	last   int64 // the number of its last event; -1 for none
-	anchor anchorSight
+	anchor anchorState
 }
 
-// anchorSight is what became of the latest event that came from the group.
-type anchorSight int
+// anchorState is what became of the latest event that came from the group.
+type anchorState int
 
 const (
-	anchorUnknown anchorSight = iota
+	anchorUnknown anchorState = iota
 	anchorThere
 	anchorOther // another event has its number
 )
 
-// configSight is the end of the server's configuration of groups.
-type configSight struct {
+// configSnapshot is the end of the server's configuration of groups.
+type configSnapshot struct {
 	known   bool
 	number  int64 // of its last event; -1 for none
 	id      uuid.UUID
@@ -52,9 +52,9 @@ type configSight struct {
 	had     bool          // the group is in that one
 }
 
-// deletedSight is the metadata of the stream that has the group's checkpoint: deleting the group adds an event to it,
-// as does the first checkpoint of the group that is made anew.
-type deletedSight struct {
+// deletedSnapshot is the metadata of the stream that has the group's checkpoint. The server adds an event to them when
+// the group is deleted, and another one with the first checkpoint of the group that is made anew.
+type deletedSnapshot struct {
 	known  bool
 	number int64 // of its last event; -1 for none
 	is     bool  // that event deletes
@@ -67,18 +67,18 @@ type knownStream struct {
 	id     uuid.UUID
 }
 
-// verdict says whether a group is the one that it was.
-type verdict int
+// groupState tells whether a group is the same as before.
+type groupState int
 
 const (
-	verdictUnknown verdict = iota
-	verdictSame
-	verdictAnew  // it was made anew
-	verdictOlder // the log is another one, or an older state of it
+	groupUnknown groupState = iota
+	groupSame
+	groupMadeAnew // it was made anew
+	groupLogOlder // the log is another one, or an older state of it
 )
 
-// fill takes what cannot be seen now from an earlier sight of the same group.
-func (s *sight) fill(earlier *sight) {
+// fill takes what cannot be seen now from an earlier snapshot of the same group.
+func (s *snapshot) fill(earlier *snapshot) {
 	if earlier == nil {
 		return
 	}
@@ -90,63 +90,63 @@ func (s *sight) fill(earlier *sight) {
 	}
 }
 
-// judge compares two sights of a group. last is the highest number that its stream is known to have had, and position
-// the farthest end of the log.
-func judge(then, now *sight, last, position int64) verdict {
+// compareSnapshots compares two snapshots of a group. last is the highest number that its stream is known to have had,
+// and position the farthest end of the log.
+func compareSnapshots(then, now *snapshot, last, position int64) groupState {
 	switch {
 	case now.stream.anchor == anchorOther, now.stream.known && now.stream.last < last,
 		now.position >= 0 && now.position < position:
-		return verdictOlder
+		return groupLogOlder
 	}
-	config, deleted := verdictUnknown, verdictUnknown
+	config, deleted := groupUnknown, groupUnknown
 	if then != nil {
-		config, deleted = judgeConfig(&then.config, &now.config), judgeDeleted(&then.deleted, &now.deleted)
+		config, deleted = compareConfigs(&then.config, &now.config), compareDeleted(&then.deleted, &now.deleted)
 	}
 	switch {
-	case config == verdictOlder, config == verdictAnew:
+	case config == groupLogOlder, config == groupMadeAnew:
 		return config
-	case deleted == verdictAnew:
+	case deleted == groupMadeAnew:
 		return deleted
-	case config == verdictSame, deleted == verdictSame, now.position >= 0 && now.position == position:
-		return verdictSame // in the last case nothing was written
+	case config == groupSame, deleted == groupSame, now.position >= 0 && now.position == position:
+		return groupSame // in the last case nothing was written
 	}
-	return verdictUnknown
+	return groupUnknown
 }
 
-func judgeConfig(then, now *configSight) verdict {
+func compareConfigs(then, now *configSnapshot) groupState {
 	if !then.known || !now.known {
-		return verdictUnknown
+		return groupUnknown
 	}
 	switch more := now.number - then.number; {
 	case more < 0, more == 0 && now.id != then.id:
-		return verdictOlder
+		return groupLogOlder
 	case more == 0:
-		return verdictSame
+		return groupSame
 	case !now.has, more >= 2 && now.before && !now.had:
-		return verdictAnew
+		return groupMadeAnew
 	case more == 1, more == 2 && now.before:
-		return verdictSame
+		return groupSame
 	}
-	return verdictUnknown // of the events between, only the last two can be seen
+	return groupUnknown // of the events between, only the last two can be seen
 }
 
-func judgeDeleted(then, now *deletedSight) verdict {
+func compareDeleted(then, now *deletedSnapshot) groupState {
 	if !then.known || !now.known {
-		return verdictUnknown
+		return groupUnknown
 	}
 	switch more := now.number - then.number; {
 	case more == 0, more == 1 && then.is && !now.is:
-		return verdictSame
+		return groupSame
 	case more < 0:
-		return verdictUnknown
+		return groupUnknown
 	}
-	return verdictAnew
+	return groupMadeAnew
 }
 
 // seeStream looks for the event of a number and an id in what was read from that number on. A stream that was
 // soft-deleted looks at some servers as if it had never been.
-func seeStream(number int64, id uuid.UUID, last int64, events []Event) streamSight {
-	s := streamSight{known: last >= 0, last: last}
+func seeStream(number int64, id uuid.UUID, last int64, events []Event) streamSnapshot {
+	s := streamSnapshot{known: last >= 0, last: last}
 	if len(events) == 0 || number < 0 || events[0].Original().Number != number {
 		return s // it was truncated, or the stream is shorter, or soft-deleted
 	}

@@ -11,74 +11,74 @@ import (
 func TestWhatASightOfAGroupTells(t *testing.T) {
 	t.Parallel()
 	first, other := uuid.New(), uuid.New()
-	denied := &sight{position: 100, stream: streamSight{known: true, last: 9, anchor: anchorThere}}
-	then := &sight{
-		position: 100, stream: streamSight{known: true, last: 9},
-		config: configSight{known: true, number: 4, id: first}, deleted: deletedSight{known: true, number: -1},
+	denied := &snapshot{position: 100, stream: streamSnapshot{known: true, last: 9, anchor: anchorThere}}
+	then := &snapshot{
+		position: 100, stream: streamSnapshot{known: true, last: 9},
+		config: configSnapshot{known: true, number: 4, id: first}, deleted: deletedSnapshot{known: true, number: -1},
 	}
-	now := func(change func(s *sight)) *sight {
-		s := &sight{
-			position: 200, stream: streamSight{known: true, last: 12, anchor: anchorThere},
-			config:  configSight{known: true, number: 4, id: first, has: true, before: true, had: true},
-			deleted: deletedSight{known: true, number: -1},
+	now := func(change func(s *snapshot)) *snapshot {
+		s := &snapshot{
+			position: 200, stream: streamSnapshot{known: true, last: 12, anchor: anchorThere},
+			config:  configSnapshot{known: true, number: 4, id: first, has: true, before: true, had: true},
+			deleted: deletedSnapshot{known: true, number: -1},
 		}
 		change(s)
 		return s
 	}
 	for what, tt := range map[string]struct {
-		then *sight
-		now  *sight
-		want verdict
+		then *snapshot
+		now  *snapshot
+		want groupState
 	}{
-		"no group was changed":  {then, now(func(*sight) {}), verdictSame},
-		"the stream is shorter": {then, now(func(s *sight) { s.stream.last = 8 }), verdictOlder},
-		"the log is shorter":    {then, now(func(s *sight) { s.position = 99 }), verdictOlder},
-		"another event has the number": {then, now(func(s *sight) { s.stream.anchor = anchorOther }),
-			verdictOlder},
-		"the event is gone": {then, now(func(s *sight) { s.stream.anchor = anchorUnknown }), verdictSame},
-		"another configuration has the number": {then, now(func(s *sight) { s.config.id = other }),
-			verdictOlder},
-		"the configuration is shorter": {then, now(func(s *sight) { s.config.number = -1 }), verdictOlder},
-		"a group was changed":          {then, now(func(s *sight) { s.config.number = 5 }), verdictSame},
-		"two groups were changed":      {then, now(func(s *sight) { s.config.number = 6 }), verdictSame},
-		"it was deleted": {then, now(func(s *sight) {
+		"no group was changed":  {then, now(func(*snapshot) {}), groupSame},
+		"the stream is shorter": {then, now(func(s *snapshot) { s.stream.last = 8 }), groupLogOlder},
+		"the log is shorter":    {then, now(func(s *snapshot) { s.position = 99 }), groupLogOlder},
+		"another event has the number": {then, now(func(s *snapshot) { s.stream.anchor = anchorOther }),
+			groupLogOlder},
+		"the event is gone": {then, now(func(s *snapshot) { s.stream.anchor = anchorUnknown }), groupSame},
+		"another configuration has the number": {then, now(func(s *snapshot) { s.config.id = other }),
+			groupLogOlder},
+		"the configuration is shorter": {then, now(func(s *snapshot) { s.config.number = -1 }), groupLogOlder},
+		"a group was changed":          {then, now(func(s *snapshot) { s.config.number = 5 }), groupSame},
+		"two groups were changed":      {then, now(func(s *snapshot) { s.config.number = 6 }), groupSame},
+		"it was deleted": {then, now(func(s *snapshot) {
 			s.config.number, s.config.has = 5, false
-		}), verdictAnew},
-		"it was deleted and made": {then, now(func(s *sight) {
+		}), groupMadeAnew},
+		"it was deleted and made": {then, now(func(s *snapshot) {
 			s.config.number, s.config.had = 6, false
-		}), verdictAnew},
-		"it had been deleted before": {then, now(func(s *sight) {
+		}), groupMadeAnew},
+		"it had been deleted before": {then, now(func(s *snapshot) {
 			s.config.number, s.config.had = 5, false
-		}), verdictSame},
-		"many groups were changed, and it was not deleted": {then, now(func(s *sight) {
+		}), groupSame},
+		"many groups were changed, and it was not deleted": {then, now(func(s *snapshot) {
 			s.config.number = 9
-		}), verdictSame},
-		"many groups were changed, and it was deleted": {then, now(func(s *sight) {
-			s.config.number, s.deleted = 9, deletedSight{known: true, number: 0, is: true}
-		}), verdictAnew},
-		"many groups were changed, and what else there is cannot be read": {then, now(func(s *sight) {
-			s.config.number, s.deleted = 9, deletedSight{}
-		}), verdictUnknown},
-		"nothing can be read, and something was written": {denied, now(func(s *sight) {
-			s.config, s.deleted = configSight{}, deletedSight{}
-		}), verdictUnknown},
-		"nothing can be read, and nothing was written": {denied, denied, verdictSame},
-		"it was never seen, and something was written": {nil, now(func(*sight) {}), verdictUnknown},
-		"it was never seen, and nothing was written":   {nil, denied, verdictSame},
+		}), groupSame},
+		"many groups were changed, and it was deleted": {then, now(func(s *snapshot) {
+			s.config.number, s.deleted = 9, deletedSnapshot{known: true, number: 0, is: true}
+		}), groupMadeAnew},
+		"many groups were changed, and what else there is cannot be read": {then, now(func(s *snapshot) {
+			s.config.number, s.deleted = 9, deletedSnapshot{}
+		}), groupUnknown},
+		"nothing can be read, and something was written": {denied, now(func(s *snapshot) {
+			s.config, s.deleted = configSnapshot{}, deletedSnapshot{}
+		}), groupUnknown},
+		"nothing can be read, and nothing was written": {denied, denied, groupSame},
+		"it was never seen, and something was written": {nil, now(func(*snapshot) {}), groupUnknown},
+		"it was never seen, and nothing was written":   {nil, denied, groupSame},
 	} {
-		assert.Equal(t, tt.want, judge(tt.then, tt.now, 9, 100), what)
+		assert.Equal(t, tt.want, compareSnapshots(tt.then, tt.now, 9, 100), what)
 	}
 }
 
 func TestTheFirstCheckpointOfAGroupIsNoDeletion(t *testing.T) {
 	t.Parallel()
-	deleted, revived := deletedSight{known: true, number: 2, is: true}, deletedSight{known: true, number: 3}
-	again := deletedSight{known: true, number: 3, is: true}
-	assert.Equal(t, verdictSame, judgeDeleted(&deleted, &revived))
-	assert.Equal(t, verdictAnew, judgeDeleted(&deleted, &again))
-	assert.Equal(t, verdictAnew, judgeDeleted(&revived, &deletedSight{known: true, number: 4, is: true}))
-	assert.Equal(t, verdictAnew, judgeDeleted(&deleted, &deletedSight{known: true, number: 5}))
-	assert.Equal(t, verdictSame, judgeDeleted(&revived, &revived))
+	deleted, revived := deletedSnapshot{known: true, number: 2, is: true}, deletedSnapshot{known: true, number: 3}
+	again := deletedSnapshot{known: true, number: 3, is: true}
+	assert.Equal(t, groupSame, compareDeleted(&deleted, &revived))
+	assert.Equal(t, groupMadeAnew, compareDeleted(&deleted, &again))
+	assert.Equal(t, groupMadeAnew, compareDeleted(&revived, &deletedSnapshot{known: true, number: 4, is: true}))
+	assert.Equal(t, groupMadeAnew, compareDeleted(&deleted, &deletedSnapshot{known: true, number: 5}))
+	assert.Equal(t, groupSame, compareDeleted(&revived, &revived))
 }
 
 func TestWhichEventsAreParked(t *testing.T) {

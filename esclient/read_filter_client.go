@@ -108,7 +108,7 @@ func (s *Subscription) filterInClient(failure error) (bool, error) {
 		return false, err
 	}
 	s.filter, s.picksHere = nil, all
-	i := s.witness.info()
-	s.witness.log(slog.LevelInfo, "the server knows no filters: the client filters", &i)
+	i := s.report.info()
+	s.report.log(slog.LevelInfo, "the server knows no filters: the client filters", &i)
 	return true, nil
 }

@@ -35,9 +35,9 @@ type Subscription struct {
 	logPolicy     logPolicy
 	start         Start // of a catch-up subscription
 
-	ctx     context.Context // ends with Stop, and with the client
-	cancel  context.CancelCauseFunc
-	witness witness
+	ctx    context.Context // ends with Stop, and with the client
+	cancel context.CancelCauseFunc
+	report reporter
 
 	progress progress
 
@@ -100,9 +100,9 @@ func (c *Client) newSubscription(
 		c: c, stream: stream, resolveLinks: resolveLinks, filter: filter,
 		picksHere: filter.besideServer(), looked: UnknownPosition,
 		bufferSize: bufferSize, bufferBytes: bufferBytes,
-		cursor:  cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
-		witness: witness{c: c, hooks: &c.hooks, stream: stream},
-		live:    newLiveness(), drained: make(chan struct{}), closed: make(chan struct{}),
+		cursor: cursor{all: stream == AllStream, number: -1, passed: UnknownPosition},
+		report: reporter{c: c, hooks: &c.hooks, stream: stream},
+		live:   newLiveness(), drained: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.progress.init(s.cursor.all)
 	s.setPageSize(c.cfg.CatchUpPageSize)
@@ -134,10 +134,10 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 		}
 		if e := s.buffered(); e != nil {
 			if e.Unresolved {
-				s.witness.unresolved(e)
+				s.report.unresolved(e)
 			}
-			if s.witness.wantsDelivered() {
-				s.witness.delivered(e, s.lastKnown())
+			if s.report.wantsDelivered() {
+				s.report.delivered(e, s.lastKnown())
 			}
 			s.progress.deliver(&s.cursor)
 			return e, nil
@@ -205,7 +205,7 @@ func (s *Subscription) advance(ctx context.Context) error {
 		return s.replace(f.err())
 	}
 	if s.live.set(true) {
-		s.witness.caughtUp()
+		s.report.caughtUp()
 	}
 	select {
 	case <-f.queue.wake:
@@ -243,10 +243,10 @@ func (s *Subscription) open(ctx context.Context) error {
 	}
 	s.feed.Store(f)
 	if s.finished == nil {
-		s.witness.confirmed(f.handle.Conn().Endpoint())
+		s.report.confirmed(f.handle.Conn().Endpoint())
 	}
 	s.mu.Unlock()
-	s.witness.subscribed()
+	s.report.subscribed()
 	return nil
 }
 
@@ -270,9 +270,9 @@ func (s *Subscription) check(ctx context.Context, f *feed) (keep bool, err error
 
 // replace follows the end of a feed, once its queue is empty.
 func (s *Subscription) replace(reason error) error {
-	s.witness.dropped(reason)
+	s.report.dropped(reason)
 	if s.live.set(false) {
-		s.witness.fellBehind(reason)
+		s.report.fellBehind(reason)
 	}
 	overflow := errors.Is(reason, ErrSlowConsumer)
 	if !replaces(reason) && !(overflow && s.fillGaps) {
@@ -323,7 +323,7 @@ func (s *Subscription) finish(reason error) error {
 			f.close(reason)
 		}
 		close(s.closed)
-		s.witness.ended(reason)
+		s.report.ended(reason)
 	}
 	return reason
 }

@@ -69,7 +69,7 @@ func (s *Subscription) wentBack(ctx context.Context, found *finding) error {
 	}
 	s.cursor, s.page, s.skips, s.atEnd, s.lastRead = fresh, nil, skips, skips, false
 	s.known = mark{conn: found.conn}
-	s.witness.logWentBack(err)
+	s.report.logWentBack(err)
 	return nil
 }
 
@@ -101,6 +101,6 @@ func (s *Subscription) tellIfBehind(behind bool, end any) {
 	if s.told = true; told || !behind || s.start.kind != startNumber && s.start.kind != startPosition {
 		return
 	}
-	s.witness.startsBehindEnd(fmt.Errorf("esclient: the subscription begins %v, and the end is %v: "+
+	s.report.startsBehindEnd(fmt.Errorf("esclient: the subscription begins %v, and the end is %v: "+
 		"nothing comes until the stream gets there", s.start, end))
 }

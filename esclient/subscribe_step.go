@@ -3,7 +3,6 @@ package esclient
 import (
 	"context"
 	"errors"
-	"log/slog"
 )
 
 // step is what a subscription has to do before there can be another event: to read a page, or to subscribe. It lasts as
@@ -18,7 +17,7 @@ type step struct {
 func (s *Subscription) begin(work func(context.Context) error) {
 	st := &step{done: make(chan struct{})}
 	s.step = st
-	s.c.crew.start(func() {
+	s.c.goroutines.start(func() {
 		defer close(st.done)
 		st.err = s.persist(work)
 	})
@@ -60,7 +59,7 @@ func (s *Subscription) persist(work func(context.Context) error) error {
 		case !r.goesOn(err):
 			return err
 		}
-		s.witness.waits(err)
+		s.report.waits(err)
 		if r.sleep(s.ctx) != nil {
 			return s.ended()
 		}
@@ -124,11 +123,4 @@ func (c *Client) outOfTime(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
-}
-
-// waits tells that a subscription could not go on for now.
-func (w *witness) waits(err error) {
-	i := w.info()
-	i.Err = err
-	w.log(slog.LevelInfo, "subscription waits", &i)
 }

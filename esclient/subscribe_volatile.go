@@ -41,7 +41,7 @@ func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts Vola
 	if err != nil {
 		return nil, err
 	}
-	s.witness.hooks = hooks
+	s.report.hooks = hooks
 	s.fillGaps, s.mayFilterHere, s.logPolicy = opts.FillGaps, opts.FilterInClient, goOn
 	return s.openLive(ctx)
 }

@@ -101,7 +101,7 @@ func (p *persona) commandName(cmd esproto.Command) string {
 }
 
 func (c *conn) heartbeat(f *frame) error {
-	if !c.srv.breathless.Load() {
+	if !c.srv.heartbeatsHeld.Load() {
 		c.send(esproto.CmdHeartbeatResponse, f.id, nil)
 	}
 	return nil

@@ -25,7 +25,7 @@ func (p *pulse) sent(n int) {
 
 // WithholdHeartbeats has the server neither answer the heartbeats of clients nor send any, as long as withhold is true;
 // it cuts nobody off for being silent. Everything else goes on.
-func (s *Server) WithholdHeartbeats(withhold bool) { s.breathless.Store(withhold) }
+func (s *Server) WithholdHeartbeats(withhold bool) { s.heartbeatsHeld.Store(withhold) }
 
 // watched counts what is read from a connection.
 type watched struct {
@@ -55,7 +55,7 @@ func (s *Server) beats() bool { return s.cfg.clock == nil || s.cfg.heartbeatSet 
 func (c *conn) beat() {
 	p := &c.pulse
 	interval := c.srv.cfg.heartbeatInterval
-	if c.srv.holdsBreath() {
+	if c.srv.holdsHeartbeats() {
 		c.callAfter(&c.beatAlarm, interval, c.beat)
 		return
 	}
@@ -80,7 +80,7 @@ func (c *conn) beat() {
 func (c *conn) judge(received int64) {
 	c.pulse.waiting.Store(false)
 	now := c.pulse.received.Load()
-	if now == received && !c.srv.holdsBreath() {
+	if now == received && !c.srv.holdsHeartbeats() {
 		c.end()
 		return
 	}
@@ -90,8 +90,8 @@ func (c *conn) judge(received int64) {
 	}
 }
 
-// holdsBreath reports whether heartbeats are nothing to go by at the moment.
-func (s *Server) holdsBreath() bool { return s.gate.isShut() || s.breathless.Load() }
+// holdsHeartbeats reports whether heartbeats are nothing to go by at the moment.
+func (s *Server) holdsHeartbeats() bool { return s.gate.isShut() || s.heartbeatsHeld.Load() }
 
 // callAfter has f called, unless the connection ends before.
 func (c *conn) callAfter(slot **alarm, d time.Duration, f func()) {

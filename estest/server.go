@@ -87,11 +87,11 @@ type Server struct {
 	gate gate  // shut and opened with core.mu held
 	node *node // its place in a cluster; nil without one
 
-	traffic    traffic
-	gauges     gauges
-	breathless atomic.Bool // heartbeats are withheld
-	rules      atomic.Pointer[[]*Rule]
-	missed     []func() // requests that became due while the server hung; guarded by core.mu
+	traffic        traffic
+	gauges         gauges
+	heartbeatsHeld atomic.Bool // heartbeats are withheld
+	rules          atomic.Pointer[[]*Rule]
+	missed         []func() // requests that became due while the server hung; guarded by core.mu
 
 	cutReceived, cutSent cutter
 

@@ -1,7 +1,6 @@
 package esclient
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -48,37 +47,3 @@ func (c Credentials) Format(s fmt.State, verb rune) {
 
 // MarshalText keeps JSON, and with it loggers, from printing the password.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-type credentialsKey struct{}
-
-// WithCredentials returns a context whose calls act for the given user instead of the connection's. A subscription made
-// with it keeps them for as long as it lives.
-func WithCredentials(ctx context.Context, c Credentials) context.Context {
-	return context.WithValue(ctx, credentialsKey{}, &c)
-}
-
-// CredentialsFromContext returns the credentials that WithCredentials has put into a context; false if there are none.
-func CredentialsFromContext(ctx context.Context) (c Credentials, ok bool) {
-	if c, _ := ctx.Value(credentialsKey{}).(*Credentials); c != nil {
-		return *c, true
-	}
-	return Credentials{}, false
-}
-
-// credentialsFrom returns the credentials of a context as they are sent, validated, or nil where it has none.
-func credentialsFrom(ctx context.Context) (*esproto.Credentials, error) {
-	c, _ := ctx.Value(credentialsKey{}).(*Credentials)
-	if c == nil {
-		return nil, nil
-	}
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	return (*esproto.Credentials)(c), nil
-}
-
-// Format prints what the subscription is to, and not its fields, among which there are credentials.
-func (p *PersistentSubscription) Format(s fmt.State, verb rune) {
-	text := fmt.Sprintf("esclient.PersistentSubscription{stream %q, group %q}", p.stream, p.group)
-	formatText(s, verb, text, text)
-}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// lead runs the scenarios and reports.
-func lead(ctx context.Context, opts options) error {
+// runAll runs the scenarios and reports.
+func runAll(ctx context.Context, opts options) error {
 	rep := newReport(opts)
 	if err := useCores(opts.cores); err != nil {
 		return err

@@ -153,7 +153,7 @@ type PersistentSubscription struct {
 	opts   PersistentOptions
 	creds  *esproto.Credentials
 
-	witness witness
+	report reporter
 
 	ctx    context.Context // ends with the subscription
 	cancel context.CancelCauseFunc
@@ -181,7 +181,7 @@ type PersistentSubscription struct {
 	// where the log ended.
 	lastKnown int64
 	position  int64
-	seen      *sight     // of the group, when it was judged last; nil if it was not
+	seen      *snapshot  // of the group, when it was judged last; nil if it was not
 	departure *departure // nil while there is nothing to judge
 	draining  bool
 	deleted   bool // the stream's tombstone has come: that is why it is draining
@@ -211,10 +211,10 @@ func (c *Client) ConnectPersistent(
 	}
 	p := &PersistentSubscription{
 		c: c, stream: stream, group: group, opts: opts, creds: creds,
-		closed:  make(chan struct{}),
-		pace:    newPace(&opts),
-		ledger:  newLedger(stream, opts.RememberAcked),
-		witness: witness{c: c, hooks: hooks, stream: stream, group: group},
+		closed: make(chan struct{}),
+		pace:   newPace(&opts),
+		ledger: newLedger(stream, opts.RememberAcked),
+		report: reporter{c: c, hooks: hooks, stream: stream, group: group},
 	}
 	if opts.Concurrency > 0 {
 		p.nudge, p.revoked = make(chan struct{}, 1), make(chan struct{})
@@ -251,15 +251,9 @@ func (p *PersistentSubscription) connect(ctx context.Context) error {
 		return s, err
 	})
 	if err == nil {
-		p.witness.subscribed()
+		p.report.subscribed()
 	}
 	return err
-}
-
-// leaveOut follows an event that cannot be received, for err. What is to be told of it is told elsewhere than on the
-// reader.
-func (p *PersistentSubscription) leaveOut(err error) {
-	p.c.goUnlessClosing(func() { p.witness.leftOut(err) })
 }
 
 // Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again,
@@ -284,10 +278,10 @@ func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 				p.queue.signal() // for another goroutine that waits in Next
 			}
 			if e.Unresolved {
-				p.witness.unresolved(e)
+				p.report.unresolved(e)
 			}
-			if p.witness.wantsDelivered() {
-				p.witness.delivered(e, newestNumber(p.lastNumber(), p.queue.newestNumber()))
+			if p.report.wantsDelivered() {
+				p.report.delivered(e, newestNumber(p.lastNumber(), p.queue.newestNumber()))
 			}
 			return e, nil
 		}
@@ -437,5 +431,11 @@ func (p *PersistentSubscription) tellEnd(reason error) {
 	p.cancel(reason)
 	close(p.closed)
 	p.c.unregister(p)
-	p.witness.ended(reason)
+	p.report.ended(reason)
+}
+
+// Format prints what the subscription is to, and not its fields, among which there are credentials.
+func (p *PersistentSubscription) Format(s fmt.State, verb rune) {
+	text := fmt.Sprintf("esclient.PersistentSubscription{stream %q, group %q}", p.stream, p.group)
+	formatText(s, verb, text, text)
 }

@@ -1,0 +1,77 @@
+package esclient
+
+import (
+	"context"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+type credentialsKey struct{}
+
+// WithCredentials returns a context whose calls act for the given user instead of the connection's. A subscription made
+// with it keeps them for as long as it lives.
+func WithCredentials(ctx context.Context, c Credentials) context.Context {
+	return context.WithValue(ctx, credentialsKey{}, &c)
+}
+
+// CredentialsFromContext returns the credentials that WithCredentials has put into a context; false if there are none.
+func CredentialsFromContext(ctx context.Context) (c Credentials, ok bool) {
+	if c, _ := ctx.Value(credentialsKey{}).(*Credentials); c != nil {
+		return *c, true
+	}
+	return Credentials{}, false
+}
+
+// credentialsFrom returns the credentials of a context as they are sent, validated, or nil where it has none.
+func credentialsFrom(ctx context.Context) (*esproto.Credentials, error) {
+	c, _ := ctx.Value(credentialsKey{}).(*Credentials)
+	if c == nil {
+		return nil, nil
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return (*esproto.Credentials)(c), nil
+}
+
+type leaderKey struct{}
+
+// WithRequireLeader returns a context whose calls are answered by the leader of the cluster alone, or by any node,
+// instead of as Config.AllowFollower says. Where the leader is required and the client is connected to another node, it
+// connects to the leader; elsewhere reads may lag behind, and writes are forwarded. A subscription made with it keeps
+// to it. Persistent subscriptions always need the leader.
+func WithRequireLeader(ctx context.Context, require bool) context.Context {
+	return context.WithValue(ctx, leaderKey{}, require)
+}
+
+// requireLeader returns what a context says, or else the configuration.
+func (c *Client) requireLeader(ctx context.Context) bool {
+	if require, ok := ctx.Value(leaderKey{}).(bool); ok {
+		return require
+	}
+	return !c.cfg.AllowFollower
+}
+
+type unsentKey struct{}
+
+// WhileUnsent returns a context whose calls also end with unsent, as long as the server cannot have changed anything
+// for them: while they wait for a connection, or to ask a server again that was not ready. What was sent is waited for
+// as long as ctx lives. It serves whoever shuts down and wants to know what becomes of the calls under way. A call that
+// can be sent at once is sent, even if unsent has ended.
+func WhileUnsent(ctx, unsent context.Context) context.Context {
+	return context.WithValue(ctx, unsentKey{}, unsent)
+}
+
+// whileUnsent returns a context that ends with ctx, and with that which WhileUnsent gave it. stop must be called.
+func whileUnsent(ctx context.Context) (both context.Context, stop func()) {
+	unsent, _ := ctx.Value(unsentKey{}).(context.Context)
+	if unsent == nil {
+		return ctx, func() {}
+	}
+	both, cancel := context.WithCancelCause(ctx)
+	release := context.AfterFunc(unsent, func() { cancel(context.Cause(unsent)) })
+	return both, func() {
+		release()
+		cancel(nil)
+	}
+}

@@ -32,6 +32,7 @@ var settings = []setting{
 
 // chaos runs so many rounds of so many faults each, and fails the test for every promise that was broken.
 func chaos(t *testing.T, rounds, faults int) {
+	require.Less(t, *chaosRound, rounds, "-chaos.round is none of the rounds")
 	all := newReport()
 	for round := range rounds {
 		if *chaosRound >= 0 && round != *chaosRound {

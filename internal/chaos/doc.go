@@ -4,7 +4,7 @@
 //
 //	go test ./internal/chaos                                       some 200 faults
 //	go test -tags=chaos -timeout=2h -v ./internal/chaos            10 000 faults
-//	go test ./internal/chaos -chaos.seed=7 -chaos.round=3 -v       one round again
+//	go test -tags=chaos -run=TestChaos -v ./internal/chaos -chaos.seed=7 -chaos.round=3    one round again
 //
 // A seed gives the same schedule of faults each time. What it meets depends on the scheduler too.
 package chaos

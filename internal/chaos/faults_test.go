@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/stretchr/testify/require"
 
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
@@ -113,13 +115,14 @@ var groupFaults = []fault{
 		g := w.groups[w.faults.IntN(len(w.groups))]
 		ctx, cancel := within(time.Second)
 		defer cancel()
+		g.disturb()
 		_ = w.operator.UpdatePersistent(ctx, g.stream, g.name, g.settings()) // where faults allow it
 	}},
 	{"parked messages replayed", 5, func(w *world) {
 		ctx, cancel := within(time.Second)
 		defer cancel()
 		for _, g := range w.groups {
-			g.noteParked(w.server())
+			g.noteParked()
 			_ = w.manager.ReplayParked(ctx, g.stream, g.name, 0) // where faults allow it
 		}
 	}},
@@ -161,6 +164,9 @@ func (w *world) nodeFaults() []fault {
 
 // reset notes that a server is about to forget what it does not write down.
 func (w *world) reset() {
+	for _, g := range w.groups {
+		g.disturb()
+	}
 	w.resets.Add(1)
 	w.lastReset = time.Now()
 }
@@ -220,6 +226,9 @@ func (w *world) disturb(n int) {
 			if pick -= f.weight; pick < 0 {
 				w.report.fault(f.name)
 				f.do(w)
+				for _, g := range w.groups {
+					g.calm()
+				}
 				break
 			}
 		}
@@ -250,7 +259,8 @@ func (w *world) tombstone() {
 		cfg.ConsumerGroup = "doomed"
 	}
 	w.wg.Go(func() {
-		sub, err := eventstore.NewSubscriber(cfg, nil)
+		log := watermill.NewCaptureLogger()
+		sub, err := eventstore.NewSubscriber(cfg, log)
 		require.NoError(w.t, err)
 		defer sub.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -262,7 +272,11 @@ func (w *world) tombstone() {
 		defer end()
 		stopWaiting := context.AfterFunc(ctx, end)
 		messages, err := sub.Subscribe(lasting, stream)
-		if err != nil || !stopWaiting() {
+		waited := !stopWaiting()
+		if err != nil && !waited {
+			w.report.breach(refused, "Subscribe to %q, kind %d: %v", stream, n, err)
+		}
+		if err != nil || waited {
 			return
 		}
 		for {
@@ -278,6 +292,10 @@ func (w *world) tombstone() {
 			select {
 			case msg, open := <-messages:
 				if !open {
+					if !saysDeleted(log) {
+						w.report.breach(endedEarly, "%q, kind %d, which does not say that its stream is deleted: %v",
+							stream, n, log.Captured()[watermill.ErrorLogLevel])
+					}
 					return
 				}
 				msg.Ack()
@@ -289,6 +307,13 @@ func (w *world) tombstone() {
 	})
 }
 
+// saysDeleted reports whether a subscriber has logged that it ends since its stream is deleted.
+func saysDeleted(log *watermill.CaptureLoggerAdapter) bool {
+	return slices.ContainsFunc(log.Captured()[watermill.ErrorLogLevel], func(m watermill.CapturedMessage) bool {
+		return errors.Is(m.Err, esclient.ErrStreamDeleted)
+	})
+}
+
 // giveUp subscribes for so short a time that it may or may not succeed. It must leave nothing behind. Messages that it
 // takes for a moment lose their place, so that it joins groups only that promise no order.
 func (w *world) giveUp() {
@@ -296,7 +321,7 @@ func (w *world) giveUp() {
 	for g.order != nil {
 		g = w.groups[w.faults.IntN(len(w.groups))]
 	}
-	c := w.clients[w.faults.IntN(len(w.clients))]
+	c := w.writers[w.faults.IntN(len(w.writers))].client
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(w.faults.Int64N(20_000))*time.Microsecond)
 	defer cancel()
 	p, err := c.ConnectPersistent(ctx, g.stream, g.name, esclient.PersistentOptions{})

@@ -25,6 +25,7 @@ type link struct {
 	conns  map[net.Conn]struct{}
 	closed bool
 	lost   []time.Time // when the client lost a connection
+	unused []time.Time // and one on which a group was joined that had not pushed anything yet
 	wg     sync.WaitGroup
 }
 
@@ -110,6 +111,13 @@ func (l *link) lostWithin(at time.Time, soon time.Duration) bool {
 	return slices.ContainsFunc(l.lost, func(t time.Time) bool { return t.After(at) && t.Sub(at) <= soon })
 }
 
+// lostUnused reports whether the client has lost a connection since a time on which its group had not pushed anything.
+func (l *link) lostUnused(since time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.unused, func(t time.Time) bool { return t.After(since) })
+}
+
 // heal ends every fault but lost connections.
 func (l *link) heal() {
 	l.rate.Store(0)
@@ -146,22 +154,37 @@ func (l *link) serve(near net.Conn, address string) {
 	}
 	defer l.drop(far)
 	var other sync.WaitGroup
+	var frames frames
 	other.Go(func() {
-		l.pump(far, near)
+		l.pump(far, near, func([]byte) {}, func() { l.noteEnd(&frames) })
 		far.Close()
 		near.Close()
 	})
-	l.pump(near, far)
+	l.pump(near, far, frames.pass, func() {})
 	far.Close()
 	near.Close()
 	other.Wait()
 }
 
-// pump copies until an end closes or the link cuts the connection.
-func (l *link) pump(to io.Writer, from io.Reader) {
+// noteEnd notes that a connection ends on which these frames have come.
+func (l *link) noteEnd(f *frames) {
+	if !f.joined.Load() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unused = append(l.unused, time.Now())
+}
+
+// pump copies until an end closes or the link cuts the connection. passed is told what it has copied, ends that from
+// has ended.
+func (l *link) pump(to io.Writer, from io.Reader, passed func([]byte), ends func()) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buf)
+		if err != nil {
+			ends()
+		}
 		for l.stalled.Load() {
 			time.Sleep(time.Millisecond)
 		}
@@ -173,6 +196,7 @@ func (l *link) pump(to io.Writer, from io.Reader) {
 			if _, err := to.Write(buf[:may]); err != nil {
 				return
 			}
+			passed(buf[:may])
 		}
 		if err != nil || cut {
 			return

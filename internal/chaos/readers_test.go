@@ -98,6 +98,11 @@ func (r *reader) missing(log map[string][]logged) (numbers []int64) {
 }
 
 func (r *reader) judge(log map[string][]logged) {
+	r.mu.Lock()
+	if len(r.last) == 0 {
+		r.w.report.breach(idle, "%s read nothing", r.name)
+	}
+	r.mu.Unlock()
 	if numbers := r.missing(log); len(numbers) > 0 {
 		r.w.report.breach(missed, "%s: %d events at the end, from %d on", r.name, len(numbers), numbers[0])
 		r.w.report.count(missed, len(numbers)-1)

@@ -13,7 +13,7 @@ import (
 const (
 	lost       = "reported written, and not in the log"
 	phantom    = "reported not written, and in the log"
-	doubled    = "written twice, and never reported unknown"
+	doubled    = "written twice, which no server that forgot its id explains"
 	torn       = "messages of one append that are apart"
 	missed     = "never handed out"
 	again      = "handed out again after the ack"
@@ -23,11 +23,15 @@ const (
 	refused    = "Subscribe or Publish calls that failed for no reason"
 	surprise   = "parked, and nobody asked for it"
 	stuckOpen  = "subscriptions to a deleted stream that did not end"
+	unlisted   = "PublishErrors whose lists are not the messages of the call"
+	unheard    = "acks and nacks that the server has not heard of"
+	unparked   = "to be parked, and neither parked nor acked"
+	idle       = "writers, groups and readers that did nothing"
 )
 
 var broken = []string{
 	lost, phantom, doubled, torn, missed, again, disordered, ghost, endedEarly, refused,
-	surprise, stuckOpen,
+	surprise, stuckOpen, unlisted, unheard, unparked, idle,
 }
 
 // report counts what happened, and keeps the first examples of what should not have.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,8 +27,9 @@ type writer struct {
 	name   string
 	client *esclient.Client
 	pub    *eventstore.Publisher
-	// forgets: a message may be there twice after a server has forgotten event ids, and its documentation says so.
+	// forgets: it publishes again what is unknown, so a message is there twice if the server has forgotten its id.
 	forgets bool
+	exact   bool // the expected version settles what is unknown
 
 	ctx    context.Context // ends when the writer is to stop
 	cancel context.CancelFunc
@@ -102,7 +105,9 @@ func notWritten(t *told) { t.notWritten = true }
 
 // publish makes a Publish call and notes what it says.
 func (p *writer) publish(topic string, messages ...*message.Message) error {
+	started := time.Now()
 	err := p.pub.Publish(topic, messages...)
+	took := time.Since(started)
 	if err == nil {
 		p.note(messages, written)
 		return nil
@@ -112,6 +117,10 @@ func (p *writer) publish(topic string, messages ...*message.Message) error {
 		p.w.report.breach(refused, "%s: %v", p.name, err)
 		return err
 	}
+	if !listed(messages, e.Written, e.Unknown, e.NotWritten) {
+		p.w.report.breach(unlisted, "%s: %d, %d and %d of %d: %v", p.name, len(e.Written), len(e.Unknown),
+			len(e.NotWritten), len(messages), err)
+	}
 	p.note(e.Written, written)
 	p.note(e.Unknown, unknown)
 	p.note(e.NotWritten, notWritten)
@@ -119,10 +128,29 @@ func (p *writer) publish(topic string, messages ...*message.Message) error {
 	if len(e.Unknown) > 0 {
 		p.w.report.count("Publish calls whose outcome was unknown", 1)
 	}
-	if !expectedFailure(err) {
-		p.w.report.breach(refused, "%s: %v", p.name, err)
-	}
+	p.judgeFailure(err, took)
 	return err
+}
+
+// listed reports whether each message is in exactly one of the lists, in the order of the call.
+func listed(messages []*message.Message, lists ...[]*message.Message) bool {
+	for _, m := range messages {
+		i := slices.IndexFunc(lists, func(l []*message.Message) bool { return len(l) > 0 && l[0] == m })
+		if i < 0 {
+			return false
+		}
+		lists[i] = lists[i][1:]
+	}
+	return len(slices.Concat(lists...)) == 0
+}
+
+// judgeFailure notes an error that faults do not explain, and one that came before its time: only what the server has
+// decided, or cannot tell any more, ends a call earlier. An exact version always tells.
+func (p *writer) judgeFailure(err error, took time.Duration) {
+	final := errors.Is(err, esclient.ErrWrongExpectedVersion) || !p.exact && errors.Is(err, esclient.ErrOutcomeUnknown)
+	if took < publishTimeout && !final || !expectedFailure(err) {
+		p.w.report.breach(refused, "%s after %v: %v", p.name, took, err)
+	}
 }
 
 // expectedFailure reports whether an error is one that faults explain.
@@ -150,6 +178,7 @@ func (w *world) startWriters(s setting) {
 // startExact publishes to a stream of its own with the exact version each time.
 func (w *world) startExact(s setting) {
 	p := w.newWriter("exact", s, eventstore.PublisherConfig{})
+	p.exact = true
 	next, known := esclient.NoStream, true
 	p.repeat(func() {
 		if !known {
@@ -191,6 +220,7 @@ func (w *world) startSolo(s setting) {
 			return soloStream(string(m.Payload)), nil
 		},
 	})
+	p.exact = true
 	p.repeat(func() { _ = p.publish("solo", p.next()) })
 }
 
@@ -220,9 +250,14 @@ func (w *world) startBatches(s setting) {
 // startByUUID publishes each message, under the id of its UUID, until it is told that it is written.
 func (w *world) startByUUID(s setting) {
 	p := w.newWriter("uuid", s, eventstore.PublisherConfig{UseMessageUUIDAsEventID: true})
+	p.forgets = true
+	topic := "visits"
+	if s.plain {
+		topic = "orders" // one stream has no message twice, so that nothing excuses its group
+	}
 	p.repeat(func() {
 		m := p.next()
-		for p.ctx.Err() == nil && p.publish("visits", m) != nil {
+		for p.ctx.Err() == nil && p.publish(topic, m) != nil {
 			p.w.report.count("messages published again by the caller", 1)
 		}
 	})
@@ -231,6 +266,7 @@ func (w *world) startByUUID(s setting) {
 // startSource appends from a source, and goes on where it ended.
 func (w *world) startSource(s setting) {
 	p := w.newWriter("source", s, eventstore.PublisherConfig{})
+	p.exact = true
 	next, known := esclient.NoStream, true
 	p.repeat(func() {
 		if !known {
@@ -248,12 +284,19 @@ func (w *world) startSource(s setting) {
 				}
 			}
 		}
+		started := time.Now()
 		ctx, cancel := context.WithTimeout(p.ctx, publishTimeout)
 		defer cancel()
 		res, err := p.client.AppendFrom(ctx, "import", next, source, esclient.AppendFromOptions{BatchEvents: 5})
 		p.note(sent[:res.Events], written)
 		p.note(sent[res.Events:res.Events+res.Unknown], unknown)
 		p.note(sent[res.Events+res.Unknown:], notWritten)
+		switch {
+		case err == nil && res.Events != int64(len(sent)):
+			p.w.report.breach(unlisted, "%s: %d of %d, without an error", p.name, res.Events, len(sent))
+		case err != nil && p.ctx.Err() == nil:
+			p.judgeFailure(err, time.Since(started))
+		}
 		if known = err == nil; known {
 			next = esclient.ExpectedVersion(res.LastEventNumber)
 		}
@@ -264,6 +307,10 @@ func (w *world) startSource(s setting) {
 func (p *writer) judge(places map[string][]place, resets int64) {
 	r := p.w.report
 	r.count("messages published", len(p.told))
+	wrote := func(t *told) bool { return t.written }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(p.told)), wrote) {
+		r.breach(idle, "%s wrote nothing", p.name)
+	}
 	for payload, t := range p.told {
 		n := len(places[payload])
 		switch {
@@ -271,7 +318,7 @@ func (p *writer) judge(places map[string][]place, resets int64) {
 			r.breach(lost, "%q", payload)
 		case t.notWritten && !t.unknown && !t.written && n > 0:
 			r.breach(phantom, "%q", payload)
-		case n > 1 && !t.unknown && (!p.forgets || resets == 0):
+		case n > 1 && (!p.forgets || resets == 0):
 			r.breach(doubled, "%q is at %v", payload, places[payload])
 		case n > 1:
 			r.count("messages written twice after an unknown outcome", 1)

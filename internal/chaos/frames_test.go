@@ -1,0 +1,46 @@
+package chaos
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// frames follows what a server sends on a connection.
+type frames struct {
+	joined atomic.Bool // a group was joined, and has not pushed anything since
+	head   []byte      // of the frame that is passing: its length and command
+	left   int         // bytes of it that are still to come
+}
+
+const headLength = 5
+
+// pass takes bytes that have passed.
+func (f *frames) pass(b []byte) {
+	for len(b) > 0 {
+		if n := headLength - len(f.head); n > 0 {
+			n = min(n, len(b))
+			f.head, b = append(f.head, b[:n]...), b[n:]
+			if len(f.head) == headLength {
+				f.left = int(binary.LittleEndian.Uint32(f.head)) - 1
+			}
+			continue
+		}
+		n := min(f.left, len(b))
+		f.left, b = f.left-n, b[n:]
+		if f.left == 0 {
+			f.see(esproto.Command(f.head[headLength-1]))
+			f.head = f.head[:0]
+		}
+	}
+}
+
+func (f *frames) see(cmd esproto.Command) {
+	switch cmd {
+	case esproto.CmdPersistentSubscriptionConfirmation:
+		f.joined.Store(true)
+	case esproto.CmdPersistentSubscriptionStreamEventAppeared, esproto.CmdSubscriptionDropped:
+		f.joined.Store(false)
+	}
+}

@@ -34,7 +34,7 @@ func (d *departure) note(s *session, reason error) *departure {
 		return &departure{sessions: 1, conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped), begins: -1}
 	}
 	d.sessions++
-	d.silent = d.silent || !s.heard
+	d.silent = d.silent || s.latest < 0
 	d.begins = lowestNumber(d.begins, s.begins)
 	return d
 }

@@ -255,6 +255,16 @@ func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
 			require.NoError(m.t, srv.Crash())
 			assert.Equal(m.t, words(m.written-5, m.written-1), consume(m.t, m.sub, 5))
 		},
+		"crash, a cut, and another one while the server pushes what it has not written down": func(
+			m *member, srv *estest.Server,
+		) {
+			m.unjudged(srv, func() { assert.NoError(m.t, srv.Crash()) })
+			cut := srv.Intercept(
+				esproto.CmdPersistentSubscriptionAckEvents, estest.Unanswered(estest.Disconnect()), estest.Times(1),
+			)
+			srv.DropConnections()
+			eventually(m.t, func() bool { return cut.Hits() == 1 })
+		},
 		"crash, and a cut while the server pushes what it has not written down": func(m *member, srv *estest.Server) {
 			cut := srv.Intercept(
 				esproto.CmdPersistentSubscriptionAckEvents, estest.Unanswered(estest.Disconnect()), estest.Times(1),

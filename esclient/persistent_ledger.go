@@ -290,7 +290,7 @@ func (l *ledger) over(s *session) {
 	for n := range s.unheard() {
 		l.notTold(n)
 	}
-	if s.begins < 0 {
+	if s.latest < 0 {
 		return
 	}
 	for n := s.latest + 1; n <= min(l.own.newest, s.latest+int64(s.window)); n++ {

@@ -38,16 +38,16 @@ type session struct {
 	mayResume bool         // in doubt: the group may go on behind a checkpoint
 	began     int64        // the number with which the group began on earlier sessions, unjudged; -1 for none
 	decided   bool         // it was seen with which number the group begins
-	heard     bool         // an event of the group's stream has come
 	begins    int64        // the number of the first event that was not delivered before; -1 for none
-	latest    int64        // the highest number of an event that has come
+	latest    int64        // the highest number of an event that has come; -1 for none
 }
 
 func newSession(p *PersistentSubscription, told chan struct{}) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &session{
-		p: p, window: p.pace.window, ends: slices.Clone(p.lost), gone: make(chan struct{}), began: -1, begins: -1,
+		p: p, window: p.pace.window, ends: slices.Clone(p.lost), gone: make(chan struct{}),
+		began: -1, begins: -1, latest: -1,
 	}
 	s.owner, s.mu, s.creds, s.told = s, &p.mu, p.creds, told
 	return s
@@ -184,7 +184,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 	for _, e := range events {
 		o := e.Original()
 		if o.Stream == p.stream {
-			s.heard, s.latest = true, max(s.latest, o.Number)
+			s.latest = max(s.latest, o.Number)
 			if s.begins < 0 && e.RetryCount == 0 {
 				s.begins = o.Number
 			}

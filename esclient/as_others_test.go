@@ -10,6 +10,6 @@ import (
 // beside other requests. So it shows what works for administrators alone.
 func TestAsOtherUsers(t *testing.T) {
 	t.Parallel()
-	undertest.AgainAsOthers(t, []string{"connect", "connectWith", "connectTwice", "embedded", "manage"},
+	undertest.AgainAsOthers(t, []string{"connect", "connectWith", "connectTwice", "embedded"},
 		"Retries|ASilentServer|SlowLink|TimeOut|InPart|Shrink|IsCutAtEachStep", 80)
 }

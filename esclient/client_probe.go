@@ -83,14 +83,14 @@ func (d *dialer) explainTLS(ctx context.Context, endpoint string, err error) err
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
-		return fmt.Errorf("%w: %w: %w", engineNotEventStore, errHTTPPort, err)
+		return fmt.Errorf("%w: %w: %w", errEngineNotEventStore, errHTTPPort, err)
 	case errors.As(err, &record):
-		return fmt.Errorf("%w: %w: %w", engineNotEventStore, errPlain, err)
+		return fmt.Errorf("%w: %w: %w", errEngineNotEventStore, errPlain, err)
 	case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, io.EOF):
 		return err
 	}
 	if what := d.probePlain(context.WithoutCancel(ctx), endpoint); what != nil {
-		return fmt.Errorf("%w: %w: %w", engineNotEventStore, what, err)
+		return fmt.Errorf("%w: %w: %w", errEngineNotEventStore, what, err)
 	}
 	return fmt.Errorf("TLS handshake: %w", err)
 }

@@ -36,9 +36,9 @@
 //
 // # Groups and users
 //
-// CreatePersistent, UpdatePersistent and DeletePersistent change groups, ReadParked reads what they have given up. What
-// servers offer over HTTP alone is in package esadmin: groups described with their subscribers, parked events replayed,
-// users created and changed.
+// [Client.CreatePersistent], [Client.UpdatePersistent] and [Client.DeletePersistent] change groups. [Client.ReadParked]
+// reads their parked events. Package esadmin does what servers offer over HTTP alone: it describes groups and their
+// subscribers, replays parked events, and manages users.
 //
 // # Hooks and logging
 //
@@ -47,7 +47,14 @@
 //
 // # Errors
 //
-// Errors say what was asked and wrap their cause. The conditions to decide by are variables for errors.Is, and types
-// for errors.As where there is more to know: WrongExpectedVersionError, OutcomeUnknownError, ConfigError,
-// ArgumentError, SubscriptionDroppedError. SafeToRetry and Timeout sort them.
+// Errors name the operation and wrap their cause. Use errors.Is with the conditions, such as [ErrStreamNotFound], and
+// errors.As with the types that tell more:
+//
+//   - before anything is sent: [ConfigError], [ArgumentError]
+//   - of the connection: [ConnectionError], [NotConnectedError], [NotAuthenticatedError], [FrameTooLargeError]
+//   - of the server: [NotHandledError], [BadRequestError], [UnexpectedReplyError]
+//   - of writes: [WrongExpectedVersionError], [OutcomeUnknownError]
+//   - of subscriptions: [SubscriptionDroppedError], [SlowConsumerError], [LogWentBackError]
+//
+// [SafeToRetry] and [Timeout] sort them.
 package esclient

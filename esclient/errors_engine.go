@@ -7,64 +7,62 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// Errors of the connection's engine become those of this package where they come out of it. Nothing else in this
-// package knows them. The engine does not know ours, but for these two that it has to act on.
+// The engine does not know the errors of this package. Code that it calls returns these two, on which it acts.
 var (
-	// engineNotEventStore is ErrNotEventStore in what dialing ends with.
-	engineNotEventStore = engine.ErrNotEventStore
-	// engineTimeout is ErrOperationTimeout in what an operation makes of its reply.
-	engineTimeout = engine.ErrOperationTimeout
+	errEngineNotEventStore = engine.ErrNotEventStore    // for dialing
+	errEngineTimeout       = engine.ErrOperationTimeout // for operations that decode a reply
 )
 
-// fromEngine makes an error of this package of one of the engine. Its text and all of its causes are kept. Any other
-// error is returned as it is.
+// fromEngine converts an error of the engine, and all causes in it, into errors of this package with the same text. It
+// returns any other error unchanged. Each error that comes out of the engine passes it, and no other file names an
+// error of the engine.
 func fromEngine(err error) error {
 	if err == nil {
 		return nil
 	}
-	err, _ = translate(err)
-	return err
+	_, ours := translate(err)
+	return ours
 }
 
-// translate is fromEngine that tells whether there was anything of the engine. Errors are not compared with each other,
-// since those of others may be of types that cannot be.
-func translate(err error) (_ error, changed bool) {
+// translate is fromEngine, and reports whether err has changed. To compare the errors instead would panic for types
+// that cannot be compared.
+func translate(err error) (changed bool, ours error) {
 	switch e := err.(type) { //nolint:errorlint // each error of the chain has its turn
 	case nil:
-		return nil, false
+		return false, nil
 	case *engine.ConnectionError:
-		return &ConnectionError{Endpoint: e.Endpoint, Err: fromEngine(e.Err)}, true
+		return true, &ConnectionError{Endpoint: e.Endpoint, Err: fromEngine(e.Err)}
 	case *engine.NotConnectedError:
-		return &NotConnectedError{Err: fromEngine(e.Err), Last: fromEngine(e.Last)}, true
+		return true, &NotConnectedError{Err: fromEngine(e.Err), Last: fromEngine(e.Last)}
 	case *engine.NotAuthenticatedError:
-		return &NotAuthenticatedError{Text: e.Text}, true
+		return true, &NotAuthenticatedError{Text: e.Text}
 	case *engine.BadRequestError:
-		return &BadRequestError{Text: e.Text}, true
+		return true, &BadRequestError{Text: e.Text}
 	case *engine.NotHandledError:
 		notHandled := &NotHandledError{Reason: NotHandledReason(e.Reason)}
 		notHandled.Leader, _ = e.LeaderEndpoint(false)
 		notHandled.LeaderTLS, _ = e.LeaderEndpoint(true)
-		return notHandled, true
+		return true, notHandled
 	case *engine.UnexpectedReplyError:
-		return &UnexpectedReplyError{
+		return true, &UnexpectedReplyError{
 			Request: e.Request.String(), Reply: e.Reply.String(), Err: fromEngine(e.Err),
-		}, true
-	case *esproto.FrameTooLargeError:
-		return &FrameTooLargeError{Reply: e.Header.Command.String(), Length: e.Length, Max: e.Max}, true
-	case *engine.TimedOutError:
-		return fromEngine(e.Unwrap()), true
-	case *engine.TransientError:
-		return &passing{fromEngine(e.Unwrap())}, true
-	case interface{ Unwrap() error }:
-		cause, changed := translate(e.Unwrap())
-		if !changed {
-			return err, false
 		}
-		return &translated{text: err.Error(), causes: []error{cause}}, true
+	case *esproto.FrameTooLargeError:
+		return true, &FrameTooLargeError{Reply: e.Header.Command.String(), Length: e.Length, Max: e.Max}
+	case *engine.TimedOutError:
+		return true, fromEngine(e.Unwrap())
+	case *engine.TransientError:
+		return true, &passing{fromEngine(e.Unwrap())}
+	case interface{ Unwrap() error }:
+		changed, cause := translate(e.Unwrap())
+		if !changed {
+			return false, err
+		}
+		return true, &translated{text: err.Error(), causes: []error{cause}}
 	case interface{ Unwrap() []error }:
 		var causes []error
 		for i, cause := range e.Unwrap() {
-			if ours, changed := translate(cause); changed {
+			if changed, ours := translate(cause); changed {
 				if causes == nil {
 					causes = slices.Clone(e.Unwrap())
 				}
@@ -72,30 +70,28 @@ func translate(err error) (_ error, changed bool) {
 			}
 		}
 		if causes == nil {
-			return err, false
+			return false, err
 		}
-		return &translated{text: err.Error(), causes: causes}, true
+		return true, &translated{text: err.Error(), causes: causes}
 	}
-	return translateCondition(err)
+	for _, c := range conditions {
+		if err == c.engine { //nolint:errorlint // each error of the chain has its turn
+			return true, c.ours
+		}
+	}
+	return false, err
 }
 
-func translateCondition(err error) (_ error, changed bool) {
-	switch err { //nolint:errorlint // that very error
-	case engine.ErrClosed:
-		return ErrClosed, true
-	case engine.ErrOperationTimeout:
-		return ErrOperationTimeout, true
-	case engine.ErrHeartbeatTimeout:
-		return ErrHeartbeatTimeout, true
-	case engine.ErrNotEventStore:
-		return ErrNotEventStore, true
-	case engine.ErrNotAuthenticated:
-		return ErrNotAuthenticated, true
-	}
-	return err, false
+// conditions are the conditions of the engine and those of this package.
+var conditions = [...]struct{ engine, ours error }{
+	{engine.ErrClosed, ErrClosed},
+	{engine.ErrOperationTimeout, ErrOperationTimeout},
+	{engine.ErrHeartbeatTimeout, ErrHeartbeatTimeout},
+	{engine.ErrNotEventStore, ErrNotEventStore},
+	{engine.ErrNotAuthenticated, ErrNotAuthenticated},
 }
 
-// translated is what the engine has said of errors, with those of this package for its own.
+// translated replaces an error that fmt.Errorf has made of errors of the engine. It has the same text.
 type translated struct {
 	text   string
 	causes []error
@@ -104,19 +100,19 @@ type translated struct {
 func (e *translated) Error() string   { return e.text }
 func (e *translated) Unwrap() []error { return e.causes }
 
-// passing is a failure that will probably pass soon, which [discovery.Discoverer] asks for: the peer answers, but is
-// not ready.
+// passing marks an error that will probably pass soon, because the peer answers and is not ready. A Discoverer looks
+// for its method; see [discovery.Discoverer].
 type passing struct{ error }
 
 func (e *passing) Unwrap() error   { return e.error }
 func (e *passing) Transient() bool { return true }
 
-// refusedWhileStarting reports whether a server that says so does not accept credentials because it is starting.
+// refusedWhileStarting reports whether text is that of a server which refuses credentials because it is starting.
 func refusedWhileStarting(text string) bool {
 	return (&engine.NotAuthenticatedError{Text: text}).Transient()
 }
 
-// commonReply is the error that a reply to any request may stand for; nil for other replies.
+// commonReply returns the error that a reply stands for, if any request may get that reply; nil for other replies.
 func commonReply(cmd esproto.Command, payload []byte) error {
 	return fromEngine(engine.CommonReply(cmd, payload))
 }

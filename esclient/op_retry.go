@@ -19,7 +19,7 @@ func (e *serverTimeoutError) Error() string {
 
 // Is makes the error match ErrOperationTimeout.
 func (e *serverTimeoutError) Is(target error) bool {
-	return target == ErrOperationTimeout || target == engineTimeout
+	return target == ErrOperationTimeout || target == errEngineTimeout
 }
 
 // Pauses between attempts, where a lost connection does not impose its own.
@@ -116,7 +116,7 @@ func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool,
 		sent, err = a.conn.Do(ctx, op, a.creds) // a late reply would be to a request for more
 	default:
 		sent, err = a.conn.Repeat(ctx, op, a.creds, a.late)
-		if errors.Is(err, engineTimeout) {
+		if errors.Is(err, errEngineTimeout) {
 			a.late = err
 		}
 	}

@@ -94,6 +94,8 @@ func adviceAfterLoad(err error) string {
 		return "end the other subscription, or give this one another SubscriberName"
 	case errors.Is(err, ErrCheckpointCorrupt):
 		return "restore the checkpoint, or remove it to begin at Start again"
+	case errors.Is(err, esclient.ErrStreamDeleted):
+		return "the name cannot be used any more: give the Subscriber another SubscriberName"
 	}
 	return "no message was handed out: repair the store and subscribe again"
 }

@@ -82,10 +82,10 @@ func (m *lowWaterMark) compact() {
 	m.pending = slices.DeleteFunc(m.pending, func(p pendingEvent) bool { return p.event == nil })
 }
 
-// isEcho reports whether an event may be there only because a checkpoint was saved on the same server: in $all, the
-// server's projections answer each event with more.
+// isEcho reports whether an event may be there only because a checkpoint was saved: in $all, a checkpoint that was
+// saved on the same server is an event too, and the server's projections answer it with more.
 func (m *lowWaterMark) isEcho(e *esclient.Event) bool {
-	return m.all && strings.HasPrefix(e.Original().Stream, "$")
+	return m.all && (strings.HasPrefix(e.Original().Stream, "$") || e.Type == checkpointEventType)
 }
 
 // mark returns the mark.

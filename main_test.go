@@ -2,6 +2,8 @@ package eventstore_test
 
 import (
 	"flag"
+	"log"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -12,6 +14,9 @@ import (
 const parallel = "8"
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(saverDir); dir != "" {
+		log.Fatal(saveUntilKilled(dir))
+	}
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		_ = f.Value.Set(parallel)

@@ -65,6 +65,9 @@ func (s *subscription) awaitAnswer(d *delivery) {
 	if s.cfg.Mode != ModePersistent && s.keeper == nil {
 		return
 	}
+	if errors.Is(context.Cause(s.ctx), ErrCheckpointTaken) {
+		return // nothing can be saved any more
+	}
 	grace := time.NewTimer(max(s.cfg.AckGrace, 0))
 	defer grace.Stop()
 	select {

@@ -10,24 +10,24 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// onAllDefaults are the settings that the gRPC client has by default.
+// onAllDefaults are the default settings of the gRPC client.
 var onAllDefaults = Settings{
 	MessageTimeout: 30 * time.Second, LiveBufferSize: 500, ReadBatchSize: 20, BufferSize: 500, MaxRetryCount: 10,
 	CheckpointAfter: 2 * time.Second, CheckpointMin: 10, CheckpointMax: 1000, Strategy: RoundRobin,
 }
 
-// AllGroup is a group on $all. Nobody consumes it, so it holds what it has room for, and gets no further.
+// AllGroup is a group on $all. It has no consumers, so it fills its buffers and gets no further.
 type AllGroup struct {
 	Name     string
 	Settings Settings
 
 	set   *Set
-	start eventlog.Position // -1/-1 for what is written from now on
-	since int               // how many records the log had when the process began to run the group
+	start eventlog.Position // -1/-1 to begin behind the last event
+	since int               // number of records in the log when the process began to run the group
 }
 
-// CreateOnAll makes a group on $all, from the first event on, and writes down who has. It returns false if there is one
-// of that name.
+// CreateOnAll makes a group on $all that begins at the first event, and writes down that the user by did so. It returns
+// false if there is such a group.
 func (s *Set) CreateOnAll(by, name string) bool {
 	if s.onAll[name] != nil {
 		return false
@@ -41,7 +41,7 @@ func (s *Set) addOnAll(name string, settings Settings, start eventlog.Position) 
 	s.onAll[name] = &AllGroup{set: s, Name: name, Settings: settings, start: start, since: len(s.Log.Records())}
 }
 
-// FindOnAll returns a group on $all; nil if there is none of that name.
+// FindOnAll returns the group on $all of that name, or nil.
 func (s *Set) FindOnAll(name string) *AllGroup { return s.onAll[name] }
 
 // OnAll returns the groups on $all, by name.
@@ -49,7 +49,7 @@ func (s *Set) OnAll() []*AllGroup {
 	return slices.SortedFunc(maps.Values(s.onAll), func(a, b *AllGroup) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// parsePosition reads what String writes.
+// parsePosition reads a position as its String writes it.
 func parsePosition(text string) (p eventlog.Position, err error) {
 	_, err = fmt.Sscanf(text, "C:%d/P:%d", &p.Commit, &p.Prepare)
 	return p, err
@@ -62,11 +62,11 @@ func (g *AllGroup) entry() configEntry {
 	return e
 }
 
-// Start tells where the group began.
+// Start returns the position at which the group began.
 func (g *AllGroup) Start() string { return g.start.String() }
 
-// Lag tells how many events wait in the group's buffer, how many of those that it has heard of since it runs it
-// remembers, and which it has seen last; nil for none. live is whether it has all that there is.
+// Lag returns how many events wait in the buffer, how many new events the group remembers, and the last event that it
+// has seen, or nil. live is whether the buffer has all events.
 func (g *AllGroup) Lag() (buffered, newest int, last *eventlog.Record, live bool) {
 	from, room := g.since, g.Settings.BufferSize
 	if g.start.Commit >= 0 {

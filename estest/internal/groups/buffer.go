@@ -8,16 +8,17 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// What waits in a group: events wait in the buffer in the order of their numbers, those to be delivered again in the
-// retry list. While the group is live, events go into the buffer as they are written. When it is full the group falls
-// behind; it then reads pages when acks have made room, until it meets the newest events, which it remembers.
+// Events wait in the buffer of a group in the order of their numbers, and in the retry list if they are to be delivered
+// again. A live group puts an event into the buffer when it is written. If the buffer is full, the group falls behind,
+// and reads a page when acks have made room. It remembers the newest events, and is live again when it reads one of
+// them.
 
 const (
 	maxReadBatch     = 100
 	defaultReadBatch = 10
 )
 
-// newMessage makes a message of an event that was read, or was just written.
+// newMessage makes a message of an event. written says that the event was just written; else the group has read it.
 func (g *Group) newMessage(r *eventlog.Record, written bool) *message {
 	m := &message{event: r, replayed: isParkedStream(r.Stream.Name)}
 	switch {
@@ -30,7 +31,7 @@ func (g *Group) newMessage(r *eventlog.Record, written bool) *message {
 	return m
 }
 
-// written tells a group of an event that was just written to its stream.
+// written tells the group that an event was written to its stream.
 func (g *Group) written(r *eventlog.Record) {
 	if r.Number < g.Settings.StartFrom {
 		return
@@ -56,8 +57,8 @@ func (g *Group) wantsPage() bool {
 	return !g.live && !g.faulted && g.Settings.BufferSize-g.buffer.Len()-len(g.retry) > g.Settings.ReadBatchSize
 }
 
-// readOn reads pages. Whether there is room for another one is decided before a page is dispatched: a client that could
-// take more than the buffer holds gets it when it acks.
+// readOn reads pages and dispatches them. The group decides whether it reads another page before it dispatches one: a
+// client that could take more events than the buffer holds gets them after its next ack.
 func (g *Group) readOn(more bool) {
 	for more {
 		g.readPage()
@@ -95,8 +96,8 @@ func (g *Group) pageSize() int {
 	return min(g.Settings.ReadBatchSize, maxReadBatch)
 }
 
-// addRead takes an event that was read. The group is live when that is one of the newest: it then takes those, however
-// large its buffer is.
+// addRead takes an event that was read. If the event is one of the newest, the group is live again and takes all of
+// those, whatever the size of its buffer.
 func (g *Group) addRead(r *eventlog.Record) {
 	switch {
 	case g.live:
@@ -116,7 +117,7 @@ func (g *Group) addRead(r *eventlog.Record) {
 	}
 }
 
-// dispatch gives the waiting messages to the clients that the strategy picks, those to be delivered again first.
+// dispatch delivers the waiting messages to the clients that the strategy picks, retries first.
 func (g *Group) dispatch() {
 	if len(g.clients) > 0 && g.dispatchRetries() {
 		g.dispatchBuffer()
@@ -164,7 +165,7 @@ func (g *Group) dispatchBuffer() {
 	}
 }
 
-// addRetry puts a message into the retry list, behind those with the same number.
+// addRetry puts a message into the retry list, behind the messages with the same number.
 func (g *Group) addRetry(m *message, retries int) {
 	m.retries = retries
 	p := g.set.Facts
@@ -179,7 +180,7 @@ func (g *Group) addRetry(m *message, retries int) {
 	g.retry = slices.Insert(g.retry, i, m)
 }
 
-// numberHeap finds the lowest outstanding number. Messages that are settled stay until they reach the top.
+// numberHeap finds the lowest outstanding number. A settled message stays in it until it reaches the top.
 type numberHeap []*message
 
 func (h numberHeap) Len() int           { return len(h) }
@@ -195,8 +196,7 @@ func (h *numberHeap) Pop() any {
 	return m
 }
 
-// lowestOpen returns the message with the lowest number of those that are outstanding or to be delivered again; nil
-// without one.
+// lowestOpen returns the message with the lowest number that is outstanding or in the retry list, or nil.
 func (g *Group) lowestOpen() (lowest *message) {
 	for len(g.lowest) > 0 && !g.lowest[0].open {
 		heap.Pop(&g.lowest)

@@ -11,7 +11,7 @@ func (g *Group) checkpointStream() string {
 	return "$persistentsubscription-" + g.ID() + "-checkpoint"
 }
 
-// loadCheckpoint returns the number behind which the group goes on.
+// loadCheckpoint returns the number of the last checkpoint. ok is false if there is none that can be read.
 func (g *Group) loadCheckpoint() (n int64, ok bool) {
 	s := g.set.Log.Stream(g.checkpointStream())
 	if s == nil || s.Last() < 0 || s.SoftDeleted() || s.HardDeleted() {
@@ -25,9 +25,9 @@ func (g *Group) loadCheckpoint() (n int64, ok bool) {
 	return n, err == nil
 }
 
-// mark writes a checkpoint if it is time. byClock is true once a second, false after acks.
+// mark writes a checkpoint if one is due. byClock is true in the tick of each second, and false after an ack.
 func (g *Group) mark(byClock bool) {
-	most := g.progress - g.checkedUntil // cheap to know, and never too small
+	most := g.progress - g.checkedUntil // an upper bound that costs little
 	if most < g.Settings.CheckpointMax && (!byClock || most < g.Settings.CheckpointMin) {
 		return
 	}

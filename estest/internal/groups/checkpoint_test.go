@@ -62,6 +62,22 @@ func TestCheckpointsKeepTheirDistance(t *testing.T) {
 	})
 }
 
+// What was delivered may be enough for an ack to look at the checkpoint, while what was acked is only enough for the
+// clock.
+func TestAnAckLeavesTheCheckpointToTheClock(t *testing.T) {
+	bothFacts(t, func(t *testing.T, f Facts) {
+		s := newSite(t, f)
+		g := s.group(func(c *Settings) { c.CheckpointMax, c.CheckpointMin = 20, 5 })
+		b := s.join(g, 100)
+		s.write("s", 30)
+		s.pass(time.Minute)
+		b.ack(upTo(0, 9)...)
+		assert.EqualValues(t, -1, g.Counters().Checkpoint)
+		s.pass(time.Second)
+		assert.EqualValues(t, 9, g.Counters().Checkpoint)
+	})
+}
+
 func TestWithoutAMajorityNoCheckpointIsWritten(t *testing.T) {
 	s := newSite(t, newFacts)
 	g := s.group(func(c *Settings) { c.CheckpointMax = 1 })
@@ -144,6 +160,30 @@ func TestTheCheckpointBelowTheStart(t *testing.T) {
 			b := s.join(g, 10)
 			s.write("s", 8)
 			b.ack(6, 7)
+			assert.Equal(t, test.want, g.Counters().Checkpoint)
+		})
+	}
+}
+
+// Numbers that a group has not delivered may be between an open event and the one before it. From 21.10 on the
+// checkpoint is the number of that one.
+func TestTheCheckpointBelowAGap(t *testing.T) {
+	for name, test := range map[string]struct {
+		facts Facts
+		want  int64
+	}{"first version": {oldFacts, 6}, "last version": {newFacts, 2}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, test.facts)
+			g := s.group(func(c *Settings) {
+				c.CheckpointMax, c.LiveBufferSize, c.ReadBatchSize, c.BufferSize = 3, 1, 1, 3
+			})
+			s.write("s", 10)
+			s.log.SystemAppend("$$s", eventlog.MetadataType, true, []byte(`{"$tb":7}`), nil)
+			b := s.join(g, 10)
+			b.ack(0, 1)
+			require.Equal(t, "0 1 2 7 8 9", b.next())
+			require.EqualValues(t, -1, g.Counters().Checkpoint)
+			b.ack(2)
 			assert.Equal(t, test.want, g.Counters().Checkpoint)
 		})
 	}

@@ -13,26 +13,26 @@ type Consumer interface {
 	// Deliver gets the consumer an event, which may have come by a link. retries says how often the group delivered it
 	// before. event is nil for a link whose target is gone.
 	Deliver(event, link *eventlog.Record, retries int)
-	// Drop tells the consumer that it gets no more.
+	// Drop tells the consumer that its subscription has ended.
 	Drop()
-	// Peer tells who it is.
+	// Peer returns who the consumer is.
 	Peer() Peer
 }
 
-// Peer is who a consumer is.
+// Peer identifies a consumer in statistics.
 type Peer struct {
 	Address    string
 	Login      string // empty for nobody
-	Connection string // what the client calls its connection
+	Connection string // name of the connection; empty if it has none
 }
 
-// Client is a consumer in a group.
+// Client is a consumer that has joined a group.
 type Client struct {
 	group      *Group
 	consumer   Consumer
 	id         esproto.CorrelationID
 	connection string
-	allowed    int // how many events it may have
+	allowed    int // how many events it may have in flight
 	held       map[esproto.GUID]*message
 	taken      int // slots in use; more than len(held) where two events of one id were delivered
 	total      int64
@@ -41,14 +41,14 @@ type Client struct {
 	latencies []int64 // the last ones, in milliseconds, if the group records statistics
 }
 
-// Full reports whether the group takes no further client.
+// Full reports whether the group has as many clients as its settings allow.
 func (g *Group) Full() bool {
 	return g.Settings.MaxSubscribers != 0 && len(g.clients) >= g.Settings.MaxSubscribers
 }
 
-// Join adds a consumer, which may have so many events in flight. Its correlation id names it in acks; the connection is
-// that for Lost. A group whose stream cannot be read drops it at once. If the correlation id is that of another client,
-// the consumer gets nothing.
+// Join adds a consumer that may have allowed events in flight. The consumer sends its acks with the correlation id id,
+// and Lost ends it by its connection. A group whose stream was deleted drops the consumer at once. A consumer whose
+// correlation id another client of the group has gets nothing.
 func (g *Group) Join(to Consumer, id esproto.CorrelationID, connection string, allowed int) {
 	switch {
 	case g.faulted:
@@ -66,9 +66,9 @@ func (g *Group) Join(to Consumer, id esproto.CorrelationID, connection string, a
 	g.dispatch()
 }
 
-// leave removes clients, which have unsubscribed or were lost with their connection. What they had is delivered to
-// others. Where that counts as one retry more, it may be too many if the client was lost: the first event that is
-// parked for it ends the loop, so that the others wait for their timeout.
+// leave removes clients that have unsubscribed, or lost their connection, and gives back what they have in flight. Some
+// versions count that as a retry. If a lost client had an event with too many retries, the group parks the first such
+// event and stops there, as the server does: the events behind it wait for their timeout.
 func (g *Group) leave(gone func(c *Client) bool, lost bool) {
 	var held []*message
 	g.clients = slices.DeleteFunc(g.clients, func(c *Client) bool {
@@ -97,7 +97,7 @@ func (g *Group) leave(gone func(c *Client) bool, lost bool) {
 	g.dispatch()
 }
 
-// dropClients takes the clients away, and tells them.
+// dropClients removes all clients, and tells them.
 func (g *Group) dropClients() {
 	for _, c := range g.clients {
 		c.consumer.Drop()
@@ -105,8 +105,8 @@ func (g *Group) dropClients() {
 	g.clients = nil
 }
 
-// deliver sends a message to a client that has room. A second event with an id that is outstanding is sent, but nobody
-// waits for its ack.
+// deliver delivers a message to a client that has a free slot. The group delivers a second event of an id that is
+// outstanding, but does not wait for its ack.
 func (c *Client) deliver(m *message) {
 	g, id := c.group, m.original().ID
 	c.taken++
@@ -131,7 +131,7 @@ func (c *Client) deliver(m *message) {
 	c.consumer.Deliver(m.event, m.link, m.retries)
 }
 
-// release frees the slot that an event takes at this client.
+// release frees the slot of an event at this client.
 func (c *Client) release(id esproto.GUID) {
 	m := c.held[id]
 	if m == nil {

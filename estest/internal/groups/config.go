@@ -8,10 +8,10 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// configStream is where the server keeps what groups there are.
+// configStream holds the configuration: all groups and their settings.
 const configStream = "$persistentSubscriptionConfig"
 
-// configEntry is a group as the configuration stream has it. Zeros and false are left out.
+// configEntry is a group in the configuration. The JSON leaves out what is zero or false.
 type configEntry struct {
 	Stream             string  `json:"stream"`
 	Group              string  `json:"group"`
@@ -19,7 +19,7 @@ type configEntry struct {
 	ExtraStatistics    bool    `json:"extraStatistics,omitempty"`
 	MessageTimeout     int64   `json:"messageTimeout,omitempty"`
 	StartFrom          int64   `json:"startFrom,omitempty"`
-	StartPosition      *string `json:"startPosition,omitempty"` // from 21.10 on: the same as text
+	StartPosition      *string `json:"startPosition,omitempty"` // from 21.10 on: startFrom as text
 	LiveBufferSize     int     `json:"liveBufferSize,omitempty"`
 	HistoryBufferSize  int     `json:"historyBufferSize,omitempty"`
 	MaxRetryCount      int     `json:"maxRetryCount,omitempty"`
@@ -57,7 +57,7 @@ func (s *Settings) entry(stream, group string) configEntry {
 	}
 }
 
-// settings returns what an entry says. Versions from 21.10 on look at the position first.
+// settings returns the settings in an entry. Versions from 21.10 on look at the position first.
 func (e *configEntry) settings() Settings {
 	from := e.StartFrom
 	if e.StartPosition != nil {
@@ -74,7 +74,7 @@ func (e *configEntry) settings() Settings {
 	}
 }
 
-// save writes the configuration of all groups, as the server prints its local time and JSON.
+// save writes the configuration of all groups, with local time and JSON in the form of the server.
 func (s *Set) save(by string) {
 	cfg := configuration{
 		Version: "2", Updated: s.Now().Local().Format("2006-01-02T15:04:05.9999999-07:00"), UpdatedBy: by,
@@ -92,7 +92,8 @@ func (s *Set) save(by string) {
 	s.Log.SystemAppend(configStream, s.Facts.ConfigType, true, eventlog.Indented(cfg), nil)
 }
 
-// Restart makes the groups anew from what the log has of them, as a server does when it starts.
+// Restart replaces all groups by those of the configuration in the log, as a server does when it starts. Clients are
+// not told. The error of a configuration that cannot be read is logged, and there are no groups then.
 func (s *Set) Restart() {
 	s.Clear()
 	st := s.Log.Stream(configStream)

@@ -102,6 +102,24 @@ func TestAnAckBringsAPage(t *testing.T) {
 	})
 }
 
+// Retries take room in the buffer.
+func TestNoPageIsReadWhileRetriesWait(t *testing.T) {
+	s := newSite(t, newFacts)
+	s.write("s", 100)
+	g := s.group(func(c *Settings) { c.ReadBatchSize, c.BufferSize = 4, 10 })
+	b := s.join(g, 8)
+	require.Len(t, b.got, 8)
+	s.set.Lost(connectionOf(b))
+	require.Equal(t, 8, g.Counters().Retrying)
+	next := s.join(g, 1)
+	next.ack(0)
+	assert.Zero(t, g.Counters().Waiting)
+	next.ack(1)
+	assert.Zero(t, g.Counters().Waiting)
+	next.ack(2)
+	assert.Equal(t, 4, g.Counters().Waiting, "there are 4 retries, and room for 6")
+}
+
 func TestAGroupTakesOnlySoManySubscribers(t *testing.T) {
 	s := newSite(t, oldFacts)
 	g := s.group(func(c *Settings) { c.MaxSubscribers = 2 })
@@ -148,6 +166,27 @@ func TestTwoEventsOfOneID(t *testing.T) {
 	assert.Equal(t, 1, g.Clients()[0].InFlight(), "the slot of the second is taken until the client leaves")
 	s.pass(time.Minute)
 	assert.Empty(t, b.next())
+}
+
+// If an event of two with one id is to be delivered again, it is the first.
+func TestTheFirstOfTwoEventsOfOneIDIsRetried(t *testing.T) {
+	for name, retry := range map[string]func(s *site, b *inbox){
+		"timeout": func(s *site, _ *inbox) { s.pass(5 * time.Second) },
+		"nak":     func(_ *site, b *inbox) { b.nak(nakRetry, "", 1) },
+		"lost":    func(s *site, b *inbox) { s.set.Lost(connectionOf(b)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, newFacts)
+			g := s.group(func(c *Settings) { c.MessageTimeout = 5 * time.Second })
+			b := s.join(g, 2)
+			s.write("s", 1)
+			s.log.Append(eventlog.System, "s", 0, []eventlog.Event{{ID: b.got[0].event.ID, Type: "T"}})
+			require.Equal(t, "0 1", b.next())
+			other := s.join(g, 10)
+			retry(s, b)
+			assert.Contains(t, []string{b.next(), other.next()}, "0+")
+		})
+	}
 }
 
 // From 5.0 on an ack frees the slots of all clients that have an event of the id.

@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/fifo"
 )
 
-// Group is a persistent subscription group of a stream. What waits in it is in buffer.go.
+// Group is a persistent subscription group on a stream.
 type Group struct {
 	Stream   string
 	Name     string
@@ -19,26 +19,26 @@ type Group struct {
 
 	set      *Set
 	strategy strategy
-	clients  []*Client // in the order in which they came
+	clients  []*Client // in the order in which they joined
 
 	live        bool
-	faulted     bool  // the stream cannot be read: clients are dropped as they come
-	next        int64 // where to read on while behind
-	dropFirst   bool  // the next event that is read is taken for the one at the checkpoint
+	faulted     bool  // the stream was deleted: the group drops each client that joins
+	next        int64 // where to read on while the group is behind
+	dropFirst   bool  // the group takes the next event that it reads for the one at the checkpoint
 	buffer      fifo.Queue[*message]
-	newest      fifo.Queue[*message] // the last events that were written: where the group becomes live again
-	retry       []*message           // by order, those from the parked stream behind the others from 21.10 on
+	newest      fifo.Queue[*message] // the last events that were written
+	retry       []*message           // by order; from 21.10 on replayed events come last
 	outstanding map[esproto.GUID]*message
-	lowest      numberHeap // of the outstanding messages, and of some that are not any more
+	lowest      numberHeap // of the outstanding messages, and of some that were settled
 	lastKnown   int64      // the highest number that was delivered
 	lastSeen    int64      // the highest number that was read or written
-	checkpoint  int64      // the last one written
+	checkpoint  int64      // event number of the last checkpoint
 	checkedAt   time.Time
 	processed   int64
 	measured    gauge // of processed
 
-	// How far the group is, in the unit in which checkpoints are counted: event numbers up to 20.10, gaps included;
-	// from 21.10 on how many events were delivered.
+	// How far the group is, in the unit in which it counts for checkpoints: an event number up to 20.10, gaps included;
+	// from 21.10 on the number of events that it has delivered.
 	progress     int64
 	checkedUntil int64 // progress at the last checkpoint
 }
@@ -48,18 +48,18 @@ type message struct {
 	event    *eventlog.Record // nil for a link whose target is gone
 	link     *eventlog.Record // nil unless the event came by a link
 	retries  int
-	replayed bool   // it came out of the parked stream: it does not count for checkpoints
-	open     bool   // it was delivered and is waited for
-	bucket   uint32 // that Pinned put it into
+	replayed bool   // it comes from the parked stream and does not count for checkpoints
+	open     bool   // it is outstanding
+	bucket   uint32 // of Pinned
 	due      time.Time
 	sent     time.Time // if the group records statistics
 
-	// Set when it is delivered for the first time.
-	sequence int64 // the group's progress with it
-	previous int64 // where the checkpoint is while this is the first that is not settled
+	// Set by the first delivery.
+	sequence int64 // progress of the group with this message
+	previous int64 // the checkpoint while this is the lowest message that is not settled
 }
 
-// original is the event that acks name.
+// original returns the event whose id an ack has: the link, if there is one.
 func (m *message) original() *eventlog.Record {
 	if m.link != nil {
 		return m.link
@@ -67,7 +67,7 @@ func (m *message) original() *eventlog.Record {
 	return m.event
 }
 
-// order is the number by which retried messages are sorted.
+// order returns the number that sorts the retry list.
 func (f *Facts) order(m *message) int64 {
 	if m.event != nil && !f.RetriesByOriginal {
 		return m.event.Number
@@ -84,14 +84,14 @@ func newGroup(set *Set, stream, name string, settings Settings) *Group {
 	return g
 }
 
-// ID is what the server calls the group.
+// ID returns the name of the group on its server.
 func (g *Group) ID() string { return IDOf(g.Stream, g.Name) }
 
-// resume begins behind the checkpoint, or where the settings say if there is none.
+// resume begins behind the checkpoint, or without one where the settings say.
 func (g *Group) resume() {
 	g.lastKnown, g.lastSeen, g.checkpoint = -1, -1, -1
 	if !g.set.Facts.CountsDeliveries {
-		g.progress, g.checkedUntil = -1, -1 // also behind a checkpoint: the first one after it is written early
+		g.progress, g.checkedUntil = -1, -1 // also behind a checkpoint: the next one is early then
 	}
 	if n, ok := g.loadCheckpoint(); ok {
 		g.next = n + 1
@@ -106,13 +106,13 @@ func (g *Group) resume() {
 	g.readOn(g.wantsPage())
 }
 
-// fault ends a group whose stream cannot be read: its clients are dropped, and those that come are, too.
+// fault ends a group whose stream was deleted. It drops the clients, and Join drops later ones.
 func (g *Group) fault() {
 	g.faulted = true
 	g.dropClients()
 }
 
-// count notes how far the group is with a message that it delivers.
+// count updates the progress of the group for a message that it delivers.
 func (g *Group) count(m *message) {
 	number := m.original().Number
 	if !g.set.Facts.CountsDeliveries {
@@ -127,20 +127,20 @@ func (g *Group) count(m *message) {
 	g.lastKnown = max(g.lastKnown, number)
 }
 
-// close ends the wait for a message: it is settled, or will be delivered again.
+// close takes a message out of the outstanding ones, because it is settled or will be delivered again.
 func (g *Group) close(m *message) {
 	delete(g.outstanding, m.original().ID)
 	m.open = false
 }
 
-// release frees the slots that an event takes, at all clients that have it.
+// release frees the slots of an event at all clients that have it.
 func (g *Group) release(id esproto.GUID) {
 	for _, c := range g.clients {
 		c.release(id)
 	}
 }
 
-// Ack settles events. correlation is that of the ack, and of the client that sent it.
+// Ack settles events. The correlation id is that of the client. Events that the group does not wait for are ignored.
 func (g *Group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		for _, c := range g.clients {
@@ -158,7 +158,8 @@ func (g *Group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	g.readOn(more)
 }
 
-// Nak does with events what the client asks for. It settles those that are not to be delivered again.
+// Nak retries or parks events as the action says, and settles those that it does not retry. The metadata of a parked
+// event tell the reason.
 func (g *Group) Nak(
 	ids []esproto.GUID, correlation esproto.CorrelationID, action esproto.PersistentSubscriptionNakEvents_NakAction,
 	reason string,
@@ -178,8 +179,8 @@ func (g *Group) Nak(
 	g.Ack(ids, correlation)
 }
 
-// again has a message delivered once more, or parks it if that has been tried often enough. Without a majority, which a
-// write needs, it is not parked: it stays outstanding, and tick comes back to it.
+// again retries a message, or parks it if it was retried often enough. A leader without a majority cannot write, so it
+// does not park: the message stays outstanding until a later tick.
 func (g *Group) again(m *message) {
 	if m.retries >= g.Settings.MaxRetryCount {
 		if !g.set.Majority() {
@@ -197,7 +198,7 @@ func (g *Group) retryLater(m *message, retries int) {
 	g.addRetry(m, retries)
 }
 
-// tick looks at the clock, as the server does once a second.
+// tick retries messages whose time is over, and writes a checkpoint if one is due.
 func (g *Group) tick(now time.Time) {
 	var late []*message
 	if g.Settings.MessageTimeout > 0 || g.set.Facts.ZeroTimeoutIsOver {

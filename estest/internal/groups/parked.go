@@ -11,8 +11,8 @@ import (
 
 func (g *Group) parkedStream() string { return "$persistentsubscription-" + g.ID() + "-parked" }
 
-// isParkedStream reports whether a stream is one of parked messages. Its events do not count for checkpoints, by
-// whatever way they come into a group.
+// isParkedStream reports whether a stream holds parked events. They never count for checkpoints, not even in a group on
+// that stream.
 func isParkedStream(name string) bool {
 	return strings.HasPrefix(name, "$persistentsubscription-") && strings.HasSuffix(name, "-parked")
 }
@@ -24,7 +24,7 @@ type parkedMetadata struct {
 	SubscriptionEventNumber int64  `json:"subscriptionEventNumber,omitempty"`
 }
 
-// park moves a message to the parked stream: a link to the event that it is about.
+// park settles a message and writes a link to its event to the parked stream.
 func (g *Group) park(m *message, reason string) {
 	g.close(m)
 	g.release(m.original().ID)
@@ -41,8 +41,8 @@ func (g *Group) park(m *message, reason string) {
 	g.set.Log.SystemWrite(g.parkedStream(), eventlog.LinkType, false, data, metadata)
 }
 
-// ReplayParked delivers the parked messages again, those before entry stopAt. The server takes the stream to begin
-// there from then on, even if it has begun behind it.
+// ReplayParked delivers the parked events before entry stopAt again, and truncates the parked stream there. It does so
+// even if the stream begins behind stopAt, as servers do: that brings entries back.
 func (g *Group) ReplayParked(stopAt int64) {
 	s := g.set.Log.Stream(g.parkedStream())
 	if s == nil || s.Last() < 0 || s.SoftDeleted() || s.HardDeleted() || stopAt == 0 {
@@ -63,7 +63,7 @@ func (g *Group) ReplayParked(stopAt int64) {
 	g.dispatch()
 }
 
-// forget soft-deletes what the server wrote about a group, or would have written.
+// forget soft-deletes the checkpoint stream and the parked stream of the group, whether they exist or not.
 func (g *Group) forget() {
 	for _, name := range []string{g.checkpointStream(), g.parkedStream()} {
 		if s := g.set.Log.Stream(name); s == nil || !s.SoftDeleted() && !s.HardDeleted() {

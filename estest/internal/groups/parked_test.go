@@ -101,6 +101,28 @@ func TestTheOrderOfReplayedEvents(t *testing.T) {
 	}
 }
 
+// From 21.10 on a replayed event that is retried goes behind the other replayed ones, whatever its number.
+func TestAReplayedEventIsRetried(t *testing.T) {
+	for name, test := range map[string]struct {
+		facts Facts
+		want  string
+	}{"first version": {oldFacts, "0+->0@s"}, "last version": {newFacts, "1->1@s"}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, test.facts)
+			g := s.group(nil)
+			b := s.join(g, 2)
+			s.write("s", 2)
+			b.nak(nakPark, "", 0, 1)
+			s.set.Unsubscribe(b.id)
+			g.ReplayParked(math.MaxInt64)
+			next := s.join(g, 1)
+			require.Equal(t, "0->0@s", next.next())
+			next.nak(nakRetry, "", 0)
+			assert.Equal(t, test.want, next.next())
+		})
+	}
+}
+
 // Replayed events do not count for checkpoints.
 func TestReplayedEventsAreInNoCheckpoint(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {

@@ -12,12 +12,12 @@ import (
 
 const pinnedBuckets = 1024
 
-// pinned gives the events with one key to one client, by way of buckets.
+// pinned picks the same client for all events of a key. A hash puts keys into buckets, and each bucket has an owner.
 type pinned struct {
 	key     func(m *message) string
 	clients []*Client
 	owner   [pinnedBuckets]*Client
-	load    [pinnedBuckets]int // events of the bucket that its owner has
+	load    [pinnedBuckets]int // events of the bucket that its owner has in flight
 }
 
 func (s *pinned) pick(m *message) (*Client, hindrance) {
@@ -63,8 +63,8 @@ func (s *pinned) leastBuckets() *Client {
 	return least
 }
 
-// join gives the new client what each of the others has above the new average, the buckets with the fewest events
-// first.
+// join takes from each other client the buckets that it has above the new average, those with the fewest events first,
+// and gives them to the new client.
 func (s *pinned) join(c *Client) {
 	var owned int
 	for _, o := range s.clients {
@@ -99,7 +99,7 @@ func (s *pinned) leave(c *Client) {
 	}
 }
 
-// source returns the stream that an event comes from in the end.
+// source returns the stream to which the event was written, whatever links led to it.
 func (m *message) source() string {
 	if m.event != nil && m.event.Type != eventlog.LinkType {
 		return m.event.Stream.Name
@@ -111,7 +111,7 @@ func (m *message) source() string {
 	return r.Stream.Name
 }
 
-// correlation returns the correlation id that the metadata of an event has, else its source.
+// correlation returns the correlation id in the metadata of the event, or its source if there is none.
 func (m *message) correlation() string {
 	r := m.event
 	if r == nil {

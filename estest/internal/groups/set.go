@@ -18,10 +18,10 @@ type Config struct {
 	Facts    *Facts
 	Logger   *slog.Logger
 	Now      func() time.Time
-	Majority func() bool // whether what is written stays; readers must not see what the next leader may not have
+	Majority func() bool // whether the node may write: a leader without a majority must not
 }
 
-// Set has all groups of a server. The lock of the log guards it.
+// Set has all groups of a server. Add its Observe to the observers of the log. The lock of the log guards it.
 type Set struct {
 	Config
 	byID     map[string]*Group
@@ -30,6 +30,7 @@ type Set struct {
 	onAll    map[string]*AllGroup
 }
 
+// NewSet returns a set without groups. Restart reads those that the log has.
 func NewSet(cfg Config) *Set {
 	return &Set{
 		Config: cfg, byID: make(map[string]*Group), byStream: make(map[string][]*Group),
@@ -37,31 +38,33 @@ func NewSet(cfg Config) *Set {
 	}
 }
 
-// Result is the result of creating, updating or deleting a group. The replies have the same fields, and the same
-// numbers but for what 1 is called: the group exists already, or does not exist.
+// Result is the result of creating, updating or deleting a group. Its values are those of the three replies in the
+// protocol.
 type Result int32
 
+// The results.
 const (
-	Success Result = iota
-	Existence
-	Fail
-	Denied
+	Success   Result = iota
+	Existence        // the group to create exists, or the group to change does not
+	Fail             // the request makes no sense
+	Denied           // the user may not do it; a Set never says so
 )
 
+// IDOf returns the ID of a group, which acks name.
 func IDOf(stream, name string) string { return stream + "::" + name }
 
-// Find returns a group of a stream; nil if there is none of that name.
+// Find returns the group of that name on a stream, or nil.
 func (s *Set) Find(stream, name string) *Group { return s.byID[IDOf(stream, name)] }
 
-// ByID returns the group that the server calls so; nil if there is none.
+// ByID returns the group with the ID id, or nil.
 func (s *Set) ByID(id string) *Group { return s.byID[id] }
 
-// All returns the groups of streams, by their ids.
+// All returns the groups on streams in the order of their IDs.
 func (s *Set) All() []*Group {
 	return slices.SortedFunc(maps.Values(s.byID), func(a, b *Group) int { return cmp.Compare(a.ID(), b.ID()) })
 }
 
-// Create makes a group, and writes down who has. The text says why there is none.
+// Create makes a group, and writes down that the user by did so. The text says why a group is refused.
 func (s *Set) Create(by, stream, name string, settings Settings) (Result, string) {
 	exists := s.Find(stream, name) != nil
 	problem := cmp.Or(s.streamProblem(stream), s.settingsProblem(&settings))
@@ -79,7 +82,8 @@ func (s *Set) Create(by, stream, name string, settings Settings) (Result, string
 	return Success, ""
 }
 
-// Update puts a group with other settings in the place of one, which loses its clients, and writes down who has.
+// Update gives a group other settings, and writes down that the user by did so. It drops the clients, and the group
+// begins again behind its checkpoint.
 func (s *Set) Update(by, stream, name string, settings Settings) (Result, string) {
 	g, result, problem := s.change(stream, name)
 	if g == nil {
@@ -93,7 +97,8 @@ func (s *Set) Update(by, stream, name string, settings Settings) (Result, string
 	return Success, ""
 }
 
-// Delete ends a group, deletes what was written about it, and writes down who has.
+// Delete ends a group, and writes down that the user by did so. It drops the clients and deletes the checkpoint and the
+// parked events.
 func (s *Set) Delete(by, stream, name string) (Result, string) {
 	g, result, problem := s.change(stream, name)
 	if g == nil {
@@ -105,7 +110,7 @@ func (s *Set) Delete(by, stream, name string) (Result, string) {
 	return Success, ""
 }
 
-// change returns the group that is to be changed; nil and the reason if there is none.
+// change returns the group to change, or nil and the reason.
 func (s *Set) change(stream, name string) (*Group, Result, string) {
 	if problem := s.streamProblem(stream); problem != "" && s.Facts.ChangeChecksStream {
 		return nil, Fail, problem
@@ -123,7 +128,7 @@ func (s *Set) add(g *Group) {
 	s.listed = append(s.listed, g)
 }
 
-// replace puts a group in the place of another of the same name.
+// replace replaces a group by another one of its name.
 func (s *Set) replace(old, g *Group) {
 	i := slices.Index(s.listed, old)
 	s.remove(old)
@@ -133,7 +138,7 @@ func (s *Set) replace(old, g *Group) {
 	}
 }
 
-// remove takes a group away from its clients, who are told.
+// remove removes a group, and drops its clients.
 func (s *Set) remove(g *Group) {
 	g.dropClients()
 	delete(s.byID, g.ID())
@@ -146,7 +151,7 @@ func (s *Set) remove(g *Group) {
 	s.byStream[g.Stream] = left
 }
 
-// Unsubscribe ends the subscriptions with a correlation id, if there are any, and tells their clients.
+// Unsubscribe drops the clients with a correlation id, one in each group.
 func (s *Set) Unsubscribe(id esproto.CorrelationID) {
 	for _, g := range s.byID {
 		for _, c := range g.clients {
@@ -159,7 +164,7 @@ func (s *Set) Unsubscribe(id esproto.CorrelationID) {
 	}
 }
 
-// Lost forgets the clients of a connection that has ended.
+// Lost removes the clients of a connection that has ended. They are not told.
 func (s *Set) Lost(connection string) {
 	gone := func(c *Client) bool { return c.connection == connection }
 	for _, g := range s.byID {
@@ -169,7 +174,7 @@ func (s *Set) Lost(connection string) {
 	}
 }
 
-// Observe observes the log: it hands what is committed to the groups of the stream.
+// Observe is an observer of the log: it tells the groups of a stream what was written to it.
 func (s *Set) Observe(made eventlog.Commit) {
 	if made.Stream == nil {
 		return
@@ -181,7 +186,7 @@ func (s *Set) Observe(made eventlog.Commit) {
 	}
 }
 
-// Tick lets the groups look at the clock. Servers do that once a second.
+// Tick retries events whose time is over, and writes checkpoints. Servers do that once a second.
 func (s *Set) Tick() {
 	now := s.Now()
 	for _, g := range s.byID {
@@ -189,14 +194,14 @@ func (s *Set) Tick() {
 	}
 }
 
-// DropClients unsubscribes all clients. The groups stay.
+// DropClients drops the clients of all groups. The groups stay.
 func (s *Set) DropClients() {
 	for _, g := range s.byID {
 		g.dropClients()
 	}
 }
 
-// Clear forgets all groups, and does not tell their clients.
+// Clear removes all groups. Their clients are not told.
 func (s *Set) Clear() {
 	clear(s.byID)
 	clear(s.byStream)

@@ -7,24 +7,25 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// Settings are those of CreatePersistentSubscription.
+// Settings are the settings of a group, with the meaning of CreatePersistentSubscription in the protocol. They have no
+// defaults.
 type Settings struct {
 	ResolveLinks     bool
-	StartFrom        int64
-	MessageTimeout   time.Duration
-	RecordStatistics bool
-	LiveBufferSize   int
-	ReadBatchSize    int
-	BufferSize       int
-	MaxRetryCount    int
-	CheckpointAfter  time.Duration
-	CheckpointMax    int64
-	CheckpointMin    int64
-	MaxSubscribers   int
-	Strategy         string
+	StartFrom        int64         // number of the first event; -1 for the next one that is written
+	MessageTimeout   time.Duration // after which an event is retried; 0 is none up to 5.0, and later at once
+	RecordStatistics bool          // whether it keeps latencies
+	LiveBufferSize   int           // how many of the newest events it remembers
+	ReadBatchSize    int           // events in a page; 0 is 10, and more than 100 are 100
+	BufferSize       int           // events that it reads ahead
+	MaxRetryCount    int           // retries before it parks an event
+	CheckpointAfter  time.Duration // least time between two checkpoints that the clock asks for; 0 is never
+	CheckpointMax    int64         // progress after which an ack has a checkpoint written
+	CheckpointMin    int64         // progress below which the clock asks for none
+	MaxSubscribers   int           // 0 is no limit
+	Strategy         string        // one of the names of strategies
 }
 
-// settingsProblem says what is wrong with the settings of a group; nothing if they will do.
+// settingsProblem says what is wrong with the settings of a group; it is empty if nothing is.
 func (s *Set) settingsProblem(settings *Settings) string {
 	switch {
 	case !s.Facts.knownStrategy(settings.Strategy):
@@ -35,7 +36,7 @@ func (s *Set) settingsProblem(settings *Settings) string {
 	return ""
 }
 
-// bufferProblem says what is wrong with the sizes of a group's buffers, which servers find when they make it.
+// bufferProblem says what is wrong with the sizes of the buffers. Servers find that when they make the group.
 func (s *Set) bufferProblem(settings *Settings) string {
 	if s.Facts.ChecksGroupBuffers && settings.ReadBatchSize >= settings.BufferSize {
 		return "Invalid read batch size: it must be smaller than the buffer."
@@ -43,7 +44,7 @@ func (s *Set) bufferProblem(settings *Settings) string {
 	return ""
 }
 
-// streamProblem says what is wrong with the name of a group's stream.
+// streamProblem says what is wrong with the name of the stream of a group.
 func (s *Set) streamProblem(stream string) string {
 	switch {
 	case stream == eventlog.AllStream:

@@ -10,11 +10,11 @@ const (
 	PinnedByCorrelation = "PinnedByCorrelation"
 )
 
-// strategy chooses which client gets a message. It sends nothing.
+// strategy chooses the client that gets a message. It delivers nothing.
 type strategy interface {
-	// pick returns the client that gets m, which the strategy then counts as given; or nil and why nobody gets it.
+	// pick returns the client that gets m, and counts m as delivered to it; or nil and why no client gets m.
 	pick(m *message) (*Client, hindrance)
-	settled(c *Client, m *message) // c does not have m any more
+	settled(c *Client, m *message) // c has m no more
 	join(c *Client)
 	leave(c *Client)
 }
@@ -32,7 +32,7 @@ func (f *Facts) knownStrategy(name string) bool {
 		name == PinnedByCorrelation && f.HasPinnedByCorrelation
 }
 
-// StrategyName is the name of a strategy that may be left open.
+// StrategyName returns name; or, if that is empty, what a server takes for it.
 func StrategyName(name string, preferRoundRobin bool) string {
 	switch {
 	case name != "":
@@ -55,7 +55,7 @@ func newStrategy(name string) strategy {
 	return &roundRobin{}
 }
 
-// roundRobin tries the head of the line, which then goes to its end whether it gets the message or not.
+// roundRobin asks the client at the head of the line, which then goes to the end whether it gets the message or not.
 type roundRobin struct{ line []*Client }
 
 func (s *roundRobin) pick(*message) (*Client, hindrance) {
@@ -74,7 +74,7 @@ func (s *roundRobin) settled(*Client, *message) {}
 func (s *roundRobin) join(c *Client)            { s.line = append(s.line, c) }
 func (s *roundRobin) leave(c *Client)           { s.line = without(s.line, c) }
 
-// dispatchToSingle stays with the head of the line until that is full.
+// dispatchToSingle stays with the client at the head of the line until that is full.
 type dispatchToSingle struct{ line []*Client }
 
 func (s *dispatchToSingle) pick(*message) (*Client, hindrance) {

@@ -91,6 +91,24 @@ func TestAPinnedStreamStaysWithItsClient(t *testing.T) {
 	assert.Equal(t, "0+ 1++ 2+ 3+", b.next(), "now it is the other one's")
 }
 
+// Events that wait for the client of their stream let others pass, and keep their order.
+func TestAPinnedStreamWaitsForItsClient(t *testing.T) {
+	s := newSite(t, newFacts)
+	g := s.group(func(c *Settings) { c.Strategy, c.ResolveLinks = Pinned, true })
+	a, b := s.join(g, 1), s.join(g, 10)
+	for n := range int64(8) {
+		stream := fmt.Sprintf("order-%d", n%2)
+		s.write(stream, 1)
+		s.link("s", eventlog.LinkData(n/2, stream))
+	}
+	require.Equal(t, "1 3 5 7", b.numbers())
+	for n := int64(0); n < 8; n += 2 {
+		require.Equal(t, n, a.got[len(a.got)-1].link.Number)
+		a.ack(n)
+	}
+	assert.Equal(t, "0 2 4 6", a.numbers())
+}
+
 // A client that comes late gets the streams of which the others have the fewest events in flight.
 func TestALateClientGetsTheIdleStreams(t *testing.T) {
 	for _, idle := range [][]int64{{0, 1}, {2, 3}, {0, 3}, {1, 2}} {

@@ -1,9 +1,9 @@
 // Package esclient is a client of EventStore's TCP protocol, for servers 4.1 to 23.10.
 //
-// A Client keeps one connection to a node, shares it among any number of goroutines, and replaces it when it is lost.
-// What was lost with it is made good where that is safe: reads go on where they were, subscriptions resume without loss
-// or duplicate, and writes are repeated with the same event ids where the server recognises them; where it would not,
-// the error says that the outcome is unknown (ErrOutcomeUnknown). Every call takes a context and returns when it ends.
+// A [Client] keeps one connection to a node, shares it among any number of goroutines, and replaces it when it is lost.
+// Then reads go on from the same place, and subscriptions resume without loss or duplicate. The client repeats a write,
+// with the same event ids, if the server recognises the repetition. Otherwise the error says that the outcome is
+// unknown ([ErrOutcomeUnknown]). Every call takes a context and returns when it ends.
 //
 //	client, err := esclient.Open("tcp://admin:changeit@localhost:1113")
 //	defer client.Close()
@@ -12,27 +12,29 @@
 //
 // # Writing
 //
-// Append writes events to a stream, all of them or none, if the stream is at the version that is expected of it;
-// AppendConditional answers with a status where it is not. AppendFrom writes what a source yields, without end if need
-// be, in order and nothing twice. What is too large for one append goes into a Transaction. DeleteStream and
-// TombstoneStream delete a stream for now or for ever, and its StreamMetadata limits what it keeps and who may do what.
+// [Client.Append] writes events to a stream, all of them or none, if the stream is at the expected version.
+// [Client.AppendConditional] returns a status if it is not. [Client.AppendFrom] writes the events of a source, which
+// may have no end, in order and none of them twice. A [Transaction] takes more events than one append.
+// [Client.DeleteStream] and [Client.TombstoneStream] delete a stream for now or for ever. [StreamMetadata] limit the
+// events that a stream keeps, and the rights to it.
 //
-// An exact expected version, or NoStream, does more than to keep writers from overwriting each other: with it the
-// server recognises events that it has for as long as it has them, so that a lost reply is always made good.
+// An exact expected version, or [NoStream], keeps writers from overwriting each other. It also makes the server
+// recognise the events as long as it has them, so that the client can always repeat an append whose reply was lost.
 //
 // # Reading
 //
-// ReadEvent reads one event of a stream. ReadStream and ReadAll, which reads the log of all streams, are iterators in
-// either direction, with the next page on its way while one is consumed; ReadStreamPage and ReadAllPage read one page
-// and tell where the next begins. A Filter has servers from 20.6 on pick the events of all streams. How a call is made
-// is said by its context: WithCredentials, WithRequireLeader.
+// [Client.ReadEvent] reads one event of a stream. [Client.ReadStream] and [Client.ReadAll], which reads the log of all
+// streams, are iterators in either direction. They ask for the next page while the caller consumes the page at hand.
+// [Client.ReadStreamPage] and [Client.ReadAllPage] read one page and tell where the next one begins. A [Filter] makes
+// servers from 20.6 on pick the events of all streams. The context of a call may have credentials and say which node
+// answers: [WithCredentials], [WithRequireLeader].
 //
 // # Subscriptions
 //
-// SubscribeVolatile delivers what is written from now on, SubscribeCatchUp also what was there before, from wherever
-// the caller's checkpoint says. ConnectPersistent consumes from a group whose progress the server keeps: events are
-// acked, or delivered again. All three are pulled from with Next or All, so that a slow consumer delays nobody else:
-// what the server pushes meanwhile waits in a bounded buffer.
+// [Client.SubscribeVolatile] delivers the events that are written from now on. [Client.SubscribeCatchUp] begins
+// anywhere, such as at the caller's checkpoint. [Client.ConnectPersistent] consumes from a group whose progress the
+// server keeps: the consumer acks events, or the server delivers them again. The consumer of all three calls Next or
+// All. A slow consumer delays no other one: pushed events wait in a bounded buffer.
 //
 // # Groups and users
 //
@@ -42,8 +44,8 @@
 //
 // # Hooks and logging
 //
-// Config.Hooks are told of connections, operations, retries and subscriptions, for metrics and traces: implement those
-// interfaces of Hook that are of interest. Config.Logger is for people. Neither costs anything where nobody listens.
+// [Config].Hooks are called for connections, operations, retries and subscriptions, such as for metrics and traces. See
+// [Hook] for the interfaces. [Config].Logger is for people. Neither costs anything if it is not used.
 //
 // # Errors
 //

@@ -5,13 +5,13 @@ import (
 	"math"
 )
 
-// Start says where a read or a catch-up subscription begins. The zero Start is where its direction begins: with the
-// first event there is or, for a read that goes backward, with the last.
+// Start is where a read or a catch-up subscription begins. The zero Start is the first event or, if a read goes
+// backward, the last one.
 type Start struct {
 	kind     startKind
 	number   int64
 	position Position
-	included bool // the event at number or position itself is wanted, too
+	included bool // the event at number or position is the first one
 }
 
 type startKind int
@@ -24,28 +24,29 @@ const (
 	startPosition
 )
 
-// FromStart begins with the first event there is. Nothing lies before it, so that no read begins there to go backward.
+// FromStart begins with the first event. A read that goes backward cannot begin there.
 func FromStart() Start { return Start{kind: startBeginning} }
 
-// FromEnd begins with the first event that is written after the subscription was made, or has a read go backward from
-// the last event.
+// FromEnd begins with the first event that is written after the subscription was made. A read that goes backward begins
+// with the last event.
 func FromEnd() Start { return Start{kind: startEnd} }
 
 // FromNumber begins with event n of the stream.
 func FromNumber(n int64) Start { return Start{kind: startNumber, number: n, included: true} }
 
-// AfterNumber begins with the event behind event n of the stream, or before it for a read that goes backward: n is the
-// last one that was dealt with.
+// AfterNumber begins with the event after event n of the stream: n is the last event that the caller has processed. A
+// read that goes backward begins with the event before n.
 func AfterNumber(n int64) Start { return Start{kind: startNumber, number: n} }
 
-// FromPosition begins, in AllStream, with the event at position p.
+// FromPosition begins with the event of [AllStream] at position p.
 func FromPosition(p Position) Start { return Start{kind: startPosition, position: p, included: true} }
 
-// AfterPosition begins, in AllStream, with the event behind position p, or before it for a read that goes backward: p
-// is that of the last one that was dealt with.
+// AfterPosition begins with the event of [AllStream] after position p: the last event that the caller has processed is
+// at p. A read that goes backward begins with the event before p.
 func AfterPosition(p Position) Start { return Start{kind: startPosition, position: p} }
 
-// Number returns the number of the first event of a stream that it wants, where it was made of a number to go forward.
+// Number returns the number of the first event that a subscription gets from here. ok is false if s was not made of a
+// number.
 func (s Start) Number() (n int64, ok bool) {
 	if s.kind != startNumber {
 		return 0, false
@@ -56,10 +57,10 @@ func (s Start) Number() (n int64, ok bool) {
 	return s.number, true
 }
 
-// Position returns the position in AllStream that it was made of, if it was made of one.
+// Position returns the position that s was made of. ok is false if s was not made of a position.
 func (s Start) Position() (p Position, ok bool) { return s.position, s.kind == startPosition }
 
-// String says in words where it is.
+// String says in words where s is.
 func (s Start) String() string {
 	where := "behind "
 	if s.included {
@@ -95,7 +96,7 @@ func (s Start) validate(argument, stream string) error {
 	return &ArgumentError{Argument: argument, Reason: reason}
 }
 
-// validateRead is validate for a read, which must have something to read.
+// validateRead also refuses a start from which a read finds nothing.
 func (s Start) validateRead(argument, stream string, backward bool) error {
 	if err := s.validate(argument, stream); err != nil {
 		return err

@@ -11,18 +11,18 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Defaults of what a subscription holds of pushed events for its consumer: how many, and how many bytes.
+// Defaults of the buffer of a subscription: how many pushed events wait in it for the consumer, and how many bytes.
 const (
 	DefaultBufferSize  = 10_000
 	DefaultBufferBytes = 16 << 20
 )
 
-// Subscription delivers the events of a stream, or of all streams, in order: those that are there by reading, then
-// those that come as the server pushes them. SubscribeVolatile and SubscribeCatchUp make one.
+// Subscription delivers the events of a stream, or of all streams, in order. It reads the events that are there, and
+// then the server pushes the others. [Client.SubscribeVolatile] and [Client.SubscribeCatchUp] make one.
 //
-// Nothing is asked of the server before Next needs it. What Next begins, such as the read of a page, goes on in a
-// goroutine when the context of that call ends, and the next call takes it up; Stop ends it. Next and All must be
-// called by one goroutine at a time; the other methods may be called at any time by any.
+// A subscription asks the server for something only when Next needs it. Next begins such work in a goroutine. The work,
+// for example the read of a page, goes on when the context of Next ends, and the next call of Next waits for it. Stop
+// ends it. One goroutine at a time may call Next or All. Any goroutine may call the other methods, at any time.
 type Subscription struct {
 	c             *Client
 	stream        string
@@ -31,7 +31,7 @@ type Subscription struct {
 	bufferSize    int
 	bufferBytes   int
 	fillGaps      bool
-	mayFilterHere bool // if the server knows no filters
+	mayFilterHere bool // the client filters if the server cannot
 	logPolicy     logPolicy
 	start         Start // of a catch-up subscription
 
@@ -41,26 +41,26 @@ type Subscription struct {
 
 	progress progress
 
-	// Of the goroutine that calls Next, or of the step that it has begun.
-	step      *step // nil if none has begun
+	// Of the goroutine that calls Next, or of the step while there is one.
+	step      *step // nil for none
 	cursor    cursor
-	page      []Event  // read and not delivered yet
+	page      []Event  // events that were read and not delivered
 	looked    Position // where the page ends; UnknownPosition if all of its events are in page
-	filter    *Filter  // that the server applies; nil for none
-	picksHere *matcher // what the client filters; nil for nothing
-	begun     bool     // the server has served it
-	atEnd     bool     // reading has reached the end
-	lastRead  bool     // ... of what was there when the feed was confirmed: what follows is in the feed
-	skips     bool     // what was there when the next feed is confirmed is not wanted
+	filter    *Filter  // of the server; nil for none
+	picksHere *matcher // the filter of the client; nil for none
+	begun     bool     // the server has served the subscription
+	atEnd     bool     // the reads have reached the end
+	lastRead  bool     // the reads have reached the event at which the feed begins
+	skips     bool     // the events before the confirmation of the next feed are not delivered
 	last      int64    // the number of the stream's last event, by the latest page
-	known     mark     // what is known of the log
-	told      bool     // whether the start lies behind the end
+	known     mark     // the event by which the subscription recognises the log
+	told      bool     // the start was compared with the end of the stream
 
 	mu       sync.Mutex
 	feed     atomic.Pointer[feed] // nil while reading; changes with mu held
 	draining bool
-	finished error       // what Next returns from now on
-	over     atomic.Bool // it is set
+	finished error       // why the subscription has ended; nil while it lasts
+	over     atomic.Bool // finished is set
 	live     liveness
 
 	drained chan struct{} // closed by Drain
@@ -114,13 +114,13 @@ func (c *Client) newSubscription(
 	return s, nil
 }
 
-// Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again, and
-// ErrSubscriptionStopped after Stop and, once everything is delivered, after Drain. Any other error is final and is
-// what Err returns from then on: ErrStreamDeleted, ErrAccessDenied, ErrSlowConsumer, ErrLogWentBack, ErrClosed, or for
-// an event that is larger than Config.MaxFrameSize a *FrameTooLargeError.
+// Next waits for the next event. It returns the error of ctx when ctx ends. The caller may call it again then. It
+// returns [ErrSubscriptionStopped] after Stop and, when all events are delivered, after Drain. Any other error is
+// final, and Err returns it from then on: [ErrStreamDeleted], [ErrAccessDenied], [ErrSlowConsumer], [ErrLogWentBack],
+// [ErrClosed], or a [*FrameTooLargeError] for an event that is larger than Config.MaxFrameSize.
 //
-// The end of ctx only ends the waiting. So Next may be called with little time, over and over: the page that it has
-// asked for, or the subscription at the server, is there for the next call.
+// The end of ctx only ends the wait. So a caller may give Next little time, over and over: the work that Next has begun
+// goes on.
 func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 	for {
 		if s.step != nil {
@@ -148,10 +148,12 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 	}
 }
 
-// All calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
+// All calls Next until it fails. An error ends the loop, with a nil event. [ErrSubscriptionStopped] ends the loop
+// without an error.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[*Event, error] { return all(ctx, s) }
 
-// buffered takes the next event that is at hand, skipping those that were delivered before.
+// buffered takes the next event that the subscription has, and skips those that it has delivered before. It returns nil
+// for none.
 func (s *Subscription) buffered() *Event {
 	for len(s.page) > 0 {
 		e := &s.page[0]
@@ -186,8 +188,8 @@ func (s *Subscription) buffered() *Event {
 	return nil
 }
 
-// advance begins what has to be done before there can be another event, or waits for one. Its error is that of ctx, or
-// the end of the subscription.
+// advance begins the step that is needed for another event, or waits for an event. Its error is that of ctx, or the end
+// of the subscription.
 func (s *Subscription) advance(ctx context.Context) error {
 	f := s.feed.Load()
 	switch {
@@ -217,8 +219,8 @@ func (s *Subscription) advance(ctx context.Context) error {
 	}
 }
 
-// open subscribes at the server. What was written since the last read and before the confirmation must still be read.
-// It leaves the subscription without a feed, to be called again, where it was confirmed by a node that it has to leave.
+// open subscribes at the server. The events between the last read and the confirmation must still be read. If a node
+// confirms that the subscription has to leave, open returns without a feed, and the caller opens again.
 func (s *Subscription) open(ctx context.Context) error {
 	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.filter, s.picksHere, s.bufferSize, s.bufferBytes)
 	if err != nil {
@@ -250,14 +252,14 @@ func (s *Subscription) open(ctx context.Context) error {
 	return nil
 }
 
-// check looks at a confirmation. It reports whether the feed is one to go on with.
+// check looks at a confirmation. It reports whether the subscription keeps the feed.
 func (s *Subscription) check(ctx context.Context, f *feed) (keep bool, err error) {
 	if !s.cursor.all && f.last == esproto.DeletedStream {
 		return false, ErrStreamDeleted
 	}
 	if f.handle.Conn() != s.known.conn || !s.known.any && (s.cursor.all || f.last >= 0) {
 		same, err := s.verify(ctx)
-		// Whoever fills gaps has something to read first.
+		// With fillGaps there are events to read first.
 		if err != nil || !same && s.fillGaps || f.handle.Conn() != s.known.conn {
 			return false, err
 		}
@@ -268,7 +270,7 @@ func (s *Subscription) check(ctx context.Context, f *feed) (keep bool, err error
 	return true, nil
 }
 
-// replace follows the end of a feed, once its queue is empty.
+// replace follows the end of a feed, when its queue is empty.
 func (s *Subscription) replace(reason error) error {
 	s.report.dropped(reason)
 	if s.live.set(false) {
@@ -288,12 +290,12 @@ func (s *Subscription) replace(reason error) error {
 	return nil
 }
 
-// Stop ends the subscription at once: Next returns ErrSubscriptionStopped, also where it waits and where it has events
-// at hand: nothing more is delivered. It does not wait for the server.
+// Stop ends the subscription at once. Next returns [ErrSubscriptionStopped], also if it waits or if events are in the
+// buffer. Stop does not wait for the server.
 func (s *Subscription) Stop() { _ = s.finish(ErrSubscriptionStopped) }
 
-// Drain ends the subscription gently: the server is told to push no more, and Next goes on to deliver what has been
-// received, and then returns ErrSubscriptionStopped.
+// Drain ends the subscription after the events that it has received. The client unsubscribes at the server. Next
+// delivers the received events, and then returns [ErrSubscriptionStopped].
 func (s *Subscription) Drain() {
 	s.mu.Lock()
 	if !s.draining {
@@ -328,20 +330,20 @@ func (s *Subscription) finish(reason error) error {
 	return reason
 }
 
-// Closed is closed when the subscription has ended; Err then tells why.
+// Closed returns a channel that is closed when the subscription has ended. Then Err returns the reason.
 func (s *Subscription) Closed() <-chan struct{} { return s.closed }
 
-// Err returns why the subscription has ended, ErrSubscriptionStopped after Stop and Drain, or nil while it lasts.
+// Err returns why the subscription has ended, which is [ErrSubscriptionStopped] after Stop and Drain. It returns nil
+// while the subscription lasts.
 func (s *Subscription) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.finished
 }
 
-// CaughtUp returns a channel that is closed as soon as the subscription has caught up: Next has delivered all that was
-// there and begins to wait for what comes. It is closed already where that is so now. A subscription that fell behind
-// catches up again; call CaughtUp anew to wait for that. A subscription that ends stays as it is, so wait for Closed,
-// too:
+// CaughtUp returns a channel that is closed while the subscription has caught up: Next has delivered all events that
+// were there, and waits for others. A subscription that fell behind catches up again. Call CaughtUp anew to wait for
+// that. The end of the subscription changes nothing, so wait for Closed, too:
 //
 //	for {
 //		select {
@@ -349,7 +351,7 @@ func (s *Subscription) Err() error {
 //		case <-s.Closed():
 //			return
 //		}
-//		… // what has been delivered is all there is
+//		… // all events have been delivered
 //		select {
 //		case <-s.FellBehind():
 //		case <-s.Closed():
@@ -358,12 +360,12 @@ func (s *Subscription) Err() error {
 //	}
 func (s *Subscription) CaughtUp() <-chan struct{} { return s.live.wait(true) }
 
-// FellBehind returns a channel that is closed while the subscription has not caught up: at first, and again when Next
-// finds, behind the last event that was received, that the connection was lost, the server dropped the subscription, or
-// the buffer overflowed.
+// FellBehind returns a channel that is closed while the subscription has not caught up. So it is at first, and again
+// when Next has delivered the received events and finds that the connection was lost, that the server has dropped the
+// subscription, or that the buffer has overflowed.
 func (s *Subscription) FellBehind() <-chan struct{} { return s.live.wait(false) }
 
-// lastKnown returns the highest number of an event that the server has told of.
+// lastKnown returns the highest number of an event of the stream that the server has told.
 func (s *Subscription) lastKnown() int64 {
 	f := s.feed.Load()
 	if f == nil {

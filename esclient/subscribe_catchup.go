@@ -8,47 +8,48 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// CatchUpOptions say what SubscribeCatchUp delivers. The zero value delivers everything from the beginning.
+// CatchUpOptions are the options of [Client.SubscribeCatchUp]. The zero value delivers everything from the beginning.
 type CatchUpOptions struct {
-	// Start is where to begin; the zero Start is FromStart.
+	// Start is where to begin. The zero Start is [FromStart].
 	Start Start
-	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link. A link whose target the
-	// user may not read is Event.Unresolved when it is read from a server up to 5.0; otherwise servers do not look at
-	// the rights on targets.
+	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link. Servers up to 5.0 do not
+	// resolve a link that they read if the user may not read its target: that one is Event.Unresolved. In all other
+	// cases servers ignore the rights to targets.
 	ResolveLinks bool
-	// PageSize is how many events are read at a time, 1 to MaxPageSize; 0 means Config.CatchUpPageSize. Of large events
-	// fewer are asked for; see ReadOptions.PageSize.
+	// PageSize is how many events the client reads at a time, 1 to [MaxPageSize]. 0 means Config.CatchUpPageSize. The
+	// client asks for fewer if the events are large; see ReadOptions.PageSize.
 	PageSize int
-	// Filter, if not nil, has only the events of AllStream delivered that it picks.
+	// Filter, if not nil, picks the events of [AllStream] to deliver.
 	Filter *Filter
-	// FilterInClient has the client apply the Filter if the server, one before 20.6, cannot. All events of AllStream
-	// then cross the network. Checkpoints move as with a server that filters, and no page is looked at for longer than
-	// its events take. A regular expression that Go cannot compile is ErrNotSupported then.
+	// FilterInClient makes the client apply the Filter if the server cannot, since it is older than 20.6. All events of
+	// AllStream then cross the network. Checkpoints move as with a server that filters, and pages end as without a
+	// filter. A regular expression that Go cannot compile is [ErrNotSupported] then.
 	FilterInClient bool
-	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize. When it
-	// overflows, the subscription goes back to reading until it has caught up again.
+	// BufferSize is how many pushed events wait for the consumer at most. 0 means Config.SubscriptionBufferSize. When
+	// the buffer overflows, the subscription reads until it has caught up again.
 	BufferSize int
-	// BufferBytes is how many bytes of pushed events are held, about; 0 means Config.SubscriptionBufferBytes. A page,
-	// too, is to take no more, as far as can be told from the events before. A single event may be larger.
+	// BufferBytes is about how many bytes of pushed events wait at most. 0 means Config.SubscriptionBufferBytes. It
+	// also limits a page, as far as the size of earlier events tells. A single event may be larger.
 	BufferBytes int
-	// StartOver has the subscription begin anew where it would end with ErrLogWentBack: with the first event of the
-	// stream or, after FromEnd, with what was created after the last event that was known, by the server's clock. The
-	// log and LogWentBackHook are told.
+	// StartOver makes the subscription begin anew, instead of ending with [ErrLogWentBack]. It begins with the first
+	// event of the stream. After [FromEnd] it begins with the events that were created, by the server's clock, after
+	// the last event that it knew. The logger and [LogWentBackHook] are told.
 	StartOver bool
-	// Hooks are told of this subscription alone, after those of Config.Hooks.
+	// Hooks are called for this subscription alone, after those of Config.Hooks.
 	Hooks []Hook
 }
 
-// SubscribeCatchUp delivers the events of a stream, which need not exist yet, or of AllStream: first those that are
-// there, then those that come. Nothing is left out and nothing comes twice, also across lost connections. Checkpoints
-// are the caller's: keep Subscription.Checkpoint, and begin at its Start the next time.
+// SubscribeCatchUp delivers the events of a stream, which need not exist yet, or of [AllStream]: first those that are
+// there, then those that come. It delivers every event once, also across lost connections. The caller keeps the
+// checkpoint: save [Subscription.Checkpoint], and begin at its Start the next time.
 //
-// No word is exchanged with the server before Ready or Next, which tell what the server refuses, except that FromEnd
-// has the subscription live when this method returns. ctx serves to make the subscription; its end does not end it.
+// With [FromEnd] the server has confirmed the subscription when this method returns. Otherwise the client asks the
+// server nothing before Ready or Next, which then return the server's refusal. The end of ctx ends this method and not
+// the subscription.
 //
-// A start behind the end of the stream is not refused: nothing comes until the stream gets there, which the log and
-// StartBehindEndHook are told. A log that goes back ends the subscription with ErrLogWentBack, since numbers and
-// positions that were used before mean something else from then on; but see StartOver.
+// A start behind the end of the stream is valid: the subscription waits until the stream gets there. The logger and
+// [StartBehindEndHook] are told. If the log goes back, the subscription ends with [ErrLogWentBack], since earlier
+// numbers and positions mean something else from then on; but see CatchUpOptions.StartOver.
 func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts CatchUpOptions) (*Subscription, error) {
 	if err := opts.Start.validate("Start", stream); err != nil {
 		return nil, err
@@ -86,9 +87,9 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	return s, nil
 }
 
-// Ready reads the first page of a catch-up subscription, so that what the server refuses is known early: such as
-// ErrStreamDeleted, ErrAccessDenied or ErrNotSupported. An error, also that of ctx, ends the subscription. It is for
-// the goroutine that calls Next, before it does; for a subscription that has begun it does nothing.
+// Ready reads the first page of a catch-up subscription. It returns what the server refuses, such as
+// [ErrStreamDeleted], [ErrAccessDenied] or [ErrNotSupported]. An error, also that of ctx, ends the subscription. The
+// goroutine that calls Next may call Ready before. Ready does nothing if the subscription has begun.
 func (s *Subscription) Ready(ctx context.Context) error {
 	if s.step != nil || s.atEnd || len(s.page) > 0 || s.feed.Load() != nil || s.over.Load() {
 		return s.Err()
@@ -96,7 +97,7 @@ func (s *Subscription) Ready(ctx context.Context) error {
 	return s.first(ctx, s.read, func() bool { return true })
 }
 
-// setPageSize sets how many events are to be read at a time. Until it is known how large they are, it is fewer.
+// setPageSize sets how many events a page has. The first pages have fewer, until the size of the events is known.
 func (s *Subscription) setPageSize(n int) {
 	s.pageSize = s.c.newPageSize(n)
 	s.pageSize.now = min(n, firstPage)

@@ -5,11 +5,11 @@ import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 // cursor is how far a subscription has got.
 type cursor struct {
 	all      bool
-	number   int64    // of the last event of the stream that was delivered or is not wanted; -1 for none
-	position Position // likewise in $all
-	any      bool     // position is set; before that everything in $all is wanted
-	next     Position // where to read $all on
-	passed   Position // in $all, of the last event that was delivered or looked at; UnknownPosition before any
+	number   int64    // of the last event of the stream that was delivered or skipped; -1 for none
+	position Position // the same of $all
+	any      bool     // position is set; otherwise the subscription begins with the first event of $all
+	next     Position // where the next page of $all begins
+	passed   Position // of the last event of $all that was delivered or looked at; UnknownPosition for none
 }
 
 func (c *cursor) start(s Start) {
@@ -29,7 +29,7 @@ func (c *cursor) start(s Start) {
 	}
 }
 
-// advance moves behind e. It returns false if e lies at or before the cursor: it was delivered already.
+// advance moves behind e. It returns false if e lies at or before the cursor, since e was delivered before.
 func (c *cursor) advance(e *Event) bool {
 	if c.all {
 		if c.any && e.Position.Compare(c.position) <= 0 {
@@ -46,7 +46,8 @@ func (c *cursor) advance(e *Event) bool {
 	return true
 }
 
-// pass moves to where the server has looked at everything, in $all. It returns false if the cursor is there already.
+// pass moves to a position of $all up to which the server has looked at all events. It returns false if the cursor is
+// there already.
 func (c *cursor) pass(p Position) bool {
 	if c.any && p.Compare(c.position) <= 0 {
 		return false
@@ -55,7 +56,7 @@ func (c *cursor) pass(p Position) bool {
 	return true
 }
 
-// skipTo moves to the end of what there was when f was confirmed.
+// skipTo moves to the end of the stream, or of the log, at the confirmation of f.
 func (c *cursor) skipTo(f *feed) {
 	if c.all {
 		c.position, c.any = Position{Commit: f.position, Prepare: f.position}, true
@@ -67,7 +68,7 @@ func (c *cursor) skipTo(f *feed) {
 	c.number = f.last
 }
 
-// reaches reports whether nothing that came before the confirmation of f is missing.
+// reaches reports whether no event is missing before those that f pushes.
 func (c *cursor) reaches(f *feed) bool {
 	if c.all {
 		return c.next.Compare(Position{Commit: f.position, Prepare: f.position}) > 0
@@ -75,5 +76,5 @@ func (c *cursor) reaches(f *feed) bool {
 	return c.number >= f.last
 }
 
-// tombstone reports whether the last event was the one that ends a stream for good.
+// tombstone reports whether the last event was the tombstone of the stream.
 func (c *cursor) tombstone() bool { return !c.all && c.number == esproto.DeletedStream }

@@ -2,12 +2,12 @@ package esclient
 
 import "sync"
 
-// liveness is whether a subscription has caught up. Both states can be waited for, any number of times.
+// liveness is whether a subscription has caught up. Any number of goroutines can wait for either state.
 type liveness struct {
 	mu     sync.Mutex
 	live   bool
 	caught chan struct{} // closed while live
-	behind chan struct{} // closed while not
+	behind chan struct{} // closed while not live
 }
 
 func newLiveness() liveness {
@@ -16,7 +16,7 @@ func newLiveness() liveness {
 	return liveness{caught: make(chan struct{}), behind: behind}
 }
 
-// set returns whether that changed anything.
+// set returns whether the state has changed.
 func (l *liveness) set(live bool) (changed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

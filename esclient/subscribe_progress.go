@@ -46,13 +46,14 @@ func (p *progress) deliver(c *cursor) {
 	p.mu.Unlock()
 }
 
-// Checkpoint returns how far the subscription has got: all events up to there were delivered and, since Next was called
-// again, dealt with; or they do not pass the filter, or are not in the stream any more. Another subscription that
-// begins at its Start goes on from there. It is zero before the first event of a subscription that began at the
-// beginning, and after the log went back; see CatchUpOptions.StartOver.
+// Checkpoint returns how far the consumer has got. Next has delivered all events up to there and has been called again,
+// so that the consumer has processed them. Events that the filter does not pick and events that are deleted count as
+// processed. Another subscription that begins at the Checkpoint's Start goes on from there. Checkpoint is zero before
+// the first event of a subscription that began at the beginning, and after the log went back; see
+// CatchUpOptions.StartOver.
 //
-// With a filter that picks few events it moves on nevertheless, while Next waits: about every Filter.CheckpointInterval
-// events that the server has looked at. So it is worth keeping by a timer.
+// With a filter Checkpoint also moves while Next waits, about every Filter.CheckpointInterval events that the server
+// has looked at. So it is useful to save it by a timer.
 func (s *Subscription) Checkpoint() Checkpoint {
 	p := &s.progress
 	if !p.all {
@@ -63,8 +64,8 @@ func (s *Subscription) Checkpoint() Checkpoint {
 	return checkpointOfPosition(p.dealt)
 }
 
-// Delivered returns how far Next has delivered: what Checkpoint returns and, if Next has returned an event and was not
-// called again, that event. Only a consumer that has dealt with the event may keep it.
+// Delivered returns how far Next has delivered. It is ahead of Checkpoint by the event that Next has returned last,
+// until Next is called again. Only a consumer that has processed this event may save it.
 func (s *Subscription) Delivered() Checkpoint {
 	p := &s.progress
 	if !p.all {

@@ -5,15 +5,14 @@ import (
 	"errors"
 )
 
-// step is what a subscription has to do before there can be another event: to read a page, or to subscribe. It lasts as
-// long as the subscription, however short the patience of those who wait for it. There is one at a time, and while it
-// lasts it alone uses the fields that are Next's.
+// step is work of a subscription before there can be another event: to read a page, or to subscribe. It does not end
+// with the context of Next. There is one at a time, and while there is one only it uses the fields that belong to Next.
 type step struct {
 	done chan struct{}
-	err  error // the end of the subscription; valid when done is closed
+	err  error // why the subscription ends; valid when done is closed
 }
 
-// begin does a step in a goroutine.
+// begin starts a step in a goroutine.
 func (s *Subscription) begin(work func(context.Context) error) {
 	st := &step{done: make(chan struct{})}
 	s.step = st
@@ -27,7 +26,7 @@ func (s *Subscription) begin(work func(context.Context) error) {
 func (s *Subscription) await(ctx context.Context) error {
 	drained := s.drained
 	if s.feed.Load() != nil {
-		drained = nil // what the feed has received follows what is being read
+		drained = nil // the events of the feed follow those that the step reads
 	}
 	select {
 	case <-s.step.done:
@@ -77,7 +76,8 @@ func (s *Subscription) ended() error {
 	return context.Cause(s.ctx)
 }
 
-// first does the first step, by which the subscription comes to be or does not. done reports whether it is over.
+// first does the first step, in which the server accepts or refuses the subscription. done reports whether the step is
+// complete.
 func (s *Subscription) first(ctx context.Context, work func(context.Context) error, done func() bool) error {
 	ctx, cancel := s.merged(ctx)
 	defer cancel()
@@ -114,7 +114,7 @@ func (s *Subscription) merged(ctx context.Context) (context.Context, context.Can
 	}
 }
 
-// outOfTime returns the error of a context that has ended, and what there is to say of the connection if there is none.
+// outOfTime returns the error of a context that has ended. If there is no connection, the error says why.
 func (c *Client) outOfTime(ctx context.Context) error {
 	if c.manager.Current() == nil {
 		_, err := c.conn(ctx)

@@ -2,36 +2,35 @@ package esclient
 
 import "context"
 
-// VolatileOptions say how SubscribeVolatile delivers.
+// VolatileOptions are the options of [Client.SubscribeVolatile].
 type VolatileOptions struct {
 	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
-	// FillGaps reads back, in order and without duplicates, what was written while the connection was gone, or did
-	// not fit the buffer. Without it such events are lost, and a full buffer ends the subscription with
-	// ErrSlowConsumer. If the server comes back with an older or an empty log, it reads back what was created after the
-	// last event that was known, by the server's clock.
+	// FillGaps makes the client read, in order and without duplicates, the events that were written while the
+	// connection was lost, or that the buffer could not hold. Otherwise the subscription misses these events, and ends
+	// with [ErrSlowConsumer] when the buffer is full. If the log goes back, the client reads the events that were
+	// created, by the server's clock, after the last event that it knew.
 	FillGaps bool
-	// Filter, if not nil, has only the events of AllStream delivered that it picks.
+	// Filter, if not nil, picks the events of [AllStream] to deliver.
 	Filter *Filter
-	// FilterInClient has the client apply the Filter if the server, one before 20.6, cannot; see
-	// CatchUpOptions.FilterInClient.
+	// FilterInClient makes the client apply the Filter if the server cannot; see CatchUpOptions.FilterInClient.
 	FilterInClient bool
-	// BufferSize is how many pushed events are held for the consumer; 0 means Config.SubscriptionBufferSize.
+	// BufferSize is how many pushed events wait for the consumer at most. 0 means Config.SubscriptionBufferSize.
 	BufferSize int
-	// BufferBytes is how many bytes of pushed events are held, about; 0 means Config.SubscriptionBufferBytes. A single
-	// event may be larger.
+	// BufferBytes is about how many bytes of pushed events wait at most. 0 means Config.SubscriptionBufferBytes. A
+	// single event may be larger.
 	BufferBytes int
-	// Hooks are told of this subscription alone, after those of Config.Hooks.
+	// Hooks are called for this subscription alone, after those of Config.Hooks.
 	Hooks []Hook
 }
 
-// SubscribeVolatile delivers the events that are written to a stream, which need not exist yet, or to AllStream, from
-// now on. It is live when this method returns, on the leader where that is required, and what the server refuses is an
-// error: ErrStreamDeleted, ErrAccessDenied, ErrNotSupported. ctx serves to make the subscription; its end does not end
-// it.
+// SubscribeVolatile delivers the events that are written from now on to a stream, which need not exist yet, or to
+// [AllStream]. The server has confirmed the subscription when this method returns. If the call needs the leader, the
+// leader has. The error is that of ctx or the server's refusal: [ErrStreamDeleted], [ErrAccessDenied],
+// [ErrNotSupported]. The end of ctx ends this method and not the subscription.
 //
-// It goes on where the log goes back, too, because the server was given an older or an empty one, or a leader was lost
-// with what no other node had: with what is new there. The log and LogWentBackHook are told.
+// The subscription goes on, with new events only, if the log goes back: the server comes back with an older or an empty
+// log, or a cluster loses a leader with events that no other node has. The logger and [LogWentBackHook] are told.
 func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts VolatileOptions) (*Subscription, error) {
 	hooks, err := c.hooksWith("VolatileOptions.Hooks", opts.Hooks)
 	if err != nil {
@@ -46,7 +45,7 @@ func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts Vola
 	return s.openLive(ctx)
 }
 
-// openLive subscribes before anything is read: what was there before is not wanted.
+// openLive subscribes before it reads: the events before the confirmation are not delivered.
 func (s *Subscription) openLive(ctx context.Context) (*Subscription, error) {
 	s.atEnd, s.skips = true, true
 	if err := s.first(ctx, s.open, func() bool { return s.feed.Load() != nil }); err != nil {

@@ -164,3 +164,50 @@ func ExampleNackWith() {
 	}
 	// Output: order 1
 }
+
+// Read a category without projections, and serve the read model once it has all that was there.
+func ExampleSubscriberConfig_onCaughtUp() {
+	url, stop := startServer()
+	defer stop()
+	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{ConnectionString: url}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer publisher.Close()
+	for _, stream := range []string{"order-1", "customer-1", "order-2"} {
+		if err := publisher.Publish(stream, message.NewMessage(watermill.NewUUID(), []byte(stream))); err != nil {
+			log.Fatal(err)
+		}
+	}
+	ready := make(chan struct{}, 1)
+	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+		ConnectionString: url, Mode: eventstore.ModeCatchUp,
+		Filter: &esclient.Filter{StreamPrefixes: []string{"order-"}},
+		OnCaughtUp: func(string) {
+			select {
+			case ready <- struct{}{}:
+			default: // it was ready before
+			}
+		},
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer subscriber.Close()
+	messages, err := subscriber.Subscribe(context.Background(), esclient.AllStream)
+	if err != nil {
+		log.Fatal(err)
+	}
+	orders := 0
+	for {
+		select {
+		case msg := <-messages:
+			orders++
+			msg.Ack()
+		case <-ready:
+			fmt.Printf("serving %d orders\n", orders)
+			return
+		}
+	}
+	// Output: serving 2 orders
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -121,5 +122,47 @@ func TestARegexThatOnlyServersKnow(t *testing.T) {
 			assert.ErrorIs(t, err, esclient.ErrNotSupported, mode)
 			assert.ErrorContains(t, err, "StreamRegex", mode)
 		}
+	}
+}
+
+// storeOnTheServer saves checkpoints, and writes an event for each, as stores on the same server do.
+type storeOnTheServer struct {
+	memoryCheckpoints
+	srv *estest.Server
+}
+
+func (s *storeOnTheServer) Save(ctx context.Context, name string, c esclient.Checkpoint) error {
+	if _, err := s.srv.Append("$checkpoints", estest.Event{Type: "checkpoint"}); err != nil {
+		return err
+	}
+	return s.memoryCheckpoints.Save(ctx, name, c)
+}
+
+// TestASavedCheckpointMovesOverWhatTheFilterPasses holds that a read model of a rare event does not begin far back
+// after a restart, and that saving, which writes events itself, comes to rest.
+func TestASavedCheckpointMovesOverWhatTheFilterPasses(t *testing.T) {
+	for _, persona := range personas {
+		t.Run(string(persona), func(t *testing.T) {
+			srv := embedded(t, estest.WithPersona(persona))
+			store := &storeOnTheServer{srv: srv}
+			cfg := readModel(store)
+			cfg.ConnectionString = srv.ConnectionString()
+			cfg.Filter = &esclient.Filter{StreamPrefixes: []string{"order-"}, CheckpointInterval: 50}
+			write(t, srv, "other", 1, 200)
+			write(t, srv, "order-1", 1, 1)
+			messages := subscribe(t, newSubscriber(t, cfg), "$all")
+			consume(t, messages, 1)
+			saved := func() bool { return !store.at("readmodel/$all").IsZero() }
+			require.Eventually(t, saved, patience, time.Millisecond)
+			before := store.at("readmodel/$all")
+			write(t, srv, "other", 201, 300)
+			moved := func() bool { return after(t, store.at("readmodel/$all"), before) }
+			require.Eventually(t, moved, patience, time.Millisecond)
+
+			for saves := -1; saves != len(store.saved()); time.Sleep(50 * time.Millisecond) {
+				saves = len(store.saved())
+				require.Less(t, saves, 100, "each save leads to the next")
+			}
+		})
 	}
 }

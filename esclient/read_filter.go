@@ -40,8 +40,9 @@ type Filter struct {
 	// SearchWindow is how many events the server looks at for one page; 0 means DefaultSearchWindow. Where few events
 	// are picked, a larger one takes fewer requests, each of which takes the server longer.
 	SearchWindow int
-	// CheckpointInterval is how many events the server looks at before it tells a subscription how far it is; see
-	// Subscription.Checkpoint. 0 means DefaultCheckpointInterval.
+	// CheckpointInterval is how many events the server, or the client, looks at before a subscription is told how far
+	// that is; see Subscription.Checkpoint. 0 means DefaultCheckpointInterval. If checkpoints are stored on the same
+	// server, a small one has each that is stored lead to the next.
 	CheckpointInterval int
 
 	noSystemTypes bool // see ExcludeSystemEvents

@@ -25,6 +25,7 @@ type matcher struct {
 	prefixes      []string
 	regex         *regexp.Regexp
 	noSystemTypes bool
+	interval      int // how many pushed events are looked at until the checkpoint moves
 }
 
 // besideServer returns what the client has to test although the server filters; nil for nothing.
@@ -32,14 +33,14 @@ func (f *Filter) besideServer() *matcher {
 	if f == nil || !f.noSystemTypes {
 		return nil
 	}
-	return &matcher{noSystemTypes: true}
+	return &matcher{noSystemTypes: true, interval: f.CheckpointInterval}
 }
 
 // insteadOfServer returns the whole filter for the client.
 func (f *Filter) insteadOfServer() (*matcher, error) {
 	m := &matcher{
 		onType: len(f.TypePrefixes) > 0 || f.TypeRegex != "", noSystemTypes: f.noSystemTypes,
-		prefixes: slices.Concat(f.StreamPrefixes, f.TypePrefixes),
+		prefixes: slices.Concat(f.StreamPrefixes, f.TypePrefixes), interval: f.CheckpointInterval,
 	}
 	expression := f.StreamRegex + f.TypeRegex
 	if expression == "" {

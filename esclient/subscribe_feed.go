@@ -23,7 +23,8 @@ type feed struct {
 
 	// Of the reader, and of others after the end.
 	cameWeight int64
-	looked     Position // of the last event since the last Wake that the client has not picked
+	considered int      // events that the client has looked at since the checkpoint moved
+	looked     Position // where it is to move; UnknownPosition if it is not
 	pushed     int      // how many events the server has pushed
 	weight     int64    // and their weight
 
@@ -110,9 +111,11 @@ func (f *feed) push(payload []byte) error {
 		return unexpected(f, esproto.CmdStreamEventAppeared, err)
 	}
 	pos := Position{Commit: v.CommitPosition, Prepare: v.PreparePosition}
-	if f.here != nil && !f.here.picksPushed(&v) {
-		f.looked = pos
-		return nil
+	if f.here != nil {
+		f.consider(pos)
+		if !f.here.picksPushed(&v) {
+			return nil
+		}
 	}
 	e := f.newEvent(&v, len(payload), pos)
 	if f.resolveLinks {
@@ -127,6 +130,14 @@ func (f *feed) push(payload []byte) error {
 	f.came = append(f.came, e)
 	f.cameWeight += w
 	return nil
+}
+
+// consider counts an event that the client filters. As servers do, it moves the checkpoint now and then and not with
+// each event: where checkpoints are stored on the same server, each would lead to the next.
+func (f *feed) consider(pos Position) {
+	if f.considered++; f.considered >= f.here.interval {
+		f.considered, f.looked = 0, pos
+	}
 }
 
 // handOver gives what came together to the consumer.

@@ -93,7 +93,7 @@ func (l *Log) Read(u *User, name string, from int64, count int, forward bool) Pa
 		return failed
 	}
 	p := Page{Result: esproto.ReadStreamEventsCompleted_Success, Last: s.Last(), LastCommit: l.lastPosition()}
-	read := l.ReadBackward
+	read := l.readBackward
 	if forward {
 		read = l.ReadForward
 	}

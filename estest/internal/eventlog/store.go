@@ -278,8 +278,8 @@ func (s *Stream) seekByAge(from int64, now time.Time) (recs []*Record, next int6
 	return nil, next, next > last
 }
 
-// ReadBackward is ReadForward from from down; a negative from is the last event. next is -1 at the beginning.
-func (l *Log) ReadBackward(s *Stream, from int64, count int) (recs []*Record, next int64, end bool) {
+// readBackward is ReadForward from from down; a negative from is the last event. next is -1 at the beginning.
+func (l *Log) readBackward(s *Stream, from int64, count int) (recs []*Record, next int64, end bool) {
 	last, first, now := s.Last(), s.First(), l.now()
 	if from < 0 {
 		from = last

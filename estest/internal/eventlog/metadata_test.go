@@ -33,6 +33,7 @@ func TestMetadataHides(t *testing.T) {
 		`{"$maxAge":9223372036854775807}`: all,
 		`{"$maxCount":3,"own":{"a":[]}}`:  {7, 8, 9},
 		`{"$maxCount":null}`:              all,
+		`{"$maxCount":null,"$tb":4}`:      all,
 		`{"$maxCount":"3"}`:               all,
 		`{"$maxCount":3,"$acl":5}`:        all,
 		`{"$maxCount":3`:                  all,

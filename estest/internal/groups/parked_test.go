@@ -71,6 +71,7 @@ func TestParkedEventsAreReplayed(t *testing.T) {
 				b.group.ReplayParked(test.stopAt)
 				assert.Equal(t, test.want, b.next())
 				assert.Equal(t, test.left, s.read(parkedOfG))
+				assert.Equal(t, test.stopAt == 0, s.log.Stream("$$"+parkedOfG) == nil, "the stream is truncated")
 				assert.Equal(t, len(test.left), b.group.Counters().Parked)
 
 				b.nak(nakPark, "again", 0)

@@ -109,25 +109,56 @@ func TestAPinnedStreamWaitsForItsClient(t *testing.T) {
 	assert.Equal(t, "0 2 4 6", a.numbers())
 }
 
+// orders writes events to streams order-0 and on, so many to each, and links to them.
+func (s *site) orders(counts ...int) {
+	for n, count := range counts {
+		stream := fmt.Sprintf("order-%d", n)
+		for range count {
+			s.write(stream, 1)
+			s.link("s", eventlog.LinkData(s.log.LastNumber(stream), stream))
+		}
+	}
+}
+
 // A client that comes late gets the streams of which the others have the fewest events in flight.
 func TestALateClientGetsTheIdleStreams(t *testing.T) {
-	for _, idle := range [][]int64{{0, 1}, {2, 3}, {0, 3}, {1, 2}} {
-		s := newSite(t, newFacts)
-		g := s.group(func(c *Settings) { c.Strategy, c.ResolveLinks = Pinned, true })
-		a := s.join(g, 100)
-		links := func() {
-			for n := range 4 {
-				stream := fmt.Sprintf("order-%d", n)
-				s.write(stream, 1)
-				s.link("s", fmt.Sprintf("%d@%s", s.log.LastNumber(stream), stream))
-			}
-		}
-		links()
-		a.ack(idle...)
-		b := s.join(g, 100)
-		links()
-		assert.Equal(t, fmt.Sprintf("%d %d", 4+idle[0], 4+idle[1]), b.numbers())
+	for name, test := range map[string]struct {
+		counts []int
+		ack    []int64
+		want   string
+	}{
+		"fewer events, first":  {[]int{1, 1, 2, 2}, nil, "6 7"},
+		"fewer events, last":   {[]int{2, 2, 1, 1}, nil, "8 9"},
+		"acked events, first":  {[]int{1, 1, 1, 1}, []int64{0, 1}, "4 5"},
+		"acked events, last":   {[]int{1, 1, 1, 1}, []int64{2, 3}, "6 7"},
+		"acked events, apart":  {[]int{3, 1, 1, 3}, []int64{0, 1, 2, 5, 6, 7}, "8 11"},
+		"events that are back": {[]int{1, 2, 2, 1}, []int64{1, 2, 3, 4}, "7 8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, newFacts)
+			g := s.group(func(c *Settings) { c.Strategy, c.ResolveLinks = Pinned, true })
+			a := s.join(g, 100)
+			s.orders(test.counts...)
+			a.ack(test.ack...)
+			b := s.join(g, 100)
+			s.orders(1, 1, 1, 1)
+			assert.Equal(t, test.want, b.numbers())
+		})
 	}
+}
+
+// What a client had that has left does not count for the next owner of its streams.
+func TestTheStreamsOfAClientThatHasLeft(t *testing.T) {
+	s := newSite(t, newFacts)
+	g := s.group(func(c *Settings) { c.Strategy, c.ResolveLinks = Pinned, true })
+	a := s.join(g, 100)
+	s.orders(3, 1)
+	s.set.Unsubscribe(a.id)
+	b := s.join(g, 100)
+	b.ack(0, 1, 2)
+	c := s.join(g, 100)
+	s.orders(1, 1)
+	assert.Equal(t, "4", c.numbers(), "of the stream that is idle now")
 }
 
 // A client that comes late gets buckets that those before it have in excess.

@@ -22,7 +22,7 @@ import (
 // [esclient.Client] has ended, the error is [esclient.ErrClosed].
 type Client struct {
 	client *esclient.Client
-	user   *esclient.Credentials // without any of the context
+	user   *discovery.Credentials // of the configuration; nil for anonymous
 	web    *httpapi.Client
 }
 
@@ -44,10 +44,13 @@ func New(client *esclient.Client) (*Client, error) {
 		ConnectTimeout: cfg.ConnectTimeout, OperationTimeout: cfg.OperationTimeout,
 		TimedOut: esclient.ErrOperationTimeout, TooLarge: esclient.ErrTooLarge,
 	}
+	if cfg.Credentials != nil {
+		web.Credentials = webUser(*cfg.Credentials)
+	}
 	if k, ok := cfg.Discoverer.(interface{ Members() []discovery.Member }); ok {
 		web.Members = k.Members
 	}
-	c := &Client{client: client, user: cfg.Credentials}
+	c := &Client{client: client, user: web.Credentials}
 	if c.web, err = httpapi.New(web); err != nil {
 		return nil, &esclient.ConfigError{Setting: "HTTPEndpoint", Reason: err.Error()}
 	}
@@ -71,16 +74,18 @@ func (c *Client) do(ctx context.Context, method, path string, body, answer any) 
 		return esclient.ErrClosed
 	default:
 	}
-	var user *discovery.Credentials
+	user := c.user
 	if creds, ok := esclient.CredentialsFromContext(ctx); ok {
 		if err := creds.Validate(); err != nil {
 			return err
 		}
-		user = &discovery.Credentials{Login: creds.Login, Password: creds.Password}
-	} else if c.user != nil {
-		user = &discovery.Credentials{Login: c.user.Login, Password: c.user.Password}
+		user = webUser(creds)
 	}
 	return httpError(c.web.Do(ctx, user, method, path, body, answer))
+}
+
+func webUser(c esclient.Credentials) *discovery.Credentials {
+	return &discovery.Credentials{Login: c.Login, Password: c.Password}
 }
 
 // serverMajor asks for the server's version and returns its first number.

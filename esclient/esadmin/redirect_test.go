@@ -1,6 +1,7 @@
 package esadmin_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/watermill-eventstore/watermill-eventstore/discovery"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
 // httpNode is the HTTP interface of a node, played by a test.
@@ -71,6 +75,46 @@ func TestARedirectKeepsTheCredentialsForNodesOfTheCluster(t *testing.T) {
 			assert.Empty(t, got)
 		})
 	}
+}
+
+// The nodes of a cluster with TLS may want credentials for their gossip, too.
+func TestARedirectIsCheckedByGossipThatWantsCredentials(t *testing.T) {
+	node := func(ip string, h http.HandlerFunc) *httptest.Server {
+		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+		require.NoError(t, err)
+		srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
+		srv.StartTLS()
+		t.Cleanup(srv.Close)
+		return srv
+	}
+	var got []string
+	leader := node("127.0.0.2", func(w http.ResponseWriter, r *http.Request) {
+		login, password, _ := r.BasicAuth()
+		got = append(got, login+":"+password)
+		fmt.Fprint(w, `{"data":[]}`)
+	})
+	follower := node("127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		switch login, _, _ := r.BasicAuth(); {
+		case r.URL.Path != "/gossip":
+			http.Redirect(w, r, leader.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		case login != "admin":
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			fmt.Fprint(w, `{"members":[{"state":"Leader","isAlive":true,"httpEndPointIp":"127.0.0.2",
+				"httpEndPointPort":2113,"externalTcpIp":"127.0.0.2","externalTcpPort":1113}]}`)
+		}
+	})
+	seed, err := discovery.ParseEndpoint(follower.Listener.Addr().String())
+	require.NoError(t, err)
+	m := managing(t, esclient.Config{
+		Gossip: &discovery.GossipConfig{
+			Seeds: []discovery.Endpoint{seed}, TLS: &tls.Config{InsecureSkipVerify: true},
+		},
+		Credentials: &esclient.Credentials{Login: "admin", Password: "changeit"},
+	})
+	_, err = m.Users(testContext(t))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"admin:changeit"}, got)
 }
 
 func localhost(url string) string { return strings.Replace(url, "127.0.0.1", "localhost", 1) }

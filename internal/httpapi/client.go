@@ -33,6 +33,8 @@ type Config struct {
 	ConnectTimeout   time.Duration
 	OperationTimeout time.Duration
 
+	// Credentials, if not nil, are for gossip over TLS if Gossip has none.
+	Credentials *discovery.Credentials
 	// Members, if not nil, returns the nodes of the cluster that are known already.
 	Members func() []discovery.Member
 	// TimedOut is the cause of an error where OperationTimeout is over, TooLarge where the answer is too large.

@@ -80,6 +80,9 @@ func (c *Client) members(ctx context.Context) []discovery.Member {
 	if cfg.RootCAs == nil {
 		cfg.RootCAs = c.cfg.Authorities.Pool
 	}
+	if cfg.TLS != nil && cfg.Credentials == nil {
+		cfg.Credentials = c.cfg.Credentials
+	}
 	gossip, err := discovery.NewGossip(cfg)
 	if err != nil {
 		return nil

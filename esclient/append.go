@@ -13,17 +13,17 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// ExpectedVersion is what a write demands of its stream: one of the constants, or, from 0 on, the number of its last
-// event.
+// ExpectedVersion is the state that a write expects of its stream: one of the constants or, from 0 on, the number of
+// the stream's last event.
 type ExpectedVersion int64
 
 // The expected versions that are no event numbers.
 const (
-	// Any demands nothing.
+	// Any expects nothing.
 	Any ExpectedVersion = -2
-	// NoStream demands that the stream has no events: it never had any or was soft-deleted.
+	// NoStream expects that the stream has no events: it never had any, or it was soft-deleted.
 	NoStream ExpectedVersion = -1
-	// StreamExists demands that the stream has events or metadata.
+	// StreamExists expects that the stream has events or metadata.
 	StreamExists ExpectedVersion = -4
 )
 
@@ -47,17 +47,17 @@ func (v ExpectedVersion) validate() error {
 	return &ArgumentError{Argument: "expected", Reason: fmt.Sprintf("%d is no expected version", int64(v))}
 }
 
-// exact reports whether the server recognises a write with this expected version for as long as the events are in the
-// stream. With the others it relies on a cache, which a restart or an election empties.
+// exact reports whether the server recognises a write with this expected version as long as the events are in the
+// stream. With the others the server looks into a cache, which a restart or an election empties.
 func (v ExpectedVersion) exact() bool { return v >= NoStream }
 
-// MaxEventSize is the most that one event may take, see [EventData.Size], in bytes.
+// MaxEventSize is the largest size of one event in bytes; see [EventData.Size].
 const MaxEventSize = 16<<20 - 10_000
 
-// MaxAppendSize is the most that one append may take, see AppendSize, in bytes.
+// MaxAppendSize is the largest size of one append in bytes; see [AppendSize].
 const MaxAppendSize = 64 << 20
 
-// AppendSize returns the size, in bytes, that Append holds against MaxAppendSize. It is an upper bound of the frame.
+// AppendSize returns the size in bytes that Append compares with [MaxAppendSize]. It is an upper bound of the frame.
 func AppendSize(stream string, events ...EventData) int {
 	n := appendOverhead + len(stream)
 	for i := range events {
@@ -66,7 +66,7 @@ func AppendSize(stream string, events ...EventData) int {
 	return n
 }
 
-// AppendEventSize returns what an event adds to AppendSize.
+// AppendEventSize returns how many bytes an event adds to [AppendSize].
 func AppendEventSize(e *EventData) int {
 	return eventOverhead + len(e.Type) + len(e.Data) + len(e.Metadata)
 }
@@ -78,36 +78,39 @@ const (
 	growFrom = 64 << 10
 )
 
-// AppendResult tells where the events of an append are.
+// AppendResult tells where the events of an append are in the stream and in the log.
 type AppendResult struct {
 	FirstEventNumber int64
 	// LastEventNumber is the number of the last event, and so the expected version of the next append.
 	LastEventNumber int64
-	// Position is the log position of the last event. It is UnknownPosition where a server up to 5.0 recognised
-	// events that it had already, and where the client found them by reading.
+	// Position is the log position of the last event. It is [UnknownPosition] if a server up to 5.0 has recognised the
+	// events, or if the client has found them by reading.
 	Position Position
 }
 
-// Append writes events to the end of a stream, all of them or none, in order. It returns when they are safe: on the
-// leader's disk and those of a majority of the cluster.
+// Append writes events to the end of a stream, all of them or none, in order. When it returns, the events are on the
+// disks of the leader and of a majority of the cluster.
 //
-// A lost connection or a missing reply is made good inside, with the same event ids, where the server will recognise
-// events that it has: always with event numbers; with NoStream, too, but for a stream that was soft-deleted, of which
-// the client reads the metadata and the events to find out; with Any and StreamExists only on the same connection, and
-// not where another node may have become the leader meanwhile, or may forward the write (see Config.AllowFollower).
-// Elsewhere, and where ctx ends or the client is closed while a reply is awaited, the error is ErrOutcomeUnknown. Other
-// errors mean that nothing was written, among them ErrWrongExpectedVersion, ErrStreamDeleted, ErrAccessDenied,
-// ErrInvalidArgument and ErrTooLarge. While a server is not ready or too busy, the call waits until ctx ends.
+// If the connection is lost, or no reply comes, the client repeats the append with the same event ids, if the server
+// will recognise the events. It does so for an event number at any time. It does so for NoStream, too, unless the
+// stream was soft-deleted: then the client reads the metadata and the events of the stream to find out. It does so for
+// Any and StreamExists on the same connection, unless another node may have become the leader meanwhile or may forward
+// the append (see Config.AllowFollower).
 //
-// Beware of event ids that were used before: with Any and StreamExists a batch whose events the server all remembers
-// from this stream succeeds without being written, and one that begins with such an event but goes on with others is
-// refused with ErrWrongExpectedVersion.
+// The error is [ErrOutcomeUnknown] if the client cannot repeat the append, and also if ctx ends or the client is closed
+// while the reply is missing. With any other error nothing was written: [ErrWrongExpectedVersion], [ErrStreamDeleted],
+// [ErrAccessDenied], [ErrInvalidArgument], [ErrTooLarge] and others. While a server is not ready or too busy, Append
+// waits until ctx ends.
 //
-// A repetition with NoStream is not recognised either if somebody has deleted the stream once more since the first
-// attempt: then the events are written a second time, behind those that are deleted, and $all has both.
+// Use an event id once. With Any and StreamExists an append succeeds without a write if the server remembers all of its
+// events from this stream. It fails with [ErrWrongExpectedVersion] if the server remembers the first event and not all
+// others.
 //
-// Append may be called by many goroutines at once; their frames are sent together. The slices of the events must not
-// be changed before it returns.
+// The server does not recognise a repetition with NoStream if another client has deleted the stream since the first
+// attempt. Then the events are written a second time, after the deleted ones, and $all has both.
+//
+// Many goroutines may call Append at once. Their frames are sent together. The caller must not change the slices of the
+// events before Append returns.
 func (c *Client) Append(
 	ctx context.Context, stream string, expected ExpectedVersion, events ...EventData,
 ) (AppendResult, error) {

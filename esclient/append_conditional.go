@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// AppendStatus is what became of a conditional append.
+// AppendStatus is the outcome of a conditional append.
 type AppendStatus int
 
-// The statuses. The zero one comes with an error.
+// The statuses. The zero status comes with an error.
 const (
 	AppendSucceeded       AppendStatus = 1 + iota // the events are written
 	AppendVersionMismatch                         // the stream is at another version
@@ -29,7 +29,7 @@ func (s AppendStatus) String() string {
 	return fmt.Sprintf("AppendStatus(%d)", int(s))
 }
 
-// ConditionalResult is what AppendConditional has to tell.
+// ConditionalResult is the result of [Client.AppendConditional].
 type ConditionalResult struct {
 	Status AppendStatus
 	// AppendResult tells where the events are if Status is AppendSucceeded.
@@ -38,8 +38,8 @@ type ConditionalResult struct {
 	Current int64
 }
 
-// AppendConditional is Append for callers that expect to be refused at times: that the stream is at another version, or
-// is deleted, is a status and no error. An error is whatever else may befall an append; see there.
+// AppendConditional is [Client.Append] for callers that expect refusals. If the stream is at another version, or is
+// deleted, the result has a status and there is no error. All other errors of Append remain errors.
 func (c *Client) AppendConditional(
 	ctx context.Context, stream string, expected ExpectedVersion, events ...EventData,
 ) (ConditionalResult, error) {
@@ -49,7 +49,7 @@ func (c *Client) AppendConditional(
 	case err == nil:
 		return ConditionalResult{Status: AppendSucceeded, AppendResult: res}, nil
 	case errors.Is(err, ErrOutcomeUnknown):
-		return ConditionalResult{}, err // whatever it was that the repetition was refused with
+		return ConditionalResult{}, err // the repetition was refused, which does not tell the outcome
 	case errors.As(err, &wrong):
 		return ConditionalResult{Status: AppendVersionMismatch, Current: wrong.Current}, nil
 	case errors.Is(err, ErrStreamDeleted):

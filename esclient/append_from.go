@@ -12,28 +12,30 @@ import (
 	"github.com/google/uuid"
 )
 
-// AppendFromOptions say how AppendFrom gathers events and how many it holds. The zero value serves most sources.
+// AppendFromOptions are the options of [Client.AppendFrom]. The zero value serves most sources.
 type AppendFromOptions struct {
-	// BatchEvents is the most events of one append; 0 means 200.
+	// BatchEvents limits the events of one append. 0 means 200.
 	BatchEvents int
-	// BatchBytes is the most bytes of one append, see AppendSize; 0 means 1 MiB. A larger event goes alone.
+	// BatchBytes limits the bytes of one append; see [AppendSize]. 0 means 1 MiB. A larger event is alone in its
+	// append.
 	BatchBytes int
-	// WindowEvents is the most events that are taken from the source and not acknowledged yet; 0 means four times
+	// WindowEvents limits the events that were taken from the source and are not confirmed. 0 means four times
 	// BatchEvents.
 	WindowEvents int
-	// WindowBytes is the same in bytes; 0 means four times BatchBytes. One event is always taken, whatever its size.
+	// WindowBytes is the same limit in bytes. 0 means four times BatchBytes. One event is always taken, whatever its
+	// size.
 	WindowBytes int
-	// Linger is how long an append that has room for more events waits for them. With 0 it does not wait; what comes
-	// while one append is on its way still goes together in the next.
+	// Linger is how long an append that has room for more events waits for them. With 0 it does not wait. Events that
+	// come while one append is under way are together in the next one in any case.
 	Linger time.Duration
-	// Grace is how long, after ctx has ended, the reply to what was sent is awaited, so that its outcome is known; 0
-	// means one second. A negative one waits for nothing.
+	// Grace is how long AppendFrom waits, after the end of ctx, for the reply to the append that is under way, so that
+	// its outcome is known. 0 means one second. With a negative value it does not wait.
 	Grace time.Duration
-	// Progress, if not nil, is told after each append what is written by then: that many events of the source can be
-	// forgotten there. It runs on a goroutine of AppendFrom, and the next append waits for it.
+	// Progress, if not nil, is called after each append with the result so far. The source may forget these events. It
+	// runs on a goroutine of AppendFrom, and the next append waits for it.
 	Progress func(AppendFromResult)
-	// Failed, if not nil, is called with the error as soon as an append has failed, once. It serves to wake a source
-	// that waits; a context.CancelCauseFunc will do.
+	// Failed, if not nil, is called once with the error, as soon as an append has failed. Use it to wake a source that
+	// waits, for example with a context.CancelCauseFunc.
 	Failed func(error)
 }
 
@@ -84,46 +86,47 @@ func (o *AppendFromOptions) validate() error {
 	return nil
 }
 
-// AppendFromResult tells what of a source is in the stream.
+// AppendFromResult tells which events of a source are in the stream.
 type AppendFromResult struct {
-	// Events is how many events of the source are written: always the first ones, in the order of the source.
+	// Events is how many events of the source are written. They are the first ones, in the order of the source.
 	Events int64
-	// Unknown is how many of the events that follow may be written, all of them or none. It is 0 unless the error is
-	// ErrOutcomeUnknown. What follows behind them is not written.
+	// Unknown is how many of the following events may be written, all of them or none. It is 0 unless the error is
+	// [ErrOutcomeUnknown]. The events after these are not written.
 	Unknown int64
-	// FirstEventNumber and LastEventNumber are those of the written events; -1 if there are none.
+	// FirstEventNumber and LastEventNumber are the numbers of the first and the last written event; -1 if there are
+	// none.
 	FirstEventNumber int64
 	LastEventNumber  int64
-	// Position is where in the log the last of them is, where the server tells that; see AppendResult.
+	// Position is the log position of the last written event, if the server tells it; see [AppendResult].
 	Position Position
 }
 
-// AppendFrom appends what source yields to the end of a stream, in its order, until the source ends, ctx ends or
-// something fails. The result says exactly what is written, also with an error: the first Events events of the source.
+// AppendFrom appends the events of source to the end of a stream, in order, until the source ends, ctx ends or
+// something fails. Also with an error the result tells exactly what is written: the first Events events of the source.
 //
-// Nothing is written twice and the order is kept over lost connections and restarts of the server, because all appends
-// but perhaps the first have an exact expected version, the number of the event before, and one is on its way at a
-// time; with Any the client asks for that number first. So the server recognises every repetition, and can accept no
-// batch while one before it is missing: with several on their way it could, if another writer's events came between
-// them, or if it took them in another order, as servers may. Throughput comes from the batches, which grow while an
-// append is on its way.
+// AppendFrom writes no event twice and keeps the order, also over lost connections and restarts of the server. One
+// append is under way at a time. Each has an exact expected version, the number of the event before it, so that the
+// server recognises every repetition. Only the first append has the version of the caller; for Any the client asks for
+// the number of the last event before. Several appends under way at once would not be safe: a server may process them
+// in another order, or may accept one after it has refused the one before. The throughput comes from batches, which
+// grow while an append is under way.
 //
-// What is expected of the stream is checked for the first event. With NoStream or an event number the stream must be
-// this call's alone from there on; another's event between ends it with ErrWrongExpectedVersion. With Any and
-// StreamExists others may write at the same time, and their events stand between batches of the source. The first
-// append with StreamExists is the one whose outcome may be unknown after a lost connection; see Append.
+// The server compares the expected version with the first event. With NoStream or an event number no other writer may
+// write to the stream from then on: an event of another one ends AppendFrom with [ErrWrongExpectedVersion]. With Any
+// and StreamExists others may write at the same time, and their events are between the batches of the source. With
+// StreamExists the outcome of the first append may be unknown after a lost connection; see [Client.Append].
 //
-// A source whose events have ids can be appended again from its beginning, after an error or a crash, with the same
-// NoStream or event number: what the stream has already counts as written and is not doubled.
+// If the events of a source have ids, the caller can append the source again from its beginning, after an error or a
+// crash, with the same NoStream or event number. Events that are in the stream count as written.
 //
-// The error is that of the append which failed, see Append, and SafeToRetry is about that one alone. Or it is one that
-// the source yielded, which ends the source, or an *ArgumentError for the first event that is invalid; what came before
-// these two is still written. After the end of ctx it is the context's: what is on its way is awaited for a moment, see
-// AppendFromOptions.Grace, and nothing more is sent. There is no error if the source ended first.
+// The error is that of the append that failed, and [SafeToRetry] applies to that append alone. An error that the source
+// yields ends the source, and so does the first invalid event, as an [*ArgumentError]. In both cases the events before
+// are written. After the end of ctx the error is that of the context. Then AppendFrom waits for the append that is
+// under way, see AppendFromOptions.Grace, and sends no other. There is no error if the source ended first.
 //
-// The source runs in the caller's goroutine; AppendFrom returns when it has. One that waits must therefore end with
-// ctx, and may be woken by AppendFromOptions.Failed. The slices of its events must not be changed before they are
-// written.
+// The source runs in the caller's goroutine, and AppendFrom returns after the source has returned. So a source that
+// waits must end with ctx; AppendFromOptions.Failed can wake it. The caller must not change the slices of the events
+// before they are written.
 func (c *Client) AppendFrom(
 	ctx context.Context, stream string, expected ExpectedVersion, source iter.Seq2[EventData, error],
 	opts AppendFromOptions,

@@ -11,19 +11,19 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// DeleteStream deletes a stream so that it can come back: its events are no longer read, nor is its metadata, which is
-// lost, access rights included. Who appends again brings the stream back, with numbers that go on where they were.
-// A subscription to the stream is told nothing; $all keeps the events until the server scavenges. The result is where
-// in the log the deletion is.
+// DeleteStream deletes a stream so that it can come back. Its events are no longer read, and its metadata is lost,
+// access rights included. An append brings the stream back, with numbers that go on after the last event. A
+// subscription to the stream notices nothing. The events stay in $all until the server scavenges. The result is the log
+// position of the deletion.
 //
-// Deleting a stream that is deleted already succeeds. One that never existed is deleted by servers up to 20.10, later
-// ones say ErrWrongExpectedVersion. Deletes take StreamExists from 21.10 on; earlier servers do not know it, which is
-// ErrNotSupported. Nobody may delete $all or a metadata stream.
+// To delete a deleted stream succeeds. Servers up to 20.10 also delete a stream that never existed; later ones answer
+// [ErrWrongExpectedVersion]. Servers accept StreamExists from 21.10 on; earlier ones do not know it, which is
+// [ErrNotSupported]. No user may delete $all or a metadata stream.
 //
-// No server recognises a repeated delete. With an exact version or NoStream the client repeats it all the same after a
-// lost reply, since that version keeps it from deleting what was appended meanwhile. With Any and StreamExists nothing
-// would: a delete that was sent and has no reply ends with ErrOutcomeUnknown. So does one whose repetition is refused:
-// the first attempt may have been done, and the stream been written to since. Other errors mean that nothing was
+// No server recognises a repeated delete. With an exact version or NoStream the client repeats it after a lost reply,
+// since the version protects events that were appended meanwhile. With Any and StreamExists the client cannot repeat
+// it: a delete that was sent and has no reply ends with [ErrOutcomeUnknown]. So does a repetition that the server
+// refuses: perhaps the first attempt took place and the stream was written to since. With any other error nothing was
 // deleted.
 func (c *Client) DeleteStream(ctx context.Context, stream string, expected ExpectedVersion) (Position, error) {
 	r := repetition{effect: notIdempotent}
@@ -33,13 +33,13 @@ func (c *Client) DeleteStream(ctx context.Context, stream string, expected Expec
 	return c.delete(ctx, "delete stream", stream, expected, false, r)
 }
 
-// TombstoneStream deletes a stream for ever: nothing can be written to it, or be read from it, any more. Its name is
-// used up, even if the stream never existed. Subscriptions to the stream get the tombstone as an event of type
-// "$streamDeleted". The result is where in the log the tombstone is.
+// TombstoneStream deletes a stream for ever. Then no client can write to it or read it. Its name cannot be used again,
+// even if the stream never existed. Subscriptions to the stream get the tombstone as an event of type "$streamDeleted".
+// The result is the log position of the tombstone.
 //
-// The error is ErrStreamDeleted for a stream that has a tombstone already. Where that is found by a repetition after a
-// lost reply it is ErrOutcomeUnknown, too: the stream is gone, but perhaps somebody else deleted it. What is said of
-// StreamExists and of $all at DeleteStream holds here as well.
+// The error is [ErrStreamDeleted] for a stream that has a tombstone already. If a repetition after a lost reply finds
+// that, the error is [ErrOutcomeUnknown], too: the stream is deleted, but perhaps by another client. StreamExists and
+// $all are as with [Client.DeleteStream].
 func (c *Client) TombstoneStream(ctx context.Context, stream string, expected ExpectedVersion) (Position, error) {
 	return c.delete(ctx, "tombstone stream", stream, expected, true, compared)
 }

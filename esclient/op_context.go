@@ -8,8 +8,8 @@ import (
 
 type credentialsKey struct{}
 
-// WithCredentials returns a context whose calls act for the given user instead of the connection's. A subscription made
-// with it keeps them for as long as it lives.
+// WithCredentials returns a context whose calls act for the given user instead of the user of the connection. A
+// subscription that is made with it keeps the credentials.
 func WithCredentials(ctx context.Context, c Credentials) context.Context {
 	return context.WithValue(ctx, credentialsKey{}, &c)
 }
@@ -36,15 +36,15 @@ func credentialsFrom(ctx context.Context) (*esproto.Credentials, error) {
 
 type leaderKey struct{}
 
-// WithRequireLeader returns a context whose calls are answered by the leader of the cluster alone, or by any node,
-// instead of as Config.AllowFollower says. Where the leader is required and the client is connected to another node, it
-// connects to the leader; elsewhere reads may lag behind, and writes are forwarded. A subscription made with it keeps
-// to it. Persistent subscriptions always need the leader.
+// WithRequireLeader returns a context that decides, instead of Config.AllowFollower, whether only the leader of the
+// cluster answers its calls. If the leader is required and the client is connected to another node, the client connects
+// to the leader. On another node reads may lag behind, and the node forwards writes. A subscription that is made with
+// the context keeps to it. Persistent subscriptions always need the leader.
 func WithRequireLeader(ctx context.Context, require bool) context.Context {
 	return context.WithValue(ctx, leaderKey{}, require)
 }
 
-// requireLeader returns what a context says, or else the configuration.
+// requireLeader returns whether a call needs the leader, by its context or else by the configuration.
 func (c *Client) requireLeader(ctx context.Context) bool {
 	if require, ok := ctx.Value(leaderKey{}).(bool); ok {
 		return require
@@ -55,14 +55,15 @@ func (c *Client) requireLeader(ctx context.Context) bool {
 type unsentKey struct{}
 
 // WhileUnsent returns a context whose calls also end with unsent, as long as the server cannot have changed anything
-// for them: while they wait for a connection, or to ask a server again that was not ready. What was sent is waited for
-// as long as ctx lives. It serves whoever shuts down and wants to know what becomes of the calls under way. A call that
-// can be sent at once is sent, even if unsent has ended.
+// for them: while they wait for a connection, or before they ask a server again that was not ready. A call that was
+// sent waits for its reply until ctx ends. Use it to shut down and still learn the outcome of the calls that are under
+// way. A call that can be sent at once is sent, even if unsent has ended.
 func WhileUnsent(ctx, unsent context.Context) context.Context {
 	return context.WithValue(ctx, unsentKey{}, unsent)
 }
 
-// whileUnsent returns a context that ends with ctx, and with that which WhileUnsent gave it. stop must be called.
+// whileUnsent returns a context that ends with ctx and with the second context of WhileUnsent. The caller must call
+// stop.
 func whileUnsent(ctx context.Context) (both context.Context, stop func()) {
 	unsent, _ := ctx.Value(unsentKey{}).(context.Context)
 	if unsent == nil {

@@ -14,16 +14,18 @@ const DefaultPageSize = 500
 // MaxPageSize is the largest page that a server reads.
 const MaxPageSize = 4096
 
-// ReadOptions say what to read of a stream. The zero value reads all of it, from its first event to its last.
+// ReadOptions are the options of a read of a stream. The zero value reads the whole stream, from its first event to its
+// last.
 type ReadOptions struct {
-	// From is where to begin: FromNumber, AfterNumber, or by default the first event, or the last one with Backward.
+	// From is where to begin: [FromNumber] or [AfterNumber]. The default is the first event, or the last one with
+	// Backward.
 	From Start
 	// Backward reads from later events to earlier ones.
 	Backward bool
-	// MaxCount ends the read after so many events; 0 reads to the end.
+	// MaxCount is how many events to read at most; 0 reads to the end.
 	MaxCount int64
-	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize. Where events are
-	// so large that a page of them might not fit into a frame, fewer are asked for; see Config.MaxFrameSize.
+	// PageSize is how many events the client asks for at a time, 1 to [MaxPageSize]. 0 means [DefaultPageSize]. The
+	// client asks for fewer if the events are so large that a frame might not hold a page; see Config.MaxFrameSize.
 	PageSize int
 	// ResolveLinks reads the targets of link events instead of the links; see Event.Link. Servers up to 5.0 answer
 	// ErrAccessDenied if the user may not read the target of a link; later ones do not look at the rights on targets.
@@ -43,7 +45,7 @@ func (o *ReadOptions) validate(stream string) error {
 	return validatePageSize("ReadOptions.PageSize", &o.PageSize)
 }
 
-// validateStream refuses what is not the name of a single stream. instead is the method for all streams.
+// validateStream refuses a name that is not one of a single stream. instead is the method for all streams.
 func validateStream(stream, instead string) error {
 	if stream == AllStream {
 		return &ArgumentError{Argument: "stream", Reason: AllStream + " is no single stream: use " + instead}
@@ -61,12 +63,12 @@ func validatePageSize(argument string, n *int) error {
 	return nil
 }
 
-// ReadStream reads a stream, forward to where its end is when the reading gets there, or backward to its first event.
-// An error ends it, with a nil event: ErrStreamNotFound, ErrStreamDeleted, ErrAccessDenied, ErrInvalidArgument, or that
-// of the context. Lost connections are made good inside: the read goes on where it was.
+// ReadStream reads a stream: forward to its end at that time, or backward to its first event. An error ends the read,
+// with a nil event: [ErrStreamNotFound], [ErrStreamDeleted], [ErrAccessDenied], [ErrInvalidArgument], or that of the
+// context. If the connection is lost, the client goes on from the same place on the next one.
 //
-// While the events of one page are being consumed the next page is on its way, so that two are held in memory at most.
-// Breaking out of the loop frees both at once. The events of one page share memory; see Event.
+// The client asks for the next page while the caller consumes a page. So two pages are in memory at most. A break out
+// of the loop frees both. The events of one page share memory; see [Event].
 func (c *Client) ReadStream(ctx context.Context, stream string, opts ReadOptions) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
 		err := opts.validate(stream)
@@ -79,7 +81,7 @@ func (c *Client) ReadStream(ctx context.Context, stream string, opts ReadOptions
 	}
 }
 
-// StreamPage is a part of a stream, read at once.
+// StreamPage is a page of a stream.
 type StreamPage struct {
 	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is
 	// reached: events may have been truncated or have expired, or be too large for one page.

@@ -14,21 +14,21 @@ import (
 // administrators may read it, unless the server's settings say otherwise.
 const AllStream = "$all"
 
-// ReadAllOptions say what to read of the log of all streams. The zero value reads all of it.
+// ReadAllOptions are the options of a read of the log of all streams. The zero value reads the whole log.
 type ReadAllOptions struct {
-	// From is where to begin: FromPosition, AfterPosition, or by default the first event, or the last one with
+	// From is where to begin: [FromPosition] or [AfterPosition]. The default is the first event, or the last one with
 	// Backward.
 	From Start
 	// Backward reads from later events to earlier ones.
 	Backward bool
-	// MaxCount ends the read after so many events; 0 reads to the end.
+	// MaxCount is how many events to read at most; 0 reads to the end.
 	MaxCount int64
-	// PageSize is how many events are asked for at a time, 1 to MaxPageSize; 0 means DefaultPageSize. Of large events
-	// fewer are asked for; see ReadOptions.PageSize.
+	// PageSize is how many events the client asks for at a time, 1 to [MaxPageSize]. 0 means [DefaultPageSize]. The
+	// client asks for fewer if the events are large; see ReadOptions.PageSize.
 	PageSize int
 	// ResolveLinks reads the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
-	// Filter, if not nil, reads only the events that it picks.
+	// Filter, if not nil, picks the events to read.
 	Filter *Filter
 }
 
@@ -45,9 +45,9 @@ func (o *ReadAllOptions) validate() (err error) {
 	return validatePageSize("ReadAllOptions.PageSize", &o.PageSize)
 }
 
-// ReadAll reads the events of all streams in the order of the log, with their positions: forward to where the end is
-// when the reading gets there, or backward to the beginning. The log also has events of the server's own, metadata,
-// links, deletions, and what was deleted but not scavenged yet. In all else it is like ReadStream.
+// ReadAll reads the events of all streams in the order of the log, with their positions: forward to the end at that
+// time, or backward to the beginning. The log also has the server's own events, metadata, links, deletions, and deleted
+// events that are not scavenged yet. Errors and pages are as with [Client.ReadStream].
 func (c *Client) ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
 		err := opts.validate()
@@ -60,23 +60,22 @@ func (c *Client) ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[*Ev
 	}
 }
 
-// AllPage is a part of the log of all streams, read at once.
+// AllPage is a page of the log of all streams.
 type AllPage struct {
-	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is
-	// reached; see also StreamPage.Events.
+	// Events are in the order of the read. There may be fewer events than the page size, or none, before the end; see
+	// also StreamPage.Events.
 	Events []Event
-	// From is where the page begins in the log. Going backward from the end, that is the end of the log.
+	// From is where the page begins in the log. For a read backward from the end it is the end of the log.
 	From Position
-	// Next is the ReadAllOptions.From of the page that follows in the same direction. Behind the last page it is where
-	// events will be that are yet to be written.
+	// Next is the ReadAllOptions.From of the next page in the same direction. After the last page it is where the next
+	// event will be.
 	Next Start
-	// EndOfStream is true if nothing followed when the page was read. Without a filter the server tells that by an
-	// empty page alone.
+	// EndOfStream is true if no event followed at the time of the read. Without a filter only an empty page tells that.
 	EndOfStream bool
 }
 
-// ReadAllPage reads one page of the log of all streams: up to opts.PageSize events, or opts.MaxCount where that is
-// less. The errors are those of ReadAll. To read on, set opts.From to the page's Next.
+// ReadAllPage reads one page of the log of all streams: up to opts.PageSize events, or opts.MaxCount if that is less.
+// The errors are those of [Client.ReadAll]. To read the next page, set opts.From to the page's Next.
 func (c *Client) ReadAllPage(ctx context.Context, opts ReadAllOptions) (AllPage, error) {
 	if err := opts.validate(); err != nil {
 		return AllPage{}, err

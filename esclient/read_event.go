@@ -7,19 +7,19 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// LastEvent is the number by which ReadEvent reads a stream's last event.
+// LastEvent stands for the number of a stream's last event in [Client.ReadEvent].
 const LastEvent int64 = -1
 
-// ReadEventOptions say how ReadEvent reads.
+// ReadEventOptions are the options of [Client.ReadEvent].
 type ReadEventOptions struct {
 	// ResolveLinks reads the target of a link event instead of the link; see Event.Link.
 	ResolveLinks bool
 }
 
-// ReadEvent reads one event of a stream: that with the given number, from 0 on, or LastEvent. The error is
-// ErrEventNotFound where the stream has no such event, or has it no more because of its metadata, ErrStreamNotFound,
-// ErrStreamDeleted, ErrAccessDenied or ErrInvalidArgument. A metadata stream without an event, of a stream that exists,
-// is ErrEventNotFound.
+// ReadEvent reads one event of a stream, by its number from 0 on, or [LastEvent]. The error is [ErrEventNotFound] if
+// the stream does not have the event, or has it no longer because of its metadata. Other errors are
+// [ErrStreamNotFound], [ErrStreamDeleted], [ErrAccessDenied] and [ErrInvalidArgument]. A metadata stream without an
+// event, of a stream that exists, is ErrEventNotFound.
 func (c *Client) ReadEvent(ctx context.Context, stream string, number int64, opts ReadEventOptions) (*Event, error) {
 	if err := validateStream(stream, "ReadAll"); err != nil {
 		return nil, err

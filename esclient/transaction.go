@@ -11,14 +11,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Transaction writes events to one stream in several calls and makes all of them visible at once, by Commit. It serves
-// what is too large for one append; an append is atomic by itself.
+// Transaction writes events to one stream in several calls. Commit makes all of them visible at once. Use it for more
+// events than one append can have; an append is atomic by itself.
 //
-// The server keeps what is written for as long as it takes, over lost connections and restarts, and any connection may
-// go on with it: see ContinueTransaction. The protocol knows no rollback, and needs none: what is never committed is
-// never seen.
+// The server keeps the events of a transaction for any time, over lost connections and restarts. Any connection may
+// continue it; see [Client.ContinueTransaction]. The protocol has no rollback, and needs none: events that are not
+// committed are never visible.
 //
-// A Transaction is used by one goroutine at a time.
+// One goroutine at a time may use a Transaction.
 type Transaction struct {
 	c        *Client
 	id       int64
@@ -31,9 +31,9 @@ type Transaction struct {
 	lacking bool  // a write may be missing, or be there twice: it must not be committed
 }
 
-// StartTransaction begins a transaction on a stream. What is expected of the stream, which cannot be StreamExists, is
-// checked by Commit only. The error is ErrNotSupported where the server has no transactions. A call may leave one
-// behind that nobody goes on with, which does no harm.
+// StartTransaction begins a transaction on a stream. Only Commit compares the expected version, which cannot be
+// StreamExists. The error is [ErrNotSupported] if the server has no transactions. A call with an error may leave an
+// empty transaction at the server, which does no harm.
 func (c *Client) StartTransaction(ctx context.Context, stream string, expected ExpectedVersion) (*Transaction, error) {
 	t, err := c.transaction(stream, expected)
 	if err != nil {
@@ -50,10 +50,10 @@ func (c *Client) StartTransaction(ctx context.Context, stream string, expected E
 	return t, nil
 }
 
-// ContinueTransaction returns the transaction with the given id, as Transaction.ID told it to whoever started it.
-// Stream and expected must be what it was started with: the server goes by what it knows itself, but the client decides
-// by them whether a Commit may be repeated, and names them in errors. Nothing is sent, so an id that does not exist is
-// noticed by Commit, if not by nobody: some servers take what is written to it, and never reply to its Commit.
+// ContinueTransaction returns the transaction with the id that [Transaction.ID] returned. stream and expected must be
+// those of StartTransaction: the server has its own, but the client decides by them whether it may repeat a Commit, and
+// has them in errors. ContinueTransaction sends nothing, so only Commit notices an id that does not exist. Some servers
+// never notice: they accept writes to such an id and do not reply to its Commit.
 func (c *Client) ContinueTransaction(id int64, stream string, expected ExpectedVersion) (*Transaction, error) {
 	if id < 0 {
 		return nil, &ArgumentError{Argument: "id", Reason: fmt.Sprintf("%d is negative", id)}
@@ -80,17 +80,18 @@ func (c *Client) transaction(stream string, expected ExpectedVersion) (*Transact
 	return &Transaction{c: c, stream: stream, expected: expected}, nil
 }
 
-// ID returns what ContinueTransaction needs. It is a position in the server's log.
+// ID returns the id for [Client.ContinueTransaction]. It is a position in the server's log.
 func (t *Transaction) ID() int64 { return t.id }
 
 // Stream returns the stream that the transaction writes to.
 func (t *Transaction) Stream() string { return t.stream }
 
-// Write adds events to the transaction, behind those of earlier calls. What one call may have is limited as in Append.
+// Write adds events to the transaction, after those of earlier calls. The limits of one call are those of
+// [Client.Append].
 //
-// The server does not recognise a write that it has already. So one that was sent and has no reply is not repeated: its
-// error is ErrOutcomeUnknown, and the transaction cannot be committed any more. Start another and write everything to
-// it, with the same event ids. After any other error nothing was added.
+// The server does not recognise a repeated write. So the client does not repeat a write that was sent and has no reply:
+// its error is [ErrOutcomeUnknown], and the transaction cannot be committed. Start another transaction and write all
+// events to it, with the same event ids. With any other error nothing was added.
 func (t *Transaction) Write(ctx context.Context, events ...EventData) error {
 	if t.ended != nil {
 		return t.failed("write to transaction", t.ended)
@@ -112,15 +113,17 @@ func (t *Transaction) Write(ctx context.Context, events ...EventData) error {
 	return nil
 }
 
-// Commit makes the events visible, all of them or none, at the end of the stream. The result is as that of Append; of a
-// transaction without events FirstEventNumber is the greater one.
+// Commit makes the events visible, all of them or none, at the end of the stream. The result is that of
+// [Client.Append]. For a transaction without events FirstEventNumber is greater than LastEventNumber.
 //
-// The error is ErrWrongExpectedVersion, without the current version, or ErrStreamDeleted or ErrAccessDenied: then
-// nothing is visible, and Commit may be called again. Servers up to 5.0 say ErrAccessDenied of an id that does not
-// exist, too. Repetitions after a lost reply are recognised as those of Append are, with ErrOutcomeUnknown in the same
-// cases. To find out, read the stream, or, with NoStream and event numbers, call Commit again: with Any that would make
-// the events visible twice if the server was restarted meanwhile. If a server that had confirmed writes has lost some
-// in a crash, the error is ErrTransactionIncomplete, and the rest is visible.
+// If the error is [ErrWrongExpectedVersion], without the current version, [ErrStreamDeleted] or [ErrAccessDenied],
+// nothing is visible, and Commit may be called again. Servers up to 5.0 also answer ErrAccessDenied for an id that does
+// not exist.
+//
+// The client repeats a Commit after a lost reply as it repeats an append, with [ErrOutcomeUnknown] in the same cases.
+// Then read the stream to find out or, with NoStream or an event number, call Commit again. Do not call it again with
+// Any: the events would be visible twice if the server was restarted meanwhile. If a server has lost writes in a crash
+// that it had confirmed, the error is [ErrTransactionIncomplete], and the other events are visible.
 func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
 	const what = "commit transaction"
 	if t.lacking {

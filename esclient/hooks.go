@@ -7,18 +7,17 @@ import (
 	"time"
 )
 
-// Hook is told what happens in a client, for metrics, traces and logs. It implements any of the interfaces below; a
-// Hook that implements none is refused by Config.Validate. What no Hook wants to know costs nothing.
+// Hook is called for events in a client, for metrics, traces and logs. It implements any of the interfaces below.
+// Config.Validate refuses a Hook that implements none. An interface that no Hook implements costs nothing.
 //
-// No lock is held when a hook is called, and it may use the client in every way, Close included. Hooks of the
-// connection are called by a goroutine of the client, one after the other and in the order of what happened. Neither
-// connecting nor anything else waits for them: one that takes long hears late of what follows, and if hundreds of
-// notices wait for it, not of the oldest attempts and connections. Hooks of operations and subscriptions are called by
-// the goroutine that uses the client, and so by many at the same time; only what happens to a persistent subscription
-// unasked is told by a goroutine of the client.
+// No lock is held during a call, and a hook may use the client in every way, Close included. One goroutine of the
+// client calls the hooks of the connection, in order. Neither the connection nor a call waits for them. If a hook takes
+// long, its next calls come late, and if hundreds of them wait, the oldest are left out. The goroutine that uses the
+// client calls the hooks of operations and subscriptions, so that many may run at the same time. A goroutine of the
+// client calls the hooks for what happens to a persistent subscription by itself.
 type Hook any
 
-// ConnectionInfo is what the hooks of the connection are told. Fields that do not apply are zero.
+// ConnectionInfo is the argument of the hooks of the connection. Fields that do not apply are zero.
 type ConnectionInfo struct {
 	Endpoint string        // host:port
 	Err      error         // why the connection ended, or could not be made
@@ -26,24 +25,26 @@ type ConnectionInfo struct {
 	Delay    time.Duration // until that attempt
 }
 
-// ConnectedHook is told of a connection that is authenticated, identified and ready.
+// ConnectedHook is called when a connection is authenticated, identified and ready.
 type ConnectedHook interface{ OnConnected(ConnectionInfo) }
 
-// DisconnectedHook is told that a connection that was ready has ended, with Err.
+// DisconnectedHook is called when a connection that was ready has ended, with the reason in Err.
 type DisconnectedHook interface{ OnDisconnected(ConnectionInfo) }
 
-// ReconnectingHook is told, after each connection or attempt that failed with Err, that Attempt follows after Delay.
+// ReconnectingHook is called after each connection, or attempt to connect, that failed with Err. Attempt follows after
+// Delay.
 type ReconnectingHook interface{ OnReconnecting(ConnectionInfo) }
 
-// AuthenticationFailedHook is told that the server refused the client's credentials. The client tries again, but calls
-// that wait for a connection fail at once. Where it was connected before, a refusal that lasts for less than a second
-// is not told of: a server that begins with an empty database knows no users at first.
+// AuthenticationFailedHook is called when the server has refused the client's credentials. The client tries again, but
+// calls that wait for a connection fail at once. If the client was connected before, the hook is not called for the
+// first second of a refusal: a server that begins with an empty database has no users at first.
 type AuthenticationFailedHook interface{ OnAuthenticationFailed(ConnectionInfo) }
 
-// ClosedHook is told, last of all, that the client is closed for good: by Close, or because MaxReconnects was reached.
+// ClosedHook is the last of the hooks of the connection. It is called when the client is closed for ever: by Close, or
+// after Config.MaxReconnects failed attempts.
 type ClosedHook interface{ OnClosed(ConnectionInfo) }
 
-// OperationInfo is what the hooks of operations are told. Fields that do not apply, or are not known yet, are zero.
+// OperationInfo is the argument of the hooks of operations. Fields that do not apply, or are not known yet, are zero.
 //
 // An operation is a request that the server answers once. A method that needs several, such as ReadStream, which reads
 // page by page, makes as many operations.
@@ -60,24 +61,24 @@ type OperationInfo struct {
 	Err      error         // how it ended, or why it is tried again
 }
 
-// OperationStartedHook is told that an operation begins. The operation goes on with the context that it returns, which
-// must be derived from the one it is given; the hooks that follow get that, too.
+// OperationStartedHook is called when an operation begins. The operation goes on with the context that the hook
+// returns, which must be derived from its argument. The hooks after it get that context.
 type OperationStartedHook interface {
 	OnOperationStarted(context.Context, OperationInfo) context.Context
 }
 
-// RetryHook is told that an attempt failed with Err and that another follows after Delay. That includes the attempts to
-// subscribe.
+// RetryHook is called when an attempt has failed with Err and another one follows after Delay. Attempts to subscribe
+// are included.
 type RetryHook interface {
 	OnRetry(context.Context, OperationInfo)
 }
 
-// OperationEndedHook is told that an operation ended.
+// OperationEndedHook is called when an operation has ended.
 type OperationEndedHook interface {
 	OnOperationEnded(context.Context, OperationInfo)
 }
 
-// SubscriptionInfo is what the hooks of subscriptions are told. Fields that do not apply are zero.
+// SubscriptionInfo is the argument of the hooks of subscriptions. Fields that do not apply are zero.
 type SubscriptionInfo struct {
 	Stream   string // that was subscribed to
 	Group    string // of a persistent subscription
@@ -92,57 +93,60 @@ type SubscriptionInfo struct {
 	Err    error      // why the subscription was dropped, fell behind or ended, or an event was left out
 }
 
-// SubscribedHook is told that the server has confirmed a subscription: at first, and each time after it was dropped.
+// SubscribedHook is called when the server has confirmed a subscription: at first, and each time that it resumes.
 type SubscribedHook interface{ OnSubscribed(SubscriptionInfo) }
 
-// DeliveredHook is told of an event that Next is about to return.
+// DeliveredHook is called with each event that Next returns, before it does.
 type DeliveredHook interface{ OnDelivered(SubscriptionInfo) }
 
-// AckedHook is told of an event that was acked by the consumer.
+// AckedHook is called with each event that the consumer has acked.
 type AckedHook interface{ OnAcked(SubscriptionInfo) }
 
-// NackedHook is told of an event that was nacked by the consumer, with what is to be done with it.
+// NackedHook is called with each event that the consumer has nacked, and the action.
 type NackedHook interface{ OnNacked(SubscriptionInfo) }
 
-// ParkedHook is told, after NackedHook, of an event that was nacked with NackPark. Events that the server parks on its
-// own, after MaxRetryCount, it keeps to itself; esadmin.Client.Group tells their number.
+// ParkedHook is called, after NackedHook, with each event that the consumer has nacked with [NackPark]. Servers do not
+// tell which events they park by themselves, after MaxRetryCount; esadmin.Client.Group returns their number.
 type ParkedHook interface{ OnParked(SubscriptionInfo) }
 
-// DroppedHook is told that a subscription that the server had confirmed has ended there, with Err: a
-// *SubscriptionDroppedError, a *ConnectionError, a *FrameTooLargeError or ErrSlowConsumer, or ErrMessageTimeout where
-// the client has ended it to give events back. Where that is not the end of it, it will subscribe anew.
+// DroppedHook is called when a subscription that the server had confirmed has ended there, with Err: a
+// [*SubscriptionDroppedError], a [*ConnectionError], a [*FrameTooLargeError] or [ErrSlowConsumer], or
+// [ErrMessageTimeout] if the client has ended it to give events back. The subscription then resumes if it can.
 type DroppedHook interface{ OnDropped(SubscriptionInfo) }
 
-// UnresolvedHook is told, before DeliveredHook, of a link that leads to no event; see Event.Unresolved.
+// UnresolvedHook is called, before DeliveredHook, with each link that leads to no event; see Event.Unresolved.
 type UnresolvedHook interface{ OnUnresolved(SubscriptionInfo) }
 
-// LeftOutHook is told of an event that was pushed to a persistent subscription and does not reach the consumer, as Err
-// says. ErrMessageTimeout means that Event has waited for the consumer for too long, and ErrSlowConsumer that there was
-// no room for it: it was given back to the server, which delivers it again. A *FrameTooLargeError means that an event,
-// which is not known, is larger than Config.MaxFrameSize: the server delivers it again after its message timeout, and
-// parks it after MaxRetryCount.
+// LeftOutHook is called with each event that the server has pushed to a persistent subscription and that the consumer
+// does not get. Err is [ErrMessageTimeout] if Event has waited for the consumer for too long, and [ErrSlowConsumer] if
+// there was no room for it. Such an event was given back to the server, which delivers it again. Err is a
+// [*FrameTooLargeError] if an event, which is not known, is larger than Config.MaxFrameSize. The server delivers it
+// again after its message timeout, and parks it after MaxRetryCount.
 type LeftOutHook interface{ OnLeftOut(SubscriptionInfo) }
 
-// SlowConsumerHook is told, once of each persistent subscription, that the consumer takes longer than the group's
-// message timeout allows for what is in flight: Err is a *SlowConsumerError.
+// SlowConsumerHook is called once for each persistent subscription whose consumer is too slow: the group's message
+// timeout is too short for the events in flight. Err is a [*SlowConsumerError].
 type SlowConsumerHook interface{ OnSlowConsumer(SubscriptionInfo) }
 
-// CaughtUpHook is told that a Subscription has delivered all that was there; see Subscription.CaughtUp.
+// CaughtUpHook is called when a Subscription has caught up; see [Subscription.CaughtUp].
 type CaughtUpHook interface{ OnCaughtUp(SubscriptionInfo) }
 
-// FellBehindHook is told that a Subscription which had caught up does not receive events as they come any more, for
-// Err; see Subscription.FellBehind.
+// FellBehindHook is called when a Subscription that had caught up has fallen behind, because of Err; see
+// [Subscription.FellBehind].
 type FellBehindHook interface{ OnFellBehind(SubscriptionInfo) }
 
-// LogWentBackHook is told that the server has come back with an older or an empty log, and that a Subscription goes on
-// with what is new, or starts over: Err is a *LogWentBackError. One that ends with it is told by SubscriptionEndedHook.
+// LogWentBackHook is called when the server has come back with an older or an empty log, and a Subscription goes on
+// with new events or begins anew. Err is a [*LogWentBackError]. If the subscription ends with that error,
+// SubscriptionEndedHook is called instead.
 type LogWentBackHook interface{ OnLogWentBack(SubscriptionInfo) }
 
-// StartBehindEndHook is told that a catch-up subscription begins behind the end of its stream, as Err says: nothing
-// comes until the stream gets there. Where a checkpoint is kept, it may be one of another server.
+// StartBehindEndHook is called when a catch-up subscription begins behind the end of its stream, with the positions in
+// Err. The subscription waits until the stream gets there. If the start is a saved checkpoint, it may be one of another
+// server.
 type StartBehindEndHook interface{ OnStartBehindEnd(SubscriptionInfo) }
 
-// SubscriptionEndedHook is told, last of all, that a subscription has ended, with what its method Err returns.
+// SubscriptionEndedHook is the last of the hooks of a subscription. It is called when the subscription has ended. Err
+// is the result of its method Err.
 type SubscriptionEndedHook interface{ OnSubscriptionEnded(SubscriptionInfo) }
 
 // hookSet holds the hooks of a client by what they want to know.

@@ -22,40 +22,41 @@ const (
 // MaxInFlight is the largest PersistentOptions.InFlight.
 const MaxInFlight = 1 << 20
 
-// PersistentOptions say how ConnectPersistent consumes.
+// PersistentOptions are the options of [Client.ConnectPersistent].
 type PersistentOptions struct {
-	// InFlight is how many events the server may have pushed that are not settled yet; 0 means
-	// Config.PersistentInFlight. Where the group has a message timeout, that runs from the push on: InFlight times the
-	// time that one event takes must then stay below it.
+	// InFlight is how many events the server may push before they are settled. 0 means Config.PersistentInFlight. If
+	// the group has a message timeout, it runs from the push on: InFlight times the time for one event must be less.
 	InFlight int
-	// MessageTimeout is that of the group, such as Client.GroupSettings tells it, or 0 where it is not known: it is
-	// then learnt from the first event that times out. An event that has waited for so long is not delivered any more
-	// but given back to the server, which delivers it again.
+	// MessageTimeout is that of the group, such as [Client.GroupSettings] returns it. 0 means that it is not known: the
+	// subscription learns it from the first event that times out. The subscription does not deliver an event that has
+	// waited for so long. It gives the event back to the server, which delivers it again.
 	MessageTimeout time.Duration
-	// Concurrency, if not 0, is how many events the consumer works on at a time. Such a consumer calls Offer before it
-	// begins with an event and Begin when it does. No more is then pushed, in a group with a message timeout, than it
-	// gets round to in time, up to InFlight; and what it has not begun with when the connection is lost, it lets go.
+	// Concurrency, if not 0, is how many events the consumer processes at a time. Such a consumer calls Offer before it
+	// begins with an event, and Begin when it begins. If the group has a message timeout, the server then pushes only
+	// as many events, up to InFlight, as the consumer can begin with in time. When the connection is lost, the
+	// subscription gives back the events that the consumer has not begun with.
 	Concurrency int
 	// ResolveLinks tells that the group resolves links, if that is known. Event.Unresolved is then true for a link
 	// whose data names no event, too: servers from 5.0 on deliver it as an event in its own right. What the server does
 	// with links is up to the group's settings.
 	ResolveLinks bool
-	// Hooks are told of this subscription alone, after those of Config.Hooks.
+	// Hooks are called for this subscription alone, after those of Config.Hooks.
 	Hooks []Hook
-	// AckDelay is the longest that an ack waits for others to be sent with it; 0 means DefaultAckDelay. Acks are sent
-	// earlier when the consumer has nothing left to do, or when half of InFlight has gathered.
+	// AckDelay is how long an ack may wait for others to be sent with it. 0 means [DefaultAckDelay]. Acks are sent
+	// earlier if the consumer has no other event, or if half of InFlight have gathered.
 	AckDelay time.Duration
-	// RememberAcked bounds how many parked events are remembered until it is certain that the server knows of them,
-	// and how far a server may go back after a restart to be believed by a user who may not read the configuration of
-	// its groups; see PersistentSubscription. 0 means DefaultRememberAcked, or InFlight if that is more. Acks need no
-	// bound: those of a long run of events take no more memory than those of a few.
+	// RememberAcked limits how many parked events the subscription remembers until the server certainly knows of them.
+	// It also limits how many events a group may begin behind after a restart of the server, and still be taken for the
+	// same, if the user may not read the server's configuration of groups; see [PersistentSubscription]. 0 means
+	// [DefaultRememberAcked], or InFlight if that is more. Acks need no limit: many consecutive ones take no more
+	// memory than a few.
 	RememberAcked int
-	// Recreate, if not nil, is what the group is made anew with whenever it is found missing: it was deleted, or the
-	// server lost it. Otherwise the subscription then ends with ErrGroupNotFound.
+	// Recreate, if not nil, has the settings with which the subscription creates the group if it is missing: somebody
+	// has deleted it, or the server has lost it. With nil the subscription ends with [ErrGroupNotFound].
 	Recreate *PersistentSettings
-	// Restore, if not nil, is what the group is made anew with where the server has come back with an empty log, or an
-	// older one that does not have the group yet, as one that keeps nothing on disk does. A group that somebody has
-	// deleted is not made anew.
+	// Restore, if not nil, has the settings with which the subscription creates the group if the server comes back
+	// without it and with an empty or an older log, such as a server without a disk. A group that somebody has deleted
+	// is not created.
 	Restore *PersistentSettings
 }
 
@@ -106,11 +107,11 @@ type NackAction int
 const (
 	// NackPark moves the event to the group's parked stream, with the reason.
 	NackPark NackAction = 1
-	// NackRetry delivers it again, at once; after the group's MaxRetryCount it is parked.
+	// NackRetry delivers the event again at once. After the group's MaxRetryCount the server parks it.
 	NackRetry NackAction = 2
-	// NackSkip drops it, as an ack does.
+	// NackSkip settles the event without parking it, as an ack does.
 	NackSkip NackAction = 3
-	// NackStop does what NackSkip does: in no version does the server stop anything.
+	// NackStop does the same as NackSkip: no version of the server stops anything.
 	NackStop NackAction = 4
 )
 
@@ -119,33 +120,35 @@ func (a NackAction) String() string {
 	return named(int(a), "NackAction", "None", "Park", "Retry", "Skip", "Stop")
 }
 
-// PersistentSubscription is a subscriber of a persistent subscription group. ConnectPersistent makes one.
+// PersistentSubscription is a subscriber of a persistent subscription group. [Client.ConnectPersistent] makes one.
 //
-// It goes on by itself when the connection is lost or the server drops it: events that were handed out and are not
-// settled yet are not handed out again when the server delivers them again, and those that were settled are settled
-// again. All methods may be called by any number of goroutines at once.
+// It resumes by itself when the connection is lost or the server drops it. Then the server delivers events again that
+// were not settled. Those that the consumer holds are not delivered twice, and those that it has settled are settled
+// again. Any number of goroutines may call all methods at once.
 //
-// While the group has no other subscriber, events are handed out for the first time in the order of the stream. A
-// server that takes a lost connection for alive is asked to end its subscriber before the next one begins.
+// While the group has no other subscriber, the first delivery of its events is in the order of the stream. If a server
+// takes a lost connection for alive, the client makes it end the subscriber of that connection before the next one
+// begins.
 //
-// A group that is deleted and made anew knows of no ack, and has everything handed out once more, also where that
-// happened while the connection was gone; so has a server that comes back with an older log. To tell, the subscription
-// compares what the server has written about the group when a session ends and when the next one begins: the server's
-// configuration of groups, the metadata of the group's checkpoints, and the stream itself. Administrators may read all
-// of that. In these situations nothing tells, and events that were acked may be handed out again:
+// A group that is deleted and created again knows of no ack. The subscription then delivers all of its events once
+// more, also if that happened while the connection was lost. The same applies to a server that comes back with an older
+// log. To find out, the subscription compares data of the group when a session ends and when the next one begins: the
+// server's configuration of groups, the metadata of the group's checkpoints, and the stream itself. Administrators may
+// read all of these. In the following situations the subscription cannot find out, and may deliver events again that
+// were acked:
 //
-//   - Where the server tells nothing for two seconds, at the beginning or after a reconnect. Events that
-//     the consumer does not hold yet wait until then.
-//   - For other users, after a restart of the server, an update of the group and a change of the leader: where others
-//     got a part of the group's events, or the server left out one of two events with the same id, the group begins
-//     again with the first event that this subscriber has seen, as one without a checkpoint does, or more than
-//     RememberAcked events back, or the connection is lost once more before an event has come. They are spared that
-//     after a change of the leader which dropped the subscription, and where nothing at all was written to the server
-//     meanwhile. A connection that is merely lost makes nothing come again.
+//   - The server does not answer for two seconds, at the beginning or after a lost connection. Until then the
+//     subscription holds back all new events.
+//   - The user is not an administrator, and the server was restarted, the group was updated, or the leader has changed.
+//     In addition, one of these applies: other subscribers got some of the group's events; the server left out one of
+//     two events with the same id; the group begins with the first event that this subscriber has seen, as a group
+//     without a checkpoint does; the group begins more than RememberAcked events back; the connection is lost once more
+//     before an event has come. This does not apply to a change of the leader that dropped the subscription, or if
+//     nothing at all was written to the server meanwhile. A lost connection alone makes no event come again.
 //
-// There is one in which a group that was made anew does not hand out everything to such a user: it was made with a
-// later start, at most RememberAcked events back, before the subscription found it missing, and nobody else takes
-// events of it.
+// In one situation such a user does not get all events of a group that was created again: it was created with a later
+// start, at most RememberAcked events back, before the subscription found it missing, and no other subscriber takes its
+// events.
 type PersistentSubscription struct {
 	c      *Client
 	stream string
@@ -188,9 +191,9 @@ type PersistentSubscription struct {
 	ended     error
 }
 
-// ConnectPersistent subscribes to a group. It is connected when this method returns. The error is ErrGroupNotFound,
-// ErrStreamDeleted, ErrAccessDenied, ErrMaxSubscribers, ErrInvalidArgument or that of ctx, whose end does not end the
-// subscription later.
+// ConnectPersistent subscribes to a group. The server has confirmed the subscription when this method returns. The
+// error is [ErrGroupNotFound], [ErrStreamDeleted], [ErrAccessDenied], [ErrMaxSubscribers], [ErrInvalidArgument] or that
+// of ctx. The end of ctx ends this method and not the subscription.
 func (c *Client) ConnectPersistent(
 	ctx context.Context, stream, group string, opts PersistentOptions,
 ) (*PersistentSubscription, error) {
@@ -256,9 +259,9 @@ func (p *PersistentSubscription) connect(ctx context.Context) error {
 	return err
 }
 
-// Next waits for the next event. It returns the context's error when ctx ends, after which it may be called again,
-// ErrSubscriptionStopped after Stop and, once everything is delivered, after Drain. Any other error is final:
-// ErrGroupNotFound, ErrStreamDeleted, ErrAccessDenied, ErrClosed.
+// Next waits for the next event. It returns the error of ctx when ctx ends. The caller may call it again then. It
+// returns [ErrSubscriptionStopped] after Stop and, when all events are delivered, after Drain. Any other error is
+// final: [ErrGroupNotFound], [ErrStreamDeleted], [ErrAccessDenied], [ErrClosed].
 func (p *PersistentSubscription) Next(ctx context.Context) (*Event, error) {
 	for {
 		select {
@@ -308,14 +311,15 @@ func (p *PersistentSubscription) lastNumber() int64 {
 	return p.lastKnown
 }
 
-// All calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
+// All calls Next until it fails. An error ends the loop, with a nil event. [ErrSubscriptionStopped] ends the loop
+// without an error.
 func (p *PersistentSubscription) All(ctx context.Context) iter.Seq2[*Event, error] {
 	return all(ctx, p)
 }
 
-// Stop ends the subscription: gathered acks are sent, the events that are not settled go back to the server at once,
-// for other subscribers, and Next returns ErrSubscriptionStopped. It waits for the server's word on that until ctx
-// ends; its error is then that of ctx, but the subscription has ended all the same.
+// Stop ends the subscription. It sends the acks that have gathered, and gives the events that are not settled back to
+// the server at once, for other subscribers. Next then returns [ErrSubscriptionStopped]. Stop waits for the server's
+// answer until ctx ends. Its error is that of ctx; the subscription has ended in any case.
 func (p *PersistentSubscription) Stop(ctx context.Context) error {
 	p.payBack(ctx)
 	return p.stop(ctx, ErrSubscriptionStopped)
@@ -346,9 +350,9 @@ func (p *PersistentSubscription) stop(ctx context.Context, reason error) error {
 	}
 }
 
-// Drain ends the subscription gently: what has been received is still delivered, then Next returns
-// ErrSubscriptionStopped. The subscription lasts until the events that were handed out are settled; everything else
-// then goes back to the server. Stop may cut it short.
+// Drain ends the subscription after the events that it has received: Next delivers them, and then returns
+// [ErrSubscriptionStopped]. The subscription lasts until the consumer has settled the delivered events. Then all other
+// events go back to the server. Stop ends a draining subscription at once.
 func (p *PersistentSubscription) Drain() {
 	p.mu.Lock()
 	p.draining = true
@@ -357,8 +361,8 @@ func (p *PersistentSubscription) Drain() {
 	p.endIfDrained()
 }
 
-// tombstone follows the event that ends a stream for good, which is none for the consumer: what was handed out before
-// can still be settled, and then the subscription ends.
+// tombstone follows the event that ends a stream for ever. The consumer does not get it. The consumer can still settle
+// the events before it, and then the subscription ends.
 func (p *PersistentSubscription) tombstone(e *Event) {
 	p.mu.Lock()
 	p.draining, p.deleted = true, true
@@ -367,7 +371,7 @@ func (p *PersistentSubscription) tombstone(e *Event) {
 	p.endIfDrained()
 }
 
-// drainReason is what Next returns when nothing is left.
+// drainReason is the error of Next when a draining subscription has no event left.
 func (p *PersistentSubscription) drainReason() error {
 	if p.deleted {
 		return ErrStreamDeleted
@@ -394,10 +398,11 @@ func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	return drained
 }
 
-// Closed is closed when the subscription has ended; Err then tells why.
+// Closed returns a channel that is closed when the subscription has ended. Then Err returns the reason.
 func (p *PersistentSubscription) Closed() <-chan struct{} { return p.closed }
 
-// Err returns why the subscription has ended, ErrSubscriptionStopped after Stop and Drain, or nil while it lasts.
+// Err returns why the subscription has ended, which is [ErrSubscriptionStopped] after Stop and Drain. It returns nil
+// while the subscription lasts.
 func (p *PersistentSubscription) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -434,7 +439,7 @@ func (p *PersistentSubscription) tellEnd(reason error) {
 	p.report.ended(reason)
 }
 
-// Format prints what the subscription is to, and not its fields, among which there are credentials.
+// Format prints the stream and the group. It does not print the fields, which have credentials.
 func (p *PersistentSubscription) Format(s fmt.State, verb rune) {
 	text := fmt.Sprintf("esclient.PersistentSubscription{stream %q, group %q}", p.stream, p.group)
 	formatText(s, verb, text, text)

@@ -11,10 +11,10 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// ConsumerStrategy is how the server shares a group's events out among its subscribers.
+// ConsumerStrategy is how the server distributes the events of a group among its subscribers.
 type ConsumerStrategy string
 
-// The strategies. The empty one is RoundRobin.
+// The strategies. The empty one is [RoundRobin].
 const (
 	// RoundRobin gives the events to the subscribers in turn.
 	RoundRobin ConsumerStrategy = "RoundRobin"
@@ -26,21 +26,21 @@ const (
 	PinnedByCorrelation ConsumerStrategy = "PinnedByCorrelation"
 )
 
-// PersistentSettings are the settings of a persistent subscription group, kept by the server. Take
-// DefaultPersistentSettings and change what is needed: the server has no defaults, and zero is a value with a meaning.
+// PersistentSettings are the settings of a persistent subscription group, kept by the server. Change a copy of
+// [DefaultPersistentSettings]: the server has no defaults, and zero is a value with a meaning.
 type PersistentSettings struct {
 	// ResolveLinks delivers the targets of link events instead of the links; see Event.Link.
 	ResolveLinks bool
-	// StartFrom is the number of the first event, used only while the group has no checkpoint; -1 means those written
-	// after the group was made.
+	// StartFrom is the number of the first event. The server uses it only while the group has no checkpoint. -1 stands
+	// for the first event that is written after the group was created.
 	StartFrom int64
 	// MessageTimeout is how long the server waits for an ack, from the push on, before it delivers the event again,
-	// perhaps to another subscriber; it looks once a second. It must be positive: zero means never up to server 5.0 and
-	// at once from 20.x. MaxMessageTimeout stands for never. A subscriber that dies needs no timeout: its connection
-	// ends, and the server then delivers at once again what it had. A timeout takes events away from a subscriber that
-	// lives and hangs.
+	// perhaps to another subscriber. The server looks once a second. The timeout must be positive: for servers up to
+	// 5.0 zero means never, and from 20.x on it means at once. [MaxMessageTimeout] stands for never. A timeout is not
+	// needed for a subscriber that ends: its connection ends, and the server delivers its events again at once. The
+	// timeout takes events away from a subscriber that hangs.
 	MessageTimeout time.Duration
-	// RecordStatistics has the server measure latencies for its HTTP interface.
+	// RecordStatistics makes the server measure latencies for its HTTP interface.
 	RecordStatistics bool
 	// LiveBufferSize is how many of the newest events the server holds while the group has not caught up.
 	LiveBufferSize int
@@ -49,24 +49,25 @@ type PersistentSettings struct {
 	ReadBatchSize int
 	// BufferSize is how many events the server holds for pushing.
 	BufferSize int
-	// MaxRetryCount is how often an event is delivered again before it is parked; UnlimitedRetries stands for always.
-	// Each message timeout and each NackRetry counts, and from server 20.x on each subscriber that had the event pushed
-	// and went away, also where it never got round to it.
+	// MaxRetryCount is how often the server delivers an event again before it parks it. [UnlimitedRetries] stands for
+	// always. Each message timeout and each NackRetry counts. From server 20.x on each subscriber counts, too, that had
+	// the event pushed and left, even if it had not begun with the event.
 	MaxRetryCount int
-	// CheckpointAfter is the least time between two checkpoints; zero writes them by CheckpointMaxCount only.
+	// CheckpointAfter is the least time between two checkpoints. With zero the server writes them by CheckpointMaxCount
+	// only.
 	CheckpointAfter time.Duration
 	// CheckpointMinCount is the least number of events between two checkpoints.
 	CheckpointMinCount int
-	// CheckpointMaxCount is the number of events after which a checkpoint is written at once. After a restart of the
-	// server as many events may come again.
+	// CheckpointMaxCount is the number of events after which the server writes a checkpoint at once. After a restart of
+	// the server it may deliver as many events again.
 	CheckpointMaxCount int
 	// MaxSubscriberCount is how many subscribers the group may have; 0 means any number.
 	MaxSubscriberCount int
-	// Strategy is how events are shared out; empty means RoundRobin.
+	// Strategy is how the server distributes the events; empty means [RoundRobin].
 	Strategy ConsumerStrategy
 }
 
-// The most that every server takes, which is practically for ever: see PersistentSettings.
+// The largest values that every server accepts. In practice they stand for no limit; see [PersistentSettings].
 const (
 	// MaxMessageTimeout is the largest MessageTimeout: nearly 25 days.
 	MaxMessageTimeout = math.MaxInt32 * time.Millisecond
@@ -74,11 +75,11 @@ const (
 	UnlimitedRetries = math.MaxInt32
 )
 
-// DefaultPersistentSettings returns the settings of the reference client: only events from now on (StartFrom -1), a
-// message timeout of 30 s, 500 events live and 500 buffered, pages of 20, 10 retries, a checkpoint after 2 s or 10 to
-// 1000 events, any number of subscribers in turn. Whoever needs longer than that for what is in flight sets
-// MaxMessageTimeout and UnlimitedRetries, or less InFlight: else the server delivers events again that are being
-// processed, and parks them in the end.
+// DefaultPersistentSettings returns the settings of the reference client: only new events (StartFrom -1), a message
+// timeout of 30 s, 500 events live and 500 buffered, pages of 20, 10 retries, a checkpoint after 2 s or 10 to 1000
+// events, any number of subscribers in turn. A consumer that needs more than 30 s for all events in flight needs
+// MaxMessageTimeout and UnlimitedRetries, or a smaller InFlight. Otherwise the server delivers events again that are
+// being processed, and parks them in the end.
 func DefaultPersistentSettings() PersistentSettings {
 	return PersistentSettings{
 		StartFrom:          -1,
@@ -94,7 +95,7 @@ func DefaultPersistentSettings() PersistentSettings {
 	}
 }
 
-// Validate reports, as an *ArgumentError, settings that servers refuse or that make a group which never delivers.
+// Validate returns an [*ArgumentError] for settings that servers refuse, or with which a group never delivers.
 func (s *PersistentSettings) Validate() error {
 	wrong := func(field, reason string, args ...any) error {
 		return &ArgumentError{Argument: "PersistentSettings." + field, Reason: fmt.Sprintf(reason, args...)}
@@ -135,27 +136,29 @@ func (s *PersistentSettings) Validate() error {
 	return nil
 }
 
-// CreatePersistent makes a persistent subscription group on a stream, which need not exist. The error is ErrGroupExists
-// if the stream has one of that name, and ErrAccessDenied for whoever is not an administrator (from 5.0, operators may,
-// too). After an outcome that was unknown on the way, ErrGroupExists may mean the caller's own group.
+// CreatePersistent creates a persistent subscription group on a stream, which need not exist. The error is
+// [ErrGroupExists] if the stream has a group of that name, and [ErrAccessDenied] if the user is not an administrator
+// (from 5.0 on operators may, too). If an attempt was repeated after a lost reply, ErrGroupExists may mean the group
+// that the first attempt created.
 //
-// A server takes the longer for it the more groups it has: some milliseconds with a thousand of them. Of many calls at
-// a time most wait in the client for their turn, which only their contexts bound.
+// The more groups a server has, the longer it takes: some milliseconds with a thousand of them. The client sends few
+// such requests at a time. Other calls wait, and only their contexts limit that.
 func (c *Client) CreatePersistent(ctx context.Context, stream, group string, s PersistentSettings) error {
 	return c.changeGroup(ctx, "create persistent subscription",
 		esproto.CmdCreatePersistentSubscription, stream, group, &s)
 }
 
-// UpdatePersistent changes the settings of a group. The server drops its subscribers, which come back by themselves if
-// they are PersistentSubscriptions, and goes on behind the group's checkpoint: it delivers events again that were acked
-// after it, which PersistentSubscriptions recognise. The error is ErrGroupNotFound if there is no such group.
+// UpdatePersistent changes the settings of a group. The server drops the subscribers of the group. Each
+// [PersistentSubscription] resumes by itself. The server goes on after the group's checkpoint. So it delivers events
+// again that were acked after the checkpoint, and each PersistentSubscription recognises them. The error is
+// [ErrGroupNotFound] if there is no such group.
 func (c *Client) UpdatePersistent(ctx context.Context, stream, group string, s PersistentSettings) error {
 	return c.changeGroup(ctx, "update persistent subscription",
 		esproto.CmdUpdatePersistentSubscription, stream, group, &s)
 }
 
-// DeletePersistent removes a group with its checkpoint and its parked events. The error is ErrGroupNotFound if there is
-// no such group.
+// DeletePersistent deletes a group with its checkpoint and its parked events. The error is [ErrGroupNotFound] if there
+// is no such group.
 func (c *Client) DeletePersistent(ctx context.Context, stream, group string) error {
 	return c.changeGroup(ctx, "delete persistent subscription",
 		esproto.CmdDeletePersistentSubscription, stream, group, nil)

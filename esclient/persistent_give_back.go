@@ -26,10 +26,11 @@ func (p *PersistentSubscription) now() time.Duration {
 	return untimed
 }
 
-// Offer is called by a consumer with PersistentOptions.Concurrency before it begins with an event that Next has
-// returned. ok is false if the event must not be begun with, nor settled: it was given back to the server, since it had
-// waited for long or the connection was lost, and is delivered again, here or to another subscriber. Otherwise revoked
-// is closed when events are given back the next time: a consumer that has not begun by then calls Offer again.
+// Offer tells whether a consumer with PersistentOptions.Concurrency may begin with an event that Next has returned. If
+// ok is false, the consumer must neither begin with the event nor settle it. The subscription has given it back to the
+// server, since the event has waited for too long or the connection was lost, and the server delivers it again, here or
+// to another subscriber. If ok is true, revoked is closed when the subscription gives events back the next time. A
+// consumer that has not begun by then calls Offer again.
 func (p *PersistentSubscription) Offer(e *Event) (revoked <-chan struct{}, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,9 +45,8 @@ func (p *PersistentSubscription) Offer(e *Event) (revoked <-chan struct{}, ok bo
 	return p.revoked, true
 }
 
-// Begin is called by a consumer with PersistentOptions.Concurrency when it begins with an event that was offered, and
-// again if it does so once more. From then on the event is the consumer's until it is settled, as events that Next has
-// returned are without that option.
+// Begin tells that a consumer with PersistentOptions.Concurrency begins with an event that was offered, or begins with
+// it once more. From then on the subscription does not give the event back, until the consumer settles it.
 func (p *PersistentSubscription) Begin(e *Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

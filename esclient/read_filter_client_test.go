@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
@@ -247,4 +248,49 @@ func TestFilterValidate(t *testing.T) {
 	} {
 		assert.ErrorIs(t, f.Validate(), esclient.ErrInvalidArgument)
 	}
+}
+
+// TestFilteringMovesToTheClientWhileASubscriptionLasts has a cluster's other node, of an older version, take over: it
+// knows no filters.
+func TestFilteringMovesToTheClientWhileASubscriptionLasts(t *testing.T) {
+	srv, c := embeddedAsAdmin(t, estest.WithPersona(estest.Persona2310))
+	ctx, prefix := testContext(t), name("f")
+	filter := &esclient.Filter{StreamPrefixes: []string{prefix + "-yes"}}
+	put := func(n int) {
+		for _, stream := range []string{prefix + "-no", prefix + "-yes"} {
+			_, err := srv.Append(stream, estest.Event{Type: "t", Data: fmt.Append(nil, n)})
+			require.NoError(t, err)
+		}
+	}
+	put(0)
+	caught, err := c.SubscribeCatchUp(ctx, esclient.AllStream, esclient.CatchUpOptions{
+		Filter: filter, FilterInClient: true,
+	})
+	require.NoError(t, err)
+	defer caught.Stop()
+	volatile, err := c.SubscribeVolatile(ctx, esclient.AllStream, esclient.VolatileOptions{
+		Filter: filter, FilterInClient: true, FillGaps: true,
+	})
+	require.NoError(t, err)
+	defer volatile.Stop()
+	assert.Equal(t, words(0, 0), take(t, caught.Next, 1))
+	put(1)
+	assert.Equal(t, words(1, 1), take(t, caught.Next, 1))
+	assert.Equal(t, words(1, 1), take(t, volatile.Next, 1))
+
+	for _, cmd := range []esproto.Command{
+		esproto.CmdFilteredReadAllEventsForward, esproto.CmdFilteredReadAllEventsBackward,
+		esproto.CmdFilteredSubscribeToStream,
+	} {
+		srv.Intercept(cmd, estest.BadRequest(fmt.Sprintf("unknown command: %d", byte(cmd))))
+	}
+	srv.DropConnections()
+	for n := 2; n < 10; n++ {
+		put(n)
+	}
+	assert.Equal(t, words(2, 9), take(t, caught.Next, 8))
+	assert.Equal(t, words(2, 9), take(t, volatile.Next, 8))
+	put(10)
+	assert.Equal(t, words(10, 10), take(t, caught.Next, 1))
+	assert.Equal(t, words(10, 10), take(t, volatile.Next, 1))
 }

@@ -7,35 +7,35 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// caller is a client as the requests see it that a node serves for it. Each connection has one; a request that another
-// node serves has a copy, as that writes into another log. core.mu guards it.
+// caller is the client of a request: who it is, which node serves it, and where answers go. Each connection has one. A
+// request that another node serves has a copy with the core of that node. core.mu guards a caller.
 type caller struct {
 	core    *core   // of the node that serves
 	to      replier // where answers go
-	id      string  // of the connection, as statistics tell it
+	id      string  // of the connection, in statistics
 	addr    string  // of the client
-	name    string  // as IdentifyClient says
-	version uint8   // as IdentifyClient says; without it event numbers have 32 bits
+	name    string  // of the connection, from IdentifyClient
+	version uint8   // from IdentifyClient; without it event numbers have 32 bits
 	*scratch
 }
 
-// scratch is memory that a client's next request uses again.
+// scratch is memory that the next request of the client uses again.
 type scratch struct {
 	writes esproto.WriteEventsView
 	events []eventlog.Event
 	ackIDs []esproto.GUID
 }
 
-// replier is where the answers to a client go.
+// replier takes the answers to a client.
 type replier interface {
-	// open begins a frame and returns the buffer to which its payload is to be appended. pushed says that the client
-	// does not wait for it. ok is false if the client is not to have the frame, and seal is not to be called then.
+	// open begins a frame and returns the buffer to which the caller appends the payload. pushed says that the frame is
+	// no answer. ok is false if the client must not have the frame; seal must not be called then.
 	open(cmd esproto.Command, id esproto.CorrelationID, pushed bool) (b []byte, ok bool)
-	// seal ends the frame.
+	// seal ends the frame. b is the buffer of open with the payload.
 	seal(b []byte)
 }
 
-// nowhere is where answers go that come too late.
+// nowhere is the replier for an answer that comes too late.
 type nowhere struct{}
 
 func (nowhere) open(esproto.Command, esproto.CorrelationID, bool) (b []byte, ok bool) {
@@ -43,26 +43,26 @@ func (nowhere) open(esproto.Command, esproto.CorrelationID, bool) (b []byte, ok 
 }
 func (nowhere) seal([]byte) {}
 
-// at returns the client as another node sees it that serves a request for it.
+// at returns the caller for a request that another node serves.
 func (c *caller) at(core *core) *caller {
 	there := *c
 	there.core = core
 	return &there
 }
 
-// unanswered returns the client for a request whose answer it must not get any more.
+// unanswered returns the caller for a request whose answer the client must not get.
 func (c *caller) unanswered() *caller {
 	quiet := *c
 	quiet.to = nowhere{}
 	return &quiet
 }
 
-// send answers with a frame; encode appends the payload, and is nil if that is empty.
+// send answers with a frame. encode appends the payload; it is nil for an empty one.
 func (c *caller) send(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
 	c.frame(cmd, id, false, encode)
 }
 
-// push sends a frame that the client does not wait for.
+// push sends a frame that is no answer: an event or a checkpoint of a subscription.
 func (c *caller) push(cmd esproto.Command, id esproto.CorrelationID, encode func(b []byte) []byte) {
 	c.frame(cmd, id, true, encode)
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// command is what the server does with a command that clients send.
+// command says what the server does with a command of clients.
 type command struct {
 	stage   stage
 	serve   func(*caller, *frame) error // serves an operation; BadRequest answers an error
-	attend  func(*conn, *frame) error   // serves what is no operation
+	attend  func(*conn, *frame) error   // serves a greeting or a sign of life
 	has     func(*facts) bool           // whether a version has the command; nil if every version has it
 	unready whileUnready
 
@@ -21,26 +21,26 @@ type command struct {
 	late   func(*caller, *frame) // answers a write that has waited for too long
 
 	looksUpRights bool // waits for WithAsyncRights
-	noOperation   bool // AnyOperation does not stand for it
+	noOperation   bool // AnyOperation does not mean it
 	needsNoID     bool // may have an empty correlation id
 }
 
-// stage is where a command is served.
+// stage is when a command is served.
 type stage int
 
 const (
-	operation stage = iota // when the server is ready, by core.mu, and for a user who is known or for nobody
-	greeting               // at any time, by core.mu
+	operation stage = iota // when the server is ready, with core.mu locked, for a known user or for nobody
+	greeting               // at any time, with core.mu locked
 	lifeSign               // at any time, without core.mu; Intercept does not see it
 )
 
-// whileUnready is what becomes of an operation while the server starts or stops.
+// whileUnready says what the server does with an operation while it starts or stops.
 type whileUnready int
 
 const (
-	refused  whileUnready = iota // by NotHandled, NotReady
-	lost                         // without a reply
-	answered                     // as ever
+	refused  whileUnready = iota // answers NotHandled with NotReady
+	lost                         // does nothing, without a reply
+	answered                     // serves it
 )
 
 // servingNode is the node of a cluster that serves an operation.
@@ -54,7 +54,7 @@ const (
 	leaderSilently             // the leader; others do nothing
 )
 
-// commands has every command that a client may send. A test holds that none is missing.
+// commands has every command that a client may send. A test refuses one that is missing or incomplete.
 var commands = [256]*command{
 	esproto.CmdHeartbeatRequest:  {stage: lifeSign, attend: (*conn).heartbeat},
 	esproto.CmdHeartbeatResponse: {stage: lifeSign, attend: nothing},
@@ -121,7 +121,7 @@ var commands = [256]*command{
 		serve: (*caller).nakPersistent, node: leaderSilently, unready: lost, writes: true, late: noReply,
 	},
 
-	// The server reads these, as its nodes send them to each other, and does nothing with them.
+	// Nodes send these to each other. The server decodes them, and does nothing else.
 	esproto.CmdWriteEventsCompleted:       ignored[esproto.WriteEventsCompleted](),
 	esproto.CmdTransactionStartCompleted:  ignored[esproto.TransactionStartCompleted](),
 	esproto.CmdTransactionWriteCompleted:  ignored[esproto.TransactionWriteCompleted](),
@@ -139,7 +139,7 @@ func filtered(c *command) *command {
 	return c
 }
 
-// command returns what a server of this version does with a command; nil if it does not know it.
+// command returns the entry of a command, or nil if this version does not know the command.
 func (p *persona) command(cmd esproto.Command) *command {
 	c := commands[cmd]
 	if c == nil || c.has != nil && !c.has(&p.facts) {
@@ -148,13 +148,13 @@ func (p *persona) command(cmd esproto.Command) *command {
 	return c
 }
 
-// nothing is done with what a client says and no server looks at.
+// nothing serves a command that no server looks at.
 func nothing(*conn, *frame) error { return nil }
 
-// noReply is for late changes of groups and late naks: the server has no reply that says so.
+// noReply is the late answer to changes of groups and to naks: the server has none.
 func noReply(*caller, *frame) {}
 
-// ignored accepts a message if it is one.
+// ignored returns the entry of a command that the server only decodes.
 func ignored[M any, P interface {
 	*M
 	proto.Message

@@ -16,9 +16,9 @@ import (
 // Limits of a connection.
 const (
 	readBuffer     = 64 << 10
-	resumeReading  = 512 << 10 // the reader waits while more than this is to be sent: replies are never the reason
-	keptBuffer     = 64 << 10  // a larger one is kept only while it is used
-	writeAtOnce    = 64 << 10  // so much is written even while the reader is about to add to it
+	resumeReading  = 512 << 10 // the reader waits while more is unsent, so that replies make no slow consumer
+	keptBuffer     = 64 << 10  // a larger buffer is kept only while it is used
+	writeAtOnce    = 64 << 10  // so much is written even while the reader may add to it
 	lingerOnReject = 50 * time.Millisecond
 )
 
@@ -30,22 +30,22 @@ type conn struct {
 	socket net.Conn // below TLS, or nc itself
 
 	// core.mu guards these.
-	user    *eventlog.User       // for whom frames without credentials act; nil for nobody
-	refused *esproto.Credentials // of an Authenticate that failed, or is still being looked at; nil otherwise
+	user    *eventlog.User       // of frames without credentials; nil for nobody
+	refused *esproto.Credentials // of an Authenticate that failed or is not answered yet; else nil
 	lookups int                  // requests that wait for rights
 
 	pending atomic.Pointer[pendingLogin] // changed with core.mu held
 
-	writing sync.Mutex // held by who writes to nc; locked before mu, where both are
+	writing sync.Mutex // guards writes to nc; locked before mu
 
 	mu      sync.Mutex
-	mute    bool // the client identified itself with a version for which the server has no replies
+	mute    bool // the server has no replies for the version of IdentifyClient
 	out     []byte
 	spare   []byte
-	begun   int           // where the frame that is being made begins in out
-	busy    bool          // the reader deals with frames that came together: what they make is written when it is done
-	closing bool          // what is in out is still to be written, and then the connection closed
-	room    chan struct{} // closed when out has shrunk; nil while nobody waits for that
+	begun   int           // where the open frame begins in out
+	busy    bool          // the reader serves frames that came together; their replies are written together
+	closing bool          // the connection closes when out is written
+	room    chan struct{} // closed when out has shrunk; nil while nobody waits for it
 	kick    chan struct{}
 	ended   chan struct{}
 	endOnce sync.Once
@@ -53,9 +53,9 @@ type conn struct {
 	silenced   bool // nothing is sent under silencedID
 	silencedID esproto.CorrelationID
 
-	over       bool   // nothing is to be asked of the client any more
+	over       bool   // no further alarms are to be set
 	beatAlarm  *alarm // the next look at the pulse
-	judgeAlarm *alarm // what becomes of a client that was asked for a sign of life
+	judgeAlarm *alarm // the end of the wait for a sign of life
 
 	pulse pulse
 }
@@ -64,10 +64,10 @@ type conn struct {
 type frame struct {
 	cmd     esproto.Command
 	id      esproto.CorrelationID
-	user    *eventlog.User       // for whom it acts
-	creds   *esproto.Credentials // its own; nil without any
-	denied  bool                 // whoever it acts for has no rights
-	silent  bool                 // it has no reply, whenever it is served
+	user    *eventlog.User       // for whom the server acts
+	creds   *esproto.Credentials // of the frame itself; nil without any
+	denied  bool                 // the user has no rights, whoever it is
+	silent  bool                 // nothing answers it, whenever it is served
 	payload []byte
 }
 
@@ -113,7 +113,7 @@ func (c *conn) forget() {
 	c.core.groups.Lost(c.caller.id)
 }
 
-// end closes the connection. It may be called by anybody, any number of times.
+// end closes the connection. Any goroutine may call it, any number of times.
 func (c *conn) end() {
 	c.endOnce.Do(func() {
 		close(c.ended)
@@ -143,14 +143,14 @@ func (c *conn) read() error {
 	}
 }
 
-// reject answers with a BadRequest after which the connection is closed.
+// reject answers with a BadRequest and has the connection closed.
 func (c *conn) reject(id esproto.CorrelationID, text string) error {
 	c.badRequest(id, text)
 	return errRejected
 }
 
-// open begins a frame, and leaves c.mu locked until seal ends it. A client that does not read is cut off when an event
-// of a subscription is to join what waits for it.
+// open begins a frame, and keeps c.mu locked until seal ends it. It cuts off a client that does not read when a pushed
+// frame is to join too many unsent bytes.
 func (c *conn) open(cmd esproto.Command, id esproto.CorrelationID, pushed bool) (b []byte, ok bool) {
 	c.mu.Lock()
 	if pushed && !c.closing && len(c.out) > c.srv.cfg.maxPending {
@@ -185,15 +185,15 @@ func (c *conn) cutOffSlow() {
 	c.closing = true
 }
 
-// begin is called by the reader when bytes have come.
+// begin says that the reader has bytes.
 func (c *conn) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.busy = true
 }
 
-// rest is called by the reader before it waits for bytes. It writes a few replies itself, as that is faster than having
-// it done; many could hold it up.
+// rest says that the reader is going to wait for bytes. It writes a few replies itself, as that is faster than to wake
+// the writer, and leaves many to the writer.
 func (c *conn) rest() {
 	c.mu.Lock()
 	c.busy = false
@@ -216,7 +216,7 @@ func (c *conn) wake() {
 	}
 }
 
-// waitForRoom holds the reader back while the client does not take its replies.
+// waitForRoom holds the reader back while the client does not read its replies.
 func (c *conn) waitForRoom() {
 	c.mu.Lock()
 	if len(c.out) <= resumeReading {
@@ -249,8 +249,8 @@ func (c *conn) write() {
 	}
 }
 
-// writeOut writes what is to be sent. It returns false if there was nothing, or if the connection has ended. c.writing
-// is held.
+// writeOut writes the unsent frames. It returns false if there were none, or if the connection has ended. c.writing is
+// held.
 func (c *conn) writeOut() bool {
 	c.srv.gate.wait(c.ended)
 	buf, closing := c.take()
@@ -261,7 +261,7 @@ func (c *conn) writeOut() bool {
 		return false
 	}
 	n, cut := c.srv.cutSent.pass(len(buf))
-	c.pulse.sent(n) // before the client can have it, so that whoever has an answer finds it counted
+	c.pulse.sent(n) // before the write, so that a client with an answer finds it counted
 	c.srv.traffic.bytesOut.Add(int64(n))
 	if _, err := c.nc.Write(buf[:n]); err != nil || cut {
 		c.end()
@@ -274,7 +274,7 @@ func (c *conn) writeOut() bool {
 func (c *conn) take() (buf []byte, closing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.out) > 0 { // an empty buffer stays where it is: its memory is for the next frames
+	if len(c.out) > 0 { // an empty buffer stays: the next frames use its memory
 		buf = c.out
 		c.out, c.spare = c.spare, nil
 	}
@@ -294,7 +294,7 @@ func (c *conn) giveBack(buf []byte) {
 	c.spare = buf[:0]
 }
 
-// finishWriting waits until what was said before a rejection is on its way, for a moment.
+// finishWriting waits a moment for the frames before a rejection to be written.
 func (c *conn) finishWriting() {
 	c.mu.Lock()
 	c.closing = true

@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// handle deals with one package. An error ends the connection.
+// handle serves a frame, or gives it to a rule of Intercept. An error ends the connection.
 func (c *conn) handle(h esproto.Header, payload []byte) error {
 	c.srv.traffic.framesIn[h.Command].Add(1)
 	if h.Flags&esproto.FlagTrustedWrite != 0 {
@@ -50,7 +50,7 @@ func (c *conn) dispatch(f *frame) {
 	}
 }
 
-// operate serves an operation; cmd is nil if the server does not know it.
+// operate serves an operation. cmd is nil if the server does not know the command.
 func (c *conn) operate(cmd *command, f *frame) {
 	user, ok := c.userOf(f.creds)
 	if !ok {
@@ -73,7 +73,7 @@ func (c *conn) operate(cmd *command, f *frame) {
 	}
 }
 
-// perform serves a request whose sender is known.
+// perform serves a request whose user is known.
 func (c *conn) perform(cmd *command, f *frame) {
 	var err error
 	if n := c.srv.node; n != nil {
@@ -86,13 +86,13 @@ func (c *conn) perform(cmd *command, f *frame) {
 	}
 }
 
-// refuse says that a request makes no sense.
+// refuse answers that a request makes no sense.
 func (c *caller) refuse(f *frame, err error) {
 	name := c.core.persona.commandName(f.cmd)
 	c.badRequest(f.id, fmt.Sprintf("Could not unwrap network package for command %s.\n%v", name, err))
 }
 
-// commandName is what the server calls a command: one that its version does not know has only a number.
+// commandName returns the name that the server has for a command, or its number if the version does not know it.
 func (p *persona) commandName(cmd esproto.Command) string {
 	if !cmd.Known() || commands[cmd] != nil && p.command(cmd) == nil {
 		return strconv.Itoa(int(cmd))
@@ -115,9 +115,9 @@ func (c *caller) ping(f *frame) error {
 func (c *conn) identify(f *frame) error {
 	var m esproto.IdentifyClient
 	if err := proto.Unmarshal(f.payload, &m); err != nil {
-		return err // as the real server: no reply at all
+		return err // the server has no reply for it
 	}
-	c.name, c.version = m.GetConnectionName(), uint8(m.GetVersion()) // the server cuts the version off, too
+	c.name, c.version = m.GetConnectionName(), uint8(m.GetVersion()) // the server keeps 8 bits, too
 	c.mu.Lock()
 	c.mute = c.version > esproto.IdentifyVersion
 	c.mu.Unlock()
@@ -125,8 +125,8 @@ func (c *conn) identify(f *frame) error {
 	return nil
 }
 
-// needsVersion reports whether what a command holds depends on the version that the client identified itself with. The
-// real server has a table of replies for each version, and looks beyond its end for a version that is not there.
+// needsVersion reports whether the payload of a command depends on the version in IdentifyClient. The real server has a
+// table of encoders for each version, and finds none for a version that it does not know.
 func needsVersion(cmd esproto.Command) bool {
 	switch cmd {
 	case esproto.CmdHeartbeatRequest, esproto.CmdHeartbeatResponse, esproto.CmdClientIdentified, esproto.CmdBadRequest,
@@ -136,7 +136,7 @@ func needsVersion(cmd esproto.Command) bool {
 	return true
 }
 
-// narrow makes an event number fit the 32 bits of a client that did not identify itself.
+// narrow fits an event number into the 32 bits of a client that sent no IdentifyClient.
 func (c *caller) narrow(n int64) int64 {
 	if c.version == 0 && c.core.persona.narrowsDeletedNumber && n == esproto.DeletedStream {
 		return 1<<31 - 1

@@ -10,14 +10,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
-// relLink is a link in an answer.
+// relLink is a link with its relation.
 type relLink struct {
 	Href string `json:"href"`
 	Rel  string `json:"rel"`
 }
 
-// groupSummary is what the server tells of a group in a list. Positions are there from 21.10 on; null is none, and the
-// number beside it then 0.
+// groupSummary is a group in a list. Versions from 21.10 on have positions. A missing position is null, and its number
+// is 0.
 type groupSummary struct {
 	Links                         []relLink       `json:"links"`
 	EventStreamID                 string          `json:"eventStreamId"`
@@ -34,13 +34,13 @@ type groupSummary struct {
 	TotalInFlightMessages         int             `json:"totalInFlightMessages"`
 }
 
-// listedGroup is a group in a list.
+// listedGroup is a groupSummary with the number of clients.
 type listedGroup struct {
 	groupSummary
 	ConnectionCount int `json:"connectionCount"`
 }
 
-// groupInfo is what the server tells of a single group.
+// groupInfo describes a single group.
 type groupInfo struct {
 	groupSummary
 	Config                    groupBody    `json:"config"`
@@ -75,7 +75,7 @@ func (i *groupInfo) listed() listedGroup {
 	return listedGroup{groupSummary: i.groupSummary, ConnectionCount: len(i.Connections)}
 }
 
-// groupInfo describes a group. Looking at it begins a new measurement, also where it is only listed.
+// groupInfo describes a group. Each call begins a new measurement, also for a list.
 func (s *Server) groupInfo(g *groups.Group) groupInfo {
 	p, n := s.core.persona, g.Counters()
 	info := groupInfo{
@@ -105,7 +105,7 @@ func (s *Server) groupInfo(g *groups.Group) groupInfo {
 	return info
 }
 
-// groupOnAllInfo is groupInfo for a group on $all.
+// groupOnAllInfo describes a group on $all.
 func (s *Server) groupOnAllInfo(g *groups.AllGroup) groupInfo {
 	buffered, newest, last, live := g.Lag()
 	start := g.Start()
@@ -140,7 +140,7 @@ func (s *Server) linkGroup(g *groupSummary) {
 		url.PathEscape(g.EventStreamID) + "::" + url.PathEscape(g.GroupName) + "-parked"
 }
 
-// positions tells a number as servers from 21.10 on do.
+// positions gives a number the form of servers from 21.10 on.
 func (*groupSummary) positions(number *int64, position *json.RawMessage) {
 	if *number < 0 {
 		*number, *position = 0, json.RawMessage("null")
@@ -163,7 +163,7 @@ func (p *persona) clientInfo(c *groups.Client) clientInfo {
 	return info
 }
 
-// latencyStatistics tells how long a client took to settle events; sorted are the times in milliseconds.
+// latencyStatistics returns statistics of latencies in milliseconds, which must be in ascending order.
 func latencyStatistics(sorted []int64) []measurement {
 	if len(sorted) == 0 {
 		return []measurement{}

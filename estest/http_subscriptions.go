@@ -26,7 +26,7 @@ func (s *Server) handleSubscriptions(mux *http.ServeMux) {
 	}
 }
 
-// groupBody is the body of a request that creates or updates a group; what it leaves out has the defaults of HTTP.
+// groupBody is the body of a request that creates or updates a group. Missing fields have the defaults of HTTP.
 type groupBody struct {
 	ResolveLinkTos              bool   `json:"resolveLinktos"`
 	StartFrom                   int64  `json:"startFrom"`
@@ -43,7 +43,7 @@ type groupBody struct {
 	MaxSubscriberCount          int    `json:"maxSubscriberCount"`
 	NamedConsumerStrategy       string `json:"namedConsumerStrategy"`
 
-	StartPosition *string `json:"startPosition,omitempty"` // from 21.10 on; startFrom is then what it was before
+	StartPosition *string `json:"startPosition,omitempty"` // from 21.10 on: startFrom as text, or a position on $all
 }
 
 func defaultGroupBody() groupBody {
@@ -66,7 +66,7 @@ func (b *groupBody) settings() groups.Settings {
 	}
 }
 
-// readGroupBody reads the body of a request. The server takes one that it cannot read for none.
+// readGroupBody reads the body of a request. The server ignores a body that it cannot read.
 func readGroupBody(r *http.Request) groupBody {
 	body := defaultGroupBody()
 	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
@@ -91,7 +91,7 @@ func bodyOf(s *groups.Settings) groupBody {
 	}
 }
 
-// httpGroups lists all groups, or those of one stream.
+// httpGroups lists all groups, or those on one stream.
 func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.authenticated(w, r); !ok {
 		return
@@ -119,7 +119,7 @@ func (s *Server) httpGroups(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, list)
 }
 
-// groupOnAll returns the group on $all that a path names; nil if there is none, or it names one on a stream.
+// groupOnAll returns the group on $all that the path names, or nil.
 func (s *Server) groupOnAll(r *http.Request) *groups.AllGroup {
 	if r.PathValue("stream") != eventlog.AllStream {
 		return nil
@@ -145,7 +145,7 @@ func (s *Server) httpGroup(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, s.groupInfo(g))
 }
 
-// groupChanged is what the server says after it has changed a group.
+// groupChanged is the answer to a change of a group.
 type groupChanged struct {
 	CorrelationID string `json:"correlationId"`
 	Reason        string `json:"reason"`
@@ -153,7 +153,7 @@ type groupChanged struct {
 	messageType
 }
 
-// The numbers of the messages that tell what became of a change of a group.
+// Message numbers of the answers to changes of groups.
 const (
 	createMessage = 48
 	updateMessage = 52
@@ -220,7 +220,7 @@ func (s *Server) httpDeleteGroup(w http.ResponseWriter, r *http.Request) {
 	s.writeGroupResult(w, deleteMessage, result, reason, http.StatusOK, http.StatusNotFound)
 }
 
-// httpReplayParked replays what is parked, perhaps only up to an entry of the parked stream.
+// httpReplayParked replays the parked events, or those before entry stopAt of the parked stream.
 func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 	u, ok := s.authenticated(w, r)
 	if !ok {
@@ -244,13 +244,13 @@ func (s *Server) httpReplayParked(w http.ResponseWriter, r *http.Request) {
 	stream, name := r.PathValue("stream"), r.PathValue("group")
 	if g := s.core.groups.Find(stream, name); g != nil {
 		g.ReplayParked(stopAt)
-	} else if s.groupOnAll(r) == nil { // of which nothing is parked
+	} else if s.groupOnAll(r) == nil { // a group on $all has no parked events
 		result, reason = groups.Existence, "Unable to locate '"+groups.IDOf(stream, name)+"'"
 	}
 	s.writeGroupResult(w, replayMessage, result, reason, http.StatusOK, http.StatusNotFound)
 }
 
-// httpRestartGroups has the groups begin anew at their checkpoints, without the clients that they had.
+// httpRestartGroups restarts all groups at their checkpoints, and drops their clients.
 func (s *Server) httpRestartGroups(w http.ResponseWriter, r *http.Request) {
 	u, ok := s.authorized(w, r)
 	if !ok {

@@ -63,7 +63,7 @@ func settingsOf(m *esproto.CreatePersistentSubscription) groups.Settings {
 	}
 }
 
-// createGroup makes a group if the user may do that.
+// createGroup makes a group if the user may create one.
 func (c *core) createGroup(u *eventlog.User, stream, name string, s groups.Settings) (groups.Result, string) {
 	if !c.log.MayManageGroups(u) {
 		return groups.Denied, "You do not have permissions to create streams"
@@ -71,7 +71,7 @@ func (c *core) createGroup(u *eventlog.User, stream, name string, s groups.Setti
 	return c.groups.Create(loginOf(u), stream, name, s)
 }
 
-// updateGroup changes a group if the user may do that.
+// updateGroup gives a group other settings if the user may change it.
 func (c *core) updateGroup(u *eventlog.User, stream, name string, s groups.Settings) (groups.Result, string) {
 	if !c.log.MayManageGroups(u) {
 		return groups.Denied, "You do not have permissions to update the subscription"
@@ -79,7 +79,7 @@ func (c *core) updateGroup(u *eventlog.User, stream, name string, s groups.Setti
 	return c.groups.Update(loginOf(u), stream, name, s)
 }
 
-// deleteGroup deletes a group if the user may do that.
+// deleteGroup deletes a group if the user may delete it.
 func (c *core) deleteGroup(u *eventlog.User, stream, name string) (groups.Result, string) {
 	if !c.log.MayManageGroups(u) {
 		return groups.Denied, "You do not have permissions to create streams"
@@ -109,7 +109,7 @@ func (s *Server) CreateGroupOnAll(name string) error {
 	return nil
 }
 
-// loginOf is what the server writes down about who changed something; empty for nobody.
+// loginOf returns the login of a user; it is empty for nobody.
 func loginOf(u *eventlog.User) string {
 	if u == nil {
 		return ""
@@ -130,7 +130,7 @@ func (c *caller) connectPersistent(f *frame) error {
 	}
 	core, stream := c.core, m.GetEventStreamId()
 	if stream == "" && core.persona.joiningNeedsName {
-		return nil // the server trips over the empty name, without a reply
+		return nil // the server fails without a reply if the name is empty
 	}
 	g := core.groups.Find(stream, m.GetSubscriptionId())
 	switch {
@@ -153,7 +153,7 @@ func (c *caller) connectPersistent(f *frame) error {
 	return nil
 }
 
-// subscriber is the consumer of a group at the other end of a connection.
+// subscriber is a consumer of a group at the client's end of a connection.
 type subscriber struct {
 	caller *caller
 	id     esproto.CorrelationID

@@ -15,7 +15,7 @@ func (c *caller) subscribe(f *frame) error {
 	sub := &volatileSub{caller: c, id: f.id, stream: m.GetEventStreamId(), resolveLinks: m.GetResolveLinkTos()}
 	mayReadAll := c.core.log.Allowed(f.user, eventlog.RightRead, eventlog.AllStream)
 	if m.EventStreamId == nil && c.core.persona.subscribingNeedsName && mayReadAll {
-		return nil // the server trips over a name that is not there, without a reply
+		return nil // the server fails without a reply if the name is missing
 	}
 	c.addVolatile(f.user, sub)
 	return nil
@@ -40,7 +40,7 @@ func (c *caller) subscribeFiltered(f *frame) error {
 	return nil
 }
 
-// addVolatile confirms a subscription, or drops it if the user may not read what it is for.
+// addVolatile confirms a subscription, or drops it if the user may not read the stream.
 func (c *caller) addVolatile(u *eventlog.User, sub *volatileSub) {
 	core, name := c.core, sub.stream
 	readable := name
@@ -65,8 +65,8 @@ func (c *caller) drop(id esproto.CorrelationID, reason esproto.SubscriptionDropp
 	c.reply(esproto.CmdSubscriptionDropped, id, &esproto.SubscriptionDropped{Reason: reason.Enum()})
 }
 
-// unsubscribe ends the subscription with the frame's correlation id, whoever has it and of whichever kind it is. An
-// unknown one gets no reply.
+// unsubscribe ends the subscriptions with the correlation id of the frame, volatile and persistent ones, also those of
+// another connection. An unknown correlation id gets no reply.
 func (c *caller) unsubscribe(f *frame) error {
 	c.core.volatile.unsubscribe(f.id)
 	c.core.groups.Unsubscribe(f.id)

@@ -9,20 +9,20 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// volatileSub is a volatile subscription. Its correlation id names it on the whole server.
+// volatileSub is a volatile subscription. Its correlation id identifies it on the whole server.
 type volatileSub struct {
 	caller       *caller
 	id           esproto.CorrelationID
 	stream       string // empty for all streams
-	after        int64  // the stream's last number when it began
+	after        int64  // last event number of the stream when the subscription began
 	resolveLinks bool
 
-	filter     *filter // nil to get everything
-	interval   int     // how many events are looked at between checkpoints; 0 if there are none
-	considered int     // since the last checkpoint
+	filter     *filter // nil for all events
+	interval   int     // number of events between two checkpoints, matching or not; 0 for no checkpoints
+	considered int     // number of events since the last checkpoint
 }
 
-// volatileSet has the volatile subscriptions of a server, and observes its log for them.
+// volatileSet has the volatile subscriptions of a server. It observes the log for them.
 type volatileSet struct {
 	byID     map[esproto.CorrelationID]*volatileSub
 	byStream map[string][]*volatileSub // "" is all streams
@@ -34,13 +34,13 @@ func newVolatileSet() *volatileSet {
 	}
 }
 
-// add begins a subscription. An earlier one with the same id goes on until its connection ends.
+// add begins a subscription. An earlier one with the same correlation id stays until its connection ends.
 func (v *volatileSet) add(sub *volatileSub) {
 	v.byID[sub.id] = sub
 	v.byStream[sub.stream] = append(v.byStream[sub.stream], sub)
 }
 
-// unsubscribe ends the subscription with a correlation id, if there is one, and tells its client.
+// unsubscribe drops the subscription with a correlation id, if there is one.
 func (v *volatileSet) unsubscribe(id esproto.CorrelationID) {
 	sub := v.byID[id]
 	if sub == nil {
@@ -51,7 +51,7 @@ func (v *volatileSet) unsubscribe(id esproto.CorrelationID) {
 	sub.caller.drop(id, esproto.SubscriptionDropped_Unsubscribed)
 }
 
-// lost forgets the subscriptions of a client whose connection has ended.
+// lost removes the subscriptions of a client whose connection has ended.
 func (v *volatileSet) lost(gone *caller) {
 	for stream := range v.byStream {
 		v.remove(stream, func(s *volatileSub) bool {
@@ -72,7 +72,7 @@ func (v *volatileSet) remove(stream string, gone func(s *volatileSub) bool) {
 	v.byStream[stream] = left
 }
 
-// dropAll ends all subscriptions, and tells their clients.
+// dropAll drops all subscriptions.
 func (v *volatileSet) dropAll() {
 	for _, sub := range v.byID {
 		sub.caller.drop(sub.id, esproto.SubscriptionDropped_Unsubscribed)
@@ -81,7 +81,7 @@ func (v *volatileSet) dropAll() {
 	clear(v.byStream)
 }
 
-// observe observes the log: it sends what is committed to whoever has subscribed.
+// observe is an observer of the log: it pushes committed events to the subscriptions.
 func (v *volatileSet) observe(made eventlog.Commit) {
 	if made.Stream == nil || len(v.byStream) == 0 {
 		return
@@ -112,7 +112,7 @@ func (s *volatileSub) pushOne(r *eventlog.Record) {
 	core := s.caller.core
 	event, link := r, (*eventlog.Record)(nil)
 	if s.resolveLinks {
-		event, link = core.log.ResolvePushed(r, false) // the rights on the target are not looked at
+		event, link = core.log.ResolvePushed(r, false) // servers do not check the rights on the target
 	}
 	s.caller.push(esproto.CmdStreamEventAppeared, s.id, func(b []byte) []byte {
 		return esproto.AppendStreamEventAppeared(
@@ -121,7 +121,7 @@ func (s *volatileSub) pushOne(r *eventlog.Record) {
 	})
 }
 
-// consider counts an event, whether it was picked or not, and tells the client of each interval's last.
+// consider counts an event, whether the filter picks it or not, and pushes a checkpoint at the end of each interval.
 func (s *volatileSub) consider(r *eventlog.Record) {
 	if s.interval == 0 {
 		return

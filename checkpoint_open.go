@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"strings"
 
 	"github.com/ThreeDotsLabs/watermill"
 
@@ -129,13 +127,20 @@ func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.
 	page, err := s.conn.client.ReadStreamPage(ctx, stream, esclient.ReadOptions{
 		From: esclient.FromNumber(number), MaxCount: 1, PageSize: 1,
 	})
+	missing := errors.Is(err, esclient.ErrStreamNotFound)
 	switch {
-	case err == nil:
-		return fmt.Sprint("event ", page.LastEventNumber), number > page.LastEventNumber
-	case errors.Is(err, esclient.ErrStreamNotFound) && !strings.HasPrefix(stream, "$$"):
-		// A stream that was deleted goes on behind its last number when it comes back.
-		m, _, err := s.conn.client.StreamMetadata(ctx, stream)
-		return "no event", err == nil && m.TruncateBefore != math.MaxInt64
+	case missing:
+		end = "no event"
+	case err != nil || number <= page.LastEventNumber:
+		return "", false
+	default:
+		end = fmt.Sprint("event ", page.LastEventNumber)
 	}
-	return "", false
+	// What is truncated may lie beyond the end. That is so of a stream that was deleted, too: it goes on behind its last
+	// number when it comes back.
+	m, _, err := s.conn.client.StreamMetadata(ctx, stream)
+	if err != nil {
+		return end, !missing // an empty log would refuse nothing
+	}
+	return end, number >= m.TruncateBefore
 }

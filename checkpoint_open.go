@@ -136,8 +136,8 @@ func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.
 	default:
 		end = fmt.Sprint("event ", page.LastEventNumber)
 	}
-	// What is truncated may lie beyond the end. That is so of a stream that was deleted, too: it goes on behind its last
-	// number when it comes back.
+	// What is truncated may lie beyond the end. That is so of a stream that was deleted, too: it goes on behind its
+	// last number when it comes back.
 	m, _, err := s.conn.client.StreamMetadata(ctx, stream)
 	if err != nil {
 		return end, !missing // an empty log would refuse nothing

@@ -59,6 +59,21 @@
 // [SubscriberConfig.OnCaughtUp] and [LiveFromCtx] tell when a read model has all old messages, and which messages are
 // new.
 //
+// # Read models
+//
+// With [SubscriberConfig.Checkpoints], a catch-up subscription saves how far it is, and the next one goes on from
+// there:
+//
+//	store, err := eventstore.NewStreamCheckpoints(client, "")
+//	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+//		Client: client, Mode: eventstore.ModeCatchUp, SubscriberName: "invoices", Checkpoints: store,
+//	}, logger)
+//	messages, err := subscriber.Subscribe(ctx, "orders")
+//
+// It saves the place up to which all messages are settled, so no message is lost. After a crash, messages that were
+// settled after the latest save are handed out again. [StreamCheckpoints] keeps checkpoints on the server,
+// [FileCheckpoints] in files, and module essql in a SQL database, in the handler's own transaction if that is wanted.
+//
 // # Slow and failing handlers
 //
 // A pushed message of a group belongs to its connection, however long its handler takes: groups with

@@ -82,31 +82,15 @@ func ExampleWithExpectedVersion() {
 }
 
 // Replay from a checkpoint that the application stores.
-func ExampleSubscriberConfig_catchUp() {
-	url, stop := startServer()
+func ExampleCheckpointFromCtx() {
+	client, stop := openWithLetters("a", "b", "c")
 	defer stop()
-	client, err := esclient.Open(url)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer client.Close()
-	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{Client: client}, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer publisher.Close()
-	for _, payload := range []string{"a", "b", "c"} {
-		if err := publisher.Publish("letters", message.NewMessage(watermill.NewUUID(), []byte(payload))); err != nil {
-			log.Fatal(err)
-		}
-	}
-
-	checkpoint := int64(0) // the number of the last event that was dealt with
+	checkpoint := esclient.CheckpointAtNumber(0) // that of the last message that was handled
 	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
 		Client: client,
 		Mode:   eventstore.ModeCatchUp,
 		LoadStart: func(context.Context, string) (esclient.Start, error) {
-			return esclient.AfterNumber(checkpoint), nil
+			return checkpoint.Start(), nil
 		},
 	}, nil)
 	if err != nil {
@@ -119,8 +103,8 @@ func ExampleSubscriberConfig_catchUp() {
 	}
 	for range 2 {
 		msg := <-messages
-		checkpoint, _ = eventstore.EventNumberFromCtx(msg.Context())
-		fmt.Printf("%d: %s\n", checkpoint, msg.Payload)
+		checkpoint, _ = eventstore.CheckpointFromCtx(msg.Context())
+		fmt.Printf("%v: %s\n", checkpoint, msg.Payload)
 		msg.Ack()
 	}
 	// Output:

@@ -42,6 +42,8 @@ type member struct {
 	group   string
 	sub     *esclient.PersistentSubscription
 	written int
+
+	settings esclient.PersistentSettings // of the group
 }
 
 // join makes a group with events and has a user subscribe to it. Events of the plain user's stream are there before.
@@ -58,7 +60,7 @@ func joinWith(
 	change func(*esclient.Config),
 ) *member {
 	t.Helper()
-	m := &member{t: t, admin: open(t, url)}
+	m := &member{t: t, admin: open(t, url), settings: s}
 	m.client = openWith(t, url, func(cfg *esclient.Config) {
 		change(cfg)
 		cfg.Dial = m.link.dial
@@ -108,7 +110,7 @@ func (m *member) reset(s esclient.PersistentSettings) {
 
 func (m *member) update() {
 	m.t.Helper()
-	require.NoError(m.t, m.admin.UpdatePersistent(testContext(m.t), m.stream, m.group, fromStart()))
+	require.NoError(m.t, m.admin.UpdatePersistent(testContext(m.t), m.stream, m.group, m.settings))
 }
 
 // unjudged disturbs a server that tells nothing about the group, and waits until events have come all the same.
@@ -292,6 +294,7 @@ func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
 				m.consumeAll(srv, 50)
 				require.Positive(t, srv.Stats().Groups[0].Checkpoint)
 				for range 3 {
+					eventually(t, func() bool { return srv.Stats().InFlight == 0 })
 					disturb(m, srv)
 					m.nothingAgain()
 				}

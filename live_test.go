@@ -110,9 +110,10 @@ func TestOnCaughtUpDoesNotWaitForNewMessages(t *testing.T) {
 	fresh := make(chan *message.Message, 1)
 	go func() {
 		for n := 2; ; n++ {
-			write(t, srv, "topic", n, n)
+			_, err := srv.Append("topic", estest.Event{Type: "t", Data: fmt.Append(nil, n)})
 			msg, ok := <-messages
-			if !ok {
+			if !assert.NoError(t, err) || !ok {
+				close(fresh)
 				return
 			}
 			if eventstore.LiveFromCtx(msg.Context()) {
@@ -123,6 +124,7 @@ func TestOnCaughtUpDoesNotWaitForNewMessages(t *testing.T) {
 		}
 	}()
 	hanging := <-fresh
+	require.NotNil(t, hanging)
 	notYet(t, calls)
 	old.Ack()
 	caughtUp(t, calls)

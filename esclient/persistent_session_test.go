@@ -155,3 +155,23 @@ func TestALostPlaceIsTakenAgain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "orders", e.Stream)
 }
+
+// TestASubscriberGoesOnIfItsGroupMayHaveBeenCreated loses the connection to each request that creates the group anew.
+func TestASubscriberGoesOnIfItsGroupMayHaveBeenCreated(t *testing.T) {
+	s := newScript(t)
+	c := s.client(func(cfg *esclient.Config) { cfg.MaxRetries = 1 })
+	settings := esclient.DefaultPersistentSettings()
+	confirmed := make(chan *request, 1)
+	go func() { confirmed <- s.confirmed(0) }()
+	p, err := c.ConnectPersistent(testContext(t), "orders", "g", esclient.PersistentOptions{Recreate: &settings})
+	require.NoError(t, err)
+	(<-confirmed).cut()
+	s.next(esproto.CmdConnectToPersistentSubscription).reply(esproto.CmdSubscriptionDropped, []byte{8, 2})
+	for range 2 {
+		s.next(esproto.CmdCreatePersistentSubscription).cut()
+	}
+	s.confirmed(1)
+	e, err := p.Next(testContext(t))
+	require.NoError(t, err)
+	assert.Equal(t, "orders", e.Stream)
+}

@@ -33,102 +33,107 @@ const (
 	defaultConnectionName    = "watermill-eventstore"
 )
 
-// Config says how a Client connects and works. Address, Gossip or Discoverer is all that is needed;
-// ParseConnectionString makes a Config from a string, which may then be changed, and String prints it without the
-// password.
+// Config is the configuration of a Client. Only Address, Gossip or Discoverer is required. [ParseConnectionString]
+// makes a Config from a string, and the caller may then change it. String prints it without the password.
 type Config struct {
-	// Address is the host:port of a node; without a port it is DefaultPort. It is not used where Discoverer is set.
+	// Address is the host:port of a node. Without a port it is [DefaultPort]. Discoverer and Gossip take precedence
+	// over it.
 	Address string
-	// Gossip, if not nil, has the node found by asking the nodes of a cluster; it wins over Address. Its SecureTCP
-	// follows TLS, and where it has TLS but no Credentials, those below are sent.
+	// Gossip, if not nil, makes the client ask the nodes of a cluster for the node to connect to. It takes precedence
+	// over Address. Its SecureTCP follows TLS. If it has TLS and no Credentials, it sends those of this Config.
 	Gossip *discovery.GossipConfig
-	// Discoverer, if not nil, finds the node to connect to; see package discovery. It wins over Gossip and Address. The
-	// methods that discovery.Gossip has besides are used if it has them, too: MapEndpoint is applied to the leader that
-	// another node names; where there is Members, a leader is only gone to if it is one of them; see NodeCheckInterval
-	// for Check.
+	// Discoverer, if not nil, finds the node to connect to; see package discovery. It takes precedence over Gossip and
+	// Address. If it has further methods of discovery.Gossip, the client uses them: MapEndpoint for the leader that
+	// another node names, Members to connect only to a leader that is one of them, and Check; see NodeCheckInterval.
 	Discoverer discovery.Discoverer
-	// TLS, if not nil, has the connection encrypted. The server's certificate is verified unless the configuration says
-	// otherwise; without a ServerName it must be that of the host.
+	// TLS, if not nil, encrypts the connection. The client verifies the server's certificate unless TLS says otherwise.
+	// Without a ServerName the certificate must be that of the host.
 	TLS *tls.Config
-	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's, where TLS
-	// is set without RootCAs; also for Gossip and package esadmin. It is read by New, and again for each connection, so
-	// it may be replaced. While it cannot be read, what it held before counts, and the log is told.
+	// TLSCAFile names a PEM file with the certificates of the authorities to trust instead of the system's. It applies
+	// if TLS is set without RootCAs, and also to Gossip and package esadmin. New reads the file, and so does each
+	// connection, so the file may be replaced. If it cannot be read, the client logs that and uses the content that it
+	// read last.
 	TLSCAFile string
 	// HTTPEndpoint is where package esadmin, and Client.GroupSettings, find the server's HTTP interface: host:port, or
 	// a URL that begins with http:// or https://. The default follows from Gossip or Address; see there.
 	HTTPEndpoint string
-	// Credentials are the user that the connection acts for, unless a call has its own; see WithCredentials. Without
-	// them the connection is anonymous.
+	// Credentials are those of the connection. A call may have its own; see [WithCredentials]. With nil the connection
+	// is anonymous.
 	Credentials *Credentials
-	// ConnectionName shows in the server's logs and statistics. The default is watermill-eventstore.
+	// ConnectionName is the name of the connection in the server's logs and statistics. The default is
+	// watermill-eventstore.
 	ConnectionName string
 
-	// HeartbeatInterval is the silence after which the client asks the server for a sign of life, and HeartbeatTimeout
-	// the further silence after which it gives the connection up. Any received byte counts, and so do sent bytes that
-	// get on. What a proxy may hold of a request of 64 KiB or more has a second for each 32 KiB, up to 30 s, in
-	// addition. The defaults are DefaultHeartbeatInterval and DefaultHeartbeatTimeout.
+	// HeartbeatInterval is the silence after which the client sends a heartbeat, and HeartbeatTimeout the further
+	// silence after which it closes the connection. Any received byte ends the silence, and so does any progress of the
+	// sent bytes. Since a proxy may hold a request of 64 KiB or more, such a request has in addition a second for each
+	// 32 KiB, up to 30 s. The defaults are [DefaultHeartbeatInterval] and [DefaultHeartbeatTimeout].
 	HeartbeatInterval time.Duration
 	HeartbeatTimeout  time.Duration
-	// OperationTimeout is how long an attempt waits for the server's reply; DefaultOperationTimeout. It runs from the
-	// last byte of the request that got on, with the same addition for what a proxy may hold, and not while the reply,
-	// or what comes before it, is on its way. If other bytes come and no heartbeat is answered, an attempt ends after
-	// three times as long; the time is not counted then that single large replies take.
+	// OperationTimeout is how long an attempt waits for the server's reply. The default is [DefaultOperationTimeout].
+	// The time runs from the last progress of the request, with the same addition for a proxy. It does not run while
+	// the reply, or bytes before it, are coming. If other bytes come and the server answers no heartbeat, an attempt
+	// ends after three times as long; the time of single large replies does not count then.
 	OperationTimeout time.Duration
-	// MaxRetries is how often an operation is tried again, where that is safe, before it fails; DefaultMaxRetries. What
-	// counts are lost connections, missing replies, the server's own timeouts, and nodes that are not the leader. What
-	// does not: to wait for a connection, and to ask again a server that is not ready or too busy, which goes on until
-	// the context of the call ends; and to ask for less where a page was too large. A negative value allows none, but
-	// for that last one.
+	// MaxRetries is how often the client repeats an operation, if that is safe, before it fails. The default is
+	// [DefaultMaxRetries]. Lost connections, missing replies, the server's own timeouts and nodes that are not the
+	// leader count. To wait for a connection does not count, nor does a server that is not ready or too busy: the
+	// client asks again until the context of the call ends. To ask for a smaller page does not count either. A negative
+	// value allows no repetition, except for a smaller page.
 	MaxRetries int
-	// AllowFollower lets the nodes of a cluster that are not its leader answer reads, which may then lag behind, and
+	// AllowFollower allows other nodes of a cluster than the leader to answer reads, which may then lag behind, and to
 	// forward writes.
 	AllowFollower bool
 
-	// ConnectTimeout is how long an attempt to connect may take, authentication included; DefaultConnectTimeout.
+	// ConnectTimeout is how long an attempt to connect may take, authentication included. The default is
+	// [DefaultConnectTimeout].
 	ConnectTimeout time.Duration
-	// ReconnectDelay is the mean pause before the first attempt to connect again. It grows with each failure, up to
-	// MaxReconnectDelay, and varies at random by half. A server that answers but cannot serve yet is asked again within
-	// a second. The defaults are DefaultReconnectDelay and DefaultMaxReconnectDelay.
+	// ReconnectDelay is the mean pause before the first attempt to connect again. The pause grows with each failure, up
+	// to MaxReconnectDelay, and varies at random by half. If a server answers but cannot serve yet, the pause is less
+	// than a second. The defaults are [DefaultReconnectDelay] and [DefaultMaxReconnectDelay].
 	ReconnectDelay    time.Duration
 	MaxReconnectDelay time.Duration
-	// AuthRetryTimeout is how long a subscription that has worked goes on when the server refuses the credentials: its
-	// password was changed, or it begins with an empty database. Only then does it end with ErrNotAuthenticated.
-	// Meanwhile, but for the first second, calls fail with that at once. The default is DefaultAuthRetryTimeout.
+	// AuthRetryTimeout is how long a subscription that has worked goes on if the server refuses the credentials:
+	// somebody has changed the password, or the server begins with an empty database. After that time the subscription
+	// ends with [ErrNotAuthenticated]. Calls fail with that error at once, except in the first second. The default is
+	// [DefaultAuthRetryTimeout].
 	AuthRetryTimeout time.Duration
-	// NodeCheckInterval is about how often the cluster is asked whether it goes on without the node that the client is
-	// connected to, which is then left: it would answer, but know nothing new. It takes Gossip, or a Discoverer with a
-	// method Check as that of discovery.Gossip. The default is DefaultNodeCheckInterval; a negative value asks never.
+	// NodeCheckInterval is about how often the client asks the cluster whether it goes on without the node that the
+	// client is connected to. If so, the client leaves the node, which would answer without knowing new events. This
+	// needs Gossip, or a Discoverer with a method Check as that of discovery.Gossip. The default is
+	// [DefaultNodeCheckInterval]. With a negative value the client never asks.
 	NodeCheckInterval time.Duration
-	// MaxReconnects closes the client after so many failed attempts in a row. The default, 0, tries for ever.
+	// MaxReconnects is the number of failed attempts in a row after which the client closes. The default, 0, is no
+	// limit.
 	MaxReconnects int
 
-	// MaxFrameSize is the largest frame that is received, in bytes; 64 MiB, the server's limit, by default. Reads keep
-	// to an eighth of it, as far as can be told from the events before. Larger frames are skipped: a read then asks for
-	// less, and fails with a *FrameTooLargeError where it is a single event. A Subscription ends at such an event, or
-	// goes on behind it where it fills no gaps; a PersistentSubscription leaves it to its message timeout, and so to
-	// the group's parked events; without a timeout it keeps one of the places of InFlight as long as the connection
-	// lasts.
+	// MaxFrameSize is the size in bytes of the largest frame that the client receives. The default is the server's
+	// limit, 64 MiB. Reads ask for no more than an eighth of it, as far as the size of earlier events tells. The client
+	// skips larger frames. A read then asks for less, and fails with a [*FrameTooLargeError] for a single event. A
+	// Subscription ends at such an event or, without FillGaps, goes on after it. A PersistentSubscription leaves the
+	// event to its message timeout, and the server parks it in the end. Without a timeout the event takes one of the
+	// places of InFlight until the connection ends.
 	MaxFrameSize int
-	// MaxPendingBytes is how much may wait to be written to the connection before calls wait, too;
-	// DefaultMaxPendingBytes.
+	// MaxPendingBytes is how many bytes may wait to be written to the connection before calls wait, too. The default is
+	// [DefaultMaxPendingBytes].
 	MaxPendingBytes int
 
-	// CatchUpPageSize, SubscriptionBufferSize, SubscriptionBufferBytes and PersistentInFlight stand for
-	// CatchUpOptions.PageSize, BufferSize, BufferBytes and PersistentOptions.InFlight where those are 0. The defaults
-	// are DefaultPageSize, DefaultBufferSize, DefaultBufferBytes and DefaultInFlight.
+	// CatchUpPageSize, SubscriptionBufferSize, SubscriptionBufferBytes and PersistentInFlight are the defaults of
+	// CatchUpOptions.PageSize, BufferSize, BufferBytes and PersistentOptions.InFlight. Their own defaults are
+	// [DefaultPageSize], [DefaultBufferSize], [DefaultBufferBytes] and [DefaultInFlight].
 	CatchUpPageSize         int
 	SubscriptionBufferSize  int
 	SubscriptionBufferBytes int
 	PersistentInFlight      int
 
-	// Logger is told of connections, made at Info and lost at Warn, of refused credentials at Error, of subscriptions
-	// that end by themselves at Warn and that are dropped at Info, of events that are larger than MaxFrameSize at Warn,
-	// and at Debug of operations that are tried again and of the course of subscriptions. The default is none.
+	// Logger logs connections (Info; Warn when they are lost), refused credentials (Error), subscriptions that end by
+	// themselves (Warn) or that the server drops (Info), events that are larger than MaxFrameSize (Warn), and repeated
+	// operations and the course of subscriptions (Debug). With nil nothing is logged.
 	Logger *slog.Logger
-	// Hooks are told what happens in the client.
+	// Hooks are called for events in the client; see [Hook].
 	Hooks []Hook
-	// Dial makes the TCP connections, if it is not nil. What it returns must hold some 32 KiB that the peer has not
-	// read, as sockets do: callers write small requests themselves, and must not be kept by that.
+	// Dial, if not nil, makes the TCP connections. A connection must hold some 32 KiB that the peer has not read, as
+	// sockets do: callers write small requests themselves, and must not wait for that.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

@@ -93,6 +93,18 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// A process follows what is written to $settings. One that begins reads what is visible there.
+func TestSettingsAreReadAtTheBeginning(t *testing.T) {
+	b := newBench(t, eventlog.Facts{})
+	b.SystemAppend("$settings", "update", true, []byte(`{"$userStreamAcl":{"$r":"team"}}`), nil)
+	b.Restart()
+	assert.False(t, b.Allowed(plain, eventlog.RightRead, "s"))
+	b.set("$settings", `{"$tb":1}`)
+	assert.False(t, b.Allowed(plain, eventlog.RightRead, "s"))
+	b.Restart()
+	assert.True(t, b.Allowed(plain, eventlog.RightRead, "s"))
+}
+
 func TestWhoMayManageGroups(t *testing.T) {
 	for _, operators := range []bool{false, true} {
 		b := newBench(t, eventlog.Facts{GroupsNeedOperator: operators})

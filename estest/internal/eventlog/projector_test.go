@@ -95,17 +95,19 @@ func TestProjectionsWait(t *testing.T) {
 	p := eventlog.NewProjector(b.Log, func() bool { return ready }, func() {})
 	p.Start()
 	b.write("order-1", events(1)...)
-	_, _ = p.Step()
+	run := func() {
+		for range len(b.Records()) {
+			_, _ = p.Step()
+		}
+	}
+	run()
 	assert.Empty(t, b.data("$ce-order"), "the server does not let it write")
 	ready = true
 	p.Hold(true)
-	_, _ = p.Step()
+	run()
 	assert.Empty(t, b.data("$ce-order"), "it is held")
 	p.Hold(false)
-	_, _ = p.Step()
-	for more := true; more; {
-		more, _ = p.Step()
-	}
+	run()
 	assert.Equal(t, []string{"0@order-1"}, b.data("$ce-order"))
 }
 

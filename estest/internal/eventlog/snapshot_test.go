@@ -1,6 +1,7 @@
 package eventlog_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -81,6 +82,17 @@ func TestASnapshotStaysAsItIs(t *testing.T) {
 	b.write("s", events(9)...)
 	assert.Len(t, snap.Events, n)
 	assert.Len(t, snap.Marks, marks)
+
+	snap.Marks = slices.Grow(snap.Marks, 10)
+	c, d := newBench(t, eventlog.Facts{}), newBench(t, eventlog.Facts{})
+	require.NoError(t, c.Restore(snap))
+	require.NoError(t, d.Restore(snap))
+	c.write("s", events(10)...)
+	c.write("s")
+	want := c.Snapshot()
+	d.write("s")
+	c.write("s")
+	assert.Equal(t, want.Marks, c.Snapshot().Marks[:len(want.Marks)], "logs of one snapshot share nothing")
 }
 
 func TestImpossibleSnapshots(t *testing.T) {

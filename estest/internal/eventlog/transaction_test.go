@@ -73,8 +73,9 @@ func TestCommits(t *testing.T) {
 			if tc.before != nil {
 				tc.before(b, tx)
 			}
-			before := len(b.Records())
+			before, end := len(b.Records()), b.End()
 			o := b.CommitTransaction(eventlog.System, tx)
+			assert.Greater(t, b.End(), end, "each commit is in the log")
 			assert.Equal(t, tc.result, o.Result)
 			assert.Len(t, b.Records(), before+tc.written)
 			if tc.result == success {

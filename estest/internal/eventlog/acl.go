@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Right is what a user may want to do to a stream.
+// Right is an action on a stream that a user may have the right to.
 type Right int
 
 // The rights.
@@ -23,10 +23,10 @@ const (
 
 var rightKeys = [rights]string{"$r", "$w", "$d", "$mr", "$mw"}
 
-// Everyone is the role that all users have, and nobody in particular.
+// Everyone is a role that all users have, also clients without credentials.
 const Everyone = "$all"
 
-// acl is who has which right; nil where it does not say.
+// acl lists the roles that have each right. A right is nil if the ACL does not name it.
 type acl [rights][]string
 
 func parseACL(raw json.RawMessage) (*acl, error) {
@@ -47,7 +47,7 @@ func parseACL(raw json.RawMessage) (*acl, error) {
 	return &a, nil
 }
 
-// parseRoles reads a role or a list of roles. An empty list is not the same as none: it leaves the administrators.
+// parseRoles reads a role or a list of roles. An empty list leaves the right to the administrators alone.
 func parseRoles(raw json.RawMessage) ([]string, error) {
 	var one *string
 	if json.Unmarshal(raw, &one) == nil && one != nil {
@@ -77,11 +77,11 @@ const AllStream = "$all"
 
 const settingsStream = "$settings"
 
-// defaults are the rights on streams whose metadata does not say.
+// defaults are the rights on streams whose metadata name none.
 type defaults struct{ user, system acl }
 
-// parseDefaults reads an event of $settings. What it leaves out is as built in, right by right; if it is not what it
-// should be, everything is.
+// parseDefaults reads an event of $settings. A right that the event does not name is the built-in one. All rights are
+// built in if the event is malformed.
 func parseDefaults(data []byte) defaults {
 	builtin := defaults{user: builtinUserACL, system: builtinSystemACL}
 	fields, err := parseObject(data)
@@ -107,7 +107,8 @@ func parseDefaults(data []byte) defaults {
 	return d
 }
 
-// LoadDefaults reads $settings as a process does when it begins. Later it takes every event that is written there.
+// LoadDefaults reads the default rights from $settings, as a process does when it begins. Later the log follows each
+// event that is written there.
 func (l *Log) LoadDefaults() {
 	var data []byte
 	if s := l.Stream(settingsStream); s != nil && !s.HardDeleted() && s.Last() >= 0 {
@@ -118,8 +119,8 @@ func (l *Log) LoadDefaults() {
 	l.defaults = parseDefaults(data)
 }
 
-// Allowed reports whether u, nil for nobody in particular, has a right on a stream. The rights on a metadata stream are
-// the metadata rights on the stream that it belongs to. If that is a metadata stream itself, it has no metadata of its
+// Allowed reports whether a user has a right on a stream. A nil user is a client without credentials. The rights on a
+// metadata stream are the metadata rights on the stream that it belongs to. A metadata stream has no metadata of its
 // own.
 func (l *Log) Allowed(u *User, r Right, name string) bool {
 	if name == "" && l.facts.EmptyNameIsAll {
@@ -160,7 +161,8 @@ func (l *Log) Allowed(u *User, r Right, name string) bool {
 	})
 }
 
-// Roles returns who has a right on a stream: logins, groups, and Everyone. Administrators have all rights besides.
+// Roles returns the logins and groups that have a right on a stream, among them Everyone. Administrators have all
+// rights besides.
 func (l *Log) Roles(r Right, name string) []string {
 	if s := l.Stream(name); s != nil && s.meta.acl != nil && s.meta.acl[r] != nil {
 		return s.meta.acl[r]
@@ -171,7 +173,7 @@ func (l *Log) Roles(r Right, name string) []string {
 	return l.defaults.user[r]
 }
 
-// MayManageGroups reports whether u may create, update and delete persistent subscription groups.
+// MayManageGroups reports whether a user may create, update and delete persistent subscription groups.
 func (l *Log) MayManageGroups(u *User) bool {
 	if !l.facts.GroupsNeedOperator {
 		return l.Allowed(u, RightWrite, settingsStream)

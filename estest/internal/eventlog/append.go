@@ -2,17 +2,17 @@ package eventlog
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
-// Outcome is what became of a write, a delete, or the commit of a transaction.
+// Outcome is the result of a write, of a delete, or of the commit of a transaction.
 type Outcome struct {
 	Result  esproto.OperationResult
 	Current int64 // number of the stream's last event, if the expected version was wrong; else -1
-	First   int64 // numbers of the events, old or new; of a delete, the last one is that of the event that deletes
-	Last    int64
-	Prepare int64 // position of the last event; -1 if a repeated write has none to tell
-	Commit  int64
+	First   int64 // number of the first event, old or new; of a delete, of the event that deletes
+	Last    int64 // number of the last event
+	Prepare int64 // position of the last event; -1 if the server does not tell that of a repeated write
+	Commit  int64 // position of its commit
 }
 
-// NotWritten is the outcome of what was not done.
+// NotWritten returns the outcome of a request that wrote nothing.
 func NotWritten(result esproto.OperationResult, current int64) Outcome {
 	return Outcome{
 		Result: result, Current: current, First: esproto.InvalidEventNumber, Last: esproto.InvalidEventNumber,
@@ -20,7 +20,7 @@ func NotWritten(result esproto.OperationResult, current int64) Outcome {
 	}
 }
 
-// refusal returns why a write is not to be done; ok is false if it is to be done, or was done before.
+// refusal returns the outcome of a write that the server refuses. ok is false if it does not refuse.
 func (d *decision) refusal() (o Outcome, ok bool) {
 	switch d.kind {
 	case decideDeleted:
@@ -31,8 +31,8 @@ func (d *decision) refusal() (o Outcome, ok bool) {
 	return o, false
 }
 
-// Append writes events to a stream for a user who expects a version of it. Events that the stream has already, by
-// their ids, are not written again.
+// Append writes events to a stream for a user who expects a version of the stream. It does not write events again that
+// the stream has already, by their ids.
 func (l *Log) Append(u *User, name string, expected int64, events []Event) Outcome {
 	if !l.Allowed(u, RightWrite, name) {
 		return NotWritten(esproto.OperationResult_AccessDenied, -1)
@@ -60,8 +60,8 @@ func idsOf(events []Event) func(i int) (esproto.GUID, bool) {
 	}
 }
 
-// knownPosition is the position that the reply to a repeated write has: where the last event that was found is in the
-// log, also if it was committed later; -1 if that event cannot be read any more, or if the server does not tell it.
+// knownPosition returns the position in the reply to a repeated write: the place of the last known event in the log.
+// It is -1 if that event cannot be read any more, or if the server does not tell it.
 func (l *Log) knownPosition(d *decision) int64 {
 	r := d.lastKnown
 	if !l.facts.KnownWriteHasPosition || r.Stream.SoftDeleted() || r.Stream.Visible(r.Number, l.now()) == nil {
@@ -70,7 +70,7 @@ func (l *Log) knownPosition(d *decision) int64 {
 	return r.Prepare
 }
 
-// write appends events to a stream that may be written to, and returns the position of the last one.
+// write appends events to a stream and returns the position of the last one. It checks nothing.
 func (l *Log) write(name string, events []Event) int64 {
 	if len(events) == 0 {
 		return l.writeNothing(name)
@@ -78,11 +78,12 @@ func (l *Log) write(name string, events []Event) int64 {
 	s := l.streamFor(name)
 	soft, revived, next := s.SoftDeleted(), l.revivedBy(name), s.Last()+1
 	recs, created := l.written[:0], l.ticks()
+	l.written = nil // an observer may append
 	for i := range events {
 		recs = append(recs, l.newRecord(s, next+int64(i), &events[i], created))
 	}
-	l.written = recs
 	l.commit(recs)
+	l.written = recs
 	last := recs[len(recs)-1]
 	if soft {
 		l.showFrom(s, next)
@@ -93,8 +94,8 @@ func (l *Log) write(name string, events []Event) int64 {
 	return last.Commit
 }
 
-// writeNothing is the write of an empty list: it takes a place in the log but makes no event. It brings a soft-deleted
-// stream back all the same.
+// writeNothing writes an empty list. That takes a place in the log, makes no event, and brings a soft-deleted stream
+// back.
 func (l *Log) writeNothing(name string) int64 {
 	pos := l.takePlace(recordSize(name, "", 0))
 	l.lastEmpty = pos

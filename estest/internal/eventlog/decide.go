@@ -4,7 +4,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// decision is what the server makes of a write.
+// decision says what the server does with a write.
 type decision struct {
 	kind    decisionKind
 	current int64 // number of the stream's last event
@@ -23,7 +23,7 @@ const (
 	decideDeleted              // the stream is hard-deleted, or soft-deleted and expected to exist
 )
 
-// decide is the server's decision table for writes, deletes and commits. ids yields the ids of the events.
+// decide is the server's decision table for writes, deletes and commits. ids returns the id of event i.
 func (l *Log) decide(name string, expected int64, ids func(i int) (esproto.GUID, bool)) decision {
 	s := l.Stream(name)
 	if l.HardDeleted(name) && !l.writerKnows(s) {
@@ -49,7 +49,7 @@ func (l *Log) decide(name string, expected int64, ids func(i int) (esproto.GUID,
 	return d
 }
 
-// HardDeleted reports whether a stream is gone for good. A metadata stream is when its stream is.
+// HardDeleted reports whether a stream is deleted for good. A metadata stream is deleted with its stream.
 func (l *Log) HardDeleted(name string) bool {
 	for isMetastream(name) {
 		name = name[2:]
@@ -58,19 +58,19 @@ func (l *Log) HardDeleted(name string) bool {
 	return s != nil && s.HardDeleted()
 }
 
-// writerKnows reports whether s is a metadata stream that this process has written to. The writer remembers its last
-// number, and does not notice that it is deleted with its stream.
+// writerKnows reports whether s is a metadata stream that this process has written to. The writer remembers the last
+// number of such a stream, and does not notice the delete.
 func (l *Log) writerKnows(s *Stream) bool {
 	return s != nil && isMetastream(s.Name) && !s.HardDeleted() && s.Last() >= 0 && s.At(s.Last()).Commit >= l.began
 }
 
-// HasMetadata reports whether metadata of a stream were ever written.
+// HasMetadata reports whether anybody ever wrote metadata of a stream.
 func (l *Log) HasMetadata(name string) bool {
 	meta := l.Stream("$$" + name)
 	return meta != nil && meta.Last() >= 0
 }
 
-// lookInCache decides for the versions that say nothing of numbers: by the ids that this process remembers.
+// lookInCache decides for Any and StreamExists, by the ids that this process remembers.
 func (l *Log) lookInCache(d *decision, s *Stream, ids func(int) (esproto.GUID, bool)) {
 	for i := 0; ; i++ {
 		id, ok := ids(i)
@@ -94,7 +94,7 @@ func (l *Log) lookInCache(d *decision, s *Stream, ids func(int) (esproto.GUID, b
 	}
 }
 
-// lookInStream decides for an expected version that the stream is past: by what it has at the numbers that follow.
+// lookInStream decides for an expected version below the last number, by the events behind that version.
 func (l *Log) lookInStream(d *decision, s *Stream, expected int64, ids func(int) (esproto.GUID, bool)) {
 	for i := 0; ; i++ {
 		id, more := ids(i)

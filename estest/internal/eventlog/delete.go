@@ -2,7 +2,8 @@ package eventlog
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
-// Delete deletes a stream for a user who expects a version of it: for good, or until somebody writes to it again.
+// Delete deletes a stream for a user who expects a version of the stream. A hard delete is for good. A soft delete
+// lasts until somebody writes to the stream.
 func (l *Log) Delete(u *User, name string, expected int64, hard bool) Outcome {
 	if name == AllStream || !l.Allowed(u, RightDelete, name) {
 		return NotWritten(esproto.OperationResult_AccessDenied, -1)
@@ -27,7 +28,7 @@ func (l *Log) Delete(u *User, name string, expected int64, hard bool) Outcome {
 	return Outcome{Current: -1, First: r.Number, Last: r.Number, Prepare: r.Prepare, Commit: r.Commit}
 }
 
-// nothingToDelete reports whether a soft delete is refused because the stream never existed.
+// nothingToDelete reports whether the server refuses a soft delete because the stream never existed.
 func (l *Log) nothingToDelete(name string) bool {
 	if !l.facts.DeleteNeedsStream {
 		return false

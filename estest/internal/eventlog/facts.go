@@ -2,8 +2,8 @@ package eventlog
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
-// Facts are what versions differ in about the log. A bool says whether the server does something, the others what it
-// writes.
+// Facts are the differences between versions that the log depends on. A bool says whether the server does something.
+// The other facts are values that the server writes.
 type Facts struct {
 	// The form of records.
 	Style esproto.Style // whether fields that are zero are left out

@@ -18,14 +18,14 @@ const (
 	scavengesMaxAge   = 30 * 24 * time.Hour
 )
 
-// Epoch is the reign of a leader; a server that is alone begins one with each process.
+// Epoch is the time in which one process leads. A single server begins one with each process.
 type Epoch struct {
 	Number   int
 	ID       string
 	Position int64 // of its record
 }
 
-// noEpoch is what a log has that nobody has led yet.
+// noEpoch is the epoch of a log that nobody has led yet.
 var noEpoch = Epoch{Number: -1, Position: -1}
 
 // epochRecord is an epoch as the log has it. Zeros are left out.
@@ -38,14 +38,14 @@ type epochRecord struct {
 	LeaderInstanceID  string `json:"leaderInstanceId,omitempty"` // from 20.6 on
 }
 
-// Lead writes what a server writes that becomes the leader, of a cluster or alone. instance is the id of its process,
-// builtin are the users that every new server has.
+// Lead writes the records that a new leader writes, in a cluster or alone. instance is the id of its process. builtin
+// are the users that every new server has.
 func (l *Log) Lead(instance string, builtin []*User) {
 	l.writeEpoch(instance)
 	l.writeOwnStreams(builtin)
 }
 
-// writeEpoch writes the record of an epoch, which no client sees, and an event that says the same.
+// writeEpoch writes the record of an epoch, which no client sees, and an event with the same data.
 func (l *Log) writeEpoch(instance string) {
 	before := l.epoch
 	l.epoch = Epoch{Number: before.Number + 1, ID: uuid.NewString(), Position: l.end}
@@ -66,8 +66,8 @@ func (l *Log) writeEpoch(instance string) {
 	l.commit([]*Record{r})
 }
 
-// writeOwnStreams writes what is missing of the builtin users and of the stream of scavenges, in the order in which a
-// server comes to write it. A new database misses everything.
+// writeOwnStreams writes the built-in users and the stream of scavenges, as far as they are missing, in the order of
+// real servers. A new database misses all of them.
 func (l *Log) writeOwnStreams(builtin []*User) {
 	users := slices.DeleteFunc(builtin, func(u *User) bool { return l.users[u.Login] != nil })
 	scavenges := !l.facts.RewritesScavenges && l.lacksScavenges()
@@ -89,7 +89,7 @@ func (l *Log) writeOwnStreams(builtin []*User) {
 	}
 }
 
-// lacksScavenges reports whether the stream of scavenges is not as the server wants it.
+// lacksScavenges reports whether the metadata of the stream of scavenges are missing or wrong.
 func (l *Log) lacksScavenges() bool {
 	s := l.Stream(scavengesStream)
 	return s == nil || s.meta.maxAge != scavengesMaxAge || s.meta.acl == nil ||
@@ -108,7 +108,7 @@ func (l *Log) writeScavenges() {
 	}
 }
 
-// Indented returns v as JSON in the form in which a server writes objects of its own.
+// Indented returns v as JSON in the form of the objects that a server writes.
 func Indented(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

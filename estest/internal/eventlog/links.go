@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// LinkType is the type of links. The data of one are the number of an event, @, and the name of its stream.
+// LinkType is the type of links. The data of a link are the number of an event, @, and the name of its stream.
 const LinkType = "$>"
 
-// target reads the data of a link, number@stream, and returns what it leads to; nil if that is gone. ok is false if
-// there is no number.
+// target returns the event that the data of a link lead to. It returns nil if that event is gone. ok is false if the
+// data have no number.
 func (l *Log) target(data []byte, name string) (r *Record, ok bool) {
 	n, _, _ := strings.Cut(string(data), "@")
 	number, err := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
@@ -27,14 +27,14 @@ func (l *Log) target(data []byte, name string) (r *Record, ok bool) {
 	return s.Visible(number, l.now()), true
 }
 
-// linkedStream returns the name of the stream that a link leads to: what stands behind the first @.
+// linkedStream returns the name of the stream in the data of a link: everything behind the first @.
 func linkedStream(data []byte) string {
 	_, name, _ := bytes.Cut(data, []byte("@"))
 	return string(name)
 }
 
-// Resolve returns what a reader that resolves links gets for an event: the event itself, or the target and the link.
-// event is nil for a link whose target is gone.
+// Resolve returns the event and the link that a reader gets who resolves links. link is nil if r is no link. event is
+// nil if the target is gone.
 func (l *Log) Resolve(r *Record) (event, link *Record) {
 	if r.Type != LinkType {
 		return r, nil
@@ -46,8 +46,8 @@ func (l *Log) Resolve(r *Record) (event, link *Record) {
 	return event, r
 }
 
-// ResolvePushed is resolve for an event that was just written. What is no link is a dead one there, whatever reads make
-// of it.
+// ResolvePushed is Resolve for an event that was just written. A link with malformed data has no target there, even if
+// reads take it for an event. persistent says that the event goes to a group.
 func (l *Log) ResolvePushed(r *Record, persistent bool) (event, link *Record) {
 	if r.Type != LinkType {
 		return r, nil
@@ -60,8 +60,8 @@ func (l *Log) ResolvePushed(r *Record, persistent bool) (event, link *Record) {
 	return event, r
 }
 
-// ResolveFor is resolve with the rights of a user: ok is false if the target's stream may not be read, whether there is
-// such a stream or not.
+// ResolveFor is Resolve with the rights of a user. ok is false if the user must not read the stream of the target,
+// whether that exists or not.
 func (l *Log) ResolveFor(u *User, r *Record, resolveLinks bool) (event, link *Record, ok bool) {
 	if !resolveLinks {
 		return r, nil, true

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,8 +10,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Log is everything that a server has written: its streams, with their metadata, rights and users. Every operation is a
-// few copies of memory, and one lock of the owner makes the order of everything that happens plain.
+// Log holds everything that a server has written: streams with their metadata, rights and users. Every operation
+// copies little memory, so one lock is enough, and it makes the order of all operations plain.
 type Log struct {
 	facts  *Facts
 	logger *slog.Logger
@@ -34,7 +35,7 @@ type Log struct {
 	defaults   defaults
 }
 
-// New returns an empty log that goes by the facts of a version and tells the time by now.
+// New returns an empty log. f are the facts of the server's version; now tells the time.
 func New(f *Facts, logger *slog.Logger, now func() time.Time) *Log {
 	return &Log{
 		facts: f, logger: logger, now: now, epoch: noEpoch, streams: make(map[string]*Stream),
@@ -43,19 +44,18 @@ func New(f *Facts, logger *slog.Logger, now func() time.Time) *Log {
 	}
 }
 
-// Commit is what the log tells its observers whenever it has grown.
+// Commit tells the observers of a log that it has grown.
 //
-// The log calls the observers one after the other, in the order in which they were added: replication to the other
-// nodes of a cluster, volatile subscriptions, groups, projections. It calls them in the goroutine that writes, with the
-// owner's lock held, when readers see the records already and before the writer is answered. An observer may write to
-// the log. All observers then hear of that write at once: those that come behind it in the order hear of it before they
-// hear of the commit that it observed.
+// The log calls its observers one after the other, in the order of Observe: replication to the other nodes of a
+// cluster, volatile subscriptions, groups, projections. It calls them in the goroutine that writes, with the owner's
+// lock held. Readers see the records already; the writer has no answer yet. An observer may write to the log. All
+// observers hear of that write at once, so a later observer hears of it before it hears of its cause.
 type Commit struct {
 	Stream  *Stream   // of the records; nil if there are none
-	Records []*Record // in the order of their numbers; empty if the log has grown by what no reader sees
+	Records []*Record // in the order of their numbers; empty if the new records are no events
 }
 
-// Observe has an observer called for each commit from now on. The observer may keep the records.
+// Observe adds an observer. The log calls it for each commit from now on. The observer may keep the records.
 func (l *Log) Observe(observer func(Commit)) { l.observers = append(l.observers, observer) }
 
 func (l *Log) tell(c Commit) {
@@ -67,16 +67,16 @@ func (l *Log) tell(c Commit) {
 // End returns where the next record goes.
 func (l *Log) End() int64 { return l.end }
 
-// LastCommit returns the position of the last record that readers can come to, -1 without one.
+// LastCommit returns the position of the last commit that readers can see, -1 without one.
 func (l *Log) LastCommit() int64 { return l.lastCommit }
 
 // Epoch returns the last epoch.
 func (l *Log) Epoch() Epoch { return l.epoch }
 
-// Records returns all records in the order of their positions. They must not be changed.
+// Records returns all records in the order of their positions. The caller must not change them.
 func (l *Log) Records() []*Record { return l.records }
 
-// Restart forgets what a process forgets when it ends.
+// Restart forgets everything that does not outlive a process.
 func (l *Log) Restart() {
 	l.began = l.end
 	l.ForgetIDs()
@@ -88,3 +88,47 @@ func (l *Log) ForgetIDs() { l.ids.clear() }
 
 // NewGUID makes an id for an event of the server's own.
 func NewGUID() esproto.GUID { return esproto.NewGUID(uuid.New()) }
+
+// commit shows records to readers and tells the observers. The records must be of one stream, and their numbers must
+// follow its last one.
+func (l *Log) commit(recs []*Record) {
+	before := len(l.records)
+	for _, r := range recs {
+		s := r.Stream
+		if r.Number == esproto.DeletedStream {
+			s.tombstone = r
+		} else {
+			s.events = append(s.events, r)
+		}
+		l.records = append(l.records, r)
+		l.ids.add(r)
+		l.lastCommit = r.Commit
+		switch {
+		case isMetastream(s.Name):
+			l.setMetadata(s.Name[2:], r)
+		case s.Name == settingsStream:
+			l.defaults = parseDefaults(r.Data)
+		}
+	}
+	l.tell(Commit{Stream: recs[0].Stream, Records: slices.Clip(l.records[before:])})
+}
+
+// SystemAppend writes an event of the server itself. It checks nothing.
+func (l *Log) SystemAppend(name, typ string, json bool, data, metadata []byte) *Record {
+	s := l.streamFor(name)
+	e := Event{ID: NewGUID(), Type: typ, JSON: json, Data: data, Metadata: metadata}
+	r := l.newRecord(s, s.Last()+1, &e, l.ticks())
+	l.commit([]*Record{r})
+	return r
+}
+
+// SystemWrite is SystemAppend, and brings a soft-deleted stream back.
+func (l *Log) SystemWrite(name, typ string, json bool, data, metadata []byte) *Record {
+	s := l.Stream(name)
+	soft := s != nil && s.SoftDeleted()
+	r := l.SystemAppend(name, typ, json, data, metadata)
+	if soft {
+		l.showFrom(r.Stream, r.Number)
+	}
+	return r
+}

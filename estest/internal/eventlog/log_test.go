@@ -348,6 +348,22 @@ func TestObservers(t *testing.T) {
 	assert.Equal(t, []string{"first nothing", "last nothing"}, heard)
 }
 
+// An observer may append as clients do, while the log is at an append.
+func TestObserversMayAppend(t *testing.T) {
+	b := newBench(t, eventlog.Facts{})
+	b.write("s", b.fresh(3)...)
+	b.Observe(func(c eventlog.Commit) {
+		if c.Stream.Name == "s" {
+			b.write("copy", b.fresh(3)...)
+		}
+	})
+	o := b.write("s", b.fresh(3)...)
+	assert.EqualValues(t, 5, o.Last)
+	assert.Equal(t, b.Stream("s").At(5).Commit, o.Commit)
+	assert.Equal(t, []int64{0, 1, 2, 3, 4, 5}, b.numbers("s"))
+	assert.Equal(t, []int64{0, 1, 2}, b.numbers("copy"))
+}
+
 // What an observer was given stays as it was.
 func TestObserversMayKeepRecords(t *testing.T) {
 	b := newBench(t, eventlog.Facts{})

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// metadata is what a stream's metadata says that matters to the server.
+// metadata are the parts of a stream's metadata that the server acts on.
 type metadata struct {
 	maxCount       int64
 	maxAge         time.Duration
@@ -23,8 +23,8 @@ const MetadataType = "$metadata"
 
 func isMetastream(name string) bool { return strings.HasPrefix(name, "$$") }
 
-// parseMetadata reads an event of a metadata stream. Numbers that are out of range are ignored, one by one; if anything
-// else is wrong the stream has no metadata at all.
+// parseMetadata reads an event of a metadata stream. It ignores numbers that are out of range. After any other mistake
+// the stream has no metadata.
 func parseMetadata(r *Record) metadata {
 	if !r.JSON {
 		return metadata{}
@@ -51,17 +51,17 @@ func parseMetadata(r *Record) metadata {
 	return m
 }
 
-// setMetadata has a stream follow an event of its metadata stream. A metadata stream follows none.
+// setMetadata gives a stream the metadata of an event of its metadata stream. A metadata stream gets none.
 func (l *Log) setMetadata(name string, r *Record) {
 	if !isMetastream(name) {
 		l.streamFor(name).meta = parseMetadata(r)
 	}
 }
 
-// maxAgeSeconds is the greatest age that can be told.
+// maxAgeSeconds is the greatest age that a time.Duration can hold.
 const maxAgeSeconds = math.MaxInt64 / int64(time.Second)
 
-// parseObject reads a JSON object; what stands behind it does not matter.
+// parseObject reads a JSON object and ignores the rest of the data.
 func parseObject(data []byte) (fields map[string]json.RawMessage, err error) {
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&fields); err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func parseObject(data []byte) (fields map[string]json.RawMessage, err error) {
 	return fields, nil
 }
 
-// parseField reads a field that need not be there, but must not be null.
+// parseField reads a field, which may be missing but must not be null.
 func parseField[T int64 | bool](fields map[string]json.RawMessage, key string, v *T) error {
 	raw, ok := fields[key]
 	if !ok {
@@ -84,11 +84,11 @@ func parseField[T int64 | bool](fields map[string]json.RawMessage, key string, v
 	return json.Unmarshal(raw, v)
 }
 
-// SoftDeleteData is the metadata that a soft delete leaves: everything else is gone.
+// SoftDeleteData are the metadata of a soft-deleted stream. A soft delete removes all other metadata.
 var SoftDeleteData = []byte(`{"$tb":9223372036854775807}`)
 
-// showFrom follows a write that brings a soft-deleted stream back, to the stream itself or to its metadata: the server
-// adds a copy of the metadata that hides what is below first. It does not if the metadata is no JSON object.
+// showFrom hides the events before first, after a write that brought a soft-deleted stream back. It writes a copy of
+// the metadata with another $tb. It does nothing if the metadata are no JSON object.
 func (l *Log) showFrom(s *Stream, first int64) {
 	meta := l.streamFor("$$" + s.Name)
 	if data, ok := withTruncateBefore(meta.At(meta.Last()).Data, first); ok {
@@ -96,7 +96,7 @@ func (l *Log) showFrom(s *Stream, first int64) {
 	}
 }
 
-// withTruncateBefore sets $tb in a metadata object and keeps its other keys.
+// withTruncateBefore sets $tb in a metadata object and keeps the other keys.
 func withTruncateBefore(data []byte, first int64) (b []byte, ok bool) {
 	var m map[string]json.RawMessage
 	if json.Unmarshal(data, &m) != nil || m == nil {
@@ -107,8 +107,8 @@ func withTruncateBefore(data []byte, first int64) (b []byte, ok bool) {
 	return b, true
 }
 
-// revivedBy returns the soft-deleted stream that a write to the metadata stream name brings back, if any. It must be
-// asked before the write.
+// revivedBy returns the soft-deleted stream that a write to a metadata stream brings back; nil without one. The caller
+// asks before the write.
 func (l *Log) revivedBy(name string) *Stream {
 	if !isMetastream(name) {
 		return nil

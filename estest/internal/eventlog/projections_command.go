@@ -7,8 +7,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Enable starts a projection; it makes up for what was written while it was disabled. As the other commands, it reports
-// whether the projection's state could be written.
+// Enable starts a projection, which then reads everything that was written since it stopped. Like the other commands,
+// it reports whether it could write the state of the projection.
 func (pr *Projection) Enable() bool {
 	if pr.State.Enabled && pr.status == statusRunning {
 		return true
@@ -35,7 +35,7 @@ func (pr *Projection) Abort() bool {
 	return pr.Save()
 }
 
-// Reset has a projection begin anew: what it has written is hidden, and written again.
+// Reset starts a projection at the beginning of the log. The events that it wrote before are hidden.
 func (pr *Projection) Reset() bool {
 	pr.rest()
 	pr.State.Epoch = pr.State.Version + 1
@@ -64,8 +64,8 @@ func (pr *Projection) Update(query string, emit *bool) bool {
 	return true
 }
 
-// Add registers a projection that this server keeps and does not run, as servers do that run system projections only.
-// It returns nil, and writes nothing, if that cannot be done: a stream is deleted, or another node leads by now.
+// Add registers a projection that the server keeps and does not run. It returns nil and writes nothing if a stream of
+// the projection is deleted, or if another node leads by now.
 func (p *Projector) Add(name string, state ProjectionState) *Projection {
 	pr := &Projection{projector: p, log: p.log, Name: name, status: statusStopped, at: zeroPosition,
 		checkpoint: zeroPosition, State: state}
@@ -81,14 +81,14 @@ func (p *Projector) Add(name string, state ProjectionState) *Projection {
 	return pr
 }
 
-// canRegister reports whether the log can take that a projection is there, or is there no more: neither the stream of
-// registrations nor that of its state is deleted. A transient one is not in the log.
+// canRegister reports whether the log can register or remove the projection: neither the stream of registrations nor
+// the stream of its state is deleted. A transient projection is not in the log.
 func (pr *Projection) canRegister() bool {
 	return pr.State.Mode == ModeTransient ||
 		!pr.log.HardDeleted(registrationStream) && !pr.log.HardDeleted(ProjectionStream+pr.Name)
 }
 
-// Remove deletes a projection that does not run, and its checkpoints if that is wanted.
+// Remove deletes a projection that does not run. It deletes the checkpoints if asked to.
 func (pr *Projection) Remove(checkpoints bool) bool {
 	p, l := pr.projector, pr.log
 	if !pr.canRegister() {
@@ -111,7 +111,7 @@ func (pr *Projection) HasStopped() bool {
 	return pr.status == statusStopped || pr.status == statusFaulted
 }
 
-// rest stops a projection that runs at a checkpoint, if it can write one.
+// rest stops a projection that runs, at a checkpoint if it can write one.
 func (pr *Projection) rest() {
 	if pr.status != statusRunning || pr.writeCheckpoint() {
 		pr.reason = ""
@@ -119,10 +119,10 @@ func (pr *Projection) rest() {
 	}
 }
 
-// IsStandard reports whether a projection is one of those that servers bring with them.
+// IsStandard reports whether the projection is one that every server has.
 func (pr *Projection) IsStandard() bool { return pr.standard != nil }
 
-// ProjectionRun is how far a projection is.
+// ProjectionRun is the progress of a projection.
 type ProjectionRun struct {
 	Status     string        // what it does, in the words of the server
 	Reason     string        // of a fault
@@ -133,7 +133,7 @@ type ProjectionRun struct {
 	Progress   float64       // how much of the log it has seen, in percent
 }
 
-// Run returns how far a projection is.
+// Run returns the progress of a projection.
 func (pr *Projection) Run() ProjectionRun {
 	return ProjectionRun{
 		Status: pr.statusText(), Reason: pr.reason, Busy: pr.busy, Seen: pr.seen, At: pr.at,
@@ -141,7 +141,7 @@ func (pr *Projection) Run() ProjectionRun {
 	}
 }
 
-// statusText is what a projection does as statistics tell it.
+// statusText returns the status in the words of the server's statistics.
 func (pr *Projection) statusText() string {
 	switch {
 	case pr.status == statusAborted:

@@ -31,7 +31,7 @@ type emission struct {
 	extra  string // members of the metadata: a comma before each
 }
 
-// standardProjection is one of the projections that servers bring with them.
+// standardProjection is a projection that every server has.
 type standardProjection struct {
 	name    string
 	handler string
@@ -41,7 +41,7 @@ type standardProjection struct {
 	emit    func(s *projectionSettings, r *Record) (e emission, ok bool)
 }
 
-// standardProjections lists those of a version, in the order in which it registers them.
+// standardProjections returns the projections of a version, in the order of their registration.
 func (f *Facts) standardProjections() []*standardProjection {
 	const firstDash = "first\r\n-"
 	list := []*standardProjection{
@@ -60,12 +60,12 @@ func (f *Facts) standardProjections() []*standardProjection {
 // byEventType is the projection that writes to $et when it has written a checkpoint.
 const byEventType = "$by_event_type"
 
-// LinkData is the data of a link.
+// LinkData returns the data of a link.
 func LinkData(number int64, stream string) string {
 	return strconv.FormatInt(number, 10) + "@" + stream
 }
 
-// linkTo is the data of a link to an event, or to what that is a link to.
+// linkTo returns the data of a link to an event. For a link it returns the link's own data.
 func linkTo(r *Record) string {
 	if r.Type == LinkType {
 		return string(r.Data)
@@ -98,7 +98,7 @@ func emitCategoryEvent(s *projectionSettings, r *Record) (emission, bool) {
 
 const deletedMember = `,"$deleted":-1`
 
-// emitTypeEvent links to events of metadata as if they were in the stream itself, as servers do.
+// emitTypeEvent links to an event of a metadata stream as if it were in the stream itself, as servers do.
 func emitTypeEvent(_ *projectionSettings, r *Record) (emission, bool) {
 	owner, deletes := deletedBy(r)
 	e := emission{stream: typeEvents + r.Type, typ: LinkType, data: LinkData(r.Number, owner)}
@@ -124,7 +124,7 @@ func emitCorrelated(s *projectionSettings, r *Record) (emission, bool) {
 
 const correlationMember = "$correlationId"
 
-// stringMember returns a member of a JSON object as text; it is empty without one.
+// stringMember returns a member of a JSON object as text; an empty text without one.
 func stringMember(metadata []byte, name string) string {
 	if !bytes.Contains(metadata, []byte(name)) {
 		return ""
@@ -142,8 +142,8 @@ func stringMember(metadata []byte, name string) string {
 	return n.String()
 }
 
-// deletedBy returns the stream that an event or its metadata is about, and whether it deletes that: a tombstone does,
-// and the metadata of a soft delete.
+// deletedBy returns the stream that an event or its metadata belong to. deletes reports whether the event deletes that
+// stream: it is a tombstone, or the metadata of a soft delete.
 func deletedBy(r *Record) (owner string, deletes bool) {
 	name := r.Stream.Name
 	if !isMetastream(name) {
@@ -163,13 +163,13 @@ func quoted(s string) string {
 	return `"` + s + `"`
 }
 
-// tag is what the metadata of an emission says of where it comes from.
+// tag is the origin of an emitted event, as its metadata say.
 type tag struct {
 	id, epoch, version int64 // of the projection
 	at                 Position
 }
 
-// parseTag reads the metadata of an event; ok is false if no projection has written it.
+// parseTag reads the metadata of an event. ok is false if no projection wrote the event.
 func parseTag(metadata []byte) (t tag, ok bool) {
 	var m struct {
 		Version string `json:"$v"`

@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// projectionSettings are what the source of a standard projection says.
+// projectionSettings are the settings in the source of a standard projection.
 type projectionSettings struct {
 	separator   string // between the category of a stream and the rest of its name
 	last        bool   // the last separator counts, not the first
 	correlation string // the member of an event's metadata that has its correlation id
 }
 
-// noSource reads the source of a projection that has none. As those below, it says what is wrong with it.
+// noSource reads the source of a projection that has none. Like the functions below, it returns the problem with the
+// source; an empty text without one.
 func noSource(source string) (s projectionSettings, problem string) {
 	if strings.TrimSpace(source) != "" {
 		problem = "Empty source expected"
@@ -20,7 +21,7 @@ func noSource(source string) (s projectionSettings, problem string) {
 	return s, problem
 }
 
-// categorySource reads a separator, or a line that says first or last and one with the separator.
+// categorySource reads a separator, or a line with first or last and a line with the separator.
 func categorySource(source string) (s projectionSettings, problem string) {
 	if trimmed := strings.TrimSpace(source); len([]rune(trimmed)) == 1 {
 		return projectionSettings{separator: trimmed, last: true}, ""
@@ -38,7 +39,7 @@ func categorySource(source string) (s projectionSettings, problem string) {
 	return projectionSettings{separator: separator, last: which == "last"}, problem
 }
 
-// correlationSource reads a JSON object that names the member of the metadata.
+// correlationSource reads a JSON object with the name of the member for the correlation id.
 func correlationSource(source string) (s projectionSettings, problem string) {
 	s.correlation = correlationMember
 	if strings.TrimSpace(source) == "" {
@@ -55,7 +56,7 @@ func correlationSource(source string) (s projectionSettings, problem string) {
 	return s, ""
 }
 
-// categoryOf returns what stands before the separator in a stream's name. The server's own streams are in no category.
+// categoryOf returns the part of a stream's name before the separator. The server's own streams have no category.
 func (s *projectionSettings) categoryOf(stream string) (category string, ok bool) {
 	if strings.HasPrefix(stream, "$") {
 		return "", false

@@ -24,7 +24,7 @@ const (
 	ModesKept      = "AllNonTransient" // stands for all that are in the log
 )
 
-// ProjectionState is what the server writes of a projection whenever that changes.
+// ProjectionState is the state of a projection. The server writes it whenever it changes.
 type ProjectionState struct {
 	HandlerType                       string            `json:"handlerType"`
 	Query                             string            `json:"query"`
@@ -52,7 +52,7 @@ type RunAs struct {
 	Name string `json:"name"`
 }
 
-// ProjectionSource is what a projection reads.
+// ProjectionSource says which events a projection reads.
 type ProjectionSource struct {
 	AllEvents  bool              `json:"allEvents,omitempty"`
 	AllStreams bool              `json:"allStreams,omitempty"`
@@ -62,12 +62,12 @@ type ProjectionSource struct {
 	Options    ProjectionOptions `json:"options"`
 }
 
-// ProjectionOptions are options of what a projection reads.
+// ProjectionOptions are options of a ProjectionSource.
 type ProjectionOptions struct {
 	IncludeLinks bool `json:"includeLinks,omitempty"`
 }
 
-// stateOf is what a standard projection has at first.
+// stateOf returns the first state of a standard projection.
 func (f *Facts) stateOf(std *standardProjection) ProjectionState {
 	s := f.newProjectionState("native:EventStore.Projections.Core.Standard."+std.handler, std.query)
 	s.EmitEnabled = true
@@ -78,7 +78,7 @@ func (f *Facts) stateOf(std *standardProjection) ProjectionState {
 	return s
 }
 
-// NewState is what a projection has at first if nobody says otherwise.
+// NewState returns the first state of a projection, with the defaults of the server.
 func (p *Projector) NewState(handler, query string) ProjectionState {
 	return p.log.facts.newProjectionState(handler, query)
 }
@@ -107,7 +107,7 @@ func (pr *Projection) Save() bool {
 	return true
 }
 
-// load reads the state of a projection that the log has.
+// load reads the state of a projection from the log.
 func (pr *Projection) load() {
 	pr.status = statusStopped
 	s := pr.log.Stream(ProjectionStream + pr.Name)
@@ -122,7 +122,7 @@ func (pr *Projection) load() {
 	pr.at = pr.checkpoint
 }
 
-// register lists the projections that the log has, and adds the standard ones that it lacks.
+// register lists the projections in the log, and adds the standard ones that are missing.
 func (p *Projector) register() {
 	l := p.log
 	s := l.streamFor(registrationStream)
@@ -151,7 +151,7 @@ func (p *Projector) register() {
 	}
 }
 
-// readRegistration notes the projection that an event registers, which it returns, or removes.
+// readRegistration adds or removes a projection, as an event says. It returns a projection that it adds.
 func (p *Projector) readRegistration(r *Record) *Projection {
 	name := string(r.Data)
 	switch pr := p.Find(name); {

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// emit writes what a projection makes of an event, unless an earlier run has written it. It reports whether the
-// projection may go on: it is faulted if the stream is deleted, or if something else has written to it.
+// emit writes an event that a projection makes of cause, unless an earlier run has written it. It reports whether the
+// projection may go on. The projection faults if the stream is deleted, or if something else has written to it.
 func (pr *Projection) emit(cause *Record, e *emission) bool {
 	s := pr.log.streamFor(e.stream)
 	last := s.At(s.Last())
@@ -22,9 +22,8 @@ func (pr *Projection) emit(cause *Record, e *emission) bool {
 	return true
 }
 
-// enter looks at the last event of a stream to which the projection has not written since it was started, or not as
-// the last one. It reports whether the projection is to write there what it makes of cause; if it must not, it is
-// faulted.
+// enter looks at the last event of a stream if the projection has not written that since it was started. It reports
+// whether the projection is to write the event that it makes of cause. The projection faults if it must not.
 func (pr *Projection) enter(s *Stream, last, cause *Record) (write bool) {
 	if s.HardDeleted() {
 		pr.fault("Stream : " + s.Name + " is deleted. Cannot emit events to it")
@@ -57,8 +56,8 @@ func (pr *Projection) enter(s *Stream, last, cause *Record) (write bool) {
 	return true
 }
 
-// openStream writes the metadata of a stream before the first event that the projection writes there: every user may
-// read it. What is before first is hidden.
+// openStream writes the metadata of a stream before the projection writes its first event there. Every user may read
+// the stream. The metadata hide the events before first.
 func (pr *Projection) openStream(s *Stream, first int64) {
 	truncate := ""
 	if first > 0 {
@@ -68,19 +67,9 @@ func (pr *Projection) openStream(s *Stream, first int64) {
 	pr.log.SystemAppend("$$"+s.Name, MetadataType, true, []byte(data), nil)
 }
 
-// metadata is that of what a projection writes about a place in the log.
+// metadata returns the metadata of an event that the projection writes about a place in the log.
 func (pr *Projection) metadata(at Position, extra string) []byte {
 	return []byte(`{"$v":"` + pr.version + `",` + at.members() + extra + "}")
-}
-
-// members are those of a position in JSON.
-func (p Position) members() string {
-	return `"$c":` + strconv.FormatInt(p.Commit, 10) + `,"$p":` + strconv.FormatInt(p.Prepare, 10)
-}
-
-// String is a position as statistics tell it.
-func (p Position) String() string {
-	return "C:" + strconv.FormatInt(p.Commit, 10) + "/P:" + strconv.FormatInt(p.Prepare, 10)
 }
 
 const (
@@ -94,7 +83,8 @@ const (
 
 func (pr *Projection) checkpointStream() string { return ProjectionStream + pr.Name + "-checkpoint" }
 
-// loadCheckpoint returns where the last checkpoint of the projection is. Those from before a reset do not count.
+// loadCheckpoint returns the place of the last checkpoint of the projection. It ignores checkpoints from before a
+// reset.
 func (pr *Projection) loadCheckpoint() Position {
 	s := pr.log.Stream(pr.checkpointStream())
 	if s == nil || s.HardDeleted() || s.SoftDeleted() {
@@ -116,7 +106,8 @@ func (pr *Projection) mark() {
 	}
 }
 
-// writeCheckpoint reports whether the projection goes on.
+// writeCheckpoint writes a checkpoint, if the projection is behind the last one. It reports whether the projection may
+// go on.
 func (pr *Projection) writeCheckpoint() bool {
 	if !pr.checkpoint.before(pr.at) {
 		return true
@@ -134,7 +125,7 @@ func (pr *Projection) writeCheckpoint() bool {
 	return true
 }
 
-// noteCheckpoint tells in $et how far the index by event type is complete.
+// noteCheckpoint writes to $et how far the index by event type is complete.
 func (pr *Projection) noteCheckpoint() {
 	if pr.Name != byEventType {
 		return
@@ -152,13 +143,13 @@ func (pr *Projection) noteCheckpoint() {
 	pr.log.SystemWrite(s.Name, partitionCheckpointType, true, []byte(data), pr.metadata(pr.checkpoint, ""))
 }
 
-// writtenBy is the version of the projection that has written an event.
+// writtenBy returns the version of the projection that wrote an event.
 func writtenBy(r *Record) int64 {
 	t, _ := parseTag(r.Metadata)
 	return t.version
 }
 
-// tagVersion is what the metadata of everything that a projection writes says of the projection.
+// tagVersion returns the id and the versions of a projection, for the metadata of everything that it writes.
 func (s *ProjectionState) tagVersion(id int64) string {
 	subsystem := s.SubsystemVersion
 	if subsystem == 0 {

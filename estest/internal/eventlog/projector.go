@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Projector runs the projections of the log of a server that leads. It remembers how far each has come. All else stands
-// in the log, so that the next leader goes on where this one stops. The lock of the log guards a Projector. A nil
-// Projector is that of a server without projections.
+// Projector runs the projections of a server that leads. It remembers only how far each projection is. All else is in
+// the log, so the next leader goes on where this one stops. The lock of the log guards a Projector. A nil Projector is
+// that of a server without projections.
 type Projector struct {
 	log     *Log
 	ready   func() bool   // whether the server lets it write
@@ -39,10 +39,10 @@ func (p *Projector) Running() bool { return p.running }
 // All returns the projections in the order of their registration.
 func (p *Projector) All() []*Projection { return p.list }
 
-// Wake returns a channel that has something when there may be something to do for Step.
+// Wake returns a channel that has a value when Step may have something to do.
 func (p *Projector) Wake() <-chan struct{} { return p.wake }
 
-// Hold has the projections write nothing until they are not held any more.
+// Hold stops all writes of the projections, or lets them go on.
 func (p *Projector) Hold(held bool) {
 	p.held = held
 	p.Signal()
@@ -55,7 +55,7 @@ func (p *Projector) Observe(made Commit) {
 	}
 }
 
-// Signal has the projections look for something to do, if this node runs any.
+// Signal wakes the projections, if this node runs any.
 func (p *Projector) Signal() {
 	if p == nil || !p.running {
 		return
@@ -66,7 +66,7 @@ func (p *Projector) Signal() {
 	}
 }
 
-// Start has the projections go on from what the log says. What the log lacks of them is written first.
+// Start runs the projections from the state in the log. It writes the projections first that the log lacks.
 func (p *Projector) Start() {
 	if p == nil {
 		return
@@ -95,7 +95,7 @@ func (p *Projector) Stop() {
 	p.running, p.list = false, nil
 }
 
-// Forget is stop where the process ends.
+// Forget is Stop at the end of a process.
 func (p *Projector) Forget() {
 	if p == nil {
 		return
@@ -110,7 +110,7 @@ const BetweenSteps = 300 * time.Microsecond
 
 const recordsAStep = 8
 
-// Step lets each projection look at the next records. It reports whether there are more, and whether others have
+// Step lets each projection look at the next records. It reports whether there are more, and whether somebody else has
 // written since the last step.
 func (p *Projector) Step() (more, busy bool) {
 	if p.held || !p.running || !p.ready() {
@@ -131,7 +131,7 @@ func (p *Projector) Step() (more, busy bool) {
 	return more, busy
 }
 
-// CaughtUp reports whether the projections have seen all that is for them before a place in the log.
+// CaughtUp reports whether the projections have processed every event before a place in the log.
 func (p *Projector) CaughtUp(end int64) bool {
 	return p.running && !slices.ContainsFunc(p.list, func(pr *Projection) bool { return pr.isBehind(end) })
 }
@@ -151,7 +151,7 @@ func (pr *Projection) isBehind(end int64) bool {
 	return false
 }
 
-// Find returns a projection by its name; nil if there is none.
+// Find returns the projection of a name; nil without one.
 func (p *Projector) Find(name string) *Projection {
 	for _, pr := range p.list {
 		if pr.Name == name {
@@ -172,8 +172,8 @@ func (p *Projector) isValid(r *Record) bool {
 	return p.valid
 }
 
-// correlationOf is the member that tells, in the metadata of what projections make of an event, to what that belongs;
-// empty if the event does not say. Several projections ask for one event in a row.
+// correlationOf returns the member for the correlation id of an event, for the metadata of emitted events. It is empty
+// if the event has none. Several projections ask for the same event in a row.
 func (p *Projector) correlationOf(r *Record) string {
 	if p.emitting != r {
 		p.emitting, p.correlation = r, ""
@@ -187,7 +187,7 @@ func (p *Projector) correlationOf(r *Record) string {
 	return p.correlation
 }
 
-// projectionStatus is what a projection does, in the words of the server.
+// projectionStatus is the status of a projection, in the words of the server.
 type projectionStatus string
 
 const (
@@ -197,7 +197,7 @@ const (
 	statusFaulted projectionStatus = "Faulted"
 )
 
-// Projection is one that is registered.
+// Projection is a registered projection.
 type Projection struct {
 	projector *Projector
 	log       *Log
@@ -223,7 +223,7 @@ type Projection struct {
 // zeroPosition is where a projection begins.
 var zeroPosition = Position{0, -1}
 
-// begin starts a projection behind its last checkpoint. What it has written since then it recognises.
+// begin starts a projection behind its last checkpoint. It recognises the events that it has written since then.
 func (pr *Projection) begin() {
 	if pr.standard == nil {
 		pr.status = statusStopped
@@ -272,7 +272,7 @@ func (pr *Projection) advance() bool {
 	return true
 }
 
-// sees reports whether an event is one for this projection.
+// sees reports whether a projection processes an event.
 func (pr *Projection) sees(r *Record) bool {
 	name := r.Stream.Name
 	if strings.HasPrefix(name, "$") && (!isMetastream(name) || strings.HasPrefix(name[2:], "$")) {
@@ -281,7 +281,7 @@ func (pr *Projection) sees(r *Record) bool {
 	return (pr.standard.links || r.Type != LinkType) && pr.projector.isValid(r)
 }
 
-// process writes what the projection makes of an event.
+// process writes the event that the projection makes of r, if it makes one.
 func (pr *Projection) process(r *Record) {
 	if e, ok := pr.standard.emit(&pr.settings, r); ok && !pr.emit(r, &e) {
 		return
@@ -294,7 +294,7 @@ func (pr *Projection) process(r *Record) {
 	}
 }
 
-// pass notes an event that the projection does not see. After many of them it writes a checkpoint.
+// pass counts an event that the projection does not process. After many of them it writes a checkpoint.
 func (pr *Projection) pass(r *Record) {
 	if pr.skippedAt < 0 {
 		pr.skippedAt = r.Prepare

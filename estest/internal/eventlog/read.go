@@ -1,8 +1,14 @@
 package eventlog
 
-import "github.com/watermill-eventstore/watermill-eventstore/esproto"
+import (
+	"math"
+	"sort"
+	"time"
 
-// RefusalText is the text of a read that is refused; nil for a server that tells none.
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// RefusalText returns the text of a read that the server refuses; nil if the version has none.
 func (f *Facts) RefusalText() *string {
 	if !f.RefusedReadHasText {
 		return nil
@@ -10,7 +16,7 @@ func (f *Facts) RefusalText() *string {
 	return &f.DeniedText
 }
 
-// ReadEvent reads an event of a stream that u may read.
+// ReadEvent reads one event of a stream. The caller has checked the right of the user to read the stream.
 func (l *Log) ReadEvent(
 	u *User, name string, number int64, resolveLinks bool,
 ) (esproto.ReadEventCompleted_ReadEventResult, *Record, *Record) {
@@ -35,8 +41,8 @@ func (l *Log) ReadEvent(
 	return esproto.ReadEventCompleted_Success, event, link
 }
 
-// withoutEvent is the result of reading one event that is not there. For a metadata stream that is a success if its
-// stream exists. Some servers take every name that begins with $ for one, and cut two characters off.
+// withoutEvent returns the result of a read of one event that does not exist. For a metadata stream that is a success
+// if its stream exists. Some versions take every name that begins with $ for a metadata stream.
 func (l *Log) withoutEvent(
 	name string, result esproto.ReadEventCompleted_ReadEventResult,
 ) esproto.ReadEventCompleted_ReadEventResult {
@@ -52,16 +58,16 @@ func (l *Log) withoutEvent(
 // Page is the result of a read of a stream.
 type Page struct {
 	Result  esproto.ReadStreamEventsCompleted_ReadStreamResult
-	Text    string
-	Records []*Record
-	Next    int64
-	Last    int64
-	End     bool
+	Text    string    // why there are no events
+	Records []*Record // in the direction of the read
+	Next    int64     // where to read on; -1 if there is nothing more in that direction
+	Last    int64     // number of the stream's last event
+	End     bool      // there is nothing more in that direction at the moment
 
 	LastCommit int64 // of the whole log
 }
 
-// Read reads at most count events of a stream from a number on, for a user: those that follow or those before it.
+// Read reads a page of a stream for a user: at most count events from a number on, forward or backward.
 func (l *Log) Read(u *User, name string, from int64, count int, forward bool) Page {
 	failed := Page{Next: -1, Last: -1, End: true, LastCommit: l.lastPosition()}
 	mayRead := l.Allowed(u, RightRead, name)
@@ -101,7 +107,8 @@ func (l *Log) Read(u *User, name string, from int64, count int, forward bool) Pa
 	return p
 }
 
-// lastPosition is what reads tell of how far the log goes. Confirmations of subscriptions always tell lastCommit.
+// lastPosition returns the last position in the replies to reads. Confirmations of subscriptions have LastCommit
+// instead.
 func (l *Log) lastPosition() int64 {
 	if l.facts.EmptyWritesCount {
 		return max(l.lastCommit, l.lastEmpty)
@@ -109,8 +116,8 @@ func (l *Log) lastPosition() int64 {
 	return l.lastCommit
 }
 
-// LastNumber returns the number of a stream's last event, -1 without one. The metadata stream of a deleted stream is
-// deleted, too.
+// LastNumber returns the number of a stream's last event, -1 without one, or DeletedStream. A metadata stream is
+// deleted with its stream.
 func (l *Log) LastNumber(name string) int64 {
 	if l.HardDeleted(name) {
 		return esproto.DeletedStream
@@ -119,4 +126,65 @@ func (l *Log) LastNumber(name string) int64 {
 		return s.Last()
 	}
 	return -1
+}
+
+// ReadForward reads the visible events among count numbers from a number on. It returns the number to read on at, and
+// whether that is the end of the stream. The stream must exist and not be deleted.
+func (l *Log) ReadForward(s *Stream, from int64, count int) (recs []*Record, next int64, end bool) {
+	last, first, now := s.Last(), s.First(), l.now()
+	windowEnd := from + int64(count) - 1
+	if windowEnd < from && !l.facts.PageEndWraps {
+		windowEnd = math.MaxInt64
+	}
+	if windowEnd < first {
+		return nil, first, false
+	}
+	if from > last && !l.facts.PageEndWraps {
+		return nil, last + 1, true
+	}
+	next = min(windowEnd+1, last+1)
+	for n := max(from, first); n <= min(windowEnd, last); n++ {
+		if r := s.Visible(n, now); r != nil {
+			recs = append(recs, r)
+			next = n + 1
+		}
+	}
+	if len(recs) == 0 && s.meta.maxAge > 0 && windowEnd < last && l.facts.SeeksByAge {
+		return s.seekByAge(windowEnd+1, now)
+	}
+	return recs, next, windowEnd >= last
+}
+
+// seekByAge returns the page of a read whose events are all too old. The next page begins at the first event that is
+// young enough, or behind all events.
+func (s *Stream) seekByAge(from int64, now time.Time) (recs []*Record, next int64, end bool) {
+	last := s.Last()
+	young := sort.Search(int(last-from+1), func(i int) bool { return !s.expired(s.At(from+int64(i)), now) })
+	next = from + int64(young)
+	return nil, next, next > last
+}
+
+// readBackward is ReadForward in the other direction. A negative number is the last event. next is -1 at the beginning
+// of the stream.
+func (l *Log) readBackward(s *Stream, from int64, count int) (recs []*Record, next int64, end bool) {
+	last, first, now := s.Last(), s.First(), l.now()
+	if from < 0 {
+		from = last
+	}
+	start := max(0, from-int64(count)+1)
+	if from < first {
+		return nil, -1, true
+	}
+	lowest := int64(-1)
+	for n := min(from, last); n >= max(start, first); n-- {
+		if r := s.Visible(n, now); r != nil {
+			recs = append(recs, r)
+			lowest = n
+		}
+	}
+	switch {
+	case start <= first, start == 0, start <= last && lowest != start:
+		return recs, -1, true
+	}
+	return recs, min(start-1, last), false
 }

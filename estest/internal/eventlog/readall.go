@@ -7,41 +7,6 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Position is a place in the log.
-type Position struct{ Commit, Prepare int64 }
-
-func (p Position) before(q Position) bool {
-	return p.Commit < q.Commit || p.Commit == q.Commit && p.Prepare < q.Prepare
-}
-
-// Position returns where a record is.
-func (r *Record) Position() Position { return Position{r.Commit, r.Prepare} }
-
-// afterwards is the position to read on from behind a record: in a transaction within its commit, else behind the
-// record.
-func (r *Record) afterwards() Position {
-	if r.Commit != r.Prepare {
-		return Position{r.Commit, r.Prepare + r.size()}
-	}
-	return Position{r.Commit + r.size(), 0}
-}
-
-// backwards is the position to read backward from to what is before a record.
-func (r *Record) backwards() Position {
-	if r.Commit != r.Prepare {
-		return Position{r.Commit + commitRecordSize, r.Prepare}
-	}
-	return r.Position()
-}
-
-// ending is the first position from which a record is read backward.
-func (r *Record) ending() Position {
-	if r.Commit != r.Prepare {
-		return Position{r.Commit + commitRecordSize, r.Prepare + r.size()}
-	}
-	return Position{r.Commit + r.size(), r.Commit + r.size()}
-}
-
 // IndexFrom returns the index in the log of the first record at or behind p.
 func (l *Log) IndexFrom(p Position) int {
 	return sort.Search(len(l.records), func(i int) bool { return !l.records[i].Position().before(p) })
@@ -55,14 +20,14 @@ func (l *Log) indexBefore(p Position) int {
 // AllPage is the result of a read of $all.
 type AllPage struct {
 	Result  esproto.ReadAllEventsCompleted_ReadAllResult
-	Text    string
-	From    Position
-	Records []*Record
-	Next    Position
-	End     bool
+	Text    string    // why there are no events
+	From    Position  // where the page begins
+	Records []*Record // in the direction of the read
+	Next    Position  // where to read on
+	End     bool      // there is nothing more in that direction at the moment
 }
 
-// Scan is what a read of $all looks for, and for how long.
+// Scan says which events a read of $all returns.
 type Scan struct {
 	Picks   func(r *Record) bool // nil for everything
 	Forward bool
@@ -70,12 +35,12 @@ type Scan struct {
 	Window  int // how many events are looked at for them
 }
 
-// DeniedLink is the page of a user who may read $all, but not a stream that a link in it leads to.
+// DeniedLink returns the page of a user who may read $all, but must not read the target of a link in it.
 func DeniedLink(from Position) AllPage {
 	return AllPage{Result: esproto.ReadAllEventsCompleted_AccessDenied, From: from, Next: Position{-1, -1}}
 }
 
-// deniedAll is the page of a user who may not read $all.
+// deniedAll returns the page of a user who must not read $all.
 func (l *Log) deniedAll(from Position) AllPage {
 	p := DeniedLink(from)
 	if text := l.facts.RefusalText(); text != nil {
@@ -84,7 +49,7 @@ func (l *Log) deniedAll(from Position) AllPage {
 	return p
 }
 
-// ReadAll reads a page of the log from a position on for a user. The position -1/-1 is the end.
+// ReadAll reads a page of $all for a user, from a position on. The position -1/-1 is the end.
 func (l *Log) ReadAll(u *User, from Position, scan *Scan) AllPage {
 	bad := func(text string) AllPage {
 		return AllPage{Result: esproto.ReadAllEventsCompleted_Error, Text: text, From: from, Next: Position{-1, -1}}
@@ -113,13 +78,14 @@ func (l *Log) ReadAll(u *User, from Position, scan *Scan) AllPage {
 	return p
 }
 
-// readable reports whether a read may begin at a position: where a record begins, or forward behind the last one.
+// readable reports whether a read may begin at a position. A record begins there, or the read goes forward from behind
+// the last commit.
 func (l *Log) readable(from Position, forward bool) bool {
 	return forward && from.Commit > l.lastCommit || l.begins(from.Commit)
 }
 
-// scanAll reads the records at and behind a position, or those before it, the last one first. end is true if there were
-// no more; whoever stops at the last record has not noticed.
+// scanAll reads the records from a position on, forward or backward. end reports whether there are no more. It is
+// false for a page that ends with the last record, because the read has not looked further.
 func (l *Log) scanAll(from Position, scan *Scan) (recs []*Record, next Position, end bool) {
 	i := l.IndexFrom(from)
 	if !scan.Forward {
@@ -145,7 +111,7 @@ func (l *Log) scanAll(from Position, scan *Scan) (recs []*Record, next Position,
 	return recs, next, false
 }
 
-// Hidden reports whether $all does not show an event: servers keep some of their own to themselves.
+// Hidden reports whether $all does not show an event. Servers hide some events of their own.
 func (l *Log) Hidden(r *Record) bool {
 	f, name := l.facts, r.Stream.Name
 	switch {

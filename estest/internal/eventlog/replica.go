@@ -1,7 +1,7 @@
 package eventlog
 
-// CatchUp adds to the log what another one has beyond it. Where the other has not all of this one, this one begins
-// anew: truncated is true then.
+// CatchUp copies the records of another log that this one lacks. If this log has records that the other lacks, it
+// begins anew, and truncated is true.
 func (l *Log) CatchUp(from *Log) (truncated bool) {
 	if n := len(l.records); n > len(from.records) || n > 0 && !l.records[n-1].copies(from.records[n-1]) {
 		l.forgetLog()
@@ -15,7 +15,7 @@ func (l *Log) CatchUp(from *Log) (truncated bool) {
 	return truncated
 }
 
-// takeMarks makes the marks those of another log, which are the same up to where one of both has less.
+// takeMarks copies the marks of another log. The marks of both are the same up to some place.
 func (l *Log) takeMarks(marks []int64) {
 	n := min(len(l.marks), len(marks))
 	for n > 0 && l.marks[n-1] != marks[n-1] {
@@ -24,10 +24,10 @@ func (l *Log) takeMarks(marks []int64) {
 	l.marks = append(l.marks[:n], marks[n:]...)
 }
 
-// copies reports whether two records are the same one in the logs of two nodes.
+// copies reports whether two records are the same in the logs of two nodes.
 func (r *Record) copies(o *Record) bool { return r.ID == o.ID && r.Prepare == o.Prepare }
 
-// take shows the first of the records, and those behind it that are of the same stream.
+// take copies and commits the first records that belong to one stream.
 func (l *Log) take(recs []*Record) {
 	s := l.streamFor(recs[0].Stream.Name)
 	var own []*Record
@@ -42,7 +42,7 @@ func (l *Log) take(recs []*Record) {
 	l.commit(own)
 }
 
-// forgetLog empties the log. Nobody is told: whoever reads from it must be cut off.
+// forgetLog empties the log. It tells no observer: the owner must cut off all readers.
 func (l *Log) forgetLog() {
 	clear(l.streams)
 	l.records, l.marks, l.defaults = nil, nil, parseDefaults(nil)
@@ -50,5 +50,5 @@ func (l *Log) forgetLog() {
 	l.ForgetIDs()
 }
 
-// Share has a log, which is empty, know the users and the open transactions that another one knows, from now on.
+// Share gives an empty log the users and the open transactions of another one. The two share them from now on.
 func (l *Log) Share(with *Log) { l.users, l.transact = with.users, with.transact }

@@ -2,42 +2,13 @@ package eventlog
 
 import (
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Streams returns the streams that have, or had, events, in no order: it leaves out those that have metadata only.
-func (l *Log) Streams() iter.Seq[*Stream] {
-	return func(yield func(*Stream) bool) {
-		for _, s := range l.streams {
-			if s.Last() >= 0 && !yield(s) {
-				return
-			}
-		}
-	}
-}
-
-// Extent returns the numbers of the first event that is visible, -1 without one, and of the last event, visible or not,
-// -1 without one; and how many events are visible.
-func (s *Stream) Extent(now time.Time) (first, last int64, visible int) {
-	last = int64(len(s.events)) - 1
-	if s.HardDeleted() || s.SoftDeleted() {
-		return -1, last, 0
-	}
-	first = s.First()
-	for first <= last && s.Visible(first, now) == nil { // too old: what follows is younger
-		first++
-	}
-	if first > last {
-		return -1, last, 0
-	}
-	return first, last, int(last - first + 1)
-}
-
-// Snapshot is everything that a log holds, for another one to begin with.
+// Snapshot holds the content of a log. Another log can begin with it.
 type Snapshot struct {
 	Events     []SavedEvent // in the order of the log
 	End        int64        // where the next record goes
@@ -48,7 +19,7 @@ type Snapshot struct {
 	EpochAt    int64        // position of the record of the last one
 }
 
-// SavedEvent is an event with its place in the log.
+// SavedEvent is an event and its place in the log.
 type SavedEvent struct {
 	Event
 	Stream  string
@@ -58,7 +29,7 @@ type SavedEvent struct {
 	Commit  int64
 }
 
-// Saved returns a record as a snapshot has it. The two share their data.
+// Saved returns a record in the form of a snapshot. Both share the data.
 func (r *Record) Saved() SavedEvent {
 	return SavedEvent{
 		Event:  Event{ID: r.ID, Type: r.Type, JSON: r.JSON, Data: r.Data, Metadata: r.Metadata},
@@ -67,7 +38,7 @@ func (r *Record) Saved() SavedEvent {
 	}
 }
 
-// Snapshot returns what the log holds now.
+// Snapshot returns the present content of the log.
 func (l *Log) Snapshot() *Snapshot {
 	snap := &Snapshot{
 		Events: make([]SavedEvent, len(l.records)), End: l.end, LastCommit: l.lastCommit, LastEmpty: l.lastEmpty,
@@ -79,7 +50,7 @@ func (l *Log) Snapshot() *Snapshot {
 	return snap
 }
 
-// Restore fills an empty log, and the list of users. The error says what in the snapshot no log can have made.
+// Restore fills an empty log and its list of users. The error names the part of the snapshot that no log can have.
 func (l *Log) Restore(snap *Snapshot) error {
 	before := Position{-1, -1}
 	for i := range snap.Events {
@@ -114,7 +85,7 @@ func (e *SavedEvent) impossible(i int, problem string) error {
 	return fmt.Errorf("event %d, %d@%s, %s", i, e.Number, e.Stream, problem)
 }
 
-// restoreMarks restores what the log has besides events.
+// restoreMarks restores the places of records that are no events.
 func (l *Log) restoreMarks(snap *Snapshot) error {
 	if snap.LastEmpty >= snap.End || snap.LastEmpty < -1 {
 		return fmt.Errorf("last write of no events is at an impossible position, %d", snap.LastEmpty)

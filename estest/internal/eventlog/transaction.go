@@ -2,8 +2,8 @@ package eventlog
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
-// transaction is one that was started. Its id is the position of its start; the events are in the log but not to be
-// seen until the commit.
+// transaction is a transaction of a client. Its id is the position of its start. Its events are in the log, and
+// readers see them after the commit.
 type transaction struct {
 	stream    string
 	expected  int64
@@ -12,7 +12,7 @@ type transaction struct {
 	closed    bool // by a commit, be it in vain: what is written later is not part of it
 }
 
-// BeginTransaction begins a transaction for a user, and returns its id. It is refused if he has not the right to write.
+// BeginTransaction begins a transaction for a user and returns its id. The user must have the right to write.
 func (l *Log) BeginTransaction(u *User, name string, expected int64) (id int64, result esproto.OperationResult) {
 	if !l.Allowed(u, RightWrite, name) {
 		return -1, esproto.OperationResult_AccessDenied
@@ -23,13 +23,13 @@ func (l *Log) BeginTransaction(u *User, name string, expected int64) (id int64, 
 	return id, esproto.OperationResult_Success
 }
 
-// mayWriteTransaction reports whether u may write to the stream of a transaction, nil if there is none.
+// mayWriteTransaction reports whether a user may write to the stream of a transaction. It is false without a
+// transaction.
 func (l *Log) mayWriteTransaction(u *User, t *transaction) bool {
 	return t != nil && l.Allowed(u, RightWrite, t.stream)
 }
 
-// WriteTransaction adds events to a transaction. It is the commit that notices if there is no such transaction, or, in
-// versions that do not look at each write, if it is another user's.
+// WriteTransaction adds events to a transaction. Some versions check the transaction and its user only at the commit.
 func (l *Log) WriteTransaction(u *User, id int64, events []Event) esproto.OperationResult {
 	t := l.transact[id]
 	if l.facts.TransactionWriteIsChecked && !l.mayWriteTransaction(u, t) {
@@ -51,8 +51,8 @@ func (t *transaction) write(l *Log, events []Event) {
 	l.tell(Commit{})
 }
 
-// CommitTransaction makes the events of a transaction visible, if the stream has the version that was expected at its
-// start. A transaction that is committed again is recognised by the ids of its events, as an append is.
+// CommitTransaction shows the events of a transaction, if the stream has the version that the start expects. A second
+// commit finds the events by their ids, as a repeated append does.
 func (l *Log) CommitTransaction(u *User, id int64) Outcome {
 	t := l.transact[id]
 	if !l.mayWriteTransaction(u, t) {
@@ -76,7 +76,7 @@ func (l *Log) CommitTransaction(u *User, id int64) Outcome {
 	return o
 }
 
-// finishTransaction makes the events of a transaction visible. They share the position of the commit, which it returns.
+// finishTransaction shows the events of a transaction and returns the position of the commit, which all events share.
 func (l *Log) finishTransaction(t *transaction, first int64) (commit int64) {
 	commit = l.takePlace(commitRecordSize)
 	s, revived := l.Stream(t.stream), l.revivedBy(t.stream)

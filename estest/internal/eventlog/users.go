@@ -20,7 +20,7 @@ const (
 	Operators = "$ops"    // may run the server
 )
 
-// User is somebody who may log in.
+// User is a user who can log in.
 type User struct {
 	Login    string
 	FullName string
@@ -30,7 +30,7 @@ type User struct {
 	Disabled bool
 }
 
-// BuiltinUsers are those that every new server has.
+// BuiltinUsers returns the users of every new server.
 func BuiltinUsers() []*User {
 	return []*User{
 		{Login: "admin", FullName: "Event Store Administrator", Password: "changeit", Groups: []string{Admins}},
@@ -48,7 +48,7 @@ const (
 	passwordChanged = "$PasswordChanged"
 )
 
-// storedUser is a user as its stream has it.
+// storedUser is a user in the form of the event in the user's stream.
 type storedUser struct {
 	LoginName string   `json:"loginName"`
 	FullName  string   `json:"fullName,omitempty"`
@@ -61,7 +61,7 @@ type storedUser struct {
 // userMetadata protects the stream of a user.
 var userMetadata = []byte(`{"$acl":{"$w":"$admins","$d":"$admins","$mw":"$admins"}}`)
 
-// AddUser adds a user, or gives one who is there the password, and the groups that he has not yet.
+// AddUser adds a user. A user who exists gets the password, and the groups that he lacks.
 func (l *Log) AddUser(u User) {
 	known := l.users[u.Login]
 	if known == nil {
@@ -78,17 +78,17 @@ func (l *Log) AddUser(u User) {
 	l.writeUser(&u, passwordChanged)
 }
 
-// CreateUser makes a new user known, and writes that down.
+// CreateUser adds a new user and writes it to the log.
 func (l *Log) CreateUser(u *User) {
 	l.protectUser(u.Login)
 	l.writeUser(u, userCreated)
 	l.listUser(u.Login)
 }
 
-// UpdateUser puts a user in the place of the one with the same login, and writes that down.
+// UpdateUser replaces the user of the same login and writes that to the log.
 func (l *Log) UpdateUser(u *User) { l.writeUser(u, userUpdated) }
 
-// UserWritten returns when a user was written down last.
+// UserWritten returns the time of the last event about a user.
 func (l *Log) UserWritten(u *User) time.Time {
 	s := l.Stream(userStream + u.Login)
 	return esproto.TicksToTime(s.At(s.Last()).Created).UTC()
@@ -114,8 +114,8 @@ func (l *Log) listUser(login string) {
 	l.SystemAppend(usersStream, "$User", false, []byte(login), nil)
 }
 
-// passwordHash is how the server keeps passwords. It is nil only where policy forbids the algorithm: nobody logs in
-// then.
+// passwordHash returns the hash of a password in the server's form. It is nil only where policy forbids the algorithm;
+// nobody can log in then.
 func passwordHash(password string, salt []byte) []byte {
 	hash, err := pbkdf2.Key(sha1.New, password, salt, 1000, 20)
 	if err != nil {
@@ -142,7 +142,8 @@ func (l *Log) restoreUsers() {
 	}
 }
 
-// HasPassword remembers the password of a restored user when it is told for the first time: hashing it takes long.
+// HasPassword reports whether the password is right. It remembers the first right password of a restored user, because
+// a hash takes long.
 func (u *User) HasPassword(password string) bool {
 	if u.stored == nil {
 		return u.Password == password
@@ -155,16 +156,16 @@ func (u *User) HasPassword(password string) bool {
 	return true
 }
 
-// SetPassword changes the password. The log keeps that when it is told to update the user.
+// SetPassword changes the password. UpdateUser writes the change to the log.
 func (u *User) SetPassword(password string) { u.Password, u.stored = password, nil }
 
-// DeleteUser forgets a user, and deletes what was written about it.
+// DeleteUser removes a user and deletes its stream.
 func (l *Log) DeleteUser(u *User) {
 	delete(l.users, u.Login)
 	l.SystemAppend("$$"+userStream+u.Login, MetadataType, true, SoftDeleteData, nil)
 }
 
-// NotifyPasswordChanged writes down, for an hour, that what is remembered of a user holds no more.
+// NotifyPasswordChanged writes an event, for an hour, that tells other nodes to forget a user's password.
 func (l *Log) NotifyPasswordChanged(login string) {
 	if l.Stream(passwordStream) == nil {
 		l.SystemAppend("$$"+passwordStream, MetadataType, true, []byte(`{"$maxAge":3600}`), nil)
@@ -174,19 +175,19 @@ func (l *Log) NotifyPasswordChanged(login string) {
 
 func (u *User) in(group string) bool { return u != nil && slices.Contains(u.Groups, group) }
 
-// System is the server itself, and whoever acts for it.
+// System is the user for whom the server itself acts.
 var System = &User{Login: "system", Groups: []string{Admins}}
 
-// Nobody is a user that has no rights, not even those that everyone has.
+// Nobody is a user without any right, even without the rights of Everyone.
 var Nobody = &User{Login: "nobody"}
 
-// IsAdmin reports whether a user may do everything.
+// IsAdmin reports whether the user is an administrator, who may do everything.
 func (u *User) IsAdmin() bool { return u.in(Admins) }
 
-// IsOperator reports whether a user may run the server: administrators may, too.
+// IsOperator reports whether the user may run the server. Administrators may, too.
 func (u *User) IsOperator() bool { return u.IsAdmin() || u.in(Operators) }
 
-// User returns the user with a login; nil if there is none.
+// User returns the user of a login; nil without one.
 func (l *Log) User(login string) *User { return l.users[login] }
 
 // Users returns all users by their logins.
@@ -194,7 +195,7 @@ func (l *Log) Users() []*User {
 	return slices.SortedFunc(maps.Values(l.users), func(a, b *User) int { return cmp.Compare(a.Login, b.Login) })
 }
 
-// Login returns the user with these credentials; nil if there is none.
+// Login returns the user with these credentials; nil without one.
 func (l *Log) Login(login, password string) *User {
 	u := l.users[login]
 	if u == nil || u.Disabled || !u.HasPassword(password) {

@@ -1,0 +1,124 @@
+package eventlog
+
+import (
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+)
+
+// Stream is one stream. Event n is events[n]: numbers have no gaps, as soft deletes and truncation only hide events.
+type Stream struct {
+	Name      string
+	events    []*Record
+	tombstone *Record  // not nil once the stream is hard-deleted
+	meta      metadata // as the last event of $$name says; of a metadata stream the implicit one
+
+	emitter *Projection // that wrote the event in emitted, the last one that it wrote here
+	emitted *Record
+}
+
+// Last returns the number of the last event, -1 without one, or DeletedStream.
+func (s *Stream) Last() int64 {
+	if s.tombstone != nil {
+		return esproto.DeletedStream
+	}
+	return int64(len(s.events)) - 1
+}
+
+// HardDeleted reports whether the stream is deleted for good.
+func (s *Stream) HardDeleted() bool { return s.tombstone != nil }
+
+// SoftDeleted reports whether the stream is deleted until somebody writes to it.
+func (s *Stream) SoftDeleted() bool {
+	return s.tombstone == nil && s.meta.truncateBefore == esproto.DeletedStream
+}
+
+// First returns the lowest number that $tb and $maxCount leave visible.
+func (s *Stream) First() int64 {
+	first := max(s.meta.truncateBefore, 0)
+	if s.meta.maxCount > 0 {
+		first = max(first, s.Last()-s.meta.maxCount+1)
+	}
+	return first
+}
+
+// At returns event n, whether it is visible or not; nil if there is none.
+func (s *Stream) At(n int64) *Record {
+	if n == esproto.DeletedStream && s.tombstone != nil {
+		return s.tombstone
+	}
+	if n < 0 || n >= int64(len(s.events)) {
+		return nil
+	}
+	return s.events[n]
+}
+
+// expired reports whether $maxAge hides an event.
+func (s *Stream) expired(r *Record, now time.Time) bool {
+	if s.meta.maxAge <= 0 {
+		return false
+	}
+	return now.Sub(esproto.TicksToTime(r.Created)) > s.meta.maxAge
+}
+
+// Visible returns event n if it is there and nothing hides it.
+func (s *Stream) Visible(n int64, now time.Time) *Record {
+	if n < s.First() {
+		return nil
+	}
+	r := s.At(n)
+	if r == nil || s.expired(r, now) {
+		return nil
+	}
+	return r
+}
+
+// Stream returns the stream of a name; nil if nobody ever wrote to it or to its metadata.
+func (l *Log) Stream(name string) *Stream { return l.streams[name] }
+
+// StreamCount returns the number of streams, with those that have only metadata.
+func (l *Log) StreamCount() int { return len(l.streams) }
+
+// streamFor returns the stream of a name, and makes a new one if there is none.
+func (l *Log) streamFor(name string) *Stream {
+	s := l.streams[name]
+	if s == nil {
+		name = strings.Clone(name) // it may be part of a frame that is only borrowed
+		s = &Stream{Name: name}
+		if isMetastream(name) {
+			s.meta.maxCount = 1
+		}
+		l.streams[name] = s
+	}
+	return s
+}
+
+// Streams returns the streams that have, or had, events, in no order. It leaves out streams with only metadata.
+func (l *Log) Streams() iter.Seq[*Stream] {
+	return func(yield func(*Stream) bool) {
+		for _, s := range l.streams {
+			if s.Last() >= 0 && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Extent returns the number of the first visible event, the number of the last event, visible or not, and how many
+// events are visible. A number is -1 if there is no such event.
+func (s *Stream) Extent(now time.Time) (first, last int64, visible int) {
+	last = int64(len(s.events)) - 1
+	if s.HardDeleted() || s.SoftDeleted() {
+		return -1, last, 0
+	}
+	first = s.First()
+	for first <= last && s.Visible(first, now) == nil { // too old: what follows is younger
+		first++
+	}
+	if first > last {
+		return -1, last, 0
+	}
+	return first, last, int(last - first + 1)
+}

@@ -13,10 +13,11 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// Client is a client of one EventStore, a node or a cluster, over one TCP connection at a time. All its methods may be
-// called by any number of goroutines at once; their requests share the connection.
+// Client is a client of one EventStore, a node or a cluster. It has one TCP connection at a time. Any number of
+// goroutines may call its methods at once; their requests share the connection.
 //
-// Calls wait for a connection until their context ends; what is lost with a connection is made good where that is safe.
+// Calls wait for a connection until their context ends. After a lost connection the client repeats calls if that is
+// safe.
 type Client struct {
 	cfg     *Config // a pointer, so that no verb prints what it points to
 	hooks   hookSet
@@ -26,7 +27,7 @@ type Client struct {
 	ctx        context.Context // ends with Close
 	cancel     context.CancelFunc
 	goroutines goroutines // they subscribe anew and call hooks
-	told       hookQueue  // what the hooks of the connection are told
+	told       hookQueue  // calls the hooks of the connection
 
 	configs    configReads
 	groupTurns chan struct{} // holds one for each change of a group that is under way
@@ -96,10 +97,9 @@ func New(cfg Config) (*Client, error) {
 // writeTimeout is how long the peer may take nothing while the client has something to send.
 const writeTimeout = 15 * time.Second
 
-// Connect waits until the client is connected. That is never necessary, since calls wait by themselves, but tells early
-// what is wrong. The error of a context that ends names the last connection error; a server that refuses the
-// credentials or, before the first success, is no EventStore, is an error at once. The client goes on trying in any
-// case.
+// Connect waits until the client is connected. Calls wait by themselves, so Connect is never necessary, but it returns
+// errors early. When ctx ends, the error has the last connection error. Connect fails at once if the server refuses the
+// credentials or, before the first connection, is no EventStore. The client goes on trying in any case.
 func (c *Client) Connect(ctx context.Context) error {
 	_, err := c.manager.Conn(ctx)
 	return fromEngine(err)
@@ -112,12 +112,12 @@ const (
 	hookTimeout = time.Second
 )
 
-// Close ends the client, its connection and its subscriptions. Pending calls fail with ErrClosed. Persistent
-// subscriptions send their acks first and give their unacked events back, for which Close waits up to a second. It may
-// be called more than once, and returns when everything has ended.
+// Close ends the client, its connection and its subscriptions. Calls that are under way fail with [ErrClosed].
+// Persistent subscriptions first send their acks and give their unacked events back, for which Close waits up to a
+// second. Close may be called more than once, and returns when everything has ended.
 //
-// Close waits up to a second for hooks that are running. A hook may call it, too: it then waits for itself that long,
-// or for two seconds if it is told of the end of a persistent subscription by Close.
+// Close waits up to a second for hooks that are running. If a hook calls Close, it waits for itself that long, or for
+// two seconds if Close has ended the persistent subscription that the hook is called for.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	first := !c.closing.Swap(true)
@@ -159,8 +159,8 @@ func (c *Client) shutDown() {
 	c.goroutines.wait(hookTimeout)
 }
 
-// Closed is closed when the client has ended: by Close, or because MaxReconnects was reached. The ClosedHooks have been
-// told then, unless one of the hooks does not return.
+// Closed returns a channel that is closed when the client has ended: by Close, or after Config.MaxReconnects failed
+// attempts. Each [ClosedHook] has returned by then, unless a hook hangs.
 func (c *Client) Closed() <-chan struct{} { return c.manager.Done() }
 
 // Config returns the configuration that the client was made with, with the defaults filled in. What it points to is

@@ -34,19 +34,19 @@ func (c ContentType) String() string {
 
 // EventData is an event to append.
 type EventData struct {
-	// ID identifies the event. The server takes an event for written already if the stream has one with the same id
-	// at the place in question, whatever its data. The zero UUID stands for a random one, made once for each call.
+	// ID identifies the event. The server takes an event for written if the stream has one with the same id at that
+	// place, whatever its data. The zero UUID stands for a random one, which the client makes once for each call.
 	ID uuid.UUID
 	// Type is the event's type, which must not be empty.
 	Type string
-	// ContentType is what Data is; binary by default.
+	// ContentType is the type of Data; the default is binary.
 	ContentType ContentType
 	// Data and Metadata may be empty.
 	Data     []byte
 	Metadata []byte
 }
 
-// Size returns what the event counts against MaxEventSize, in bytes.
+// Size returns the size in bytes that is compared with [MaxEventSize].
 func (e *EventData) Size() int { return len(e.Data) + len(e.Metadata) + 2*len(e.Type) }
 
 // JSONEvent returns an event of the given type whose data is v as JSON.
@@ -68,8 +68,8 @@ func newID() uuid.UUID {
 	return u
 }
 
-// Position is a place in the server's transaction log. Positions that the server gave out may be compared, and be used
-// to read $all from there; nothing else is to be read from them.
+// Position is a position in the server's log. Positions from a server may be compared, and a read of $all may begin
+// there. They mean nothing else.
 type Position struct {
 	Commit  int64
 	Prepare int64
@@ -96,11 +96,11 @@ func (p Position) Compare(q Position) int {
 // String prints the position as C:…/P:….
 func (p Position) String() string { return fmt.Sprintf("C:%d/P:%d", p.Commit, p.Prepare) }
 
-// Event is an event as it was read or pushed. One that was read is part of the page that it came in: whoever keeps it,
-// or only its stream's name, keeps the whole page with all of its events in memory. One that was pushed, or read by
-// ReadEvent, keeps little more than itself; a small one that was pushed shares memory with those that came before and
-// after it, some 12 KiB. Clone makes a copy that keeps nothing else. Nothing in an Event is shared with the client any
-// more; the byte slices may be changed, within their length.
+// Event is an event that was read or pushed. An event that was read is part of its page: a caller that keeps the event,
+// or only the name of its stream, keeps the whole page in memory. An event that was pushed, or that ReadEvent has read,
+// keeps little more than itself; a small pushed event shares some 12 KiB with the events before and after it. Clone
+// makes a copy that keeps nothing else. The client does not use an Event after it has returned it: the caller may
+// change the byte slices within their length.
 type Event struct {
 	Stream   string
 	Number   int64 // counts the stream's events from 0
@@ -110,8 +110,8 @@ type Event struct {
 	Metadata []byte
 	// Created is when the server wrote the event, in UTC; zero if it does not tell.
 	Created time.Time
-	// Position is the event's place in the log, where the server tells it: in reads of and subscriptions to $all and
-	// in volatile pushes. Elsewhere it is UnknownPosition.
+	// Position is the position of the event in the log, if the server tells it: in reads of $all, in subscriptions to
+	// $all, and in pushes of volatile subscriptions. Otherwise it is [UnknownPosition].
 	Position Position
 	// Link is the link event through which this one was read, if links were resolved and this came by one.
 	Link *Event
@@ -126,8 +126,8 @@ type Event struct {
 	Unresolved bool
 }
 
-// Original returns the event of the stream that was read or subscribed to: the link where the event came by one, else
-// the event itself. Its number and id count for checkpoints and acks.
+// Original returns the event of the stream that was read or subscribed to: the link if e came by one, otherwise e. Its
+// number and id are those for checkpoints and acks.
 func (e *Event) Original() *Event {
 	if e.Link != nil {
 		return e.Link

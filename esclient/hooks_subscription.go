@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// reporter tells the hooks and the log what becomes of one subscription. No lock may be held when it is told something.
+// reporter calls the hooks of one subscription and writes its log. No lock may be held during a call.
 type reporter struct {
 	c      *Client
 	hooks  *hookSet
@@ -40,7 +40,7 @@ func (r *reporter) log(level slog.Level, message string, i *SubscriptionInfo) {
 	log.LogAttrs(r.c.ctx, level, message, attrs...)
 }
 
-// confirmed notes that the server has confirmed the subscription. It tells nobody yet, so it may be called anywhere.
+// confirmed notes that the server has confirmed the subscription. It calls no hook, so it may be called anywhere.
 func (r *reporter) confirmed(endpoint string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,7 +64,7 @@ func (r *reporter) subscribed() {
 }
 
 func (r *reporter) dropped(err error) {
-	r.subscribed() // whoever subscribed may not have got round to it
+	r.subscribed() // the goroutine that subscribed may come later
 	i := r.info()
 	i.Err = err
 	r.log(slog.LevelInfo, "subscription dropped", &i)
@@ -180,7 +180,7 @@ func (r *reporter) ended(err error) {
 	}
 }
 
-// wantsDelivered is asked before delivered, so that nobody works out a lag in vain.
+// wantsDelivered reports whether a hook needs delivered. Otherwise the lag need not be computed.
 func (r *reporter) wantsDelivered() bool { return len(r.hooks.delivered) > 0 }
 
 // delivered tells of an event where the last one known of has the number last; -1 if none is.
@@ -195,7 +195,7 @@ func (r *reporter) delivered(e *Event, last int64) {
 	}
 }
 
-// wantsSettled is asked before settled, so that nobody gathers the events in vain.
+// wantsSettled reports whether a hook needs settled. Otherwise the events need not be gathered.
 func (r *reporter) wantsSettled() bool {
 	h := r.hooks
 	return len(h.acked) > 0 || len(h.nacked) > 0 || len(h.parked) > 0

@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// StreamMetadata is what a stream's metadata says. The zero value says nothing: the server keeps all events, and the
-// default access rights apply.
+// StreamMetadata are the metadata of a stream. With the zero value the server keeps all events, and the default access
+// rights apply.
 type StreamMetadata struct {
-	// MaxCount is how many events the stream keeps, the newest; 0 keeps all.
+	// MaxCount is how many of the newest events the stream keeps; 0 keeps all.
 	MaxCount int64
 	// MaxAge is how long the stream keeps an event, in whole seconds; 0 keeps them for ever.
 	MaxAge time.Duration
 	// TruncateBefore is the number of the first event that the stream keeps. math.MaxInt64 is that of a stream which
 	// DeleteStream has deleted.
 	TruncateBefore int64
-	// CacheControl is how long the server's HTTP interface lets the head of the stream be cached, in whole seconds; 0
-	// says nothing.
+	// CacheControl is how long the server's HTTP interface allows caches to keep the head of the stream, in whole
+	// seconds; 0 is the server's default.
 	CacheControl time.Duration
-	// ACL says who may do what to the stream.
+	// ACL are the rights to the stream.
 	ACL StreamACL
-	// Custom has everything else that the metadata says, by its keys, as JSON. It is kept as it is. The names above
-	// have the keys $maxCount, $maxAge, $tb, $cacheControl and $acl, which cannot be in it.
+	// Custom has all other members of the metadata, by their keys, as unchanged JSON. The fields above have the keys
+	// $maxCount, $maxAge, $tb, $cacheControl and $acl, which Custom cannot have.
 	Custom map[string]json.RawMessage
 }
 
-// StreamACL says who may do what to a stream, and to its metadata. Each right is a list of logins and groups, such as
-// "$admins"; RoleAll means everyone. Nil says nothing, so that the default applies, and an empty list leaves the
-// administrators, who may do everything.
+// StreamACL are the rights to a stream and to its metadata. Each right is a list of logins and groups, such as
+// "$admins"; [RoleAll] is every user. With nil the default applies. An empty list leaves the administrators, who have
+// all rights.
 type StreamACL struct {
 	Read, Write, Delete []string
 	MetaRead, MetaWrite []string
@@ -44,13 +44,13 @@ const (
 	RoleOps    = "$ops"    // the operators
 )
 
-// StreamMetadata returns a stream's metadata and the version to expect when it is set: NoStream, with the zero
-// StreamMetadata, where the stream has none. What makes no sense, such as a $maxCount of 0, is read as absent, which is
-// what the server takes it for.
+// StreamMetadata returns the metadata of a stream, and the version to expect in the next SetStreamMetadata. If the
+// stream has none, these are the zero StreamMetadata and NoStream. A value without a meaning, such as a $maxCount of 0,
+// counts as absent, as it does for the server.
 //
-// The error is ErrStreamDeleted for a stream with a tombstone, ErrAccessDenied for who lacks the right, and that of the
-// decoder where the metadata is no JSON object or has values of a wrong type; RawStreamMetadata then returns what there
-// is.
+// The error is [ErrStreamDeleted] for a stream with a tombstone, and [ErrAccessDenied] if the user lacks the right. If
+// the metadata is no JSON object, or has values of a wrong type, the error is that of the decoder; RawStreamMetadata
+// then returns the data.
 func (c *Client) StreamMetadata(ctx context.Context, stream string) (StreamMetadata, ExpectedVersion, error) {
 	data, version, err := c.RawStreamMetadata(ctx, stream)
 	if err != nil || data == nil {
@@ -63,7 +63,7 @@ func (c *Client) StreamMetadata(ctx context.Context, stream string) (StreamMetad
 	return m, version, nil
 }
 
-// RawStreamMetadata is StreamMetadata without the decoding. The bytes are nil where the stream has no metadata.
+// RawStreamMetadata returns the encoded metadata of a stream, nil if the stream has none; see StreamMetadata.
 func (c *Client) RawStreamMetadata(ctx context.Context, stream string) ([]byte, ExpectedVersion, error) {
 	if err := validateMetadataOf(stream); err != nil {
 		return nil, NoStream, err
@@ -87,13 +87,13 @@ func (c *Client) lastData(ctx context.Context, what, stream, in string) ([]byte,
 	return append([]byte{}, e.Data...), ExpectedVersion(e.Number), nil
 }
 
-// SetStreamMetadata replaces a stream's metadata, which takes effect at once; the stream need not exist. Whoever wants
-// to change only a part reads it first and expects the version that was read. LastEventNumber of the result is the
-// version to expect next time.
+// SetStreamMetadata replaces the metadata of a stream, which need not exist, with effect at once. To change a part,
+// read the metadata first and expect the version that was read. LastEventNumber of the result is the version to expect
+// the next time.
 //
-// It is an append to the metadata stream: see Append for the errors. Metadata for a stream that DeleteStream has
-// deleted brings the stream back, without its old events; the server then writes metadata of its own behind it, so read
-// again to learn the version.
+// It is an append to the metadata stream: see [Client.Append] for the errors. Metadata for a stream that DeleteStream
+// has deleted brings the stream back, without its old events. The server then writes its own metadata after that, so
+// read the metadata again to learn the version.
 func (c *Client) SetStreamMetadata(
 	ctx context.Context, stream string, expected ExpectedVersion, m StreamMetadata,
 ) (AppendResult, error) {
@@ -104,8 +104,8 @@ func (c *Client) SetStreamMetadata(
 	return c.SetRawStreamMetadata(ctx, stream, expected, data)
 }
 
-// SetRawStreamMetadata is SetStreamMetadata for metadata that is encoded already. It must be a JSON object: servers
-// ignore anything else, rights included.
+// SetRawStreamMetadata is SetStreamMetadata for encoded metadata. The data must be a JSON object: servers ignore
+// anything else, rights included.
 func (c *Client) SetRawStreamMetadata(
 	ctx context.Context, stream string, expected ExpectedVersion, data []byte,
 ) (AppendResult, error) {

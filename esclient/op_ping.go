@@ -7,8 +7,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Ping asks the server for a reply and returns how long that took, from the call on: it waits for a connection if
-// there is none.
+// Ping waits for a connection, if there is none, asks the server for a reply, and returns how long the call took.
 func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
 	started := time.Now()
 	if err := c.do(ctx, pingOp{}, reading); err != nil {

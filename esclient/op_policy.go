@@ -230,7 +230,8 @@ func replaces(err error) bool {
 	return how == subResumes || how == subRereads
 }
 
-// resumption is the course of one attempt of a subscription to go on. It says how long the subscription tries.
+// resumption is one attempt of a subscription to go on after its connection has ended: it decides after each failure
+// whether the subscription tries again, and when.
 type resumption struct {
 	refusals  time.Duration // how long refused credentials are borne: Config.AuthRetryTimeout
 	refusedAt time.Time     // of the first refusal; zero if there was none

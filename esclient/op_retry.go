@@ -45,7 +45,7 @@ type attempts struct {
 	pauses     pauses
 
 	begun    engine.Pending // the first attempt, if it was made ahead of time
-	observed *observedOp    // what the hooks are told; nil if there are none
+	observed *observedOp    // for the hooks; nil if there are none
 }
 
 // do performs an operation, again and again where that is safe and helps.

@@ -9,19 +9,19 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Ack tells the server that the events are dealt with. It does not wait for anything: acks are gathered, see
-// PersistentOptions.AckDelay, and the server does not reply to them. While there is no connection they are kept and
-// sent when the server delivers the events again. Events that were settled before are ignored. The error is the one
-// that ended the subscription; the server then delivers the events again.
+// Ack tells the server that the consumer has processed the events. Ack does not wait: the subscription gathers acks,
+// see PersistentOptions.AckDelay, and the server does not reply to them. Without a connection the subscription keeps
+// them, and sends them when the server delivers the events again. Events that were settled before are ignored. The
+// error is the one that has ended the subscription; the server then delivers the events again.
 func (p *PersistentSubscription) Ack(events ...*Event) error {
 	return p.settle(acked, events)
 }
 
-// MaxNackReason is how much of a reason Nack keeps, in bytes.
+// MaxNackReason is how many bytes of a reason Nack keeps.
 const MaxNackReason = 8 << 10
 
-// Nack tells the server what to do with events that could not be dealt with; the reason, of which MaxNackReason bytes
-// are kept, goes with parked events. Otherwise it is as Ack, but is sent at once.
+// Nack tells the server what to do with events that the consumer could not process. The server stores the reason, of
+// which MaxNackReason bytes are kept, with parked events. Nack is sent at once; in all else it is as Ack.
 func (p *PersistentSubscription) Nack(action NackAction, reason string, events ...*Event) error {
 	if action < NackPark || action > NackStop {
 		return &ArgumentError{

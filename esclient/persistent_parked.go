@@ -9,21 +9,21 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
-// ParkedEvent is an event that a group has given up.
+// ParkedEvent is an event that a group has parked.
 type ParkedEvent struct {
-	// Event is the event that was parked. Its Link is the entry in the group's parked stream, or, where Unresolved
-	// tells that the event is gone, it is that entry itself.
+	// Event is the parked event. Its Link is the entry in the group's parked stream. If the event is gone, Unresolved
+	// is true and Event is the entry itself.
 	Event *Event
-	// Reason is why: that of Nack, with the server's word in front, or the server's own.
+	// Reason is the reason of Nack, with the server's text before it, or the server's own.
 	Reason string
-	// Added is when the server parked it, by its own clock; zero where it does not tell.
+	// Added is when the server has parked the event, by the server's clock; zero if the server does not tell.
 	Added time.Time
-	// Number is that of the event in the stream that the group is on.
+	// Number is the number of the event in the group's stream.
 	Number int64
 }
 
-// ReadParked reads the events that a group has parked, the oldest first, as ReadStream does. There are none where the
-// group has parked nothing, or does not exist. Only administrators may read them, unless the server's settings say
+// ReadParked reads the parked events of a group, the oldest first, as [Client.ReadStream] does. It yields none if the
+// group has parked nothing or does not exist. Only administrators may read them, unless the server's settings say
 // otherwise.
 func (c *Client) ReadParked(ctx context.Context, stream, group string) iter.Seq2[ParkedEvent, error] {
 	return func(yield func(ParkedEvent, error) bool) {

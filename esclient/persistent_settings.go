@@ -12,17 +12,17 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/httpapi"
 )
 
-// settingsTimeout bounds each of the two ways in which GroupSettings asks: that is worth no long wait.
+// settingsTimeout limits each of the two requests of GroupSettings.
 const settingsTimeout = 3 * time.Second
 
 // GroupSettings returns the settings of a persistent subscription group as the server has them. It reads the server's
-// own configuration over TCP, which administrators may, unless the server's settings say otherwise. For whoever may not
-// it asks the HTTP interface, which any user may, where that is known: by Config.HTTPEndpoint, by the seeds of
-// Config.Gossip, or by Config.Address if that has the port DefaultPort, to which DefaultHTTPPort belongs.
+// own configuration over TCP, which administrators may, unless the server's settings say otherwise. If the user may
+// not, it asks the HTTP interface, which any user may. The HTTP interface is that of Config.HTTPEndpoint, of the seeds
+// of Config.Gossip, or of Config.Address if that has the port [DefaultPort], to which [DefaultHTTPPort] belongs.
 //
-// The error is ErrGroupNotFound if there is no such group, and ErrAccessDenied if the user may read the settings in
-// neither way. Once there is a connection, what does not answer is given up after some seconds, or after
-// Config.OperationTimeout if that is less.
+// The error is [ErrGroupNotFound] if there is no such group, and [ErrAccessDenied] if the user may read the settings in
+// neither way. With a connection each request ends after some seconds, or after Config.OperationTimeout if that is
+// less.
 func (c *Client) GroupSettings(ctx context.Context, stream, group string) (PersistentSettings, error) {
 	if err := validateAnyGroup(stream, group); err != nil {
 		return PersistentSettings{}, err

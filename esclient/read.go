@@ -83,21 +83,21 @@ func (c *Client) ReadStream(ctx context.Context, stream string, opts ReadOptions
 
 // StreamPage is a page of a stream.
 type StreamPage struct {
-	// Events are in the order of the reading. There may be fewer than were asked for, or none, before the end is
-	// reached: events may have been truncated or have expired, or be too large for one page.
+	// Events are in the order of the read. There may be fewer events than the page size, or none, before the end:
+	// events may be truncated or expired, or too large for one page.
 	Events []Event
-	// Next is the ReadOptions.From of the page that follows in the same direction. Behind the last page it is where
-	// events will be that are yet to be written.
+	// Next is the ReadOptions.From of the next page in the same direction. After the last page it is where the next
+	// event will be.
 	Next Start
-	// EndOfStream is true if nothing followed when the page was read: the end was reached or, going backward, the first
-	// event.
+	// EndOfStream is true if no event followed at the time of the read: the page has reached the end or, backward, the
+	// first event.
 	EndOfStream bool
-	// LastEventNumber is the number of the stream's last event when the page was read.
+	// LastEventNumber is the number of the stream's last event at the time of the read.
 	LastEventNumber int64
 }
 
-// ReadStreamPage reads one page of a stream: opts.PageSize events, or opts.MaxCount where that is less. The errors are
-// those of ReadStream. To read on, set opts.From to the page's Next.
+// ReadStreamPage reads one page of a stream: opts.PageSize events, or opts.MaxCount if that is less. The errors are
+// those of [Client.ReadStream]. To read the next page, set opts.From to the page's Next.
 func (c *Client) ReadStreamPage(ctx context.Context, stream string, opts ReadOptions) (StreamPage, error) {
 	if err := opts.validate(stream); err != nil {
 		return StreamPage{}, err

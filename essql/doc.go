@@ -18,6 +18,9 @@
 //	// … change the read model by tx …
 //	return tx.Commit()
 //
+// [Store.Apply] does all of that. A message that is given up, by [eventstore.SubscriberConfig].NackAction for example,
+// is not applied.
+//
 // # Two processes of one name
 //
 // Load, which Subscribe calls, takes a name over: it writes the Store's owner token, which is random, into the row.

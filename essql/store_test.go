@@ -236,6 +236,42 @@ func TestDifferentNamesAreDifferentRows(t *testing.T) {
 	})
 }
 
+// How a driver sends arguments and counts rows is a setting of the connection.
+func TestSettingsOfTheConnectionDoNotMatter(t *testing.T) {
+	t.Parallel()
+	settings := map[essql.Dialect][]string{
+		essql.PostgreSQL: {
+			"&default_query_exec_mode=simple_protocol", "&default_query_exec_mode=exec", "&client_encoding=UTF8",
+			"&default_transaction_isolation=serializable", "&default_transaction_isolation=repeatable%20read",
+		},
+		essql.MySQL: {
+			"?interpolateParams=true", "?clientFoundRows=true", "?charset=latin1", "?charset=utf8mb4,utf8",
+			"?interpolateParams=true&charset=latin1&clientFoundRows=true", "?tx_isolation=%27SERIALIZABLE%27",
+			"?tx_isolation=%27READ-COMMITTED%27", "?sql_mode=%27%27", "?sql_mode=%27ANSI%27",
+		},
+	}
+	eachServer(t, func(t *testing.T, d database) {
+		for _, s := range settings[d.Dialect] {
+			changed := d
+			changed.DSN += s
+			first, second := changed.store(t), d.store(t)
+			for i, name := range []string{"straße " + s, "STRASSE " + s, "日本🙂 ' \" \\ ` ? $1 " + s, "\n" + s} {
+				c := number(int64(i))
+				none, err := first.Load(t.Context(), name)
+				require.NoError(t, err, s)
+				require.True(t, none.IsZero())
+				for _, c := range []esclient.Checkpoint{c, c, {}, {}, c, number(0)} {
+					require.NoError(t, first.Save(t.Context(), name, c), s)
+				}
+				loaded, err := second.Load(t.Context(), name)
+				require.NoError(t, err)
+				require.Equal(t, c, loaded, s)
+				require.ErrorIs(t, first.Save(t.Context(), name, number(9)), eventstore.ErrCheckpointTaken, s)
+			}
+		}
+	})
+}
+
 func TestNamesThatSomeDatabaseCannotStoreAreRefused(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {

@@ -90,15 +90,19 @@ func (s *StreamCheckpoints) Load(ctx context.Context, name string) (esclient.Che
 		err = s.write(ctx, h, last.Checkpoint)
 		switch {
 		case err == nil:
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.held[name] = h
+			s.hold(name, h)
 			return last.Checkpoint, nil
 		case !errors.Is(err, esclient.ErrWrongExpectedVersion):
 			return esclient.Checkpoint{}, err
 		}
 	}
 	return esclient.Checkpoint{}, fmt.Errorf("%w: others go on writing to stream %q", ErrCheckpointTaken, h.stream)
+}
+
+func (s *StreamCheckpoints) hold(name string, h *heldStream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[name] = h
 }
 
 // Save implements [Checkpoints]. It returns [ErrCheckpointTaken] if another process, or another Subscriber of this one,

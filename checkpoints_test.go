@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -266,9 +267,16 @@ func TestCrashesLoseNoMessageOfAllStreams(t *testing.T) {
 		}), "order", 1, total)
 		cfg := readModel(nil)
 		cfg.ConnectionString, cfg.Concurrency = srv.ConnectionString(), 4
-		crashLoop(t, cfg, esclient.AllStream, total, func(msg *message.Message) bool {
+		isOrder := func(msg *message.Message) bool {
 			stream, _ := eventstore.StreamFromCtx(msg.Context())
-			return len(stream) > 6 && stream[:6] == "order-"
+			return strings.HasPrefix(stream, "order-")
+		}
+		crashLoop(t, cfg, esclient.AllStream, total, isOrder)
+
+		cfg.Filter = &esclient.Filter{StreamPrefixes: []string{"order-"}}
+		crashLoop(t, cfg, esclient.AllStream, total, func(msg *message.Message) bool {
+			assert.True(t, isOrder(msg))
+			return true
 		})
 	})
 }
@@ -307,6 +315,29 @@ func TestAReadModelGoesOnBehindWhatItHadSettledWhenItEnded(t *testing.T) {
 
 	messages = subscribe(t, newSubscriber(t, cfg), topic)
 	assert.Equal(t, numbers(6, 9), consume(t, messages, 4))
+}
+
+func TestACheckpointIsSavedAfterSoManyMessages(t *testing.T) {
+	c, topic := openClient(t, connectionString(t)), name("topic")
+	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: c}), topic, 0, 9)
+	store := &memoryCheckpoints{}
+	cfg := readModel(store)
+	cfg.Client, cfg.CheckpointAfter, cfg.CheckpointMaxCount = c, time.Hour, 4
+	messages := subscribe(t, newSubscriber(t, cfg), topic)
+	consume(t, messages, 3)
+	receive(t, messages)
+	assert.Empty(t, store.saved())
+	consume(t, subscribe(t, newSubscriber(t, withName(cfg, "another")), topic), 10)
+	require.Eventually(t, func() bool {
+		n, _ := store.at("another/" + topic).Number()
+		return n >= 7
+	}, patience, time.Millisecond)
+	assert.True(t, store.at("readmodel/"+topic).IsZero(), "each name has its own checkpoint")
+}
+
+func withName(cfg eventstore.SubscriberConfig, name string) eventstore.SubscriberConfig {
+	cfg.SubscriberName = name
+	return cfg
 }
 
 func TestSaversRetryAndSaveWhatIsSettledThen(t *testing.T) {

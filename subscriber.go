@@ -74,8 +74,9 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 // too. No message is lost. A lost connection does not end the subscription.
 //
 // The channel is closed early, and the logger gets the error, only if waiting does not help: the group or the right to
-// read was removed, the stream was deleted for good, the Client was closed, or, in [ModeCatchUp] without StartOver, the
-// server came back with another log. If this is so from the beginning, Subscribe returns the error.
+// read was removed, the stream was deleted for good, the Client was closed, another process has taken the name of the
+// checkpoint over, or, in [ModeCatchUp] without StartOver, the server came back with another log. If this is so from
+// the beginning, Subscribe returns the error.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	stream, err := s.stream(topic)
 	if err != nil {

@@ -137,7 +137,6 @@ func nodeAddr(base string, node int) (string, error) {
 func (c *Cluster) add(i int, s *Server) {
 	n := &node{cluster: c, index: i, srv: s, core: s.core, known: make(map[int]Member)}
 	s.node, s.core.node, s.core.mu, s.core.projected = n, n, c.mu, &c.projected
-	s.core.majority = func() bool { return n.quorum }
 	c.delays = s.cfg.cluster
 	c.nodes = append(c.nodes, n)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
-// core is the state of a server: its log, and who is connected to it and waits for what. One lock guards all of it. The
-// nodes of a cluster share the lock.
+// core joins the parts of a server: its log, its groups, its volatile subscriptions and its connections. One lock
+// guards all of them. The nodes of a cluster share the lock.
 type core struct {
 	log      *eventlog.Log
 	persona  *persona
@@ -37,7 +37,6 @@ type core struct {
 	conns    map[*conn]struct{}
 	volatile *volatileSet
 	groups   *groups.Set
-	majority func() bool // for hasMajority; nil outside of a cluster
 }
 
 func newCore(p *persona, logger *slog.Logger, cl clock) *core {
@@ -56,7 +55,7 @@ func newCore(p *persona, logger *slog.Logger, cl clock) *core {
 	return c
 }
 
-// begin gives a new core what another one had, if it is to.
+// begin fills the log of a new core with a snapshot, if there is one.
 func (c *core) begin(cfg *config) error {
 	c.log.LoadDefaults()
 	if cfg.snapshot == nil {
@@ -69,8 +68,7 @@ func (c *core) begin(cfg *config) error {
 	return nil
 }
 
-// leads is what a server does that becomes the leader, of a cluster or alone. With cfg it adds the users that the
-// options ask for.
+// leads makes the server the leader, of a cluster or alone. With cfg it adds the users of the options.
 func (c *core) leads(cfg *config) {
 	var builtin []*eventlog.User
 	if !c.insecure {
@@ -85,15 +83,15 @@ func (c *core) leads(cfg *config) {
 	c.projector.Start()
 }
 
-// hasMajority reports whether what is written stays: without a majority the next leader may not have it.
-func (c *core) hasMajority() bool { return c.majority == nil || c.majority() }
+// hasMajority reports whether a write is safe. Without a majority the next leader may not have it.
+func (c *core) hasMajority() bool { return c.node == nil || c.node.quorum }
 
 // mayProject reports whether projections may write at the moment.
 func (c *core) mayProject() bool {
 	return !c.stopping && !c.closed && !c.starting() && c.hasMajority()
 }
 
-// restart forgets what a process forgets when it ends, and makes what a new one has of its own.
+// restart ends a process and begins a new one, with the same log.
 func (c *core) restart() {
 	c.instance = uuid.NewString()
 	c.log.Restart()

@@ -126,19 +126,23 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	for _, g := range c.groups.All() {
 		state.Groups = append(state.Groups, groupStats(g))
 	}
-	streams, matching, total := c.newestStreams(q.Get("filter"), q.Get("system") == "true")
+	streams, matching, total := newestStreams(c.log, q.Get("filter"), q.Get("system") == "true")
 	for _, st := range streams {
 		state.Streams = append(state.Streams, streamInfoOf(st, c.now()))
 	}
 	state.StreamsTotal, state.More = total, matching > len(streams)
-	state.Events, state.Oldest = c.newestEvents(q.Get("stream"), before)
+	if stream := q.Get("stream"); stream == "" {
+		state.Events, state.Oldest = newestEvents(c.log.Records(), before)
+	} else {
+		state.Events, state.Oldest = newestOf(c.log.Stream(stream), before, c.now())
+	}
 	c.mu.Unlock()
 	writeJSON(w, http.StatusOK, state)
 }
 
-// newestStreams returns those streams that match and were written to last, how many match, and how many there are.
-func (c *core) newestStreams(filter string, system bool) (newest []*eventlog.Stream, matching, total int) {
-	for s := range c.log.Streams() {
+// newestStreams returns the matching streams with the newest events, how many match, and how many streams there are.
+func newestStreams(log *eventlog.Log, filter string, system bool) (newest []*eventlog.Stream, matching, total int) {
+	for s := range log.Streams() {
 		total++
 		if !system && strings.HasPrefix(s.Name, "$") || !strings.Contains(s.Name, filter) {
 			continue
@@ -161,25 +165,26 @@ func byLastWrite(a, b *eventlog.Stream) int {
 	return cmp.Compare(b.At(b.Last()).Commit, a.At(a.Last()).Commit)
 }
 
-// newestEvents returns a page of events, the newest first: those of a stream with lower numbers than before, or, where
-// stream is empty, as many of the log as before says; from the end if before is negative. What metadata hides is left
-// out of a stream, but not of the log.
-func (c *core) newestEvents(stream string, before int64) (events []pageEvent, oldest string) {
+// newestEvents returns a page of the log, the newest event first: the events before the index before, or the last ones
+// if that is negative. oldest is where the next page begins; empty if there is none.
+func newestEvents(records []*eventlog.Record, before int64) (events []pageEvent, oldest string) {
 	events = []pageEvent{}
-	if stream == "" {
-		i := len(c.log.Records())
-		if before >= 0 {
-			i = int(min(before, int64(i)))
-		}
-		for ; i > 0 && len(events) < pageEvents; i-- {
-			events = append(events, pageEventOf(c.log.Records()[i-1]))
-		}
-		if i > 0 {
-			oldest = strconv.Itoa(i)
-		}
-		return events, oldest
+	i := len(records)
+	if before >= 0 {
+		i = int(min(before, int64(i)))
 	}
-	s := c.log.Stream(stream)
+	for ; i > 0 && len(events) < pageEvents; i-- {
+		events = append(events, pageEventOf(records[i-1]))
+	}
+	if i > 0 {
+		oldest = strconv.Itoa(i)
+	}
+	return events, oldest
+}
+
+// newestOf is newestEvents for the visible events of a stream, nil without one. before is a number.
+func newestOf(s *eventlog.Stream, before int64, now time.Time) (events []pageEvent, oldest string) {
+	events = []pageEvent{}
 	if s == nil || s.HardDeleted() {
 		return events, ""
 	}
@@ -188,7 +193,7 @@ func (c *core) newestEvents(stream string, before int64) (events []pageEvent, ol
 		n = min(n, before-1)
 	}
 	for ; n >= first && len(events) < pageEvents; n-- {
-		if r := s.Visible(n, c.now()); r != nil {
+		if r := s.Visible(n, now); r != nil {
 			events = append(events, pageEventOf(r))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )

@@ -38,7 +38,7 @@ func (s *Set) CreateOnAll(by, name string) bool {
 }
 
 func (s *Set) addOnAll(name string, settings Settings, start eventlog.Position) {
-	s.onAll[name] = &AllGroup{set: s, Name: name, Settings: settings, start: start, since: len(s.Log.Records())}
+	s.onAll[name] = &AllGroup{set: s, Name: name, Settings: settings, start: start, since: len(s.cfg.Log.Records())}
 }
 
 // FindOnAll returns the group on $all of that name, or nil.
@@ -70,10 +70,10 @@ func (g *AllGroup) Start() string { return g.start.String() }
 func (g *AllGroup) Lag() (buffered, newest int, last *eventlog.Record, live bool) {
 	from, room := g.since, g.Settings.BufferSize
 	if g.start.Commit >= 0 {
-		from = g.set.Log.IndexFrom(g.start)
+		from = g.set.cfg.Log.IndexFrom(g.start)
 	}
-	for i, r := range g.set.Log.Records()[from:] {
-		if g.set.Log.Hidden(r) {
+	for i, r := range g.set.cfg.Log.Records()[from:] {
+		if g.set.cfg.Log.Hidden(r) {
 			continue
 		}
 		buffered++

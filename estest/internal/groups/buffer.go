@@ -24,9 +24,9 @@ func (g *Group) newMessage(r *eventlog.Record, written bool) *message {
 	switch {
 	case !g.Settings.ResolveLinks:
 	case written:
-		m.event, m.link = g.set.Log.ResolvePushed(r, true)
+		m.event, m.link = g.set.cfg.Log.ResolvePushed(r, true)
 	default:
-		m.event, m.link = g.set.Log.Resolve(r)
+		m.event, m.link = g.set.cfg.Log.Resolve(r)
 	}
 	return m
 }
@@ -68,16 +68,16 @@ func (g *Group) readOn(more bool) {
 }
 
 func (g *Group) readPage() {
-	if g.set.Log.HardDeleted(g.Stream) && g.set.Facts.HardDeleteEndsGroup {
+	if g.set.cfg.Log.HardDeleted(g.Stream) && g.set.cfg.Facts.HardDeleteEndsGroup {
 		g.fault()
 		return
 	}
-	s := g.set.Log.Stream(g.Stream)
+	s := g.set.cfg.Log.Stream(g.Stream)
 	if s == nil || s.Last() < 0 || s.HardDeleted() || s.SoftDeleted() || g.Settings.ReadBatchSize < 0 {
 		g.live = true
 		return
 	}
-	recs, next, end := g.set.Log.ReadForward(s, g.next, g.pageSize())
+	recs, next, end := g.set.cfg.Log.ReadForward(s, g.next, g.pageSize())
 	if g.dropFirst && len(recs) > 0 {
 		recs, g.dropFirst = recs[1:], false
 	}
@@ -168,14 +168,14 @@ func (g *Group) dispatchBuffer() {
 // addRetry puts a message into the retry list, behind the messages with the same number.
 func (g *Group) addRetry(m *message, retries int) {
 	m.retries = retries
-	p := g.set.Facts
-	n := p.order(m)
+	f := g.set.cfg.Facts
+	n := f.order(m)
 	i := sort.Search(len(g.retry), func(i int) bool {
 		o := g.retry[i]
-		if p.ReplayedComeLast && o.replayed != m.replayed {
+		if f.ReplayedComeLast && o.replayed != m.replayed {
 			return o.replayed
 		}
-		return p.order(o) > n && !(p.ReplayedComeLast && m.replayed)
+		return f.order(o) > n && !(f.ReplayedComeLast && m.replayed)
 	})
 	g.retry = slices.Insert(g.retry, i, m)
 }

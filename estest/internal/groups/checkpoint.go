@@ -13,11 +13,11 @@ func (g *Group) checkpointStream() string {
 
 // loadCheckpoint returns the number of the last checkpoint. ok is false if there is none that can be read.
 func (g *Group) loadCheckpoint() (n int64, ok bool) {
-	s := g.set.Log.Stream(g.checkpointStream())
+	s := g.set.cfg.Log.Stream(g.checkpointStream())
 	if s == nil || s.Last() < 0 || s.SoftDeleted() || s.HardDeleted() {
 		return 0, false
 	}
-	r := s.Visible(s.Last(), g.set.Now())
+	r := s.Visible(s.Last(), g.set.cfg.Now())
 	if r == nil {
 		return 0, false
 	}
@@ -38,18 +38,18 @@ func (g *Group) mark(byClock bool) {
 	if n < 0 {
 		return
 	}
-	if !g.set.Majority() {
+	if !g.set.cfg.Majority() {
 		return // readers must not see what the next leader may not have
 	}
-	now, progress := g.set.Now(), until-g.checkedUntil
+	now, progress := g.set.cfg.Now(), until-g.checkedUntil
 	tooEarly := g.Settings.CheckpointAfter == 0 || now.Sub(g.checkedAt) < g.Settings.CheckpointAfter
 	if progress < g.Settings.CheckpointMax && (tooEarly || !byClock || progress < g.Settings.CheckpointMin) {
 		return
 	}
 	g.checkpoint, g.checkedUntil, g.checkedAt = n, until, now
 	data := strconv.FormatInt(n, 10)
-	if g.set.Facts.CheckpointIsText {
+	if g.set.cfg.Facts.CheckpointIsText {
 		data = `"` + data + `"`
 	}
-	g.set.Log.SystemWrite(g.checkpointStream(), checkpointType, true, []byte(data), nil)
+	g.set.cfg.Log.SystemWrite(g.checkpointStream(), checkpointType, true, []byte(data), nil)
 }

@@ -84,7 +84,7 @@ func (g *Group) leave(gone func(c *Client) bool, lost bool) {
 	slices.SortFunc(held, byNumber)
 	for _, m := range held {
 		switch {
-		case !g.set.Facts.LeavingAddsRetry:
+		case !g.set.cfg.Facts.LeavingAddsRetry:
 			g.retryLater(m, 1)
 		case lost && m.retries >= g.Settings.MaxRetryCount:
 			g.again(m)
@@ -119,10 +119,10 @@ func (c *Client) deliver(m *message) {
 		c.held[id] = m
 	}
 	if g.Settings.RecordStatistics {
-		m.sent = g.set.Now()
+		m.sent = g.set.cfg.Now()
 	}
 	if _, twice := g.outstanding[id]; !twice {
-		m.open, m.due = true, g.set.Now().Add(g.Settings.MessageTimeout)
+		m.open, m.due = true, g.set.cfg.Now().Add(g.Settings.MessageTimeout)
 		g.outstanding[id] = m
 		if !m.replayed {
 			heap.Push(&g.lowest, m)
@@ -143,7 +143,7 @@ func (c *Client) release(id esproto.GUID) {
 		if len(c.latencies) == latencyWindow {
 			c.latencies = c.latencies[1:]
 		}
-		c.latencies = append(c.latencies, c.group.set.Now().Sub(m.sent).Milliseconds())
+		c.latencies = append(c.latencies, c.group.set.cfg.Now().Sub(m.sent).Milliseconds())
 	}
 	c.group.strategy.settled(c, m)
 }

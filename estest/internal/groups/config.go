@@ -40,7 +40,7 @@ type configuration struct {
 
 func (g *Group) entry() configEntry {
 	e := g.Settings.entry(g.Stream, g.Name)
-	if g.set.Facts.ConfigHasPosition {
+	if g.set.cfg.Facts.ConfigHasPosition {
 		position := strconv.FormatInt(g.Settings.StartFrom, 10)
 		e.StartPosition = &position
 	}
@@ -77,7 +77,7 @@ func (e *configEntry) settings() Settings {
 // save writes the configuration of all groups, with local time and JSON in the form of the server.
 func (s *Set) save(by string) {
 	cfg := configuration{
-		Version: "2", Updated: s.Now().Local().Format("2006-01-02T15:04:05.9999999-07:00"), UpdatedBy: by,
+		Version: "2", Updated: s.cfg.Now().Local().Format("2006-01-02T15:04:05.9999999-07:00"), UpdatedBy: by,
 		Entries: []configEntry{},
 	}
 	for _, g := range s.listed {
@@ -86,23 +86,23 @@ func (s *Set) save(by string) {
 	for _, g := range s.OnAll() {
 		cfg.Entries = append(cfg.Entries, g.entry())
 	}
-	if !s.Log.HasMetadata(configStream) {
-		s.Log.SystemAppend("$$"+configStream, eventlog.MetadataType, true, []byte(`{"$maxCount":2}`), nil)
+	if !s.cfg.Log.HasMetadata(configStream) {
+		s.cfg.Log.SystemAppend("$$"+configStream, eventlog.MetadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
-	s.Log.SystemAppend(configStream, s.Facts.ConfigType, true, eventlog.Indented(cfg), nil)
+	s.cfg.Log.SystemAppend(configStream, s.cfg.Facts.ConfigType, true, eventlog.Indented(cfg), nil)
 }
 
 // Restart replaces all groups by those of the configuration in the log, as a server does when it starts. Clients are
 // not told. The error of a configuration that cannot be read is logged, and there are no groups then.
 func (s *Set) Restart() {
 	s.Clear()
-	st := s.Log.Stream(configStream)
+	st := s.cfg.Log.Stream(configStream)
 	if st == nil || st.Last() < 0 {
 		return
 	}
 	var cfg configuration
 	if err := json.Unmarshal(st.At(st.Last()).Data, &cfg); err != nil {
-		s.Logger.Error("the configuration of the groups cannot be read", "error", err)
+		s.cfg.Logger.Error("the configuration of the groups cannot be read", "error", err)
 		return
 	}
 	for _, e := range cfg.Entries {

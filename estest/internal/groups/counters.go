@@ -27,8 +27,8 @@ func (g *Group) Counters() Counters {
 		Newest: g.newest.Len(), Retrying: len(g.retry), Processed: g.processed, Checkpoint: g.checkpoint,
 		LastSeen: g.lastSeen,
 	}
-	if s := g.set.Log.Stream(g.parkedStream()); s != nil {
-		_, _, n.Parked = s.Extent(g.set.Now())
+	if s := g.set.cfg.Log.Stream(g.parkedStream()); s != nil {
+		_, _, n.Parked = s.Extent(g.set.cfg.Now())
 	}
 	return n
 }
@@ -38,7 +38,7 @@ func (g *Group) Clients() []*Client { return g.clients }
 
 // Measure returns how often the group has delivered an event since the last call, in total and per second.
 func (g *Group) Measure() (delivered int64, perSecond float64) {
-	return g.measured.look(g.processed, g.set.Now())
+	return g.measured.look(g.processed, g.set.cfg.Now())
 }
 
 // Peer returns who the client is.
@@ -55,7 +55,7 @@ func (c *Client) Free() int { return c.allowed - c.taken }
 
 // Measure returns how often an event was delivered to the client since the last call, in total and per second.
 func (c *Client) Measure() (delivered int64, perSecond float64) {
-	return c.measured.look(c.total, c.group.set.Now())
+	return c.measured.look(c.total, c.group.set.cfg.Now())
 }
 
 // latencyWindow is how many latencies the group keeps for each client.

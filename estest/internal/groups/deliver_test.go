@@ -274,7 +274,7 @@ func TestStatisticsOfAGroup(t *testing.T) {
 	s.write("s", 5)
 	n := g.Counters()
 	assert.Equal(t, []int{3, 2, 0}, []int{n.InFlight, n.Waiting, n.Retrying})
-	assert.EqualValues(t, []int64{3, 4, -1}, []int64{n.Processed, n.LastSeen, n.Checkpoint})
+	assert.Equal(t, []int64{3, 4, -1}, []int64{n.Processed, n.LastSeen, n.Checkpoint})
 	s.now = s.now.Add(1500 * time.Millisecond)
 	b.ack(0)
 	s.now = s.now.Add(500 * time.Millisecond)
@@ -282,7 +282,7 @@ func TestStatisticsOfAGroup(t *testing.T) {
 	c := g.Clients()[0]
 	assert.Equal(t, []int64{1500, 2000}, c.Latencies())
 	assert.Equal(t, "inbox", c.Peer().Connection)
-	assert.EqualValues(t, []int64{5, 3, 0}, []int64{c.Total(), int64(c.InFlight()), int64(c.Free())})
+	assert.Equal(t, []int64{5, 3, 0}, []int64{c.Total(), int64(c.InFlight()), int64(c.Free())})
 
 	pushed, _ := g.Measure()
 	assert.EqualValues(t, 5, pushed)

@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/fifo"
 )
 
-// Group is a persistent subscription group on a stream.
+// Group is a persistent subscription group on a stream. Its exported fields must not be changed.
 type Group struct {
 	Stream   string
 	Name     string
@@ -90,12 +90,12 @@ func (g *Group) ID() string { return IDOf(g.Stream, g.Name) }
 // resume begins behind the checkpoint, or without one where the settings say.
 func (g *Group) resume() {
 	g.lastKnown, g.lastSeen, g.checkpoint = -1, -1, -1
-	if !g.set.Facts.CountsDeliveries {
+	if !g.set.cfg.Facts.CountsDeliveries {
 		g.progress, g.checkedUntil = -1, -1 // also behind a checkpoint: the next one is early then
 	}
 	if n, ok := g.loadCheckpoint(); ok {
 		g.next = n + 1
-		if g.set.Facts.CountsDeliveries {
+		if g.set.cfg.Facts.CountsDeliveries {
 			g.lastKnown, g.checkpoint, g.next, g.dropFirst = n, n, n, true
 		}
 	} else if g.Settings.StartFrom < 0 {
@@ -115,7 +115,7 @@ func (g *Group) fault() {
 // count updates the progress of the group for a message that it delivers.
 func (g *Group) count(m *message) {
 	number := m.original().Number
-	if !g.set.Facts.CountsDeliveries {
+	if !g.set.cfg.Facts.CountsDeliveries {
 		g.lastKnown = max(g.lastKnown, number)
 		g.progress, m.sequence, m.previous = g.lastKnown, number, number-1
 		return
@@ -144,7 +144,7 @@ func (g *Group) release(id esproto.GUID) {
 func (g *Group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	for _, id := range ids {
 		for _, c := range g.clients {
-			if c.id == correlation || g.set.Facts.AckFreesAllSlots {
+			if c.id == correlation || g.set.cfg.Facts.AckFreesAllSlots {
 				c.release(id)
 			}
 		}
@@ -183,7 +183,7 @@ func (g *Group) Nak(
 // does not park: the message stays outstanding until a later tick.
 func (g *Group) again(m *message) {
 	if m.retries >= g.Settings.MaxRetryCount {
-		if !g.set.Majority() {
+		if !g.set.cfg.Majority() {
 			return
 		}
 		g.park(m, fmt.Sprintf("Reached retry count of %d", g.Settings.MaxRetryCount))
@@ -201,7 +201,7 @@ func (g *Group) retryLater(m *message, retries int) {
 // tick retries messages whose time is over, and writes a checkpoint if one is due.
 func (g *Group) tick(now time.Time) {
 	var late []*message
-	if g.Settings.MessageTimeout > 0 || g.set.Facts.ZeroTimeoutIsOver {
+	if g.Settings.MessageTimeout > 0 || g.set.cfg.Facts.ZeroTimeoutIsOver {
 		for _, m := range g.outstanding {
 			if !m.due.After(now) {
 				late = append(late, m)

@@ -36,38 +36,38 @@ func (g *Group) park(m *message, reason string) {
 		data = m.link.Data
 	}
 	metadata, _ := json.Marshal(parkedMetadata{
-		Added: g.set.Now().Format(time.RFC3339Nano), Reason: reason, SubscriptionEventNumber: m.original().Number,
+		Added: g.set.cfg.Now().Format(time.RFC3339Nano), Reason: reason, SubscriptionEventNumber: m.original().Number,
 	})
-	g.set.Log.SystemWrite(g.parkedStream(), eventlog.LinkType, false, data, metadata)
+	g.set.cfg.Log.SystemWrite(g.parkedStream(), eventlog.LinkType, false, data, metadata)
 }
 
 // ReplayParked delivers the parked events before entry stopAt again, and truncates the parked stream there. It does so
 // even if the stream begins behind stopAt, as servers do: that brings entries back.
 func (g *Group) ReplayParked(stopAt int64) {
-	s := g.set.Log.Stream(g.parkedStream())
+	s := g.set.cfg.Log.Stream(g.parkedStream())
 	if s == nil || s.Last() < 0 || s.SoftDeleted() || s.HardDeleted() || stopAt == 0 {
 		return
 	}
 	end := min(s.Last()+1, stopAt)
 	for number := s.First(); number < end; number++ {
-		r := s.Visible(number, g.set.Now())
+		r := s.Visible(number, g.set.cfg.Now())
 		if r == nil {
 			continue
 		}
 		m := &message{replayed: true}
-		m.event, m.link = g.set.Log.Resolve(r)
+		m.event, m.link = g.set.cfg.Log.Resolve(r)
 		g.addRetry(m, 0)
 	}
 	const meta = `{"$tb":%d,"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`
-	g.set.Log.SystemAppend("$$"+s.Name, eventlog.MetadataType, true, fmt.Appendf(nil, meta, end), nil)
+	g.set.cfg.Log.SystemAppend("$$"+s.Name, eventlog.MetadataType, true, fmt.Appendf(nil, meta, end), nil)
 	g.dispatch()
 }
 
 // forget soft-deletes the checkpoint stream and the parked stream of the group, whether they exist or not.
 func (g *Group) forget() {
 	for _, name := range []string{g.checkpointStream(), g.parkedStream()} {
-		if s := g.set.Log.Stream(name); s == nil || !s.SoftDeleted() && !s.HardDeleted() {
-			g.set.Log.SystemAppend("$$"+name, eventlog.MetadataType, true, eventlog.SoftDeleteData, nil)
+		if s := g.set.cfg.Log.Stream(name); s == nil || !s.SoftDeleted() && !s.HardDeleted() {
+			g.set.cfg.Log.SystemAppend("$$"+name, eventlog.MetadataType, true, eventlog.SoftDeleteData, nil)
 		}
 	}
 }

@@ -23,7 +23,7 @@ type Config struct {
 
 // Set has all groups of a server. Add its Observe to the observers of the log. The lock of the log guards it.
 type Set struct {
-	Config
+	cfg      Config
 	byID     map[string]*Group
 	byStream map[string][]*Group
 	listed   []*Group // in the order of the configuration
@@ -33,7 +33,7 @@ type Set struct {
 // NewSet returns a set without groups. Restart reads those that the log has.
 func NewSet(cfg Config) *Set {
 	return &Set{
-		Config: cfg, byID: make(map[string]*Group), byStream: make(map[string][]*Group),
+		cfg: cfg, byID: make(map[string]*Group), byStream: make(map[string][]*Group),
 		onAll: make(map[string]*AllGroup),
 	}
 }
@@ -69,7 +69,7 @@ func (s *Set) Create(by, stream, name string, settings Settings) (Result, string
 	exists := s.Find(stream, name) != nil
 	problem := cmp.Or(s.streamProblem(stream), s.settingsProblem(&settings))
 	switch {
-	case exists && (problem == "" || !s.Facts.ChecksSettingsFirst):
+	case exists && (problem == "" || !s.cfg.Facts.ChecksSettingsFirst):
 		return Existence, fmt.Sprintf("Group '%s' already exists.", name)
 	case problem == "":
 		problem = s.bufferProblem(&settings)
@@ -112,7 +112,7 @@ func (s *Set) Delete(by, stream, name string) (Result, string) {
 
 // change returns the group to change, or nil and the reason.
 func (s *Set) change(stream, name string) (*Group, Result, string) {
-	if problem := s.streamProblem(stream); problem != "" && s.Facts.ChangeChecksStream {
+	if problem := s.streamProblem(stream); problem != "" && s.cfg.Facts.ChangeChecksStream {
 		return nil, Fail, problem
 	}
 	g := s.Find(stream, name)
@@ -133,7 +133,7 @@ func (s *Set) replace(old, g *Group) {
 	i := slices.Index(s.listed, old)
 	s.remove(old)
 	s.add(g)
-	if s.Facts.ChangedGroupStays {
+	if s.cfg.Facts.ChangedGroupStays {
 		s.listed = slices.Insert(s.listed[:len(s.listed)-1], i, g)
 	}
 }
@@ -188,7 +188,7 @@ func (s *Set) Observe(made eventlog.Commit) {
 
 // Tick retries events whose time is over, and writes checkpoints. Servers do that once a second.
 func (s *Set) Tick() {
-	now := s.Now()
+	now := s.cfg.Now()
 	for _, g := range s.byID {
 		g.tick(now)
 	}

@@ -28,9 +28,9 @@ type Settings struct {
 // settingsProblem says what is wrong with the settings of a group; it is empty if nothing is.
 func (s *Set) settingsProblem(settings *Settings) string {
 	switch {
-	case !s.Facts.knownStrategy(settings.Strategy):
+	case !s.cfg.Facts.knownStrategy(settings.Strategy):
 		return fmt.Sprintf("Consumer strategy %s does not exist.", settings.Strategy)
-	case s.Facts.ChecksGroupStart && settings.StartFrom < -1:
+	case s.cfg.Facts.ChecksGroupStart && settings.StartFrom < -1:
 		return "Invalid start position: event number must be greater than or equal to -1."
 	}
 	return ""
@@ -38,7 +38,7 @@ func (s *Set) settingsProblem(settings *Settings) string {
 
 // bufferProblem says what is wrong with the sizes of the buffers. Servers find that when they make the group.
 func (s *Set) bufferProblem(settings *Settings) string {
-	if s.Facts.ChecksGroupBuffers && settings.ReadBatchSize >= settings.BufferSize {
+	if s.cfg.Facts.ChecksGroupBuffers && settings.ReadBatchSize >= settings.BufferSize {
 		return "Invalid read batch size: it must be smaller than the buffer."
 	}
 	return ""
@@ -48,7 +48,7 @@ func (s *Set) bufferProblem(settings *Settings) string {
 func (s *Set) streamProblem(stream string) string {
 	switch {
 	case stream == eventlog.AllStream:
-		return s.Facts.OnAllText
+		return s.cfg.Facts.OnAllText
 	case stream == "":
 		return "Bad stream name."
 	}

@@ -162,32 +162,32 @@ type PersistentSubscription struct {
 	cancel context.CancelCauseFunc
 	queue  queue
 	closed chan struct{}
-	timed  atomic.Bool   // Next looks how long an event has waited
-	nudge  chan struct{} // has a token when the consumer got on
+	timed  atomic.Bool   // Next checks how long an event has waited
+	nudge  chan struct{} // holds a token when the consumer has settled an event
 
 	mu       sync.Mutex
 	session  *session                // the connection's; nil while there is none
-	asked    []*session              // that the server has not answered yet
-	lost     []esproto.CorrelationID // of sessions that the server may not know to be over
+	asked    []*session              // the server has not answered these yet
+	lost     []esproto.CorrelationID // of sessions that the server may still count
 	ledger   ledger
-	acks     []esproto.GUID // to be sent
+	acks     []esproto.GUID // not sent yet
 	ackTimer *time.Timer    // runs while acks wait
 	pace     pace
-	revoked  chan struct{} // closed when events are given back that the consumer has not begun with
+	revoked  chan struct{} // closed when the subscription gives back events that the consumer has not begun with
 	watch    *time.Timer   // runs while events wait for the consumer, if watching
 	watching bool
-	slow     bool          // it was told that the consumer is
+	slow     bool          // the slow consumer was reported
 	away     bool          // events were given back, and the next session has not begun
-	owed     int           // how many events were settled meanwhile and have not come again
-	paid     chan struct{} // closed when there are none; nil unless Stop waits for that
-	// lastKnown is the number of the stream's last event when the server confirmed the subscription last, and position
-	// where the log ended.
+	owed     int           // events that were settled while away and have not come again
+	paid     chan struct{} // closed when owed is 0; nil unless Stop waits for it
+	// lastKnown is the number of the stream's last event when the server confirmed the subscription last. position is
+	// the end of the log at that time.
 	lastKnown int64
 	position  int64
-	seen      *snapshot  // of the group, when it was judged last; nil if it was not
-	departure *departure // nil while there is nothing to judge
+	seen      *snapshot  // of the group, when it was last compared; nil if it was not
+	departure *departure // nil if no session has ended since the last comparison
 	draining  bool
-	deleted   bool // the stream's tombstone has come: that is why it is draining
+	deleted   bool // the stream's tombstone has come, so the subscription drains
 	ended     error
 }
 
@@ -332,7 +332,7 @@ func (p *PersistentSubscription) stop(ctx context.Context, reason error) error {
 	if s != nil {
 		s.handle.Post(engine.Unsubscribe{}, p.creds)
 	}
-	first := p.endLocked(reason) // before the server's word on it, which else would look like a reason to come back
+	first := p.endLocked(reason) // before the server's reply, which would otherwise look like a reason to resume
 	p.mu.Unlock()
 	p.queue.drain()
 	if first {
@@ -379,7 +379,7 @@ func (p *PersistentSubscription) drainReason() error {
 	return ErrSubscriptionStopped
 }
 
-// endIfDrained ends a draining subscription that has nothing left to settle.
+// endIfDrained ends a draining subscription that has no event left to settle.
 func (p *PersistentSubscription) endIfDrained() (ended bool) {
 	p.mu.Lock()
 	drained := p.draining && p.ledger.holding == 0 && !p.undecided() && p.ended == nil
@@ -418,7 +418,7 @@ func (p *PersistentSubscription) end(reason error) {
 	}
 }
 
-// endLocked is the one place where the subscription ends. The first call counts: tellEnd must follow it, without p.mu.
+// endLocked is the only place where the subscription ends. The first call counts. tellEnd must follow it, without p.mu.
 func (p *PersistentSubscription) endLocked(reason error) (first bool) {
 	if p.ended != nil {
 		return false

@@ -35,8 +35,8 @@ func (p *PersistentSubscription) Nack(action NackAction, reason string, events .
 func (p *PersistentSubscription) settle(how *settlement, events []*Event) error {
 	told, sent, drained, err := p.take(how, events)
 	if sent {
-		// A consumer and a handler that hand events to each other can keep the writer from a core for milliseconds, and
-		// the server from sending more.
+		// The consumer and its handler pass events to each other. Without this call they can keep the connection's
+		// writer off the CPU for milliseconds, and the server stops pushing.
 		runtime.Gosched()
 	}
 	if how.nack && how.action == NackPark {
@@ -51,7 +51,7 @@ func (p *PersistentSubscription) settle(how *settlement, events []*Event) error 
 	return err
 }
 
-// take settles the events that are held. It returns them if somebody wants to know, and whether acks were sent.
+// take settles the events that are held. It returns them if a hook observes acks, and whether acks were sent.
 func (p *PersistentSubscription) take(
 	how *settlement, events []*Event,
 ) (told []*Event, sent, drained bool, err error) {
@@ -90,7 +90,7 @@ func (p *PersistentSubscription) take(
 	return told, sent, p.draining && p.ledger.holding == 0, nil
 }
 
-// settleAgain repeats what was said of an event that the server delivers again. p.mu is held.
+// settleAgain repeats the settlement of an event that the server delivers again. p.mu is held.
 func (p *PersistentSubscription) settleAgain(o *Event, retries int) {
 	p.pay()
 	id, k := esproto.NewGUID(o.ID), p.ledger.parkOf(o)
@@ -102,14 +102,14 @@ func (p *PersistentSubscription) settleAgain(o *Event, retries int) {
 	switch {
 	case k == nil, k.arrived && (k.session != p.session || retries == 0):
 		p.sendAck(id)
-	default: // it was not heard, or too late
+	default: // the server has not read it, or read it too late
 		k.session, k.arrived = p.session, false
 		k.sent++
 		p.sendNack([]esproto.GUID{id}, k.how)
 	}
 }
 
-// sendNack sends ids, behind the acks that were made before, in as many frames as it takes. p.mu is held.
+// sendNack sends ids after the acks that were made before, in as many frames as needed. p.mu is held.
 func (p *PersistentSubscription) sendNack(ids []esproto.GUID, how *settlement) {
 	if p.session == nil || len(ids) == 0 {
 		return // the events come again
@@ -120,7 +120,7 @@ func (p *PersistentSubscription) sendNack(ids []esproto.GUID, how *settlement) {
 	}
 }
 
-// sendAck gathers ids, and sends them if they are enough. p.mu is held.
+// sendAck gathers ids. It sends them when there are enough. p.mu is held.
 func (p *PersistentSubscription) sendAck(id esproto.GUID) (sent bool) {
 	if p.session == nil {
 		return false // the event comes again

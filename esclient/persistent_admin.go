@@ -195,7 +195,7 @@ func validateGroup(stream, group string) error {
 	return validateAnyGroup(stream, group)
 }
 
-// validateAnyGroup is validateGroup for what can also be asked of the groups on $all that gRPC clients make.
+// validateAnyGroup is validateGroup for requests that also take the groups on $all, which gRPC clients create.
 func validateAnyGroup(stream, group string) error {
 	if err := validateName("stream", stream); err != nil {
 		return err
@@ -247,7 +247,7 @@ func (o *groupOp) AppendPayload(b []byte) []byte {
 }
 
 func (o *groupOp) Decode(cmd esproto.Command, payload []byte) error {
-	// The three replies differ in nothing but what result 1 is called.
+	// The three replies differ only in the name of result 1.
 	var m esproto.CreatePersistentSubscriptionCompleted
 	if err := decodeMessage(o, &m, cmd, payload); err != nil {
 		return err

@@ -4,12 +4,13 @@ import (
 	"context"
 )
 
-// maxGroupChanges is how many changes of groups a client has under way at a time. Servers make them one after another,
-// and take the longer the more groups they have. A change that waits here for its turn does not wait there, where
-// Config.OperationTimeout runs.
+// maxGroupChanges is how many changes of groups a client sends at a time. Servers make them one after another, and more
+// groups make each change slower. A change waits for its turn here and not at the server, where Config.OperationTimeout
+// runs.
 const maxGroupChanges = 4
 
-// groupTurn waits until the client may send another change of a group. leave must follow, unless there is an error.
+// groupTurn waits until the client may send another change of a group. The caller must call leave, unless there is an
+// error.
 func (c *Client) groupTurn(ctx context.Context) (leave func(), err error) {
 	ctx, stop := whileUnsent(ctx)
 	defer stop()

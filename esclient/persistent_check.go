@@ -9,25 +9,25 @@ import (
 )
 
 const (
-	// maxLooks is how often a group is looked at until a snapshot is believed that may be too early: a server drops the
-	// subscribers before it has written down why, and what it tells of its log may lag behind.
+	// maxLooks is how many snapshots of a group are taken if the first ones may be too early. A server drops the
+	// subscribers before it writes down the reason, and its answers about the log may lag behind.
 	maxLooks  = 3
 	lookAgain = 100 * time.Millisecond
-	// checkLimit is how long a group is looked at again and again where the server does not answer.
+	// checkLimit is how long the snapshot is repeated if the server does not answer.
 	checkLimit = 2 * time.Second
 )
 
-// departure is how a session came to its end, and what is known of those that followed and ended unjudged.
+// departure describes how a session ended, and the sessions after it that ended before the group was compared.
 type departure struct {
-	sessions int  // that have ended since the group was judged last
-	dropped  bool // the first was ended by the server, and not by a lost connection
+	sessions int  // ended since the group was last compared
+	dropped  bool // the server ended the first one; its connection was not lost
 	conn     *engine.Conn
-	deleted  bool  // the server had no such group right after it had ended the first
+	deleted  bool  // the server had no such group right after it ended the first one
 	silent   bool  // one of the others ended before any event came
-	begins   int64 // the lowest number with which the group began on the others; -1 if it did on none
+	begins   int64 // the lowest number with which the group began on the others; -1 for none
 }
 
-// note returns the departure with another session that has ended.
+// note adds a session that has ended, and returns the departure.
 func (d *departure) note(s *session, reason error) *departure {
 	conn := s.handle.Conn()
 	if d == nil {
@@ -39,27 +39,27 @@ func (d *departure) note(s *session, reason error) *departure {
 	return d
 }
 
-// missed notes that the server has no such group. A node that has just begun to lead may not know its groups yet. One
-// that has ended the session, and goes on with the connection, does.
+// missed notes that the server has no such group. This counts only if the same connection lasts: a node that has just
+// become the leader may not know its groups yet.
 func (d *departure) missed(conn *engine.Conn) {
 	if d.stayed(conn) {
 		d.deleted = true
 	}
 }
 
-// leaderMoved reports whether the server ended the session since another node leads.
+// leaderMoved reports whether the server ended the session because another node became the leader.
 func (d *departure) leaderMoved(now *engine.Conn) bool {
 	return d != nil && d.sessions == 1 && d.dropped && d.conn.Endpoint() != now.Endpoint()
 }
 
-// stayed reports whether the server ended the session and goes on with the connection: the group was changed.
+// stayed reports whether the server ended the session but kept the connection: the group was changed.
 func (d *departure) stayed(now *engine.Conn) bool { return d != nil && d.dropped && d.conn == now }
 
-// tells reports whether the numbers with which the group begins may tell that it goes on: all of them are known, also
-// those of sessions that ended unjudged. What came on these comes again as retries, which tell nothing.
+// tells reports whether the first numbers of the group may show that it goes on. All of them must be known, also those
+// of sessions that ended early. Events of these sessions come again as retries, which show nothing.
 func (d *departure) tells() bool { return d != nil && !d.deleted && !d.silent }
 
-// lowestNumber returns the lower of two numbers, of which -1 stands for none.
+// lowestNumber returns the lower of two numbers. -1 stands for no number.
 func lowestNumber(a, b int64) int64 {
 	if a < 0 || b >= 0 && b < a {
 		return b
@@ -67,8 +67,8 @@ func lowestNumber(a, b int64) int64 {
 	return a
 }
 
-// begin notes that a session has begun, and has the group looked at: what was settled may be known to it or not, and
-// what will be settled can be judged only by what was seen before. p.mu is held.
+// begin notes that a session has begun, and takes a snapshot of the group. The snapshot shows whether the group knows
+// the events settled before. It is also the base for later comparisons. p.mu is held.
 func (p *PersistentSubscription) begin(s *session) {
 	c := check{s: s, began: time.Now()}
 	if p.ledger.hasSettled() {
@@ -77,26 +77,26 @@ func (p *PersistentSubscription) begin(s *session) {
 		p.c.goUnlessClosing(func() { p.check(c) })
 		return
 	}
-	p.ledger.forgetNumbers() // the log may be another
+	p.ledger.forgetNumbers() // the log may be a different one
 	p.seen, p.departure = nil, nil
 	p.position, p.lastKnown = s.position, s.last
 	p.c.goUnlessClosing(func() { p.see(c) })
 }
 
-// known returns what is known of the stream. p.mu is held.
+// known returns the known state of the stream. p.mu is held.
 func (p *PersistentSubscription) known() knownStream {
 	own := &p.ledger.own
 	return knownStream{last: newestNumber(p.lastKnown, own.newest), number: own.newest, id: own.anchor}
 }
 
-// check is the course of looking at a group on a session.
+// check is a series of snapshots of a group on one session.
 type check struct {
 	s     *session
 	looks int
 	began time.Time
 }
 
-// see takes the first snapshot of a group, with which later ones are compared.
+// see takes the first snapshot of a group. Later ones are compared with it.
 func (p *PersistentSubscription) see(c check) {
 	p.mu.Lock()
 	if p.session != c.s {
@@ -110,7 +110,8 @@ func (p *PersistentSubscription) see(c check) {
 	})
 }
 
-// saw takes a first snapshot, or has another look. A server that tells nothing delays its events for checkLimit only.
+// saw keeps a first snapshot, or has it taken again. A server that does not answer delays its events for checkLimit
+// only.
 func (p *PersistentSubscription) saw(c check, now *snapshot) {
 	p.mu.Lock()
 	if p.session != c.s || p.ended != nil {
@@ -132,7 +133,7 @@ func (p *PersistentSubscription) saw(c check, now *snapshot) {
 	p.prove(c.s)
 }
 
-// letGo lets what has waited for a look at the group go on. p.mu is held.
+// letGo queues the events that waited for a snapshot of the group. p.mu is held.
 func (p *PersistentSubscription) letGo(s *session) {
 	s.judged = true
 	waiting := s.waiting
@@ -141,7 +142,7 @@ func (p *PersistentSubscription) letGo(s *session) {
 	p.queue.signal()
 }
 
-// undecided reports whether events wait for a look at the group. p.mu is held.
+// undecided reports whether events wait for a snapshot of the group. p.mu is held.
 func (p *PersistentSubscription) undecided() bool {
 	return p.session != nil && len(p.session.waiting) > 0
 }
@@ -160,7 +161,7 @@ func (p *PersistentSubscription) check(c check) {
 	})
 }
 
-// conclude judges the group by what was seen of it, and lets what has waited for that go on.
+// conclude compares the group with the snapshot before, and queues the events that waited for that.
 func (p *PersistentSubscription) conclude(c check, now *snapshot) {
 	s := c.s
 	p.mu.Lock()
@@ -192,8 +193,8 @@ func (p *PersistentSubscription) conclude(c check, now *snapshot) {
 	p.logGroupState(v)
 }
 
-// mayBeEarly reports whether another look may say more. stayed is true where the server has dropped the subscription
-// and goes on with the connection.
+// mayBeEarly reports whether a later snapshot may show more. stayed means that the server has dropped the subscription
+// and kept the connection.
 func (c *check) mayBeEarly(v groupState, now *snapshot, stayed bool) bool {
 	switch {
 	case v == groupUnknown && !now.complete:
@@ -206,7 +207,7 @@ func (c *check) mayBeEarly(v groupState, now *snapshot, stayed bool) bool {
 	return stayed && v != groupMadeAnew
 }
 
-// follow does what follows from the state of the group. p.mu is held.
+// follow updates the ledger for the state of the group. p.mu is held.
 func (p *PersistentSubscription) follow(s *session, v groupState, now *snapshot) {
 	p.ledger.foundParked(now.parked)
 	switch v {
@@ -237,7 +238,7 @@ func (p *PersistentSubscription) follow(s *session, v groupState, now *snapshot)
 			if !p.seen.unanswered {
 				p.seen.unanswered, p.seen.doubted = true, before
 			}
-			return // a later snapshot may still be compared with what was seen before
+			return // a later snapshot can still be compared with the one before
 		}
 	}
 	p.seen, p.position = now, now.position
@@ -247,17 +248,17 @@ func (p *PersistentSubscription) logGroupState(v groupState) {
 	i := p.report.info()
 	switch v {
 	case groupMadeAnew:
-		p.report.log(slog.LevelWarn, "the group was made anew: what was acked may be handed out again", &i)
+		p.report.log(slog.LevelWarn, "the group was created again: acked events may be handed out again", &i)
 	case groupLogOlder:
-		p.report.log(slog.LevelWarn, "the log went back: what was acked may be handed out again", &i)
+		p.report.log(slog.LevelWarn, "the log went back: acked events may be handed out again", &i)
 	case groupUnknown:
-		p.report.log(slog.LevelDebug, "nothing tells whether the group was made anew", &i)
+		p.report.log(slog.LevelDebug, "it is unknown whether the group was created again", &i)
 	}
 }
 
-// decide looks at the number with which the group begins on a session, or began on those that ended unjudged: in doubt
-// it looks as if the group goes on behind a checkpoint, or the doubt is right, or what is in doubt does not come. p.mu
-// is held.
+// decide resolves a doubt by the lowest number with which the group begins, on this session or on earlier ones that
+// ended early. If the group seems to go on after a checkpoint, the settled events count again. If it begins with a
+// doubtful event, they are forgotten. p.mu is held.
 func (p *PersistentSubscription) decide(s *session) {
 	s.decided = true
 	begin := lowestNumber(s.began, s.begins)
@@ -270,7 +271,7 @@ func (p *PersistentSubscription) decide(s *session) {
 	}
 }
 
-// distrust forgets that an event was settled which comes again, since the group does not know of that. p.mu is held.
+// distrust forgets a settlement that the group does not know, because the event comes again. p.mu is held.
 func (p *PersistentSubscription) distrust(s *session, o *Event) {
 	if o.Stream == p.stream {
 		p.ledger.forgetDoubted(s)
@@ -279,7 +280,7 @@ func (p *PersistentSubscription) distrust(s *session, o *Event) {
 	}
 }
 
-// prove has the server tell that it has read the parks that were sent on a session: it answers a ping after them.
+// prove finds out whether the server has read the parks that were sent on a session: it answers a ping after them.
 func (p *PersistentSubscription) prove(s *session) {
 	p.mu.Lock()
 	start := s != nil && p.session == s && !s.proving && len(p.ledger.onTheWay(s)) > 0
@@ -307,7 +308,7 @@ func (p *PersistentSubscription) proveAll(s *session) {
 		for k, sent := range parks {
 			k.arrived = k.arrived || err == nil && k.session == s && k.sent == sent
 		}
-		again := err == nil || errors.Is(fromEngine(err), ErrOperationTimeout) // the connection lives
+		again := err == nil || errors.Is(fromEngine(err), ErrOperationTimeout) // the connection is alive
 		s.proving = again
 		p.mu.Unlock()
 		if !again {

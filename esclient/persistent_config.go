@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// groupConfigStream is where the server writes down its groups: with each change of any group, all of them. It keeps
-// the last two events, and lets administrators read them unless its settings say otherwise.
+// groupConfigStream has the server's groups. Each change of a group adds an event with all of them. The stream keeps
+// the last two events. Administrators may read it, unless the server's settings say otherwise.
 const groupConfigStream = "$persistentSubscriptionConfig"
 
 // groupConfig is one event of groupConfigStream.
 type groupConfig struct {
-	// Version is that of the format: "1" or "2".
+	// Version is the version of the format: "1" or "2".
 	Version string             `json:"version"`
 	Entries []groupConfigEntry `json:"entries"`
 }
 
-// groupConfigEntry is one group. Zeros, empty text and false are left out. Names differ from those of the HTTP API.
+// groupConfigEntry is one group. Zeros, empty strings and false are left out. The names differ from those of the HTTP
+// API.
 type groupConfigEntry struct {
 	Stream             string          `json:"stream"`
 	Group              string          `json:"group"`
@@ -27,7 +28,7 @@ type groupConfigEntry struct {
 	ExtraStatistics    bool            `json:"extraStatistics"`
 	MessageTimeout     int64           `json:"messageTimeout"` // in milliseconds
 	StartFrom          int64           `json:"startFrom"`      // servers before 21.10
-	StartPosition      json.RawMessage `json:"startPosition"`  // from 21.10 on: the number as text
+	StartPosition      json.RawMessage `json:"startPosition"`  // from 21.10 on: the number as a string
 	LiveBufferSize     int             `json:"liveBufferSize"`
 	HistoryBufferSize  int             `json:"historyBufferSize"`
 	MaxRetryCount      int             `json:"maxRetryCount"`
@@ -46,7 +47,7 @@ func parseGroupConfig(data []byte) (*groupConfig, error) {
 	if err := json.Unmarshal(data, &g); err != nil {
 		return nil, fmt.Errorf("the configuration of the groups is unreadable: %w", err)
 	}
-	if g.Version == "" { // the server itself takes it for no configuration then
+	if g.Version == "" { // the server itself then takes it as no configuration
 		return nil, errors.New("the configuration of the groups has no version")
 	}
 	return &g, nil
@@ -81,7 +82,7 @@ func (e *groupConfigEntry) settings() PersistentSettings {
 	}
 }
 
-// startFrom reads either form. What is no number, as a position in $all, counts as the start.
+// startFrom reads both forms. Anything but a number, such as a position in $all, means the start.
 func (e *groupConfigEntry) startFrom() int64 {
 	text := string(e.StartPosition)
 	if s, err := strconv.Unquote(text); err == nil {

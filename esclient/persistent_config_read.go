@@ -9,9 +9,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// configReads shares what is read of groupConfigStream. Each of its events has all groups of the server, and where
-// there are thousands, their subscribers ask for it at the same time, as after a restart. One read of a kind is under
-// way at a time. Whoever asks meanwhile shares the next one, so that no answer is older than its question.
+// configReads shares the reads of groupConfigStream. Each event of that stream has all groups of the server. After a
+// restart thousands of subscribers may ask for it at once. One read of a kind runs at a time. Later callers share the
+// next one, so no answer is older than its question.
 type configReads struct {
 	client *Client
 
@@ -19,10 +19,10 @@ type configReads struct {
 	kinds map[configKind]*configQueue
 }
 
-// configKind is what reads have in common that may be shared.
+// configKind is the kind of a read. Reads of the same kind may be shared.
 type configKind struct {
 	conn  *engine.Conn
-	creds esproto.Credentials // zero for those of the connection
+	creds esproto.Credentials // zero for the credentials of the connection
 	count int                 // how many events, the last one first
 }
 
@@ -36,10 +36,10 @@ func newConfigKind(conn *engine.Conn, creds *esproto.Credentials, count int) con
 
 type configQueue struct {
 	running *configRead
-	next    *configRead // nil while nobody waits for it
+	next    *configRead // nil while no caller waits for it
 }
 
-// configRead is one read and, when it is over, its answer.
+// configRead is one read and its answer, when the read is over.
 type configRead struct {
 	*readStreamOp
 	reads *configReads
@@ -49,14 +49,14 @@ type configRead struct {
 
 	page    sync.Once
 	events  []Event // the last one first
-	unread  error   // why there are none
+	unread  error   // why there are no events
 	parse   sync.Once
-	configs []*groupConfig // one of each event
+	configs []*groupConfig // one for each event
 	broken  error          // why they cannot be parsed
 }
 
-// ask returns the read that answers, of which nothing may be looked at before then was called with it, perhaps by the
-// reader: it must not block.
+// ask returns the read that answers. The caller must not use the read before the call of then. The reader may call
+// then, so it must not block.
 func (c *configReads) ask(kind configKind, then func(*configRead)) *configRead {
 	c.mu.Lock()
 	q := c.kinds[kind]
@@ -90,14 +90,14 @@ func (c *configReads) newRead(kind configKind) *configRead {
 	return &configRead{readStreamOp: op, reads: c, kind: kind}
 }
 
-// begin has the read sent. Nobody who asks waits for room to send.
+// begin sends the read in a goroutine: a caller must not wait for room to send.
 func (r *configRead) begin() {
 	if !r.reads.client.goUnlessClosing(r.start) {
 		r.Fail(ErrClosed, false)
 	}
 }
 
-// start sends the read. Nobody's context ends it, since others may wait for it.
+// start sends the read. It has no caller's context, since several callers may share it.
 func (r *configRead) start() {
 	var creds *esproto.Credentials
 	if r.kind.creds != (esproto.Credentials{}) {
@@ -129,7 +129,7 @@ func (r *configRead) Fail(err error, _ bool) {
 	r.Wake()
 }
 
-// Wake implements engine.Receiver: the read is over, and the next one begins if somebody waits for it.
+// Wake implements engine.Receiver: the read is over, and the next one begins if a caller waits for it.
 func (r *configRead) Wake() {
 	c := r.reads
 	c.mu.Lock()
@@ -148,7 +148,7 @@ func (r *configRead) Wake() {
 	}
 }
 
-// all returns the events, the last one first; none where no group was ever made.
+// all returns the events, the last one first; no events if no group was ever created.
 func (r *configRead) all() ([]Event, error) {
 	r.page.Do(func() {
 		switch {
@@ -182,7 +182,7 @@ func (r *configRead) parseAll() ([]*groupConfig, error) {
 	return r.configs, r.broken
 }
 
-// last returns which event is the last one.
+// last returns the number and the id of the last event.
 func (r *configRead) last() configSnapshot {
 	events, err := r.all()
 	switch {
@@ -194,7 +194,7 @@ func (r *configRead) last() configSnapshot {
 	return configSnapshot{known: true, number: events[0].Number, id: events[0].ID}
 }
 
-// see returns what the events tell of a group.
+// see returns the state of a group in the events.
 func (r *configRead) see(stream, group string) configSnapshot {
 	s := r.last()
 	configs, err := r.parseAll()
@@ -213,8 +213,8 @@ func (r *configRead) see(stream, group string) configSnapshot {
 	return s
 }
 
-// readGroupConfig reads the server's configuration of its groups; without any if none was ever made. The error is
-// ErrAccessDenied for whoever may not read it.
+// readGroupConfig reads the server's configuration of its groups; nil if no group was ever created. The error is
+// ErrAccessDenied if the user may not read it.
 func (c *Client) readGroupConfig(ctx context.Context) (*groupConfig, error) {
 	creds, err := credentialsFrom(ctx)
 	if err != nil {

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// errRoom is why a subscription is replaced by one with a larger window.
+// errRoom is the reason for a new session with a larger window.
 var errRoom = errors.New("esclient: the consumer has room for more events at a time")
 
 var epoch = time.Now().Add(-2)
 
-// sinceEpoch is the time by which events wait. It takes less memory than a time.Time, and is never 0 nor untimed.
+// sinceEpoch is the clock of waiting events. It takes less memory than a time.Time, and is never 0 nor untimed.
 func sinceEpoch() time.Duration { return time.Since(epoch) }
 
-// untimed stands for a time that nobody needs to know.
+// untimed stands for a time that is not measured.
 const untimed time.Duration = 1
 
-// now is the time to be noted of an event: untimed where nothing depends on it, since to look at the clock for each
-// event costs more than all else that is noted. p.mu is held.
+// now returns the time for a new event. It is untimed if nothing depends on it, since reading the clock for each event
+// costs more than all other bookkeeping. p.mu is held.
 func (p *PersistentSubscription) now() time.Duration {
 	if p.pace.needsTimes() {
 		return sinceEpoch()
@@ -55,7 +55,7 @@ func (p *PersistentSubscription) Begin(e *Event) {
 	if f == nil && p.ledger.of(o) != unknown {
 		return
 	}
-	if f == nil { // it was given back in this moment
+	if f == nil { // it was given back at this moment
 		f = p.ledger.hold(e, nil, now)
 	}
 	p.ledger.begin(f, e, now)
@@ -78,14 +78,14 @@ func (p *PersistentSubscription) gotOn(f *flight) {
 	p.nudgeOn()
 }
 
-// timePushes has Next look at the times at which events were pushed, if that has a meaning and nothing else does. p.mu
-// is held.
+// timePushes makes Next check how long events have waited, if there is a timeout and nothing else checks it. p.mu is
+// held.
 func (p *PersistentSubscription) timePushes() {
 	p.timed.Store(p.pace.timeout > 0 && p.pace.workers == 0)
 }
 
-// timeOn follows what somebody told of the message timeout, or that it may have been changed. Events without times get
-// some if these have a meaning now. p.mu is held.
+// timeOn follows a change of the message timeout, or a possible one. Events without times get one if times are needed
+// now. p.mu is held.
 func (p *PersistentSubscription) timeOn() {
 	p.timePushes()
 	if p.pace.needsTimes() {
@@ -114,7 +114,7 @@ func (p *PersistentSubscription) cameAgain(s *session, o *Event, now time.Durati
 	p.watchWaiting()
 }
 
-// watchWaiting has it noticed when an event waits for the consumer for long. p.mu is held.
+// watchWaiting starts the timer for events that wait too long for the consumer. p.mu is held.
 func (p *PersistentSubscription) watchWaiting() {
 	if p.pace.limits() && !p.watching {
 		p.watchFor(p.pace.patience())
@@ -130,7 +130,7 @@ func (p *PersistentSubscription) watchFor(d time.Duration) {
 	}
 }
 
-// look looks for events that have waited for long, and gives back all that wait if there is one.
+// look gives back all waiting events if one of them has waited too long.
 func (p *PersistentSubscription) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,8 +152,7 @@ func (p *PersistentSubscription) look() {
 	}
 }
 
-// waitedTooLong reports whether an event that was queued has timed out meanwhile. It is then given back with the
-// others.
+// waitedTooLong reports whether a queued event has timed out. If so, it gives all waiting events back.
 func (p *PersistentSubscription) waitedTooLong(e *Event) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,7 +166,7 @@ func (p *PersistentSubscription) waitedTooLong(e *Event) bool {
 	return true
 }
 
-// giveBackLate gives back what waits, since the consumer does not get round to it in time. p.mu is held.
+// giveBackLate gives back the waiting events, since the consumer does not begin with them in time. p.mu is held.
 func (p *PersistentSubscription) giveBackLate() {
 	if p.session == nil {
 		return
@@ -177,12 +176,13 @@ func (p *PersistentSubscription) giveBackLate() {
 	p.unsubscribe(ErrMessageTimeout, nil, rest)
 }
 
-// giveBack gives back what waits, with events that are not held. p.mu is held.
+// giveBack gives back the waiting events, and more events that are not held. p.mu is held.
 func (p *PersistentSubscription) giveBack(reason error, more []*Event) {
 	p.unsubscribe(reason, more, 0)
 }
 
-// growIfIdle has more events pushed at a time, if the consumer is quick enough and nothing is lost by it. p.mu is held.
+// growIfIdle makes the server push more events at a time, if the consumer is fast enough and no event has to be given
+// back for it. p.mu is held.
 func (p *PersistentSubscription) growIfIdle() {
 	idle := p.session != nil && p.session.judged && !p.draining && p.ledger.holding == 0 && p.queue.len() == 0
 	if idle && p.pace.mayGrow() {
@@ -191,7 +191,8 @@ func (p *PersistentSubscription) growIfIdle() {
 	}
 }
 
-// comeBack makes the session that follows one that unsubscribe has ended: after a rest, unless the consumer gets on.
+// comeBack makes the session after one that unsubscribe has ended. It rests first, unless the consumer settles an
+// event.
 func (p *PersistentSubscription) comeBack(s *session, reason error, back []*Event, rest time.Duration) {
 	p.report.gaveBack(reason, back)
 	confirmation := time.NewTimer(p.c.cfg.OperationTimeout)
@@ -228,8 +229,8 @@ func (p *PersistentSubscription) pay() {
 	}
 }
 
-// payBack has a subscription that is away come back before it is stopped, if the server does not know yet what the
-// consumer has said meanwhile.
+// payBack resumes a subscription that is away before it stops, if the server does not know yet how the consumer has
+// settled events meanwhile.
 func (p *PersistentSubscription) payBack(ctx context.Context) {
 	p.mu.Lock()
 	if p.owed == 0 || p.ended != nil {
@@ -249,7 +250,7 @@ func (p *PersistentSubscription) payBack(ctx context.Context) {
 	}
 }
 
-// heard notes that the server has answered the end of a session, and so has read the parks before.
+// heard notes that the server has answered the end of a session. So it has read the parks before that.
 func (p *PersistentSubscription) heard(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -260,7 +261,7 @@ func (p *PersistentSubscription) heard(s *session) {
 	}
 }
 
-// tellSlow tells once that the consumer is slower than the group allows. p.mu is held.
+// tellSlow reports once that the consumer is slower than the group allows. p.mu is held.
 func (p *PersistentSubscription) tellSlow() {
 	if p.slow {
 		return

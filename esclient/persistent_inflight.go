@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// flight is an event on its way: the server has pushed it and waits for word of it. Times are the subscription's own.
+// flight is an event in flight: the server has pushed it, and it is not settled. Times come from sinceEpoch.
 type flight struct {
 	heldEvent
-	e      *Event        // as the consumer has it, or will
-	on     *session      // that it came on last, or stale
-	pushed time.Duration // when it came last, or untimed
-	begun  time.Duration // when the consumer began with it last, or untimed; 0 if it did not
+	e      *Event        // as the consumer has it, or will get it
+	on     *session      // the session of the last push, or stale
+	pushed time.Duration // time of the last push, or untimed
+	begun  time.Duration // when the consumer last began with it, or untimed; 0 if it has not
 
 	book *book
-	next *flight // with the same number, or spare
+	next *flight // with the same number, or a spare one
 }
 
-// flights are the events of a stream that are held. Each is looked for several times, so they are in a table that costs
-// less than a map, and what is no longer needed of them is used again.
+// flights are the events of a stream that are held. Each is looked up several times. So they are in a table, which
+// costs less than a map and reuses its memory.
 type flights struct {
-	table []*flight // by the hash of the number, chained by next; its length is a power of two
-	shift int       // of the hash, to get an index
+	table []*flight // by the hash of the number, chained by next; the length is a power of two
+	shift int       // shifts the hash to an index
 	n     int
 	spare *flight // to be used next
 }
@@ -29,8 +29,8 @@ type flights struct {
 // leastTable is the length of the first table.
 const leastTable = 16
 
-// at returns where in the table the chain of a number begins. The hash spreads any steps between numbers, as those of
-// one subscriber of many.
+// at returns the head of a number's chain in the table. The hash distributes numbers evenly even if they have regular
+// gaps, such as those of one subscriber of many.
 func (s *flights) at(number int64) **flight {
 	return &s.table[uint64(number)*0x9e3779b97f4a7c15>>s.shift]
 }
@@ -81,7 +81,7 @@ func (s *flights) grow() {
 	}
 }
 
-// remove takes a flight that get or add has returned. It must not be used any more.
+// remove removes a flight that get or add has returned. The caller must not use it any more.
 func (s *flights) remove(f *flight) {
 	p := s.at(f.number)
 	for *p != f {
@@ -93,7 +93,7 @@ func (s *flights) remove(f *flight) {
 	s.spare = f
 }
 
-// all goes through the flights, in no order. Nothing may be added or removed meanwhile.
+// all iterates over the flights, in no order. Nothing may be added or removed meanwhile.
 func (s *flights) all(yield func(*flight) bool) {
 	for _, f := range s.table {
 		for ; f != nil; f = f.next {

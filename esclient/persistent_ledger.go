@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// settlement is what the consumer said of an event. It does not change.
+// settlement is how the consumer settled an event. It does not change.
 type settlement struct {
 	nack   bool
 	action NackAction
@@ -16,65 +16,65 @@ type settlement struct {
 
 var acked = &settlement{}
 
-// standing is what the ledger knows of an event.
+// standing is the state of an event in the ledger.
 type standing int
 
 const (
 	unknown standing = iota
-	held             // it is queued or handed out
+	held             // queued or handed out
 	settled
 )
 
 // maxUntold bounds ledger.untold.
 const maxUntold = 1 << 16
 
-// ledger knows which events of a group are held, and which were settled. Acks and nacks have no reply: one that was
-// sent just before the connection was lost, or that a server had not checkpointed when it was restarted, has to be sent
-// again when the event comes again.
+// ledger knows which events of a group are held, and which are settled. Acks and nacks have no reply. The server may
+// not get one that was sent just before the connection was lost. After a restart it may have forgotten one. Then the
+// event comes again, and the subscription repeats the ack or nack.
 //
-// Events go by stream and number: that of the group, or, for an event that was parked and is replayed, that of the
-// entry in the parked stream. What is settled takes memory by its gaps and not by its length. Most events have numbers
-// that were not seen before, so nothing is looked up among the settled ones until a number comes again.
+// An event is identified by stream and number. For a parked event that is replayed, these are the parked stream and the
+// number of the entry there. The settled numbers take memory for their gaps, not for their count. Most events have new
+// numbers, so settled numbers are looked up only if a number comes again.
 type ledger struct {
 	stream   string // of the group
-	limit    int32  // of the parks
+	limit    int32  // of parks
 	own      book
 	replayed map[string]*book // by stream
 	holding  int32
-	begun    int32          // how many of them the consumer has begun with
-	untold   map[int64]bool // numbers of settled events of which the server may not have heard; kept while in doubt
+	begun    int32          // held events that the consumer has begun with
+	untold   map[int64]bool // numbers of settled events that the server may not know to be settled; kept while in doubt
 }
 
-// book is what the ledger knows of the events of one stream.
+// book is the state of the events of one stream.
 type book struct {
 	held    flights
 	newest  int64     // the highest number that was ever held; -1 for none
 	anchor  uuid.UUID // the id of the event of that number
 	settled numbers
-	doubted int64           // up to here it is not certain that the group knows what was settled; -1 for nowhere
-	parks   map[int64]*park // of what is settled
+	doubted int64           // up to this number the group may not know the settled events; -1 for no doubt
+	parks   map[int64]*park // of settled events
 
-	// What the group has pushed since it began, as far as is known.
+	// The pushes of the group since it began, as far as they are known.
 	lowest int64 // the lowest number; -1 for none
 	next   int64 // the number behind the highest; -1 for none
-	jumped bool  // it has passed over numbers: others get a part of the events
+	jumped bool  // it skipped numbers: other subscribers get some of the events
 }
 
-// heldEvent names an event in its stream. A log that was replaced by another may have another event of its number.
+// heldEvent identifies an event in its stream. After the log was replaced, the number may belong to another event.
 type heldEvent struct {
 	number int64
 	id     uuid.UUID
 }
 
-// stale stands for the sessions of a group that was made anew since. What is said of an event that came on them does
-// not count for the new group, unless that has pushed the event as well.
+// stale stands for the sessions of a group that was created again since. A settlement of one of their events does not
+// count for the new group, unless the new group has pushed the event too.
 var stale = new(session)
 
-// park is a nack that parks an event. Repeated in vain it parks the event twice, so it is told from other settlements
-// until it is certain that it has reached the server.
+// park is a nack that parks an event. Repeating it would park the event twice, so parks are kept apart from other
+// settlements until the server has certainly read them.
 type park struct {
 	how     *settlement
-	session *session // on which it was sent; nil if it was not
+	session *session // the session that sent it; nil if it was not sent
 	sent    int      // how often
 	arrived bool     // the server has read it
 }
@@ -87,7 +87,7 @@ func newBook() book {
 	return book{newest: -1, doubted: -1, lowest: -1, next: -1}
 }
 
-// book returns that of an event's stream; nil if there is none.
+// book returns the book of an event's stream; nil if there is none.
 func (l *ledger) book(e *Event) *book {
 	if e.Stream == l.stream {
 		return &l.own
@@ -95,7 +95,7 @@ func (l *ledger) book(e *Event) *book {
 	return l.replayed[e.Stream]
 }
 
-// of returns what is known of an event.
+// of returns the state of an event.
 func (l *ledger) of(e *Event) standing {
 	b := l.book(e)
 	if b == nil || e.Number > b.newest {
@@ -110,7 +110,8 @@ func (l *ledger) of(e *Event) standing {
 	return unknown
 }
 
-// flight returns that of an event; nil if it is not held. It is the ledger's own until it is released or settled.
+// flight returns the flight of an event; nil if the event is not held. The ledger owns it until the event is released
+// or settled.
 func (l *ledger) flight(e *Event) *flight {
 	if b := l.book(e); b != nil {
 		return b.held.get(heldEvent{e.Number, e.ID})
@@ -125,7 +126,7 @@ func (f *flight) stayOn(s *session) {
 	}
 }
 
-// hold notes an event that was pushed on a session at some time, and that the consumer gets as e.
+// hold adds an event that was pushed on a session at the given time. The consumer gets it as e.
 func (l *ledger) hold(e *Event, on *session, pushed time.Duration) *flight {
 	o := e.Original()
 	b := l.book(o)
@@ -145,7 +146,7 @@ func (l *ledger) hold(e *Event, on *session, pushed time.Duration) *flight {
 	return f
 }
 
-// begin notes that the consumer begins with an event at some time.
+// begin notes that the consumer begins with an event at the given time.
 func (l *ledger) begin(f *flight, e *Event, at time.Duration) {
 	if f.begun == 0 {
 		l.begun++
@@ -153,7 +154,7 @@ func (l *ledger) begin(f *flight, e *Event, at time.Duration) {
 	f.e, f.begun = e, at
 }
 
-// timeFrom gives the events that are held and have no times this one.
+// timeFrom sets the times of held events that have none.
 func (l *ledger) timeFrom(now time.Duration) {
 	l.each(func(b *book) {
 		for f := range b.held.all {
@@ -167,7 +168,7 @@ func (l *ledger) timeFrom(now time.Duration) {
 	})
 }
 
-// release forgets an event that was held.
+// release forgets a held event.
 func (l *ledger) release(f *flight) {
 	if f.begun > 0 {
 		l.begun--
@@ -176,7 +177,7 @@ func (l *ledger) release(f *flight) {
 	f.book.held.remove(f)
 }
 
-// waiting goes through the events that are held and that the consumer has not begun with.
+// waiting iterates over the held events that the consumer has not begun with.
 func (l *ledger) waiting(yield func(*flight) bool) {
 	more := true
 	l.each(func(b *book) {
@@ -188,7 +189,7 @@ func (l *ledger) waiting(yield func(*flight) bool) {
 	})
 }
 
-// settle notes how an event that was held is settled. s is the session on which the server is told; nil if it is not.
+// settle notes how a held event is settled. s is the session that sends this to the server; nil if none does.
 func (l *ledger) settle(f *flight, how *settlement, s *session) {
 	b, number, on := f.book, f.number, f.on
 	if l.release(f); on == stale {
@@ -211,7 +212,7 @@ func (l *ledger) settle(f *flight, how *settlement, s *session) {
 	}
 }
 
-// addPark notes a park. Beyond the limit others make room: first those that have arrived, which are not missed.
+// addPark adds a park. If there are too many, others are dropped, first those that have arrived.
 func (b *book) addPark(number int64, k *park, limit int) {
 	if len(b.parks) >= limit {
 		b.dropArrived(nil)
@@ -228,8 +229,8 @@ func (b *book) addPark(number int64, k *park, limit int) {
 	b.parks[number] = k
 }
 
-// dropArrived forgets the parks that have reached the server on a session, or on any if s is nil: from then on such an
-// event need only be acked when it comes again.
+// dropArrived forgets the parks that the server has read on session s, or on any session if s is nil. If such an event
+// comes again, an ack is enough.
 func (b *book) dropArrived(s *session) {
 	for n, k := range b.parks {
 		if k.arrived && (s == nil || k.session == s) {
@@ -238,7 +239,7 @@ func (b *book) dropArrived(s *session) {
 	}
 }
 
-// parkOf returns how a settled event was parked; nil if it was not, or if an ack does as well.
+// parkOf returns the park of a settled event; nil if it was not parked, or if an ack is enough.
 func (l *ledger) parkOf(e *Event) *park {
 	if b := l.book(e); len(b.parks) > 0 {
 		return b.parks[e.Number]
@@ -246,7 +247,7 @@ func (l *ledger) parkOf(e *Event) *park {
 	return nil
 }
 
-// onTheWay are the parks that were sent on a session and are not known to have arrived, each with how often.
+// onTheWay returns the parks that were sent on a session and may not have arrived, each with how often it was sent.
 func (l *ledger) onTheWay(s *session) map[*park]int {
 	var parks map[*park]int
 	l.each(func(b *book) {
@@ -262,7 +263,7 @@ func (l *ledger) onTheWay(s *session) map[*park]int {
 	return parks
 }
 
-// mayBeParked reports whether there are parks that were sent and may or may not have arrived.
+// mayBeParked reports whether there are parks that were sent and may not have arrived.
 func (l *ledger) mayBeParked() bool {
 	for _, k := range l.own.parks {
 		if k.session != nil && !k.arrived {
@@ -285,7 +286,7 @@ func (l *ledger) foundParked(numbers map[int64]bool) {
 func (l *ledger) over(s *session) {
 	l.each(func(b *book) { b.dropArrived(s) })
 	if s.judged || s.begins >= 0 && s.begins <= l.own.newest {
-		l.untold = nil // what was not heard before came again, or the group did not know of it
+		l.untold = nil // events that the server had not settled have come again, or the group does not know them
 	}
 	for n := range s.unheard() {
 		l.notTold(n)
@@ -295,12 +296,12 @@ func (l *ledger) over(s *session) {
 	}
 	for n := s.latest + 1; n <= min(l.own.newest, s.latest+int64(s.window)); n++ {
 		if l.own.settled.has(n) {
-			l.notTold(n) // it may have been on its way, and comes again as a retry
+			l.notTold(n) // the server may have pushed it again as a retry
 		}
 	}
 }
 
-// notTold notes that the server may not have heard how an event was settled. Beyond maxUntold it forgets any.
+// notTold notes that the server may not know how an event was settled. Beyond maxUntold it drops any other.
 func (l *ledger) notTold(number int64) {
 	if l.untold == nil {
 		l.untold = make(map[int64]bool)
@@ -314,8 +315,8 @@ func (l *ledger) notTold(number int64) {
 	l.untold[number] = true
 }
 
-// believes reports whether the group still knows that a settled event which comes again was settled, or at least that
-// it was handed out. In doubt only that goes for what the server counts as a retry, and perhaps was not told.
+// believes reports whether the group still knows an event that comes again: that it was settled, or at least handed
+// out. In doubt only a retry counts, and only of an event whose settlement the server may have missed.
 func (l *ledger) believes(e *Event, retries int) bool {
 	if e.Stream != l.stream {
 		return retries > 0 // otherwise it is replayed once more, on purpose
@@ -323,7 +324,7 @@ func (l *ledger) believes(e *Event, retries int) bool {
 	return e.Number > l.own.doubted || retries > 0 && l.untold[e.Number]
 }
 
-// forgetDoubted forgets what is in doubt. s is the session on which that was found.
+// forgetDoubted forgets the settled events that are in doubt. s is the session that found this out.
 func (l *ledger) forgetDoubted(s *session) { l.own.forgetUpTo(l.own.doubted, s) }
 
 // forgetReplayed forgets that an event of the parked stream was settled.
@@ -333,7 +334,7 @@ func (l *ledger) forgetReplayed(e *Event) {
 	delete(b.parks, e.Number)
 }
 
-// came notes that the group has pushed an event, whatever becomes of it.
+// came notes that the group has pushed an event, held or not.
 func (l *ledger) came(e *Event) {
 	if e.Stream != l.stream {
 		return
@@ -346,12 +347,12 @@ func (l *ledger) came(e *Event) {
 	b.lowest, b.next = min(b.lowest, e.Number), max(b.next, e.Number+1)
 }
 
-// forgetPushes forgets what the group has pushed, since it is another.
+// forgetPushes forgets the pushes of the group, because another group has replaced it.
 func (b *book) forgetPushes() { b.lowest, b.next, b.jumped = -1, -1, false }
 
-// resumed reports whether a group that begins with number begin looks as one that goes on behind a checkpoint: it does
-// not begin where everything began, checkpoints pass over nothing that is held, and do not lag behind for more than
-// window. Where others got a part of the events, what is left of a new group may look like that, too.
+// resumed reports whether a group that begins with number begin seems to go on after a checkpoint. Such a group does
+// not begin with its first event again. Its checkpoint is not after an event that is held, and at most window events
+// back. If other subscribers got some of the events, a new group may look the same.
 func (l *ledger) resumed(begin, window int64) bool {
 	own := &l.own
 	if own.jumped || begin <= own.lowest || own.next-begin > window {
@@ -381,19 +382,19 @@ func (b *book) forgetUpTo(number int64, s *session) {
 	}
 }
 
-// doubt notes that the group may be another than that which was told what is settled.
+// doubt notes that a new group may have replaced the one that knows the settled events.
 func (l *ledger) doubt() { l.own.doubted = l.own.newest }
 
 // believe ends a doubt.
 func (l *ledger) believe() { l.own.doubted, l.untold = -1, nil }
 
-// believeFrom ends a doubt of what is behind a number.
+// believeFrom ends the doubt about events after a number.
 func (l *ledger) believeFrom(number int64) { l.own.doubted = min(l.own.doubted, number) }
 
-// doubts reports whether believes depends on the event.
+// doubts reports whether some settled events are in doubt.
 func (l *ledger) doubts() bool { return l.own.doubted >= 0 }
 
-// forgetSettled leaves nothing but what is held: the group that pushes on session s is another.
+// forgetSettled forgets all settled events, because the group that pushes on session s is a new one.
 func (l *ledger) forgetSettled(s *session) {
 	l.each(func(b *book) {
 		b.settled.clear()
@@ -406,7 +407,7 @@ func (l *ledger) forgetSettled(s *session) {
 	l.forgetNumbers()
 }
 
-// forgetNumbers forgets which numbers the stream had. Nothing is settled.
+// forgetNumbers forgets the numbers of the stream. No event is settled.
 func (l *ledger) forgetNumbers() {
 	l.each(func(b *book) {
 		b.newest = -1
@@ -417,14 +418,14 @@ func (l *ledger) forgetNumbers() {
 	})
 }
 
-// extend notes the number of an event that is held.
+// extend notes the number of a held event.
 func (b *book) extend(h heldEvent) {
 	if h.number > b.newest {
 		b.newest, b.anchor = h.number, h.id
 	}
 }
 
-// hasSettled reports whether anything settled is remembered.
+// hasSettled reports whether the ledger has any settled event.
 func (l *ledger) hasSettled() (found bool) {
 	l.each(func(b *book) { found = found || !b.settled.empty() })
 	return found

@@ -15,44 +15,44 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
-// lookTimeout is how long a look at a group may take. Then it is tried again.
+// lookTimeout is how long a snapshot of a group may take. Then it is tried again.
 const lookTimeout = 700 * time.Millisecond
 
-// parkedLook is how many entries of the parked stream a look takes in.
+// parkedLook is how many entries of the parked stream a snapshot reads.
 const parkedLook = 200
 
-// look is how the snapshot of a group is got: some reads on one connection, all at once. No goroutine waits for them.
+// look takes the snapshot of a group: it sends some reads at once on one connection. No goroutine waits for them.
 type look struct {
 	conn   *engine.Conn
 	shared *configReads
 	creds  *esproto.Credentials
 	stream string
 	group  string
-	number int64 // of the event that is looked for in the stream, and its id; -1 for none
+	number int64 // of the event to find in the stream, with its id; -1 for none
 	id     uuid.UUID
 
-	page    *lookRead // of stream; nil where it is not wanted
+	page    *lookRead // of stream; nil if it is not needed
 	config  *lookRead
 	deleted *lookRead
 	parked  *lookRead
 
 	mu    sync.Mutex
 	left  int
-	then  func()      // called once: when all have been answered, or when time is up; nil then
+	then  func()      // called once, after all answers or after the timeout; then nil
 	timer *time.Timer // runs while answers are missing
 }
 
-// lookRead is one of the reads. Its op is the look's to use once it is answered.
+// lookRead is one of the reads. The look uses its op after the answer.
 type lookRead struct {
 	look     *look
 	op       engine.Operation // *lastEventOp or *readStreamOp; nil for the configuration, which looks share
-	config   *configRead      // the answer, where op is nil
+	config   *configRead      // the answer if op is nil
 	handle   engine.Handle
-	err      error // what Receive made of the reply, and then how the read ended
+	err      error // first from Receive, then the result of the read
 	answered bool
 }
 
-// firstLook prepares a look that only takes down what later ones are compared with. p.mu is held.
+// firstLook prepares the first look. It only reads the values for later comparisons. p.mu is held.
 func (p *PersistentSubscription) firstLook(conn *engine.Conn) *look {
 	l := &look{
 		conn: conn, shared: &p.c.configs, creds: p.creds, stream: p.stream, group: p.group, number: -1,
@@ -62,7 +62,7 @@ func (p *PersistentSubscription) firstLook(conn *engine.Conn) *look {
 	return l
 }
 
-// newLook prepares a look over conn that also looks for what is known. p.mu is held.
+// newLook prepares a look that also reads the known event from the stream. p.mu is held.
 func (p *PersistentSubscription) newLook(conn *engine.Conn, k *knownStream, parked bool) *look {
 	ctx := WithRequireLeader(context.Background(), true)
 	l := p.firstLook(conn)
@@ -86,8 +86,8 @@ func (l *look) reads(f func(*lookRead)) {
 	}
 }
 
-// start begins. then is called once, in lookTimeout at the latest, perhaps by the reader: it must not block. ctx ends
-// the wait for room to send.
+// start sends the reads. It calls then once, within lookTimeout. The reader may make this call, so it must not block.
+// ctx ends the wait for room to send.
 func (l *look) start(ctx context.Context, then func()) {
 	l.mu.Lock()
 	l.then = then
@@ -108,13 +108,13 @@ func (l *look) start(ctx context.Context, then func()) {
 		r.handle = h
 		over := l.then == nil
 		l.mu.Unlock()
-		if over { // time was up meanwhile
+		if over { // the time is over
 			h.Remove()
 		}
 	})
 }
 
-// configs is how many events of the configuration are looked at.
+// configs is how many events of the configuration the look reads.
 func (l *look) configs() int {
 	if l.page == nil {
 		return 1
@@ -122,7 +122,7 @@ func (l *look) configs() int {
 	return 2
 }
 
-// finish takes what has come, and gives up the rest.
+// finish takes the answers that have come, and gives up the rest.
 func (l *look) finish() {
 	l.mu.Lock()
 	then := l.then
@@ -187,7 +187,8 @@ func (r *lookRead) answer(err error) {
 	}
 }
 
-// result is how a read ended. Of one that was given up nothing else is looked at: its reply may be coming just now.
+// result returns the error of a read. The other fields of a read without an answer must not be used: its reply may be
+// coming at this moment.
 func (r *lookRead) result() error {
 	r.look.mu.Lock()
 	defer r.look.mu.Unlock()
@@ -197,12 +198,12 @@ func (r *lookRead) result() error {
 	return r.err
 }
 
-// snapshot returns what was seen.
+// snapshot returns the snapshot.
 func (l *look) snapshot() *snapshot {
 	s := &snapshot{position: -1, stream: streamSnapshot{last: -1}}
 	s.complete = true
 	l.reads(func(r *lookRead) {
-		// An answer says more or less; without one another look may say more.
+		// A refusal is an answer, too. Only if there is no answer may another look show more.
 		if err := r.result(); err != nil && policyFor(err).resume == subResumes {
 			s.complete = false
 		}
@@ -232,7 +233,7 @@ func (l *look) snapshot() *snapshot {
 	return s
 }
 
-// events returns the events of a page; none where there is no stream.
+// events returns the events of a page; none if the stream does not exist.
 func (r *lookRead) events() (events []Event, ok bool) {
 	if r == nil {
 		return nil, false
@@ -247,12 +248,12 @@ func (r *lookRead) events() (events []Event, ok bool) {
 	return page.Events, err == nil
 }
 
-// lastEventOp reads which event is the last one of a stream.
+// lastEventOp reads the last event of a stream.
 type lastEventOp struct {
 	stream  string
-	number  int64 // -1 where there is none
+	number  int64 // -1 for none
 	id      uuid.UUID
-	deletes bool // it is the metadata of a stream that was soft-deleted
+	deletes bool // the event is the metadata of a soft-deleted stream
 }
 
 func (o *lastEventOp) Command() esproto.Command   { return esproto.CmdReadEvent }

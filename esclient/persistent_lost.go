@@ -6,15 +6,15 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// A server that does not know yet that a connection is lost goes on to count its subscriber. What that was pushed stays
-// with it, and the session on the next connection would get later events first. So the server is asked to end the lost
-// session before it begins the next one. It does, whatever connection the request comes on, and delivers to the next
-// session what the lost one had.
+// A server that does not know yet that a connection is lost still counts its subscriber. That subscriber keeps its
+// events, and the session on the next connection would get later events first. So the client makes the server end the
+// lost session before the next one begins. The server accepts this on any connection, and delivers the events of the
+// lost session to the next one.
 
-// maxLost bounds PersistentSubscription.lost. Of more the oldest are left to the server, which notices by itself.
+// maxLost bounds PersistentSubscription.lost. The oldest sessions beyond it end when the server notices.
 const maxLost = 64
 
-// lose notes a session that has ended without the server's word. p.mu is held.
+// lose notes a session that has ended without a reply of the server. p.mu is held.
 func (p *PersistentSubscription) lose(s *session) {
 	if len(p.lost) == maxLost {
 		p.lost = slices.Delete(p.lost, 0, 1)
@@ -22,13 +22,13 @@ func (p *PersistentSubscription) lose(s *session) {
 	p.lost = append(p.lost, s.handle.ID())
 }
 
-// found forgets lost sessions that the server has ended: it has confirmed one that was asked for behind that. p.mu is
-// held.
+// found forgets lost sessions that the server has ended: it has confirmed a session that was requested after them. p.mu
+// is held.
 func (p *PersistentSubscription) found(ended []esproto.CorrelationID) {
 	p.lost = slices.DeleteFunc(p.lost, func(id esproto.CorrelationID) bool { return slices.Contains(ended, id) })
 }
 
-// ask notes a session that was asked for. Several may be, if the server is slow.
+// ask notes a session that was requested. There may be several if the server is slow.
 func (p *PersistentSubscription) ask(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -38,8 +38,8 @@ func (p *PersistentSubscription) ask(s *session) {
 	}
 }
 
-// endOthers gives up what was asked for beside the session that is confirmed. The server hears of it before any ack: it
-// then pushes what another one got before what comes behind that. p.mu is held.
+// endOthers ends the other sessions that were requested, after one is confirmed. The server reads this before any ack.
+// So it pushes the events of the other sessions before later ones. p.mu is held.
 func (p *PersistentSubscription) endOthers() {
 	for _, o := range p.asked {
 		o.giveUpLocked(errAnotherConfirmed)

@@ -6,14 +6,13 @@ import (
 	"slices"
 )
 
-// numbers is a set of event numbers. Most of it are long runs, which cost next to nothing however long they are: they
-// go by pages of pageNumbers, pages that are full are kept as spans, and only the others have a bit for each number.
-// Where a set has gaps all over, as that of one subscriber of many in a group, it forgets its lowest numbers to stay
-// within maxPages. The zero value is the empty set.
+// numbers is a set of event numbers. Long runs of numbers take almost no memory. Pages of pageNumbers numbers that are
+// full are kept as spans. Other pages have a bit for each number. A set with gaps everywhere, such as that of one
+// subscriber of many, drops its lowest numbers to stay within maxPages. The zero value is the empty set.
 type numbers struct {
 	full  []span  // in order, with a gap between any two
 	parts []*page // in order: pages that have some numbers, but not all
-	last  *page   // of parts: where a number was added last; nil for none
+	last  *page   // the page of parts that got the last number; nil for none
 	spare *page   // empty, to be used next
 }
 
@@ -23,7 +22,7 @@ type span struct{ from, to int64 } // to is behind the last one
 const (
 	pageBits    = 10
 	pageNumbers = 1 << pageBits
-	// maxPages bounds parts, half a MiB in all, and full.
+	// maxPages bounds parts to half a MiB in all, and full.
 	maxPages = 4096
 )
 
@@ -46,7 +45,7 @@ func (p *page) set(number int64) {
 	}
 }
 
-// clearUpTo removes the numbers of the page up to number, which is one of it.
+// clearUpTo removes the numbers of the page up to number, which is in the page.
 func (p *page) clearUpTo(number int64) {
 	i := number & (pageNumbers - 1)
 	for w := range i / 64 {
@@ -63,7 +62,7 @@ func (p *page) count() {
 	}
 }
 
-// add adds a number, from 0 on.
+// add adds a number, which is at least 0.
 func (s *numbers) add(number int64) {
 	i := number >> pageBits
 	p := s.last
@@ -89,12 +88,12 @@ func (s *numbers) add(number int64) {
 	}
 }
 
-// find returns where in parts page i is, or would be.
+// find returns the index in parts of page i, or where to insert it.
 func (s *numbers) find(i int64) (n int, found bool) {
 	return slices.BinarySearchFunc(s.parts, i, func(p *page, i int64) int { return cmp.Compare(p.index, i) })
 }
 
-// newPage adds an empty page to parts. Where there are too many it forgets the lowest quarter, so as to do so rarely.
+// newPage adds an empty page to parts. If there are too many, it drops the lowest quarter, so this is rare.
 func (s *numbers) newPage(i int64) *page {
 	if len(s.parts) >= maxPages {
 		s.parts = slices.Delete(s.parts, 0, maxPages/4)
@@ -110,7 +109,7 @@ func (s *numbers) newPage(i int64) *page {
 	return p
 }
 
-// search returns where in full the span is that ends behind page i.
+// search returns the index in full of the first span that ends after page i.
 func (s *numbers) search(i int64) int {
 	n, _ := slices.BinarySearchFunc(s.full, i, func(sp span, i int64) int {
 		if sp.to <= i {
@@ -126,7 +125,7 @@ func (s *numbers) isFull(i int64) bool {
 	return n < len(s.full) && s.full[n].from <= i
 }
 
-// fill makes page i, which is not, a full one.
+// fill marks page i, which is not full, as full.
 func (s *numbers) fill(i int64) {
 	n := s.search(i)
 	before, behind := n > 0 && s.full[n-1].to == i, n < len(s.full) && s.full[n].from == i+1
@@ -185,7 +184,7 @@ func (s *numbers) remove(number int64) {
 	}
 }
 
-// open gives a page that is full bits of its own.
+// open gives a full page its own bits.
 func (s *numbers) open(i int64) {
 	n := s.search(i)
 	if n == len(s.full) || s.full[n].from > i {
@@ -207,7 +206,7 @@ func (s *numbers) open(i int64) {
 	p.n = pageNumbers
 }
 
-// clear makes the set the empty one.
+// clear empties the set.
 func (s *numbers) clear() { *s = numbers{spare: s.spare} }
 
 func (s *numbers) empty() bool { return len(s.full) == 0 && len(s.parts) == 0 }

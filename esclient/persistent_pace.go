@@ -3,36 +3,36 @@ package esclient
 import "time"
 
 const (
-	// paceGuess is what an event is taken to need until one was settled.
+	// paceGuess is the assumed time for an event until one was settled.
 	paceGuess = 750 * time.Millisecond
-	// paceSettled is how many events are settled before the window may grow: the server counts a retry of what it
-	// pushes meanwhile.
+	// paceSettled is how many events must be settled before the window may grow: to grow, the client subscribes again,
+	// and the server counts a retry of the events in flight.
 	paceSettled = 32
-	// maxMargin is how long before its message timeout an event is given back at the latest; half of the timeout if
+	// maxMargin is how long before its message timeout an event is given back at the latest, or half of the timeout if
 	// that is less.
 	maxMargin = 5 * time.Second
-	// maxRest is how long a subscriber stays away from the group that gets on with nothing.
+	// maxRest is the longest time that a subscriber stays away from the group if it cannot settle any event.
 	maxRest = 5 * time.Second
-	// leastTimeout is the shortest that a message timeout is taken for that nobody has told.
+	// leastTimeout is the shortest message timeout that is assumed if it is not known.
 	leastTimeout = 500 * time.Millisecond
-	// serverTick is how often the server looks for what has timed out.
+	// serverTick is how often the server looks for events that have timed out.
 	serverTick = time.Second
 )
 
-// pace has a subscriber of a group be pushed no more than its consumer gets round to before the group's message
-// timeout, which runs from the push on. It has no meaning without a timeout, and sets no window for a consumer that
-// does not say when it begins with an event.
+// pace limits how many events the server pushes, so that the consumer begins with each of them before the group's
+// message timeout, which runs from the push on. It needs the timeout, and a consumer that says when it begins with an
+// event.
 type pace struct {
-	timeout time.Duration // of the group; 0 if it is not known or practically never
-	told    bool          // and not learnt
-	workers int           // how many events the consumer works on at a time; 0 if it does not say when it begins
+	timeout time.Duration // of the group; 0 if it is unknown or practically never
+	told    bool          // the timeout is known, and not learnt
+	workers int           // how many events the consumer processes at a time; 0 if it does not say when it begins
 	most    int           // the largest window
 	window  int           // how many events the server may have pushed
-	slowest time.Duration // that an event took lately, from its beginning on
+	slowest time.Duration // the longest processing time of late
 	settled int           // since the window was changed
-	futile  int           // how often events were given back since the consumer got on
+	futile  int           // how often events were given back since the consumer last settled one
 
-	interested bool // in being told, though the consumer does not say when it begins
+	interested bool // in the timeout, although the consumer does not say when it begins
 }
 
 func newPace(o *PersistentOptions) pace {
@@ -45,10 +45,11 @@ func newPace(o *PersistentOptions) pace {
 	return p
 }
 
-// hear takes the message timeout as somebody tells it who knows; 0 means different things by the server's version.
+// hear sets the message timeout as the options or the server give it. 0 is ignored, since its meaning depends on the
+// server's version.
 func (p *pace) hear(d time.Duration) {
 	switch p.told = d > 0; {
-	case !p.told, !p.interested && p.workers == 0: // it is learnt where it is felt
+	case !p.told, !p.interested && p.workers == 0: // it is learnt from events that time out
 	case d >= MaxMessageTimeout:
 		p.timeout = 0
 	default:
@@ -56,14 +57,14 @@ func (p *pace) hear(d time.Duration) {
 	}
 }
 
-// needsTimes reports whether anything depends on when events were pushed and begun with, or may depend on it later. It
-// does not in a group of which it was told that nothing times out.
+// needsTimes reports whether the times of pushes and beginnings matter, or may matter later. They do not in a group
+// that certainly has no timeout.
 func (p *pace) needsTimes() bool { return p.timeout > 0 || !p.told || p.window < p.most }
 
-// limits reports whether the pace of the consumer says how much may be pushed.
+// limits reports whether the pace of the consumer limits the pushes.
 func (p *pace) limits() bool { return p.timeout > 0 && p.workers > 0 }
 
-// fitting is the window with which the last event waits for a quarter of the timeout.
+// fitting returns the window with which the last event waits for a quarter of the timeout.
 func (p *pace) fitting() int {
 	if !p.limits() {
 		return p.most
@@ -75,28 +76,28 @@ func (p *pace) fitting() int {
 // patience is how long an event may wait for the consumer.
 func (p *pace) patience() time.Duration { return p.timeout - min(p.timeout/2, maxMargin) }
 
-// tooLate reports whether an event that has waited should be given back instead of begun with. While the consumer works
-// on others, those would be given back with it: then it is not, as long as there is time.
+// tooLate reports whether an event that has waited should be given back instead of begun with. While the consumer
+// processes other events, these would be given back as well, so the event stays as long as there is time.
 func (p *pace) tooLate(waited time.Duration, working int) bool {
 	return waited >= p.patience() || working == 0 && waited > p.timeout/4 && waited+p.slowest*3/2 > p.timeout
 }
 
-// took notes that an event was settled, that long after the consumer had begun with it.
+// took notes that the consumer settled an event after the given time.
 func (p *pace) took(d time.Duration) {
 	p.futile = 0
 	p.settled++
 	p.slowest = max(d, p.slowest-p.slowest/16)
 }
 
-// mayGrow reports whether a larger window is worth that the server is asked for it.
+// mayGrow reports whether a larger window is worth a new subscription.
 func (p *pace) mayGrow() bool {
 	return p.settled >= paceSettled && p.window < p.most && p.fitting() >= min(2*p.window, p.most)
 }
 
 func (p *pace) grow() { p.window, p.settled = p.fitting(), 0 }
 
-// shrink follows a wait that was too long. The consumer works on some events, which keep their places. It returns how
-// long to stay away from the group, unless the consumer gets on before.
+// shrink follows a wait that was too long. Events that the consumer processes keep their places. It returns how long to
+// stay away from the group, unless the consumer settles an event before.
 func (p *pace) shrink(working int) (rest time.Duration) {
 	p.settled = 0
 	switch {
@@ -113,7 +114,7 @@ func (p *pace) shrink(working int) (rest time.Duration) {
 	return rest
 }
 
-// learn takes an event that comes again that long after it was pushed for one that has timed out.
+// learn takes an event that comes again the given time after its push as one that has timed out.
 func (p *pace) learn(after time.Duration) {
 	if !p.told && after < MaxMessageTimeout {
 		d := max(after-serverTick, after/2, leastTimeout)

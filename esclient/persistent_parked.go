@@ -54,7 +54,7 @@ func parkedEvent(e *Event) ParkedEvent {
 		SubscriptionEventNumber int64  `json:"subscriptionEventNumber"`
 	}
 	if e.Original().MetadataJSON(&note) != nil {
-		return ParkedEvent{Event: e, Number: -1} // not by a server's hand
+		return ParkedEvent{Event: e, Number: -1} // a client has written it, not the server
 	}
 	return ParkedEvent{
 		Event: e, Reason: note.Reason, Added: notation.ParseTime(note.Added), Number: note.SubscriptionEventNumber,

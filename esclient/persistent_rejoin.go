@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// missingFor is how long a group is looked for until it counts as deleted: whoever resets a group deletes it and
-	// makes it anew right after, and a node that has just begun to lead may not know its groups yet.
+	// missingFor is how long a group may be missing until it counts as deleted. To reset a group, a user deletes it and
+	// creates it again right after. Besides, a node that has just become the leader may not know its groups yet.
 	missingFor = time.Second
-	// missingPause is how long it waits between two looks.
+	// missingPause is the pause between two attempts.
 	missingPause = 50 * time.Millisecond
 )
 
-// resume follows the end of a session, in a goroutine of its own: either another one replaces it, or that was the end.
+// resume follows the end of a session in a goroutine of its own: it makes another session, or ends the subscription.
 func (p *PersistentSubscription) resume(reason error) {
 	work := func() {
 		p.report.dropped(reason)
@@ -29,13 +29,13 @@ func (p *PersistentSubscription) resume(reason error) {
 			p.rejoin(reason)
 		}
 	}
-	p.c.goUnlessClosing(work) // or else Close ends it
+	p.c.goUnlessClosing(work) // otherwise Close ends it
 }
 
-// rejoin makes another session after one that ended with reason. If there can be none, the subscription ends.
+// rejoin makes another session after one that ended with reason. If that is not possible, the subscription ends.
 func (p *PersistentSubscription) rejoin(reason error) {
-	var missing time.Time         // since when the group is; zero while it is not
-	r := p.c.newResumption(false) // where the server cannot make the group anew, nothing passes
+	var missing time.Time         // since when the group is missing; zero if it is not
+	r := p.c.newResumption(false) // while the server cannot create the group, waiting does not help
 	for {
 		if errors.Is(reason, ErrGroupNotFound) {
 			if missing.IsZero() {
@@ -71,7 +71,7 @@ func (p *PersistentSubscription) rejoin(reason error) {
 	}
 }
 
-// groupDeletedError ends a subscription whose group is gone for good. It is ErrGroupNotFound.
+// groupDeletedError ends a subscription whose group stays missing. It is ErrGroupNotFound.
 type groupDeletedError struct {
 	what string
 	err  error
@@ -82,8 +82,8 @@ func (e *groupDeletedError) Error() string {
 }
 func (e *groupDeletedError) Unwrap() error { return e.err }
 
-// makeAnew makes the group anew, after it was found missing, if the options say so. Without an error the group is worth
-// another look: it was made, or may turn up. The error is a groupDeletedError once it was missing for long.
+// makeAnew creates a missing group if the options say so. Without an error another attempt may succeed: the group was
+// created, or may appear. The error is a groupDeletedError if the group was missing for long.
 func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
 	settings := p.opts.Recreate
 	if settings == nil {
@@ -110,7 +110,7 @@ func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
 		return err
 	}
 	p.mu.Lock()
-	p.ledger.forgetSettled(stale) // another group: it knows of no ack
+	p.ledger.forgetSettled(stale) // a new group knows no ack
 	if err == nil {
 		p.pace.hear(settings.MessageTimeout)
 		p.timeOn()
@@ -119,8 +119,8 @@ func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
 	return nil
 }
 
-// logWentBack reports whether the server's log is another one than that which had the group, or an older state of it.
-// An error means that it cannot tell yet.
+// logWentBack reports whether the server's log is not the one that had the group, or an older state of it. An error
+// means that this is not known yet.
 func (p *PersistentSubscription) logWentBack() (bool, error) {
 	for n := 0; ; n++ {
 		conn, err := p.c.conn(p.ctx)
@@ -143,7 +143,7 @@ func (p *PersistentSubscription) logWentBack() (bool, error) {
 	}
 }
 
-// lookNow looks at the group and waits for the snapshot. It also returns what was known of the stream before.
+// lookNow takes a snapshot of the group and waits for it. It also returns the state of the stream as known before.
 func (p *PersistentSubscription) lookNow(ctx context.Context, conn *engine.Conn) (*snapshot, knownStream, error) {
 	p.mu.Lock()
 	before := p.known()

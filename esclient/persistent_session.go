@@ -11,33 +11,33 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// session is the part of a PersistentSubscription on one connection: ConnectToPersistentSubscription starts it. Its mu
-// is that of the subscription.
+// session is the part of a PersistentSubscription on one connection, from ConnectToPersistentSubscription on. Its mu is
+// that of the subscription.
 type session struct {
 	connSubscription
 	p      *PersistentSubscription
 	window int                     // how many events the server may push ahead
-	ends   []esproto.CorrelationID // of lost sessions that the server is to end before it begins this one
-	gone   chan struct{}           // closed by the end
+	ends   []esproto.CorrelationID // of lost sessions that the server must end before it begins this one
+	gone   chan struct{}           // closed when the session ends
 
-	// Of the reader, from the frame that ends the session to Wake.
+	// The reader owns these, from the frame that ends the session to Wake.
 	reason   error // why it ends
 	byServer bool  // the server has ended it
 
 	// Guarded by p.mu.
-	id       string // <stream>::<group>, as the server calls it
-	position int64  // where the log ended when it did
-	last     int64  // the number of the stream's last event when it did; -1 for none
+	id       string // <stream>::<group>, the server's name for it
+	position int64  // the end of the log when the session began
+	last     int64  // the number of the stream's last event at that time; -1 for none
 	slots    slots
-	proving  bool // a goroutine waits for word of the parks
+	proving  bool // a goroutine waits for proof that the parks have arrived
 
-	// What was settled on other sessions counts only if the group is still the same.
-	judged    bool         // that is decided; until then what depends on it waits
-	waiting   []*Event     // and what came behind it
-	before    *knownStream // what was known when the session began; nil if nothing has to be judged
-	mayResume bool         // in doubt: the group may go on behind a checkpoint
-	began     int64        // the number with which the group began on earlier sessions, unjudged; -1 for none
-	decided   bool         // it was seen with which number the group begins
+	// Settlements of other sessions count only if the group is still the same.
+	judged    bool         // that is decided; events that depend on it wait until then
+	waiting   []*Event     // these events, and all after them
+	before    *knownStream // the state of the stream when the session began; nil if there is nothing to compare
+	mayResume bool         // in doubt: the group may go on after a checkpoint
+	began     int64        // the number with which the group began on earlier sessions that ended early; -1 for none
+	decided   bool         // the first number of the group was seen
 	begins    int64        // the number of the first event that was not delivered before; -1 for none
 	latest    int64        // the highest number of an event that has come; -1 for none
 }
@@ -102,7 +102,7 @@ func (s *session) confirm(payload []byte) error {
 	return nil
 }
 
-// join makes the session that of the subscription.
+// join makes the session the current one of the subscription.
 func (s *session) join(m *esproto.PersistentSubscriptionConfirmation) {
 	p := s.p
 	p.mu.Lock()
@@ -135,8 +135,8 @@ func (s *session) deliver(payload []byte) error {
 	return nil
 }
 
-// TooLarge implements engine.Receiver. Nothing is known of an event that is too large, so it cannot be nacked: it is
-// left to its message timeout. The server delivers it again, and parks it in the end.
+// TooLarge implements engine.Receiver. The id of an event that is too large is unknown, so the client cannot nack it.
+// It stays with the server until its message timeout. The server delivers it again, and parks it in the end.
 func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
 	err = fromEngine(err)
 	if cmd == esproto.CmdPersistentSubscriptionStreamEventAppeared {
@@ -147,10 +147,10 @@ func (s *session) TooLarge(cmd esproto.Command, err error) (more bool) {
 	return false
 }
 
-// Wake implements engine.Receiver: the events that came together go to the consumer at once.
+// Wake implements engine.Receiver: events that came together go to the consumer at once.
 func (s *session) Wake() {
 	if s.reason != nil {
-		// Only now, so that who closes the client for it has the replies that came with it.
+		// Not earlier: a hook that closes the client for this error must still get the replies that came with it.
 		s.finish(s.reason, s.byServer)
 	}
 	if len(s.came) > 0 {
@@ -160,7 +160,7 @@ func (s *session) Wake() {
 	s.p.queue.signal()
 }
 
-// admit queues what came.
+// admit queues the events that have come.
 func (s *session) admit() {
 	p := s.p
 	p.mu.Lock()
@@ -175,9 +175,10 @@ func (s *session) admit() {
 	}
 }
 
-// admit queues events that came on a session, in place. What the consumer has, or has settled, is not handed out again.
-// Until the group is judged all others wait. wanted is false for what came after Drain: it goes back to the server,
-// but for what may have to be settled again, which waits, too. It reports whether any was settled again. p.mu is held.
+// admit queues events that came on a session, in place. It does not queue events that the consumer holds or has
+// settled. Until the group is compared, all others wait. wanted is false after Drain: then new events go back to the
+// server, and only those that may have to be settled again wait. It reports whether any event was settled again. p.mu
+// is held.
 func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool) (again bool) {
 	fresh, now := events[:0], p.now()
 	var tooMany []*Event
@@ -194,7 +195,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 		}
 		known := p.ledger.of(o)
 		if !s.judged && known != held {
-			// Of another group it might be settled before that is known, and handed out again then.
+			// If this is another group, the event might be settled before that is known, and then handed out again.
 			if (wanted || known == settled) && !s.wait(e) {
 				tooMany = append(tooMany, e)
 			}
@@ -232,7 +233,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 	return again
 }
 
-// wait keeps an event until the group is judged. It returns false if there is no room.
+// wait keeps an event until the group is compared. It returns false if there is no room.
 func (s *session) wait(e *Event) bool {
 	if s.p.queue.len()+len(s.waiting) >= s.p.queue.capacity() {
 		return false
@@ -244,8 +245,8 @@ func (s *session) wait(e *Event) bool {
 // Fail implements engine.Receiver.
 func (s *session) Fail(err error, _ bool) { s.finish(fromEngine(err), false) }
 
-// finish ends the session, and has another one follow it if it was that of the subscription. The subscription forgets
-// the events of the session that Next has not returned: the server delivers them again, perhaps to another subscriber.
+// finish ends the session. If it was the current one, another one follows. The subscription forgets the events of the
+// session that Next has not returned: the server delivers them again, perhaps to another subscriber.
 func (s *session) finish(reason error, byServer bool) {
 	p := s.p
 	p.mu.Lock()
@@ -287,9 +288,9 @@ func (s *session) close(reason error) {
 	s.finish(reason, false)
 }
 
-// unsubscribe ends the session for another one with the window that the pace says. The server takes back what it has
-// pushed: it never parks an event for that, as it might for a nack or a timeout. What the consumer has begun with is
-// recognised when it comes again. p.mu is held.
+// unsubscribe ends the session, and has another one follow with the window of the pace. The server takes back the
+// events in flight. Unlike a nack or a timeout, this never parks an event. If the consumer has begun with an event, the
+// subscription recognises it when it comes again. p.mu is held.
 func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest time.Duration) {
 	s := p.session
 	if s == nil || p.ended != nil {
@@ -300,17 +301,17 @@ func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest t
 	back := append(p.leave(s), more...)
 	p.away, p.departure = true, p.departure.note(s, reason)
 	select {
-	case <-p.nudge: // of what was before
+	case <-p.nudge: // an old token
 	default:
 	}
-	p.c.goUnlessClosing(func() { p.comeBack(s, reason, back, rest) }) // or else Close ends it
+	p.c.goUnlessClosing(func() { p.comeBack(s, reason, back, rest) }) // otherwise Close ends it
 }
 
-// leave forgets a session, and the events that came on it and were not begun with: the server delivers them again,
-// perhaps to another subscriber. p.mu is held.
+// leave forgets a session, and those of its events that the consumer has not begun with: the server delivers them
+// again, perhaps to another subscriber. p.mu is held.
 func (p *PersistentSubscription) leave(s *session) (back []*Event) {
 	p.session = nil
-	p.acks = p.acks[:0] // the ledger remembers them
+	p.acks = p.acks[:0] // the ledger keeps them
 	p.ledger.over(s)
 	back = p.queue.drain()
 	if p.opts.Concurrency > 0 {
@@ -327,12 +328,12 @@ func (p *PersistentSubscription) leave(s *session) (back []*Event) {
 		}
 	}
 	back, s.waiting = append(back, s.waiting...), nil
-	p.queue.signal() // for Next, which may have waited for them
+	p.queue.signal() // for Next, which may wait for these events
 	return back
 }
 
-// leaveOut follows an event that cannot be received, for err. What is to be told of it is told elsewhere than on the
-// reader.
+// leaveOut reports an event that cannot be received because of err. The reader must not call hooks, so another
+// goroutine does.
 func (p *PersistentSubscription) leaveOut(err error) {
 	p.c.goUnlessClosing(func() { p.report.leftOut(err) })
 }

@@ -99,7 +99,7 @@ func (c *Client) web() (*httpapi.Client, error) {
 	return httpapi.New(web)
 }
 
-// webUser returns as whom a call goes over HTTP; nil for anonymous.
+// webUser returns the credentials for a call over HTTP; nil for an anonymous one.
 func (c *Client) webUser(ctx context.Context) (*discovery.Credentials, error) {
 	creds, err := credentialsFrom(ctx)
 	if creds == nil {
@@ -111,8 +111,8 @@ func (c *Client) webUser(ctx context.Context) (*discovery.Credentials, error) {
 	return &discovery.Credentials{Login: creds.Login, Password: creds.Password}, nil
 }
 
-// knowsHTTP reports whether the HTTP interface is known well enough to ask it on the client's own account. At any other
-// port of TCP there is no telling whether what listens at DefaultHTTPPort is the same server.
+// knowsHTTP reports whether the client may ask the HTTP interface by itself. If TCP uses another port than the default
+// one, DefaultHTTPPort may belong to a different server.
 func (c *Client) knowsHTTP() bool {
 	switch {
 	case c.cfg.HTTPEndpoint != "":
@@ -126,7 +126,7 @@ func (c *Client) knowsHTTP() bool {
 	return err == nil && e.WithDefaultPort(DefaultPort).Port == DefaultPort
 }
 
-// groupError says what failed; nil for nil.
+// groupError adds the operation to an error. It returns nil for nil.
 func groupError(operation, stream, group string, err error) error {
 	if err == nil {
 		return nil

@@ -1,14 +1,14 @@
 package esclient
 
-// slots tell which of the events that were settled on a session the server has heard of: it pushes no more than a
-// window of events that are not settled, so what it pushes beyond that shows that it has read as much.
+// slots show which settlements the server has read. It pushes at most a window of events that are not settled. So if it
+// pushes more, it has read as many settlements.
 type slots struct {
-	pushed int     // how many events were
-	freed  int     // how often an event was settled, or given back
-	last   []int64 // numbers of the latest of them in a ring of the window's size; -1 for those that do not matter
+	pushed int     // how many events were pushed
+	freed  int     // how many times an event was settled or given back
+	last   []int64 // numbers of the latest ones, in a ring of the window's size; -1 for a number that does not matter
 }
 
-// freeSlot notes that the server is told what became of an event. A nil session tells it nothing.
+// freeSlot notes that the client sends a settlement to the server. A nil session sends nothing.
 func (s *session) freeSlot(number int64) {
 	if s == nil || s.window <= 0 {
 		return
@@ -21,7 +21,7 @@ func (s *session) freeSlot(number int64) {
 	s.slots.freed++
 }
 
-// unheard yields the numbers of the events of which the server may not have heard.
+// unheard yields the numbers of the events whose settlement the server may not have read.
 func (s *session) unheard() func(yield func(int64) bool) {
 	return func(yield func(int64) bool) {
 		heard := max(0, s.slots.pushed-s.window, s.slots.freed-len(s.slots.last))

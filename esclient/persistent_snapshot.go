@@ -8,21 +8,21 @@ import (
 	"github.com/google/uuid"
 )
 
-// A group that is deleted and made anew has the same name, and knows of no ack. Nothing that the server says to its
-// subscribers tells the two apart, so that a subscription which lost its connection, or was dropped, looks at what the
-// server has written about the group, as far as the user may read it.
+// A group that is deleted and created again has the same name, and knows no ack. The server's messages to subscribers
+// do not show the difference. So after a lost connection or a drop, a subscription compares the data that the server
+// has written about the group, as far as the user may read it.
 
-// snapshot is what can be seen of a group at one time.
+// snapshot is the state of a group at one time.
 type snapshot struct {
-	complete bool  // the server has answered everything, be it that the user may not see
-	position int64 // where the log ends; -1 if that is not known
+	complete bool  // the server has answered all reads, if only with a refusal
+	position int64 // the end of the log; -1 if unknown
 	stream   streamSnapshot
 	config   configSnapshot
 	deleted  deletedSnapshot
-	// unanswered is true where the server did not answer since, when what is up to doubted was in doubt already.
+	// unanswered means that the server has not answered since. Events up to doubted were in doubt before that.
 	unanswered bool
 	doubted    int64
-	parked     map[int64]bool // the numbers of events that are in the parked stream, of those that were asked for
+	parked     map[int64]bool // those of the requested numbers that are in the parked stream
 }
 
 // streamSnapshot is the group's stream.
@@ -32,7 +32,7 @@ type streamSnapshot struct {
 	anchor anchorState
 }
 
-// anchorState is what became of the latest event that came from the group.
+// anchorState is the state of the latest event that came from the group.
 type anchorState int
 
 const (
@@ -48,36 +48,36 @@ type configSnapshot struct {
 	id      uuid.UUID
 	has     bool          // the group is in the last event
 	timeout time.Duration // its message timeout
-	before  bool          // the event before that can be seen, too
+	before  bool          // the event before that is known, too
 	had     bool          // the group is in that one
 }
 
-// deletedSnapshot is the metadata of the stream that has the group's checkpoint. The server adds an event to them when
-// the group is deleted, and another one with the first checkpoint of the group that is made anew.
+// deletedSnapshot is the metadata of the stream that has the group's checkpoint. The server adds an event to it when
+// the group is deleted, and another one with the first checkpoint of the group that was created again.
 type deletedSnapshot struct {
 	known  bool
 	number int64 // of its last event; -1 for none
-	is     bool  // that event deletes
+	is     bool  // that event deletes the stream
 }
 
-// knownStream is what a subscription knows of its group's stream.
+// knownStream is the known state of a group's stream.
 type knownStream struct {
-	last   int64 // the number of the last event that it is known to have had; -1 for none
-	number int64 // of the latest event that came from the group, and its id; -1 for none
+	last   int64 // the highest known number; -1 for none
+	number int64 // number and id of the latest event that came from the group; -1 for none
 	id     uuid.UUID
 }
 
-// groupState tells whether a group is the same as before.
+// groupState is the result of a comparison.
 type groupState int
 
 const (
 	groupUnknown groupState = iota
 	groupSame
-	groupMadeAnew // it was made anew
-	groupLogOlder // the log is another one, or an older state of it
+	groupMadeAnew // it was created again
+	groupLogOlder // the log is a different one, or an older state of it
 )
 
-// fill takes what cannot be seen now from an earlier snapshot of the same group.
+// fill takes values that are missing now from an earlier snapshot of the same group.
 func (s *snapshot) fill(earlier *snapshot) {
 	if earlier == nil {
 		return
@@ -90,8 +90,8 @@ func (s *snapshot) fill(earlier *snapshot) {
 	}
 }
 
-// compareSnapshots compares two snapshots of a group. last is the highest number that its stream is known to have had,
-// and position the farthest end of the log.
+// compareSnapshots compares two snapshots of a group. last is the highest known number of its stream, and position the
+// farthest known end of the log.
 func compareSnapshots(then, now *snapshot, last, position int64) groupState {
 	switch {
 	case now.stream.anchor == anchorOther, now.stream.known && now.stream.last < last,
@@ -108,7 +108,7 @@ func compareSnapshots(then, now *snapshot, last, position int64) groupState {
 	case deleted == groupMadeAnew:
 		return deleted
 	case config == groupSame, deleted == groupSame, now.position >= 0 && now.position == position:
-		return groupSame // in the last case nothing was written
+		return groupSame // in the last case the log did not grow
 	}
 	return groupUnknown
 }
@@ -127,7 +127,7 @@ func compareConfigs(then, now *configSnapshot) groupState {
 	case more == 1, more == 2 && now.before:
 		return groupSame
 	}
-	return groupUnknown // of the events between, only the last two can be seen
+	return groupUnknown // of several changes, only the last two are visible
 }
 
 func compareDeleted(then, now *deletedSnapshot) groupState {
@@ -143,12 +143,12 @@ func compareDeleted(then, now *deletedSnapshot) groupState {
 	return groupMadeAnew
 }
 
-// seeStream looks for the event of a number and an id in what was read from that number on. A stream that was
-// soft-deleted looks at some servers as if it had never been.
+// seeStream looks for an event by number and id in a page that begins with that number. On some servers a soft-deleted
+// stream looks as if it never existed.
 func seeStream(number int64, id uuid.UUID, last int64, events []Event) streamSnapshot {
 	s := streamSnapshot{known: last >= 0, last: last}
 	if len(events) == 0 || number < 0 || events[0].Original().Number != number {
-		return s // it was truncated, or the stream is shorter, or soft-deleted
+		return s // the stream was truncated or soft-deleted, or is shorter
 	}
 	if s.anchor = anchorThere; events[0].Original().ID != id {
 		s.anchor = anchorOther
@@ -156,8 +156,8 @@ func seeStream(number int64, id uuid.UUID, last int64, events []Event) streamSna
 	return s
 }
 
-// seeParked returns which numbers of a group's stream entries of the parked stream are about. One that was replayed and
-// parked again has the number of the entry before, and names another event.
+// seeParked returns the numbers in the group's stream that the entries of the parked stream are about. If an event was
+// replayed and parked again, the entry has the number of the entry before, and names another event.
 func seeParked(entries []Event, stream string) map[int64]bool {
 	numbers := make(map[int64]bool, len(entries))
 	for i := range entries {

@@ -28,7 +28,7 @@ func (c *caller) writeEvents(f *frame) error {
 	return nil
 }
 
-// checkWrite refuses what the real server cannot make a request of. least is the lowest expected version there is.
+// checkWrite refuses a request that makes no sense to the server. least is the lowest expected version that it takes.
 func checkWrite(stream string, expected, least int64) error {
 	if stream == "" {
 		return errors.New("the stream name is empty")
@@ -39,7 +39,7 @@ func checkWrite(stream string, expected, least int64) error {
 	return nil
 }
 
-// checkEvents appends the events of a request to events, unless one of them is refused.
+// checkEvents appends the events of a request to events. It refuses all of them if one is wrong.
 func (p *persona) checkEvents(views []esproto.NewEventView, events []eventlog.Event) ([]eventlog.Event, error) {
 	for i := range views {
 		v := &views[i]
@@ -60,8 +60,8 @@ func (p *persona) checkEvents(views []esproto.NewEventView, events []eventlog.Ev
 	return events, nil
 }
 
-// eventSize is the size of an event for which servers have a limit. Some forget all but the data, by an operator that
-// binds otherwise than it looks.
+// eventSize returns the size of an event that the server holds against its limit. Some versions count only the data,
+// by mistake.
 func (p *persona) eventSize(v *esproto.NewEventView) int {
 	if p.onlyDataCounts {
 		return len(v.Data)
@@ -69,7 +69,7 @@ func (p *persona) eventSize(v *esproto.NewEventView) int {
 	return len(v.Data) + len(v.Metadata) + 2*len(v.EventType)
 }
 
-// writeReply is the reply to a write.
+// writeReply returns the reply to a write.
 func (p *persona) writeReply(o eventlog.Outcome) esproto.WriteEventsCompletedView {
 	reply := esproto.WriteEventsCompletedView{
 		Result: o.Result, FirstEventNumber: o.First, LastEventNumber: o.Last, PreparePosition: o.Prepare,
@@ -82,7 +82,7 @@ func (p *persona) writeReply(o eventlog.Outcome) esproto.WriteEventsCompletedVie
 	return reply
 }
 
-// refusalOf is what the server says of a write that it does not do.
+// refusalOf returns the text in the reply to a write that the server refuses.
 func (p *persona) refusalOf(result esproto.OperationResult) string {
 	switch result {
 	case esproto.OperationResult_AccessDenied:

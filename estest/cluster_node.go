@@ -20,8 +20,8 @@ const (
 	RoleLeader
 )
 
-// node is a server's place in a cluster. All of it is guarded by the lock that the cores share. A nil node is that of a
-// single server, to which nothing of this happens.
+// node is a server's place in a cluster. The lock that the cores share guards it. A nil node is that of a single
+// server.
 type node struct {
 	cluster *Cluster
 	index   int
@@ -95,8 +95,8 @@ func (n *node) side() []*node {
 	return slices.DeleteFunc(slices.Clone(n.cluster.nodes), func(o *node) bool { return !n.hears(o) })
 }
 
-// newest returns the node of a side that has the most recent log, which has all that was acknowledged if the side is a
-// majority.
+// newest returns the node of a side with the most recent log. If the side is a majority, that log has every
+// acknowledged write.
 func newest(side []*node) *node {
 	return slices.MaxFunc(side, func(a, b *node) int {
 		return cmp.Or(
@@ -154,7 +154,7 @@ func (c *Cluster) due() (next time.Time) {
 	return next
 }
 
-// settle brings the nodes in line with who reaches whom and with the clock. It is called after every change of that.
+// settle brings the nodes in line with the network and the clock. The cluster calls it after every change of either.
 func (c *Cluster) settle() {
 	now := c.alarms.clock.Now()
 	done := make(map[*node]bool)
@@ -202,7 +202,7 @@ func (c *Cluster) settleSide(side []*node, now time.Time) {
 	}
 }
 
-// leaderOf returns who leads a side: the last one elected of those who call themselves leader.
+// leaderOf returns the leader of a side: the one that was elected last, if several nodes call themselves leader.
 func (c *Cluster) leaderOf(side []*node) (leader *node) {
 	for _, n := range side {
 		if n.role == RoleLeader && (leader == nil || n.core.log.Epoch().Number > leader.core.log.Epoch().Number) {
@@ -230,8 +230,7 @@ func (c *Cluster) elected(side []*node, leader *node, now time.Time) *node {
 	return leader
 }
 
-// withoutMajority is what becomes of a leader that does not reach a majority: it goes on for a while. It returns nil
-// when that is over.
+// withoutMajority returns the leader as long as it goes on without a majority, and then nil.
 func (n *node) withoutMajority(now time.Time, patience time.Duration) *node {
 	n.quorum = false
 	if n.stepAt.IsZero() {
@@ -243,7 +242,7 @@ func (n *node) withoutMajority(now time.Time, patience time.Duration) *node {
 	return nil
 }
 
-// lead makes a node the leader. The first one adds the users that the options ask for.
+// lead makes a node the leader. The first leader adds the users of the options.
 func (n *node) lead() {
 	c := n.cluster
 	var cfg *config
@@ -257,7 +256,7 @@ func (n *node) lead() {
 	n.core.leads(cfg)
 }
 
-// follow lets a node have what the leader has.
+// follow gives a node the log of the leader.
 func (n *node) follow(leader *node) {
 	n.become(RoleFollower, leader)
 	if truncated := n.core.log.CatchUp(leader.core.log); truncated || n.lost || len(n.held) > 0 {
@@ -265,7 +264,7 @@ func (n *node) follow(leader *node) {
 	}
 }
 
-// become changes what a node is. Who was the leader unsubscribes the clients of its groups.
+// become changes the role of a node. A former leader drops the clients of its groups.
 func (n *node) become(role Role, leader *node) {
 	if n.role == RoleLeader && role != RoleLeader {
 		n.core.groups.DropClients()
@@ -276,7 +275,7 @@ func (n *node) become(role Role, leader *node) {
 	n.role, n.leader = role, leader
 }
 
-// startAnew is what a node does that has to cut off the end of its log: its process ends and starts again.
+// startAnew ends the process of a node that has to cut off the end of its log, and starts another.
 func (n *node) startAnew() {
 	n.held, n.lost = nil, false
 	n.core.instance = uuid.NewString()
@@ -288,7 +287,7 @@ func (n *node) startAnew() {
 	}
 }
 
-// replicate observes the log: it lets the followers of a node have what that has written.
+// replicate observes the log. It copies the new records to the followers of the node.
 func (n *node) replicate(eventlog.Commit) {
 	if n == nil || n.role != RoleLeader {
 		return

@@ -66,7 +66,7 @@ func (n *node) serveAsLeader(c *caller, cmd *command, f *frame) error {
 	return nil
 }
 
-// writer returns the core that writes for a server: its own, or that of the leader; nil while there is none with a
+// writer returns the core that writes for a server: its own, or that of the leader. It is nil while no leader has a
 // majority.
 func (s *Server) writer() *core {
 	if s.node == nil {
@@ -82,7 +82,7 @@ func (c *caller) notHandled(id esproto.CorrelationID, reason esproto.NotHandled_
 	c.reply(esproto.CmdNotHandled, id, &esproto.NotHandled{Reason: reason.Enum(), AdditionalInfo: info})
 }
 
-// info is where a node is to be found, as others tell it when they refuse what only the leader may do.
+// info returns the addresses of a node, for a refusal of a request that only the leader may serve.
 func (n *node) info() []byte {
 	info := n.core.persona.leaderInfo(n.addr, n.web, n.srv.cfg.tls)
 	if n.cluster.info != nil {
@@ -97,7 +97,7 @@ const (
 	maxHeld      = 10_000
 )
 
-// heldWrite is a write that waits for a majority. After answerAt its client knows that it may or may not be written.
+// heldWrite is a write that waits for a majority. At answerAt the server answers that the outcome is unknown.
 type heldWrite struct {
 	caller   *caller
 	command  *command
@@ -116,7 +116,7 @@ func (n *node) hold(c *caller, cmd *command, f *frame) {
 	n.cluster.schedule()
 }
 
-// writeHeld writes what a leader held until it found a majority. Who was told already hears nothing more.
+// writeHeld serves the writes that a leader held until it found a majority. It does not answer a client twice.
 func (n *node) writeHeld() {
 	held := n.held
 	n.held, n.lost = nil, false
@@ -131,7 +131,7 @@ func (n *node) writeHeld() {
 	}
 }
 
-// answerLate answers what has been held for too long. It may still be written.
+// answerLate answers the writes that have waited for too long. They may still happen.
 func (n *node) answerLate(now time.Time) {
 	if n.paused {
 		return

@@ -98,7 +98,7 @@ func (s *Server) Read(stream string, from int64, limit int) ([]Event, error) {
 	return events, nil
 }
 
-// eventOf copies an event: what a caller does to it does not reach the server.
+// eventOf copies an event, so that the caller can change it.
 func eventOf(e *eventlog.SavedEvent) Event {
 	return Event{
 		Stream: e.Stream, Number: e.Number, ID: e.ID.UUID(), Type: e.Type, JSON: e.JSON,

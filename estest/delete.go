@@ -24,8 +24,8 @@ func (c *caller) deleteStream(f *frame) error {
 	return nil
 }
 
-// deleteReply is the reply to a delete. It tells the number of the event that deletes, but of a tombstone the number
-// before that.
+// deleteReply returns the reply to a delete. It has the number of the event that deletes; after a hard delete, the
+// number before that.
 func (p *persona) deleteReply(o eventlog.Outcome) *esproto.DeleteStreamCompleted {
 	reply := &esproto.DeleteStreamCompleted{
 		Result: o.Result.Enum(), PreparePosition: proto.Int64(o.Prepare), CommitPosition: proto.Int64(o.Commit),

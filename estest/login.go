@@ -24,8 +24,8 @@ func (p *persona) credentials(b []byte) (c esproto.Credentials, rest []byte, ok 
 	return c, rest, true
 }
 
-// userOf tells for whom a frame acts: the user of its own credentials, else that of the connection, else nobody. ok is
-// false if that user failed to authenticate.
+// userOf returns the user for whom a frame acts: the one of its own credentials, or the one of the connection, or nil.
+// ok is false if that user failed to authenticate.
 func (c *conn) userOf(creds *esproto.Credentials) (u *eventlog.User, ok bool) {
 	if creds == nil && c.refused != nil && c.core.persona.retriesFailedLogin {
 		creds = c.refused
@@ -59,7 +59,7 @@ func (c *conn) authenticate(f *frame) error {
 	return nil
 }
 
-// pendingLogin is an Authenticate whose answer is still to come.
+// pendingLogin is an Authenticate without an answer yet.
 type pendingLogin struct {
 	id     esproto.CorrelationID
 	user   *eventlog.User

@@ -30,14 +30,15 @@ var versions = map[Persona]struct {
 	Persona2310: {"23.10.6.0", era23},
 }
 
-// logFacts are those that the log looks at.
+// logFacts are the facts that the log depends on.
 type logFacts = eventlog.Facts
 
-// groupFacts are those that the groups look at.
+// groupFacts are the facts that the groups depend on.
 type groupFacts = groups.Facts
 
-// facts are what versions differ in. A bool says whether the server does something, the others what it writes. The
-// functions below say which release changed which facts, also of those that only the log or the groups look at.
+// facts are the differences between versions. A bool says whether the server does something; the other facts are
+// values that it writes. The functions below change the facts of each release, with those of the log and of the
+// groups.
 type facts struct {
 	logFacts
 	groupFacts

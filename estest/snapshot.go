@@ -71,7 +71,7 @@ func (s *Server) Snapshot() *Snapshot {
 	return snap
 }
 
-// saved is the snapshot as the log takes it. One of an earlier version does not tell the last write of no events.
+// saved returns the snapshot in the form of the log. A snapshot of an earlier version has no last write of no events.
 func (s *Snapshot) saved() *eventlog.Snapshot {
 	held := &eventlog.Snapshot{
 		Events: make([]eventlog.SavedEvent, len(s.Events)), End: s.End,
@@ -98,7 +98,7 @@ func (s *Snapshot) saved() *eventlog.Snapshot {
 // committed again. Start fails if the snapshot is not one that a server can have made.
 func WithSnapshot(snap *Snapshot) Option { return func(c *config) { c.snapshot = snap } }
 
-// eventJSON is an event in a snapshot: bytes are text where they can be, so that people can read and compare them.
+// eventJSON is an event in a snapshot. Bytes are text where they can be, so that people can read and compare them.
 type eventJSON struct {
 	Stream         string    `json:"stream"`
 	Number         int64     `json:"number"`

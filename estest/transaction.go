@@ -67,7 +67,7 @@ func (c *caller) transactionCommit(f *frame) error {
 	return nil
 }
 
-// commitReply is the reply to the commit of a transaction.
+// commitReply returns the reply to the commit of a transaction.
 func (p *persona) commitReply(id int64, o eventlog.Outcome) *esproto.TransactionCommitCompleted {
 	if o.Result != esproto.OperationResult_Success {
 		o.Prepare, o.Commit = 0, 0

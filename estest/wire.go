@@ -5,12 +5,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// appendIndexed appends field 1 holding an event as stream reads have it.
+// appendIndexed appends an event to the reply of a stream read, as field 1.
 func (c *caller) appendIndexed(b []byte, event, link *eventlog.Record) []byte {
 	return esproto.AppendIndexedEvent(b, 1, c.wire(event), c.wire(link))
 }
 
-// wire returns the encoded record as this client understands it: one that did not identify itself gets 32-bit numbers.
+// wire returns the encoded record in the form for this client. A client that did not identify itself gets 32-bit
+// numbers.
 func (c *caller) wire(r *eventlog.Record) []byte {
 	if r == nil {
 		return nil
@@ -27,7 +28,7 @@ func (c *caller) wire(r *eventlog.Record) []byte {
 	return v.Append(nil, c.core.persona.Style)
 }
 
-// pageSize is about how much a page of records takes, so that it is not copied while it grows.
+// pageSize estimates the size of a page of records, so that the page is not copied while it grows.
 func pageSize(recs []*eventlog.Record) int {
 	n := 512
 	for _, r := range recs {

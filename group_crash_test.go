@@ -16,7 +16,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-func TestAMessageThatKillsItsProcessIsGivenUpAloneWithOneInFlight(t *testing.T) {
+func TestOneInFlightGivesUpOnlyTheKillerMessage(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			srv := embedded(t, estest.WithPersona(persona))

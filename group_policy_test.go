@@ -50,7 +50,7 @@ const (
 	textUnreadable = "Settings of the consumer group cannot be read"
 )
 
-func TestAGroupWithOtherSettingsIsKeptAndTheLogSaysInWhatItDiffers(t *testing.T) {
+func TestGroupKeepLogsTheDifferentSettings(t *testing.T) {
 	for _, persona := range personas {
 		srv := embedded(t, estest.WithPersona(persona))
 		c := openClient(t, srv.ConnectionString())

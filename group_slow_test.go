@@ -89,9 +89,9 @@ func settledAll(t *testing.T, srv *estest.Server, h *handled, n int) {
 	}, patience, 5*time.Millisecond)
 }
 
-// TestAHandlerThatKeepsWithinTheTimeoutHasEveryMessageOnce has handlers that are quick enough for each message, but not
+// TestATimelyHandlerGetsEveryMessageOnce has handlers that are quick enough for each message, but not
 // for all messages in flight. No message is retried.
-func TestAHandlerThatKeepsWithinTheTimeoutHasEveryMessageOnce(t *testing.T) {
+func TestATimelyHandlerGetsEveryMessageOnce(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {
 		for _, subscribers := range []int{1, 2} {

@@ -61,7 +61,7 @@ func TestPubSubVolatileMessageCtx(t *testing.T) {
 	tests.TestMessageCtx(t, tests.TestContext{TestID: tests.NewTestID()}, volatile)
 }
 
-func TestVolatileSubscribersAllGetWhatIsPublishedWhileTheyLast(t *testing.T) {
+func TestAllVolatileSubscribersGetAllMessages(t *testing.T) {
 	url, topic := connectionString(t), name("fanout")
 	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: url})
 	publishNumbered(t, pub, topic, 1, 3)

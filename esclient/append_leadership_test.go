@@ -35,7 +35,7 @@ func loseAndElect(
 }
 
 // A follower forwards an append to whoever leads, and the next leader knows nothing of the first attempt.
-func TestAnAppendThatAFollowerForwardsIsNotRepeatedOnSilence(t *testing.T) {
+func TestAForwardedAppendIsNotRepeatedOnSilence(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"configured", "by context"} {
 		for _, expected := range []esclient.ExpectedVersion{

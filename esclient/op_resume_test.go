@@ -122,7 +122,7 @@ func TestSubscriptionsAndCallsOutliveAServerThatBegins(t *testing.T) {
 	}
 }
 
-func TestSubscriptionsGoOnForAWhileWithCredentialsThatAreRefused(t *testing.T) {
+func TestSubscriptionsOutliveRefusedCredentialsForAWhile(t *testing.T) {
 	t.Parallel()
 	srv := estest.Run(t)
 	g := newGate(t, srv.Addr())
@@ -166,7 +166,7 @@ func TestSubscriptionsEndWhenTheirCredentialsStayRefused(t *testing.T) {
 }
 
 // The connection acts for one user, and the subscription for another, whose password is changed.
-func TestASubscriptionWithCredentialsOfItsOwnOutlivesTheirRefusal(t *testing.T) {
+func TestOwnCredentialsMayBeRefusedForAWhile(t *testing.T) {
 	t.Parallel()
 	srv := estest.Run(t, estest.WithUser("jane", "secret"))
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.HTTPEndpoint = srv.HTTPAddr() })

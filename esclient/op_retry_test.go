@@ -185,7 +185,7 @@ func TestAppendAnswersOfTheServer(t *testing.T) {
 	})
 }
 
-func TestAnAnswerToTheRepetitionSettlesOnlyWhatTheServerCompared(t *testing.T) {
+func TestARefusedRepetitionSettlesComparedWrites(t *testing.T) {
 	for name, tc := range map[string]struct {
 		result  esproto.OperationResult
 		unknown bool

@@ -20,7 +20,7 @@ func (s *turning) outcome() (settled bool, err error) {
 	return true, errors.New("refused")
 }
 
-func TestASubscriptionThatIsRefusedBetweenTwoLooksIsNotConfirmed(t *testing.T) {
+func TestARefusalBetweenTwoLooksIsNoConfirmation(t *testing.T) {
 	o := openings[*turning]{asked: []*turning{{}}}
 	_, ok := o.confirmed()
 	assert.False(t, ok)

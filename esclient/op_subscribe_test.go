@@ -104,7 +104,7 @@ func (s *script) any() *request {
 	}
 }
 
-func TestASubscriberThatIsGivenUpIsUnsubscribedWhenItIsConfirmed(t *testing.T) {
+func TestALateConfirmationIsUnsubscribed(t *testing.T) {
 	for what, j := range waysToJoin(t) {
 		t.Run(what, func(t *testing.T) {
 			s := newScript(t)
@@ -132,7 +132,7 @@ func TestASubscriberThatIsGivenUpIsUnsubscribedWhenItIsConfirmed(t *testing.T) {
 	}
 }
 
-func TestAConfirmationThatComesAfterTheOperationTimeoutCounts(t *testing.T) {
+func TestALateConfirmationCounts(t *testing.T) {
 	t.Parallel()
 	for what, j := range waysToJoin(t) {
 		t.Run(what, func(t *testing.T) {

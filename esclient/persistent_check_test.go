@@ -303,8 +303,8 @@ func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
 	}
 }
 
-// TestAYoungGroupOfAPlainUserIsRememberedWhileNothingIsWritten restarts a server whose group has no checkpoint yet.
-func TestAYoungGroupOfAPlainUserIsRememberedWhileNothingIsWritten(t *testing.T) {
+// TestAPlainUsersAcksCountInAYoungGroup restarts a server whose group has no checkpoint yet.
+func TestAPlainUsersAcksCountInAYoungGroup(t *testing.T) {
 	srv := estest.Run(t, withJane())
 	m := join(t, srv.ConnectionString(), false, 20, fromStart(), esclient.PersistentOptions{})
 	assert.Equal(t, words(0, 8), consume(t, m.sub, 9))

@@ -72,7 +72,7 @@ func (l *deafLink) lose() {
 	l.live = nil
 }
 
-func TestTheOrderIsKeptWhereTheServerDoesNotHearOfALostConnection(t *testing.T) {
+func TestTheOrderOutlivesAnUnnoticedLoss(t *testing.T) {
 	t.Parallel()
 	for _, persona := range allPersonas {
 		for _, most := range []int{0, 1} { // subscribers

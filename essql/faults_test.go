@@ -151,7 +151,7 @@ func TestALostDatabaseIsAnErrorUntilItIsBack(t *testing.T) {
 }
 
 // On PostgreSQL a Save must not fail because the handler's transaction commits while it waits for that.
-func TestASaveWaitsForTheHandlerWhereSerializableIsTheDefault(t *testing.T) {
+func TestASerializableSaveWaitsForTheHandler(t *testing.T) {
 	t.Parallel()
 	d := withTable(t, postgres(t))
 	d.DSN += "&default_transaction_isolation=serializable"

@@ -150,7 +150,7 @@ func TestAStartingServerServesNobody(t *testing.T) {
 
 // A leader that loses its majority steps down in the end: it drops the subscriptions to its groups, and the connection
 // stays.
-func TestALeaderThatStepsDownDropsTheSubscriptionsToItsGroups(t *testing.T) {
+func TestALeaderThatStepsDownDropsItsGroups(t *testing.T) {
 	for _, version := range personas {
 		clock := estest.NewClock(time.Time{})
 		c := estest.RunCluster(t, 3, estest.WithPersona(version), estest.WithClock(clock),

@@ -22,7 +22,7 @@ func slowRights(t testing.TB, version estest.Persona) (*estest.Server, *estest.C
 		estest.WithAsyncRights(time.Second)), clock
 }
 
-func TestUnsubscribeOvertakesASubscriptionWhoseRightsAreLookedUp(t *testing.T) {
+func TestUnsubscribeOvertakesALookupOfRights(t *testing.T) {
 	for _, version := range personas {
 		s, clock := slowRights(t, version)
 		connect(t, s).createGroup("s", "g")

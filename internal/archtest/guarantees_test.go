@@ -10,11 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var testName = regexp.MustCompile("`(Test[A-Za-z0-9]+)`")
+var testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w*`)
 
-// TestGuaranteesNameTests holds that each test that README names as showing a guarantee exists.
-func TestGuaranteesNameTests(t *testing.T) {
-	t.Parallel()
+// testNames has the names of all functions in test files.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
 	tests := make(map[string]bool)
 	for _, file := range sources(t) {
 		if !file.isTest() {
@@ -26,12 +26,30 @@ func TestGuaranteesNameTests(t *testing.T) {
 			}
 		}
 	}
+	return tests
+}
+
+// TestDocumentsNameTestsThatExist checks all Markdown files. Each guarantee of README names a test.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	t.Parallel()
+	tests := testNames(t)
+	for _, name := range files(t, ".md") {
+		for _, test := range testName.FindAllString(read(t, name), -1) {
+			assert.True(t, tests[test], "%s names %s, which does not exist", name, test)
+		}
+	}
 	_, guarantees, ok := strings.Cut(read(t, "README.md"), "\n## Guarantees\n")
 	require.True(t, ok, "README.md has no section Guarantees")
 	guarantees, _, _ = strings.Cut(guarantees, "\n## ")
-	named := testName.FindAllStringSubmatch(guarantees, -1)
-	assert.NotEmpty(t, named)
-	for _, name := range named {
-		assert.True(t, tests[name[1]], "README.md names %s, which does not exist", name[1])
+	assert.NotEmpty(t, testName.FindString(guarantees))
+}
+
+// maxTestName keeps names of tests to a subject and an expected result.
+const maxTestName = 56
+
+func TestNamesOfTestsAreShort(t *testing.T) {
+	t.Parallel()
+	for name := range testNames(t) {
+		assert.LessOrEqual(t, len(name), maxTestName, "%s: name the subject and the expected result", name)
 	}
 }

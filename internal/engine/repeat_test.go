@@ -101,7 +101,7 @@ func TestTheReplyToTheFirstOfManyAttemptsAnswersTheLast(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestALateReplyToACallWhoseRepetitionWasGivenUpIsNobodys(t *testing.T) {
+func TestTheReplyToAGivenUpRepetitionIsDropped(t *testing.T) {
 	t.Parallel()
 	c, p, asked := dialLate(t)
 	op := &ping{payload: []byte("twice")}

@@ -167,7 +167,7 @@ func TestAuthenticateIsSentAgainOnTheSameConnection(t *testing.T) {
 }
 
 // Servers from 20.x refuse operations while an Authenticate is being checked, whatever they answered to the one before.
-func TestTheConnectionIsNotUsedBeforeTheLastAuthenticateIsAnswered(t *testing.T) {
+func TestNoCallBeginsBeforeTheLastLoginIsAnswered(t *testing.T) {
 	var a actor
 	a.play(func(p *peer) {
 		first, err := p.Next()
@@ -255,7 +255,7 @@ func TestAServerThatCannotServeYetIsAskedAgainSoon(t *testing.T) {
 	}
 }
 
-func TestARedirectedConnectionShowsWhatItIsBeforeItGetsCredentials(t *testing.T) {
+func TestARedirectedConnectionLogsInLast(t *testing.T) {
 	var got []esproto.Command
 	leader := listen(t, func(p *peer) {
 		for len(got) < 2 {

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
+)
+
+// config makes the client's configuration of the flags and the environment. It may ask for a password.
+func (c *cli) config() (esclient.Config, error) {
+	url, from := os.Getenv("EVENTSTORE_URL"), "EVENTSTORE_URL"
+	if c.url != "" {
+		url, from = c.url, "--url"
+	}
+	if url == "" {
+		return esclient.Config{}, &usageError{errors.New("which server? Set EVENTSTORE_URL, or give --url")}
+	}
+	cfg, err := esclient.ParseConnectionString(url)
+	if err != nil {
+		return cfg, fmt.Errorf("%s: %w", from, err)
+	}
+	if c.url != "" && (cfg.Credentials != nil || cfg.Gossip != nil && cfg.Gossip.Credentials != nil) {
+		return cfg, &usageError{errors.New("--url has a password, and everybody on this machine can see it: " +
+			"set EVENTSTORE_URL, or leave user and password out and give --user, with --password-file or at the prompt")}
+	}
+	if err := c.credentials(&cfg); err != nil {
+		return cfg, err
+	}
+	if cfg.ConnectionName == "" {
+		cfg.ConnectionName = "esctl"
+	}
+	cfg.Hooks = c.hooks
+	if c.verbose {
+		cfg.Logger = slog.New(slog.NewTextHandler(c.errs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return cfg, cfg.Validate()
+}
+
+// credentials applies --user and --password-file.
+func (c *cli) credentials(cfg *esclient.Config) (err error) {
+	credentials := esclient.Credentials{Login: c.user}
+	switch {
+	case c.user == "" && c.passwordFile == "":
+		return nil
+	case c.user == "":
+		return &usageError{errors.New("--password-file needs --user")}
+	case c.passwordFile != "":
+		credentials.Password, err = readPassword(c.passwordFile)
+	default:
+		credentials.Password, err = c.askPassword("Password of " + c.user)
+	}
+	if err != nil {
+		return err
+	}
+	cfg.Credentials = &credentials
+	return credentials.Validate()
+}
+
+// withClient runs do with a connected client.
+func (c *cli) withClient(ctx context.Context, do func(client *esclient.Client) error) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	client, err := esclient.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	connecting, cancel := c.limited(ctx)
+	defer cancel()
+	if err := client.Connect(connecting); err != nil {
+		return err
+	}
+	return do(client)
+}
+
+// withAdmin runs do with a client of the HTTP interface. The TCP client beside it need not be connected.
+func (c *cli) withAdmin(
+	ctx context.Context, do func(ctx context.Context, client *esclient.Client, admin *esadmin.Client) error,
+) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	client, err := esclient.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin, err := esadmin.New(client)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.limited(ctx)
+	defer cancel()
+	return do(ctx, client, admin)
+}

@@ -23,7 +23,6 @@ type cli struct {
 	passwordFile string
 	timeout      time.Duration
 	json         bool
-	yes          bool
 	verbose      bool
 
 	hooks   []esclient.Hook // of the client

@@ -26,7 +26,8 @@ func (c *cli) config() (esclient.Config, error) {
 	}
 	if c.url != "" && (cfg.Credentials != nil || cfg.Gossip != nil && cfg.Gossip.Credentials != nil) {
 		return cfg, &usageError{errors.New("--url has a password, and everybody on this machine can see it: " +
-			"set EVENTSTORE_URL, or leave user and password out and give --user, with --password-file or at the prompt")}
+			"set EVENTSTORE_URL, or leave user and password out and give --user, with --password-file " +
+			"or at the prompt")}
 	}
 	if err := c.credentials(&cfg); err != nil {
 		return cfg, err

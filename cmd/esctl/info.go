@@ -23,11 +23,15 @@ type infoJSON struct {
 	Nodes   int                `json:"nodes,omitempty"`
 }
 
+const infoLong = `Tell what the server is, as far as it lets the user know.
+
+State, version (of 23.10 only) and nodes are those of its gossip over HTTP. The end of the log takes the right to read
+$all.`
+
 func newInfo(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use: "info", Short: "Tell what the server is, as far as it lets the user know", Args: cobra.NoArgs,
-		Long: "Tell what the server is, as far as it lets the user know: state, version (of 23.10 only) and nodes are " +
-			"those of its\ngossip over HTTP, the end of the log takes the right to read $all.",
+		Long: infoLong,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.info(cmd.Context()) },
 	}
 }

@@ -20,14 +20,17 @@ type lagJSON struct {
 	InFlight   int    `json:"in_flight"`
 }
 
+const lagLong = `Tell how far groups are behind their streams.
+
+The lag is how many numbers lie between the checkpoint of a group, up to which all is settled, and the last event of its
+stream. Servers write checkpoints some seconds late. A group without a checkpoint counts from the event that it starts
+with; the lag of one that starts with new events is not known then.`
+
 func newLag(c *cli) *cobra.Command {
 	limit := int64(-1)
 	cmd := &cobra.Command{
 		Use: "lag [STREAM]", Short: "Tell how far groups are behind their streams", Args: cobra.MaximumNArgs(1),
-		Long: "Tell how far groups are behind their streams: how many numbers lie between the checkpoint of a group, up to " +
-			"which\nall is settled, and the last event of its stream. Servers write checkpoints some seconds late. A group " +
-			"without a\ncheckpoint counts from the event that it starts with; it is not known for one that starts with new " +
-			"events.",
+		Long: lagLong,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.lag(cmd.Context(), args, limit) },
 	}
 	cmd.Flags().Int64Var(&limit, "max", limit, "end with status 10 if a group lags more than this")

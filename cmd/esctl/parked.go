@@ -26,14 +26,19 @@ type parkedEventJSON struct {
 }
 
 func newParked(c *cli) *cobra.Command {
-	return family("parked", "List, show or replay the events that groups have parked", newParkedList(c), newParkedShow(c))
+	return family("parked", "List, show or replay the events that groups have parked",
+		newParkedList(c), newParkedShow(c),
+	)
 }
+
+const parkedListLong = `Count the parked events of each group.
+
+Servers before 21.10 do not tell. They are counted one by one then, which takes the right to read them.`
 
 func newParkedList(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use: "ls [STREAM]", Short: "Count the parked events of each group", Args: cobra.MaximumNArgs(1),
-		Long: "Count the parked events of each group. Servers before 21.10 do not tell; they are counted one by one then, " +
-			"which\ntakes the right to read them.",
+		Long: parkedListLong,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.parkedList(cmd.Context(), args) },
 	}
 }
@@ -77,7 +82,8 @@ func countParked(
 
 func newParkedShow(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "show STREAM GROUP", Short: "Print the parked events of a group, the oldest first", Args: cobra.ExactArgs(2),
+		Use: "show STREAM GROUP", Short: "Print the parked events of a group, the oldest first",
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.parkedShow(cmd.Context(), args[0], args[1]) },
 	}
 }

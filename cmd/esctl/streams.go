@@ -22,13 +22,16 @@ type streamJSON struct {
 	Written time.Time `json:"written"`
 }
 
+const streamsLong = `List the streams, or those whose names begin with PREFIX, with number and time of the last event.
+
+The whole log is read for that. It takes the right to read $all. Servers from 20.6 on send only what is needed. Deleted
+streams are left out.`
+
 func newStreams(c *cli) *cobra.Command {
 	var system bool
 	cmd := &cobra.Command{
 		Use: "streams [PREFIX]", Short: "List the streams, or those whose names begin with PREFIX",
-		Long: "List the streams, or those whose names begin with PREFIX, with the number and the time of the last event." +
-			"\n\nThe whole log is read for that. It takes the right to read $all. Servers from 20.6 on send only what is\n" +
-			"needed. Deleted streams are left out.",
+		Long: streamsLong,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			prefix := ""

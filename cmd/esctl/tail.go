@@ -25,17 +25,20 @@ type tailFlags struct {
 // mostUnacked is how many events of a group tail --no-ack prints at most.
 const mostUnacked = 1000
 
+const tailLong = `Print the events of a stream, or of $all, as they come, until Ctrl-C.
+
+With --group it is a subscriber of that group: the events that it prints are acked, so that other subscribers do not get
+them. With --no-ack they go back to the group in the end, which may count as a retry.`
+
 func newTail(c *cli) *cobra.Command {
 	var f tailFlags
 	cmd := &cobra.Command{
 		Use: "tail STREAM", Short: "Print the events of a stream, or of $all, as they come", Args: cobra.ExactArgs(1),
-		Long: "Print the events of a stream, or of $all, as they come, until Ctrl-C.\n\nWith --group it is a subscriber " +
-			"of that group: the events that it prints are acked, so that other subscribers do not\nget them. With " +
-			"--no-ack they go back to the group in the end, which counts as a retry.",
+		Long: tailLong,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.tail(cmd.Context(), args[0], &f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.from, "from", "", "where to begin: 5, C:1024/P:1024 of $all, after:…, start or end (default end)")
+	flags.StringVar(&f.from, "from", "", "where to begin: 5, C:1024/P:1024 of $all, after:… or start; else at the end")
 	flags.Int64Var(&f.count, "count", 0, "end after so many events; 0 is never")
 	flags.BoolVar(&f.resolve, "resolve", false, "print the events that links lead to")
 	flags.BoolVar(&f.metadata, "metadata", false, "print the events' metadata, too; JSON always has it")
@@ -101,8 +104,8 @@ func (c *cli) tail(ctx context.Context, stream string, f *tailFlags) error {
 		if hint := s.end(); hint != "" {
 			fmt.Fprintln(c.errs, hint)
 		}
-		if ctx.Err() != nil {
-			return nil // Ctrl-C is how tail ends
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			err = nil // Ctrl-C is how tail ends
 		}
 		return err
 	})

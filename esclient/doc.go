@@ -33,19 +33,19 @@
 //
 // [Client.SubscribeVolatile] delivers the events that are written from now on. [Client.SubscribeCatchUp] begins
 // anywhere, such as at the caller's checkpoint. [Client.ConnectPersistent] consumes from a group whose progress the
-// server keeps: the consumer acks events, or the server delivers them again. The consumer of all three calls Next or
-// All. A slow consumer delays no other one: pushed events wait in a bounded buffer.
+// server keeps: the consumer acks events, or the server delivers them again. The consumer of each of the three calls
+// Next or All. A slow consumer delays no other one: pushed events wait in a bounded buffer.
 //
 // # Groups and users
 //
 // [Client.CreatePersistent], [Client.UpdatePersistent] and [Client.DeletePersistent] change groups. [Client.ReadParked]
-// reads their parked events. Package esadmin does what servers offer over HTTP alone: it describes groups and their
-// subscribers, replays parked events, and manages users.
+// reads their parked events. Package esadmin has the requests that servers take over HTTP only: it describes groups
+// and their subscribers, replays parked events, and manages users.
 //
 // # Hooks and logging
 //
-// [Config].Hooks are called for connections, operations, retries and subscriptions, such as for metrics and traces. See
-// [Hook] for the interfaces. [Config].Logger is for people. Neither costs anything if it is not used.
+// The client calls [Config].Hooks for connections, operations, retries and subscriptions. Use them for metrics and
+// traces. See [Hook] for the interfaces. [Config].Logger is for people. Neither costs anything if it is not used.
 //
 // # Errors
 //

@@ -1,24 +1,23 @@
-// Package estest is an EventStore in the process, for tests. It speaks EventStore's TCP protocol as real servers do,
-// version by version. Over HTTP it serves what a TCP client needs, and appends to streams and reads them, in JSON:
-// there are no deletes, no $all, no writes of metadata and no long polls. Everything is kept in memory.
+// Package estest is an EventStore in the process, for tests. It speaks EventStore's TCP protocol like real servers,
+// version by version. Over HTTP it serves the requests of a TCP client, and appends to streams and reads them, in JSON.
+// Over HTTP it has no deletes, no $all, no writes of metadata and no long polls. It keeps everything in memory.
 //
-// Run starts a server for a test, and RunCluster several that keep one log and elect a leader:
+// [Run] starts a server for a test, and [RunCluster] several servers that share one log and elect a leader:
 //
 //	server := estest.Run(t) // closed when the test ends
 //	client, err := esclient.Open(server.ConnectionString())
 //
-// Options choose the version to behave as, TLS, users, system projections and more. A test steers a server in these
-// ways:
+// Options choose the version, TLS, users, system projections and more. A test controls a server in these ways:
 //
-//   - Append, Read, Streams, Snapshot and Stats fill it and look at it without a connection.
-//   - Intercept has it refuse, delay, lose or answer differently what clients ask for, once or for a while.
+//   - Append, Read, Streams, Snapshot and Stats write and read without a connection.
+//   - Intercept makes it refuse, delay, lose or change the answer to requests, once or for a while.
 //   - DropConnections, CutAfterSent, CutAfterReceived, Pause, WithholdHeartbeats, Stop, Restart, Crash and
-//     ForgetEventIDs are what happens to networks and servers.
-//   - PauseProjections, ResumeProjections and WaitForProjections are for what projections write, which comes after the
-//     reply to an append.
-//   - WithClock has it do by a Clock whatever it does by time, so that a test of a timeout takes no time.
-//   - In a Cluster nodes are stopped, killed and cut off, leaders elected, and gossip lies.
+//     ForgetEventIDs imitate faults of networks and servers.
+//   - PauseProjections, ResumeProjections and WaitForProjections control projections, which write after the reply to an
+//     append.
+//   - WithClock makes it use a Clock that the test advances, so that a test of a timeout takes no time.
+//   - A Cluster can stop, kill and cut off nodes, elect leaders, and make gossip lie.
 //
-// The page at the server's HTTP address shows streams, events and persistent subscription groups, live. Command
-// cmd/estest is the same server as a program.
+// The page at the server's HTTP address shows streams, events and persistent subscription groups, live. The command
+// cmd/estest runs the same server as a program.
 package estest

@@ -1,6 +1,6 @@
-// Package esadmin administers an EventStore over its HTTP interface: it describes the groups of persistent
-// subscriptions, replays what they have parked, and manages users. What goes over TCP is in package esclient: groups
-// are made, changed and deleted there, and parked events are read.
+// Package esadmin administers an EventStore over its HTTP interface. It describes the groups of persistent
+// subscriptions, replays their parked events, and manages users. Package esclient has the requests that go over TCP: it
+// creates, updates and deletes groups, and reads their parked events.
 //
 //	admin, err := esadmin.New(client)
 //	groups, err := admin.Groups(ctx, "orders")
@@ -9,9 +9,9 @@
 //
 // # Errors
 //
-// An error is an [*esclient.OperationError], or an [*esclient.ArgumentError] for what was refused before anything was
-// sent. What the server answered, or that it did not, is an [*HTTPError] within. Conditions are found with errors.Is:
-// [ErrUserExists], [ErrUserNotFound] and [ErrNotFound], and those that both packages know, such as
-// [esclient.ErrAccessDenied] and [esclient.ErrGroupNotFound]. [esclient.SafeToRetry] and [esclient.Timeout] sort these
-// errors, too.
+// An [*esclient.ArgumentError] means that the package refused an argument and sent nothing. Every other error of a
+// request is an [*esclient.OperationError]. It wraps an [*HTTPError] with the answer of the server, or with the reason
+// why there is none. Use errors.Is with the conditions [ErrUserExists], [ErrUserNotFound] and [ErrNotFound], and with
+// those of esclient, such as [esclient.ErrAccessDenied] and [esclient.ErrGroupNotFound]. [esclient.SafeToRetry] and
+// [esclient.Timeout] sort these errors, too.
 package esadmin

@@ -1,4 +1,4 @@
 // Package browsertest tests the page of the embedded server in a headless Chromium. It is a module of its own, so that
-// what drives the browser is no requirement of the library, and contains tests only. They are skipped where there is no
-// Chromium.
+// the library does not require the packages that drive the browser. It contains tests only. Without a Chromium they are
+// skipped.
 package browsertest

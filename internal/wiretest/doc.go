@@ -1,4 +1,4 @@
-// Package wiretest lets a test play a server, frame by frame, for what no real server does on demand. A Listener takes
-// the connections of a client; a Peer is the server's end of one. It is for tests only, and knows nothing but the wire
-// format.
+// Package wiretest lets a test play a server frame by frame, for behaviour that no real server shows on demand. A
+// Listener takes the connections of a client. A Peer is the server's end of one connection. Only tests use this
+// package. It knows the wire format and nothing else.
 package wiretest

@@ -1,5 +1,5 @@
-// Package eventlog has what an embedded EventStore writes: streams of events in one log, with their metadata, rights,
-// users and projections.
+// Package eventlog is the log of an embedded EventStore: streams of events, with their metadata, rights, users and
+// projections.
 //
 // A Log decides about appends and reads by the Facts of a server's version. It knows neither connections nor groups:
 // they ask the Log, and observe it. It has no lock. Its owner guards the Log, its streams, its users and its Projector

@@ -39,7 +39,7 @@ func frameCount(b *testing.B, fr *esproto.FrameReader, n int) {
 // writeFrames is a run of appends of one event each, whose ids are made new before each use.
 type writeFrames struct {
 	wire []byte
-	ids  []int // where they are
+	ids  []int // positions of the ids in wire
 	next uint64
 }
 

@@ -90,7 +90,7 @@ func TestAnyReplierGetsTheAnswers(t *testing.T) {
 	assert.Equal(t, write.id, answered.id)
 }
 
-// A request that another node serves is answered where the client is, and writes into the log of that node.
+// If another node executes a request, the client's node sends the reply, and the other node writes to its own log.
 func TestARequestIsServedAtAnotherNode(t *testing.T) {
 	c, r := newCaller(t, Persona5011)
 	there, _ := newCaller(t, Persona5011)

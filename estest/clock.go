@@ -21,9 +21,9 @@ func (systemClock) afterFunc(d time.Duration, f func()) (cancel func() bool) {
 	return time.AfterFunc(d, f).Stop
 }
 
-// Clock is a clock that stands still until it is advanced. Servers that are started with WithClock do by it whatever
-// they do by time: message timeouts, on their tick of one second; checkpoints; $maxAge; heartbeats; what Intercept
-// delays; and the times of events. Several servers may have the same clock. Its methods may be called by any goroutine.
+// Clock is a clock that moves only by [Clock.Advance]. A server with [WithClock] uses it for message timeouts (checked
+// once a second), checkpoints, $maxAge, heartbeats, the delays of Intercept, and the times of events. Several servers
+// may share a clock. Its methods are safe for concurrent use.
 type Clock struct {
 	turn sync.Mutex // held while it is advanced
 
@@ -33,7 +33,7 @@ type Clock struct {
 	made   int // timers ever made: of those for the same moment the older one comes first
 }
 
-// NewClock returns a clock that stands at a time, or at the system's time if that is zero.
+// NewClock returns a clock that starts at the given time. A zero time means the time of the system.
 func NewClock(start time.Time) *Clock {
 	if start.IsZero() {
 		start = time.Now()
@@ -41,21 +41,21 @@ func NewClock(start time.Time) *Clock {
 	return &Clock{now: start}
 }
 
-// WithClock has the server do by c whatever it does by time, so that tests of timeouts need not wait for them. Clients
-// have their own clocks, and an idle one no time to answer while c is advanced: without WithHeartbeat, such a server
-// asks for no sign of life.
+// WithClock makes the server use c instead of the time of the system, so that tests of timeouts do not wait. Clients
+// have clocks of their own, and an idle client cannot answer while c advances. So the server sends no heartbeats unless
+// [WithHeartbeat] is given, too.
 func WithClock(c *Clock) Option { return func(cfg *config) { cfg.clock = c } }
 
-// Now returns the time at which the clock stands.
+// Now returns the time of the clock.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Advance moves the clock on. What becomes due on the way is done in its order, each thing at its time, before Advance
-// returns: a timeout of 30 s has passed, and what it has the server send is on its way, after Advance(31 *
-// time.Second). A duration that is not positive moves nothing.
+// Advance moves the clock forward. Everything that becomes due happens before Advance returns, in order, each at its
+// own time. For example, after Advance(31 * time.Second) a timeout of 30 s has passed, and the server has sent the
+// messages that follow from it. A duration of zero or less changes nothing.
 func (c *Clock) Advance(d time.Duration) {
 	c.turn.Lock()
 	defer c.turn.Unlock()

@@ -119,7 +119,7 @@ func TestASilentClientIsAskedAndThenCutOff(t *testing.T) {
 	ends(t, &peer{t: t, s: s, nc: nc})
 }
 
-// advanceToHeartbeat lets time pass until the server asks for a sign of life.
+// advanceToHeartbeat moves the clock until the server sends a heartbeat.
 func advanceToHeartbeat(t testing.TB, s *estest.Server, clock *estest.Clock) {
 	t.Helper()
 	before := s.Stats().FramesOut[esproto.CmdHeartbeatRequest]
@@ -157,7 +157,7 @@ func TestHeartbeatsAreWithheld(t *testing.T) {
 	ends(t, &peer{t: t, s: s, nc: nc})
 }
 
-// A test that lets hours pass need not look after connections that are idle meanwhile.
+// A test that advances the clock by hours need not care about idle connections.
 func TestIdleClientsSurviveAnAdvance(t *testing.T) {
 	s, clock := runByClock(t)
 	p := connect(t, s)

@@ -18,25 +18,24 @@ type clusterConfig struct {
 	stepDownDelay time.Duration
 }
 
-// WithElectionDelay says how long the nodes of a cluster are without a leader until they elect one, 200 ms by default.
-// A single server does not heed it.
+// WithElectionDelay sets the time that a cluster without a leader takes to elect one, 200 ms by default. A single
+// server ignores it.
 func WithElectionDelay(d time.Duration) Option {
 	return func(c *config) { c.cluster.electionDelay = d }
 }
 
-// WithStepDownDelay says how long a leader that is cut off from the majority goes on calling itself the leader, 500 ms
-// by default. Meanwhile it takes writes, which are not acknowledged. A single server does not heed it.
+// WithStepDownDelay sets how long a leader without a majority goes on as leader, 500 ms by default. Meanwhile it takes
+// writes but does not acknowledge them. A single server ignores it.
 func WithStepDownDelay(d time.Duration) Option {
 	return func(c *config) { c.cluster.stepDownDelay = d }
 }
 
-// Cluster is several servers that keep one log. One of them leads: it alone writes, and every node that it reaches has
-// what it writes at once. A write is acknowledged when a majority of the nodes has it. A leader that does not reach a
-// majority holds writes back; they are answered with CommitTimeout after two seconds, are written after all if the
-// leader finds the others again before they elect another, and are lost otherwise.
+// Cluster is several servers with one log. Only the leader writes. It replicates every write at once to all nodes that
+// it reaches, and acknowledges it when a majority has it. A leader that does not reach a majority holds writes back:
+// clients get CommitTimeout after two seconds. If the leader reaches a majority again before another leader is elected,
+// these writes take place; otherwise they are lost.
 //
-// Nodes have the numbers from 0 on. The methods may be called by any goroutine at any time, and panic for a number that
-// no node has.
+// Nodes are numbered from 0. The methods are safe for concurrent use, and panic for a number without a node.
 type Cluster struct {
 	nodes []*node
 
@@ -48,10 +47,10 @@ type Cluster struct {
 	info      func(*LeaderInfo)
 
 	alarms *alarms
-	alarm  *alarm // for what is due next
+	alarm  *alarm // for the next step that is due
 }
 
-// RunCluster starts a cluster that is closed when the test ends. It fails the test if the cluster cannot be started.
+// RunCluster starts a cluster and closes it when the test ends. It fails the test if the cluster does not start.
 func RunCluster(t testing.TB, nodes int, opts ...Option) *Cluster {
 	t.Helper()
 	c, err := StartCluster(nodes, opts...)
@@ -66,8 +65,9 @@ func RunCluster(t testing.TB, nodes int, opts ...Option) *Cluster {
 	return c
 }
 
-// StartCluster starts a cluster of so many nodes, which Close ends. Node 0 leads at first. The options are those of
-// Start and apply to every node; where an address has another port than 0, node i has that port + i.
+// StartCluster starts a cluster with the given number of nodes; close it with [Cluster.Close]. Node 0 is the first
+// leader. The options are those of [Start] and apply to every node. If an address has a port other than 0, node i uses
+// that port + i.
 func StartCluster(nodes int, opts ...Option) (*Cluster, error) {
 	if nodes < 1 {
 		return nil, fmt.Errorf("estest: %d nodes are no cluster", nodes)
@@ -115,7 +115,7 @@ func (c *config) fitsCluster(node int) (err error) {
 	return nil
 }
 
-// nodeAddr returns the address of a node, of those that begin at base.
+// nodeAddr returns the address of a node if node 0 has the address base.
 func nodeAddr(base string, node int) (string, error) {
 	host, text, err := net.SplitHostPort(base)
 	if err != nil {
@@ -156,7 +156,7 @@ func (c *Cluster) begin() error {
 	return nil
 }
 
-// Close ends all nodes and everything that was started. Closing it again does nothing.
+// Close stops all nodes and releases all resources. A second call does nothing.
 func (c *Cluster) Close() error {
 	c.alarms.stop()
 	var errs []error
@@ -169,11 +169,11 @@ func (c *Cluster) Close() error {
 // Size returns the number of nodes.
 func (c *Cluster) Size() int { return len(c.nodes) }
 
-// Node returns the server of a node: its addresses, and what can be done to a single server. To close it is to kill the
-// node.
+// Node returns the server of a node, for its addresses and for everything that works on a single server. Closing this
+// server kills the node.
 func (c *Cluster) Node(i int) *Server { return c.nodes[i].srv }
 
-// ConnectionString returns how to find the cluster, by the gossip of its nodes, as the administrator.
+// ConnectionString returns a connection string for the administrator that finds the cluster by gossip.
 func (c *Cluster) ConnectionString() string {
 	addrs := make([]string, len(c.nodes))
 	for i, n := range c.nodes {
@@ -188,7 +188,7 @@ func (c *Cluster) ConnectionString() string {
 	return s
 }
 
-// Leader returns the number of the node that leads the majority, or -1 if there is none at the moment.
+// Leader returns the number of the node that leads the majority; -1 if there is none at the moment.
 func (c *Cluster) Leader() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,15 +198,15 @@ func (c *Cluster) Leader() int {
 	return -1
 }
 
-// Kill ends a node's process at once: connections are cut, and the others elect a leader if it was theirs. It does
-// nothing to a node that is dead.
+// Kill ends the process of a node at once: it cuts the connections, and if the node was the leader, the others elect a
+// new one. It does nothing if the node is down.
 func (c *Cluster) Kill(i int) error { return c.nodes[i].srv.Close() }
 
-// Stop ends a node's process as its operator does, see Server.Stop: all its subscriptions are dropped before the
-// connections are cut. It does nothing to a node that is dead.
+// Stop ends the process of a node gracefully, see [Server.Stop]: the node drops all subscriptions before it cuts the
+// connections. It does nothing if the node is down.
 func (c *Cluster) Stop(i int) error { return c.nodes[i].srv.Stop() }
 
-// Restart starts the process of a node on the ports and the data that it had, after stopping it if it lives. The node
+// Restart starts the process of a node again, with the same ports and data. It first stops a node that runs. The node
 // follows the leader as soon as it reaches one.
 func (c *Cluster) Restart(i int) error {
 	s := c.nodes[i].srv
@@ -218,9 +218,9 @@ func (c *Cluster) Restart(i int) error {
 	return s.listen()
 }
 
-// Elect makes a node the leader at once, as when the leader resigns. Who was the leader lives on as a follower: it
-// drops the subscriptions to its groups, and acks that still come to it are lost. Volatile subscriptions stay. Elect
-// fails if the node does not reach a majority.
+// Elect makes a node the leader at once, as when the leader resigns. The old leader stays as a follower: it drops the
+// subscriptions to its groups, and acks that still arrive there are lost. Volatile subscriptions stay. Elect returns an
+// error if the node does not reach a majority.
 func (c *Cluster) Elect(i int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,8 +238,8 @@ func (c *Cluster) Elect(i int) error {
 	return nil
 }
 
-// Partition cuts the network between the given nodes, which go on to reach each other, and all the others. Clients
-// reach every node as before. A further call cuts in addition.
+// Partition cuts the network between the given nodes and all other nodes. The given nodes still reach each other, and
+// clients still reach every node. Partitions add up until [Cluster.Heal].
 func (c *Cluster) Partition(nodes ...int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,7 +253,8 @@ func (c *Cluster) Partition(nodes ...int) {
 	c.settle()
 }
 
-// Heal ends all partitions. A node that wrote what the leader does not have forgets that, and starts anew for it.
+// Heal ends all partitions. A node with records that the leader does not have drops these records and restarts, as a
+// real node does.
 func (c *Cluster) Heal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -263,8 +264,8 @@ func (c *Cluster) Heal() {
 	c.settle()
 }
 
-// SetLeaderInfo lets change have a hand in what nodes say of the leader when they refuse a request as NotLeader. It is
-// called with the lock of the cluster held, so it must not call the cluster. With nil they tell the truth again.
+// SetLeaderInfo changes the address of the leader that nodes send when they refuse a request as NotLeader. The cluster
+// holds its lock during the call, so change must not call the cluster. A nil function restores the truth.
 func (c *Cluster) SetLeaderInfo(change func(info *LeaderInfo)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

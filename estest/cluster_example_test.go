@@ -7,7 +7,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// What was acknowledged survives the leader.
+// Acknowledged events survive the loss of the leader.
 func ExampleStartCluster() {
 	cluster, err := estest.StartCluster(3, estest.WithElectionDelay(10*time.Millisecond))
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Member is what gossip tells of a node.
+// Member describes a node in the gossip of a cluster.
 type Member struct {
 	Node       int // its number in the Cluster
 	Role       Role
@@ -16,7 +16,7 @@ type Member struct {
 	Time       time.Time // when it was so
 	InstanceID string    // of the node's process
 	LastCommit int64     // position of the last record
-	LogEnd     int64     // where the next record goes
+	LogEnd     int64     // position of the next record
 
 	// The epoch that the node has heard of last.
 	EpochNumber   int
@@ -26,18 +26,18 @@ type Member struct {
 	Priority int // among nodes with logs of the same age; /admin/node/priority sets it
 }
 
-// Members returns what the gossip of a node tells now.
+// Members returns the current gossip of a node.
 func (c *Cluster) Members(i int) []Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.nodes[i].members()
 }
 
-// SetGossip lets lie have a hand in what the gossip of a node tells: it is called for each request with the truth, as
-// far as the node knows it, and returns what is told. It is called with the lock of the cluster held, so it must not
-// call the cluster. With nil the node tells the truth again.
+// SetGossip changes the gossip of a node. For each request the node calls lie with the true members, as far as it knows
+// them, and answers with the result. The cluster holds its lock during the call, so lie must not call the cluster. A
+// nil function restores the truth.
 //
-// Gossip that lags is what Members returned some time ago:
+// Gossip that lags is an earlier result of Members:
 //
 //	old := cluster.Members(1)
 //	cluster.SetGossip(1, func([]estest.Member) []estest.Member { return old })
@@ -47,7 +47,7 @@ func (c *Cluster) SetGossip(i int, lie func(members []Member) []Member) {
 	c.nodes[i].lie = lie
 }
 
-// members is what a node tells of its cluster. Nodes that it does not reach are what they were, but dead.
+// members returns the gossip of a node. A node that it does not reach appears in its last known state, but dead.
 func (n *node) members() []Member {
 	n.listen()
 	list := slices.Collect(maps.Values(n.known))

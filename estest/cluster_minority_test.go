@@ -76,7 +76,7 @@ func TestANodeThatLeadsNoMoreStartsNoProjections(t *testing.T) {
 	assert.Equal(t, end, s.core.log.End())
 }
 
-// Appends come often: they wake nobody on nodes that have no projections to run.
+// Appends are frequent, so they must not wake nodes without projections.
 func TestProjectionsAreWokenWhereTheyRun(t *testing.T) {
 	p := eventlog.NewProjector(Run(t).core.log, nil, nil)
 	p.Signal()

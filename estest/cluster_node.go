@@ -10,7 +10,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// Role is what a node is in its cluster.
+// Role is the role of a node in its cluster.
 type Role int
 
 // The roles.
@@ -31,7 +31,7 @@ type node struct {
 	web     string // for HTTP
 
 	up      bool
-	paused  bool   // its process hangs: it hears nobody, nobody hears it, and it changes nothing
+	paused  bool   // its process hangs: it sends, receives and changes nothing
 	network []bool // for each partition, on which side it is
 
 	role   Role
@@ -41,7 +41,7 @@ type node struct {
 	held   []*heldWrite // the oldest first
 	lost   bool         // it has given up the leadership with writes that it held
 
-	known map[int]Member // what it last heard of the others
+	known map[int]Member // the last state that it received from each other node
 	lie   func([]Member) []Member
 }
 

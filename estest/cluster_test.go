@@ -246,7 +246,7 @@ func TestWritesWithoutMajorityAreLost(t *testing.T) {
 		"it does not know")
 	r := p.append(admin, "s", esproto.ExpectAny, newEvent("e", "lost"))
 	assert.Equal(t, esproto.OperationResult_CommitTimeout, r.GetResult())
-	assert.Equal(t, []string{"kept"}, data(p.read(admin, "s", 0, 10, false)), "what is not acknowledged is not seen")
+	assert.Equal(t, []string{"kept"}, data(p.read(admin, "s", 0, 10, false)), "readers see acknowledged events only")
 	connect(t, c.Node(second)).mustAppend(admin, "s", newEvent("e", "by the majority"))
 
 	c.Heal()
@@ -317,7 +317,7 @@ func TestGroupsLiveOnTheLeader(t *testing.T) {
 	c := estest.RunCluster(t, 3)
 	body := `{"startFrom":0,"minCheckPointCount":1,"maxCheckPointCount":1}`
 	res := request(t, http.MethodPut, c.Node(1).HTTPURL()+"/subscriptions/s/g", admin, body)
-	require.Equal(t, http.StatusCreated, res.StatusCode, "a follower forwards what comes by HTTP")
+	require.Equal(t, http.StatusCreated, res.StatusCode, "a follower forwards HTTP requests")
 	p := connectAs(t, c.Node(0), admin)
 	p.mustAppend(nil, "s", newEvent("e", "1"), newEvent("e", "2"))
 	join := &esproto.ConnectToPersistentSubscription{
@@ -400,7 +400,7 @@ func TestClusterOptions(t *testing.T) {
 		require.ErrorContains(t, err, addr)
 	}
 	_, err = estest.StartCluster(3, estest.WithHTTPAddr(""))
-	require.Error(t, err, "without gossip nobody finds the leader")
+	require.Error(t, err, "without gossip a client does not find the leader")
 	_, err = estest.StartCluster(3, estest.WithElectionDelay(-1))
 	require.ErrorContains(t, err, "negative")
 

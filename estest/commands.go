@@ -29,7 +29,7 @@ type command struct {
 type stage int
 
 const (
-	operation stage = iota // when the server is ready, with core.mu locked, for a known user or for nobody
+	operation stage = iota // if the server is ready, with core.mu locked, for a known user or without credentials
 	greeting               // at any time, with core.mu locked
 	lifeSign               // at any time, without core.mu; Intercept does not see it
 )
@@ -50,7 +50,7 @@ const (
 	anyNode        servingNode = iota + 1
 	anyOrDemanded              // any node, but only the leader if the request demands that
 	leaderForward              // the leader; others forward to it, but refuse if the request demands the leader
-	leaderOnly                 // the leader; others refuse and say where it is
+	leaderOnly                 // the leader; others refuse with its address
 	leaderSilently             // the leader; others do nothing
 )
 

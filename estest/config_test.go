@@ -93,7 +93,7 @@ func TestTheConfigurationOfGroupsIsWrittenAsServersDo(t *testing.T) {
 		updateGroup(p, "s", "b<1>")
 		_, text = savedConfig(t, s)
 		if version == estest.Persona2310 {
-			assert.Equal(t, want(first, second), text, "it stays where it is")
+			assert.Equal(t, want(first, second), text, "it stays in its place")
 		} else {
 			assert.Equal(t, want(second, first), text, "it is the last one now")
 		}
@@ -111,7 +111,7 @@ func TestTheConfigurationOfGroupsIsWrittenAsServersDo(t *testing.T) {
 	}
 }
 
-// want23 returns what is to be seen of 23.10, or of the versions before it.
+// want23 returns the value for 23.10, or the value for the versions before it.
 func want23(version estest.Persona, since, before string) string {
 	if version == estest.Persona2310 {
 		return since

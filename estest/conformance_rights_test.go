@@ -14,7 +14,7 @@ import (
 
 // What the suites of other clients assert of a server, and the recordings do not show. Each test names the suites.
 
-// conforming are those who ask: nobody, user1, user2 and an administrator, by a letter each.
+// conforming are the users of the requests, by a letter each: without credentials, user1, user2, an administrator.
 var conforming = map[string]*esproto.Credentials{
 	"n": nil, "1": {Login: "user1", Password: "pa$$1"}, "2": {Login: "user2", Password: "pa$$2"}, "a": admin,
 }
@@ -26,7 +26,7 @@ func runConforming(t *testing.T, persona estest.Persona) *peer {
 		estest.WithUser("user1", "pa$$1"), estest.WithUser("user2", "pa$$2")))
 }
 
-// asked are the requests that take rights, by what they are called below. Each reports whether it was refused.
+// asked are the requests that need rights, by the names in the cases. Each reports whether the server refused it.
 var asked = map[string]func(p *peer, as *esproto.Credentials, stream string) bool{
 	"read event": func(p *peer, as *esproto.Credentials, stream string) bool { return p.eventRefused(as, stream) },
 	"read": func(p *peer, as *esproto.Credentials, stream string) bool {
@@ -206,7 +206,7 @@ func checkRights(t *testing.T, settings string, streams []mays) {
 			}
 			for request, refused := range asked {
 				if m.stream == "$all" && request == "commit" {
-					continue // nobody may begin
+					continue // this user may not begin one
 				}
 				for letter, as := range conforming {
 					assert.Equal(t, !strings.Contains(m.of(request), letter), refused(p, as, m.stream),

@@ -123,7 +123,7 @@ func (p *peer) mustWrite(tx int64, events ...*esproto.NewEvent) {
 }
 
 // TestWhatARepetitionOfOneIDSays plays in_wtf_multiple_case_... and in_slightly_reasonable_... of append_to_stream: the
-// number that the second of two equal writes of six times one event is told.
+// same event, six times in one write, and the same write again. It checks the number in the second reply.
 func TestWhatARepetitionOfOneIDSays(t *testing.T) {
 	for _, persona := range personas {
 		p := connect(t, estest.Run(t, estest.WithPersona(persona)))
@@ -323,8 +323,8 @@ func TestLinksToWhatIsGone(t *testing.T) {
 	}
 }
 
-// TestTheFirstEventOfAllIsNotAtTheStart is what catch-up subscribers of all suites rely on: they begin behind 0/0 and
-// leave out what is at or before it.
+// TestTheFirstEventOfAllIsNotAtTheStart: catch-up subscribers of all suites start behind 0/0 and ignore events at or
+// before it.
 func TestTheFirstEventOfAllIsNotAtTheStart(t *testing.T) {
 	for _, persona := range personas {
 		p := connect(t, estest.Run(t, estest.WithPersona(persona)))

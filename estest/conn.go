@@ -31,7 +31,7 @@ type conn struct {
 	socket net.Conn // below TLS, or nc itself
 
 	// core.mu guards these.
-	user    *eventlog.User       // of frames without credentials; nil for nobody
+	user    *eventlog.User       // of frames without credentials; nil without a user
 	refused *esproto.Credentials // of an Authenticate that failed or is not answered yet; else nil
 	lookups int                  // requests that wait for rights
 
@@ -43,10 +43,10 @@ type conn struct {
 	mute    bool // the server has no replies for the version of IdentifyClient
 	out     []byte
 	spare   []byte
-	begun   int           // where the open frame begins in out
+	begun   int           // start of the open frame in out
 	busy    bool          // the reader serves frames that came together; their replies are written together
 	closing bool          // the connection closes when out is written
-	room    chan struct{} // closed when out has shrunk; nil while nobody waits for it
+	room    chan struct{} // closed when out has shrunk; nil while no goroutine waits for it
 	kick    chan struct{}
 	ended   chan struct{}
 	endOnce sync.Once
@@ -67,7 +67,7 @@ type frame struct {
 	id      esproto.CorrelationID
 	user    *eventlog.User       // for whom the server acts
 	creds   *esproto.Credentials // of the frame itself; nil without any
-	denied  bool                 // the user has no rights, whoever it is
+	denied  bool                 // the user counts as one without rights
 	silent  bool                 // nothing answers it, whenever it is served
 	payload []byte
 }
@@ -242,7 +242,7 @@ func (c *conn) write() {
 		case <-c.ended:
 			return
 		}
-		runtime.Gosched() // let further replies join
+		runtime.Gosched() // so that more replies share the write
 		c.writing.Lock()
 		for c.writeOut() {
 		}

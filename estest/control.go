@@ -18,7 +18,8 @@ var (
 	ErrNoLeader      = errors.New("estest: the node knows of no leader that could write")
 )
 
-// Event is an event as Append takes it and as Read returns it. Append looks at ID, Type, JSON, Data and Metadata only.
+// Event is an event that [Server.Append] takes and [Server.Read] returns. Append uses only ID, Type, JSON, Data and
+// Metadata.
 type Event struct {
 	Stream   string
 	Number   int64
@@ -32,11 +33,11 @@ type Event struct {
 	Prepare  int64
 }
 
-// Append writes events to the end of a stream without a connection, as an administrator who expects no version, and
-// returns the number of the last one. Whatever waits for these events gets them as if a client had written them, and
-// ids that the stream was given before are recognised. Metadata is set by an event of type $metadata in $$<stream>. The
-// error is ErrStreamDeleted for a stream that is gone for good, ErrNoLeader on a node of a cluster that cannot write at
-// the moment; else it says what is wrong with the events.
+// Append writes events to the end of a stream without a connection, as an administrator and with the expected version
+// Any. It returns the number of the last event. Subscriptions and readers get the events as if a client had written
+// them, and event ids that the stream already has count as repeated. An event of type $metadata in $$<stream> sets
+// metadata. The error is [ErrStreamDeleted] after a hard delete, [ErrNoLeader] on a node of a cluster that cannot write
+// at the moment; otherwise it names the fault of the events.
 func (s *Server) Append(stream string, events ...Event) (last int64, err error) {
 	views := make([]esproto.NewEventView, len(events))
 	for i := range events {
@@ -73,9 +74,9 @@ func (s *Server) Append(stream string, events ...Event) (last int64, err error) 
 	return 0, fmt.Errorf("estest: the write to %q is refused: %v", stream, o.Result)
 }
 
-// Read returns up to limit events of a stream, from number from on, without a connection; without a limit if that is
-// not positive. As for clients, what metadata hides is left out; links are not resolved. The error is ErrNoStream for a
-// stream that was never written to or is soft-deleted, ErrStreamDeleted for one that is gone for good.
+// Read returns up to limit events of a stream, from number from on, without a connection. A limit of zero or less means
+// no limit. As for clients, Read omits events that metadata hides. It does not resolve links. The error is
+// [ErrNoStream] for a stream that does not exist or is soft-deleted, [ErrStreamDeleted] after a hard delete.
 func (s *Server) Read(stream string, from int64, limit int) ([]Event, error) {
 	c := s.core
 	c.mu.Lock()
@@ -107,8 +108,8 @@ func eventOf(e *eventlog.SavedEvent) Event {
 	}
 }
 
-// ForgetEventIDs empties the memory of event ids on which idempotency with the versions Any and StreamExists rests, as
-// a change of the leader does: an append with one of them that is repeated is written again.
+// ForgetEventIDs empties the cache of event ids, as a change of the leader does. Idempotency with the versions Any and
+// StreamExists rests on this cache: the server writes a repeated append with such a version again.
 func (s *Server) ForgetEventIDs() {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()

@@ -27,11 +27,11 @@ func (c *cutter) pass(n int) (may int, cut bool) {
 	return int(before), true
 }
 
-// CutAfterReceived cuts one connection when n more bytes have come in: the connection that the last of them comes on,
-// right behind it. What is whole until there is served; what it is answered with may be lost. Bytes that belong to a
-// cut frame were never served. It happens once; calling it again before that starts anew.
+// CutAfterReceived cuts one connection after n more bytes from clients: the connection of the last byte, right behind
+// it. The server processes every complete frame before the cut, but its replies may be lost. It never processes an
+// incomplete frame. The cut happens once. Another call before the cut replaces n.
 func (s *Server) CutAfterReceived(n int64) { s.cutReceived.arm(n) }
 
-// CutAfterSent cuts one connection when n more bytes have gone out: the connection that the last of them goes to, right
-// behind it, which may be in the middle of a frame. It happens once; calling it again before that starts anew.
+// CutAfterSent cuts one connection after n more bytes to clients: the connection of the last byte, right behind it,
+// possibly within a frame. The cut happens once. Another call before the cut replaces n.
 func (s *Server) CutAfterSent(n int64) { s.cutSent.arm(n) }

@@ -133,8 +133,8 @@ func converse(t testing.TB, s *estest.Server, wire []byte) {
 	<-sent
 }
 
-// FuzzServer sends what a broken or malicious client may send. The server must go on serving others, and what it holds
-// must stay sound.
+// FuzzServer sends frames of a broken or malicious client. The server must go on serving others, and its state must
+// stay consistent.
 func FuzzServer(f *testing.F) {
 	for _, seed := range fuzzSeeds(f) {
 		f.Add(seed)
@@ -146,7 +146,7 @@ func FuzzServer(f *testing.F) {
 			require.NoError(f, s.Close())
 		}
 	})
-	const inputs = 2000 // until a server is looked through and replaced: what it holds grows
+	const inputs = 2000 // until the test checks the state and starts another server: the state grows
 	n := 0
 	f.Fuzz(func(t *testing.T, input []byte) {
 		persona := personas[crc32.ChecksumIEEE(input)%uint32(len(personas))]

@@ -2,7 +2,7 @@ package estest
 
 import "sync/atomic"
 
-// gate can be shut: whoever then passes waits until it is opened again. Who shuts and opens it holds a lock of its own.
+// gate can be shut. Then wait blocks until the gate opens again. The caller of open and close holds a lock.
 type gate struct {
 	shut atomic.Pointer[chan struct{}] // closed when the gate is opened; nil while it is open
 }

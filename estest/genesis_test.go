@@ -24,7 +24,7 @@ func readAllFrom(p *peer, at [2]int64, count int32) *esproto.ReadAllEventsComple
 	return &r
 }
 
-// What new servers of each version hold, where it is, and in which order. 23.10 is as recorded.
+// The records of a new server of each version, with their order and positions. 23.10 is as recorded.
 func TestANewDatabase(t *testing.T) {
 	type record struct {
 		stream string
@@ -152,7 +152,7 @@ func snapshotted(version estest.Persona) func(*testing.T, *estest.Server) *estes
 	}
 }
 
-// A server makes the built-in users anew that somebody has deleted.
+// A server creates a built-in user again if it was deleted.
 func TestAStartBringsTheBuiltInUsersBack(t *testing.T) {
 	for _, version := range personas {
 		s := estest.Run(t, estest.WithPersona(version))
@@ -191,8 +191,7 @@ func TestEveryElectionWritesAnEpoch(t *testing.T) {
 	}
 }
 
-// Where the records of a transaction begin is known to all nodes, also before it is committed, and to a server that is
-// started with a snapshot.
+// All nodes know the positions of a transaction's records, and so does a server that starts from a snapshot.
 func TestPositionsInATransactionAreKnownEverywhere(t *testing.T) {
 	for _, version := range personas {
 		c := estest.RunCluster(t, 3, estest.WithPersona(version))

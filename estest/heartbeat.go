@@ -23,11 +23,11 @@ func (p *pulse) sent(n int) {
 	p.sentBytes.Add(int64(n))
 }
 
-// WithholdHeartbeats has the server neither answer the heartbeats of clients nor send any, as long as withhold is true;
-// it cuts nobody off for being silent. Everything else goes on.
+// WithholdHeartbeats stops or restores heartbeats: while withhold is true, the server neither sends nor answers them,
+// and does not cut off silent clients. Everything else goes on.
 func (s *Server) WithholdHeartbeats(withhold bool) { s.heartbeatsHeld.Store(withhold) }
 
-// watched counts what is read from a connection.
+// watched counts the bytes that are read from a connection.
 type watched struct {
 	c   *conn
 	cut bool // nothing more is to be read
@@ -50,8 +50,8 @@ func (w *watched) Read(b []byte) (int, error) {
 // beats reports whether the server asks its clients for signs of life.
 func (s *Server) beats() bool { return s.cfg.clock == nil || s.cfg.heartbeatSet }
 
-// beat asks a silent client for a sign of life. Where the server asks also when it has sent nothing for a while, the
-// client knows by that that the server lives.
+// beat sends a heartbeat to a silent client. Some versions also send one if the server itself was silent for a while,
+// to show the client that it lives.
 func (c *conn) beat() {
 	p := &c.pulse
 	interval := c.srv.cfg.heartbeatInterval

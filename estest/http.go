@@ -17,7 +17,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /ping", s.httpPing)
 	mux.HandleFunc("GET /info", s.httpInfo)
 	mux.HandleFunc("GET /gossip", s.httpGossip)
-	// Servers before 20.x have none, but whoever waits for this one should not have to know its persona.
+	// Servers before 20.x have none, but a test that waits for this path need not know the persona.
 	mux.HandleFunc("GET /health/live", httpHealth) // GET stands for HEAD, too
 	s.handleStats(mux)
 	s.handlePage(mux)
@@ -42,8 +42,8 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-// byLeader has what only the leader of a cluster serves forwarded to it: all but reads of streams and what is asked of
-// the node itself. What a leader writes after it was deposed is cut off when it follows another.
+// byLeader forwards requests to the leader of the cluster, except reads of streams and requests about the node itself.
+// A leader that was deposed loses its own writes when it follows another leader.
 func (s *Server) byLeader(own http.Handler) http.Handler {
 	if s.node == nil {
 		return own
@@ -117,7 +117,7 @@ func splitAddr(addr string) (host string, port int) {
 	return host, port
 }
 
-// authorized finds out for whom a request acts. It answers the request itself where the credentials are wrong.
+// authorized returns the user of a request. If the credentials are wrong, it answers the request itself.
 func (s *Server) authorized(w http.ResponseWriter, r *http.Request) (u *eventlog.User, ok bool) {
 	if s.cfg.insecure {
 		return insecureUser, true
@@ -136,7 +136,7 @@ func (s *Server) authorized(w http.ResponseWriter, r *http.Request) (u *eventlog
 	return u, true
 }
 
-// authenticated is authorized for what nobody may do without logging in.
+// authenticated is authorized for requests that need a logged-in user.
 func (s *Server) authenticated(w http.ResponseWriter, r *http.Request) (u *eventlog.User, ok bool) {
 	if u, ok = s.authorized(w, r); ok && u == nil {
 		unauthorized(w)

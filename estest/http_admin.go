@@ -36,8 +36,8 @@ func (s *Server) forOperators(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// httpScavenge answers with the id of a scavenge: as text, or as JSON for whoever prefers that. It looks at the
-// parameters that servers of the version have.
+// httpScavenge answers with the id of a scavenge, as text or as JSON, by the Accept header. It reads the parameters
+// that servers of the version have.
 func (s *Server) httpScavenge(w http.ResponseWriter, r *http.Request) {
 	q, p := r.URL.Query(), s.core.persona
 	whole := func(name string, least, most int64, problem string) bool {
@@ -98,7 +98,7 @@ func (s *Server) httpSetPriority(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// writeTextOrJSON answers with a text, or with JSON where that is preferred.
+// writeTextOrJSON answers with text, or with JSON if the client prefers it.
 func writeTextOrJSON(w http.ResponseWriter, r *http.Request, text string, v any) {
 	switch answerType(r, typeText, typeJSON) {
 	case typeText:

@@ -12,8 +12,8 @@ type answer struct {
 	body                bytes.Buffer
 }
 
-// answerLocked takes the lock. What is written to the writer that it returns is sent by done, when the lock is free
-// again: the client may be slow to take it.
+// answerLocked takes the lock and returns a writer that buffers the answer. Call done to release the lock and then send
+// the answer: the client may read slowly.
 func (s *Server) answerLocked(w http.ResponseWriter) (kept http.ResponseWriter, done func()) {
 	a := &answer{ResponseWriter: w, status: http.StatusOK}
 	s.core.mu.Lock()

@@ -156,7 +156,7 @@ func parseEvents(body []byte, mediaType, id, typ string) ([]esproto.NewEventView
 	return events, nil
 }
 
-// eventID is how the protocol has an id; nil where it is none.
+// eventID returns an id in the form of the protocol; nil if the text is no id.
 func eventID(text string) []byte {
 	id, err := uuid.Parse(text)
 	if err != nil {

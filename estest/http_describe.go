@@ -8,8 +8,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// describeStream tells in which media types a stream can be read. It is the answer to whoever takes any, too: servers
-// refuse to choose.
+// describeStream lists the media types in which a stream can be read. A client that accepts any type gets this list,
+// too: servers refuse to choose.
 func (s *Server) describeStream(w http.ResponseWriter, r *http.Request, u *eventlog.User) {
 	stream := r.PathValue("stream")
 	s.core.mu.Lock()

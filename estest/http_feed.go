@@ -48,7 +48,7 @@ func parseNumber(text string, least int64) int64 {
 	return -2
 }
 
-// resolves is what a request says of links; ok is false where that is neither true nor false.
+// resolves returns whether a request wants links resolved; ok is false if the parameter is neither true nor false.
 func resolves(r *http.Request) (links, ok bool) {
 	switch header := r.Header.Get("ES-ResolveLinkTos"); {
 	case header == "" || strings.EqualFold(header, "true"):
@@ -193,12 +193,12 @@ func (s *Server) feed(stream string, f feedRequest, p *eventlog.Page, entries []
 	page := func(relation string, from int64, direction string) {
 		link(relation, fmt.Sprintf("/%d/%s/%d", from, direction, f.count))
 	}
-	// Servers count from where the page begins, even if that is behind the last event.
+	// Servers count from the start of the page, even if that is behind the last event.
 	previous, next := min(f.from, p.Last)+1, f.from-f.count
 	older := !p.End
 	if f.forward {
 		previous, next = p.Last+1, f.from-1
-		if p.Last-f.from >= f.count { // where it is not, the sum may overflow
+		if p.Last-f.from >= f.count { // otherwise the sum may overflow
 			previous = f.from + f.count
 		}
 		feed.HeadOfStream, older = p.End, next >= 0
@@ -242,7 +242,7 @@ func embedding(r *http.Request) embedded {
 	return embedded(max(slices.Index(names, strings.ToLower(r.URL.Query().Get("embed"))), 0))
 }
 
-// entries returns the newest first; ok is false where a link leads to what the user may not read.
+// entries returns the newest entry first; ok is false if a link leads to an event that the user may not read.
 func (s *Server) entries(
 	u *eventlog.User, p *eventlog.Page, f *feedRequest, links bool, embed embedded,
 ) (entries []any, ok bool) {
@@ -374,7 +374,7 @@ func eventText(r *eventlog.Record) eventTextBody {
 	}
 }
 
-// textOrJSON is JSON only where the event says that it is, and it is.
+// textOrJSON returns JSON only if the event is marked as JSON and the data are valid JSON.
 func textOrJSON(r *eventlog.Record, b []byte) any {
 	if r.JSON && json.Valid(b) && !bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
 		return json.RawMessage(b)

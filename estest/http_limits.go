@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Limits of the HTTP server, so that nobody holds its connections without need.
+// Limits of the HTTP server, so that no client holds a connection without need.
 const (
 	headerTime  = 3 * time.Second  // for the head of a request
 	bodyTime    = 3 * time.Second  // for its body, from when the head was read
@@ -24,8 +24,8 @@ const (
 	maxAppend   = 16 << 20 // the body of a request that appends events
 )
 
-// newWeb returns the HTTP server. Requests that change something are refused with 403 where a browser says that they
-// come from the page of another site; clients that are no browsers say no such thing.
+// newWeb returns the HTTP server. It refuses a request that changes something with 403 if a browser sends it from the
+// page of another site; clients other than browsers do not send the headers that it checks.
 func (s *Server) newWeb() *http.Server {
 	return &http.Server{
 		Handler:           http.NewCrossOriginProtection().Handler(s.handler()),

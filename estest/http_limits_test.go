@@ -22,10 +22,10 @@ func TestHTTPRequestsThatDoNotComeAreNotHeld(t *testing.T) {
 	t.Parallel()
 	s := estest.Run(t)
 	for name, request := range map[string]string{
-		"head":                  "GET /ping HTTP/1.1\r\nHost: x\r\n",
-		"body":                  "PUT /subscriptions/s/g HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{",
-		"chunked body":          "POST /users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
-		"body that nobody asks": "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+		"head":                    "GET /ping HTTP/1.1\r\nHost: x\r\n",
+		"body":                    "PUT /subscriptions/s/g HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{",
+		"chunked body":            "POST /users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+		"body of an unknown path": "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

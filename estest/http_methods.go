@@ -46,7 +46,7 @@ func isRoute(pattern string) bool { return pattern != "" && pattern != "/" }
 // ofThePage reports whether a path is one that no real server has: pages of other origins may not look at our page.
 func ofThePage(path string) bool { return path == "/" || strings.HasPrefix(path, "/estest/") }
 
-// allowOrigins lets pages of any origin use the answer.
+// allowOrigins allows pages of any origin to use the answer.
 func (s *Server) allowOrigins(h http.Header, methods []string) {
 	h.Set("Access-Control-Allow-Methods", strings.Join(append(methods, http.MethodOptions), ", "))
 	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Requested-With, X-Forwarded-Host, X-Forwarded-Prefix, "+

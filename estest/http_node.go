@@ -35,7 +35,7 @@ func (s *Server) httpInfo(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// role is what the server is in its cluster; it leads where it is alone.
+// role returns the role in the cluster; a single server is the leader.
 func (s *Server) role() Role {
 	if s.node == nil {
 		return RoleLeader

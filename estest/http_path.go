@@ -37,7 +37,7 @@ func (s *Server) unescapeTwice(next http.Handler) http.Handler {
 // sentKey is the key of the URL, as it was sent, in the context of a request.
 type sentKey struct{}
 
-// sentURL is the URL by which a client finds again what it asked for: in that of the request nothing is escaped twice.
+// sentURL returns the URL by which a client can repeat its request: the request's own URL without double escapes.
 func sentURL(r *http.Request) *url.URL {
 	if sent, ok := r.Context().Value(sentKey{}).(*url.URL); ok {
 		return sent
@@ -45,7 +45,7 @@ func sentURL(r *http.Request) *url.URL {
 	return r.URL
 }
 
-// readAgain finds path and query where a path was unescaped before it was read.
+// readAgain splits a path that was unescaped before parsing into path and query.
 func readAgain(unescaped, query string) (path, rest string) {
 	before, _, ended := strings.Cut(unescaped, "#")
 	path, rest, asks := strings.Cut(before, "?")
@@ -59,7 +59,7 @@ func readAgain(unescaped, query string) (path, rest string) {
 	return strings.ReplaceAll(path, `\`, "/"), rest
 }
 
-// unescape leaves what is no escape sequence as it is.
+// unescape keeps text that is no valid escape sequence.
 func unescape(s string) string {
 	var b strings.Builder
 	for {

@@ -15,7 +15,7 @@ func TestNamesInPathsAreUnescapedTwice(t *testing.T) {
 	names := []string{"plain", "A", "A%41", "q?", "h#", "s/l", `b\s`, "p%", "ü", "%zz"}
 	for _, tc := range []struct {
 		path  string
-		names map[estest.Persona]string // what is found there; nothing where it is a path of another kind
+		names map[estest.Persona]string // the stream found there; empty if the path is of another kind
 	}{
 		{"plain", all("plain")},
 		{"%41", all("A")},

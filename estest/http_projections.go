@@ -49,13 +49,13 @@ func (s *Server) handleProjections(mux *http.ServeMux) {
 	}
 }
 
-// asks is who may make a request about projections: in every case somebody who has logged in.
+// asks is the right that a request about projections needs. All of them need a logged-in user.
 type asks int
 
 const (
 	anybody   asks = iota
-	operator       // administrators and operators; others are told that they are not authorized
-	commander      // the same, but that there is no such projection is told first; anybody for a transient one
+	operator       // administrators and operators; others get 401
+	commander      // the same, but an unknown projection is reported first; any user for a transient one
 )
 
 // ofProjection serves a request about the projection that its path names.

@@ -121,7 +121,7 @@ func (s *Server) httpDeleteProjection(w http.ResponseWriter, r *http.Request, pr
 	}
 }
 
-// httpUpdateConfig changes when a projection writes checkpoints, and what it may write.
+// httpUpdateConfig changes when a projection writes checkpoints, and which events it may write.
 func (s *Server) httpUpdateConfig(w http.ResponseWriter, r *http.Request, pr *eventlog.Projection) {
 	var m struct {
 		EmitEnabled                       bool  `json:"emitEnabled"`

@@ -65,7 +65,7 @@ func TestListsOfProjections(t *testing.T) {
 	}
 }
 
-// The members are those that a real server tells, with their types.
+// The members and their types are those of a real server.
 func TestStatisticsOfProjections(t *testing.T) {
 	s := estest.Run(t, estest.WithProjections(), estest.WithPersona(estest.Persona2310))
 	appendTo(t, s, "order-1", "a", "b", "c")
@@ -209,10 +209,10 @@ func TestAProjectionIsAborted(t *testing.T) {
 	appendTo(t, s, "order-1", "b")
 	assert.Equal(t, []string{"0@order-1"}, linksOf(t, s, "$ce-order"))
 	command(t, s, "$by_category", "enable")
-	assert.Equal(t, []string{"0@order-1", "1@order-1"}, linksOf(t, s, "$ce-order"), "what is there is recognised")
+	assert.Equal(t, []string{"0@order-1", "1@order-1"}, linksOf(t, s, "$ce-order"), "existing links are recognised")
 }
 
-// A projection that is reset hides what it has written and writes all of it again.
+// The reset of a projection hides all its events, and the projection writes them again.
 func TestAProjectionIsReset(t *testing.T) {
 	s := estest.Run(t, estest.WithProjections())
 	appendTo(t, s, "order-1", "a", "b")

@@ -25,9 +25,9 @@ const (
 	atomType = "application/vnd.eventstore.atom+json; charset=utf-8"
 )
 
-// TestHTTPAnswersAreThoseOf2310 asks what a server 23.10.8 was asked, in the same state, and holds the answers against
-// those that it gave: status, type, and the members of the body, with the types of their values, or the values where
-// they are the same each time.
+// TestHTTPAnswersAreThoseOf2310 sends the recorded requests of a server 23.10.8, in the same state, and compares the
+// answers: status, type, and the members of the body, with the types of their values, or the values if they are the
+// same each time.
 func TestHTTPAnswersAreThoseOf2310(t *testing.T) {
 	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithProjections())
 	billing(t, s)
@@ -35,7 +35,7 @@ func TestHTTPAnswersAreThoseOf2310(t *testing.T) {
 		method, path string
 		status       int
 		contentType  string
-		file         string // of the body; none where the server sends none
+		file         string // of the body; empty if the server sends none
 	}{
 		{"GET", "/gossip", 200, jsonType, "gossip.json"},
 		{"DELETE", "/gossip", 405, "", ""},
@@ -119,7 +119,7 @@ func requestFor(t testing.TB, method, url, body string, header http.Header) (htt
 	return requestAs(t, admin, method, url, body, header)
 }
 
-// requestAs is requestFor for another user, or for nobody in particular. It follows no redirects.
+// requestAs is requestFor as another user, or without credentials. It follows no redirects.
 func requestAs(
 	t testing.TB, as *esproto.Credentials, method, url, body string, header http.Header,
 ) (httpAnswer, []byte) {

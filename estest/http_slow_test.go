@@ -50,7 +50,7 @@ func (c slowClient) answer(t testing.TB) (status int, body io.Reader) {
 }
 
 // While a client sends the change of a projection, the server goes on with what others ask for.
-func TestASlowBodyHoldsUpNobodyElse(t *testing.T) {
+func TestASlowBodyDelaysNoOtherClient(t *testing.T) {
 	t.Parallel()
 	for path, body := range map[string]string{"query": "first\r\n-", "config": `{"emitEnabled":true}`} {
 		t.Run(path, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestASlowBodyHoldsUpNobodyElse(t *testing.T) {
 }
 
 // While a client takes an answer, the server goes on with what others ask for.
-func TestASlowReaderHoldsUpNobodyElse(t *testing.T) {
+func TestASlowReaderDelaysNoOtherClient(t *testing.T) {
 	t.Parallel()
 	for path, accept := range map[string]string{
 		"0": "application/octet-stream", "head/backward/5?embed=body": "application/vnd.eventstore.atom+json",

@@ -73,7 +73,7 @@ func byName(counts map[esproto.Command]int64) map[string]any {
 	return m
 }
 
-// fraction is a number that servers print with a point even where it is whole.
+// fraction is a number that servers print with a decimal point even if it is whole.
 type fraction float64
 
 // MarshalJSON implements json.Marshaler.
@@ -93,7 +93,7 @@ type gauges struct {
 	cpu     time.Duration
 }
 
-// statsTree is what a server of the version tells, where -1 is what is not measured.
+// statsTree returns the statistics in the form of the version. Values that are not measured are -1.
 func (s *Server) statsTree() map[string]any {
 	p, sys := s.core.persona, map[string]any{}
 	memory := memoryOfSystem()
@@ -239,7 +239,7 @@ func (s *Server) queueNames() []queueName {
 	return names
 }
 
-// loadOfSystem is how busy the machine was, where the system tells.
+// loadOfSystem returns the load of the machine, if the system reports it.
 func loadOfSystem() map[string]any {
 	load := map[string]any{"1m": fraction(0), "5m": fraction(0), "15m": fraction(0)}
 	text, _ := os.ReadFile("/proc/loadavg")
@@ -253,7 +253,7 @@ func loadOfSystem() map[string]any {
 	return load
 }
 
-// memoryOfSystem is the memory of the machine in bytes, where the system tells, and -1 elsewhere.
+// memoryOfSystem returns the memory of the machine in bytes; -1 if the system does not report it.
 func memoryOfSystem() map[string]int64 {
 	memory := map[string]int64{"MemTotal": -1, "MemFree": -1}
 	text, _ := os.ReadFile("/proc/meminfo")
@@ -269,7 +269,7 @@ func memoryOfSystem() map[string]int64 {
 	return memory
 }
 
-// cpuOfProcess is how long the process has computed, where the system tells.
+// cpuOfProcess returns the CPU time of the process, if the system reports it.
 func cpuOfProcess() time.Duration {
 	const ticksPerSecond = 100
 	text, _ := os.ReadFile("/proc/self/stat")

@@ -10,7 +10,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// wrong has credentials that nobody has.
+// wrong are credentials of no user.
 var wrong = &esproto.Credentials{Login: "admin", Password: "wrong"}
 
 // TestHTTPStatusCodes makes requests in their order on one server.

@@ -42,7 +42,7 @@ func (s *Server) handleStreams(mux *http.ServeMux) {
 	}
 }
 
-// streamHandler serves a request of a user, nil for nobody in particular, about a stream.
+// streamHandler serves a request about a stream. The user is nil without credentials.
 type streamHandler func(w http.ResponseWriter, r *http.Request, u *eventlog.User)
 
 // forStreams finds out for whom a request acts.
@@ -82,7 +82,7 @@ func (s *Server) streamURL(stream string) string {
 	return s.HTTPURL() + "/streams/" + escapeName(stream)
 }
 
-// bodyType is the media type of a request's body; empty where it is none, or not UTF-8.
+// bodyType returns the media type of a request's body; empty if it is invalid or not UTF-8.
 func bodyType(r *http.Request) string {
 	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if charset := params["charset"]; err != nil || charset != "" && !strings.EqualFold(charset, "utf-8") {

@@ -54,7 +54,7 @@ func TestEventsAreAppendedOverHTTP(t *testing.T) {
 		guid := esproto.NewGUID(id)
 		assert.Equal(t, guid[:], first.GetEventId())
 		assert.Equal(t, "placed", first.GetEventType())
-		assert.Equal(t, "{\n  \"n\": 1\n}", string(first.GetData()), "servers indent what is in a list")
+		assert.Equal(t, "{\n  \"n\": 1\n}", string(first.GetData()), "servers indent the data of a list")
 		assert.Equal(t, "{\n  \"by\": \"me\"\n}", string(first.GetMetadata()))
 		assert.EqualValues(t, 1, first.GetDataContentType())
 		assert.Equal(t, "plain text", string(second.GetData()))

@@ -82,7 +82,7 @@ func TestWhoMayReplayParkedMessages(t *testing.T) {
 			assert.Equal(t, http.StatusUnauthorized, request(t, "POST", replay, nil, "{}").StatusCode)
 			for _, stopAt := range []string{"-1", "x", ""} {
 				res := request(t, "POST", replay+"?stopAt="+stopAt, ops, "{}")
-				assert.Equal(t, limited, res.StatusCode, "before 20.6 nobody looks at stopAt")
+				assert.Equal(t, limited, res.StatusCode, "before 20.6 servers ignore stopAt")
 			}
 		})
 	}
@@ -111,7 +111,7 @@ func TestWhatHTTPTellsOfUsers(t *testing.T) {
 	right, wrong := `{"currentPassword":"secret","newPassword":"x"}`, `{"currentPassword":"wrong","newPassword":"x"}`
 	assert.Equal(t, http.StatusUnauthorized, request(t, "POST", change, nil, right).StatusCode)
 	assert.Equal(t, http.StatusUnauthorized, request(t, "POST", change, jane, wrong).StatusCode)
-	assert.Equal(t, http.StatusOK, request(t, "POST", change, ops, right).StatusCode, "whoever knows it may change it")
+	assert.Equal(t, http.StatusOK, request(t, "POST", change, ops, right).StatusCode, "the user knows its password")
 	assert.Equal(t, http.StatusNotFound,
 		request(t, "POST", url+"/users/joe/command/change-password", ops, `{}`).StatusCode)
 }
@@ -122,10 +122,10 @@ func TestWhatHTTPTellsOfUsersByVersion(t *testing.T) {
 			url := estest.Run(t, estest.WithPersona(persona)).HTTPURL()
 			changed, details := []string{"error", "loginName", "msgTypeId", "success"}, []string{"loginName", "links"}
 			answer := []string{"data", "error", "msgTypeId", "success"}
-			nobody := []string{"error", "msgTypeId", "success"}
-			if persona == estest.Persona2310 { // earlier ones leave out what is null
+			unknown := []string{"error", "msgTypeId", "success"}
+			if persona == estest.Persona2310 { // earlier versions omit null
 				changed, answer = append(changed, "label"), append(answer, "label")
-				details, nobody = append(details, "dateLastUpdated"), answer
+				details, unknown = append(details, "dateLastUpdated"), answer
 			}
 			_, body := requestBody(t, "POST", url+"/users", admin, `{"loginName":"jane","password":"secret"}`)
 			assert.ElementsMatch(t, changed, keys(t, body))
@@ -140,12 +140,12 @@ func TestWhatHTTPTellsOfUsersByVersion(t *testing.T) {
 			}
 			assert.Nil(t, user.Data["dateLastUpdated"])
 			_, body = requestBody(t, "GET", url+"/users/joe", admin, "")
-			assert.ElementsMatch(t, nobody, keys(t, body))
+			assert.ElementsMatch(t, unknown, keys(t, body))
 
 			user.Data = nil
 			_, body = requestBody(t, "GET", url+"/users/$current", jane, "")
 			require.NoError(t, json.Unmarshal(body, &user))
-			assert.NotEmpty(t, user.Data["dateLastUpdated"], "a user is told when it was written down")
+			assert.NotEmpty(t, user.Data["dateLastUpdated"], "a user has the time of its last change")
 			assert.NotContains(t, user.Data, "links")
 		})
 	}

@@ -73,8 +73,7 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 	s.userChanged(w, http.StatusCreated, m.LoginName, "Success")
 }
 
-// changeUser serves a request about the user that its path names. With notify the server has all nodes forget what they
-// remember of the user.
+// changeUser serves a request that changes the user in its path. With notify all nodes drop the user from their caches.
 func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool, change func(u *eventlog.User)) {
 	login := r.PathValue("login")
 	w, done := s.answerLocked(w)
@@ -84,7 +83,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 		s.userChanged(w, http.StatusNotFound, login, "NotFound")
 		return
 	}
-	// A user is replaced, not changed: connections hold on to what they authenticated as.
+	// Replace the user and do not change it: connections keep the user that they authenticated as.
 	next := *u
 	change(&next)
 	if notify {
@@ -165,8 +164,8 @@ func (s *Server) httpUsers(w http.ResponseWriter, _ *http.Request) {
 	s.writeUsers(w, usersMessage, users)
 }
 
-// httpUser tells administrators of any user, and perhaps others of themselves. Whoever asks for $current is told of
-// itself in any version.
+// httpUser shows any user to administrators, and in some versions users to themselves. $current shows the user of the
+// request in all versions.
 func (s *Server) httpUser(w http.ResponseWriter, r *http.Request) {
 	asks, ok := s.authenticated(w, r)
 	if !ok {
@@ -232,7 +231,7 @@ func (s *Server) httpResetPassword(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// httpChangePassword is for whoever knows the current password, or for the user itself alone.
+// httpChangePassword serves a user with the current password; in some versions only the user itself.
 func (s *Server) httpChangePassword(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		CurrentPassword string `json:"currentPassword"`

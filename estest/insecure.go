@@ -7,14 +7,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// WithInsecure has the server run as with --insecure: any credentials, right or wrong, and none at all, may do
-// everything, over TCP and HTTP, without encryption. It has no users then: Authenticate with any credentials succeeds,
-// and there is nothing at /users. The page is open to everybody, too, by whatever name they call the server. Start
-// refuses it together with WithTLS, WithUser, or a persona before 20.6, which has no such mode.
+// WithInsecure makes the server run as with --insecure: every client may do everything, over TCP and HTTP, with any
+// credentials, right or wrong, or with none. There is no encryption. The server has no users: Authenticate always
+// succeeds, and /users does not exist. The page is open to everyone, under any host name. Start refuses the option
+// together with [WithTLS], [WithUser], or a persona before 20.6, which has no such mode.
 func WithInsecure() Option { return func(c *config) { c.insecure = true } }
 
-// Who acts on an insecure server. Over TCP, whoever gives credentials is the first, and whoever gives none the second;
-// over HTTP everybody is the first.
+// The users of an insecure server. Over TCP a client with credentials is the first, a client without is the second.
+// Over HTTP every client is the first.
 var (
 	insecureUser      = &eventlog.User{Login: "system", Groups: []string{eventlog.Admins}}
 	insecureAnonymous = &eventlog.User{Login: "anonymous", Groups: []string{eventlog.Admins}}

@@ -11,12 +11,12 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// AnyOperation stands for all commands of Intercept that a client sends to get something done: those of reading,
-// writing, subscribing and persistent subscriptions. Ping, UnsubscribeFromStream and what belongs to the connection are
-// none.
+// AnyOperation stands for every command of [Server.Intercept] by which a client reads, writes, subscribes or uses
+// persistent subscriptions. Ping, UnsubscribeFromStream and the commands that concern the connection itself are not
+// among them.
 const AnyOperation esproto.Command = 0
 
-// Request is a frame that came in, as Choose shows it.
+// Request is a frame from a client, for [Choose].
 type Request struct {
 	Command esproto.Command
 	ID      esproto.CorrelationID
@@ -24,13 +24,13 @@ type Request struct {
 	Payload []byte // the encoded message, which the receiver may keep
 }
 
-// Action is what a server does with a frame that it was told to intercept. The zero Action serves it as usual.
+// Action says how a server treats a frame that a [Rule] applies to. The zero Action serves the frame as usual.
 type Action struct {
 	act    func(c *conn, f *frame) error // an error ends the connection
 	choose func(r Request) Action
 }
 
-// Reply answers with a message in place of what the command would have been answered with, and does nothing else.
+// Reply answers with a message of the caller and does not execute the command.
 func Reply(cmd esproto.Command, m proto.Message) Action {
 	return Action{act: func(c *conn, f *frame) error {
 		c.reply(cmd, f.id, proto.Clone(m)) // zeros may be taken out of it
@@ -38,7 +38,7 @@ func Reply(cmd esproto.Command, m proto.Message) Action {
 	}}
 }
 
-// ReplyBytes is Reply with a payload that need not be a message.
+// ReplyBytes is [Reply] with a payload that need not be a message.
 func ReplyBytes(cmd esproto.Command, payload []byte) Action {
 	payload = bytes.Clone(payload)
 	return Action{act: func(c *conn, f *frame) error {
@@ -47,10 +47,10 @@ func ReplyBytes(cmd esproto.Command, payload []byte) Action {
 	}}
 }
 
-// Drop does nothing: the frame is lost on its way.
+// Drop ignores the frame, as if it was lost on its way.
 func Drop() Action { return Action{act: func(*conn, *frame) error { return nil }} }
 
-// Delay serves the frame when d has passed. What comes behind it on the connection is served before.
+// Delay serves the frame after d. Later frames of the connection do not wait for it.
 func Delay(d time.Duration) Action {
 	return Action{act: func(c *conn, f *frame) error {
 		late := *f
@@ -63,9 +63,9 @@ func Delay(d time.Duration) Action {
 // Disconnect cuts the connection.
 func Disconnect() Action { return Action{act: func(*conn, *frame) error { return errCut }} }
 
-// Unanswered serves the frame, keeps what it would be answered with, and then takes another action in place of that:
-// with Drop the reply is lost on its way, with Disconnect the connection is, with Reply the server tells something
-// else. So a write is done, and its client cannot know.
+// Unanswered executes the command, withholds the reply, and then takes another action: with [Drop] the reply is lost,
+// with [Disconnect] the connection is lost, with [Reply] the client gets another reply. The write is done, but its
+// client cannot know.
 func Unanswered(then Action) Action {
 	return Action{act: func(c *conn, f *frame) error {
 		quiet := *f
@@ -78,15 +78,15 @@ func Unanswered(then Action) Action {
 	}}
 }
 
-// NotReady answers NotHandled, as a node does that starts or knows no leader. Acks and naks, which such a node forgets,
-// get no answer; the same holds for TooBusy and NotLeader.
+// NotReady answers NotHandled, as a node does while it starts or knows no leader. Such a node ignores acks and naks, so
+// they get no answer. The same holds for [TooBusy] and [NotLeader].
 func NotReady() Action { return notHandled(esproto.NotHandled_NotReady, nil) }
 
-// TooBusy answers NotHandled with a reason that servers have but do not use, and that clients retry.
+// TooBusy answers NotHandled with the reason TooBusy. Servers define it but do not send it; clients retry.
 func TooBusy() Action { return notHandled(esproto.NotHandled_TooBusy, nil) }
 
-// NotLeader answers NotHandled, as a follower does, and says where the leader is; see Server.LeaderInfo. From 20.6 on
-// servers fill either the plain or the secure address, or neither.
+// NotLeader answers NotHandled, as a follower does, with the address of the leader; see [Server.LeaderInfo]. From 20.6
+// on servers give either the plain or the secure address, or neither.
 func NotLeader(leader LeaderInfo) Action { return notHandled(esproto.NotHandled_NotLeader, &leader) }
 
 func notHandled(reason esproto.NotHandled_NotHandledReason, leader *LeaderInfo) Action {
@@ -123,11 +123,11 @@ func AccessDenied() Action {
 	}}
 }
 
-// Choose asks for each frame what to do with it. A frame that choose wants served as usual is offered to the rules that
-// follow, and does not count. It is called by the goroutine of the connection, and by several at a time.
+// Choose calls choose for each frame and takes the action that it returns. If that is the zero Action, the next rule
+// decides, and the frame does not count. Goroutines of several connections may call choose at the same time.
 func Choose(choose func(r Request) Action) Action { return Action{choose: choose} }
 
-// Rule is something that a server was told to intercept. Its methods may be called by any goroutine.
+// Rule is the result of [Server.Intercept]. Its methods are safe for concurrent use.
 type Rule struct {
 	srv    *Server
 	cmd    esproto.Command
@@ -143,17 +143,16 @@ type Rule struct {
 // RuleOption limits a Rule.
 type RuleOption func(*Rule)
 
-// Times has a rule apply to n frames, and then no more. Without it a rule applies until it is removed.
+// Times limits a rule to n frames. Without it a rule applies until [Rule.Remove].
 func Times(n int) RuleOption { return func(r *Rule) { r.times = max(n, 0) } }
 
-// For has a rule apply until d has passed by the server's clock.
+// For limits a rule to the time d, by the clock of the server.
 func For(d time.Duration) RuleOption {
 	return func(r *Rule) { r.until = r.srv.core.now().Add(d) }
 }
 
-// Intercept has the server do something else with the frames of a command, or of AnyOperation, than to serve them.
-// Rules are asked in the order in which they were made; the first one that applies to a frame is the only one. They
-// outlive connections and Restart.
+// Intercept makes the server take an action in place of serving frames of a command, or of [AnyOperation]. If several
+// rules apply to a frame, only the oldest one does. Rules stay over lost connections and [Server.Restart].
 func (s *Server) Intercept(cmd esproto.Command, action Action, options ...RuleOption) *Rule {
 	r := &Rule{srv: s, cmd: cmd, action: action, times: -1}
 	for _, o := range options {
@@ -163,7 +162,7 @@ func (s *Server) Intercept(cmd esproto.Command, action Action, options ...RuleOp
 	return r
 }
 
-// Remove ends a rule. A frame that is being dealt with may still be subject to it.
+// Remove ends the rule. It may still apply to a frame that the server is just processing.
 func (r *Rule) Remove() {
 	r.mu.Lock()
 	r.gone = true
@@ -173,7 +172,7 @@ func (r *Rule) Remove() {
 	})
 }
 
-// Hits returns to how many frames the rule has applied.
+// Hits returns the number of frames to which the rule has applied.
 func (r *Rule) Hits() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,7 +216,7 @@ func (s *Server) changeRules(change func(rules []*Rule) []*Rule) {
 	s.rules.Store(&rules)
 }
 
-// intercepted returns what is to be done with a frame instead of serving it.
+// intercepted returns the action for a frame; nil if the server serves it as usual.
 func (s *Server) intercepted(f *frame) (act func(c *conn, f *frame) error) {
 	rules := s.rules.Load()
 	if rules == nil {

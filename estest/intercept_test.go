@@ -151,7 +151,7 @@ func TestAFrameAndAReplyAreLost(t *testing.T) {
 	assert.Equal(t, 2, written(t, s, "done"))
 }
 
-// A reply is kept away also where the request is served later than its turn.
+// A reply is withheld even if the server serves the request later than its turn.
 func TestALateReplyIsLost(t *testing.T) {
 	t.Run("rights", func(t *testing.T) {
 		s, clock := slowRights(t, estest.Persona5011)
@@ -206,7 +206,7 @@ func TestADelayedFrameIsOvertaken(t *testing.T) {
 		p.nc.Close()
 		require.Eventually(t, func() bool { return s.Stats().Connections == 0 }, patience, eagerness)
 		clock.Advance(time.Second)
-		assert.Equal(t, 2, written(t, s, "s"), "nobody waits for it any more")
+		assert.Equal(t, 2, written(t, s, "s"), "no call waits for it any more")
 	}
 }
 
@@ -275,7 +275,7 @@ func TestAConnectionIsCutAtAByteThatIsReceived(t *testing.T) {
 	require.Eventually(t, func() bool { return s.Stats().Connections == 0 }, patience, eagerness)
 }
 
-// A client that does not read what its subscriptions get is told so and cut off, and nobody else is.
+// The server reports a client that does not read its subscriptions as slow and cuts it off, and no other client.
 func TestASlowConsumerIsCutOff(t *testing.T) {
 	s := estest.Run(t, estest.WithPendingSendLimit(1<<20))
 	slow, other := connect(t, s), connect(t, s)
@@ -287,7 +287,7 @@ func TestASlowConsumerIsCutOff(t *testing.T) {
 	}, patience, eagerness)
 	for {
 		r, ok := slow.next()
-		require.True(t, ok, "it is told before the end")
+		require.True(t, ok, "the drop comes before the end")
 		if r.cmd == esproto.CmdBadRequest {
 			assert.Contains(t, string(r.payload), "too big")
 			break

@@ -6,8 +6,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// LeaderInfo is what a node says of the leader when it refuses a request as NotLeader. Where an address is empty,
-// neither it nor its port is told.
+// LeaderInfo is the address of the leader in a reply NotLeader. If an address is empty, the reply has neither the
+// address nor its port.
 type LeaderInfo struct {
 	Address       string // of TCP without TLS: a name or an IP address
 	Port          int
@@ -17,7 +17,7 @@ type LeaderInfo struct {
 	HTTPPort      int
 }
 
-// LeaderInfo returns what other nodes would say of this server if it was their leader.
+// LeaderInfo returns the addresses that other nodes would send in a reply NotLeader if this server was their leader.
 func (s *Server) LeaderInfo() LeaderInfo {
 	return s.core.persona.leaderInfo(s.Addr(), s.HTTPAddr(), s.cfg.tls)
 }
@@ -31,7 +31,7 @@ func (p *persona) leaderInfo(tcpAddr, httpAddr string, secure bool) (info Leader
 		info.Port = port
 	}
 	if !secure || p.leaderAddressIsPlain {
-		info.Address = host // without a port where there is only the secure one
+		info.Address = host // without a port if the leader has only a secure one
 	}
 	if httpAddr != "" {
 		info.HTTPAddress, info.HTTPPort = splitAddr(httpAddr)

@@ -13,32 +13,31 @@ const farewellTime = 50 * time.Millisecond
 
 var errClosed = errors.New("estest: the server is closed")
 
-// Close ends the server at once, as a crash does, and everything that it has started. What it held is gone. Closing it
-// again does nothing.
+// Close ends the server at once, as a crash does, and releases all resources. Its data are gone. A second call does
+// nothing.
 func (s *Server) Close() error {
 	s.life.Lock()
 	defer s.life.Unlock()
 	return s.shutdown(false)
 }
 
-// Stop ends the server as its operator does, and a container runtime with SIGTERM: it takes no connections any more,
-// drops all subscriptions, with the reason Unsubscribed, and only then, 50 ms later, cuts the connections. Acks that
-// come in between are lost, so acked events may come again from the next process; all other requests are refused as
-// NotReady. Otherwise it is as Close.
+// Stop ends the server gracefully, as its operator does, and as a container runtime does with SIGTERM: the server
+// accepts no more connections, drops all subscriptions with the reason Unsubscribed, and cuts the connections 50 ms
+// later. Acks in between are lost, so the next process may send acked events again. Other requests in between are
+// refused as NotReady. Otherwise Stop is [Server.Close].
 func (s *Server) Stop() error {
 	s.life.Lock()
 	defer s.life.Unlock()
 	return s.shutdown(true)
 }
 
-// Restart is the end of the server's process by Stop and the start of another on the same ports and data. Streams are
-// kept, also groups, which go on behind their checkpoints. Lost are the connections, what was in flight, and the memory
-// of event ids on which idempotency with the versions Any and StreamExists rests. A server that was closed is not
-// restarted.
+// Restart is [Server.Stop] and a new process with the same ports and data. Streams and groups stay; groups go on from
+// their checkpoints. Connections and events in flight are lost, and so is the cache of event ids on which idempotency
+// with the versions Any and StreamExists rests. Restart returns an error after [Server.Close].
 func (s *Server) Restart() error { return s.again(true) }
 
-// Crash is Restart where the process is killed: the connections are cut without a word about their subscriptions, and
-// acks count until then.
+// Crash is [Server.Restart] after a kill of the process: the server cuts the connections without dropping their
+// subscriptions, and acks count until then.
 func (s *Server) Crash() error { return s.again(false) }
 
 func (s *Server) again(graceful bool) error {
@@ -105,12 +104,16 @@ func (s *Server) bidFarewell() {
 	time.Sleep(farewellTime)
 }
 
-// WithStartUp has the server begin as real ones do, each time that it is started or restarted. While it is starting, it
-// takes connections and answers heartbeats, but Authenticate gets no answer, operations are refused as NotReady, and
-// HTTP answers 503. Then, while an empty database has no users yet, right credentials are refused as Unauthorized, over
-// HTTP as well; from 20.6 on such a refusal holds on its connection until another Authenticate succeeds there. Real
-// servers take some seconds for the first, and with an empty database 0.2 to 0.6 s for the second. The default is none
-// of both. A node of a cluster begins so to its clients only: it follows and is elected all the same.
+// WithStartUp gives every start and restart the two phases of a real server:
+//
+//   - While it starts, the server accepts connections and answers heartbeats. Authenticate gets no answer, operations
+//     are refused as NotReady, and HTTP answers 503. Real servers take some seconds.
+//   - While an empty database has no users yet, right credentials are refused as Unauthorized, over HTTP as well. From
+//     20.6 on the refusal holds for the connection until another Authenticate succeeds there. Real servers take 0.2 to
+//     0.6 s.
+//
+// By default both take no time. In a cluster the phases concern only clients of a node: the node follows and is elected
+// meanwhile.
 func WithStartUp(starting, emptyDatabase time.Duration) Option {
 	return func(c *config) { c.starting, c.emptyDatabase = starting, emptyDatabase }
 }
@@ -133,7 +136,7 @@ func (c *core) isStarting() bool {
 	return c.starting()
 }
 
-// withoutUsers reports whether nobody can log in yet.
+// withoutUsers reports whether the server has no users yet, so that no login can succeed.
 func (c *core) withoutUsers() bool { return c.now().Before(c.usersAt) }
 
 // unready deals with an operation of a process that is starting or stopping, unless it is served even then. cmd is nil

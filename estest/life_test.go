@@ -13,7 +13,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// personas are those that versions differ by.
+// personas are the personas with different behaviour.
 var personas = []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310}
 
 // joinedGroup makes group g of stream s, which begins at its start, and joins it.
@@ -106,7 +106,7 @@ func TestALeaderThatStopsDropsItsSubscriptionsFirst(t *testing.T) {
 	assert.Equal(t, esproto.CmdStreamEventAppeared, p.answer(volatile).cmd, "it lives on its node")
 }
 
-func TestAStartingServerServesNobody(t *testing.T) {
+func TestAStartingServerServesNoClient(t *testing.T) {
 	for _, version := range personas {
 		clock := estest.NewClock(time.Time{})
 		s := estest.Run(t, estest.WithPersona(version), estest.WithClock(clock),

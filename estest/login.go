@@ -7,8 +7,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// credentials cuts the credentials off a payload. Servers that know tokens look for the length of one where the first
-// letter of the login is: a login that does not begin in ASCII is one, and none that anybody has issued.
+// credentials cuts the credentials off a payload. Servers that know tokens read the first letter of the login as part
+// of a token's length. So they take a login that does not begin in ASCII for a token, and for an invalid one.
 func (p *persona) credentials(b []byte) (c esproto.Credentials, rest []byte, ok bool) {
 	if p.loginMayBeToken && len(b) >= 2 && b[1] >= 0x80 {
 		n := -int(int16(binary.LittleEndian.Uint16(b)))
@@ -50,7 +50,7 @@ func (c *conn) authenticate(f *frame) error {
 	}
 	user := c.core.login(f.creds.Login, f.creds.Password)
 	if c.core.persona.authenticatesLater && !c.core.insecure {
-		// Until the check is done nobody is authenticated, not even who was before.
+		// Until the check is done, the connection has no user, not even the previous one.
 		c.user, c.refused = nil, f.creds
 		c.pending.Store(&pendingLogin{id: f.id, user: user, creds: f.creds, before: c.pending.Load()})
 		return nil
@@ -67,7 +67,7 @@ type pendingLogin struct {
 	before *pendingLogin
 }
 
-// finishLogin answers what is pending.
+// finishLogin answers the pending logins.
 func (c *conn) finishLogin() {
 	if c.pending.Load() == nil {
 		return

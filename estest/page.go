@@ -16,9 +16,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// The page at / shows what the tests wrote, live. It only reads. Whoever comes from the machine itself needs no
-// credentials for it, since there the server is as open as any program; everybody else must be an administrator, as to
-// read $all. On an insecure server everybody is one, also a page of another site that calls it by a foreign name.
+// The page at / shows the streams of a test, live. It only reads. Clients on the same machine need no credentials for
+// it, since the server is open to any local program anyway. Other clients must be administrators, as for reading $all.
+// On an insecure server every client is one, even the page of another site that uses a foreign host name.
 
 //go:embed page
 var pageFiles embed.FS
@@ -28,10 +28,10 @@ const (
 	pageStreams = 200
 	pageEvents  = 50
 	pageText    = 2000 // bytes of data or metadata
-	pageBytes   = 32   // of what is no text
+	pageBytes   = 32   // of binary data
 )
 
-// pagePolicy lets the page load nothing but its own files, and nobody frame it.
+// pagePolicy allows the page to load only its own files, and forbids other pages to frame it.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -90,7 +90,7 @@ type pageState struct {
 	Streams      []StreamInfo `json:"streams"` // that were written to last, the newest first
 	More         bool         `json:"more"`    // there are more streams
 	Events       []pageEvent  `json:"events"`  // the newest first
-	Oldest       string       `json:"oldest"`  // where the next page of events ends; empty if there is none
+	Oldest       string       `json:"oldest"`  // start of the next page of events; empty on the last page
 }
 
 // pageEvent is an event as people read it.
@@ -166,7 +166,7 @@ func byLastWrite(a, b *eventlog.Stream) int {
 }
 
 // newestEvents returns a page of the log, the newest event first: the events before the index before, or the last ones
-// if that is negative. oldest is where the next page begins; empty if there is none.
+// if before is negative. oldest is the start of the next page; empty on the last page.
 func newestEvents(records []*eventlog.Record, before int64) (events []pageEvent, oldest string) {
 	events = []pageEvent{}
 	i := len(records)

@@ -67,7 +67,7 @@ func TestThePageShowsWhatWasWritten(t *testing.T) {
 	state := pageOf(t, s, nil)
 	assert.Equal(t, "5.0.11.0", state.Version)
 	assert.Equal(t, 1, state.Connections)
-	assert.Equal(t, []string{"invoices", "orders"}, state.names(), "what was written to last comes first")
+	assert.Equal(t, []string{"invoices", "orders"}, state.names(), "the stream with the newest event comes first")
 	assert.Equal(t, 2, state.Streams[1].Events)
 	require.Len(t, state.Groups, 1)
 	assert.Equal(t, 1, state.Groups[0].Parked)
@@ -130,7 +130,7 @@ func TestThePageShowsTheNewestOfManyStreams(t *testing.T) {
 	assert.False(t, state.More)
 }
 
-// Whoever is not on the machine, or comes by a name that somebody else has pointed to it, must be an administrator.
+// A client on another machine, or with a foreign host name, must be an administrator.
 func TestWhoMayLookAtThePage(t *testing.T) {
 	s := estest.Run(t)
 	look := func(path, host string, as *esproto.Credentials) int {
@@ -179,7 +179,7 @@ func TestTheFirstLookAtTheCPUTime(t *testing.T) {
 	assert.Less(t, told, before.Seconds()/2)
 }
 
-// cpuTime is how long this process has computed. It skips the test where the system does not tell.
+// cpuTime returns the CPU time of this process. It skips the test if the system does not report it.
 func cpuTime(t testing.TB) time.Duration {
 	t.Helper()
 	stat, err := os.ReadFile("/proc/self/stat")

@@ -87,11 +87,11 @@ func (c *core) deleteGroup(u *eventlog.User, stream, name string) (groups.Result
 	return c.groups.Delete(loginOf(u), stream, name)
 }
 
-// CreateGroupOnAll makes a persistent subscription group on $all, from the first event on, as clients of the gRPC
-// protocol can on servers from 21.10 on. Over HTTP it is listed beside the others, on the stream $all, with positions
-// where those have numbers of events. Clients over TCP can neither create nor change nor delete it; this server does
-// not let them consume it either. The error says that there is such a group already, or that the version knows none;
-// ErrNoLeader on a node of a cluster that cannot write at the moment.
+// CreateGroupOnAll creates a persistent subscription group on $all, from the first event on, as clients of the gRPC
+// protocol can from 21.10 on. HTTP lists it beside the others as a group of the stream $all, with positions in place of
+// event numbers. Clients over TCP cannot create, change or delete it, and cannot consume it on this server.
+// CreateGroupOnAll returns an error if the group exists or the version has no such groups, and [ErrNoLeader] on a node
+// of a cluster that cannot write at the moment.
 func (s *Server) CreateGroupOnAll(name string) error {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *Server) CreateGroupOnAll(name string) error {
 	return nil
 }
 
-// loginOf returns the login of a user; it is empty for nobody.
+// loginOf returns the login of a user; empty without a user.
 func loginOf(u *eventlog.User) string {
 	if u == nil {
 		return ""

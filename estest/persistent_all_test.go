@@ -45,7 +45,7 @@ func TestAGroupOnAllHasPositions(t *testing.T) {
 	assert.Equal(t, "Live", info.Status)
 	atFirst := info.ReadBufferCount
 	assert.Equal(t, len(s.Snapshot().Events)-1, atFirst, "all but the epoch")
-	assert.Equal(t, 2, info.LiveBufferCount, "its own configuration is what it heard of first")
+	assert.Equal(t, 2, info.LiveBufferCount, "the first event in the buffer is its own configuration")
 
 	appendTo(t, s, "s", "e")
 	look()

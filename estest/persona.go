@@ -2,7 +2,7 @@ package estest
 
 import "fmt"
 
-// Persona is the server version that an estest server behaves as, where versions differ.
+// Persona is a server version that a server of this package can behave as.
 type Persona string
 
 // The personas.

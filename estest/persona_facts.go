@@ -50,12 +50,12 @@ type facts struct {
 	// Connections.
 	beatsWhenItIsSilent   bool // sends a heartbeat also when it has sent nothing else, and does not stop while it waits
 	narrowsDeletedNumber  bool // fits the number of a deleted stream into 32 bits for clients that are not identified
-	loginMayBeToken       bool // takes a login whose first letter is not ASCII for a token, which nobody has
+	loginMayBeToken       bool // takes a login whose first letter is not ASCII for an invalid token
 	emptyPasswordMayEnd   bool // takes credentials with an empty password and nothing behind them
 	retriesFailedLogin    bool // checks credentials again that a connection failed with, for each request without any
-	authenticatesLater    bool // refuses what comes behind Authenticate until it has checked the credentials
+	authenticatesLater    bool // refuses requests behind Authenticate until it has checked the credentials
 	hasInsecureMode       bool // can run without TLS and users
-	leaderAddressIsPlain  bool // names the plain address of the leader in any case, with port 0 where there is none
+	leaderAddressIsPlain  bool // always gives the plain address of the leader, with port 0 if there is none
 	hasFilters            bool // has the commands that filter $all
 	subscribingNeedsName  bool // fails without a reply if the request has no field for the stream
 	scavengeRepliesTotals bool // answers a scavenge with time and space instead of an id
@@ -68,7 +68,7 @@ type facts struct {
 
 	// Groups.
 	joiningNeedsName bool // fails without a reply if the name of the stream is empty
-	joiningNeedsUser bool // lets only authenticated users join a group, whoever may read the stream
+	joiningNeedsUser bool // only authenticated users may join a group, even if every user may read the stream
 	emptyAckIsTaken  bool // takes acks and naks of no events
 
 	// Projections.
@@ -84,8 +84,8 @@ type facts struct {
 
 	// HTTP: streams.
 	streamsNeedUser        bool // takes no request for a stream without credentials, whatever the rights on the stream
-	describingNeedsRight   bool // tells the media types of a stream only to those who may read it
-	publicStreamsAreShared bool // lets caches share a stream that everyone may read
+	describingNeedsRight   bool // only users who may read a stream may see its media types
+	publicStreamsAreShared bool // caches may share a stream that everyone may read
 	entryTellsRedacted     bool // tells of an event whether it is redacted
 
 	// HTTP: groups.
@@ -98,7 +98,7 @@ type facts struct {
 
 	// HTTP: users.
 	usersSeeThemselves bool // shows users to themselves; else to administrators only
-	passwordIsOwn      bool // lets users change their own password only; else any whose present value they know
+	passwordIsOwn      bool // users may change only their own password; else any password whose current value they know
 
 	// HTTP: the node.
 	infoTellsFeatures       bool // tells its features; else how far it runs projections

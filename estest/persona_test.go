@@ -117,7 +117,7 @@ func TestAnonymousIsDenied(t *testing.T) {
 	r := p.ask(esproto.CmdConnectToPersistentSubscription, nil, &esproto.ConnectToPersistentSubscription{
 		SubscriptionId: proto.String("g"), EventStreamId: proto.String("s"), AllowedInFlightMessages: proto.Int32(1),
 	}, &dropped)
-	assert.Equal(t, esproto.CmdSubscriptionDropped, r.cmd, "to connect to a group takes a user, whoever may read")
+	assert.Equal(t, esproto.CmdSubscriptionDropped, r.cmd, "only an authenticated user can connect to a group")
 	assert.Equal(t, esproto.SubscriptionDropped_AccessDenied, dropped.GetReason())
 }
 
@@ -144,7 +144,7 @@ func usualGroup(stream, group string) *esproto.CreatePersistentSubscription {
 	}
 }
 
-// What is sent together with Authenticate was sent before the client can know that it is authenticated.
+// The client sends requests together with Authenticate, before it can know the result.
 func TestOperationsBeforeAuthenticated(t *testing.T) {
 	for persona, want := range map[estest.Persona]esproto.Command{
 		estest.Persona5011: esproto.CmdPong,

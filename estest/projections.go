@@ -10,31 +10,36 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// WithProjections has the server run the system projections, as servers do with RunProjections=System and
-// StartStandardProjections=true. They write links: $ce-<category>, to the events of streams by what stands before the
-// first - in their name; $et-<type>, to events by their type; $bc-<id>, to events by the $correlationId in their
-// metadata, from 5.0 on; $streams, to the first event of each stream; and $category-<category>, which has the names of
-// streams. Streams of the server, which begin with $, are left out, but for the metadata of other streams.
+// WithProjections makes the server run the system projections, as servers do with RunProjections=System and
+// StartStandardProjections=true. They write links:
 //
-// Projections are late: the reply to an append comes first, and its links up to some 40 ms later, by the system's time
-// also with WithClock. Who reads them must wait: by a subscription, or in tests by WaitForProjections.
-// PauseProjections holds the links back.
+//   - $ce-<category>: to the events of all streams of a category, the part of the name before the first -
+//   - $et-<type>: to the events of a type
+//   - $bc-<id>: to the events with this $correlationId in their metadata, from 5.0 on
+//   - $streams: to the first event of each stream
+//   - $category-<category>: the names of the streams of a category
 //
-// Only administrators may read a stream of links until it has its first one; with that comes metadata by which every
-// user may. What projections write about themselves is there, too: the events of $projections-$all and of
-// $projections-<name>, checkpoints, and $et. In a cluster the leader runs them. They are listed, enabled, disabled,
-// reset and changed over HTTP; projections that users create there are kept and not run. The default is none, as it is
-// of servers.
+// They ignore streams whose names begin with $, except for the metadata of other streams.
+//
+// Projections are late: the reply to an append comes first, its links up to about 40 ms later, by the time of the
+// system even with [WithClock]. Readers of links must wait, by a subscription or, in tests, by
+// [Server.WaitForProjections]. [Server.PauseProjections] holds the links back.
+//
+// Only administrators may read a stream of links until it has its first link. With the first link the projection writes
+// metadata by which every user may read it. The projections also write events about themselves: $projections-$all,
+// $projections-<name>, checkpoints, and $et. In a cluster the leader runs them. HTTP requests list, enable, disable,
+// reset and change them; the server stores projections that users create there, but does not run them. By default a
+// server runs no projections, as real servers do.
 func WithProjections() Option { return func(c *config) { c.projections = true } }
 
 // ErrNoProjections is the error of WaitForProjections on a server without projections, for errors.Is.
 var ErrNoProjections = errors.New("estest: the server runs no projections: start it with WithProjections")
 
-// PauseProjections has the projections of the server write nothing until ResumeProjections. What is appended meanwhile
-// is not lost. In a cluster it holds the projections while this node leads.
+// PauseProjections stops all writes of the projections until [Server.ResumeProjections]. They process the events of
+// that time later. In a cluster the pause holds while this node leads.
 func (s *Server) PauseProjections() { s.holdProjections(true) }
 
-// ResumeProjections ends what PauseProjections began.
+// ResumeProjections ends [Server.PauseProjections].
 func (s *Server) ResumeProjections() { s.holdProjections(false) }
 
 func (s *Server) holdProjections(held bool) {
@@ -45,10 +50,10 @@ func (s *Server) holdProjections(held bool) {
 	}
 }
 
-// WaitForProjections returns when the projections have written what they make of all that the server has at the moment
-// of the call. Projections that are disabled or faulted are not waited for. On a node of a cluster it waits for the
-// projections of the leader. The error is ErrNoProjections without WithProjections, and says that the server is closed
-// if it is; while the projections are paused, or there is no leader, the call waits until the context ends.
+// WaitForProjections waits until the projections have processed every event that the server has at the time of the
+// call. It does not wait for disabled or faulted projections. On a node of a cluster it waits for the projections of
+// the leader. It returns [ErrNoProjections] without [WithProjections], and an error if the server is closed. While the
+// projections are paused, or there is no leader, it waits until the context ends.
 func (s *Server) WaitForProjections(ctx context.Context) error {
 	if !s.cfg.projections {
 		return ErrNoProjections
@@ -75,7 +80,7 @@ func (s *Server) WaitForProjections(ctx context.Context) error {
 	}
 }
 
-// signal tells whoever waits that something has changed. It is guarded by the lock of what changes.
+// signal reports changes to waiting goroutines. The lock of the data also guards the signal.
 type signal struct{ waited chan struct{} }
 
 // next returns a channel that is closed with the next change.
@@ -118,8 +123,8 @@ func (s *Server) project(p *eventlog.Projector, stop <-chan struct{}) {
 	}
 }
 
-// projectionLag is how long projections take to begin with what is new. That is the lag of real servers: a quarter of
-// the links is there when the reply comes, the median of the others is 3.6 ms, the longest took 40 ms.
+// projectionLag returns how long projections wait before they process new events. The distribution is that of real
+// servers: a quarter of the links is there with the reply, the median of the others is 3.6 ms, the maximum 40 ms.
 func projectionLag() time.Duration {
 	if rand.N(4) == 0 {
 		return 0

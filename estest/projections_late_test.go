@@ -55,7 +55,7 @@ func TestWaitingForProjectionsThatAreNotThere(t *testing.T) {
 	assert.ErrorContains(t, s.WaitForProjections(t.Context()), "closed")
 }
 
-// The time of projections is the system's, so a clock that stands still keeps nobody.
+// Projections use the time of the system, so a clock that stands still does not stop them.
 func TestProjectionsWithAClock(t *testing.T) {
 	s := estest.Run(t, estest.WithProjections(), estest.WithClock(estest.NewClock(time.Time{})))
 	appendTo(t, s, "order-1", "Placed")
@@ -73,7 +73,7 @@ func TestProjectionsBeginWhenTheServerIsReady(t *testing.T) {
 	assert.Equal(t, []string{"0@order-1"}, linksOf(t, s, "$ce-order"))
 }
 
-// Appends are made while the server goes down and up: what is written of links, and when, is left to chance.
+// The test appends while the server goes down and up, so the time of each link is random.
 func TestProjectionsGoOnInTheNextProcess(t *testing.T) {
 	for name, again := range map[string]func(*estest.Server) error{
 		"restart": (*estest.Server).Restart, "crash": (*estest.Server).Crash,
@@ -136,7 +136,7 @@ func TestProjectionsGoOnFromACheckpoint(t *testing.T) {
 	assert.JSONEq(t, fmt.Sprintf(`{"$c":%d,"$p":%d}`, marked[0].Commit, marked[0].Prepare), string(index[1].Data))
 }
 
-// Another leader goes on where the last one stopped, with nothing lost and nothing doubled.
+// A new leader continues where the last one stopped, with nothing lost and nothing doubled.
 func TestProjectionsOfOneLeaderAfterAnother(t *testing.T) {
 	c := estest.RunCluster(t, 3, estest.WithProjections(), estest.WithElectionDelay(time.Millisecond))
 	appended := 0

@@ -139,7 +139,7 @@ func TestProjectionsLetEveryUserReadWhatTheyWrite(t *testing.T) {
 	}
 }
 
-// Projections that are switched on later make up for what they have missed, and only for that.
+// Projections that start later write links for earlier events, each link once.
 func TestProjectionsCatchUp(t *testing.T) {
 	first := estest.Run(t)
 	appendTo(t, first, "order-1", "Placed", "Paid")
@@ -156,7 +156,7 @@ func TestProjectionsCatchUp(t *testing.T) {
 	assert.Equal(t, "System", info.ProjectionsMode)
 }
 
-// Only the leader of a cluster runs them; the others have what it writes.
+// Only the leader of a cluster runs projections; the followers replicate its links.
 func TestProjectionsOfACluster(t *testing.T) {
 	c := estest.RunCluster(t, 3, estest.WithProjections())
 	appendTo(t, c.Node(0), "order-1", "Placed")

@@ -80,7 +80,7 @@ func TestProjectionsOfCorrelations(t *testing.T) {
 			require.NoError(t, err)
 			var m map[string]any
 			require.NoError(t, json.Unmarshal(category[0].Metadata, &m))
-			assert.Equal(t, "abc", m["$correlationId"], "the link has the correlation of what it links to")
+			assert.Equal(t, "abc", m["$correlationId"], "the link has the correlation of its target")
 
 			if links == nil {
 				_, err := s.Read("$bc-abc", 0, 0)
@@ -99,7 +99,7 @@ func TestProjectionsOfCorrelations(t *testing.T) {
 	}
 }
 
-// From 20.6 on projections do not see what is said to be JSON and is not.
+// From 20.6 on projections ignore events that are marked as JSON but are not valid JSON.
 func TestProjectionsAndWrongJSON(t *testing.T) {
 	for version, links := range map[estest.Persona][]string{
 		estest.Persona414:  {"0@order-1", "1@order-1", "2@order-1"},

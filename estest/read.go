@@ -66,7 +66,7 @@ func (c *caller) readStream(f *frame, reply esproto.Command, forward bool) error
 	return nil
 }
 
-// sendPage encodes a page straight into what is sent.
+// sendPage encodes a page directly into the send buffer.
 func (c *caller) sendPage(reply esproto.Command, f *frame, p *eventlog.Page, resolveLinks bool) {
 	for _, r := range p.Records {
 		if _, _, ok := c.core.log.ResolveFor(f.user, r, resolveLinks); !ok {

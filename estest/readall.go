@@ -32,7 +32,7 @@ func (c *caller) readAll(f *frame, forward bool) error {
 	return nil
 }
 
-// sendAllPage encodes a page straight into what is sent.
+// sendAllPage encodes a page directly into the send buffer.
 func (c *caller) sendAllPage(reply esproto.Command, f *frame, p *eventlog.AllPage, resolveLinks bool) {
 	for _, r := range p.Records {
 		if _, _, ok := c.core.log.ResolveFor(f.user, r, resolveLinks); !ok {

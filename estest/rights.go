@@ -9,13 +9,18 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// WithAsyncRights has the server look up the rights of users who are no administrators beside everything else, as real
-// servers do from 20.6 on: a request of theirs that reads, appends, deletes, subscribes or joins a group is served when
-// half of d to d has passed, and what comes behind it on its connection may overtake it. So answers come in another
-// order than the requests, pipelined appends may be written in another order, and an Unsubscribe that is sent before
-// the confirmation finds no subscription yet: it gets no answer, and the subscription stays. What writes takes place
-// even if its connection is lost meanwhile, other requests do not. Administrators, acks, Unsubscribe and changes of
-// groups do not wait. The default is to look rights up at once; any persona does as told.
+// WithAsyncRights makes the server check the rights of users other than administrators asynchronously, as real servers
+// do from 20.6 on. A request that reads, appends, deletes, subscribes or joins a group is then served after a random
+// time between d/2 and d, and later requests of its connection may overtake it:
+//
+//   - Replies come in another order than the requests.
+//   - Pipelined appends may be written in another order.
+//   - An Unsubscribe that the client sends before the confirmation finds no subscription yet: it gets no answer, and
+//     the subscription stays.
+//
+// A write takes place even if its connection is lost meanwhile; other requests do not. Administrators, acks,
+// Unsubscribe and changes of groups do not wait. By default the server checks rights at once. The option applies to all
+// personas.
 func WithAsyncRights(d time.Duration) Option { return func(c *config) { c.asyncRights = d } }
 
 // maxLookups is how many requests of a connection may wait for rights at a time.

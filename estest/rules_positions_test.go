@@ -81,7 +81,7 @@ func TestWhereARepeatedWriteIs(t *testing.T) {
 		commit, prepare := p.lastEvent()
 		require.Equal(t, committed, commit)
 		require.Less(t, prepare, commit)
-		told(prepare, p.commit(id).GetCommitPosition(), "the second commit: where the last event is")
+		told(prepare, p.commit(id).GetCommitPosition(), "the second commit: position of the last event")
 		told(prepare, p.append(nil, "tx", esproto.ExpectNoStream, f...).GetCommitPosition(),
 			"an append of what a transaction wrote")
 
@@ -134,7 +134,7 @@ func TestHowFarTheLogGoes(t *testing.T) {
 		before := read()
 		p.mustAppend(nil, "s", e)
 		p.commit(p.transact("s", esproto.ExpectAny, e))
-		assert.Equal(t, before, read(), "%s: what was there already moves nothing", persona)
+		assert.Equal(t, before, read(), "%s: a repeated event does not move the end", persona)
 
 		id := p.transact("none", esproto.ExpectAny)
 		first := p.commit(id)

@@ -286,7 +286,7 @@ func TestStartPositionsOfGroups(t *testing.T) {
 	}
 }
 
-func TestConsumersOfGroupsAreSomebodySince20(t *testing.T) {
+func TestGroupsNeedAuthenticatedConsumersSince20(t *testing.T) {
 	for _, persona := range personas {
 		p := connect(t, estest.Run(t, estest.WithPersona(persona), estest.WithAnonymousAccess()))
 		p.createGroup("s", "g")

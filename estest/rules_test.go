@@ -108,12 +108,12 @@ func TestReadingAllAtOddPositions(t *testing.T) {
 		}
 		assert.Equal(t, tc.data, data.String(), what)
 	}
-	nobody := int64(-7)
+	invalid := int64(-7)
 	var r esproto.ReadAllEventsCompleted
 	other := connect(t, p.s)
 	other.ask(forward, nil,
-		&esproto.ReadAllEvents{CommitPosition: &nobody, PreparePosition: &nobody, MaxCount: proto.Int32(1)}, &r)
-	assert.Equal(t, esproto.ReadAllEventsCompleted_Error, r.GetResult(), "what is wrong goes before what is denied")
+		&esproto.ReadAllEvents{CommitPosition: &invalid, PreparePosition: &invalid, MaxCount: proto.Int32(1)}, &r)
+	assert.Equal(t, esproto.ReadAllEventsCompleted_Error, r.GetResult(), "a wrong position counts before rights")
 }
 
 func TestMetadataThatIsWrongAnywhereCountsForNothing(t *testing.T) {
@@ -352,7 +352,7 @@ func TestGroupsReadOnWhenAcksHaveMadeRoom(t *testing.T) {
 		m.BufferSize, m.ReadBatchSize, m.LiveBufferSize = proto.Int32(10), proto.Int32(6), proto.Int32(10)
 	})
 	sub := p.joinWith("s", "g", 100)
-	ids := p.receives(sub, 6) // what was read when the group began: there was room for one page
+	ids := p.receives(sub, 6) // the first page that was read when the group began: there was room for one page
 	p.ack(sub, "s", "g", ids[0])
 	ids = append(ids, p.receives(sub, 6)...)
 	p.ack(sub, "s", "g", ids[1:3]...)

@@ -19,7 +19,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// Option changes what Start and Run start.
+// Option is a setting of [Start] and [Run].
 type Option func(*config)
 
 type config struct {
@@ -44,43 +44,42 @@ type config struct {
 	cluster           clusterConfig
 }
 
-// WithTCPAddr has the server listen at host:port for the TCP protocol. The default is a free port of 127.0.0.1.
+// WithTCPAddr sets the host:port for the TCP protocol. The default is a free port of 127.0.0.1.
 func WithTCPAddr(addr string) Option { return func(c *config) { c.tcpAddr = addr } }
 
-// WithHTTPAddr has the server listen at host:port for HTTP; with an empty address it does not. The default is a free
-// port of 127.0.0.1.
+// WithHTTPAddr sets the host:port for HTTP. An empty address switches HTTP off. The default is a free port of
+// 127.0.0.1.
 func WithHTTPAddr(addr string) Option { return func(c *config) { c.httpAddr = addr } }
 
-// WithPersona has the server behave as another version than 5.0.11 where versions differ.
+// WithPersona sets the version that the server behaves as. The default is 5.0.11.
 func WithPersona(p Persona) Option { return func(c *config) { c.persona = p } }
 
-// WithAnonymousAccess has the server of a persona that denies everything to clients without credentials, 23.10, treat
-// them as earlier servers do: they may do what every user may.
+// WithAnonymousAccess gives clients without credentials the rights of every user, as servers before 23.10 do. Without
+// it the persona 23.10 denies them everything. It changes nothing for other personas.
 func WithAnonymousAccess() Option { return func(c *config) { c.anonymous = true } }
 
-// WithUser adds a user to the server, or gives one of the built-in ones, admin and ops, another password and further
-// groups. Groups that mean something to the server are $admins and $ops. The login must not be empty.
+// WithUser adds a user, or gives a built-in user, admin or ops, another password and more groups. Two groups have
+// rights: $admins and $ops. The login must not be empty.
 func WithUser(login, password string, groups ...string) Option {
 	return func(c *config) {
 		c.users = append(c.users, &eventlog.User{Login: login, FullName: login, Password: password, Groups: groups})
 	}
 }
 
-// WithHeartbeat changes after which silence the server asks a client for a sign of life, 2 s by default, and after
-// which further silence it closes the connection, 1 s by default. Both must be positive.
+// WithHeartbeat sets how long a client may be silent before the server sends a heartbeat, 2 s by default, and how long
+// the server then waits before it closes the connection, 1 s by default. Both must be positive.
 func WithHeartbeat(interval, timeout time.Duration) Option {
 	return func(c *config) { c.heartbeatSet, c.heartbeatInterval, c.heartbeatTimeout = true, interval, timeout }
 }
 
-// WithPendingSendLimit changes how many bytes may wait for a client that does not read before the server takes it for a
-// slow consumer, when an event of a subscription is to join them, and cuts it off: 10 MiB by default. It must be
-// positive.
+// WithPendingSendLimit sets how many bytes may wait for a client that does not read, 10 MiB by default. The server cuts
+// off such a client as a slow consumer when it has another event of a subscription for it. The limit must be positive.
 func WithPendingSendLimit(bytes int) Option { return func(c *config) { c.maxPending = bytes } }
 
-// WithLogger has the server tell of connections and of what it refuses. The default is silence.
+// WithLogger sets a logger for connections and refused requests. By default the server logs nothing.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
-// Server is an EventStore in the process. Its methods may be called by any goroutine at any time.
+// Server is an EventStore in the process. Its methods are safe for concurrent use.
 type Server struct {
 	cfg  config
 	core *core
@@ -112,7 +111,7 @@ type Server struct {
 	alarms *alarms
 }
 
-// Run starts a server that is closed when the test ends. It fails the test if the server cannot be started.
+// Run starts a server and closes it when the test ends. It fails the test if the server does not start.
 func Run(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s, err := Start(opts...)
@@ -127,7 +126,7 @@ func Run(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// Start starts a server, which Close ends.
+// Start starts a server; close it with [Server.Close].
 func Start(opts ...Option) (*Server, error) {
 	s, err := newServer(opts)
 	if err != nil {
@@ -279,7 +278,7 @@ func (s *Server) accept(l net.Listener) {
 	}
 }
 
-// tick lets the persistent subscriptions look at their clocks once a second, as the real server does.
+// tick makes the persistent subscriptions check their clocks once a second, as the real server does.
 func (s *Server) tick() {
 	s.core.mu.Lock()
 	if !s.gate.isShut() && !s.core.stopping {
@@ -291,8 +290,8 @@ func (s *Server) tick() {
 
 const tickInterval = time.Second
 
-// DropConnections cuts every TCP connection. Clients may connect again at once: what was in flight on the connections
-// is back in its groups before any client can notice.
+// DropConnections cuts every TCP connection. Clients may reconnect at once: the groups have the events in flight back
+// before a client can notice the cut.
 func (s *Server) DropConnections() {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -304,17 +303,17 @@ func (s *Server) DropConnections() {
 	}
 }
 
-// Pause lets the server hang: connections stay, and new ones are accepted by the system, but nothing is read, answered
-// or sent, heartbeats included, until Resume. It changes nothing either: what it has put off, as by Delay, is done
-// then.
+// Pause makes the server hang until [Server.Resume]: connections stay, and the system accepts new ones, but the server
+// reads, answers and sends nothing, not even heartbeats. It changes nothing either: delayed work, as by [Delay],
+// happens after Resume.
 func (s *Server) Pause() {
-	s.core.mu.Lock() // so that whoever has passed the gate is done
+	s.core.mu.Lock() // waits for operations that have passed the gate
 	s.gate.close()
 	s.core.mu.Unlock()
 	s.node.hangs(true)
 }
 
-// Resume ends what Pause began.
+// Resume ends [Server.Pause].
 func (s *Server) Resume() {
 	s.node.hangs(false)
 	s.core.mu.Lock()
@@ -364,10 +363,10 @@ func (s *Server) lockAwake(stop <-chan struct{}) (locked bool) {
 // Addr returns the host:port of the TCP protocol.
 func (s *Server) Addr() string { return s.cfg.tcpAddr }
 
-// HTTPAddr returns the host:port of HTTP; it is empty if the server has none.
+// HTTPAddr returns the host:port of HTTP; it is empty if the server has no HTTP.
 func (s *Server) HTTPAddr() string { return s.cfg.httpAddr }
 
-// HTTPURL returns the base URL of HTTP, without a slash at the end; it is empty if the server has none.
+// HTTPURL returns the base URL of HTTP without a slash at the end; it is empty if the server has no HTTP.
 func (s *Server) HTTPURL() string {
 	if s.cfg.httpAddr == "" {
 		return ""
@@ -378,8 +377,8 @@ func (s *Server) HTTPURL() string {
 	return "http://" + s.cfg.httpAddr
 }
 
-// ConnectionString returns how to connect as the administrator. With TLS the client must be told, besides, to trust
-// what CertPool has.
+// ConnectionString returns a connection string for the administrator. With TLS the client must also trust
+// [Server.CertPool].
 func (s *Server) ConnectionString() string {
 	u := url.URL{Scheme: "tcp", User: s.cfg.administrator(), Host: s.Addr()}
 	if s.cfg.tls {

@@ -13,7 +13,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// StreamInfo is what a server has of one stream.
+// StreamInfo describes a stream.
 type StreamInfo struct {
 	Name    string `json:"name"`
 	First   int64  `json:"first"`  // number of the first event that is visible; -1 without one
@@ -22,7 +22,7 @@ type StreamInfo struct {
 	Deleted bool   `json:"deleted"`
 }
 
-// Streams lists the streams that have, or had, events, by name: the server's own, which begin with $, as well.
+// Streams lists all streams that have or had events, by name, including the server's own, which begin with $.
 func (s *Server) Streams() []StreamInfo {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -40,12 +40,12 @@ func streamInfoOf(s *eventlog.Stream, now time.Time) StreamInfo {
 	return info
 }
 
-// Snapshot is everything that a server has written, its own streams with users and groups included. Its JSON is the
-// same for the same state, and starts another server with WithSnapshot. It holds no plain passwords.
+// Snapshot is everything that a server has written, including its own streams with users and groups. Equal states have
+// equal JSON. [WithSnapshot] starts another server with it. It has no plain passwords.
 type Snapshot struct {
 	// Events are all there are, in the order of the log; a tombstone has the highest number there is.
 	Events     []Event `json:"events"`
-	End        int64   `json:"end"` // where the next event goes
+	End        int64   `json:"end"` // position of the next event
 	LastCommit int64   `json:"lastCommit"`
 	LastEmpty  int64   `json:"lastEmpty,omitempty"` // position of the last write of no events; 0 without one
 	// Marks are the positions of records that are no events, or none of their own: those of transactions, and those
@@ -92,13 +92,13 @@ func (s *Snapshot) saved() *eventlog.Snapshot {
 	return held
 }
 
-// WithSnapshot has the server begin with what another one had written, as if it were that one started again: groups go
-// on behind their checkpoints, and event ids are not remembered. The persona should be the same: what the server itself
-// writes differs. Other than over Restart, transactions that were not committed are lost, and those that were cannot be
-// committed again. Start fails if the snapshot is not one that a server can have made.
+// WithSnapshot starts the server with the data of another server, as if that server restarted: groups go on from their
+// checkpoints, and the server does not know the event ids of earlier appends. Use the same persona, since versions
+// differ in the events that the server itself writes. Unlike after [Server.Restart], uncommitted transactions are lost,
+// and committed ones cannot be committed again. Start fails if no server can have made the snapshot.
 func WithSnapshot(snap *Snapshot) Option { return func(c *config) { c.snapshot = snap } }
 
-// eventJSON is an event in a snapshot. Bytes are text where they can be, so that people can read and compare them.
+// eventJSON is an event in a snapshot. Bytes are text if possible, so that people can read and compare them.
 type eventJSON struct {
 	Stream         string    `json:"stream"`
 	Number         int64     `json:"number"`
@@ -123,7 +123,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(j)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON reads the JSON of [Event.MarshalJSON].
 func (e *Event) UnmarshalJSON(b []byte) error {
 	var j eventJSON
 	if err := json.Unmarshal(b, &j); err != nil {

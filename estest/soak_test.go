@@ -66,7 +66,7 @@ func soak(t *testing.T, persona estest.Persona, length time.Duration) {
 	t.Logf("%d steps, %d restarts at most", steps, length/soakRound)
 }
 
-// soaker is a client that knows what its streams hold.
+// soaker is a client with a model of its streams.
 type soaker struct {
 	s      *estest.Server
 	rng    *rand.Rand
@@ -88,7 +88,7 @@ type soaker struct {
 type modelStream struct {
 	name    string
 	ids     []string // by number
-	before  int64    // what is below is hidden
+	before  int64    // earlier events are hidden
 	deleted bool     // softly
 	metas   int64    // events of the metadata stream
 }
@@ -164,7 +164,7 @@ func (k *soaker) events(n int) (events []*esproto.NewEvent, ids []string) {
 	return events, ids
 }
 
-// wrote notes that events were written. A deleted stream is there again from then on, without what it had.
+// wrote notes that events were written. A deleted stream is there again from then on, without its old events.
 func (m *modelStream) wrote(ids []string) {
 	if m.deleted {
 		m.deleted, m.before = false, int64(len(m.ids))
@@ -189,7 +189,7 @@ func (k *soaker) append(t *testing.T, m *modelStream) {
 	require.Equal(t, m.last(), r.GetLastEventNumber())
 }
 
-// appendAgain repeats a piece of what was written, which is known by explicit version whatever has happened since.
+// appendAgain repeats a part of an earlier write. With an explicit version the server always recognises it.
 func (k *soaker) appendAgain(t *testing.T, m *modelStream) {
 	if m.last() < 1 {
 		return
@@ -296,7 +296,7 @@ func (k *soaker) transaction(t *testing.T, m *modelStream) {
 	}
 }
 
-// work writes to the group's stream, takes what has come, and does something with each event that it has.
+// work writes to the group's stream, receives events, and picks an action at random for each event that it has.
 func (k *soaker) work(t *testing.T) {
 	events, _ := k.events(k.rng.IntN(10))
 	if len(events) > 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/groups"
 )
 
-// traffic counts what comes and goes, since the server was started for the first time.
+// traffic counts bytes and frames in both directions, since the first start of the server.
 type traffic struct {
 	connections       atomic.Int64
 	bytesIn, bytesOut atomic.Int64
@@ -15,7 +15,7 @@ type traffic struct {
 	framesOut         [256]atomic.Int64
 }
 
-// Stats are the counters of a server. Those of traffic go on over Restart.
+// Stats are the counters of a server. The counters of traffic go on over [Server.Restart].
 type Stats struct {
 	Connections      int   // that are open now
 	ConnectionsTotal int64 // that were ever accepted
@@ -24,7 +24,7 @@ type Stats struct {
 	FramesIn         map[esproto.Command]int64 // commands that never came are not there
 	FramesOut        map[esproto.Command]int64 // counted when they are ready to be sent
 	Streams          int                       // with events, the server's own included
-	Events           int                       // in the log, also those that metadata hides
+	Events           int                       // in the log, including events that metadata hides
 	Subscriptions    int                       // volatile ones
 	InFlight         int                       // events that clients of all groups have and did not settle
 	Parked           int                       // events in the parked streams of all groups

@@ -16,15 +16,16 @@ import (
 	"time"
 )
 
-// WithTLS has the server take encrypted connections only, on both ports: TLS 1.2 or 1.3, as servers have from 20.6 on.
-// Its certificate is made when it starts, for localhost, the loopback addresses and the hosts that it listens at; see
-// CertPool.
+// WithTLS makes the server accept only encrypted connections on both ports: TLS 1.2 or 1.3, as servers from 20.6 on.
+// The server makes its certificate when it starts, for localhost, the loopback addresses and the hosts of its
+// addresses; see [Server.CertPool].
 func WithTLS() Option { return func(c *config) { c.tls = true } }
 
 // certLife is how long certificates are valid. They are never stored.
 const certLife = 365 * 24 * time.Hour
 
-// authority signs the certificates of all servers of the process, so that whoever trusts one trusts a whole cluster.
+// authority signs the certificates of all servers of the process, so that a client that trusts one trusts a whole
+// cluster.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -100,8 +101,8 @@ func (s *Server) prepareTLS() error {
 	return nil
 }
 
-// CertPool returns what a client must trust, as the RootCAs of its tls.Config, to connect to this server or another one
-// with TLS in this process. It is nil without TLS.
+// CertPool returns the root certificates that a client needs, as RootCAs of its tls.Config, to connect to this server
+// or to any other server with TLS in this process. It is nil without TLS.
 func (s *Server) CertPool() *x509.CertPool {
 	if s.authority == nil {
 		return nil
@@ -111,7 +112,8 @@ func (s *Server) CertPool() *x509.CertPool {
 	return pool
 }
 
-// CertPEM returns the certificate of CertPool as a PEM file has it, for clients that read one. It is nil without TLS.
+// CertPEM returns the certificate of [Server.CertPool] in PEM format, for clients that read a file. It is nil without
+// TLS.
 func (s *Server) CertPEM() []byte {
 	if s.authority == nil {
 		return nil

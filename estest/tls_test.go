@@ -118,7 +118,7 @@ func TestAClusterWithTLS(t *testing.T) {
 	}
 }
 
-// A client that does not finish the handshake holds up nobody, and is cut off as one that is silent.
+// A client that does not finish the handshake delays no other client, and is cut off like a silent client.
 func TestAHangingHandshake(t *testing.T) {
 	s, clock := runByClock(t, estest.WithTLS(), estest.WithHeartbeat(2*time.Second, time.Second))
 	hanging := dial(t, s)

@@ -79,8 +79,8 @@ func own(m proto.Message, suffix string) protoreflect.Message {
 	return kept.ProtoReflect()
 }
 
-// optionalFields are those that the protocol does not call required: their default is the same as their absence. A name
-// with a message counts for that message, one without for all.
+// optionalFields are fields that the protocol does not require: their default is the same as their absence. A name with
+// a message counts for that message, a name without one for all messages.
 var optionalFields = map[string]bool{
 	"message": true, "error": true, "metadata": true, "link": true, "created": true,
 	"created_epoch": true, "retryCount": true, "additional_info": true, "scavengeId": true,
@@ -153,7 +153,7 @@ func succeeded(m protoreflect.Message) bool {
 	return field == nil || m.Get(field).Enum() == 0
 }
 
-// isPosition reports whether a field is the position of a record, and not one to read from or how far somebody looked.
+// isPosition reports whether a field is the position of a record, and not the start or the end of a read.
 func isPosition(field protoreflect.FieldDescriptor) bool {
 	switch name := field.Name(); field.Parent().Name() {
 	case "ReadAllEventsCompleted", "FilteredReadAllEventsCompleted", "CheckpointReached":
@@ -196,7 +196,7 @@ func (r *reader) gather(m protoreflect.Message) {
 	})
 }
 
-// text is what was said, as text.
+// text returns a message as text.
 func (r *reader) text(s *spoken, ignore []string) string {
 	var v any
 	switch {

@@ -57,7 +57,7 @@ func (tr *translation) learn(recorded, ours protoreflect.Message) {
 	})
 }
 
-// translate changes a request so that our server knows what it speaks of. It returns whether it did.
+// translate maps the recorded ids and positions of a request to those of our server. It returns whether it changed any.
 func (tr *translation) translate(m protoreflect.Message) (changed bool) {
 	m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -196,7 +196,7 @@ func (p *player) rebuild(f *entry) []byte {
 		if n, _ := fmt.Sscanf(e.Data, "(%d bytes, fnv ", &size); n == 1 {
 			data = bytes.Repeat([]byte("0123456789"), size/10)
 			if hashed(data) != e.Data {
-				p.fail("the data is not what it was: %s, recorded is %s", hashed(data), e.Data)
+				p.fail("the data differs: %s, recorded is %s", hashed(data), e.Data)
 			}
 		}
 		b = esproto.AppendNewEvent(b, esproto.GUID(id), e.Type, 0, data, nil)
@@ -285,7 +285,7 @@ func (p *player) shapeCounts(sent *entry) bool {
 	return answer != nil && strings.Contains(string(answer.Fields), `"content_type"`)
 }
 
-// after returns the first frame behind another that is what it should be.
+// after returns the first frame behind another that satisfies is.
 func (p *player) after(sent *entry, is func(f *entry) bool) *entry {
 	found := false
 	for i := range p.sc.Steps {

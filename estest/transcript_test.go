@@ -69,8 +69,8 @@ var transcripts = []struct {
 	{"23.10-anonymous", 150, []estest.Option{estest.WithPersona(estest.Persona2310), estest.WithAnonymousAccess()}},
 }
 
-// TestTranscripts says to a server of ours what a client said to a real one, and holds what it answers against what the
-// real one answered.
+// TestTranscripts sends the recorded requests of a client to our server and compares the replies with those of the real
+// server.
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
 	const atOnce = 8 // they hardly wait for anything
@@ -105,8 +105,8 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
-// pauses are the steps in which the client let time pass, since the server was to look at its clock. The recordings do
-// not tell.
+// pauses are the steps in which the client waited, so that the server checked its clock. The recordings do not have
+// them.
 var pauses = map[string]time.Duration{
 	"read-max-age/2.5 seconds later":      2500 * time.Millisecond,
 	"ps-checkpoint-tick/ack two, wait":    2500 * time.Millisecond,
@@ -126,10 +126,10 @@ type player struct {
 	corrs      map[string]esproto.CorrelationID
 	wanted     map[string]int // how many frames are expected, by line and label
 	ours       translation
-	beats      bool         // heartbeats are what it is about: they are recorded, and little else is sent
+	beats      bool         // the scenario is about heartbeats: they are recorded, and little else is sent
 	silent     bool         // heartbeats are not answered
 	lively     atomic.Int64 // heartbeats that were answered
-	taken      int          // what came in, fences and their answers left out
+	taken      int          // number of received frames, without fences and their replies
 	asked      int64        // heartbeats among it
 	unanswered int          // requests without an answer, where heartbeats are recorded: each has one there
 	problems   []string
@@ -151,7 +151,7 @@ type spoken struct {
 	corr  string
 	flags int
 	body  []byte
-	msg   proto.Message // nil where the body is none
+	msg   proto.Message // nil if the body is no message
 }
 
 type arrival struct {
@@ -189,7 +189,7 @@ func play(options []estest.Option, sc *scenario) []string {
 		}
 		go func() {
 			for range p.incoming {
-				// What comes late must not hold up the readers.
+				// Late frames must not block the readers.
 			}
 		}()
 		readers.Wait()
@@ -272,7 +272,7 @@ func (p *player) open(number int, readers *sync.WaitGroup) {
 	readers.Go(func() { p.listen(l) })
 }
 
-// listen passes on what comes in on a line, and answers heartbeats.
+// listen forwards the frames of a line and answers heartbeats.
 func (p *player) listen(l *line) {
 	for {
 		h, _, err := l.peer.fr.Next()
@@ -380,7 +380,7 @@ func (p *player) expect(st *step, f *entry) spoken {
 	}
 }
 
-// waitForMore takes what is on its way. If that is nothing, only time can bring more, and it moves the clock.
+// waitForMore waits for frames that are on their way. If there are none, it advances the clock.
 func (p *player) waitForMore() {
 	if p.take(time.After(eagerness)) {
 		return

@@ -95,7 +95,7 @@ func TestThePageRunsNoScriptOfOthers(t *testing.T) {
 	assert.Equal(t, "0", b.run(`document.querySelectorAll("img, td script, a[href^='javascript']").length`))
 }
 
-// A long stream is turned page by page, and the newest page follows what is written.
+// The page of a long stream has links to older and newer events, and the newest page shows new events.
 func TestThePageTurnsInABrowser(t *testing.T) {
 	s := estest.Run(t)
 	for n := range 60 {

@@ -41,7 +41,7 @@ func TestRights(t *testing.T) {
 		{name: "no name", stream: "", right: eventlog.RightRead, allowed: everybody},
 		{name: "no name as all", stream: "", right: eventlog.RightRead,
 			facts: eventlog.Facts{EmptyNameIsAll: true}, allowed: admins},
-		{name: "nobody in particular", stream: "s", right: eventlog.RightRead,
+		{name: "no credentials", stream: "s", right: eventlog.RightRead,
 			facts: eventlog.Facts{DeniesAnonymous: true}, allowed: everybody[1:]},
 		{name: "a login", stream: "s", right: eventlog.RightRead, metadata: `{"$acl":{"$r":"plain"}}`,
 			allowed: []*eventlog.User{plain, admin}},
@@ -93,7 +93,7 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// A process follows what is written to $settings. One that begins reads what is visible there.
+// A process follows the events of $settings. A new process reads the events that are visible there.
 func TestSettingsAreReadAtTheBeginning(t *testing.T) {
 	b := newBench(t, eventlog.Facts{})
 	b.SystemAppend("$settings", "update", true, []byte(`{"$userStreamAcl":{"$r":"team"}}`), nil)

@@ -1,9 +1,9 @@
 package eventlog
 
-// The log only grows, so what it holds is allocated in chunks: that is faster than one by one, and takes less.
+// The log only grows, so the arena allocates in chunks: that is faster than single allocations and takes less memory.
 const (
 	arenaChunk   = 32 << 10 // Go clears a larger one as a whole, which then comes from memory twice
-	arenaLargest = 4 << 10  // what is larger gets memory of its own
+	arenaLargest = 4 << 10  // larger payloads get memory of their own
 	recordChunk  = 128
 )
 
@@ -27,7 +27,7 @@ func (a *arena) reserve(n int) []byte {
 	return a.bytes[start : start : start+n]
 }
 
-// keep takes back what was reserved but not used: n bytes were reserved, and used is what became of them.
+// keep returns the unused rest of a reservation: n bytes were reserved, and used is the used part.
 func (a *arena) keep(n int, used []byte) []byte {
 	if n <= arenaLargest && len(used) <= n {
 		a.bytes = a.bytes[:len(a.bytes)-n+len(used)]

@@ -2,8 +2,8 @@ package eventlog
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
-// Delete deletes a stream for a user who expects a version of the stream. A hard delete is for good. A soft delete
-// lasts until somebody writes to the stream.
+// Delete deletes a stream for a user who expects a version of the stream. A hard delete is permanent. A soft delete
+// lasts until the next write to the stream.
 func (l *Log) Delete(u *User, name string, expected int64, hard bool) Outcome {
 	if name == AllStream || !l.Allowed(u, RightDelete, name) {
 		return NotWritten(esproto.OperationResult_AccessDenied, -1)

@@ -13,8 +13,8 @@ type Facts struct {
 	RefusedReadHasText        bool   // says in words why a read is refused
 	DeniesAnonymous           bool   // gives clients that do not authenticate no right on any stream
 	EmptyNameIsAll            bool   // checks rights on a stream without a name as those on $all
-	NestedMetadataIsSystem    bool   // takes metadata of metadata for a system stream; else gives nobody a right on it
-	GroupsNeedOperator        bool   // lets operators change groups; else those who may write to the stream of settings
+	NestedMetadataIsSystem    bool   // takes metadata of metadata for a system stream; else no user has a right on it
+	GroupsNeedOperator        bool   // operators may change groups; else users who may write to the stream of settings
 	ReadRightIsFirst          bool   // checks the right to read before all else of a request
 	ChecksRightsOnLinkTarget  bool   // refuses a link if its target must not be read
 	TransactionWriteIsChecked bool   // checks rights at each write of a transaction; else at its start and commit only
@@ -26,7 +26,7 @@ type Facts struct {
 	// Reads.
 	DollarIsMetadata bool // takes a name that begins with $ for a metadata stream if the event is missing
 	EmptyWritesCount bool // counts writes of no events in the last position that reads tell
-	PageEndWraps     bool // lets the end of a page wrap around at the greatest numbers
+	PageEndWraps     bool // the end of a page may wrap around at the greatest numbers
 	SeeksByAge       bool // tells where to read on if all events of a page are too old
 	BadLinkIsEvent   bool // reads a link as an event if its data name none
 	PushedLinkIsCut  bool // reads the stream in a link only up to a second @ when it pushes the event to a group

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// What a server writes by itself when it becomes the leader: that it leads, and what it misses of its own streams.
+// The events that a new leader writes: its election, and system streams that do not exist yet.
 const (
 	epochStream = "$epoch-information" // and the type of its events
 
@@ -25,7 +25,7 @@ type Epoch struct {
 	Position int64 // of its record
 }
 
-// noEpoch is the epoch of a log that nobody has led yet.
+// noEpoch is the epoch of a log that never had a leader.
 var noEpoch = Epoch{Number: -1, Position: -1}
 
 // epochRecord is an epoch as the log has it. Zeros are left out.

@@ -14,12 +14,11 @@ const (
 	cachedIDBytes = 28      // and two for each letter of the stream's name
 )
 
-// idCache is what a leader remembers of the events that it wrote: for each id the first stream and number that had it.
-// It is what idempotency with the versions Any and StreamExists rests on, and is lost with the process.
+// idCache is a leader's memory of the events that it wrote: for each id the first stream and number that had it.
+// Idempotency with the versions Any and StreamExists rests on it. It is lost with the process.
 //
-// Every append comes by here three times, for an id that is not in any of the processor's caches. So it is a hash table
-// of its own, open addressing in places that are small, and looks at a record only where the id is likely to be the
-// same.
+// Every append looks up its ids here three times if none is in the processor's caches. So it is a hash table of its
+// own, with open addressing in small slots, and reads a record only if the id is likely to be equal.
 type idCache struct {
 	slots []idSlot // a power of two of them, a quarter of which is free
 	n     int
@@ -37,7 +36,7 @@ type idSlot struct {
 type cachedID struct {
 	r    *Record // nil if the id was known
 	tag  uint32
-	size uint32 // what it counts against maxCachedIDs
+	size uint32 // counts towards maxCachedIDs
 }
 
 func cachedSize(r *Record) uint32 { return uint32(cachedIDBytes + 2*len(r.Stream.Name)) }
@@ -92,7 +91,7 @@ func tagOf(id esproto.GUID) uint32 {
 
 func (c *idCache) record(s idSlot) *Record { return c.order.At(int(s.number - c.first)).r }
 
-// find returns where an id is, or where it would go.
+// find returns the slot of an id, or the free slot for it.
 func (c *idCache) find(tag uint32, id esproto.GUID) int {
 	for i := c.home(tag); ; i = c.after(i) {
 		if s := c.slots[i]; s.tag == 0 || s.tag == tag && c.record(s).ID == id {

@@ -24,9 +24,9 @@ type Log struct {
 	records    []*Record // in the order of their positions
 	arena      arena     // that holds the records
 	written    []*Record // those of the last append: memory for the next
-	end        int64     // where the next record goes
-	began      int64     // where the log ended when the process began
-	marks      []int64   // where the records begin that are not events with a place of their own, in order
+	end        int64     // position of the next record
+	began      int64     // end of the log when the process began
+	marks      []int64   // start positions of records that are not events with a position of their own, in order
 	lastCommit int64     // position of the last record in the index; -1 without one
 	lastEmpty  int64     // position of the last write of nothing, which no index has; -1 without one
 	ids        idCache
@@ -64,7 +64,7 @@ func (l *Log) tell(c Commit) {
 	}
 }
 
-// End returns where the next record goes.
+// End returns the position of the next record.
 func (l *Log) End() int64 { return l.end }
 
 // LastCommit returns the position of the last commit that readers can see, -1 without one.

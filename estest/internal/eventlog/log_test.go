@@ -28,7 +28,7 @@ const (
 	denied       = esproto.OperationResult_AccessDenied
 )
 
-// bench is a log whose clock stands, and whoever writes to it.
+// bench is a log with a clock that stands still, and a user who writes to it.
 type bench struct {
 	*eventlog.Log
 	t    *testing.T
@@ -96,7 +96,7 @@ func (b *bench) numbers(stream string) (list []int64) {
 	return list
 }
 
-// states are what a stream may be in when somebody writes to it.
+// states are the states of a stream before a write.
 var states = map[string]func(b *bench){
 	"new":           func(*bench) {},
 	"two events":    func(b *bench) { b.write("s", events(1, 2)...) },
@@ -109,7 +109,7 @@ func TestExpectedVersions(t *testing.T) {
 	type want struct {
 		result  esproto.OperationResult
 		number  int64 // of the first event if it is written
-		current int64 // that is told if it is not
+		current int64 // version in the reply of a refused write
 	}
 	taken := func(first int64) want { return want{success, first, -1} }
 	wrong := func(current int64) want { return want{wrongVersion, esproto.InvalidEventNumber, current} }
@@ -229,7 +229,7 @@ func TestAnAppendOfNothing(t *testing.T) {
 	}
 }
 
-// Records follow each other in the log without gaps, and take the place of what they hold.
+// Records follow each other in the log without gaps, and take as much space as their content.
 func TestPositions(t *testing.T) {
 	b := newBench(t, eventlog.Facts{})
 	at := b.End()

@@ -15,7 +15,7 @@ type metadata struct {
 	maxCount       int64
 	maxAge         time.Duration
 	truncateBefore int64
-	acl            *acl // nil where the metadata has none
+	acl            *acl // nil if the metadata has none
 }
 
 // MetadataType is the type of the events of metadata streams.

@@ -124,7 +124,7 @@ func (pr *Projection) IsStandard() bool { return pr.standard != nil }
 
 // ProjectionRun is the progress of a projection.
 type ProjectionRun struct {
-	Status     string        // what it does, in the words of the server
+	Status     string        // its status, in the words of the server
 	Reason     string        // of a fault
 	Busy       time.Duration // how long it has computed
 	Seen       int           // events since it was started

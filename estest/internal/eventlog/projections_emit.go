@@ -138,7 +138,7 @@ func stringMember(metadata []byte, name string) string {
 		return text
 	}
 	var n json.Number
-	_ = json.Unmarshal(m[name], &n) // what is neither is none
+	_ = json.Unmarshal(m[name], &n) // a value that is neither is ignored
 	return n.String()
 }
 

@@ -8,7 +8,8 @@ import (
 
 const (
 	registrationStream = "$projections-$all"
-	ProjectionStream   = "$projections-" // what the streams of a projection begin with
+	// ProjectionStream is the prefix of the streams of a projection.
+	ProjectionStream = "$projections-"
 
 	projectionsInitialized = "$ProjectionsInitialized"
 	projectionCreated      = "$ProjectionCreated"
@@ -18,7 +19,7 @@ const (
 
 // The modes of projections.
 const (
-	ModeContinuous = "Continuous"      // goes on with what is written
+	ModeContinuous = "Continuous"      // goes on with new events
 	ModeOneTime    = "OneTime"         // ends with what there is
 	ModeTransient  = "Transient"       // ends with the process: it is not in the log
 	ModesKept      = "AllNonTransient" // stands for all that are in the log

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Projector runs the projections of a server that leads. It remembers only how far each projection is. All else is in
-// the log, so the next leader goes on where this one stops. The lock of the log guards a Projector. A nil Projector is
-// that of a server without projections.
+// Projector runs the projections of a server that leads. It remembers only the progress of each projection. All else is
+// in the log, so the next leader continues from there. The lock of the log guards a Projector. A server without
+// projections has a nil Projector.
 type Projector struct {
 	log     *Log
-	ready   func() bool   // whether the server lets it write
+	ready   func() bool   // whether it may write
 	tell    func()        // called when a projection gets on
 	list    []*Projection // in the order of their registration
 	running bool          // it has what the log says, and may write
@@ -21,10 +21,10 @@ type Projector struct {
 	wake    chan struct{} // has something when there may be something to do
 	left    int           // records in the log after the last step
 	checked *Record       // the last one whose JSON was looked at
-	valid   bool          // what came of that
+	valid   bool          // result of the check
 
 	emitting    *Record // the last one of which a projection made something
-	correlation string  // what is said of its correlation there
+	correlation string  // $correlationId of that event
 }
 
 // NewProjector returns a projector that does not run. It asks ready whether it may write at the moment, and calls tell
@@ -42,7 +42,7 @@ func (p *Projector) All() []*Projection { return p.list }
 // Wake returns a channel that has a value when Step may have something to do.
 func (p *Projector) Wake() <-chan struct{} { return p.wake }
 
-// Hold stops all writes of the projections, or lets them go on.
+// Hold stops all writes of the projections, or resumes them.
 func (p *Projector) Hold(held bool) {
 	p.held = held
 	p.Signal()
@@ -87,7 +87,7 @@ func (p *Projector) Start() {
 	p.Signal()
 }
 
-// Stop ends the projections where they are.
+// Stop stops the projections at their present position.
 func (p *Projector) Stop() {
 	if p == nil {
 		return
@@ -104,13 +104,14 @@ func (p *Projector) Forget() {
 	p.enabled = false
 }
 
-// BetweenSteps is how long the owner waits from one Step to the next where others write meanwhile. A step is short,
-// too, so that nobody waits long for the lock.
+// BetweenSteps is the pause from one Step to the next while other writers are active. A step is short, too, so that
+// they do not wait long for the lock.
 const BetweenSteps = 300 * time.Microsecond
 
 const recordsAStep = 8
 
-// Step lets each projection look at the next records. It reports whether there are more, and whether somebody else has
+// Step makes each projection process the next records. It reports whether there are more, and whether another writer
+// wrote since the last step.
 // written since the last step.
 func (p *Projector) Step() (more, busy bool) {
 	if p.held || !p.running || !p.ready() {
@@ -209,18 +210,18 @@ type Projection struct {
 
 	status     projectionStatus
 	reason     string   // of a fault
-	next       int      // index in the log of what it looks at next
+	next       int      // index in the log of its next record
 	at         Position // of the last event that it saw
 	checkpoint Position // of its last checkpoint
-	resumed    int64    // where the log ended when it was started
+	resumed    int64    // end of the log when it was started
 	seen       int      // events since it was started
 	unmarked   int      // events since its last checkpoint
-	skippedAt  int64    // where it began to pass over what it does not see; -1 if it has seen nothing yet
+	skippedAt  int64    // start of a run of records that it ignores; -1 before the first event
 	busy       time.Duration
-	version    string // in the metadata of what it writes
+	version    string // version in the metadata of its events
 }
 
-// zeroPosition is where a projection begins.
+// zeroPosition is the start position of a projection.
 var zeroPosition = Position{0, -1}
 
 // begin starts a projection behind its last checkpoint. It recognises the events that it has written since then.
@@ -246,7 +247,7 @@ func (pr *Projection) begin() {
 // halt stops a projection that runs.
 func (pr *Projection) halt(status projectionStatus) {
 	pr.status = status
-	pr.projector.tell() // nobody waits for it any more
+	pr.projector.tell() // no call waits for it any more
 }
 
 func (pr *Projection) fault(reason string) {

@@ -9,7 +9,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// projected returns a log whose projections run, and what has them do what is to be done.
+// projected returns a log with projections, its projector, and a function that runs all pending steps.
 func projected(t *testing.T, f eventlog.Facts) (b *bench, p *eventlog.Projector, run func()) {
 	b = newBench(t, f)
 	b.Lead("instance", nil)
@@ -101,7 +101,7 @@ func TestProjectionsWait(t *testing.T) {
 		}
 	}
 	run()
-	assert.Empty(t, b.data("$ce-order"), "the server does not let it write")
+	assert.Empty(t, b.data("$ce-order"), "the server does not allow writes")
 	ready = true
 	p.Hold(true)
 	run()

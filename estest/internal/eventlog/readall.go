@@ -21,7 +21,7 @@ func (l *Log) indexBefore(p Position) int {
 type AllPage struct {
 	Result  esproto.ReadAllEventsCompleted_ReadAllResult
 	Text    string    // why there are no events
-	From    Position  // where the page begins
+	From    Position  // start of the page
 	Records []*Record // in the direction of the read
 	Next    Position  // where to read on
 	End     bool      // there is nothing more in that direction at the moment

@@ -115,7 +115,7 @@ func (p Position) before(q Position) bool {
 	return p.Commit < q.Commit || p.Commit == q.Commit && p.Prepare < q.Prepare
 }
 
-// Position returns where a record is.
+// Position returns the position of the record.
 func (r *Record) Position() Position { return Position{r.Commit, r.Prepare} }
 
 // afterwards returns the position to read on from behind a record. Within a transaction that is a position of the same

@@ -11,10 +11,10 @@ import (
 // Snapshot holds the content of a log. Another log can begin with it.
 type Snapshot struct {
 	Events     []SavedEvent // in the order of the log
-	End        int64        // where the next record goes
+	End        int64        // position of the next record
 	LastCommit int64        // position of the last record in the index; -1 without one
 	LastEmpty  int64        // position of the last write of nothing; -1 without one
-	Marks      []int64      // where the records begin that are not events with a place of their own, in order
+	Marks      []int64      // start positions of records that are not events with a position of their own, in order
 	Epochs     int          // how many there were
 	EpochAt    int64        // position of the record of the last one
 }

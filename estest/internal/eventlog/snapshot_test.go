@@ -69,7 +69,7 @@ func TestSnapshots(t *testing.T) {
 	assert.Equal(t, before, a.Epoch().Position)
 }
 
-// What is written to a log that was restored does not reach the snapshot, and the other way round.
+// Writes to a restored log do not reach the snapshot, nor the other way round.
 func TestASnapshotStaysAsItIs(t *testing.T) {
 	a := full(t)
 	snap := a.Snapshot()
@@ -125,7 +125,7 @@ func TestImpossibleSnapshots(t *testing.T) {
 	}
 }
 
-// A log catches up with another one by what it lacks, or begins anew if that is another log.
+// A log that catches up with another one copies the missing records, or starts anew if the logs differ.
 func TestCatchUp(t *testing.T) {
 	leader := full(t)
 	follower := newBench(t, eventlog.Facts{WritesEpochEvents: true})

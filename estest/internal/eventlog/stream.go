@@ -30,7 +30,7 @@ func (s *Stream) Last() int64 {
 // HardDeleted reports whether the stream is deleted for good.
 func (s *Stream) HardDeleted() bool { return s.tombstone != nil }
 
-// SoftDeleted reports whether the stream is deleted until somebody writes to it.
+// SoftDeleted reports whether the stream is deleted until the next write to it.
 func (s *Stream) SoftDeleted() bool {
 	return s.tombstone == nil && s.meta.truncateBefore == esproto.DeletedStream
 }
@@ -75,10 +75,10 @@ func (s *Stream) Visible(n int64, now time.Time) *Record {
 	return r
 }
 
-// Stream returns the stream of a name; nil if nobody ever wrote to it or to its metadata.
+// Stream returns the stream of a name; nil if neither it nor its metadata was ever written.
 func (l *Log) Stream(name string) *Stream { return l.streams[name] }
 
-// StreamCount returns the number of streams, with those that have only metadata.
+// StreamCount returns the number of streams, including streams with metadata only.
 func (l *Log) StreamCount() int { return len(l.streams) }
 
 // streamFor returns the stream of a name, and makes a new one if there is none.

@@ -9,7 +9,7 @@ type transaction struct {
 	expected  int64
 	events    []Event
 	positions []int64
-	closed    bool // by a commit, be it in vain: what is written later is not part of it
+	closed    bool // by a commit, even a failed one: later writes do not belong to it
 }
 
 // BeginTransaction begins a transaction for a user and returns its id. The user must have the right to write.

@@ -38,7 +38,7 @@ func TestATransaction(t *testing.T) {
 	for n := int64(1); n <= 3; n++ {
 		r := b.Stream("s").At(n)
 		assert.Equal(t, o.Commit, r.Commit, "they share the position of the commit")
-		assert.Less(t, r.Prepare, between, "and are where they were written")
+		assert.Less(t, r.Prepare, between, "and keep their positions")
 		assert.Greater(t, r.Prepare, tx)
 	}
 }
@@ -55,7 +55,7 @@ func TestCommits(t *testing.T) {
 		{name: "exact", expected: 0, written: 2},
 		{name: "no stream", expected: noStream, result: wrongVersion},
 		{name: "above", expected: 7, result: wrongVersion},
-		{name: "somebody was faster", expected: 0, result: wrongVersion,
+		{name: "another write was faster", expected: 0, result: wrongVersion,
 			before: func(b *bench, _ int64) { b.write("s", events(5)...) }},
 		{name: "the same events are there", expected: 0,
 			before: func(b *bench, _ int64) { b.write("s", events(2, 3)...) }},
@@ -108,7 +108,7 @@ func TestWhoMayUseATransaction(t *testing.T) {
 	}
 }
 
-// A commit closes a transaction, whatever comes of it: what is written later is not part of it.
+// Every commit closes a transaction, even a failed one: later writes do not belong to it.
 func TestAWriteBehindTheCommit(t *testing.T) {
 	b := newBench(t, eventlog.Facts{})
 	tx := b.transact("s", anyVersion, events(1))

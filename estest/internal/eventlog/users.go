@@ -114,8 +114,8 @@ func (l *Log) listUser(login string) {
 	l.SystemAppend(usersStream, "$User", false, []byte(login), nil)
 }
 
-// passwordHash returns the hash of a password in the server's form. It is nil only where policy forbids the algorithm;
-// nobody can log in then.
+// passwordHash returns the hash of a password in the server's form. If policy forbids the algorithm, it is nil, and no
+// login succeeds.
 func passwordHash(password string, salt []byte) []byte {
 	hash, err := pbkdf2.Key(sha1.New, password, salt, 1000, 20)
 	if err != nil {

@@ -42,7 +42,7 @@ func TestQueueIsASlice(t *testing.T) {
 	require.NotEmpty(t, model)
 }
 
-// What was taken out can be collected: the queue keeps nothing of it.
+// The garbage collector can free elements that left the queue.
 func TestQueueForgetsWhatLeaves(t *testing.T) {
 	var q Queue[*int]
 	for range 100 {

@@ -25,7 +25,7 @@ func TestWhenACheckpointIsWritten(t *testing.T) {
 		"below the least":             {max: 1000, min: 5, after: short, acked: upTo(0, 3), pass: long, want: -1},
 		"behind the least, at once":   {max: 1000, min: 5, after: short, acked: upTo(0, 4), want: -1},
 		"without a time":              {max: 1000, min: 5, acked: upTo(0, 9), pass: long, want: -1},
-		"below what is not acked":     {max: 5, min: 1000, acked: append(upTo(0, 5), upTo(7, 19)...), want: 5},
+		"below events without ack":    {max: 5, min: 1000, acked: append(upTo(0, 5), upTo(7, 19)...), want: 5},
 		"not while the first is open": {max: 5, min: 1000, acked: upTo(1, 19), want: -1},
 		"the last one that is acked":  {max: 5, min: 1000, acked: upTo(0, 19), want: 19},
 	} {
@@ -45,7 +45,7 @@ func TestWhenACheckpointIsWritten(t *testing.T) {
 	}
 }
 
-// Between two checkpoints of those that the clock asks for, at least so much time passes.
+// Checkpoints by the clock keep their interval.
 func TestCheckpointsKeepTheirDistance(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
@@ -62,8 +62,8 @@ func TestCheckpointsKeepTheirDistance(t *testing.T) {
 	})
 }
 
-// What was delivered may be enough for an ack to look at the checkpoint, while what was acked is only enough for the
-// clock.
+// The delivered events may be enough for an ack to check the checkpoint, while the acked events are only enough for a
+// checkpoint by the clock.
 func TestAnAckLeavesTheCheckpointToTheClock(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)

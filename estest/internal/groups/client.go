@@ -22,7 +22,7 @@ type Consumer interface {
 // Peer identifies a consumer in statistics.
 type Peer struct {
 	Address    string
-	Login      string // empty for nobody
+	Login      string // empty without a user
 	Connection string // name of the connection; empty if it has none
 }
 
@@ -66,9 +66,9 @@ func (g *Group) Join(to Consumer, id esproto.CorrelationID, connection string, a
 	g.dispatch()
 }
 
-// leave removes clients that have unsubscribed, or lost their connection, and gives back what they have in flight. Some
+// leave removes clients that have unsubscribed or lost their connection, and gives back their events in flight. Some
 // versions count that as a retry. If a lost client had an event with too many retries, the group parks the first such
-// event and stops there, as the server does: the events behind it wait for their timeout.
+// event and stops there, as the server does: later events wait for their timeout.
 func (g *Group) leave(gone func(c *Client) bool, lost bool) {
 	var held []*message
 	g.clients = slices.DeleteFunc(g.clients, func(c *Client) bool {

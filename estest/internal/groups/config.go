@@ -11,7 +11,7 @@ import (
 // configStream holds the configuration: all groups and their settings.
 const configStream = "$persistentSubscriptionConfig"
 
-// configEntry is a group in the configuration. The JSON leaves out what is zero or false.
+// configEntry is a group in the configuration. The JSON omits zero and false values.
 type configEntry struct {
 	Stream             string  `json:"stream"`
 	Group              string  `json:"group"`

@@ -50,7 +50,7 @@ func TestAClientGetsAsManyEventsAsItMayHave(t *testing.T) {
 	}
 }
 
-// A group that falls behind reads on when acks make room, and becomes live again where it meets the newest events.
+// A group that falls behind reads on when acks make room, and becomes live again when it reaches the newest events.
 func TestAGroupFallsBehindAndCatchesUp(t *testing.T) {
 	for _, size := range []struct{ live, page, buffer int }{{10, 4, 10}, {1, 1, 2}, {3, 2, 100}, {500, 20, 21}} {
 		t.Run(fmt.Sprintf("%+v", size), func(t *testing.T) {

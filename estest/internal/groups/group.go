@@ -87,7 +87,7 @@ func newGroup(set *Set, stream, name string, settings Settings) *Group {
 // ID returns the name of the group on its server.
 func (g *Group) ID() string { return IDOf(g.Stream, g.Name) }
 
-// resume begins behind the checkpoint, or without one where the settings say.
+// resume starts behind the checkpoint, or at the start position of the settings if there is no checkpoint.
 func (g *Group) resume() {
 	g.lastKnown, g.lastSeen, g.checkpoint = -1, -1, -1
 	if !g.set.cfg.Facts.CountsDeliveries {
@@ -158,8 +158,8 @@ func (g *Group) Ack(ids []esproto.GUID, correlation esproto.CorrelationID) {
 	g.readOn(more)
 }
 
-// Nak retries or parks events as the action says, and settles those that it does not retry. The metadata of a parked
-// event tell the reason.
+// Nak retries or parks events according to the action, and settles events that it does not retry. The metadata of a
+// parked event has the reason.
 func (g *Group) Nak(
 	ids []esproto.GUID, correlation esproto.CorrelationID, action esproto.PersistentSubscriptionNakEvents_NakAction,
 	reason string,

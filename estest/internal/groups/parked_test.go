@@ -26,7 +26,7 @@ func TestAParkedEventTellsWhyAndWhen(t *testing.T) {
 	}`, string(parked[0].Metadata))
 }
 
-// What is parked is the event that a link leads to; of a dead one, what it says.
+// For a link the group parks the target. For a link without a target it parks the link's own content.
 func TestLinksAreParked(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)

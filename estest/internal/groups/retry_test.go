@@ -133,7 +133,7 @@ func TestATimeoutOfZero(t *testing.T) {
 	}
 }
 
-// A client that leaves gives back what it has. The next one gets that in the order of the numbers.
+// A client that leaves gives back its events. The next client gets them in the order of their numbers.
 func TestAClientLeavesWithEventsInFlight(t *testing.T) {
 	for name, test := range map[string]struct {
 		facts Facts
@@ -153,7 +153,7 @@ func TestAClientLeavesWithEventsInFlight(t *testing.T) {
 				s.write("s", 4)
 				b.nak(nakRetry, "", 0)
 				leave(s, b)
-				assert.Equal(t, how == "unsubscribed", b.drops == 1, "only who can hear it is told")
+				assert.Equal(t, how == "unsubscribed", b.drops == 1, "only an open connection gets the drop")
 				assert.Equal(t, 3, g.Counters().Retrying)
 				assert.Zero(t, g.Counters().InFlight)
 				assert.Zero(t, g.Counters().Clients)
@@ -166,8 +166,8 @@ func TestAClientLeavesWithEventsInFlight(t *testing.T) {
 	}
 }
 
-// From 20.6 on a lost client's events may have had too many retries: the first of those is parked, and what comes
-// behind it waits for its timeout.
+// From 20.6 on the events of a lost client may have had too many retries: the first of them is parked, and later events
+// wait for their timeout.
 func TestALostClientHadEventsThatWereRetriedTooOften(t *testing.T) {
 	s := newSite(t, newFacts)
 	g := s.group(func(c *Settings) { c.MaxRetryCount, c.MessageTimeout = 1, 10*time.Second })
@@ -178,7 +178,7 @@ func TestALostClientHadEventsThatWereRetriedTooOften(t *testing.T) {
 	next := s.join(g, 100)
 	assert.Equal(t, "0+", next.next())
 	assert.Equal(t, []string{"1@s"}, s.read(parkedOfG))
-	assert.Equal(t, 29, g.Counters().InFlight, "the one that was delivered again, and those that nobody has")
+	assert.Equal(t, 29, g.Counters().InFlight, "the one that was delivered again, and events without a client")
 	s.pass(10 * time.Second)
 	assert.Len(t, s.read(parkedOfG), 21)
 	assert.Equal(t, "21+ 22+ 23+ 24+ 25+ 26+ 27+ 28+ 29+", next.next())

@@ -30,7 +30,7 @@ type Set struct {
 	onAll    map[string]*AllGroup
 }
 
-// NewSet returns a set without groups. Restart reads those that the log has.
+// NewSet returns a set without groups. Restart reads the groups of the log.
 func NewSet(cfg Config) *Set {
 	return &Set{
 		cfg: cfg, byID: make(map[string]*Group), byStream: make(map[string][]*Group),
@@ -174,7 +174,7 @@ func (s *Set) Lost(connection string) {
 	}
 }
 
-// Observe is an observer of the log: it tells the groups of a stream what was written to it.
+// Observe is an observer of the log: it notifies the groups of a stream of new events.
 func (s *Set) Observe(made eventlog.Commit) {
 	if made.Stream == nil {
 		return

@@ -34,13 +34,13 @@ func TestWhatGroupsAreRefused(t *testing.T) {
 				assert.Equal(t, *want, result, why)
 				assert.Equal(t, *want == Success, why == "")
 				assert.Equal(t, *want == Success, s.set.Find(test.stream, "g") != nil)
-				assert.Equal(t, *want == Success, s.read(configStream) != nil, "only what is done is written down")
+				assert.Equal(t, *want == Success, s.read(configStream) != nil, "only a success writes")
 			}
 		})
 	}
 }
 
-// Which of two problems is told depends on the version.
+// The version decides which of two problems is reported.
 func TestAGroupThatExistsIsNotCreated(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
@@ -188,7 +188,7 @@ func TestGroupsAreMadeAnewFromTheConfiguration(t *testing.T) {
 	})
 }
 
-// A group on $all has what it has room for.
+// A group on $all buffers as many events as it has room for.
 func TestTheLagOfAGroupOnAll(t *testing.T) {
 	s := newSite(t, newFacts)
 	s.write("s", 3)
@@ -197,7 +197,7 @@ func TestTheLagOfAGroupOnAll(t *testing.T) {
 	s.write("t", 4)
 	buffered, newest, last, live := g.Lag()
 	assert.Equal(t, len(s.log.Records()), buffered)
-	assert.Equal(t, len(s.log.Records())-3, newest, "its configuration, and what came then")
+	assert.Equal(t, len(s.log.Records())-3, newest, "its configuration and later events")
 	assert.EqualValues(t, 3, last.Number)
 	assert.True(t, live)
 	s.write("t", 600)

@@ -25,7 +25,7 @@ type Settings struct {
 	Strategy         string        // one of the names of strategies
 }
 
-// settingsProblem says what is wrong with the settings of a group; it is empty if nothing is.
+// settingsProblem returns the fault in the settings of a group; empty if there is none.
 func (s *Set) settingsProblem(settings *Settings) string {
 	switch {
 	case !s.cfg.Facts.knownStrategy(settings.Strategy):
@@ -36,7 +36,7 @@ func (s *Set) settingsProblem(settings *Settings) string {
 	return ""
 }
 
-// bufferProblem says what is wrong with the sizes of the buffers. Servers find that when they make the group.
+// bufferProblem returns the fault in the sizes of the buffers. Servers find it when they create the group.
 func (s *Set) bufferProblem(settings *Settings) string {
 	if s.cfg.Facts.ChecksGroupBuffers && settings.ReadBatchSize >= settings.BufferSize {
 		return "Invalid read batch size: it must be smaller than the buffer."
@@ -44,7 +44,7 @@ func (s *Set) bufferProblem(settings *Settings) string {
 	return ""
 }
 
-// streamProblem says what is wrong with the name of the stream of a group.
+// streamProblem returns the fault in the name of the stream of a group.
 func (s *Set) streamProblem(stream string) string {
 	switch {
 	case stream == eventlog.AllStream:

@@ -57,7 +57,7 @@ func (s *site) write(stream string, n int) {
 	}
 }
 
-// link appends links to a stream; their data say where they lead.
+// link appends links to a stream; their data are the targets.
 func (s *site) link(stream string, data ...string) {
 	for _, d := range data {
 		s.log.SystemAppend(stream, eventlog.LinkType, false, []byte(d), nil)
@@ -91,7 +91,7 @@ func (s *site) records(stream string) (recs []*eventlog.Record) {
 	return recs
 }
 
-// pass lets time pass: the groups look at the clock each second.
+// pass advances the time: the groups check the clock each second.
 func (s *site) pass(d time.Duration) {
 	for range d / time.Second {
 		s.now = s.now.Add(time.Second)
@@ -132,7 +132,7 @@ func (d *delivery) original() *eventlog.Record {
 	return d.event
 }
 
-// String is the number that an ack names, with a + for each retry, and where a link leads.
+// String is the number for an ack, with a + for each retry, and the target of a link.
 func (d *delivery) String() string {
 	text := strconv.FormatInt(d.original().Number, 10) + strings.Repeat("+", d.retries)
 	switch {
@@ -144,7 +144,7 @@ func (d *delivery) String() string {
 	return fmt.Sprintf("%s->%d@%s", text, d.event.Number, d.event.Stream.Name)
 }
 
-// inbox is a consumer that keeps what it gets.
+// inbox is a consumer that stores its events.
 type inbox struct {
 	group *Group
 	id    esproto.CorrelationID
@@ -172,7 +172,7 @@ func (s *site) join(g *Group, allowed int) *inbox {
 
 func connectionOf(b *inbox) string { return b.id.String() }
 
-// next returns what has come since it was called last.
+// next returns the events since the last call.
 func (b *inbox) next() string {
 	texts := make([]string, 0, len(b.got))
 	for _, d := range b.got[b.seen:] {

@@ -24,7 +24,7 @@ type hindrance int
 
 const (
 	ownerIsFull hindrance = iota // no other client may get it; others may get other messages
-	allAreFull                   // nobody can get any message
+	allAreFull                   // no client can get any message
 )
 
 func (f *Facts) knownStrategy(name string) bool {

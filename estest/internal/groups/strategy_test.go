@@ -13,7 +13,7 @@ import (
 // fill takes all slots of a client.
 func fill(c *Client) { c.taken = c.allowed }
 
-func TestStrategiesSayWhyNobodyGetsAMessage(t *testing.T) {
+func TestStrategiesSayWhyNoClientGetsAMessage(t *testing.T) {
 	for _, name := range []string{RoundRobin, DispatchToSingle, Pinned, PinnedByCorrelation} {
 		t.Run(name, func(t *testing.T) {
 			s := newStrategy(name)
@@ -38,8 +38,8 @@ func TestStrategiesSayWhyNobodyGetsAMessage(t *testing.T) {
 
 			fill(clients[0])
 			fill(clients[1])
-			nobody, why := s.pick(m)
-			assert.Nil(t, nobody)
+			none, why := s.pick(m)
+			assert.Nil(t, none)
 			assert.Equal(t, allAreFull, why)
 		})
 	}
@@ -91,7 +91,7 @@ func TestAPinnedStreamStaysWithItsClient(t *testing.T) {
 	assert.Equal(t, "0+ 1++ 2+ 3+", b.next(), "now it is the other one's")
 }
 
-// Events that wait for the client of their stream let others pass, and keep their order.
+// Events that wait for the client of their stream do not delay others, and keep their order.
 func TestAPinnedStreamWaitsForItsClient(t *testing.T) {
 	s := newSite(t, newFacts)
 	g := s.group(func(c *Settings) { c.Strategy, c.ResolveLinks = Pinned, true })

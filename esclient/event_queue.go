@@ -3,6 +3,7 @@ package esclient
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -147,6 +148,21 @@ func (q *queue) newestNumber() int64 {
 		return q.out.events[len(q.out.events)-1].Original().Number
 	}
 	return -1
+}
+
+// oldest returns when the event that is taken next was written; zero if there is none.
+func (q *queue) oldest() time.Time {
+	q.out.Lock()
+	defer q.out.Unlock()
+	q.in.Lock()
+	defer q.in.Unlock()
+	switch {
+	case q.out.next < len(q.out.events):
+		return q.out.events[q.out.next].Original().Created
+	case len(q.in.events) > 0:
+		return q.in.events[0].Original().Created
+	}
+	return time.Time{}
 }
 
 func (q *queue) len() int { return int(q.n.Load()) }

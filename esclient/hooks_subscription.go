@@ -9,10 +9,11 @@ import (
 
 // reporter calls the hooks of one subscription and writes its log. No lock may be held during a call.
 type reporter struct {
-	c      *Client
-	hooks  *hookSet
-	stream string
-	group  string
+	c            *Client
+	hooks        *hookSet
+	subscription AnySubscription
+	stream       string
+	group        string
 
 	mu       sync.Mutex
 	endpoint string // that confirmed the subscription last; empty before the first did
@@ -22,7 +23,9 @@ type reporter struct {
 func (r *reporter) info() SubscriptionInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return SubscriptionInfo{Stream: r.stream, Group: r.group, Endpoint: r.endpoint}
+	return SubscriptionInfo{
+		Subscription: r.subscription, Stream: r.stream, Group: r.group, Endpoint: r.endpoint,
+	}
 }
 
 func (r *reporter) log(level slog.Level, message string, i *SubscriptionInfo) {

@@ -219,6 +219,7 @@ func (c *Client) ConnectPersistent(
 		ledger: newLedger(stream, opts.RememberAcked),
 		report: reporter{c: c, hooks: hooks, stream: stream, group: group},
 	}
+	p.report.subscription = p
 	if opts.Concurrency > 0 {
 		p.nudge, p.revoked = make(chan struct{}, 1), make(chan struct{})
 	}

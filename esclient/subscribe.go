@@ -40,6 +40,7 @@ type Subscription struct {
 	report reporter
 
 	progress progress
+	unread   unread
 
 	// Of the goroutine that calls Next, or of the step while there is one.
 	step      *step // nil for none
@@ -104,6 +105,7 @@ func (c *Client) newSubscription(
 		report: reporter{c: c, hooks: &c.hooks, stream: stream},
 		live:   newLiveness(), drained: make(chan struct{}), closed: make(chan struct{}),
 	}
+	s.report.subscription = s
 	s.progress.init(s.cursor.all)
 	s.setPageSize(c.cfg.CatchUpPageSize)
 	base := WithRequireLeader(c.ctx, c.requireLeader(ctx))
@@ -132,7 +134,9 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 		if s.over.Load() {
 			return nil, s.Err()
 		}
-		if e := s.buffered(); e != nil {
+		e := s.buffered()
+		s.unread.publish(s.page, s.last)
+		if e != nil {
 			if e.Unresolved {
 				s.report.unresolved(e)
 			}

@@ -86,6 +86,7 @@ func (s *Subscription) first(ctx context.Context, work func(context.Context) err
 		if err == nil && done() {
 			s.begun = true
 			s.progress.publish(&s.cursor)
+			s.unread.publish(s.page, s.last)
 			return nil
 		}
 		if err == nil {

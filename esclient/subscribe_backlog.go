@@ -1,0 +1,90 @@
+package esclient
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Backlog tells how far the consumer of a subscription is behind.
+type Backlog struct {
+	// Queued is how many events the subscription has received that Next has not returned.
+	Queued int
+	// Oldest is when the server wrote the first of these, in UTC; see Event.Original. It is zero if none is queued, or
+	// the server does not tell.
+	Oldest time.Time
+	// Newest is the highest number of an event of the stream that the server has told of. Servers do not tell of every
+	// event before it is delivered, so there may be higher ones. It is -1 if the server has told of none, and in
+	// AllStream, where events have no numbers.
+	Newest int64
+}
+
+// AnySubscription is a [*Subscription] or a [*PersistentSubscription].
+type AnySubscription interface{ Backlog() Backlog }
+
+// Backlog returns how far the consumer is behind. It asks the server nothing. Any goroutine may call it.
+func (s *Subscription) Backlog() Backlog {
+	b := Backlog{Queued: s.unread.len(), Newest: -1}
+	b.Oldest = s.unread.oldest()
+	f := s.feed.Load()
+	if f != nil {
+		b.Queued += f.queue.len()
+		if b.Oldest.IsZero() {
+			b.Oldest = f.queue.oldest()
+		}
+	}
+	switch {
+	case s.progress.all:
+	case f == nil:
+		b.Newest = newestNumber(s.unread.newest())
+	default:
+		b.Newest = newestNumber(s.unread.newest(), s.progress.deliveredNumber.Load(), f.last, f.queue.newestNumber())
+	}
+	return b
+}
+
+// Backlog returns how far the consumer is behind. It asks the server nothing. Any goroutine may call it.
+func (p *PersistentSubscription) Backlog() Backlog {
+	return Backlog{
+		Queued: p.queue.len(), Oldest: p.queue.oldest(),
+		Newest: newestNumber(p.lastNumber(), p.queue.newestNumber()),
+	}
+}
+
+// unread tells any goroutine what is left of the page that a Subscription delivers. The goroutine that calls Next
+// writes it.
+type unread struct {
+	n       atomic.Int64
+	created atomic.Int64 // of the first event, in nanoseconds since 1970; 0 for none
+	last    atomic.Int64 // 1 more than the number of the stream's last event, by the latest page
+}
+
+// publish tells of a page. In a subscription that has caught up, none is left, and it costs two loads.
+func (u *unread) publish(page []Event, last int64) {
+	if u.last.Load() != last+1 {
+		u.last.Store(last + 1)
+	}
+	if len(page) == 0 {
+		if u.n.Load() != 0 {
+			u.n.Store(0)
+			u.created.Store(0)
+		}
+		return
+	}
+	created := int64(0)
+	if at := page[0].Original().Created; !at.IsZero() {
+		created = at.UnixNano()
+	}
+	u.created.Store(created)
+	u.n.Store(int64(len(page)))
+}
+
+func (u *unread) len() int { return int(u.n.Load()) }
+
+func (u *unread) newest() int64 { return u.last.Load() - 1 }
+
+func (u *unread) oldest() time.Time {
+	if nanos := u.created.Load(); nanos != 0 {
+		return time.Unix(0, nanos).UTC()
+	}
+	return time.Time{}
+}

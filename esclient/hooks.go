@@ -149,8 +149,9 @@ type LogWentBackHook interface{ OnLogWentBack(SubscriptionInfo) }
 // server.
 type StartBehindEndHook interface{ OnStartBehindEnd(SubscriptionInfo) }
 
-// SubscriptionEndedHook is the last of the hooks of a subscription. It is called when the subscription has ended. Err
-// is the result of its method Err.
+// SubscriptionEndedHook is the last of the hooks of a subscription. It is called when a subscription has ended that the
+// server has served: it has confirmed the subscription, or a catch-up subscription has read. Err is the result of its
+// method Err.
 type SubscriptionEndedHook interface{ OnSubscriptionEnded(SubscriptionInfo) }
 
 // hookSet holds the hooks of a client by what they want to know.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 )
 
 // reporter calls the hooks of one subscription and writes its log. No lock may be held during a call.
@@ -14,6 +15,7 @@ type reporter struct {
 	subscription AnySubscription
 	stream       string
 	group        string
+	begun        atomic.Bool // the server has served the subscription, by a read or a confirmation
 
 	mu       sync.Mutex
 	endpoint string // that confirmed the subscription last; empty before the first did
@@ -45,6 +47,7 @@ func (r *reporter) log(level slog.Level, message string, i *SubscriptionInfo) {
 
 // confirmed notes that the server has confirmed the subscription. It calls no hook, so it may be called anywhere.
 func (r *reporter) confirmed(endpoint string) {
+	r.begun.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.endpoint, r.untold = endpoint, true
@@ -168,10 +171,10 @@ func (r *reporter) startsBehindEnd(err error) {
 // ended tells that the subscription is over, unless it never began.
 func (r *reporter) ended(err error) {
 	r.subscribed()
-	i := r.info()
-	if i.Endpoint == "" {
+	if !r.begun.Load() {
 		return
 	}
+	i := r.info()
 	i.Err = err
 	level := slog.LevelWarn
 	if errors.Is(err, ErrSubscriptionStopped) || errors.Is(err, ErrClosed) {

@@ -167,6 +167,23 @@ func TestHooksAreToldOfCatchUpSubscriptions(t *testing.T) {
 	assert.ErrorIs(t, log.lastError(), esclient.ErrSubscriptionStopped)
 }
 
+func TestHooksAreToldOfTheEndBeforeTheServerConfirms(t *testing.T) {
+	t.Parallel()
+	var log subscriptionLog
+	c := connectWith(t, func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} })
+	stream := name("s")
+	appendNumbered(t, c, stream, 0, 2)
+	s, err := c.SubscribeCatchUp(testContext(t), stream, esclient.CatchUpOptions{PageSize: 2})
+	require.NoError(t, err)
+	assert.Equal(t, words(0, 0), take(t, s.Next, 1))
+	s.Stop()
+	assert.Equal(t, []string{"delivered 0 lag 2", "ended"}, log.told(t, 2))
+	s, err = c.SubscribeCatchUp(testContext(t), stream, esclient.CatchUpOptions{})
+	require.NoError(t, err)
+	s.Stop()
+	assert.Empty(t, log.told(t, 0), "the server knows nothing of it")
+}
+
 func TestASubscriptionFallsBehindAndCatchesUpAgain(t *testing.T) {
 	var log subscriptionLog
 	srv, _ := embedded(t)

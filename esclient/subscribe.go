@@ -49,7 +49,6 @@ type Subscription struct {
 	looked    Position // where the page ends; UnknownPosition if all of its events are in page
 	filter    *Filter  // of the server; nil for none
 	picksHere *matcher // the filter of the client; nil for none
-	begun     bool     // the server has served the subscription
 	atEnd     bool     // the reads have reached the end
 	lastRead  bool     // the reads have reached the event at which the feed begins
 	skips     bool     // the events before the confirmation of the next feed are not delivered

@@ -46,12 +46,12 @@ func (s *Subscription) await(ctx context.Context) error {
 
 // persist repeats a step until it succeeds, or fails for good.
 func (s *Subscription) persist(work func(context.Context) error) error {
-	r := s.c.newResumption(s.begun)
+	r := s.c.newResumption(s.report.begun.Load())
 	for {
 		err := work(s.ctx)
 		switch {
 		case err == nil:
-			s.begun = true
+			s.report.begun.Store(true)
 			return nil
 		case s.ctx.Err() != nil:
 			return s.ended()
@@ -84,7 +84,7 @@ func (s *Subscription) first(ctx context.Context, work func(context.Context) err
 	for {
 		err := work(ctx)
 		if err == nil && done() {
-			s.begun = true
+			s.report.begun.Store(true)
 			s.progress.publish(&s.cursor)
 			s.unread.publish(s.page, s.last)
 			return nil

@@ -81,7 +81,7 @@ type OperationEndedHook interface {
 // SubscriptionInfo is the argument of the hooks of subscriptions. Fields that do not apply are zero.
 type SubscriptionInfo struct {
 	// Subscription is the one that the hook is called for. A hook may tell subscriptions apart by it, and may keep it
-	// until OnSubscriptionEnded, to ask for its Backlog at any time.
+	// until it is closed, to ask for its Backlog at any time.
 	Subscription AnySubscription
 
 	Stream   string // that was subscribed to

@@ -19,7 +19,10 @@ type Backlog struct {
 }
 
 // AnySubscription is a [*Subscription] or a [*PersistentSubscription].
-type AnySubscription interface{ Backlog() Backlog }
+type AnySubscription interface {
+	Backlog() Backlog
+	Closed() <-chan struct{}
+}
 
 // Backlog returns how far the consumer is behind. It asks the server nothing. Any goroutine may call it.
 func (s *Subscription) Backlog() Backlog {

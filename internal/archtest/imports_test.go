@@ -15,13 +15,22 @@ type layer struct {
 	uses      []string // layers that its code may import, besides itself
 	testsUse  []string // layers that its tests may import on top of these
 	watermill bool     // may import Watermill
+
+	testsWatermill bool // only its tests may
 }
 
 // layers lists every part of the repository: a package in none of them fails the test, so that a new one is placed here
 // deliberately. The arrows point down: nothing imports what stands above it.
 var layers = []layer{
-	{dir: "_examples", uses: []string{".", "essql", "esclient", "esclient/esadmin", "estest"}, watermill: true},
+	{
+		dir: "_examples", uses: []string{".", "essql", "esclient", "esclient/esadmin", "esprom", "estest"},
+		watermill: true,
+	},
 	{dir: "essql", uses: []string{".", "esclient"}, testsUse: []string{"estest"}, watermill: true},
+	{
+		dir: "esprom", uses: []string{"esclient", "esclient/esadmin"}, testsUse: []string{".", "estest"},
+		testsWatermill: true,
+	},
 	{dir: "benchmarks", uses: []string{".", "esclient", "esproto", "estest"}, watermill: true},
 	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest", "internal/undertest"}, watermill: true},
 	{
@@ -88,7 +97,7 @@ func checkImport(dir string, test bool, importPath string) string {
 		return dir + " belongs to no layer: add it to layers"
 	}
 	switch {
-	case within(importPath, watermill) && !from.watermill:
+	case within(importPath, watermill) && !from.watermill && !(test && from.testsWatermill):
 		return from.dir + " must not know Watermill"
 	case !test && slices.ContainsFunc(testOnly, func(lib string) bool { return within(importPath, lib) }):
 		return importPath + " is for _test.go files"
@@ -184,6 +193,11 @@ func TestCheckImport(t *testing.T) {
 		{name: "which does not know them", dir: ".", test: true, importPath: module + "/essql"},
 		{name: "their code has no driver", dir: "essql", importPath: drivers[1] + "/v5/stdlib"},
 		{name: "their tests have", dir: "essql", test: true, importPath: drivers[1] + "/v5/stdlib", ok: true},
+		{name: "metrics are of a client", dir: "esprom", importPath: module + "/esclient", ok: true},
+		{name: "and of its server's groups", dir: "esprom", importPath: module + "/esclient/esadmin", ok: true},
+		{name: "which does not know them", dir: "esclient", test: true, importPath: module + "/esprom"},
+		{name: "they need no Watermill", dir: "esprom", importPath: watermill},
+		{name: "though their tests do", dir: "esprom", test: true, importPath: watermill, ok: true},
 		{name: "examples use what users can", dir: "_examples/quickstart", importPath: module, ok: true},
 		{name: "examples see nothing internal", dir: "_examples/quickstart", importPath: module + "/internal/engine"},
 		{name: "a similar name is another layer", dir: "esclient", importPath: module + "/esprotox"},

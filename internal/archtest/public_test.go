@@ -15,7 +15,7 @@ import (
 )
 
 // publicPackages are those that users import.
-var publicPackages = []string{".", "esclient", "esclient/esadmin", "discovery", "essql", "estest", "esproto"}
+var publicPackages = []string{".", "esclient", "esclient/esadmin", "discovery", "esprom", "essql", "estest", "esproto"}
 
 // TestPublicPackagesSpeakForThemselves holds that what go doc shows of a public package is all that its user has to
 // read: no exported name is an alias of something elsewhere or takes its value from there, and no exported signature,

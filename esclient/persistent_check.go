@@ -23,8 +23,16 @@ type departure struct {
 	dropped  bool // the server ended the first one; its connection was not lost
 	conn     *engine.Conn
 	deleted  bool  // the server had no such group right after it ended the first one
-	silent   bool  // one of the others ended before any event came
+	silent   bool  // one of the others ended before any event came, or had an unexplained retry
 	begins   int64 // the lowest number with which the group began on the others; -1 for none
+}
+
+// depart records that a session has ended. p.mu is held.
+func (p *PersistentSubscription) depart(s *session, reason error) {
+	p.departure = p.departure.note(s, reason)
+	if p.departure.silent {
+		p.ledger.untold = nil // events of a new group may have been lost, and come as retries
+	}
 }
 
 // note adds a session that has ended, and returns the departure.
@@ -34,7 +42,7 @@ func (d *departure) note(s *session, reason error) *departure {
 		return &departure{sessions: 1, conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped), begins: -1}
 	}
 	d.sessions++
-	d.silent = d.silent || s.latest < 0
+	d.silent = d.silent || s.latest < 0 || s.unexplained
 	d.begins = lowestNumber(d.begins, s.begins)
 	return d
 }

@@ -63,7 +63,9 @@ func joinWith(
 	m := &member{t: t, admin: open(t, url), settings: s}
 	m.client = openWith(t, url, func(cfg *esclient.Config) {
 		change(cfg)
-		cfg.Dial = m.link.dial
+		if cfg.Dial == nil {
+			cfg.Dial = m.link.dial
+		}
 		if !asAdmin {
 			cfg.Credentials = &jane
 		}

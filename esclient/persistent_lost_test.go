@@ -1,10 +1,16 @@
 package esclient_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +24,10 @@ import (
 
 // deafLink is a network that loses connections of which the servers do not hear: for the client they are over.
 type deafLink struct {
+	down atomic.Bool // there are no new connections
+	// withheld are frames of servers that clients do not get.
+	withheld atomic.Pointer[[]esproto.Command]
+
 	mu   sync.Mutex
 	live []net.Conn // as the client has them
 }
@@ -31,6 +41,9 @@ func newDeafLink(t testing.TB) (l *deafLink, dial func(context.Context, string, 
 		relays.Wait()
 	})
 	return l, func(ctx context.Context, network, address string) (net.Conn, error) {
+		if l.down.Load() {
+			return nil, errors.New("unreachable")
+		}
 		var d net.Dialer
 		far, err := d.DialContext(ctx, network, address)
 		if err != nil {
@@ -40,7 +53,7 @@ func newDeafLink(t testing.TB) (l *deafLink, dial func(context.Context, string, 
 		l.mu.Lock()
 		l.live = append(l.live, near)
 		l.mu.Unlock()
-		relays.Go(func() { copyUntilClosed(relay, far) })
+		relays.Go(func() { l.copyFrames(relay, far) })
 		relays.Go(func() { copyUntilClosed(far, relay) })
 		relays.Go(func() {
 			<-stop
@@ -63,13 +76,37 @@ func copyUntilClosed(to, from net.Conn) {
 	}
 }
 
-func (l *deafLink) lose() {
+// copyFrames is copyUntilClosed for what a server sends.
+func (l *deafLink) copyFrames(to, from net.Conn) {
+	r := bufio.NewReader(from)
+	for {
+		head, err := r.Peek(5)
+		if err != nil {
+			return
+		}
+		frame := make([]byte, 4+binary.LittleEndian.Uint32(head))
+		if _, err := io.ReadFull(r, frame); err != nil {
+			return
+		}
+		if w := l.withheld.Load(); w == nil || !slices.Contains(*w, esproto.Command(frame[4])) {
+			to.Write(frame) // nobody may be there any more
+		}
+	}
+}
+
+// lose loses all connections. There are no new ones until f has returned; on these the client gets nothing of the
+// commands withheld.
+func (l *deafLink) lose(f func(), withheld ...esproto.Command) {
+	l.down.Store(true)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, nc := range l.live {
 		nc.Close()
 	}
 	l.live = nil
+	l.mu.Unlock()
+	f()
+	l.withheld.Store(&withheld)
+	l.down.Store(false)
 }
 
 func TestTheOrderOutlivesAnUnnoticedLoss(t *testing.T) {
@@ -90,7 +127,7 @@ func TestTheOrderOutlivesAnUnnoticedLoss(t *testing.T) {
 				held, err := p.Next(testContext(t))
 				require.NoError(t, err)
 				for n := range 3 {
-					link.lose()
+					link.lose(func() {})
 					from := 21 + 20*n
 					assert.Equal(t, words(from, from+19), consume(t, p, 20))
 				}

@@ -32,14 +32,15 @@ type session struct {
 	proving  bool // a goroutine waits for proof that the parks have arrived
 
 	// Settlements of other sessions count only if the group is still the same.
-	judged    bool         // that is decided; events that depend on it wait until then
-	waiting   []*Event     // these events, and all after them
-	before    *knownStream // the state of the stream when the session began; nil if there is nothing to compare
-	mayResume bool         // in doubt: the group may go on after a checkpoint
-	began     int64        // the number with which the group began on earlier sessions that ended early; -1 for none
-	decided   bool         // the first number of the group was seen
-	begins    int64        // the number of the first event that was not delivered before; -1 for none
-	latest    int64        // the highest number of an event that has come; -1 for none
+	judged      bool         // that is decided; events that depend on it wait until then
+	waiting     []*Event     // these events, and all after them
+	before      *knownStream // the state of the stream when the session began; nil if there is nothing to compare
+	mayResume   bool         // in doubt: the group may go on after a checkpoint
+	began       int64        // the number with which the group began on earlier sessions that ended early; -1 for none
+	decided     bool         // the first number of the group was seen
+	begins      int64        // the number of the first event that was not delivered before; -1 for none
+	unexplained bool         // an unexplained retry came before the group was compared; see explains
+	latest      int64        // the highest number of an event that has come; -1 for none
 }
 
 func newSession(p *PersistentSubscription, told chan struct{}) *session {
@@ -190,10 +191,14 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 				s.begins = o.Number
 			}
 		}
-		if s.judged && !s.decided && (s.begins >= 0 || s.began >= 0) {
+		// Retries before the first new event may show that the group is another one; see explains.
+		if s.judged && !s.decided && (s.begins >= 0 && e.RetryCount == 0 || s.began >= 0) {
 			p.decide(s)
 		}
 		known := p.ledger.of(o)
+		if !s.judged && known == settled && !p.explains(s, o, e.RetryCount) {
+			s.unexplained = true
+		}
 		if !s.judged && known != held {
 			// If this is another group, the event might be settled before that is known, and then handed out again.
 			if (wanted || known == settled) && !s.wait(e) {
@@ -233,6 +238,14 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 	return again
 }
 
+// explains reports whether the server may deliver a settled event of the old group. A retry needs a reason: the server
+// may not know of the settlement, or it has delivered the event on a session that ended before the group was compared.
+// Other retries show a new group, whose events were lost. p.mu is held.
+func (p *PersistentSubscription) explains(s *session, o *Event, retries int) bool {
+	begun := s.begins >= 0 || p.departure != nil && p.departure.begins >= 0
+	return retries == 0 || o.Stream != p.stream || begun || p.ledger.untold[o.Number]
+}
+
 // wait keeps an event until the group is compared. It returns false if there is no room.
 func (s *session) wait(e *Event) bool {
 	if s.p.queue.len()+len(s.waiting) >= s.p.queue.capacity() {
@@ -262,7 +275,7 @@ func (s *session) finish(reason error, byServer bool) {
 			p.pace.doubt()
 			p.timeOn()
 		}
-		p.departure = p.departure.note(s, reason)
+		p.depart(s, reason)
 	}
 	if !current && errors.Is(reason, ErrGroupNotFound) {
 		p.departure.missed(s.handle.Conn())
@@ -277,8 +290,12 @@ func (s *session) finish(reason error, byServer bool) {
 // ending implements connSubscriber.
 func (s *session) ending(byServer bool) {
 	close(s.gone)
-	if !byServer {
-		s.p.lose(s)
+	if byServer {
+		return
+	}
+	s.p.lose(s)
+	if !s.open {
+		s.p.ledger.untold = nil // a new group may have pushed events on it, which come as retries
 	}
 }
 
@@ -299,7 +316,8 @@ func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest t
 	p.flush()
 	s.handle.Post(engine.Unsubscribe{}, p.creds)
 	back := append(p.leave(s), more...)
-	p.away, p.departure = true, p.departure.note(s, reason)
+	p.away = true
+	p.depart(s, reason)
 	select {
 	case <-p.nudge: // an old token
 	default:

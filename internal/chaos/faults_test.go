@@ -130,6 +130,21 @@ var groupFaults = []fault{
 	{"subscriber given up", 8, (*world).giveUp},
 }
 
+// modelFaults are the ends of processes, and a store that is full.
+var modelFaults = []fault{
+	{"read model closed", 4, func(w *world) { w.someModel().disturb(closed) }},
+	{"read model crashed", 8, func(w *world) { w.someModel().disturb(crashed) }},
+	{"read model taken over", 3, func(w *world) { w.someModel().disturb(overtaken) }},
+	{"checkpoints refused", 3, func(w *world) {
+		m := w.someModel()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.refuse = 1 + w.faults.IntN(3)
+	}},
+}
+
+func (w *world) someModel() *model { return w.models[w.faults.IntN(len(w.models))] }
+
 // nodeFaults are those of one server, or of the nodes of a cluster.
 func (w *world) nodeFaults() []fault {
 	if w.cluster == nil {
@@ -215,7 +230,7 @@ func answered(action estest.Action) estest.Action {
 
 // disturb makes n faults, one after the other.
 func (w *world) disturb(n int) {
-	all := append(append(append(w.nodeFaults(), networkFaults...), serverFaults...), groupFaults...)
+	all := slices.Concat(w.nodeFaults(), networkFaults, serverFaults, groupFaults, modelFaults)
 	total := 0
 	for _, f := range all {
 		total += f.weight

@@ -7,11 +7,11 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// frames follows what a server sends on a connection.
+// frames follows what one end of a connection sends.
 type frames struct {
-	joined atomic.Bool // a group was joined, and has not pushed anything since
-	head   []byte      // of the frame that is passing: its length and command
-	left   int         // bytes of it that are still to come
+	see  func(esproto.Command) // is told of each frame that has passed
+	head []byte                // of the frame that is passing: its length and command
+	left int                   // bytes of it that are still to come
 }
 
 const headLength = 5
@@ -36,11 +36,14 @@ func (f *frames) pass(b []byte) {
 	}
 }
 
-func (f *frames) see(cmd esproto.Command) {
+// joining tells whether a client has asked for a group, or joined it, that has not pushed anything since.
+type joining struct{ atomic.Bool }
+
+func (j *joining) see(cmd esproto.Command) {
 	switch cmd {
-	case esproto.CmdPersistentSubscriptionConfirmation:
-		f.joined.Store(true)
+	case esproto.CmdConnectToPersistentSubscription, esproto.CmdPersistentSubscriptionConfirmation:
+		j.Store(true)
 	case esproto.CmdPersistentSubscriptionStreamEventAppeared, esproto.CmdSubscriptionDropped:
-		f.joined.Store(false)
+		j.Store(false)
 	}
 }

@@ -25,7 +25,7 @@ type link struct {
 	conns  map[net.Conn]struct{}
 	closed bool
 	lost   []time.Time // when the client lost a connection
-	unused []time.Time // and one on which a group was joined that had not pushed anything yet
+	unused []time.Time // and one on which a group was asked for that had not pushed anything yet
 	wg     sync.WaitGroup
 }
 
@@ -154,21 +154,22 @@ func (l *link) serve(near net.Conn, address string) {
 	}
 	defer l.drop(far)
 	var other sync.WaitGroup
-	var frames frames
+	var joins joining
+	sent, received := frames{see: joins.see}, frames{see: joins.see}
 	other.Go(func() {
-		l.pump(far, near, func([]byte) {}, func() { l.noteEnd(&frames) })
+		l.pump(far, near, sent.pass, func() { l.noteEnd(&joins) })
 		far.Close()
 		near.Close()
 	})
-	l.pump(near, far, frames.pass, func() {})
+	l.pump(near, far, received.pass, func() {})
 	far.Close()
 	near.Close()
 	other.Wait()
 }
 
-// noteEnd notes that a connection ends on which these frames have come.
-func (l *link) noteEnd(f *frames) {
-	if !f.joined.Load() {
+// noteEnd notes that a connection ends.
+func (l *link) noteEnd(j *joining) {
+	if !j.Load() {
 		return
 	}
 	l.mu.Lock()

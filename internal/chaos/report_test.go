@@ -26,12 +26,18 @@ const (
 	unlisted   = "PublishErrors whose lists are not the messages of the call"
 	unheard    = "acks and nacks that the server has not heard of"
 	unparked   = "to be parked, and neither parked nor acked"
+	passed     = "handed out although a checkpoint behind them was saved"
+	beyond     = "checkpoints beyond a message that was not settled"
+	forgotten  = "checkpoints before one that was saved already"
+	unsaved    = "checkpoints that were not saved, with no fault left"
+	unfenced   = "names of checkpoints that two processes used"
 	idle       = "writers, groups and readers that did nothing"
 )
 
 var broken = []string{
 	lost, phantom, doubled, torn, missed, again, disordered, ghost, endedEarly, refused,
-	surprise, stuckOpen, unlisted, unheard, unparked, idle,
+	surprise, stuckOpen, unlisted, unheard, unparked,
+	passed, beyond, forgotten, unsaved, unfenced, idle,
 }
 
 // report counts what happened, and keeps the first examples of what should not have.

@@ -24,6 +24,8 @@ type world struct {
 	cluster *estest.Cluster // nil for a single server
 	single  *estest.Server
 
+	projections bool // they run
+
 	faults   *rand.Rand
 	links    []*link
 	clients  []*esclient.Client
@@ -34,6 +36,7 @@ type world struct {
 	writers []*writer
 	groups  []*group
 	readers []*reader
+	models  []*model
 
 	resets    atomic.Int64 // restarts and changes of the leader: a server forgets event ids
 	lastReset time.Time    // when the last one was; the disturber's own
@@ -46,12 +49,17 @@ type setting struct {
 	persona estest.Persona
 	nodes   int
 	plain   bool // the clients are a user without any rights of an administrator
+
+	projections bool
 }
 
 func (s setting) String() string {
 	user := "admin"
 	if s.plain {
 		user = "plain"
+	}
+	if s.projections {
+		user += ", projections"
 	}
 	return fmt.Sprintf("%v, %d nodes, %s", s.persona, s.nodes, user)
 }
@@ -64,6 +72,7 @@ const (
 func newWorld(t testing.TB, seed uint64, s setting) *world {
 	w := &world{
 		t: t, seed: seed, faults: rand.New(rand.NewPCG(seed, 1)), report: newReport(), stop: make(chan struct{}),
+		projections: s.projections,
 	}
 	opts := []estest.Option{
 		estest.WithPersona(s.persona), estest.WithUser(plainLogin, plainPassword),
@@ -76,6 +85,9 @@ func newWorld(t testing.TB, seed uint64, s setting) *world {
 	if s.nodes == 1 {
 		opts = append(opts, estest.WithStartUp(20*time.Millisecond, 20*time.Millisecond))
 	}
+	if s.projections {
+		opts = append(opts, estest.WithProjections())
+	}
 	var err error
 	if s.nodes > 1 {
 		w.cluster, err = estest.StartCluster(s.nodes, opts...)
@@ -83,7 +95,7 @@ func newWorld(t testing.TB, seed uint64, s setting) *world {
 		w.single, err = estest.Start(opts...)
 	}
 	require.NoError(t, err)
-	w.operator = w.open(w.connectionString(), nil, false)
+	w.operator = w.open(nil, false)
 	require.Eventually(t, func() bool { // until its users exist, a server that is starting refuses new clients for good
 		return w.operator.Connect(t.Context()) == nil
 	}, 10*time.Second, time.Millisecond)
@@ -110,15 +122,23 @@ func (w *world) server() *estest.Server {
 	return w.cluster.Node(0)
 }
 
-// client opens a client with a link of its own, whose limits of time are short.
+// client opens a client with a link of its own.
 func (w *world) client(s setting) *esclient.Client {
 	l := newLink()
 	w.links = append(w.links, l)
-	return w.open(w.connectionString(), l, s.plain)
+	return w.open(l, s.plain)
 }
 
-func (w *world) open(url string, l *link, plain bool) *esclient.Client {
-	cfg, err := esclient.ParseConnectionString(url)
+func (w *world) open(l *link, plain bool) *esclient.Client {
+	c, err := esclient.New(w.config(l, plain))
+	require.NoError(w.t, err)
+	w.clients = append(w.clients, c)
+	return c
+}
+
+// config returns the configuration of a client, whose limits of time are short. l may be nil.
+func (w *world) config(l *link, plain bool) esclient.Config {
+	cfg, err := esclient.ParseConnectionString(w.connectionString())
 	require.NoError(w.t, err)
 	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 100*time.Millisecond, 150*time.Millisecond
 	cfg.OperationTimeout, cfg.ConnectTimeout = 300*time.Millisecond, 500*time.Millisecond
@@ -132,10 +152,7 @@ func (w *world) open(url string, l *link, plain bool) *esclient.Client {
 	if plain {
 		cfg.Credentials = &esclient.Credentials{Login: plainLogin, Password: plainPassword}
 	}
-	c, err := esclient.New(cfg)
-	require.NoError(w.t, err)
-	w.clients = append(w.clients, c)
-	return c
+	return cfg
 }
 
 // run disturbs the world n times, heals it, and waits until all consumers have what there is.
@@ -146,6 +163,7 @@ func (w *world) run(n int, s setting) {
 	for _, p := range w.writers {
 		p.stop()
 	}
+	w.lastWords()
 	w.settle()
 	close(w.stop)
 	w.wg.Wait()
@@ -159,6 +177,10 @@ const settleLimit = 30 * time.Second
 // settle waits until no consumer lacks anything.
 func (w *world) settle() {
 	log := w.readLog()
+	var places [][]esclient.Checkpoint // of the messages of each read model
+	for _, m := range w.models {
+		places = append(places, m.places())
+	}
 	limit := time.Now().Add(settleLimit)
 	for time.Now().Before(limit) {
 		missing := 0
@@ -167,6 +189,12 @@ func (w *world) settle() {
 		}
 		for _, r := range w.readers {
 			missing += len(r.missing(log))
+		}
+		for i, m := range w.models {
+			lacks, stored := m.missing(places[i])
+			if missing += lacks; !stored {
+				missing++
+			}
 		}
 		if missing == 0 {
 			return

@@ -72,7 +72,7 @@ func AppendEventSize(e *EventData) int {
 }
 
 const (
-	appendOverhead = 320 // header, credentials and the fields beside the events
+	appendOverhead = 320 // header, credentials, and the fields without the events
 	eventOverhead  = 64  // id, content types, tags and lengths
 
 	growFrom = 64 << 10
@@ -175,7 +175,7 @@ func validateEvent(i int, e *EventData) error {
 	return nil
 }
 
-// appendOp is an append on its way. It is used again, and so is the memory of its ids.
+// appendOp is one append. It is reused, and so is the memory of its ids.
 type appendOp struct {
 	stream        string
 	expected      ExpectedVersion
@@ -195,8 +195,8 @@ func (o *appendOp) release() {
 	appendOps.Put(o)
 }
 
-// eventIDs appends the ids of events to ids, those that they have or new ones. This is done before the first attempt,
-// so that every attempt has the same.
+// eventIDs appends the ids of events to ids, and makes the missing ones. This is done once, so all attempts have the
+// same ids.
 func eventIDs(ids []esproto.GUID, events []EventData) []esproto.GUID {
 	for i := range events {
 		id := events[i].ID
@@ -214,7 +214,7 @@ func (o *appendOp) about() (stream, group string) { return o.stream, "" }
 
 func (o *appendOp) AppendPayload(b []byte) []byte {
 	if n := AppendSize(o.stream, o.events...); n > growFrom {
-		b = slices.Grow(b, n) // instead of copying megabytes several times, under the connection's lock
+		b = slices.Grow(b, n) // avoids several copies of megabytes under the connection's lock
 	}
 	b = esproto.AppendWriteEvents(b, o.stream, int64(o.expected))
 	for i := range o.events {

@@ -49,7 +49,7 @@ func (c *Client) AppendConditional(
 	case err == nil:
 		return ConditionalResult{Status: AppendSucceeded, AppendResult: res}, nil
 	case errors.Is(err, ErrOutcomeUnknown):
-		return ConditionalResult{}, err // the repetition was refused, which does not tell the outcome
+		return ConditionalResult{}, err // the repetition was refused, so the outcome is unknown
 	case errors.As(err, &wrong):
 		return ConditionalResult{Status: AppendVersionMismatch, Current: wrong.Current}, nil
 	case errors.Is(err, ErrStreamDeleted):

@@ -152,29 +152,29 @@ func (c *Client) AppendFrom(
 	return f.run(ctx, source)
 }
 
-// sourceAppend is one AppendFrom. The caller's goroutine pulls the source and puts events into the queue, another one
-// takes batches from it and appends them.
+// sourceAppend is one call of AppendFrom. The caller's goroutine iterates over the source and puts events into the
+// queue. Another goroutine takes batches from the queue and appends them.
 type sourceAppend struct {
 	c      *Client
 	stream string
 	opts   *AppendFromOptions
 	shared bool // others may write to the stream
 
-	// Of the sending goroutine, until it has ended.
+	// The sending goroutine owns these until it ends.
 	expected ExpectedVersion // of the next append
 	result   AppendFromResult
 
 	mu      sync.Mutex
 	queue   []EventData
 	queued  int  // bytes of the queue
-	held    int  // events that are not acknowledged, queued ones included
-	bytes   int  // of those
+	held    int  // events that are not confirmed, queued ones included
+	bytes   int  // of those events
 	waiting bool // the source waits for room
 	ended   bool // the source has ended
 	err     error
 
-	more chan struct{} // tells the sender that it should look again; never blocks
-	room chan struct{} // tells the source so
+	more chan struct{} // wakes the sender; never blocks
+	room chan struct{} // wakes the source; never blocks
 }
 
 func signal(c chan struct{}) {
@@ -188,13 +188,13 @@ func (f *sourceAppend) run(ctx context.Context, source iter.Seq2[EventData, erro
 	var wg sync.WaitGroup
 	sending, stop := context.WithCancel(ctx)
 	defer wg.Wait()
-	defer stop() // where the source panics
+	defer stop() // if the source panics
 	wg.Go(func() { f.send(sending) })
 	err := f.pull(ctx, source)
 	f.end()
 	wg.Wait()
 	if f.err != nil {
-		err = f.err // it is about events before the one that err is about
+		err = f.err // it is about earlier events than err
 	}
 	if op := (*OperationError)(nil); err != nil && !errors.As(err, &op) && !errors.Is(err, ErrInvalidArgument) {
 		err = &OperationError{Operation: "append from source", Stream: f.stream, Err: err}
@@ -216,7 +216,7 @@ func (f *sourceAppend) pull(ctx context.Context, source iter.Seq2[EventData, err
 			return err
 		}
 		if e.ID == uuid.Nil {
-			e.ID = newID() // every attempt has the same
+			e.ID = newID() // the same for all attempts
 		}
 		if !f.put(ctx, &e) {
 			break
@@ -226,7 +226,7 @@ func (f *sourceAppend) pull(ctx context.Context, source iter.Seq2[EventData, err
 	return context.Cause(ctx)
 }
 
-// put waits for room in the window and queues an event. It returns false if there is no use in going on.
+// put waits for room in the window and queues an event. It returns false if the call has failed or ended.
 func (f *sourceAppend) put(ctx context.Context, e *EventData) bool {
 	size := AppendEventSize(e)
 	for ctx.Err() == nil {
@@ -262,7 +262,7 @@ func (f *sourceAppend) end() {
 	signal(f.more)
 }
 
-// send appends what is queued, batch after batch, until the source has ended and everything is written, ctx ends, or an
+// send appends the queued events in batches, until the source has ended and all events are written, ctx ends, or an
 // append fails.
 func (f *sourceAppend) send(ctx context.Context) {
 	onItsWay, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -352,10 +352,10 @@ func (f *sourceAppend) take() []EventData {
 	return batch
 }
 
-// maxRebases is how often in a row others may be faster at the end of a shared stream.
+// maxRebases is how many times in a row another writer may append first to a shared stream.
 const maxRebases = 100
 
-// append appends a batch, in one piece unless the stream turns out to have its beginning already.
+// append appends a batch, in one request unless the stream already has its first events.
 func (f *sourceAppend) append(ctx, onItsWay context.Context, batch []EventData) error {
 	n, rebases := len(batch), 0
 	if f.expected == Any {
@@ -382,10 +382,10 @@ func (f *sourceAppend) append(ctx, onItsWay context.Context, batch []EventData) 
 		if !errors.As(err, &wrong) || !f.expected.exact() {
 			return err
 		}
-		// Not one event of the batch was written.
+		// No event of the batch was written.
 		switch there := wrong.Current - int64(f.expected); {
 		case there > 0 && there < int64(n):
-			n = int(there) // of the events behind the expected one; they may be ours, from an earlier run
+			n = int(there) // events after the expected version; they may be from an earlier run of this source
 		case f.shared && there != 0 && rebases < maxRebases:
 			f.expected, n = ExpectedVersion(wrong.Current), len(batch)
 			rebases++
@@ -396,8 +396,9 @@ func (f *sourceAppend) append(ctx, onItsWay context.Context, batch []EventData) 
 	return nil
 }
 
-// findEnd replaces Any by the number of the stream's last event. A write that is refused tells that number to whoever
-// may write, also of a stream that was soft-deleted, where a repetition of a guess of NoStream would not be recognised.
+// findEnd replaces Any by the number of the stream's last event. It asks with a write that the server must refuse,
+// since the refusal has the number, and only the right to write is needed. This also works for a soft-deleted stream,
+// in which the server would not recognise a repetition with NoStream.
 func (f *sourceAppend) findEnd(ctx context.Context) error {
 	op := &appendOp{stream: f.stream, expected: neverReached, requireLeader: f.c.requireLeader(ctx)}
 	err := f.c.do(ctx, op, reading)
@@ -411,10 +412,10 @@ func (f *sourceAppend) findEnd(ctx context.Context) error {
 	return &OperationError{Operation: "append", Stream: f.stream, Err: err}
 }
 
-// neverReached is the number of an event that no stream has.
+// neverReached is an event number that no stream reaches.
 const neverReached ExpectedVersion = 1 << 62
 
-// written notes that events are in the stream.
+// written notes that the stream has these events.
 func (f *sourceAppend) written(events []EventData, res AppendResult) {
 	f.expected = ExpectedVersion(res.LastEventNumber)
 	if f.result.Events == 0 {
@@ -435,7 +436,7 @@ func (f *sourceAppend) written(events []EventData, res AppendResult) {
 	}
 }
 
-// fail ends the source's part, too. The end of ctx is no failure of an append.
+// fail also ends the source. The end of ctx does not count as a failed append.
 func (f *sourceAppend) fail(ctx context.Context, err error) {
 	f.mu.Lock()
 	f.err = err

@@ -8,13 +8,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// A stream that was soft-deleted takes a write with NoStream, and goes on with the number behind its last event. A
-// repetition of that write is refused: the server looks for the ids at number 0 only. So ErrWrongExpectedVersion means
-// that nothing was written only where the stream was never deleted, and its metadata tell that.
+// A soft-deleted stream accepts a write with NoStream, and goes on with the number after its last event. The server
+// refuses a repetition of that write, because it looks for the ids at number 0 only. So ErrWrongExpectedVersion proves
+// that nothing was written only if the stream was never deleted. Its metadata shows that.
 
-// settleAppend finds out what became of an append with NoStream whose repetition was refused. It returns nil, with the
-// reply filled in, if the stream has the events; the refusal if they were not written; and else unknown, the error of
-// the append as it is.
+// settleAppend finds the outcome of an append with NoStream whose repetition was refused. It returns nil and fills in
+// the reply if the stream has the events. It returns the refusal if they were not written. Otherwise it returns
+// unknown, the error of the append, unchanged.
 func (c *Client) settleAppend(ctx context.Context, op *appendOp, unknown error) error {
 	wrong := (*WrongExpectedVersionError)(nil)
 	if !errors.Is(unknown, ErrOutcomeUnknown) || !errors.As(unknown, &wrong) {
@@ -22,7 +22,7 @@ func (c *Client) settleAppend(ctx context.Context, op *appendOp, unknown error) 
 	}
 	n := int64(len(op.events))
 	if wrong.Current < n {
-		return wrong // the events would stand behind another one at least
+		return wrong // the events would be after at least one other event
 	}
 	meta, never, err := c.recreation(ctx, op.stream)
 	switch {
@@ -43,15 +43,15 @@ func (c *Client) settleAppend(ctx context.Context, op *appendOp, unknown error) 
 	return unknown
 }
 
-// recreation returns the metadata of a stream, and whether they show that it was never deleted and then written to. To
-// delete it writes metadata, and so does the first write behind that.
+// recreation returns the metadata of a stream. never is true if the metadata proves that no write has brought the
+// stream back after a deletion: both a deletion and such a write change the metadata.
 func (c *Client) recreation(ctx context.Context, stream string) (meta StreamMetadata, never bool, err error) {
 	meta, version, err := c.StreamMetadata(ctx, stream)
 	never = version == NoStream || version == 0 && meta.TruncateBefore != math.MaxInt64
 	return meta, never && c.requireLeader(ctx), err // another node may lag behind
 }
 
-// has reports whether a stream shows an event of the given number and id.
+// has reports whether a read of a stream finds an event of the given number and id.
 func (c *Client) has(ctx context.Context, stream string, number int64, id esproto.GUID) bool {
 	if number < 0 || number == math.MaxInt64 {
 		return false

@@ -19,21 +19,21 @@ import (
 // Calls wait for a connection until their context ends. After a lost connection the client repeats calls if that is
 // safe.
 type Client struct {
-	cfg     *Config // a pointer, so that no verb prints what it points to
+	cfg     *Config // a pointer, so that no verb prints the fields
 	hooks   hookSet
 	manager *engine.Manager
 	dialer  *dialer
 
 	ctx        context.Context // ends with Close
 	cancel     context.CancelFunc
-	goroutines goroutines // they subscribe anew and call hooks
+	goroutines goroutines // they resume subscriptions and call hooks
 	told       hookQueue  // calls the hooks of the connection
 
 	configs    configReads
-	groupTurns chan struct{} // holds one for each change of a group that is under way
+	groupTurns chan struct{} // holds a token for each change of a group that is sent
 
-	redirected atomic.Bool // a node named another one as the leader
-	closing    atomic.Bool // calls fail from now on; written with mu held
+	redirected atomic.Bool // a node named another node as the leader
+	closing    atomic.Bool // new calls fail; written with mu held
 	closed     chan struct{}
 	mu         sync.Mutex
 	persistent map[*PersistentSubscription]struct{}
@@ -94,7 +94,7 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// writeTimeout is how long the peer may take nothing while the client has something to send.
+// writeTimeout is how long the peer may read nothing while the client has something to send.
 const writeTimeout = 15 * time.Second
 
 // Connect waits until the client is connected. Calls wait by themselves, so Connect is never necessary, but it returns
@@ -108,7 +108,7 @@ func (c *Client) Connect(ctx context.Context) error {
 const (
 	// stopTimeout is how long Close waits for the server to take back unacked events.
 	stopTimeout = time.Second
-	// hookTimeout is how long Close waits for hooks that are running. One of them may be waiting for Close.
+	// hookTimeout is how long Close waits for hooks that are running. One of them may itself wait for Close.
 	hookTimeout = time.Second
 )
 
@@ -129,7 +129,7 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// shutDown ends everything. Nothing is registered or started any more that it would have to know of.
+// shutDown ends everything. After it nothing is registered or started any more.
 func (c *Client) shutDown() {
 	defer close(c.closed)
 	c.mu.Lock()
@@ -143,7 +143,7 @@ func (c *Client) shutDown() {
 	stopped := make(chan struct{}, len(subs))
 	for _, p := range subs {
 		c.goroutines.start(func() {
-			_ = p.stop(ctx, ErrClosed) // it has ended, whatever the server says
+			_ = p.stop(ctx, ErrClosed) // it has ended, with or without a reply
 			stopped <- struct{}{}
 		})
 	}
@@ -178,7 +178,7 @@ func (c *Client) goUnlessClosing(f func()) bool {
 	return true
 }
 
-// register lets Close stop p. It fails if the client is being closed.
+// register makes Close stop p. It fails if the client is being closed.
 func (c *Client) register(p *PersistentSubscription) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +195,7 @@ func (c *Client) unregister(p *PersistentSubscription) {
 	delete(c.persistent, p)
 }
 
-// events passes what the connection manager tells on to the log and the hooks.
+// events passes the reports of the connection manager to the log and the hooks.
 func (c *Client) events() engine.Events {
 	log := c.cfg.Logger
 	return engine.Events{
@@ -214,7 +214,7 @@ func (c *Client) events() engine.Events {
 		},
 		Reconnecting: func(attempt int, delay time.Duration, err error) {
 			err = fromEngine(err)
-			log.Info("connecting again", "attempt", attempt, "delay", delay, "error", err)
+			log.Info("reconnecting", "attempt", attempt, "delay", delay, "error", err)
 			c.told.tell(noticeReconnecting, ConnectionInfo{Attempt: attempt, Delay: delay, Err: err})
 		},
 		AuthFailed: func(endpoint string, err error) {

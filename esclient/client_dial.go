@@ -94,8 +94,8 @@ func (d *dialer) dial(ctx context.Context, redirect string) (net.Conn, string, e
 	return tc, address, nil
 }
 
-// target returns what to dial: the leader that another node named, or what the Discoverer finds. Where the nodes of the
-// cluster are known, what is none of them is not dialed, or it would get the credentials.
+// target returns the node to dial: the leader that another node named, or the result of the Discoverer. If the nodes of
+// the cluster are known, the client dials no other one, since it would get the credentials.
 func (d *dialer) target(ctx context.Context, redirect string) (discovery.Target, error) {
 	if redirect == "" {
 		return d.discover.Next(ctx)
@@ -117,17 +117,18 @@ func (d *dialer) target(ctx context.Context, redirect string) (discovery.Target,
 	return discovery.Target{Endpoint: e}, nil
 }
 
-// membership is what a Discoverer has that knows the nodes of the cluster.
+// membership is a Discoverer that knows the nodes of the cluster.
 type membership interface{ Members() []discovery.Member }
 
-// report tells the Discoverer what became of an endpoint.
+// report gives the Discoverer the result of a connection to an endpoint.
 func (d *dialer) report(endpoint string, err error) {
 	if e, perr := discovery.ParseEndpoint(endpoint); perr == nil {
 		d.discover.Report(e, fromEngine(err))
 	}
 }
 
-// checker returns what tells whether a node still belongs to its cluster; nil if the Discoverer does not know.
+// checker returns a function that checks whether a node still belongs to its cluster; nil if the Discoverer cannot
+// check that.
 func (d *dialer) checker() func(ctx context.Context, endpoint string) error {
 	c, ok := d.discover.(interface {
 		Check(ctx context.Context, endpoint discovery.Endpoint) error
@@ -138,13 +139,13 @@ func (d *dialer) checker() func(ctx context.Context, endpoint string) error {
 	return func(ctx context.Context, endpoint string) error {
 		e, err := discovery.ParseEndpoint(endpoint)
 		if err != nil {
-			return nil //nolint:nilerr // it was dialed all the same, so there is nothing to say against it
+			return nil //nolint:nilerr // the client dialed the node all the same, so it stays
 		}
 		return c.Check(ctx, e)
 	}
 }
 
-// pause returns for how long asking the Discoverer again is of no use.
+// pause returns how long it is useless to ask the Discoverer again.
 func (d *dialer) pause(err error) time.Duration {
 	var e *discovery.Error
 	if errors.As(err, &e) && !e.Transient() {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// goroutines are those of a client that may call hooks. A hook may close the client, so the wait for their end has a
-// limit.
+// goroutines are the goroutines of a client that may call hooks. A hook may close the client, so Close waits for them
+// only up to a limit.
 type goroutines struct {
 	mu    sync.Mutex
 	n     int
-	ended chan struct{} // closed when n becomes 0; nil while Close does not wait
+	ended chan struct{} // closed when n becomes 0; nil unless Close waits
 }
 
 // start runs f in a goroutine.

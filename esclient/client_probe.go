@@ -12,18 +12,18 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// probeTimeout is how long a peer has to show what it is.
+// probeTimeout is how long a probe of a peer may take.
 const probeTimeout = time.Second
 
-// What a peer turned out to be that does not speak the protocol, or not as it was asked to.
+// The results of probes of a peer that does not speak the protocol, or does not use TLS as configured.
 var (
 	errHTTPPort = errors.New("it speaks HTTP: this looks like the HTTP port, and TCP has another one, 1113 by default")
 	errHTTPS    = errors.New("it speaks HTTPS: this looks like the HTTP port, and TCP has another one, 1113 by default")
-	errTLSPort  = errors.New("it speaks TLS: is Config.TLS, or tls in the connection string, to be set?")
-	errPlain    = errors.New("it does not speak TLS: is Config.TLS, or tls in the connection string, meant to be set?")
+	errTLSPort  = errors.New("it speaks TLS: set Config.TLS, or tls in the connection string")
+	errPlain    = errors.New("it does not speak TLS: unset Config.TLS, or tls in the connection string")
 )
 
-// anyPeer is for probes, which send nothing that a certificate would have to be right for.
+// anyPeer accepts any certificate. Probes send no secrets.
 var anyPeer = &tls.Config{
 	InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 }
@@ -41,7 +41,7 @@ func (d *dialer) recognise(ctx context.Context, endpoint string) error {
 	})
 }
 
-// tellTLS looks whether the peer speaks TLS, and what with it.
+// tellTLS finds out whether the peer speaks TLS, and which protocol it speaks over TLS.
 func (d *dialer) tellTLS(ctx context.Context, nc net.Conn) error {
 	tc := tls.Client(nc, anyPeer)
 	err := tc.HandshakeContext(ctx)
@@ -55,7 +55,7 @@ func (d *dialer) tellTLS(ctx context.Context, nc net.Conn) error {
 	return nil
 }
 
-// speaksHTTP looks whether the peer answers as an HTTP server does.
+// speaksHTTP reports whether the peer answers like an HTTP server.
 func speaksHTTP(nc net.Conn) bool {
 	if _, err := nc.Write([]byte("GET / HTTP/1.0\r\n\r\n")); err != nil {
 		return false
@@ -65,7 +65,7 @@ func speaksHTTP(nc net.Conn) bool {
 	return err == nil && string(answer) == "HTTP/"
 }
 
-// probe opens a connection that lasts for probeTimeout at most.
+// probe opens a connection that lasts for at most probeTimeout.
 func (d *dialer) probe(ctx context.Context, endpoint string, ask func(context.Context, net.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -78,7 +78,7 @@ func (d *dialer) probe(ctx context.Context, endpoint string, ask func(context.Co
 	return ask(ctx, nc)
 }
 
-// explainTLS says what a TLS handshake that failed means: the peer may do without.
+// explainTLS adds a cause to the error of a TLS handshake if the peer does not use TLS.
 func (d *dialer) explainTLS(ctx context.Context, endpoint string, err error) error {
 	var record tls.RecordHeaderError
 	switch {
@@ -95,7 +95,7 @@ func (d *dialer) explainTLS(ctx context.Context, endpoint string, err error) err
 	return fmt.Errorf("TLS handshake: %w", err)
 }
 
-// probePlain looks whether the peer speaks the protocol without TLS.
+// probePlain returns errPlain if the peer speaks the protocol without TLS.
 func (d *dialer) probePlain(ctx context.Context, endpoint string) error {
 	return d.probe(ctx, endpoint, func(_ context.Context, nc net.Conn) error {
 		if answersHeartbeat(nc) {

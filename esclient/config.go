@@ -54,8 +54,8 @@ type Config struct {
 	// connection, so the file may be replaced. If it cannot be read, the client logs that and uses the content that it
 	// read last.
 	TLSCAFile string
-	// HTTPEndpoint is where package esadmin, and Client.GroupSettings, find the server's HTTP interface: host:port, or
-	// a URL that begins with http:// or https://. The default follows from Gossip or Address; see there.
+	// HTTPEndpoint is the server's HTTP interface, for package esadmin and Client.GroupSettings: host:port, or a URL
+	// that begins with http:// or https://. The default follows from Gossip or Address; see there.
 	HTTPEndpoint string
 	// Credentials are those of the connection. A call may have its own; see [WithCredentials]. With nil the connection
 	// is anonymous.
@@ -93,8 +93,8 @@ type Config struct {
 	// than a second. The defaults are [DefaultReconnectDelay] and [DefaultMaxReconnectDelay].
 	ReconnectDelay    time.Duration
 	MaxReconnectDelay time.Duration
-	// AuthRetryTimeout is how long a subscription that has worked goes on if the server refuses the credentials:
-	// somebody has changed the password, or the server begins with an empty database. After that time the subscription
+	// AuthRetryTimeout is how long a subscription that has worked goes on if the server refuses the credentials. The
+	// password may have changed, or the server may have begun with an empty database. After that time the subscription
 	// ends with [ErrNotAuthenticated]. Calls fail with that error at once, except in the first second. The default is
 	// [DefaultAuthRetryTimeout].
 	AuthRetryTimeout time.Duration
@@ -250,7 +250,7 @@ func (c *Config) validateNumbers() error {
 	return nil
 }
 
-// discovers reports whether there may be other nodes to go to.
+// discovers reports whether the client may connect to other nodes.
 func (c *Config) discovers() bool { return c.Discoverer != nil || c.Gossip != nil }
 
 func (c *Config) validateTarget() error {

@@ -22,7 +22,7 @@ func (c Credentials) Validate() error {
 	return nil
 }
 
-// problem says why the credentials cannot be sent; empty if they can.
+// problem returns why the credentials cannot be sent; "" if they can.
 func (c Credentials) problem() string {
 	if err := esproto.Credentials(c).Validate(); err != nil {
 		return strings.TrimPrefix(err.Error(), esproto.ErrCredentials.Error()+": ")
@@ -36,7 +36,7 @@ func (c Credentials) String() string { return c.Login + ":***" }
 // GoString keeps %#v from printing the password.
 func (c Credentials) GoString() string { return "esclient.Credentials{" + c.String() + "}" }
 
-// Format prints what String or GoString does, whatever the verb: %d and the like would print the fields.
+// Format prints the result of String or GoString for every verb: %d and others would print the fields.
 func (c Credentials) Format(s fmt.State, verb rune) {
 	text := c.String()
 	if verb == 'v' && s.Flag('#') {
@@ -45,5 +45,5 @@ func (c Credentials) Format(s fmt.State, verb rune) {
 	_, _ = io.WriteString(s, text)
 }
 
-// MarshalText keeps JSON, and with it loggers, from printing the password.
+// MarshalText keeps JSON, and so loggers, from printing the password.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

@@ -47,12 +47,12 @@ import (
 //	TLSCAFile                       certificates, PEM, of the authorities to trust instead of the system's
 //	HTTPEndpoint                    host:port, or https://host:port, of the HTTP interface, for package esadmin
 //
-// All that names a cluster is asked for its nodes: the host behind discover://, ClusterDNS and GossipSeeds. A host
-// behind tcp:// or tls:// is not, and is not connected to where one of these is given: it need not be one of the nodes.
+// Gossip is requested from the host after discover://, from ClusterDNS and from GossipSeeds. With any of them, a host
+// after tcp:// or tls:// is ignored, since it may be no node of the cluster.
 //
-// Settings of the reference client that mean nothing here are checked and ignored: VerboseLogging, MaxQueueSize,
+// Settings of the reference client that have no use here are checked and ignored: VerboseLogging, MaxQueueSize,
 // MaxConcurrentItems, MaxDiscoverAttempts, FailOnNoServerResponse, OperationTimeoutCheckPeriod, QueueTimeout,
-// CompatibilityMode. Any other is an error.
+// CompatibilityMode. Any other setting is an error.
 //
 // The error is a *ConfigError that names the setting. It never shows a password.
 func ParseConnectionString(s string) (Config, error) {
@@ -75,7 +75,7 @@ func ParseConnectionString(s string) (Config, error) {
 	return p.cfg, nil
 }
 
-// isURI tells the two forms apart: in the second, = comes before any ://.
+// isURI distinguishes the two forms: in the second form, = comes before any ://.
 func isURI(s string) bool {
 	scheme, _, ok := strings.Cut(s, "://")
 	return ok && !strings.ContainsAny(scheme, "=;")
@@ -84,25 +84,25 @@ func isURI(s string) bool {
 type connStringParser struct {
 	cfg      Config
 	seen     map[string]bool // settings, by their keys
-	secret   bool            // what is being read may be a part of a password
+	secret   bool            // the current text may be a part of a password
 	scheme   string
 	endpoint discovery.Endpoint // of the node, or of the cluster's gossip
 
 	seeds         []discovery.Endpoint
-	seedsByURL    bool // their scheme tells whether they speak TLS, ...
-	seedsByTLS    bool // ... which they do
+	seedsByURL    bool // the scheme of the seeds says whether they use TLS ...
+	seedsByTLS    bool // ... and this is the result
 	prefer        discovery.Preference
 	gossipTimeout time.Duration
 	gossipTLS     *bool
 	clusterDNS    string
 	gossipPort    int
-	gossipSet     string // the last setting that only makes sense with gossip
+	gossipSet     string // the last setting that needs gossip
 
-	https     bool // to the HTTP interface, whatever the rest says
+	https     bool // for the HTTP interface, independent of TLS
 	useTLS    bool
 	tlsConfig tls.Config
-	tlsSet    string // the last setting that only makes sense with TLS
-	caSet     string // the one that also makes sense with HTTPS alone
+	tlsSet    string // the last setting that needs TLS
+	caSet     string // the setting that needs TLS or HTTPS
 }
 
 func (p *connStringParser) parseURI(s string) error {
@@ -112,12 +112,12 @@ func (p *connStringParser) parseURI(s string) error {
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return &ConfigError{Setting: "connection string", Reason: "what follows ? is not name=value&name=value"}
+		return &ConfigError{Setting: "connection string", Reason: "the text after ? is not name=value&name=value"}
 	}
 	p.secret = queryHoldsSecrets(values)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if settingKey(name) == "connectto" {
-			return &ConfigError{Setting: name, Reason: "is for the form name=value; name=value: here the URI says it"}
+			return &ConfigError{Setting: name, Reason: "is for the form name=value; name=value; use the URI here"}
 		}
 		for _, value := range values[name] {
 			if err := p.setOnce(name, value); err != nil {
@@ -165,7 +165,7 @@ func (p *connStringParser) setOnce(name, value string) error {
 	return p.set(name, value)
 }
 
-// connectTo reads a URI. Its errors do not quote it, since it may hold a password.
+// connectTo reads a URI. Its errors do not quote the URI, since it may have a password.
 func (p *connStringParser) connectTo(setting, s string) (query string, err error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -173,8 +173,8 @@ func (p *connStringParser) connectTo(setting, s string) (query string, err error
 			"the port must be a number, and special characters in a password be escaped, as in %40 for @"}
 	}
 	if strings.ContainsRune(u.Path+u.RawQuery+u.Fragment, '@') {
-		// What looks like a path or a setting may be a part of the password, so nothing is quoted.
-		return "", &ConfigError{Setting: setting, Reason: "has an @ behind the host: " +
+		// A path or a setting may be a part of the password, so the error quotes nothing.
+		return "", &ConfigError{Setting: setting, Reason: "has an @ after the host: " +
 			"escape it as %40, and in a user or password also ? as %3F, / as %2F and # as %23"}
 	}
 	switch p.scheme = strings.ToLower(u.Scheme); p.scheme {
@@ -198,7 +198,7 @@ func (p *connStringParser) connectTo(setting, s string) (query string, err error
 		return "", &ConfigError{Setting: setting, Reason: "there must be no path after the port"}
 	}
 	if p.endpoint, err = discovery.ParseEndpoint(u.Host); err != nil {
-		// A port that is none may be a password without its @host.
+		// An invalid port may be a password without its @host.
 		reason := "the host and the port cannot be used"
 		if e := (*discovery.EndpointError)(nil); errors.As(err, &e) {
 			reason = "the endpoint " + e.Reason
@@ -227,14 +227,14 @@ func settingKey(name string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(name, " ", ""), "_", ""))
 }
 
-// set takes one setting. Each case returns, so that what follows the switch is for unknown ones.
+// set takes one setting. Each case returns, so unknown settings reach the code after the switch.
 func (p *connStringParser) set(name, value string) error {
 	c := &p.cfg
 	switch settingKey(name) {
 	case "connectto":
 		query, err := p.connectTo(name, value)
 		if err == nil && query != "" {
-			err = &ConfigError{Setting: name, Reason: "settings belong behind a semicolon here, not behind ?"}
+			err = &ConfigError{Setting: name, Reason: "settings must follow a semicolon here, not a ?"}
 		}
 		return err
 	case "gossipseeds":
@@ -303,7 +303,7 @@ func (p *connStringParser) set(name, value string) error {
 	return p.setTLS(name, value)
 }
 
-// ignored checks the settings of the reference client that mean nothing here.
+// ignored checks the settings of the reference client that have no use here.
 func ignored(name, value string) (known bool, err error) {
 	switch settingKey(name) {
 	case "verboselogging", "failonnoserverresponse":
@@ -389,7 +389,7 @@ func (p *connStringParser) gossipSeeds(name, value string) error {
 	}
 	if len(schemes) > 1 {
 		return &ConfigError{
-			Setting: name, Reason: "has seeds by http://, by https:// or by neither: all must be of one kind",
+			Setting: name, Reason: "mixes seeds with http://, with https:// and without a scheme: use one kind",
 		}
 	}
 	p.seedsByTLS = schemes["https"]
@@ -452,13 +452,13 @@ func parseBool(name, value string, b *bool) error {
 	return nil
 }
 
-// finish puts together what several settings say.
+// finish combines the settings.
 func (p *connStringParser) finish() error {
 	if p.tlsSet != "" && !p.useTLS {
-		return &ConfigError{Setting: p.tlsSet, Reason: "means nothing without TLS: use the scheme tls, or tls=true"}
+		return &ConfigError{Setting: p.tlsSet, Reason: "has no effect without TLS: use the scheme tls, or tls=true"}
 	}
 	if p.caSet != "" && !p.useTLS && !p.https && (p.gossipTLS == nil || !*p.gossipTLS) {
-		return &ConfigError{Setting: p.caSet, Reason: "means nothing without TLS: use the scheme tls, or tls=true"}
+		return &ConfigError{Setting: p.caSet, Reason: "has no effect without TLS: use the scheme tls, or tls=true"}
 	}
 	if p.useTLS {
 		p.cfg.TLS = p.tlsConfig.Clone()
@@ -473,7 +473,7 @@ func (p *connStringParser) finish() error {
 	return p.cfg.Validate()
 }
 
-// clusterSeeds gathers all that names a cluster, or nodes of it, in the order in which the settings are documented.
+// clusterSeeds returns all settings that name a cluster, or nodes of it, in the documented order.
 func (p *connStringParser) clusterSeeds() (seeds []discovery.Endpoint) {
 	add := func(e discovery.Endpoint) {
 		e = e.WithDefaultPort(cmp.Or(p.gossipPort, discovery.DefaultGossipPort))
@@ -493,7 +493,7 @@ func (p *connStringParser) clusterSeeds() (seeds []discovery.Endpoint) {
 	return seeds
 }
 
-// target sets up gossip where there are seeds, or the name of a cluster.
+// target sets up gossip if there are seeds, or the name of a cluster.
 func (p *connStringParser) target() error {
 	if p.seedsByURL && p.gossipTLS == nil {
 		p.gossipTLS = &p.seedsByTLS
@@ -502,7 +502,7 @@ func (p *connStringParser) target() error {
 	if len(seeds) == 0 {
 		if p.gossipSet != "" {
 			return &ConfigError{
-				Setting: p.gossipSet, Reason: "means nothing for a single node: use discover:// or GossipSeeds",
+				Setting: p.gossipSet, Reason: "has no effect for a single node: use discover:// or GossipSeeds",
 			}
 		}
 		p.cfg.Address = p.endpoint.WithDefaultPort(DefaultPort).String()

@@ -10,9 +10,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 )
 
-// String prints the configuration as a connection string, with xxxxx in the password's place; ParseConnectionString
-// reads it back. Settings that have their defaults are left out, and so is what no connection string can say:
-// Discoverer, Logger, Hooks, Dial, and what a *tls.Config or a GossipConfig says beyond the settings listed there.
+// String prints the configuration as a connection string, with xxxxx as the password. ParseConnectionString accepts the
+// result. Settings with their default values are left out. So are Discoverer, Logger, Hooks and Dial, and all fields of
+// TLS and Gossip without a setting there.
 func (c Config) String() string {
 	u := url.URL{Scheme: "tcp", Host: maskUser(c.Address)}
 	if c.Credentials != nil {
@@ -115,10 +115,10 @@ func (c *Config) printTLS(q url.Values) {
 // GoString keeps %#v from printing the password.
 func (c Config) GoString() string { return "esclient.Config{" + c.String() + "}" }
 
-// Format prints the configuration as String does, whatever the verb, so that none prints the password.
+// Format prints the result of String for every verb, so that no verb prints the password.
 func (c Config) Format(s fmt.State, verb rune) { formatText(s, verb, c.String(), c.GoString()) }
 
-// formatText prints what stands for a value, with any verb, %d included, which would print its fields.
+// formatText prints a text instead of a value, for every verb: %d would print the fields.
 func formatText(s fmt.State, verb rune, text, goText string) {
 	switch verb {
 	case 'q', 'x', 'X':
@@ -133,5 +133,5 @@ func formatText(s fmt.State, verb rune, text, goText string) {
 	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), text)
 }
 
-// MarshalText makes loggers and JSON show a Config as String does, without the password.
+// MarshalText makes loggers and JSON show the result of String, without the password.
 func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// What stands in a connection string behind the beginning of a password may be a part of it, where whoever wrote it did
-// not escape a special character. So errors about that part quote nothing of it.
+// A password in a connection string may have a special character that is not escaped. Then the text after it looks like
+// settings, but is a part of the password. So errors about that text do not quote it.
 
-// guarded sets one setting. Where rest, which begins with it, may hold a part of a password, its error quotes nothing.
+// guarded sets one setting. rest begins with the setting. If rest may have a part of a password, the error quotes
+// nothing.
 func (p *connStringParser) guarded(name, value, rest string) error {
 	p.secret = p.secret || strings.ContainsRune(rest, '@')
 	err := p.setOnce(name, value)
@@ -20,7 +21,7 @@ func (p *connStringParser) guarded(name, value, rest string) error {
 	return err
 }
 
-// credentialsSeen reports whether there was a setting that ends with a password, which what follows may belong to.
+// credentialsSeen reports whether any setting so far ends with a password, which the next text may belong to.
 func (p *connStringParser) credentialsSeen() bool {
 	for key := range p.seen {
 		if namesSecret(key) {
@@ -30,12 +31,12 @@ func (p *connStringParser) credentialsSeen() bool {
 	return false
 }
 
-// namesSecret reports whether a setting, known or not, is called as one that holds a password.
+// namesSecret reports whether the name of a setting, known or not, suggests a password.
 func namesSecret(key string) bool {
 	return strings.Contains(key, "credential") || strings.Contains(key, "password") || strings.Contains(key, "user")
 }
 
-// queryHoldsSecrets reports whether a part of a password may be among the settings of a URI. Their order is not known.
+// queryHoldsSecrets reports whether the settings of a URI may have a part of a password. Their order is unknown.
 func queryHoldsSecrets(values url.Values) bool {
 	for name, all := range values {
 		if namesSecret(settingKey(name)) || strings.ContainsRune(name+strings.Join(all, ""), '@') {
@@ -45,7 +46,7 @@ func queryHoldsSecrets(values url.Values) bool {
 	return false
 }
 
-// discreet leaves out of a ConfigError what it quotes.
+// discreet removes the quoted value from a ConfigError.
 func discreet(err error) error {
 	e := (*ConfigError)(nil)
 	if !errors.As(err, &e) {
@@ -54,7 +55,7 @@ func discreet(err error) error {
 	return &ConfigError{Setting: e.Setting, Reason: e.Reason}
 }
 
-// unknownSetting is the error for a setting that does not exist. Its name is told if it cannot be a part of a password.
+// unknownSetting returns the error for an unknown setting. It shows the name if that cannot be a part of a password.
 func (p *connStringParser) unknownSetting(name, value string) error {
 	if p.secret || !isWord(name) || strings.ContainsRune(value, '@') {
 		return &ConfigError{Setting: "connection string", Reason: "has an unknown setting, whose name may be a part " +
@@ -63,7 +64,7 @@ func (p *connStringParser) unknownSetting(name, value string) error {
 	return &ConfigError{Setting: name, Reason: "is an unknown setting"}
 }
 
-// isWord reports whether a name looks like that of a setting.
+// isWord reports whether a name can be that of a setting.
 func isWord(name string) bool {
 	return !strings.ContainsFunc(name, func(r rune) bool {
 		return r != ' ' && r != '_' && r != '-' && r != '.' &&
@@ -71,7 +72,7 @@ func isWord(name string) bool {
 	})
 }
 
-// withoutUser leaves a value out that may hold a password: whatever has an @.
+// withoutUser returns a value, or "" if it has an @ and so may have a password.
 func withoutUser(value string) string {
 	if strings.ContainsRune(value, '@') {
 		return ""
@@ -79,7 +80,7 @@ func withoutUser(value string) string {
 	return value
 }
 
-// maskUser replaces what stands before an @, which does not belong into an endpoint, and may be a password.
+// maskUser replaces the text before an @. It does not belong into an endpoint, and may be a password.
 func maskUser(endpoint string) string {
 	if i := strings.LastIndexByte(endpoint, '@'); i >= 0 {
 		return "xxxxx" + endpoint[i:]

@@ -62,12 +62,12 @@ func validateDelete(stream string, expected ExpectedVersion) error {
 		return err
 	}
 	if stream == AllStream || strings.HasPrefix(stream, metadataPrefix) {
-		return &ArgumentError{Argument: "stream", Reason: fmt.Sprintf("nobody may delete %q", stream)}
+		return &ArgumentError{Argument: "stream", Reason: fmt.Sprintf("no user may delete %q", stream)}
 	}
 	return expected.validate()
 }
 
-// deleteOp is a delete on its way, of either kind.
+// deleteOp is a delete or a tombstone.
 type deleteOp struct {
 	stream        string
 	expected      ExpectedVersion
@@ -98,13 +98,13 @@ func (o *deleteOp) Decode(cmd esproto.Command, payload []byte) error {
 	}
 	wrong := &WrongExpectedVersionError{Stream: o.stream, Expected: o.expected, Current: UnknownVersion}
 	if o.reply.CurrentVersion != nil {
-		// Absent is what servers up to 20.10 say, and what 0 looks like from 22.10 on.
+		// Servers up to 20.10 leave the version out. From 22.10 on 0 looks the same.
 		wrong.Current = o.reply.GetCurrentVersion()
 	}
 	return wrong
 }
 
-// explain says what a BadRequest means where it has but one reason.
+// explain adds the only possible cause to a BadRequest.
 func (o *deleteOp) explain(err error) error {
 	if bad := (*BadRequestError)(nil); o.expected == StreamExists && errors.As(err, &bad) {
 		return fmt.Errorf("%w: deletes take StreamExists from 21.10 on: %w", ErrNotSupported, err)

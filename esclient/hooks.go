@@ -154,7 +154,7 @@ type StartBehindEndHook interface{ OnStartBehindEnd(SubscriptionInfo) }
 // method Err.
 type SubscriptionEndedHook interface{ OnSubscriptionEnded(SubscriptionInfo) }
 
-// hookSet holds the hooks of a client by what they want to know.
+// hookSet holds the hooks of a client by interface.
 type hookSet struct {
 	connected    []ConnectedHook
 	disconnected []DisconnectedHook
@@ -182,7 +182,7 @@ type hookSet struct {
 	ended      []SubscriptionEndedHook
 }
 
-// sortHooks sorts hooks by what they want to know. It returns the index of the first that wants nothing, or -1.
+// sortHooks sorts hooks by interface. It returns the index of the first hook that implements none, or -1.
 func sortHooks(hooks []Hook) (s hookSet, useless int) {
 	useless = -1
 	for i, h := range hooks {
@@ -211,7 +211,7 @@ func collect[H any](hook Hook, to *[]H) bool {
 	return ok
 }
 
-// hooksWith returns the client's hooks and, behind them, those that are told of one subscription alone.
+// hooksWith returns the client's hooks, and after them the hooks of one subscription.
 func (c *Client) hooksWith(argument string, own []Hook) (*hookSet, error) {
 	if len(own) == 0 {
 		return &c.hooks, nil

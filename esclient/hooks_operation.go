@@ -9,10 +9,10 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// addressed requests are about a stream, and perhaps a group.
+// addressed is a request for a stream, and perhaps a group.
 type addressed interface{ about() (stream, group string) }
 
-// operationInfo tells what a request is and what it is about.
+// operationInfo returns the command, stream and group of a request.
 func operationInfo(r engine.Request) OperationInfo {
 	if o, ok := r.(*observedOp); ok {
 		return o.info
@@ -24,12 +24,12 @@ func operationInfo(r engine.Request) OperationInfo {
 	return info
 }
 
-// observedOp is an operation whose course is told to hooks.
+// observedOp is an operation that hooks observe.
 type observedOp struct {
 	engine.Operation
 	info    OperationInfo
 	started time.Time
-	replied time.Time // when the latest reply came: it may be wanted only later
+	replied time.Time // time of the latest reply, which the caller may use only later
 }
 
 func (o *observedOp) AppendPayload(b []byte) []byte {
@@ -45,8 +45,8 @@ func (o *observedOp) Decode(cmd esproto.Command, payload []byte) error {
 	return o.Operation.Decode(cmd, payload)
 }
 
-// observe tells the hooks, if there are any, that an operation begins. It returns what to perform, in which context;
-// tellEnd must follow.
+// observe calls the hooks for the start of an operation. It returns the context and the operation to perform. The
+// caller must call tellEnd.
 func (a *attempts) observe(ctx context.Context, op engine.Operation) (context.Context, engine.Operation) {
 	hooks := &a.c.hooks
 	if len(hooks.operationStarted) == 0 && len(hooks.operationEnded) == 0 {
@@ -60,7 +60,7 @@ func (a *attempts) observe(ctx context.Context, op engine.Operation) (context.Co
 	return ctx, o
 }
 
-// tellEnd tells the hooks how the operation has ended, and returns its error.
+// tellEnd calls the hooks for the end of the operation, and returns its error.
 func (a *attempts) tellEnd(ctx context.Context, err error) error {
 	o := a.observed
 	if o == nil {
@@ -78,7 +78,7 @@ func (a *attempts) tellEnd(ctx context.Context, err error) error {
 	return err
 }
 
-// tellRetry tells that a request is sent again after a pause, and why.
+// tellRetry reports that a request is sent again after a pause, and why.
 func (a *attempts) tellRetry(ctx context.Context, r engine.Request, pause time.Duration, reason error) {
 	c := a.c
 	logs := c.cfg.Logger.Enabled(ctx, slog.LevelDebug)
@@ -97,7 +97,7 @@ func (a *attempts) tellRetry(ctx context.Context, r engine.Request, pause time.D
 	}
 }
 
-// endpoint returns the node that was asked last.
+// endpoint returns the node of the latest attempt.
 func (a *attempts) endpoint() string {
 	if a.conn == nil {
 		return ""

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// noticeKind is what a hook of the connection is told of.
+// noticeKind is the kind of a call of the hooks of the connection.
 type noticeKind int
 
 const (
@@ -16,7 +16,7 @@ const (
 	noticeAuthFailed
 	noticeClosed
 
-	noticeKinds // how many there are
+	noticeKinds // the number of kinds
 )
 
 // notice is one call of the hooks of the connection.
@@ -25,18 +25,18 @@ type notice struct {
 	info ConnectionInfo
 }
 
-// maxNotices is how many notices wait for a hook that does not return.
+// maxNotices is how many notices may wait for a hook that does not return.
 const maxNotices = 256
 
-// hookQueue calls the hooks of the connection one after the other, in a goroutine that lives while there is something
-// to tell. So a hook that waits for a connection, or for anything else of the client, does not wait for itself.
+// hookQueue calls the hooks of the connection one after the other, in a goroutine that runs only while there are
+// notices. So a hook that waits for a connection, or for another event of the client, does not block it.
 type hookQueue struct {
 	goroutines *goroutines
 	calls      [noticeKinds][]func(ConnectionInfo)
 
 	mu      sync.Mutex
 	waiting []notice
-	idle    chan struct{} // closed when all is told; nil while it is
+	idle    chan struct{} // closed when the queue is empty; nil if it is
 }
 
 func newHookQueue(goroutines *goroutines, hooks *hookSet) hookQueue {
@@ -49,7 +49,7 @@ func newHookQueue(goroutines *goroutines, hooks *hookSet) hookQueue {
 	}}
 }
 
-// methods binds a method to each of the hooks.
+// methods returns the method of each hook.
 func methods[H any](hooks []H, method func(H, ConnectionInfo)) []func(ConnectionInfo) {
 	calls := make([]func(ConnectionInfo), len(hooks))
 	for i, h := range hooks {
@@ -75,8 +75,8 @@ func (q *hookQueue) tell(kind noticeKind, info ConnectionInfo) {
 	}
 }
 
-// leaveOut makes room: attempts matter least, then the oldest connection that came and went, or went and came. So
-// Connected and Disconnected still take turns.
+// leaveOut makes room. It drops an attempt to connect first. Otherwise it drops the oldest two notices, which are
+// Connected and Disconnected in some order, so these still alternate.
 func (q *hookQueue) leaveOut() {
 	attempt := slices.IndexFunc(q.waiting, func(n notice) bool {
 		return n.kind == noticeReconnecting || n.kind == noticeAuthFailed
@@ -107,7 +107,7 @@ func (q *hookQueue) run() {
 	}
 }
 
-// flush waits until all is told, but not for longer than the limit.
+// flush waits until the queue is empty, but not longer than the limit.
 func (q *hookQueue) flush(limit time.Duration) {
 	q.mu.Lock()
 	idle := q.idle

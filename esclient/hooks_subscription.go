@@ -17,9 +17,9 @@ type reporter struct {
 	group        string
 	begun        atomic.Bool // the server has served the subscription, by a read or a confirmation
 
-	mu       sync.Mutex
-	endpoint string // that confirmed the subscription last; empty before the first did
-	untold   bool   // that it did
+	mu         sync.Mutex
+	endpoint   string // of the latest confirmation; empty before the first
+	unreported bool   // the latest confirmation is not reported
 }
 
 func (r *reporter) info() SubscriptionInfo {
@@ -50,16 +50,16 @@ func (r *reporter) confirmed(endpoint string) {
 	r.begun.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.endpoint, r.untold = endpoint, true
+	r.endpoint, r.unreported = endpoint, true
 }
 
-// subscribed tells of the confirmation, unless that was done already.
+// subscribed reports the latest confirmation once.
 func (r *reporter) subscribed() {
 	r.mu.Lock()
-	untold := r.untold
-	r.untold = false
+	unreported := r.unreported
+	r.unreported = false
 	r.mu.Unlock()
-	if !untold {
+	if !unreported {
 		return
 	}
 	i := r.info()
@@ -70,7 +70,7 @@ func (r *reporter) subscribed() {
 }
 
 func (r *reporter) dropped(err error) {
-	r.subscribed() // the goroutine that subscribed may come later
+	r.subscribed() // another goroutine may report the confirmation later
 	i := r.info()
 	i.Err = err
 	r.log(slog.LevelInfo, "subscription dropped", &i)
@@ -79,7 +79,7 @@ func (r *reporter) dropped(err error) {
 	}
 }
 
-// unresolved tells of a link that leads to no event, and that the consumer gets now.
+// unresolved reports a link that leads to no event. The consumer gets it now.
 func (r *reporter) unresolved(e *Event) {
 	for _, h := range r.hooks.unresolved {
 		i := r.info()
@@ -88,7 +88,7 @@ func (r *reporter) unresolved(e *Event) {
 	}
 }
 
-// leftOut tells of an event that could not be received.
+// leftOut reports an event that could not be received.
 func (r *reporter) leftOut(err error) {
 	r.subscribed() // as with dropped
 	i := r.info()
@@ -99,7 +99,7 @@ func (r *reporter) leftOut(err error) {
 	}
 }
 
-// gaveBack tells of events that were pushed and given back to the server, and of the end of what they were pushed on.
+// gaveBack reports events that were given back to the server, and the end of their session.
 func (r *reporter) gaveBack(reason error, events []*Event) {
 	r.subscribed() // as with dropped
 	i := r.info()
@@ -121,7 +121,7 @@ func (r *reporter) gaveBack(reason error, events []*Event) {
 	}
 }
 
-// slow tells that the consumer of a group is slower than its message timeout allows.
+// slow reports that the consumer of a group is slower than its message timeout allows.
 func (r *reporter) slow(err error) {
 	r.subscribed() // as with dropped
 	i := r.info()
@@ -149,11 +149,11 @@ func (r *reporter) fellBehind(err error) {
 	}
 }
 
-// logWentBack tells that the log is another one, and that the subscription goes on.
+// logWentBack reports that the log is a different one, and that the subscription goes on.
 func (r *reporter) logWentBack(err error) {
 	i := r.info()
 	i.Err = err
-	r.log(slog.LevelWarn, "the log went back: the subscription goes on with what is new", &i)
+	r.log(slog.LevelWarn, "the log went back: the subscription goes on with new events", &i)
 	for _, h := range r.hooks.wentBack {
 		h.OnLogWentBack(i)
 	}
@@ -168,7 +168,7 @@ func (r *reporter) startsBehindEnd(err error) {
 	}
 }
 
-// ended tells that the subscription is over, unless it never began.
+// ended reports the end of the subscription, unless it never began.
 func (r *reporter) ended(err error) {
 	r.subscribed()
 	if !r.begun.Load() {
@@ -186,10 +186,10 @@ func (r *reporter) ended(err error) {
 	}
 }
 
-// wantsDelivered reports whether a hook needs delivered. Otherwise the lag need not be computed.
+// wantsDelivered reports whether a hook observes deliveries. Otherwise the lag is not needed.
 func (r *reporter) wantsDelivered() bool { return len(r.hooks.delivered) > 0 }
 
-// delivered tells of an event where the last one known of has the number last; -1 if none is.
+// delivered reports an event. last is the number of the last known event of the stream; -1 if none is known.
 func (r *reporter) delivered(e *Event, last int64) {
 	i := r.info()
 	i.Event, i.Lag = e, -1
@@ -201,7 +201,7 @@ func (r *reporter) delivered(e *Event, last int64) {
 	}
 }
 
-// wantsSettled reports whether a hook needs settled. Otherwise the events need not be gathered.
+// wantsSettled reports whether a hook observes acks and nacks. Otherwise the events need not be gathered.
 func (r *reporter) wantsSettled() bool {
 	h := r.hooks
 	return len(h.acked) > 0 || len(h.nacked) > 0 || len(h.parked) > 0
@@ -230,7 +230,7 @@ func (r *reporter) settled(events []*Event, how settlement) {
 	}
 }
 
-// waits tells that a subscription could not go on for now.
+// waits reports that a subscription cannot go on for now.
 func (r *reporter) waits(err error) {
 	i := r.info()
 	i.Err = err

@@ -134,7 +134,7 @@ func validateMetadataOf(stream string) error {
 	return nil
 }
 
-// The keys that mean something to the server.
+// The keys that the server uses.
 const (
 	keyMaxCount       = "$maxCount"
 	keyMaxAge         = "$maxAge"
@@ -143,7 +143,7 @@ const (
 	keyACL            = "$acl"
 )
 
-// MarshalJSON encodes the metadata as the server wants it. It refuses what the server would ignore, as an
+// MarshalJSON encodes the metadata for the server. It refuses values that the server would ignore, with an
 // *ArgumentError.
 func (m StreamMetadata) MarshalJSON() ([]byte, error) {
 	var o object
@@ -175,7 +175,7 @@ func (m StreamMetadata) MarshalJSON() ([]byte, error) {
 	return o.rest("StreamMetadata.Custom", m.Custom, keyMaxCount, keyMaxAge, keyTruncateBefore, keyCacheControl, keyACL)
 }
 
-// UnmarshalJSON decodes metadata. What m held before is forgotten.
+// UnmarshalJSON decodes metadata. It replaces all fields of m.
 func (m *StreamMetadata) UnmarshalJSON(data []byte) error {
 	f := fieldsOf(data)
 	*m = StreamMetadata{

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// object writes a JSON object, in the order of the calls and without touching a byte of what is encoded already.
+// object writes a JSON object in the order of the calls. It copies encoded values byte for byte.
 type object struct{ b []byte }
 
 func (o *object) put(key string, value []byte) {
@@ -25,14 +25,14 @@ func (o *object) put(key string, value []byte) {
 	o.b = append(o.b, value...)
 }
 
-// number writes a number that is 0 where nothing is said.
+// number writes a number, unless it is 0.
 func (o *object) number(key string, n int64) {
 	if n != 0 {
 		o.put(key, strconv.AppendInt(nil, n, 10))
 	}
 }
 
-// acl writes rights: one role as a string, several as an array, and nothing where none is said.
+// acl writes the rights that are set: one role as a string, several as an array.
 func (o *object) acl(argument, key string, a *StreamACL) error {
 	var rights object
 	for _, r := range a.rights() {
@@ -54,7 +54,7 @@ func (o *object) acl(argument, key string, a *StreamACL) error {
 	return nil
 }
 
-// rest writes the fields without a name of their own, and ends the object.
+// rest writes the custom fields, and ends the object.
 func (o *object) rest(argument string, custom map[string]json.RawMessage, named ...string) ([]byte, error) {
 	for _, key := range slices.Sorted(maps.Keys(custom)) {
 		value := custom[key]
@@ -77,12 +77,12 @@ func (o *object) end() []byte {
 	return append(o.b, '}')
 }
 
-// text encodes a string with its <, > and & as they are.
+// text encodes a string without escaping <, > and &.
 func text(s string) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // a string can always be encoded
+	_ = enc.Encode(s) // any string can be encoded
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
@@ -97,7 +97,7 @@ func list(roles []string) []byte {
 	return append(b, ']')
 }
 
-// fields are those of a JSON object. What was read is removed; the first error is kept.
+// fields are the fields of a JSON object. take removes a field. The first error is kept.
 type fields struct {
 	raw map[string]json.RawMessage
 	err error
@@ -111,7 +111,7 @@ func fieldsOf(data []byte) *fields {
 	return f
 }
 
-// take decodes the field of a key into v, and leaves v alone where there is none.
+// take decodes the field of a key into v. If there is none, v stays as it is.
 func (f *fields) take(key string, v any) {
 	raw, ok := f.raw[key]
 	delete(f.raw, key)
@@ -123,7 +123,7 @@ func (f *fields) take(key string, v any) {
 	}
 }
 
-// number reads a number; one below least counts as absent.
+// number reads a number. A number below least counts as absent.
 func (f *fields) number(key string, least int64) int64 {
 	var n int64
 	if f.take(key, &n); n < least {
@@ -132,7 +132,7 @@ func (f *fields) number(key string, least int64) int64 {
 	return n
 }
 
-// seconds reads a time. One that a Duration cannot hold is 292 years, its greatest whole number of seconds.
+// seconds reads a time. A time that is too large for a Duration becomes the largest whole number of seconds, 292 years.
 func (f *fields) seconds(key string) time.Duration {
 	const most = math.MaxInt64 / int64(time.Second)
 	return time.Duration(min(f.number(key, 1), most)) * time.Second

@@ -158,37 +158,37 @@ type PersistentSubscription struct {
 
 	report reporter
 
-	ctx    context.Context // ends with the subscription
-	cancel context.CancelCauseFunc
-	queue  queue
-	closed chan struct{}
-	timed  atomic.Bool   // Next checks how long an event has waited
-	nudge  chan struct{} // holds a token when the consumer has settled an event
+	ctx      context.Context // ends with the subscription
+	cancel   context.CancelCauseFunc
+	queue    queue
+	closed   chan struct{}
+	timed    atomic.Bool   // Next checks how long an event has waited
+	progress chan struct{} // holds a token when the consumer has settled an event
 
-	mu       sync.Mutex
-	session  *session                // the connection's; nil while there is none
-	asked    []*session              // the server has not answered these yet
-	lost     []esproto.CorrelationID // of sessions that the server may still count
-	ledger   ledger
-	acks     []esproto.GUID // not sent yet
-	ackTimer *time.Timer    // runs while acks wait
-	pace     pace
-	revoked  chan struct{} // closed when the subscription gives back events that the consumer has not begun with
-	watch    *time.Timer   // runs while events wait for the consumer, if watching
-	watching bool
-	slow     bool          // the slow consumer was reported
-	away     bool          // events were given back, and the next session has not begun
-	owed     int           // events that were settled while away and have not come again
-	paid     chan struct{} // closed when owed is 0; nil unless Stop waits for it
+	mu          sync.Mutex
+	session     *session                // the connection's; nil while there is none
+	asked       []*session              // the server has not answered these yet
+	lost        []esproto.CorrelationID // of sessions that the server may still count
+	ledger      ledger
+	acks        []esproto.GUID // not sent yet
+	ackTimer    *time.Timer    // runs while acks wait
+	pushLimit   pushLimit
+	revoked     chan struct{} // closed when the subscription gives back events that the consumer has not begun with
+	watch       *time.Timer   // runs while events wait for the consumer, if watching
+	watching    bool
+	slow        bool          // the slow consumer was reported
+	away        bool          // events were given back, and the next session has not begun
+	unrepeated  int           // events that were settled while away and have not come again
+	allRepeated chan struct{} // closed when unrepeated is 0; nil unless Stop waits for it
 	// lastKnown is the number of the stream's last event when the server confirmed the subscription last. position is
 	// the end of the log at that time.
-	lastKnown int64
-	position  int64
-	seen      *snapshot  // of the group, when it was last compared; nil if it was not
-	departure *departure // nil if no session has ended since the last comparison
-	draining  bool
-	deleted   bool // the stream's tombstone has come, so the subscription drains
-	ended     error
+	lastKnown     int64
+	position      int64
+	seen          *snapshot      // of the group, when it was last compared; nil if it was not
+	endedSessions *endedSessions // nil if no session has ended since the last comparison
+	draining      bool
+	deleted       bool // the stream's tombstone has come, so the subscription drains
+	ended         error
 }
 
 // ConnectPersistent subscribes to a group. The server has confirmed the subscription when this method returns. The
@@ -214,14 +214,14 @@ func (c *Client) ConnectPersistent(
 	}
 	p := &PersistentSubscription{
 		c: c, stream: stream, group: group, opts: opts, creds: creds,
-		closed: make(chan struct{}),
-		pace:   newPace(&opts),
-		ledger: newLedger(stream, opts.RememberAcked),
-		report: reporter{c: c, hooks: hooks, stream: stream, group: group},
+		closed:    make(chan struct{}),
+		pushLimit: newPushLimit(&opts),
+		ledger:    newLedger(stream, opts.RememberAcked),
+		report:    reporter{c: c, hooks: hooks, stream: stream, group: group},
 	}
 	p.report.subscription = p
 	if opts.Concurrency > 0 {
-		p.nudge, p.revoked = make(chan struct{}, 1), make(chan struct{})
+		p.progress, p.revoked = make(chan struct{}, 1), make(chan struct{})
 	}
 	p.timeOn()
 	// The server may push more than InFlight when events time out, but never by more than again as many.
@@ -322,7 +322,7 @@ func (p *PersistentSubscription) All(ctx context.Context) iter.Seq2[*Event, erro
 // the server at once, for other subscribers. Next then returns [ErrSubscriptionStopped]. Stop waits for the server's
 // answer until ctx ends. Its error is that of ctx; the subscription has ended in any case.
 func (p *PersistentSubscription) Stop(ctx context.Context) error {
-	p.payBack(ctx)
+	p.repeatBeforeStop(ctx)
 	return p.stop(ctx, ErrSubscriptionStopped)
 }
 

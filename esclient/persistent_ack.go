@@ -74,7 +74,7 @@ func (p *PersistentSubscription) take(
 		} else {
 			p.ledger.settle(f, how, p.session)
 			if p.away {
-				p.owed++
+				p.unrepeated++
 			}
 		}
 		if id := esproto.NewGUID(o.ID); how.nack {
@@ -92,7 +92,7 @@ func (p *PersistentSubscription) take(
 
 // settleAgain repeats the settlement of an event that the server delivers again. p.mu is held.
 func (p *PersistentSubscription) settleAgain(o *Event, retries int) {
-	p.pay()
+	p.repeatedOne()
 	id, k := esproto.NewGUID(o.ID), p.ledger.parkOf(o)
 	if o.Stream == p.stream {
 		p.session.freeSlot(o.Number)
@@ -126,7 +126,7 @@ func (p *PersistentSubscription) sendAck(id esproto.GUID) (sent bool) {
 		return false // the event comes again
 	}
 	p.acks = append(p.acks, id)
-	if len(p.acks) >= max(1, min(p.pace.window/2, esproto.MaxAckIDs)) {
+	if len(p.acks) >= max(1, min(p.pushLimit.window/2, esproto.MaxAckIDs)) {
 		p.flush()
 		return true
 	}

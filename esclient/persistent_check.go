@@ -17,8 +17,8 @@ const (
 	checkLimit = 2 * time.Second
 )
 
-// departure describes how a session ended, and the sessions after it that ended before the group was compared.
-type departure struct {
+// endedSessions describes how a session ended, and the sessions after it that ended before the group was compared.
+type endedSessions struct {
 	sessions int  // ended since the group was last compared
 	dropped  bool // the server ended the first one; its connection was not lost
 	conn     *engine.Conn
@@ -27,45 +27,45 @@ type departure struct {
 	begins   int64 // the lowest number with which the group began on the others; -1 for none
 }
 
-// depart records that a session has ended. p.mu is held.
-func (p *PersistentSubscription) depart(s *session, reason error) {
-	p.departure = p.departure.note(s, reason)
-	if p.departure.silent {
-		p.ledger.untold = nil // events of a new group may have been lost, and come as retries
+// noteEnd records that a session has ended. p.mu is held.
+func (p *PersistentSubscription) noteEnd(s *session, reason error) {
+	p.endedSessions = p.endedSessions.note(s, reason)
+	if p.endedSessions.silent {
+		p.ledger.unheard = nil // events of a new group may have been lost, and come as retries
 	}
 }
 
-// note adds a session that has ended, and returns the departure.
-func (d *departure) note(s *session, reason error) *departure {
+// note adds a session that has ended, and returns the result.
+func (e *endedSessions) note(s *session, reason error) *endedSessions {
 	conn := s.handle.Conn()
-	if d == nil {
-		return &departure{sessions: 1, conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped), begins: -1}
+	if e == nil {
+		return &endedSessions{sessions: 1, conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped), begins: -1}
 	}
-	d.sessions++
-	d.silent = d.silent || s.latest < 0 || s.unexplained
-	d.begins = lowestNumber(d.begins, s.begins)
-	return d
+	e.sessions++
+	e.silent = e.silent || s.latest < 0 || s.unexplained
+	e.begins = lowestNumber(e.begins, s.begins)
+	return e
 }
 
 // missed notes that the server has no such group. This counts only if the same connection lasts: a node that has just
 // become the leader may not know its groups yet.
-func (d *departure) missed(conn *engine.Conn) {
-	if d.stayed(conn) {
-		d.deleted = true
+func (e *endedSessions) missed(conn *engine.Conn) {
+	if e.stayed(conn) {
+		e.deleted = true
 	}
 }
 
 // leaderMoved reports whether the server ended the session because another node became the leader.
-func (d *departure) leaderMoved(now *engine.Conn) bool {
-	return d != nil && d.sessions == 1 && d.dropped && d.conn.Endpoint() != now.Endpoint()
+func (e *endedSessions) leaderMoved(now *engine.Conn) bool {
+	return e != nil && e.sessions == 1 && e.dropped && e.conn.Endpoint() != now.Endpoint()
 }
 
 // stayed reports whether the server ended the session but kept the connection: the group was changed.
-func (d *departure) stayed(now *engine.Conn) bool { return d != nil && d.dropped && d.conn == now }
+func (e *endedSessions) stayed(now *engine.Conn) bool { return e != nil && e.dropped && e.conn == now }
 
 // tells reports whether the first numbers of the group may show that it goes on. All of them must be known, also those
 // of sessions that ended early. Events of these sessions come again as retries, which show nothing.
-func (d *departure) tells() bool { return d != nil && !d.deleted && !d.silent }
+func (e *endedSessions) tells() bool { return e != nil && !e.deleted && !e.silent }
 
 // lowestNumber returns the lower of two numbers. -1 stands for no number.
 func lowestNumber(a, b int64) int64 {
@@ -86,7 +86,7 @@ func (p *PersistentSubscription) begin(s *session) {
 		return
 	}
 	p.ledger.forgetNumbers() // the log may be a different one
-	p.seen, p.departure = nil, nil
+	p.seen, p.endedSessions = nil, nil
 	p.position, p.lastKnown = s.position, s.last
 	p.c.goUnlessClosing(func() { p.see(c) })
 }
@@ -134,15 +134,15 @@ func (p *PersistentSubscription) saw(c check, now *snapshot) {
 		})
 	}
 	if !c.s.judged && (now.complete || time.Since(c.began) >= checkLimit) {
-		p.letGo(c.s)
+		p.admitWaiting(c.s)
 	}
 	p.mu.Unlock()
 	p.endIfDrained()
 	p.prove(c.s)
 }
 
-// letGo queues the events that waited for a snapshot of the group. p.mu is held.
-func (p *PersistentSubscription) letGo(s *session) {
+// admitWaiting queues the events that waited for a snapshot of the group. p.mu is held.
+func (p *PersistentSubscription) admitWaiting(s *session) {
 	s.judged = true
 	waiting := s.waiting
 	s.waiting = nil
@@ -180,7 +180,7 @@ func (p *PersistentSubscription) conclude(c check, now *snapshot) {
 	now.position = max(now.position, s.position)
 	now.stream.known, now.stream.last = true, max(now.stream.last, s.last)
 	v := compareSnapshots(p.seen, now, s.before.last, p.position)
-	if c.mayBeEarly(v, now, p.departure.stayed(s.handle.Conn())) {
+	if c.mayBeEarly(v, now, p.endedSessions.stayed(s.handle.Conn())) {
 		p.mu.Unlock()
 		time.AfterFunc(lookAgain, func() {
 			p.c.goUnlessClosing(func() { p.check(c) })
@@ -189,12 +189,12 @@ func (p *PersistentSubscription) conclude(c check, now *snapshot) {
 	}
 	p.follow(s, v, now)
 	if now.config.known && now.config.has {
-		p.pace.hear(now.config.timeout)
+		p.pushLimit.hear(now.config.timeout)
 		p.timeOn()
 	}
-	p.departure = nil
+	p.endedSessions = nil
 	p.lastKnown = max(p.lastKnown, now.stream.last)
-	p.letGo(s)
+	p.admitWaiting(s)
 	p.mu.Unlock()
 	p.endIfDrained()
 	p.prove(s)
@@ -212,7 +212,7 @@ func (c *check) mayBeEarly(v groupState, now *snapshot, stayed bool) bool {
 	case v == groupLogOlder:
 		return now.stream.anchor != anchorOther
 	}
-	return stayed && v != groupMadeAnew
+	return stayed && v != groupCreatedAgain
 }
 
 // follow updates the ledger for the state of the group. p.mu is held.
@@ -227,20 +227,20 @@ func (p *PersistentSubscription) follow(s *session, v groupState, now *snapshot)
 			p.ledger.believe()
 		}
 		now.fill(p.seen)
-	case groupMadeAnew:
+	case groupCreatedAgain:
 		p.ledger.forgetSettled(s)
 	case groupLogOlder:
 		p.ledger.forgetSettled(s)
 		p.lastKnown = now.stream.last
 	case groupUnknown:
-		if p.departure.leaderMoved(s.handle.Conn()) {
+		if p.endedSessions.leaderMoved(s.handle.Conn()) {
 			now.fill(p.seen)
 			break
 		}
 		before := p.ledger.own.doubted
 		p.ledger.doubt()
-		if s.mayResume = p.departure.tells(); s.mayResume {
-			s.began = p.departure.begins
+		if s.mayResume = p.endedSessions.tells(); s.mayResume {
+			s.began = p.endedSessions.begins
 		}
 		if !now.complete && p.seen != nil {
 			if !p.seen.unanswered {
@@ -255,7 +255,7 @@ func (p *PersistentSubscription) follow(s *session, v groupState, now *snapshot)
 func (p *PersistentSubscription) logGroupState(v groupState) {
 	i := p.report.info()
 	switch v {
-	case groupMadeAnew:
+	case groupCreatedAgain:
 		p.report.log(slog.LevelWarn, "the group was created again: acked events may be handed out again", &i)
 	case groupLogOlder:
 		p.report.log(slog.LevelWarn, "the log went back: acked events may be handed out again", &i)

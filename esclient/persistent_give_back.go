@@ -20,7 +20,7 @@ const untimed time.Duration = 1
 // now returns the time for a new event. It is untimed if nothing depends on it, since reading the clock for each event
 // costs more than all other bookkeeping. p.mu is held.
 func (p *PersistentSubscription) now() time.Duration {
-	if p.pace.needsTimes() {
+	if p.pushLimit.needsTimes() {
 		return sinceEpoch()
 	}
 	return untimed
@@ -38,7 +38,7 @@ func (p *PersistentSubscription) Offer(e *Event) (revoked <-chan struct{}, ok bo
 	if f == nil || f.e != e {
 		return nil, false
 	}
-	if f.begun == 0 && p.pace.limits() && p.pace.tooLate(sinceEpoch()-f.pushed, int(p.ledger.begun)) {
+	if f.begun == 0 && p.pushLimit.limits() && p.pushLimit.tooLate(sinceEpoch()-f.pushed, int(p.ledger.begun)) {
 		p.giveBackLate()
 		return nil, false
 	}
@@ -59,43 +59,43 @@ func (p *PersistentSubscription) Begin(e *Event) {
 		f = p.ledger.hold(e, nil, now)
 	}
 	p.ledger.begin(f, e, now)
-	p.pace.futile = 0
-	p.nudgeOn()
+	p.pushLimit.futile = 0
+	p.signalProgress()
 }
 
 // gotOn notes that the consumer settles an event. p.mu is held.
 func (p *PersistentSubscription) gotOn(f *flight) {
-	if p.pace.timeout == 0 && p.pace.window == p.pace.most {
+	if p.pushLimit.timeout == 0 && p.pushLimit.window == p.pushLimit.most {
 		return
 	}
 	now := sinceEpoch()
 	if f.begun > 0 {
-		p.pace.took(now - f.begun)
+		p.pushLimit.took(now - f.begun)
 	}
-	if p.pace.timeout > 0 && now-f.pushed > p.pace.timeout {
+	if p.pushLimit.timeout > 0 && now-f.pushed > p.pushLimit.timeout {
 		p.tellSlow()
 	}
-	p.nudgeOn()
+	p.signalProgress()
 }
 
 // timePushes makes Next check how long events have waited, if there is a timeout and nothing else checks it. p.mu is
 // held.
 func (p *PersistentSubscription) timePushes() {
-	p.timed.Store(p.pace.timeout > 0 && p.pace.workers == 0)
+	p.timed.Store(p.pushLimit.timeout > 0 && p.pushLimit.workers == 0)
 }
 
 // timeOn follows a change of the message timeout, or a possible one. Events without times get one if times are needed
 // now. p.mu is held.
 func (p *PersistentSubscription) timeOn() {
 	p.timePushes()
-	if p.pace.needsTimes() {
+	if p.pushLimit.needsTimes() {
 		p.ledger.timeFrom(sinceEpoch())
 	}
 }
 
-func (p *PersistentSubscription) nudgeOn() {
+func (p *PersistentSubscription) signalProgress() {
 	select {
-	case p.nudge <- struct{}{}:
+	case p.progress <- struct{}{}:
 	default:
 	}
 }
@@ -106,7 +106,7 @@ func (p *PersistentSubscription) cameAgain(s *session, o *Event, now time.Durati
 	f := p.ledger.flight(o)
 	if f.on == s {
 		s.freeSlot(-1) // by the server itself
-		p.pace.learn(now - f.pushed)
+		p.pushLimit.learn(now - f.pushed)
 		p.timePushes()
 		p.tellSlow()
 	}
@@ -116,8 +116,8 @@ func (p *PersistentSubscription) cameAgain(s *session, o *Event, now time.Durati
 
 // watchWaiting starts the timer for events that wait too long for the consumer. p.mu is held.
 func (p *PersistentSubscription) watchWaiting() {
-	if p.pace.limits() && !p.watching {
-		p.watchFor(p.pace.patience())
+	if p.pushLimit.limits() && !p.watching {
+		p.watchFor(p.pushLimit.patience())
 	}
 }
 
@@ -135,7 +135,7 @@ func (p *PersistentSubscription) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watching = false
-	if p.ended != nil || p.session == nil || !p.pace.limits() {
+	if p.ended != nil || p.session == nil || !p.pushLimit.limits() {
 		return
 	}
 	now := sinceEpoch()
@@ -143,7 +143,7 @@ func (p *PersistentSubscription) look() {
 	for f := range p.ledger.waiting {
 		oldest = min(oldest, f.pushed)
 	}
-	switch left := p.pace.patience() - (now - oldest); {
+	switch left := p.pushLimit.patience() - (now - oldest); {
 	case oldest == now:
 	case left > 0:
 		p.watchFor(left)
@@ -157,7 +157,7 @@ func (p *PersistentSubscription) waitedTooLong(e *Event) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.ledger.flight(e.Original())
-	if f == nil || f.e != e || p.session == nil || sinceEpoch()-f.pushed < p.pace.timeout {
+	if f == nil || f.e != e || p.session == nil || sinceEpoch()-f.pushed < p.pushLimit.timeout {
 		return false
 	}
 	p.ledger.release(f)
@@ -172,7 +172,7 @@ func (p *PersistentSubscription) giveBackLate() {
 		return
 	}
 	p.tellSlow()
-	rest := p.pace.shrink(int(p.ledger.begun))
+	rest := p.pushLimit.shrink(int(p.ledger.begun))
 	p.unsubscribe(ErrMessageTimeout, nil, rest)
 }
 
@@ -185,8 +185,8 @@ func (p *PersistentSubscription) giveBack(reason error, more []*Event) {
 // back for it. p.mu is held.
 func (p *PersistentSubscription) growIfIdle() {
 	idle := p.session != nil && p.session.judged && !p.draining && p.ledger.holding == 0 && p.queue.len() == 0
-	if idle && p.pace.mayGrow() {
-		p.pace.grow()
+	if idle && p.pushLimit.mayGrow() {
+		p.pushLimit.grow()
 		p.unsubscribe(errRoom, nil, 0)
 	}
 }
@@ -209,7 +209,7 @@ func (p *PersistentSubscription) comeBack(s *session, reason error, back []*Even
 	defer away.Stop()
 	select {
 	case <-away.C:
-	case <-p.nudge:
+	case <-p.progress:
 	case <-p.ctx.Done():
 		return
 	}
@@ -218,33 +218,33 @@ func (p *PersistentSubscription) comeBack(s *session, reason error, back []*Even
 	}
 }
 
-// pay notes that an event has come again that was settled while the subscription was away. p.mu is held.
-func (p *PersistentSubscription) pay() {
-	if p.owed == 0 {
+// repeatedOne notes that an event has come again that was settled while the subscription was away. p.mu is held.
+func (p *PersistentSubscription) repeatedOne() {
+	if p.unrepeated == 0 {
 		return
 	}
-	if p.owed--; p.owed == 0 && p.paid != nil {
-		close(p.paid)
-		p.paid = nil
+	if p.unrepeated--; p.unrepeated == 0 && p.allRepeated != nil {
+		close(p.allRepeated)
+		p.allRepeated = nil
 	}
 }
 
-// payBack resumes a subscription that is away before it stops, if the server does not know yet how the consumer has
-// settled events meanwhile.
-func (p *PersistentSubscription) payBack(ctx context.Context) {
+// repeatBeforeStop resumes a subscription that is away before it stops, if the server does not know yet how the
+// consumer has settled events meanwhile.
+func (p *PersistentSubscription) repeatBeforeStop(ctx context.Context) {
 	p.mu.Lock()
-	if p.owed == 0 || p.ended != nil {
+	if p.unrepeated == 0 || p.ended != nil {
 		p.mu.Unlock()
 		return
 	}
-	if p.paid == nil {
-		p.paid = make(chan struct{})
+	if p.allRepeated == nil {
+		p.allRepeated = make(chan struct{})
 	}
-	paid := p.paid
-	p.nudgeOn()
+	allRepeated := p.allRepeated
+	p.signalProgress()
 	p.mu.Unlock()
 	select {
-	case <-paid:
+	case <-allRepeated:
 	case <-ctx.Done():
 	case <-p.closed:
 	}
@@ -267,6 +267,6 @@ func (p *PersistentSubscription) tellSlow() {
 		return
 	}
 	p.slow = true
-	timeout, window := p.pace.timeout, p.opts.InFlight
+	timeout, window := p.pushLimit.timeout, p.opts.InFlight
 	p.c.goUnlessClosing(func() { p.report.slow(&SlowConsumerError{MessageTimeout: timeout, InFlight: window}) })
 }

@@ -13,8 +13,8 @@ type flight struct {
 	pushed time.Duration // time of the last push, or untimed
 	begun  time.Duration // when the consumer last began with it, or untimed; 0 if it has not
 
-	book *book
-	next *flight // with the same number, or a spare one
+	streamLedger *streamLedger
+	next         *flight // with the same number, or a spare one
 }
 
 // flights are the events of a stream that are held. Each is looked up several times. So they are in a table, which

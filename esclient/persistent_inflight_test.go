@@ -67,7 +67,7 @@ func TestEventsHaveTimesWhereAnythingDependsOnThem(t *testing.T) {
 		{MaxMessageTimeout, 0, false},
 	} {
 		opts := PersistentOptions{InFlight: 10, MessageTimeout: tt.timeout, Concurrency: tt.workers}
-		p := PersistentSubscription{opts: opts, pace: newPace(&opts), ledger: newLedger(testStream, 10)}
+		p := PersistentSubscription{opts: opts, pushLimit: newPushLimit(&opts), ledger: newLedger(testStream, 10)}
 		p.revoked = make(chan struct{})
 		assert.Equal(t, tt.timed, p.now() != untimed, "%+v", tt)
 		waiting, begun := &Event{Stream: testStream, Number: 3}, &Event{Stream: testStream, Number: 4}
@@ -76,7 +76,7 @@ func TestEventsHaveTimesWhereAnythingDependsOnThem(t *testing.T) {
 		}
 		p.Begin(begun)
 		before := sinceEpoch()
-		p.pace.doubt()
+		p.pushLimit.doubt()
 		p.timeOn()
 		assert.Greater(t, p.now(), before, "%+v", tt)
 		for _, at := range []time.Duration{
@@ -86,7 +86,7 @@ func TestEventsHaveTimesWhereAnythingDependsOnThem(t *testing.T) {
 			assert.NotEqual(t, untimed, at)
 		}
 		assert.Zero(t, p.ledger.flight(waiting).begun)
-		p.pace.hear(MaxMessageTimeout)
+		p.pushLimit.hear(MaxMessageTimeout)
 		p.timeOn()
 		assert.Equal(t, untimed, p.now())
 	}
@@ -96,10 +96,10 @@ func TestEventsHaveTimesWhereAnythingDependsOnThem(t *testing.T) {
 func TestNothingIsGivenBackOnceNothingTimesOut(t *testing.T) {
 	t.Parallel()
 	opts := PersistentOptions{InFlight: 10, MessageTimeout: time.Minute, Concurrency: 1}
-	p := PersistentSubscription{opts: opts, pace: newPace(&opts), ledger: newLedger(testStream, 10)}
+	p := PersistentSubscription{opts: opts, pushLimit: newPushLimit(&opts), ledger: newLedger(testStream, 10)}
 	p.session = new(session)
 	p.ledger.hold(&Event{Stream: testStream, Number: 3}, p.session, 2)
-	p.pace.hear(MaxMessageTimeout)
+	p.pushLimit.hear(MaxMessageTimeout)
 	p.timeOn()
 	p.look()
 	assert.EqualValues(t, 1, p.ledger.holding)

@@ -16,17 +16,17 @@ type settlement struct {
 
 var acked = &settlement{}
 
-// standing is the state of an event in the ledger.
-type standing int
+// eventState is the state of an event in the ledger.
+type eventState int
 
 const (
-	unknown standing = iota
-	held             // queued or handed out
+	unknown eventState = iota
+	held               // queued or handed out
 	settled
 )
 
-// maxUntold bounds ledger.untold.
-const maxUntold = 1 << 16
+// maxUnheard bounds ledger.unheard.
+const maxUnheard = 1 << 16
 
 // ledger knows which events of a group are held, and which are settled. Acks and nacks have no reply. The server may
 // not get one that was sent just before the connection was lost. After a restart it may have forgotten one. Then the
@@ -38,15 +38,15 @@ const maxUntold = 1 << 16
 type ledger struct {
 	stream   string // of the group
 	limit    int32  // of parks
-	own      book
-	replayed map[string]*book // by stream
+	own      streamLedger
+	replayed map[string]*streamLedger // by stream
 	holding  int32
 	begun    int32          // held events that the consumer has begun with
-	untold   map[int64]bool // numbers of settled events that the server may not know to be settled; kept while in doubt
+	unheard  map[int64]bool // numbers of settled events that the server may not know to be settled; kept while in doubt
 }
 
-// book is the state of the events of one stream.
-type book struct {
+// streamLedger is the state of the events of one stream.
+type streamLedger struct {
 	held    flights
 	newest  int64     // the highest number that was ever held; -1 for none
 	anchor  uuid.UUID // the id of the event of that number
@@ -80,15 +80,15 @@ type park struct {
 }
 
 func newLedger(stream string, limit int) ledger {
-	return ledger{stream: stream, limit: int32(min(limit, math.MaxInt32)), own: newBook()}
+	return ledger{stream: stream, limit: int32(min(limit, math.MaxInt32)), own: newStreamLedger()}
 }
 
-func newBook() book {
-	return book{newest: -1, doubted: -1, lowest: -1, next: -1}
+func newStreamLedger() streamLedger {
+	return streamLedger{newest: -1, doubted: -1, lowest: -1, next: -1}
 }
 
-// book returns the book of an event's stream; nil if there is none.
-func (l *ledger) book(e *Event) *book {
+// streamLedger returns the ledger of an event's stream; nil if there is none.
+func (l *ledger) streamLedger(e *Event) *streamLedger {
 	if e.Stream == l.stream {
 		return &l.own
 	}
@@ -96,8 +96,8 @@ func (l *ledger) book(e *Event) *book {
 }
 
 // of returns the state of an event.
-func (l *ledger) of(e *Event) standing {
-	b := l.book(e)
+func (l *ledger) of(e *Event) eventState {
+	b := l.streamLedger(e)
 	if b == nil || e.Number > b.newest {
 		return unknown
 	}
@@ -113,7 +113,7 @@ func (l *ledger) of(e *Event) standing {
 // flight returns the flight of an event; nil if the event is not held. The ledger owns it until the event is released
 // or settled.
 func (l *ledger) flight(e *Event) *flight {
-	if b := l.book(e); b != nil {
+	if b := l.streamLedger(e); b != nil {
 		return b.held.get(heldEvent{e.Number, e.ID})
 	}
 	return nil
@@ -129,18 +129,18 @@ func (f *flight) stayOn(s *session) {
 // hold adds an event that was pushed on a session at the given time. The consumer gets it as e.
 func (l *ledger) hold(e *Event, on *session, pushed time.Duration) *flight {
 	o := e.Original()
-	b := l.book(o)
+	b := l.streamLedger(o)
 	if b == nil {
 		if l.replayed == nil {
-			l.replayed = make(map[string]*book)
+			l.replayed = make(map[string]*streamLedger)
 		}
-		nb := newBook()
+		nb := newStreamLedger()
 		b = &nb
 		l.replayed[o.Stream] = b
 	}
 	h := heldEvent{o.Number, o.ID}
 	f := b.held.add(h)
-	f.book, f.e, f.on, f.pushed = b, e, on, pushed
+	f.streamLedger, f.e, f.on, f.pushed = b, e, on, pushed
 	l.holding++
 	b.extend(h)
 	return f
@@ -156,7 +156,7 @@ func (l *ledger) begin(f *flight, e *Event, at time.Duration) {
 
 // timeFrom sets the times of held events that have none.
 func (l *ledger) timeFrom(now time.Duration) {
-	l.each(func(b *book) {
+	l.each(func(b *streamLedger) {
 		for f := range b.held.all {
 			if f.pushed == untimed {
 				f.pushed = now
@@ -174,13 +174,13 @@ func (l *ledger) release(f *flight) {
 		l.begun--
 	}
 	l.holding--
-	f.book.held.remove(f)
+	f.streamLedger.held.remove(f)
 }
 
 // waiting iterates over the held events that the consumer has not begun with.
 func (l *ledger) waiting(yield func(*flight) bool) {
 	more := true
-	l.each(func(b *book) {
+	l.each(func(b *streamLedger) {
 		for f := range b.held.all {
 			if more && f.begun == 0 {
 				more = yield(f)
@@ -191,7 +191,7 @@ func (l *ledger) waiting(yield func(*flight) bool) {
 
 // settle notes how a held event is settled. s is the session that sends this to the server; nil if none does.
 func (l *ledger) settle(f *flight, how *settlement, s *session) {
-	b, number, on := f.book, f.number, f.on
+	b, number, on := f.streamLedger, f.number, f.on
 	if l.release(f); on == stale {
 		s.freeSlot(-1)
 		return
@@ -201,7 +201,7 @@ func (l *ledger) settle(f *flight, how *settlement, s *session) {
 	case b != &l.own:
 		s.freeSlot(-1)
 	case s == nil:
-		l.notTold(number)
+		l.addUnheard(number)
 	default:
 		s.freeSlot(number)
 	}
@@ -213,7 +213,7 @@ func (l *ledger) settle(f *flight, how *settlement, s *session) {
 }
 
 // addPark adds a park. If there are too many, others are dropped, first those that have arrived.
-func (b *book) addPark(number int64, k *park, limit int) {
+func (b *streamLedger) addPark(number int64, k *park, limit int) {
 	if len(b.parks) >= limit {
 		b.dropArrived(nil)
 	}
@@ -231,7 +231,7 @@ func (b *book) addPark(number int64, k *park, limit int) {
 
 // dropArrived forgets the parks that the server has read on session s, or on any session if s is nil. If such an event
 // comes again, an ack is enough.
-func (b *book) dropArrived(s *session) {
+func (b *streamLedger) dropArrived(s *session) {
 	for n, k := range b.parks {
 		if k.arrived && (s == nil || k.session == s) {
 			delete(b.parks, n)
@@ -241,7 +241,7 @@ func (b *book) dropArrived(s *session) {
 
 // parkOf returns the park of a settled event; nil if it was not parked, or if an ack is enough.
 func (l *ledger) parkOf(e *Event) *park {
-	if b := l.book(e); len(b.parks) > 0 {
+	if b := l.streamLedger(e); len(b.parks) > 0 {
 		return b.parks[e.Number]
 	}
 	return nil
@@ -250,7 +250,7 @@ func (l *ledger) parkOf(e *Event) *park {
 // onTheWay returns the parks that were sent on a session and may not have arrived, each with how often it was sent.
 func (l *ledger) onTheWay(s *session) map[*park]int {
 	var parks map[*park]int
-	l.each(func(b *book) {
+	l.each(func(b *streamLedger) {
 		for _, k := range b.parks {
 			if k.session == s && !k.arrived {
 				if parks == nil {
@@ -284,35 +284,35 @@ func (l *ledger) foundParked(numbers map[int64]bool) {
 
 // over notes that a session has ended.
 func (l *ledger) over(s *session) {
-	l.each(func(b *book) { b.dropArrived(s) })
+	l.each(func(b *streamLedger) { b.dropArrived(s) })
 	if s.judged || s.begins >= 0 && s.begins <= l.own.newest {
-		l.untold = nil // events that the server had not settled have come again, or the group does not know them
+		l.unheard = nil // events that the server had not settled have come again, or the group does not know them
 	}
 	for n := range s.unheard() {
-		l.notTold(n)
+		l.addUnheard(n)
 	}
 	if s.latest < 0 {
 		return
 	}
 	for n := s.latest + 1; n <= min(l.own.newest, s.latest+int64(s.window)); n++ {
 		if l.own.settled.has(n) {
-			l.notTold(n) // the server may have pushed it again as a retry
+			l.addUnheard(n) // the server may have pushed it again as a retry
 		}
 	}
 }
 
-// notTold notes that the server may not know how an event was settled. Beyond maxUntold it drops any other.
-func (l *ledger) notTold(number int64) {
-	if l.untold == nil {
-		l.untold = make(map[int64]bool)
+// addUnheard notes that the server may not know how an event was settled. Beyond maxUnheard it drops any other.
+func (l *ledger) addUnheard(number int64) {
+	if l.unheard == nil {
+		l.unheard = make(map[int64]bool)
 	}
-	for n := range l.untold {
-		if len(l.untold) < maxUntold {
+	for n := range l.unheard {
+		if len(l.unheard) < maxUnheard {
 			break
 		}
-		delete(l.untold, n)
+		delete(l.unheard, n)
 	}
-	l.untold[number] = true
+	l.unheard[number] = true
 }
 
 // believes reports whether the group still knows an event that comes again: that it was settled, or at least handed
@@ -321,7 +321,7 @@ func (l *ledger) believes(e *Event, retries int) bool {
 	if e.Stream != l.stream {
 		return retries > 0 // otherwise it is replayed once more, on purpose
 	}
-	return e.Number > l.own.doubted || retries > 0 && l.untold[e.Number]
+	return e.Number > l.own.doubted || retries > 0 && l.unheard[e.Number]
 }
 
 // forgetDoubted forgets the settled events that are in doubt. s is the session that found this out.
@@ -329,7 +329,7 @@ func (l *ledger) forgetDoubted(s *session) { l.own.forgetUpTo(l.own.doubted, s) 
 
 // forgetReplayed forgets that an event of the parked stream was settled.
 func (l *ledger) forgetReplayed(e *Event) {
-	b := l.book(e)
+	b := l.streamLedger(e)
 	b.settled.remove(e.Number)
 	delete(b.parks, e.Number)
 }
@@ -348,7 +348,7 @@ func (l *ledger) came(e *Event) {
 }
 
 // forgetPushes forgets the pushes of the group, because another group has replaced it.
-func (b *book) forgetPushes() { b.lowest, b.next, b.jumped = -1, -1, false }
+func (b *streamLedger) forgetPushes() { b.lowest, b.next, b.jumped = -1, -1, false }
 
 // resumed reports whether a group that begins with number begin seems to go on after a checkpoint. Such a group does
 // not begin with its first event again. Its checkpoint is not after an event that is held, and at most window events
@@ -366,7 +366,7 @@ func (l *ledger) resumed(begin, window int64) bool {
 	return true
 }
 
-func (b *book) forgetUpTo(number int64, s *session) {
+func (b *streamLedger) forgetUpTo(number int64, s *session) {
 	b.settled.removeUpTo(number)
 	for n := range b.parks {
 		if n <= number {
@@ -386,7 +386,7 @@ func (b *book) forgetUpTo(number int64, s *session) {
 func (l *ledger) doubt() { l.own.doubted = l.own.newest }
 
 // believe ends a doubt.
-func (l *ledger) believe() { l.own.doubted, l.untold = -1, nil }
+func (l *ledger) believe() { l.own.doubted, l.unheard = -1, nil }
 
 // believeFrom ends the doubt about events after a number.
 func (l *ledger) believeFrom(number int64) { l.own.doubted = min(l.own.doubted, number) }
@@ -396,20 +396,20 @@ func (l *ledger) doubts() bool { return l.own.doubted >= 0 }
 
 // forgetSettled forgets all settled events, because the group that pushes on session s is a new one.
 func (l *ledger) forgetSettled(s *session) {
-	l.each(func(b *book) {
+	l.each(func(b *streamLedger) {
 		b.settled.clear()
 		b.parks, b.doubted = nil, -1
 		for f := range b.held.all {
 			f.stayOn(s)
 		}
 	})
-	l.untold = nil
+	l.unheard = nil
 	l.forgetNumbers()
 }
 
 // forgetNumbers forgets the numbers of the stream. No event is settled.
 func (l *ledger) forgetNumbers() {
-	l.each(func(b *book) {
+	l.each(func(b *streamLedger) {
 		b.newest = -1
 		b.forgetPushes()
 		for f := range b.held.all {
@@ -419,7 +419,7 @@ func (l *ledger) forgetNumbers() {
 }
 
 // extend notes the number of a held event.
-func (b *book) extend(h heldEvent) {
+func (b *streamLedger) extend(h heldEvent) {
 	if h.number > b.newest {
 		b.newest, b.anchor = h.number, h.id
 	}
@@ -427,11 +427,11 @@ func (b *book) extend(h heldEvent) {
 
 // hasSettled reports whether the ledger has any settled event.
 func (l *ledger) hasSettled() (found bool) {
-	l.each(func(b *book) { found = found || !b.settled.empty() })
+	l.each(func(b *streamLedger) { found = found || !b.settled.empty() })
 	return found
 }
 
-func (l *ledger) each(f func(*book)) {
+func (l *ledger) each(f func(*streamLedger)) {
 	f(&l.own)
 	for _, b := range l.replayed {
 		f(b)

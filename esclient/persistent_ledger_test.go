@@ -30,7 +30,7 @@ func TestLedgerKnowsWhatIsHeldAndWhatWasSettled(t *testing.T) {
 		ever    []*Event
 		next    = make(map[string]int64)
 	)
-	want := func(e *Event) standing {
+	want := func(e *Event) eventState {
 		for _, h := range holding {
 			if h.Stream == e.Stream && h.Number == e.Number && h.ID == e.ID {
 				return held
@@ -145,7 +145,7 @@ func TestLedgerDoubtsOnlyWhatWasSettledBefore(t *testing.T) {
 	l.doubt()
 	young := pass(3)
 	assert.False(t, l.believes(old[1], 1), "another subscriber may have lost it")
-	l.notTold(1)
+	l.addUnheard(1)
 	assert.True(t, l.believes(old[1], 1), "the server counts a retry, and did not hear of the ack")
 	assert.True(t, l.believes(young, 0))
 	assert.False(t, l.believes(old[1], 0))

@@ -41,7 +41,7 @@ func (p *PersistentSubscription) rejoin(reason error) {
 			if missing.IsZero() {
 				missing = time.Now()
 			}
-			reason = p.makeAnew(reason, time.Since(missing) >= missingFor)
+			reason = p.createAgain(reason, time.Since(missing) >= missingFor)
 		} else {
 			missing, reason = time.Time{}, nil
 		}
@@ -82,9 +82,9 @@ func (e *groupDeletedError) Error() string {
 }
 func (e *groupDeletedError) Unwrap() error { return e.err }
 
-// makeAnew creates a missing group if the options say so. Without an error another attempt may succeed: the group was
-// created, or may appear. The error is a groupDeletedError if the group was missing for long.
-func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
+// createAgain creates a missing group if the options say so. Without an error another attempt may succeed: the group
+// was created, or may appear. The error is a groupDeletedError if the group was missing for long.
+func (p *PersistentSubscription) createAgain(reason error, long bool) error {
 	settings := p.opts.Recreate
 	if settings == nil {
 		back, err := p.logWentBack()
@@ -112,7 +112,7 @@ func (p *PersistentSubscription) makeAnew(reason error, long bool) error {
 	p.mu.Lock()
 	p.ledger.forgetSettled(stale) // a new group knows no ack
 	if err == nil {
-		p.pace.hear(settings.MessageTimeout)
+		p.pushLimit.hear(settings.MessageTimeout)
 		p.timeOn()
 	}
 	p.mu.Unlock()

@@ -47,7 +47,7 @@ func newSession(p *PersistentSubscription, told chan struct{}) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &session{
-		p: p, window: p.pace.window, ends: slices.Clone(p.lost), gone: make(chan struct{}),
+		p: p, window: p.pushLimit.window, ends: slices.Clone(p.lost), gone: make(chan struct{}),
 		began: -1, begins: -1, latest: -1,
 	}
 	s.owner, s.mu, s.creds, s.told = s, &p.mu, p.creds, told
@@ -242,8 +242,8 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 // may not know of the settlement, or it has delivered the event on a session that ended before the group was compared.
 // Other retries show a new group, whose events were lost. p.mu is held.
 func (p *PersistentSubscription) explains(s *session, o *Event, retries int) bool {
-	begun := s.begins >= 0 || p.departure != nil && p.departure.begins >= 0
-	return retries == 0 || o.Stream != p.stream || begun || p.ledger.untold[o.Number]
+	begun := s.begins >= 0 || p.endedSessions != nil && p.endedSessions.begins >= 0
+	return retries == 0 || o.Stream != p.stream || begun || p.ledger.unheard[o.Number]
 }
 
 // wait keeps an event until the group is compared. It returns false if there is no room.
@@ -270,15 +270,15 @@ func (s *session) finish(reason error, byServer bool) {
 	current := p.session == s
 	if current {
 		p.leave(s)
-		p.owed = 0
+		p.unrepeated = 0
 		if errors.Is(reason, ErrSubscriptionDropped) {
-			p.pace.doubt()
+			p.pushLimit.doubt()
 			p.timeOn()
 		}
-		p.depart(s, reason)
+		p.noteEnd(s, reason)
 	}
 	if !current && errors.Is(reason, ErrGroupNotFound) {
-		p.departure.missed(s.handle.Conn())
+		p.endedSessions.missed(s.handle.Conn())
 	}
 	over := !current || p.ended != nil
 	p.mu.Unlock()
@@ -295,7 +295,7 @@ func (s *session) ending(byServer bool) {
 	}
 	s.p.lose(s)
 	if !s.open {
-		s.p.ledger.untold = nil // a new group may have pushed events on it, which come as retries
+		s.p.ledger.unheard = nil // a new group may have pushed events on it, which come as retries
 	}
 }
 
@@ -305,7 +305,7 @@ func (s *session) close(reason error) {
 	s.finish(reason, false)
 }
 
-// unsubscribe ends the session, and has another one follow with the window of the pace. The server takes back the
+// unsubscribe ends the session, and has another one follow with the window of the push limit. The server takes back the
 // events in flight. Unlike a nack or a timeout, this never parks an event. If the consumer has begun with an event, the
 // subscription recognises it when it comes again. p.mu is held.
 func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest time.Duration) {
@@ -317,9 +317,9 @@ func (p *PersistentSubscription) unsubscribe(reason error, more []*Event, rest t
 	s.handle.Post(engine.Unsubscribe{}, p.creds)
 	back := append(p.leave(s), more...)
 	p.away = true
-	p.depart(s, reason)
+	p.noteEnd(s, reason)
 	select {
-	case <-p.nudge: // an old token
+	case <-p.progress: // an old token
 	default:
 	}
 	p.c.goUnlessClosing(func() { p.comeBack(s, reason, back, rest) }) // otherwise Close ends it

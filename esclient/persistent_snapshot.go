@@ -73,8 +73,8 @@ type groupState int
 const (
 	groupUnknown groupState = iota
 	groupSame
-	groupMadeAnew // it was created again
-	groupLogOlder // the log is a different one, or an older state of it
+	groupCreatedAgain // it was created again
+	groupLogOlder     // the log is a different one, or an older state of it
 )
 
 // fill takes values that are missing now from an earlier snapshot of the same group.
@@ -103,9 +103,9 @@ func compareSnapshots(then, now *snapshot, last, position int64) groupState {
 		config, deleted = compareConfigs(&then.config, &now.config), compareDeleted(&then.deleted, &now.deleted)
 	}
 	switch {
-	case config == groupLogOlder, config == groupMadeAnew:
+	case config == groupLogOlder, config == groupCreatedAgain:
 		return config
-	case deleted == groupMadeAnew:
+	case deleted == groupCreatedAgain:
 		return deleted
 	case config == groupSame, deleted == groupSame, now.position >= 0 && now.position == position:
 		return groupSame // in the last case the log did not grow
@@ -123,7 +123,7 @@ func compareConfigs(then, now *configSnapshot) groupState {
 	case more == 0:
 		return groupSame
 	case !now.has, more >= 2 && now.before && !now.had:
-		return groupMadeAnew
+		return groupCreatedAgain
 	case more == 1, more == 2 && now.before:
 		return groupSame
 	}
@@ -140,7 +140,7 @@ func compareDeleted(then, now *deletedSnapshot) groupState {
 	case more < 0:
 		return groupUnknown
 	}
-	return groupMadeAnew
+	return groupCreatedAgain
 }
 
 // seeStream looks for an event by number and id in a page that begins with that number. On some servers a soft-deleted

@@ -43,10 +43,10 @@ func TestWhatASightOfAGroupTells(t *testing.T) {
 		"two groups were changed":      {then, now(func(s *snapshot) { s.config.number = 6 }), groupSame},
 		"it was deleted": {then, now(func(s *snapshot) {
 			s.config.number, s.config.has = 5, false
-		}), groupMadeAnew},
+		}), groupCreatedAgain},
 		"it was deleted and made": {then, now(func(s *snapshot) {
 			s.config.number, s.config.had = 6, false
-		}), groupMadeAnew},
+		}), groupCreatedAgain},
 		"it had been deleted before": {then, now(func(s *snapshot) {
 			s.config.number, s.config.had = 5, false
 		}), groupSame},
@@ -55,7 +55,7 @@ func TestWhatASightOfAGroupTells(t *testing.T) {
 		}), groupSame},
 		"many groups were changed, and it was deleted": {then, now(func(s *snapshot) {
 			s.config.number, s.deleted = 9, deletedSnapshot{known: true, number: 0, is: true}
-		}), groupMadeAnew},
+		}), groupCreatedAgain},
 		"many groups were changed, and what else there is cannot be read": {then, now(func(s *snapshot) {
 			s.config.number, s.deleted = 9, deletedSnapshot{}
 		}), groupUnknown},
@@ -75,9 +75,9 @@ func TestTheFirstCheckpointOfAGroupIsNoDeletion(t *testing.T) {
 	deleted, revived := deletedSnapshot{known: true, number: 2, is: true}, deletedSnapshot{known: true, number: 3}
 	again := deletedSnapshot{known: true, number: 3, is: true}
 	assert.Equal(t, groupSame, compareDeleted(&deleted, &revived))
-	assert.Equal(t, groupMadeAnew, compareDeleted(&deleted, &again))
-	assert.Equal(t, groupMadeAnew, compareDeleted(&revived, &deletedSnapshot{known: true, number: 4, is: true}))
-	assert.Equal(t, groupMadeAnew, compareDeleted(&deleted, &deletedSnapshot{known: true, number: 5}))
+	assert.Equal(t, groupCreatedAgain, compareDeleted(&deleted, &again))
+	assert.Equal(t, groupCreatedAgain, compareDeleted(&revived, &deletedSnapshot{known: true, number: 4, is: true}))
+	assert.Equal(t, groupCreatedAgain, compareDeleted(&deleted, &deletedSnapshot{known: true, number: 5}))
 	assert.Equal(t, groupSame, compareDeleted(&revived, &revived))
 }
 

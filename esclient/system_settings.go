@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 )
 
-// SystemSettings are the access rights of streams whose metadata does not say. The zero value stands for the server's
-// own defaults: everyone may do everything to streams of users, and the administrators to those of the system, whose
-// names begin with "$". Rights that are nil keep these defaults, one by one.
+// SystemSettings are the access rights of streams without rights in their metadata. The zero value stands for the
+// server's own defaults: everyone has all rights to user streams, and administrators have all rights to system streams,
+// whose names begin with "$". Each right that is nil keeps its default.
 type SystemSettings struct {
 	UserStreams   StreamACL
 	SystemStreams StreamACL
-	// Custom has what else the settings say, by its keys, as JSON. It is kept as it is.
+	// Custom has all other members of the settings, by their keys, as unchanged JSON.
 	Custom map[string]json.RawMessage
 }
 
@@ -23,8 +23,8 @@ const (
 	keySystemACL = "$systemStreamAcl"
 )
 
-// SystemSettings returns the server's settings and the version to expect when they are set; NoStream where they never
-// were. Only administrators may read them, unless the server was told otherwise.
+// SystemSettings returns the server's settings, and the version to expect in SetSystemSettings. The version is NoStream
+// if they were never set. Only administrators may read them, unless the server's settings say otherwise.
 func (c *Client) SystemSettings(ctx context.Context) (SystemSettings, ExpectedVersion, error) {
 	const what = "read system settings"
 	data, version, err := c.lastData(ctx, what, settingsStream, settingsStream)
@@ -38,8 +38,8 @@ func (c *Client) SystemSettings(ctx context.Context) (SystemSettings, ExpectedVe
 	return s, version, nil
 }
 
-// SetSystemSettings replaces the server's settings, which takes effect at once and for all streams. It is an append to
-// the stream "$settings": see Append for the errors. LastEventNumber of the result is the version to expect next time.
+// SetSystemSettings replaces the server's settings, for all streams and at once. It is an append to the stream
+// "$settings": see [Client.Append] for the errors. LastEventNumber of the result is the version to expect next time.
 func (c *Client) SetSystemSettings(
 	ctx context.Context, expected ExpectedVersion, s SystemSettings,
 ) (AppendResult, error) {
@@ -51,7 +51,7 @@ func (c *Client) SetSystemSettings(
 		EventData{Type: settingsType, ContentType: ContentTypeJSON, Data: data})
 }
 
-// MarshalJSON encodes the settings as the server wants them. It refuses what cannot be, as an *ArgumentError.
+// MarshalJSON encodes the settings for the server. It refuses invalid roles and Custom members with an *ArgumentError.
 func (s SystemSettings) MarshalJSON() ([]byte, error) {
 	var o object
 	if err := o.acl("SystemSettings.UserStreams", keyUserACL, &s.UserStreams); err != nil {
@@ -63,7 +63,7 @@ func (s SystemSettings) MarshalJSON() ([]byte, error) {
 	return o.rest("SystemSettings.Custom", s.Custom, keyUserACL, keySystemACL)
 }
 
-// UnmarshalJSON decodes settings. What s held before is forgotten.
+// UnmarshalJSON decodes settings. It replaces all fields of s.
 func (s *SystemSettings) UnmarshalJSON(data []byte) error {
 	f := fieldsOf(data)
 	*s = SystemSettings{UserStreams: f.acl(keyUserACL), SystemStreams: f.acl(keySystemACL)}

@@ -25,10 +25,10 @@ type Transaction struct {
 	stream   string
 	expected ExpectedVersion
 
-	written int   // events that were acknowledged; -1 if it was continued, so that there may be others
-	ended   error // why no more can be written
-	unknown error // why an earlier Commit may have been done
-	lacking bool  // a write may be missing, or be there twice: it must not be committed
+	written int   // confirmed events; -1 if the transaction was continued, since there may be others
+	ended   error // why no more events can be written
+	unknown error // why an earlier Commit may have taken place
+	lacking bool  // a write may be missing, or may be there twice, so Commit is not allowed
 }
 
 // StartTransaction begins a transaction on a stream. Only Commit compares the expected version, which cannot be
@@ -42,7 +42,7 @@ func (c *Client) StartTransaction(ctx context.Context, stream string, expected E
 	op := &startOp{t: t, requireLeader: c.requireLeader(ctx)}
 	if err := c.do(ctx, op, reading); err != nil {
 		if bad := (*BadRequestError)(nil); errors.As(err, &bad) {
-			err = fmt.Errorf("%w: transactions: %w", ErrNotSupported, err) // there is nothing else that it could refuse
+			err = fmt.Errorf("%w: transactions: %w", ErrNotSupported, err) // the server has no other reason to refuse
 		}
 		return nil, t.failed("start transaction", err)
 	}
@@ -103,7 +103,7 @@ func (t *Transaction) Write(ctx context.Context, events ...EventData) error {
 	if err := t.c.do(ctx, op, repetition{effect: notIdempotent}); err != nil {
 		if errors.Is(err, ErrOutcomeUnknown) {
 			t.lacking = true
-			t.ended = fmt.Errorf("%w: nobody knows whether an earlier write is in it", ErrTransactionEnded)
+			t.ended = fmt.Errorf("%w: it is unknown whether an earlier write is in it", ErrTransactionEnded)
 		}
 		return t.failed("write to transaction", err)
 	}
@@ -147,7 +147,7 @@ func (t *Transaction) Commit(ctx context.Context) (AppendResult, error) {
 	return res, nil
 }
 
-// settle returns the error of a Commit, which is of unknown outcome as long as one of those before it is.
+// settle returns the error of a Commit. The outcome is unknown as long as that of an earlier Commit is.
 func (t *Transaction) settle(ctx context.Context, err error) error {
 	if t.unknown != nil && !errors.Is(err, ErrOutcomeUnknown) {
 		err = &OutcomeUnknownError{Err: fmt.Errorf("%w; before that: %w", err, t.unknown)}
@@ -253,7 +253,7 @@ func (o *commitOp) Decode(cmd esproto.Command, payload []byte) error {
 	return o.t.result(o.reply.GetResult(), o.reply.GetMessage())
 }
 
-// result turns the result of any step into an error; nil for Success.
+// result returns the error of a step; nil for Success.
 func (t *Transaction) result(r esproto.OperationResult, text string) error {
 	if r == esproto.OperationResult_WrongExpectedVersion {
 		return &WrongExpectedVersionError{Stream: t.stream, Expected: t.expected, Current: UnknownVersion}

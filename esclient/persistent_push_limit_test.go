@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func paceOf(timeout time.Duration, workers, most int) pace {
-	return newPace(&PersistentOptions{MessageTimeout: timeout, Concurrency: workers, InFlight: most})
+func limitOf(timeout time.Duration, workers, most int) pushLimit {
+	return newPushLimit(&PersistentOptions{MessageTimeout: timeout, Concurrency: workers, InFlight: most})
 }
 
 func TestTheFirstWindowIsWhatFitsTheTimeout(t *testing.T) {
@@ -30,15 +30,15 @@ func TestTheFirstWindowIsWhatFitsTheTimeout(t *testing.T) {
 		{0, 1, 10, 10},                 // not known
 		{time.Second, 0, 10, 10},       // nobody says when the consumer begins
 	} {
-		p := paceOf(tc.timeout, tc.workers, tc.most)
+		p := limitOf(tc.timeout, tc.workers, tc.most)
 		assert.Equal(t, tc.want, p.window, "%+v", tc)
 	}
 }
 
 func TestTheWindowFollowsThePace(t *testing.T) {
 	t.Parallel()
-	p := paceOf(time.Second, 1, 100)
-	for range paceSettled - 1 {
+	p := limitOf(time.Second, 1, 100)
+	for range growAfter - 1 {
 		p.took(time.Millisecond)
 		assert.False(t, p.mayGrow(), "the server counts what it costs")
 	}
@@ -59,7 +59,7 @@ func TestTheWindowFollowsThePace(t *testing.T) {
 
 func TestWhoGetsOnWithNothingStaysAwayForLonger(t *testing.T) {
 	t.Parallel()
-	p := paceOf(time.Second, 3, 100)
+	p := limitOf(time.Second, 3, 100)
 	assert.Zero(t, p.shrink(3), "what it works on keeps its places")
 	assert.Equal(t, 3, p.window)
 	assert.Equal(t, 500*time.Millisecond, p.shrink(2))
@@ -75,7 +75,7 @@ func TestWhoGetsOnWithNothingStaysAwayForLonger(t *testing.T) {
 
 func TestATimeoutIsLearntUnlessItIsTold(t *testing.T) {
 	t.Parallel()
-	p := paceOf(0, 1, 10)
+	p := limitOf(0, 1, 10)
 	p.learn(12 * time.Second)
 	assert.Equal(t, 11*time.Second, p.timeout, "the server looks once a second")
 	p.learn(20 * time.Second)

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,8 @@ type heldFile struct {
 	by   *checkpointKeeper // the subscription; nil if another caller has loaded the checkpoint
 	lock *os.File
 
-	mu sync.Mutex // held while the file is used
+	mu       sync.Mutex // held while the file is used
+	released bool       // another process may have the name
 }
 
 // disk is how a FileCheckpoints changes files. Tests let it fail.
@@ -58,15 +60,23 @@ func NewFileCheckpoints(dir string) (*FileCheckpoints, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, err
-	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
 	return &FileCheckpoints{dir: dir, held: make(map[string]*heldFile), disk: disk{
 		write: (*os.File).Write, sync: (*os.File).Sync, rename: os.Rename, syncDir: syncDir,
 	}}, nil
+}
+
+// makeDir makes a directory durably. Nothing but the directory itself must be accessible if it is there.
+func makeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
 }
 
 // Close unlocks all names. Call it after the Subscribers are closed; later calls of Load and Save fail. A Subscriber
@@ -124,10 +134,11 @@ func (s *FileCheckpoints) hold(name string, by *checkpointKeeper) (*heldFile, er
 		case h.by == nil || h.by.ctx.Err() == nil:
 			return nil, fmt.Errorf("%w: another Subscriber of this process", ErrCheckpointTaken)
 		}
-		delete(s.held, name) // its subscription has ended
-		if err := h.release(); err != nil {
-			return nil, err
+		// Its subscription has ended.
+		if released, err := h.tryRelease(); err != nil || !released {
+			return nil, cmp.Or(err, fmt.Errorf("%w: a disk is slow to save it", ErrCheckpointTaken))
 		}
+		delete(s.held, name)
 	}
 	path := s.path(name) + ".lock"
 	lock, err := lockFile(path)
@@ -148,16 +159,33 @@ func (s *FileCheckpoints) hold(name string, by *checkpointKeeper) (*heldFile, er
 // unhold unlocks a name whose subscription has ended.
 func (s *FileCheckpoints) unhold(name string, h *heldFile) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.held[name] == h {
+	held := s.held[name] == h
+	if held {
 		delete(s.held, name)
-		_ = h.release() // the lock is gone in any case
+	}
+	s.mu.Unlock()
+	if held {
+		_ = h.release() // without s.mu, because a disk may hang; the lock is gone in any case
 	}
 }
 
 func (h *heldFile) release() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.releaseLocked()
+}
+
+// tryRelease does what release does, unless the file is being used.
+func (h *heldFile) tryRelease() (released bool, err error) {
+	if !h.mu.TryLock() {
+		return false, nil
+	}
+	defer h.mu.Unlock()
+	return true, h.releaseLocked()
+}
+
+func (h *heldFile) releaseLocked() error {
+	h.released = true
 	return h.lock.Close()
 }
 
@@ -183,6 +211,9 @@ func (s *FileCheckpoints) Save(ctx context.Context, name string, c esclient.Chec
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.released {
+		return fmt.Errorf("eventstore: checkpoint %q is not locked any more: its subscription has ended", name)
+	}
 	return s.disk.replace(s.path(name), data)
 }
 

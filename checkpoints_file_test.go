@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -237,4 +239,42 @@ func TestFileNamesDiffer(t *testing.T) {
 		assert.Empty(t, seen[folded], "%q and %q have one file", name, seen[folded])
 		seen[folded] = fmt.Sprintf("%q", name)
 	}
+}
+
+// TestADiskThatHangsHoldsUpNoOtherName has a Save that goes on after the end of its subscription.
+func TestADiskThatHangsHoldsUpNoOtherName(t *testing.T) {
+	t.Parallel()
+	store := fileCheckpoints(t, t.TempDir())
+	owner := &checkpointKeeper{}
+	owner.ctx, owner.cancel = context.WithCancel(context.WithValue(t.Context(), checkpointOwnerKey{}, owner))
+	defer owner.cancel()
+	_, err := store.Load(owner.ctx, "name")
+	require.NoError(t, err)
+	writing, goOn := make(chan struct{}), make(chan struct{})
+	write := store.disk.write
+	store.disk.write = func(f *os.File, data []byte) (int, error) {
+		close(writing)
+		<-goOn
+		return write(f, data)
+	}
+	saved := make(chan error, 1)
+	go func() { saved <- store.Save(owner.ctx, "name", esclient.CheckpointAtNumber(7)) }()
+	<-writing
+	owner.cancel()
+	for range 10 { // before and after the store has noticed the end
+		_, err = store.Load(t.Context(), "name")
+		assert.ErrorIs(t, err, ErrCheckpointTaken, "the Save may still write")
+		loadFile(t, store, "another")
+	}
+	store.disk.write = write
+	close(goOn)
+	require.NoError(t, <-saved)
+	var c esclient.Checkpoint
+	require.Eventually(t, func() bool {
+		c, err = store.Load(t.Context(), "name")
+		return err == nil
+	}, 20*time.Second, time.Millisecond)
+	assert.Equal(t, esclient.CheckpointAtNumber(7), c)
+	assert.Error(t, store.Save(owner.ctx, "name", esclient.CheckpointAtNumber(8)), "the lock is another's")
+	assert.Equal(t, esclient.CheckpointAtNumber(7), loadFile(t, store, "name"))
 }

@@ -41,7 +41,9 @@ func (s *Subscriber) catchUp(
 	if keeper != nil {
 		keeper.mark.sub = sub
 	}
-	s.warnIfStartBeyondEnd(ctx, stream, start, log)
+	if keeper == nil || keeper.saved.IsZero() { // otherwise checkLog has looked
+		s.warnIfStartBeyondEnd(ctx, stream, start, log)
+	}
 	return &streamSource{s: sub}, nil
 }
 

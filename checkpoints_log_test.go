@@ -320,3 +320,23 @@ func TestTheCheckpointMovesWithTheFilter(t *testing.T) {
 		assert.Equal(t, numbers(1, 1), consume(t, subscribe(t, newSubscriber(t, cfg), esclient.AllStream), 1))
 	}
 }
+
+// TestACheckpointOfADeletedStreamIsNoFalseAlarm has a stream that goes on behind its last number when it comes back.
+func TestACheckpointOfADeletedStreamIsNoFalseAlarm(t *testing.T) {
+	t.Parallel()
+	c, topic := openClient(t, connectionString(t)), name("topic")
+	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
+	publishNumbered(t, pub, topic, 0, 3)
+	_, err := c.DeleteStream(timeout(t), topic, esclient.Any)
+	require.NoError(t, err)
+	log := watermill.NewCaptureLogger()
+	cfg := readModel(keptAt("readmodel/"+topic, esclient.CheckpointAtNumber(3)))
+	cfg.Client, cfg.AckGrace = c, time.Millisecond
+	sub, err := eventstore.NewSubscriber(cfg, log)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, sub.Close()) })
+	messages := subscribe(t, sub, topic)
+	publishNumbered(t, pub, topic, 4, 5)
+	assert.Equal(t, numbers(4, 5), consume(t, messages, 2))
+	assert.Empty(t, log.Captured()[watermill.ErrorLogLevel])
+}

@@ -10,8 +10,8 @@ type decision struct {
 
 // NackWith nacks a received message and applies action to it, instead of [SubscriberConfig.MaxNacks] and
 // [SubscriberConfig.NackAction]. The server keeps reason with a parked message, and the logger gets it. In
-// [ModePersistent] a decision counts, as an ack does, until [SubscriberConfig.AckGrace] after the end of the
-// subscription.
+// [ModePersistent] and with Checkpoints a decision counts, as an ack does, until [SubscriberConfig.AckGrace] after the
+// end of the subscription.
 //
 // NackWith returns whether the decision counts. It returns false:
 //   - if the message was acked, or another action was decided before;

@@ -93,7 +93,7 @@ func (s *subscription) logLateAnswer(d *delivery, answer string, err error) {
 
 // watchForLateAck logs that a message was given back while its handler was running, and later its ack, if one comes.
 func (s *subscription) watchForLateAck(d *delivery) {
-	if s.keeper != nil && s.cfg.AckGrace > 0 {
+	if s.keeper != nil && s.cfg.AckGrace > 0 && !errors.Is(context.Cause(s.ctx), ErrCheckpointTaken) {
 		s.log.Error("Message is behind the checkpoint: the next subscription hands it out again", errUnanswered,
 			s.fields(d, watermill.LogFields{"ack_grace": s.cfg.AckGrace.String()}))
 	}

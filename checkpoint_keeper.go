@@ -19,10 +19,12 @@ type checkpointKeeper struct {
 	log    watermill.LoggerAdapter
 	values context.Context // of the Subscribe call; it never ends
 	mark   lowWaterMark
+	calls  storeCalls
 
 	// Only one goroutine at a time uses it: Subscribe, and then run.
 	saved     esclient.Checkpoint // the store has it
 	taken     bool                // another process has the name
+	tellAt    int                 // how many messages behind a stuck one the logger is told of next
 	startOver bool                // the checkpoint is one of another log
 
 	subscription context.Context // ends with the subscription
@@ -70,7 +72,9 @@ func (k *checkpointKeeper) load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, checkpointOwnerKey{}, k), k.cfg.CheckpointTimeout)
 	defer cancel()
 	err := k.retry(ctx, ctx.Done(), "load", func(ctx context.Context) (err error) {
-		k.saved, err = k.cfg.Checkpoints.Load(ctx, k.name)
+		k.saved, err = k.calls.call(ctx, func(ctx context.Context) (esclient.Checkpoint, error) {
+			return k.cfg.Checkpoints.Load(ctx, k.name)
+		})
 		return err
 	}, isLasting)
 	if err != nil {
@@ -186,13 +190,43 @@ func (k *checkpointKeeper) run(taken func(error)) {
 			k.saveLast()
 			return
 		}
-		if k.taken || !k.mark.due(k.saved) {
+		if k.taken {
+			continue
+		}
+		if !k.mark.due(k.saved) {
+			k.tellIfStuck()
 			continue
 		}
 		if err := k.save(k.stop, isTaken); k.taken {
 			taken(err)
 		}
 	}
+}
+
+// stuckFactor is how many times CheckpointMaxCount messages are settled behind a stuck one until the logger is told. It
+// is told again at ten times as many, and so on.
+const stuckFactor = 10
+
+var errStuck = errors.New("eventstore: the checkpoint stands at a message whose handler has not acked it; " +
+	"a restart hands out all later messages again")
+
+// tellIfStuck logs a message that holds the checkpoint while very many later ones are settled.
+func (k *checkpointKeeper) tellIfStuck() {
+	e, behind := k.mark.stuck()
+	if behind < k.cfg.CheckpointMaxCount { // the mark has moved
+		k.tellAt = 0
+	}
+	if k.tellAt == 0 {
+		k.tellAt = stuckFactor * k.cfg.CheckpointMaxCount
+	}
+	if e == nil || behind < k.tellAt {
+		return
+	}
+	k.tellAt *= 10
+	o := e.Original()
+	k.log.Error("Message holds up the checkpoint", errStuck, watermill.LogFields{
+		"event_number": o.Number, "event_stream": o.Stream, "event_id": o.ID.String(), "settled_behind": behind,
+	})
 }
 
 // save saves the mark, with retries until the channel until is closed. Each attempt saves where the mark is then.
@@ -233,7 +267,10 @@ func (k *checkpointKeeper) put(ctx context.Context, c esclient.Checkpoint) error
 	if c == k.saved {
 		return nil
 	}
-	if err := k.cfg.Checkpoints.Save(ctx, k.name, c); err != nil {
+	_, err := k.calls.call(ctx, func(ctx context.Context) (esclient.Checkpoint, error) {
+		return c, k.cfg.Checkpoints.Save(ctx, k.name, c)
+	})
+	if err != nil {
 		return err
 	}
 	k.saved = c
@@ -241,7 +278,7 @@ func (k *checkpointKeeper) put(ctx context.Context, c esclient.Checkpoint) error
 }
 
 // finish saves the mark for the last time, after all handlers have answered, and ends run. It takes CheckpointTimeout
-// at most.
+// and storeGrace at most.
 func (k *checkpointKeeper) finish() {
 	if k == nil {
 		return

@@ -124,6 +124,18 @@ func (m *lowWaterMark) due(saved esclient.Checkpoint) bool {
 	return m.moved || m.echoes >= maxEchoes || passed > 0 || back < 0
 }
 
+// stuck returns the event at which the mark stands, or nil, and how many later ones count since the latest save.
+func (m *lowWaterMark) stuck() (e *esclient.Event, behind int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.pending {
+		if p.event != nil {
+			return p.event, m.settled
+		}
+	}
+	return nil, 0
+}
+
 // saving begins to count anew.
 func (m *lowWaterMark) saving() {
 	m.mu.Lock()

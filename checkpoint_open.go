@@ -64,13 +64,19 @@ func (s *Subscriber) reserve(ctx context.Context, k *checkpointKeeper) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		if other.calls.isRunning() { // it could overwrite what this subscription saves
+			return &CheckpointError{
+				Name: k.name, Op: "use", Err: errStoreHangs,
+				Advice: "the call is of the subscription before this one: repair the store and subscribe again",
+			}
+		}
 	}
 }
 
 func (s *Subscriber) tryReserve(k *checkpointKeeper) (other *checkpointKeeper) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other := s.keepers[k.name]; other != nil {
+	if other := s.keepers[k.name]; other != nil && !other.isGone() {
 		return other
 	}
 	if s.keepers == nil {
@@ -80,13 +86,19 @@ func (s *Subscriber) tryReserve(k *checkpointKeeper) (other *checkpointKeeper) {
 	return nil
 }
 
+// release gives the name of a keeper free, which nobody uses any more. A call of the store that still runs keeps it.
 func (s *Subscriber) release(k *checkpointKeeper) {
 	k.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.keepers, k.name)
+	if !k.calls.isRunning() {
+		delete(s.keepers, k.name)
+	}
 	close(k.free)
 }
+
+// isGone reports whether the name of a released keeper can be used again.
+func (k *checkpointKeeper) isGone() bool { return isClosed(k.free) && !k.calls.isRunning() }
 
 // checkLog looks whether the log still reaches the checkpoint. If it does not, the checkpoint is one of another log:
 // the subscription would wait until the log gets there, and miss what comes before.

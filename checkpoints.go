@@ -18,6 +18,10 @@ import (
 // An error is retried with backoff and logged. [ErrCheckpointTaken] ends the subscription instead: a store should
 // return it if another process has taken the name over, so that two processes do not overwrite each other's
 // checkpoints.
+//
+// A call should return when its context ends. A call that goes on for one more second is given up: the logger or
+// Subscribe gets an error, and Close and the end of the subscription do not wait for it. Its name is not used by
+// another subscription of this Subscriber before it returns.
 type Checkpoints interface {
 	// Load returns the checkpoint that was saved last under a name, or the zero Checkpoint if there is none. It is
 	// called once for each Subscribe call, retries aside, before any Save.

@@ -54,7 +54,8 @@
 //
 // (3) By default only administrators have it. It is set in $settings, or in the metadata of $all.
 //
-// (4) It stays valid when the Filter changes. It moves on over events that the Filter does not pick.
+// (4) It moves on over events that the Filter does not pick. It stays valid when the Filter changes, but events
+// before it that only the new Filter picks are not handed out.
 //
 // [SubscriberConfig.OnCaughtUp] and [LiveFromCtx] tell when a read model has all old messages, and which messages are
 // new.

@@ -161,15 +161,20 @@ type SubscriberConfig struct {
 	Checkpoints Checkpoints
 	// SubscriberName names what the messages are for, such as a read model. With Checkpoints it is needed. The store is
 	// given the name SubscriberName + "/" + topic. So SubscriberName must not contain "/". Two Subscribers of one name
-	// exclude each other; the store says how.
+	// exclude each other; the store says how. Choose another SubscriberName when StreamName returns another stream for
+	// a topic, or when the Filter picks events that were passed over before: the checkpoint does not tell.
 	SubscriberName string
-	// CheckpointAfter is the longest time until a settled message is saved. The default is [DefaultCheckpointAfter].
+	// CheckpointAfter is the longest time until a settled message is saved, if all messages before it are settled, too.
+	// The default is [DefaultCheckpointAfter], 1 s. In "$all", events of the server wait longer: until a message of an
+	// application is settled, 1000 of them are, or the subscription ends.
 	CheckpointAfter time.Duration
 	// CheckpointMaxCount is the number of settled messages after which the checkpoint is saved before CheckpointAfter.
-	// The default is [DefaultCheckpointMaxCount]. Messages are handed out while it is being saved.
+	// The default is [DefaultCheckpointMaxCount], 1000. Messages are handed out while it is being saved. With a
+	// Concurrency over 1, a message whose handler hangs or keeps nacking holds up the checkpoint: the logger gets an
+	// error when 10, 100 … times CheckpointMaxCount later messages are settled.
 	CheckpointMaxCount int
-	// CheckpointTimeout limits how long Subscribe tries to load the checkpoint, and how long the end of a subscription
-	// takes to save it. The default is [DefaultCheckpointTimeout].
+	// CheckpointTimeout limits how long Subscribe tries to load the checkpoint, how long one attempt to save it takes,
+	// and how long the end of a subscription does. The default is [DefaultCheckpointTimeout], 10 s.
 	CheckpointTimeout time.Duration
 	// PageSize is the number of events that [ModeCatchUp] reads at a time. The default is [esclient.DefaultPageSize].
 	PageSize int

@@ -1,0 +1,56 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+)
+
+// storeCalls are the calls of a [Checkpoints] store by one subscription. There is one at a time, also if the store
+// ignores the end of its context: nobody waits for it then, but no other call begins before it has returned.
+type storeCalls struct {
+	latest chan struct{} // closed when the latest call has returned; nil before the first
+}
+
+// storeGrace is how long a call may go on after the end of its context before nobody waits for it any more.
+const storeGrace = time.Second
+
+var errStoreHangs = errors.New("eventstore: a call of the store goes on although its context has ended")
+
+// call calls f in a goroutine, and waits until f returns, or storeGrace after the end of ctx.
+func (c *storeCalls) call(
+	ctx context.Context, f func(context.Context) (esclient.Checkpoint, error),
+) (esclient.Checkpoint, error) {
+	if c.isRunning() {
+		select {
+		case <-c.latest:
+		case <-ctx.Done():
+			return esclient.Checkpoint{}, errStoreHangs
+		}
+	}
+	returned := make(chan struct{})
+	c.latest = returned
+	var result struct { // read only after the return
+		c   esclient.Checkpoint
+		err error
+	}
+	go func() {
+		defer close(returned)
+		result.c, result.err = f(ctx)
+	}()
+	select {
+	case <-returned:
+		return result.c, result.err
+	case <-ctx.Done():
+	}
+	if closedWithin(returned, storeGrace) {
+		return result.c, result.err
+	}
+	return esclient.Checkpoint{}, fmt.Errorf("%w: %w", errStoreHangs, context.Cause(ctx))
+}
+
+// isRunning reports whether a call has not returned yet.
+func (c *storeCalls) isRunning() bool { return c.latest != nil && !isClosed(c.latest) }

@@ -15,7 +15,7 @@ import (
 
 // A plain user cancels Subscribe while the server still looks up the rights. No subscription stays at the server that
 // would take the next subscriber's messages.
-func TestASubscribeThatIsGivenUpLeavesNobodyBehind(t *testing.T) {
+func TestAnAbandonedSubscribeLeavesNoSubscription(t *testing.T) {
 	t.Parallel()
 	for _, version := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for _, group := range []string{"g", ""} {

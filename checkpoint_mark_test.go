@@ -44,7 +44,7 @@ func TestTheMarkHoldsOnlyWhatIsNotSettled(t *testing.T) {
 	assert.Equal(t, total+1, mark.settle(stuck))
 	assert.Empty(t, mark.pending)
 
-	// The log goes back: what was handed out of the old one says nothing about the new one.
+	// The log goes back: the old log's messages say nothing about the new one.
 	old, fresh := event(total+1), event(0)
 	mark.add(old)
 	mark.add(fresh)

@@ -9,8 +9,8 @@ import (
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 )
 
-// TestCheckpointsAllocateNothingForAMessage holds that keeping the mark costs no memory, and that a message is what it
-// was without.
+// TestCheckpointsAllocateNothingForAMessage: keeping the mark allocates nothing, and a message allocates as much as
+// without checkpoints.
 func TestCheckpointsAllocateNothingForAMessage(t *testing.T) {
 	c, topic := openClient(t, connectionString(t)), name("topic")
 	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})

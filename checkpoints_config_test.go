@@ -58,8 +58,8 @@ func TestCheckpointSettingsAreValidated(t *testing.T) {
 
 func startAnywhere(context.Context, string) (esclient.Start, error) { return esclient.Start{}, nil }
 
-// TestTheCheckpointOfAMessageIsThatOfItsTopic holds that a handler that keeps the checkpoint itself goes on where it
-// was, also behind links, whose targets have other numbers.
+// TestTheCheckpointOfAMessageIsThatOfItsTopic: a handler that keeps the checkpoint itself continues at the right
+// message, also with links, whose targets have other numbers.
 func TestTheCheckpointOfAMessageIsThatOfItsTopic(t *testing.T) {
 	c, orders, links := openClient(t, connectionString(t)), name("orders"), name("links")
 	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: c}), orders, 0, 9)

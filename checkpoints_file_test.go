@@ -204,7 +204,7 @@ func TestFileCheckpointsAreSafeForConcurrentUse(t *testing.T) {
 	assert.Equal(t, esclient.CheckpointAtNumber(19), loadFile(t, store, "name0"))
 }
 
-// FuzzCheckpointFile checks that no content of a file makes a Load panic, and that what is read is written again.
+// FuzzCheckpointFile checks that no content of a file makes Load panic, and that a loaded checkpoint survives a Save.
 func FuzzCheckpointFile(f *testing.F) {
 	data, err := encodeFile("name", esclient.CheckpointAtNumber(5))
 	require.NoError(f, err)

@@ -265,7 +265,7 @@ func TestACheckpointSurvivesWhatHappensToItsStream(t *testing.T) {
 		require.NoError(t, sub.Close())
 		closes(t, messages)
 		sub = newSubscriber(t, cfg)
-		messages = subscribe(t, sub, "topic") // what is truncated lies beyond the end
+		messages = subscribe(t, sub, "topic") // the truncated part is beyond the end
 		_, err = c.TombstoneStream(timeout(t), "topic", esclient.Any)
 		require.NoError(t, err)
 		closes(t, messages)

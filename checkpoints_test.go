@@ -45,7 +45,7 @@ func (m *memoryCheckpoints) Save(_ context.Context, name string, c esclient.Chec
 	return nil
 }
 
-// at returns what is stored under a name.
+// at returns the checkpoint that is stored under a name.
 func (m *memoryCheckpoints) at(name string) esclient.Checkpoint {
 	c, _ := m.Load(context.Background(), name)
 	return c
@@ -110,7 +110,7 @@ func readModel(store eventstore.Checkpoints) eventstore.SubscriberConfig {
 // crashedRun is what a process did before it crashed.
 type crashedRun struct {
 	handedOut, acked []esclient.Checkpoint
-	handled          map[string]esclient.Checkpoint // by payload: those that the test wants, acked
+	handled          map[string]esclient.Checkpoint // by payload: checkpoints of the wanted messages, acked
 }
 
 // crashRun hands out messages to concurrent handlers, some of which nack first, until count messages that want picks
@@ -177,7 +177,7 @@ func crashLoop(
 	t.Helper()
 	store := &memoryCheckpoints{}
 	cfg.Checkpoints = store
-	handled := make(map[string]esclient.Checkpoint) // by payload: those that want picks
+	handled := make(map[string]esclient.Checkpoint) // by payload: checkpoints of the messages that want picks
 	acked := make(map[esclient.Checkpoint]bool)
 	for runs := 0; len(handled) < total; runs++ {
 		require.Less(t, runs, 10*total, "the read model makes no progress")

@@ -58,7 +58,7 @@ func handleTwo(client *esclient.Client, store eventstore.Checkpoints) {
 	}
 }
 
-// A read model goes on where it was when its process ended.
+// A read model continues at the position at which its process ended.
 func ExampleNewStreamCheckpoints() {
 	client, stop := openWithLetters("a", "b", "c", "d")
 	defer stop()

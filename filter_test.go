@@ -91,7 +91,7 @@ func TestFiltersThatAreRefused(t *testing.T) {
 		"a window":      {Filter: &esclient.Filter{TypeRegex: "a", SearchWindow: -1}},
 		"an interval":   {Filter: &esclient.Filter{TypeRegex: "a", CheckpointInterval: -1}},
 	} {
-		cfg.ConnectionString = "tcp://localhost:1" // nobody is there: nothing may be sent
+		cfg.ConnectionString = "tcp://localhost:1" // without a server: nothing may be sent
 		_, err := eventstore.NewSubscriber(cfg, nil)
 		assert.ErrorContains(t, err, "Filter", what)
 	}

@@ -114,9 +114,9 @@ func TestATimelyHandlerGetsEveryMessageOnce(t *testing.T) {
 	}
 }
 
-// TestNothingIsParkedThatNobodyWasHanded has a handler that hangs with the first message for several timeouts. The
-// server may park only that message.
-func TestNothingIsParkedThatNobodyWasHanded(t *testing.T) {
+// TestOnlyHandedOutMessagesAreParked has a handler that hangs with the first message for several timeouts. The server
+// may park only that message.
+func TestOnlyHandedOutMessagesAreParked(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {
 		for retries := range 2 {
@@ -194,7 +194,7 @@ func TestAHandlerThatBecomesSlow(t *testing.T) {
 			}
 			assert.Empty(t, parkedNumbers(t, srv))
 			assert.NotEmpty(t, lines(log, watermill.InfoLogLevel, "Event given back to the server"))
-			assert.Len(t, slowLines(log), 1, "it is told once")
+			assert.Len(t, slowLines(log), 1, "it is logged once")
 		})
 	}
 }
@@ -230,8 +230,8 @@ func TestAUserWhoIsNotToldTheTimeoutLearnsIt(t *testing.T) {
 	}
 }
 
-// TestAMessageThatNobodyTakesIsNotKept has a consumer that does not read its channel for several timeouts.
-func TestAMessageThatNobodyTakesIsNotKept(t *testing.T) {
+// TestAMessageWithoutAReaderIsNotKept has a consumer that does not read its channel for several timeouts.
+func TestAMessageWithoutAReaderIsNotKept(t *testing.T) {
 	t.Parallel()
 	const n = 5
 	srv, h := numberedServer(t, estest.Persona2310, n), new(handled)

@@ -147,7 +147,7 @@ func TestAStreamThatWasDeletedIsPublishedToOnce(t *testing.T) {
 	}
 }
 
-// The lists of a PublishError are in the order of the call, whatever the streams, and where they are split.
+// The lists of a PublishError are in the order of the call, for any streams and any split into requests.
 func TestTheListsOfAPublishErrorAreInTheOrderOfTheCall(t *testing.T) {
 	srv := embedded(t)
 	pub := newPublisher(t, eventstore.PublisherConfig{
@@ -455,7 +455,7 @@ func TestCloseEndsCallsOfABorrowedClient(t *testing.T) {
 	}
 }
 
-// What becomes of messages is told by the errors of package esclient, which users can name.
+// The errors of package esclient, which users can name, say what happened to each message.
 func TestAPublishErrorHasErrorsOfTheClient(t *testing.T) {
 	srv := embedded(t)
 	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})

@@ -147,7 +147,7 @@ func TestWhatIsTooLargeForOneAppendIsSplitInOrder(t *testing.T) {
 	var messages []*message.Message
 	for n := range 5 {
 		messages = append(messages, newMessage(strings.Repeat(fmt.Sprint(n), 15<<20)))
-		for range 250 { // so that no page which somebody reads of $all has more of the large ones than a frame holds
+		for range 250 { // so that no page of $all has more of the large ones than a frame holds
 			messages = append(messages, newMessage("small"))
 		}
 	}
@@ -319,7 +319,7 @@ func TestPublisherClose(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(20 * time.Millisecond) // lets calls get under way; whatever their number, the test holds
+	time.Sleep(20 * time.Millisecond) // so that calls get under way; the test holds for any number of them
 	require.NoError(t, pub.Close())
 	wg.Wait()
 	stored := payloads(t, c, topic)

@@ -147,8 +147,8 @@ func TestAGroupUnderFaults(t *testing.T) {
 // The client is borrowed: it has the application's hooks and logger.
 func TestALogThatWentBackIsLogged(t *testing.T) {
 	for then, cfg := range map[string]eventstore.SubscriberConfig{
-		"the subscription goes on with what is new": {},
-		"the subscription starts over":              {Mode: eventstore.ModeCatchUp, StartOver: true},
+		"the subscription goes on with new events": {},
+		"the subscription starts over":             {Mode: eventstore.ModeCatchUp, StartOver: true},
 	} {
 		t.Run(then, func(t *testing.T) {
 			old, fresh := embedded(t), embedded(t)

@@ -56,5 +56,5 @@ func TestRouterFinishesWhatItIsDoing(t *testing.T) {
 	stop()
 	assert.Equal(t, numbers(1, 3), payloads(t, c, out))
 	assert.Equal(t, numbers(4, 5), consume(t, subscribe(t, newSubscriber(t, cfg), in), 2),
-		"what was done is not done again")
+		"processed messages are not processed again")
 }

@@ -128,7 +128,7 @@ type streamLog struct {
 }
 
 func (l streamLog) OnLogWentBack(i esclient.SubscriptionInfo) {
-	then := "the subscription goes on with what is new"
+	then := "the subscription goes on with new events"
 	if l.startOver {
 		then = "the subscription starts over"
 	}

@@ -289,7 +289,7 @@ func TestCallsThatCloseEndsSaySo(t *testing.T) {
 	}
 }
 
-func TestCloseWhileAMessageWaitsThatNobodyTakes(t *testing.T) {
+func TestCloseWhileAMessageWaitsForAReader(t *testing.T) {
 	c := openClient(t, connectionString(t))
 	pub, topic := newPublisher(t, eventstore.PublisherConfig{Client: c}), name("unread")
 	publishNumbered(t, pub, topic, 1, 1)
@@ -426,9 +426,9 @@ func TestAUserWhoMayNotMakeGroupsCanConsume(t *testing.T) {
 	srv := embedded(t)
 	admin := newSubscriber(t, eventstore.SubscriberConfig{ConnectionString: srv.ConnectionString(), ConsumerGroup: "g"})
 	require.NoError(t, admin.SubscribeInitialize("topic"))
-	nobody := "tcp://" + srv.Addr()
-	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{ConnectionString: nobody}), "topic", 1, 1)
-	sub := newSubscriber(t, eventstore.SubscriberConfig{ConnectionString: nobody, ConsumerGroup: "g"})
+	anonymous := "tcp://" + srv.Addr()
+	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{ConnectionString: anonymous}), "topic", 1, 1)
+	sub := newSubscriber(t, eventstore.SubscriberConfig{ConnectionString: anonymous, ConsumerGroup: "g"})
 	assert.Equal(t, []string{"1"}, consume(t, subscribe(t, sub, "topic"), 1))
 	_, err := sub.Subscribe(timeout(t), "other")
 	require.ErrorIs(t, err, esclient.ErrAccessDenied)

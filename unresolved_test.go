@@ -25,7 +25,7 @@ var deadLinks = []struct{ why, data string }{
 	{"a word for a number", "x@target"}, {"empty", ""}, {"no stream", "5@"}, {"a link", "0@inner"},
 }
 
-// countUnresolved counts what an UnresolvedHook is told.
+// countUnresolved counts the calls of an UnresolvedHook.
 type countUnresolved struct{ n atomic.Int32 }
 
 func (c *countUnresolved) OnUnresolved(i esclient.SubscriptionInfo) {
@@ -71,7 +71,7 @@ func serverWithDeadTargets(
 }
 
 // link writes the dead links to a stream, with a link to a live event before each, and returns the payloads of the live
-// ones. What it writes depends on the round.
+// events. The payloads depend on the round.
 func link(t *testing.T, srv *estest.Server, stream string, round int) (live []string) {
 	t.Helper()
 	for i, dead := range deadLinks {
@@ -126,7 +126,7 @@ func TestLinksWithoutAnEventAreSkippedByDefault(t *testing.T) {
 	) {
 		assert.Equal(t, history, consume(t, messages, len(history)))
 		live := link(t, srv, "links", 2)
-		assert.Equal(t, live, consume(t, messages, len(live)), "behind those that are skipped, in order")
+		assert.Equal(t, live, consume(t, messages, len(live)), "after the skipped ones, in order")
 		rounds := 1
 		if history != nil {
 			rounds = 2
@@ -203,7 +203,7 @@ func TestALinkWithoutAnEventStopsTheSubscriptionOnRequest(t *testing.T) {
 	})
 }
 
-// TestLinksWithoutAnEventInAll resolves the links of $all, where they are among everything else.
+// TestLinksWithoutAnEventInAll resolves the links of $all, among all other events.
 func TestLinksWithoutAnEventInAll(t *testing.T) {
 	for _, persona := range personas {
 		for mode, cfg := range resolvingModes {
@@ -231,8 +231,8 @@ func TestLinksWithoutAnEventInAll(t *testing.T) {
 	}
 }
 
-// TestADeletedStreamStopsNoHandlerOfItsCategory deletes one stream of a category for good, and another one not for
-// good, before a handler reads the category. Like a CQRS processor, the handler fails on what it does not know.
+// TestADeletedStreamStopsNoHandlerOfItsCategory deletes two streams of a category, one soft and one hard, before a
+// handler reads the category. Like a CQRS processor, the handler fails on unknown types.
 func TestADeletedStreamStopsNoHandlerOfItsCategory(t *testing.T) {
 	for _, persona := range personas {
 		for mode, cfg := range map[string]eventstore.SubscriberConfig{
@@ -359,8 +359,8 @@ func TestUnresolvedFromCtxOfAnotherContext(t *testing.T) {
 	assert.ErrorContains(t, err, "UnresolvedAction")
 }
 
-// TestALinkThatTheUserMayNotFollow has a user who may read the links, and not the target of every second one. Servers
-// resolve it where they push it, and in groups; up to 5.0 they refuse a page with it.
+// TestALinkThatTheUserMayNotFollow has a user who may read the links, but only every second target. Servers resolve
+// such a link in pushes and in groups; up to 5.0 they refuse a page with it.
 func TestALinkThatTheUserMayNotFollow(t *testing.T) {
 	for _, persona := range personas {
 		for mode, cfg := range resolvingModes {
@@ -433,7 +433,7 @@ func TestALinkThatTheUserMayNotFollow(t *testing.T) {
 	}
 }
 
-// TestAUserWhoMayNotReadTheLinks is told, although links are not resolved by the server then.
+// TestAUserWhoMayNotReadTheLinks gets the error, although the server does not resolve the links then.
 func TestAUserWhoMayNotReadTheLinks(t *testing.T) {
 	for _, persona := range personas {
 		srv := embedded(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))

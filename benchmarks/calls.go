@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// workCalls has as many goroutines call as there are to be calls in flight. A call is told which one it is and is good
-// for a batch of events.
+// workCalls calls from as many goroutines as the job has calls in flight. Each call gets its number and stands for a
+// batch of events.
 func workCalls(j job, m *meter, call func(n int) error) (result, error) {
 	warmUp, measured := j.WarmUp/(j.InFlight*j.Batch), j.Events/(j.InFlight*j.Batch)
 	m.record(j.InFlight, measured)

@@ -16,11 +16,11 @@ type client interface {
 	read(ctx context.Context, stream string, page int, seen func()) error
 	// catchUp subscribes from the beginning of a stream and returns a function that ends the subscription.
 	catchUp(ctx context.Context, stream string, page int, seen func()) (stop func(), err error)
-	// catchUpAll subscribes to all streams, and sees the events of those whose names begin in the given way.
+	// catchUpAll subscribes to all streams, and sees the events of streams with the given prefix.
 	catchUpAll(
 		ctx context.Context, names string, after esclient.Position, page int, seen func(),
 	) (stop func(), err error)
-	// subscribe subscribes to what comes from now on.
+	// subscribe subscribes to new events.
 	subscribe(ctx context.Context, stream string, seen func()) (stop func(), err error)
 	// createGroup makes a persistent subscription group from the beginning of a stream.
 	createGroup(ctx context.Context, stream, group string) error

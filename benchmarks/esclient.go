@@ -66,8 +66,7 @@ func (o *ownClient) append(ctx context.Context, stream string, data []byte, even
 	return err
 }
 
-// workSource has AppendFrom take the events from a source, as many ahead of those that are written as other contenders
-// have in flight.
+// workSource makes AppendFrom take the events from a source, with as many appends in flight as other contenders have.
 func workSource(ctx context.Context, j job, m *meter) (result, error) {
 	c, err := openCounted(ctx, j.URL, m)
 	if err != nil {
@@ -157,7 +156,7 @@ func (o *ownClient) createGroup(ctx context.Context, stream, group string) error
 	return o.c.CreatePersistent(ctx, stream, group, settings)
 }
 
-// What the groups of all contenders have, so that the server is not what is measured.
+// The settings of the groups of all contenders. They keep the server from being the bottleneck.
 const (
 	groupPage   = 100
 	groupBuffer = 1000

@@ -23,7 +23,7 @@ type otherClient struct {
 	ended chan error
 }
 
-// gesConcurrency lets more operations run at a time than any scenario has in flight or subscribed.
+// gesConcurrency allows more concurrent operations than any scenario has in flight or subscribed.
 const gesConcurrency = 10_000
 
 func openGesClient(_ context.Context, server string, m *meter) (client, error) {
@@ -181,5 +181,5 @@ func (o *otherClient) dropped(reason ges.SubscriptionDropReason, err error) erro
 
 func (o *otherClient) done() <-chan error { return o.ended }
 
-// close does nothing: the process ends, and what the library does while it closes is nobody's concern.
+// close does nothing, since the process ends.
 func (o *otherClient) close() {}

@@ -22,15 +22,15 @@ const (
 	handling    = "handler"
 )
 
-// job is one measurement of one contender: what a worker process is told to do.
+// job is the work of a worker process: one measurement of one contender.
 type job struct {
 	Contender string
 	Work      string
 	URL       string            // of the server: tcp://user:password@host:port
-	Stream    string            // what is written to or read from; the beginning of their names if there are several
-	After     esclient.Position // where in $all the events begin, for those who catch up with several streams
+	Stream    string            // stream to write or read; the prefix of their names if there are several
+	After     esclient.Position // start of the events in $all, for contenders that catch up with several streams
 	Group     string            // to make, for persistent subscriptions
-	WarmUp    int               // events to write or to receive before those that are measured
+	WarmUp    int               // events to write or receive before the measurement
 	Events    int               // to write or to receive, by all subscriptions together
 	Size      int               // of an event's data, in bytes
 	InFlight  int               // appends, reads or Publish calls at a time, or events not acked
@@ -56,8 +56,8 @@ func (j job) sized(quick bool) job {
 	return j
 }
 
-// unit is what events must be a multiple of: whole batches and pages, and the same number for each of those that work
-// at a time.
+// unit divides every number of events of a job, so that batches and pages are full and each worker gets the same
+// number.
 func (j *job) unit() int {
 	switch {
 	case j.Work == persistent:
@@ -101,7 +101,7 @@ func (j *job) streams() []string {
 	return names
 }
 
-// payload is the data of an event: letters, as compressing is nobody's task here.
+// payload returns the data of an event: letters, since no contender compresses.
 func (j *job) payload() []byte {
 	b := make([]byte, j.Size)
 	for i := range b {

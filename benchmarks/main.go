@@ -1,18 +1,18 @@
-// Command benchmarks measures this project's client against what else there is, in one run.
+// Command benchmarks compares this project's client with other clients, in one run.
 //
-// Each measurement is a process of its own, so that the CPU time and the memory in the result are those of the client
+// Each measurement is a process of its own, so that the CPU time and the memory in the result belong to the client
 // alone; the server is another process. Rounds are interleaved: every round measures every contender once, in a
-// changing order, and what is reported are medians and ranges. Everybody is warm by then: a tenth more of the work goes
-// before what is measured, and the servers own memory that was in use before. On a machine that others use too, compare
-// the contenders of one scenario, not figures of different runs.
+// changing order. The report has medians and ranges. Before each measurement the contender warms up with a tenth more
+// of the work, and the servers own memory from earlier use. On a machine with other load, compare the contenders of one
+// scenario, not figures of different runs.
 //
-// Client and server share the machine here, and elsewhere do not. So each of the two processes uses half of the cores,
-// as if it had a machine of its own. Where both use all of them, which -cores says, their threads chase each other from
-// core to core: that costs whoever hands work from goroutine to goroutine more CPU, often twice as much.
+// Client and server share the machine here, unlike in production. So each of the two processes uses half of the cores,
+// as if it had a machine of its own. If -cores gives both all cores, the scheduler moves their threads from core to
+// core. Then a contender that passes work between goroutines needs more CPU, often twice as much.
 //
 // A run writes a table, plots, a JSON file, and results.bench in Go's benchmark format, one line for each round of each
-// contender; an op is an event. Benchstat compares the contenders of a run, or two runs of one contender. Only with six
-// rounds or more can it tell a difference from chance:
+// contender; an op is an event. Benchstat compares the contenders of a run, or two runs of one contender. It needs six
+// rounds or more to tell a difference from chance:
 //
 //	benchstat -col /by results/results.bench
 //	benchstat -filter /by:esclient old/results.bench new/results.bench

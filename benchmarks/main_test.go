@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary be the processes of a run as well.
+// TestMain makes the test binary serve as the processes of a run, too.
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
 		if err := dispatch(context.Background(), []string{role}); err != nil {

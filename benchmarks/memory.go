@@ -14,15 +14,15 @@ import (
 // memoryVariable tells the process of a server how many bytes of memory it shall own from the beginning.
 const memoryVariable = "WATERMILL_BENCHMARKS_MEMORY"
 
-// keepMemory lets Go's runtime tell the system of memory that it does not use, instead of giving it back at once: it
-// stays with the process while nobody else has need of it. Systems other than Linux have it like this anyway. It holds
-// for all processes, so that a small one does not pay for its memory anew after each collection.
+// keepMemory makes Go's runtime return unused memory to the system lazily: it stays with the process until another
+// process needs it. Other systems than Linux do so anyway. The setting holds for all processes, so that a small one
+// does not allocate its memory again after each collection.
 func keepMemory() string {
 	return "GODEBUG=" + strings.TrimPrefix(os.Getenv("GODEBUG")+",madvdontneed=0", ",")
 }
 
-// fewCollections has the servers' garbage collected only when it fills memory that is theirs anyway: what is measured
-// are their clients.
+// fewCollections makes the servers collect garbage only when their memory is full: the benchmarks measure their
+// clients.
 const fewCollections = "GOGC=400"
 
 // warmMemory gives this process the memory that it will need, all of it used before, like that of a server that has
@@ -47,7 +47,7 @@ func warmMemory() error {
 	return nil
 }
 
-// availableMemory is how many bytes the system can spare, where it tells.
+// availableMemory returns how many bytes the system can spare, if it reports that.
 func availableMemory() int {
 	info, err := os.ReadFile("/proc/meminfo")
 	if err != nil {

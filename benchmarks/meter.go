@@ -21,7 +21,7 @@ type result struct {
 	Writes   int64 // write calls
 	PeakHeap uint64
 	Drops    int64 // connections lost
-	// Latencies of single operations, in seconds; zero where the work has none.
+	// Latencies of single operations, in seconds; zero if the work has none.
 	P50, P99, P999 float64
 	Failed         string `json:",omitempty"` // why there is no result
 }
@@ -53,7 +53,7 @@ func (m *meter) record(goroutines, operations int) {
 	}
 }
 
-// settle notes what the contender holds before it works; the peak heap is what comes on top of that.
+// settle records the memory of the contender before its work; the peak heap is the increase over that.
 func (m *meter) settle() {
 	runtime.GC()
 	runtime.ReadMemStats(&m.mem)

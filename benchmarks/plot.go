@@ -23,7 +23,7 @@ func (r *report) plots() map[string][]byte {
 // Sizes of a plot, in pixels.
 const (
 	plotWidth = 760
-	labelEnd  = 150 // where the names end and the bars begin
+	labelEnd  = 150 // right end of the names, left end of the bars
 	barRoom   = 490
 	barHeight = 16
 	rowHeight = 20
@@ -52,7 +52,7 @@ func plot(title string, outcomes []*outcome, f figure) []byte {
 	return out.Bytes()
 }
 
-// plotScenario draws from y on and returns where it ended.
+// plotScenario draws from y on and returns its lower end.
 func plotScenario(b *bytes.Buffer, y int, o *outcome, f figure) int {
 	y += rowHeight
 	fmt.Fprintf(b, "<text x=\"10\" y=\"%d\" font-weight=\"bold\">%s</text>\n", y, escape(o.Name))

@@ -24,7 +24,7 @@ type process struct {
 	stderr bytes.Buffer
 }
 
-// useCores limits the processes of the run, this one and those that it starts.
+// useCores limits the processes of the run: this one and its children.
 func useCores(n int) error {
 	runtime.GOMAXPROCS(n)
 	return os.Setenv("GOMAXPROCS", strconv.Itoa(n))
@@ -54,7 +54,7 @@ func startProcess(ctx context.Context, role string, env ...string) (*process, er
 // roleVariable tells the test binary which role it has, since its arguments are the testing package's.
 const roleVariable = "WATERMILL_BENCHMARKS_ROLE"
 
-// next reads the next message. Where there is none it says how the process ended.
+// next reads the next message. If there is none, its error says how the process ended.
 func (p *process) next() (note, error) {
 	var m note
 	line, err := p.out.ReadBytes('\n')
@@ -67,7 +67,7 @@ func (p *process) next() (note, error) {
 	return m, nil
 }
 
-// ended waits for the end and says what was printed last.
+// ended waits for the end and returns the last output as an error.
 func (p *process) ended() error {
 	err := p.cmd.Wait()
 	if err == nil {

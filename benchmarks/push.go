@@ -20,8 +20,8 @@ func openPusher(ctx context.Context, url string) (*esclient.Client, error) {
 	return c, nil
 }
 
-// How far a pusher gets ahead of a subscription, for which nobody waits otherwise: servers cut off a connection that
-// has 10 MiB waiting, and go-gesclient gives up a subscription that has 2000 events waiting.
+// Limits for how far a pusher gets ahead of a subscription. Without them servers cut off a connection with 10 MiB
+// waiting, and go-gesclient gives up a subscription with 2000 events waiting.
 const (
 	aheadEvents = 1500
 	aheadBytes  = 2 << 20 // of all subscriptions together
@@ -65,7 +65,7 @@ func newPusher(c *esclient.Client, j job) *pusher {
 	return p
 }
 
-// push writes, one append after the other, until everything is written or it is far enough ahead of what was seen.
+// push writes, one append after the other, until everything is written or it is far enough ahead of the subscription.
 func (p *pusher) push(ctx context.Context, seen int) error {
 	for p.written < min(p.total, seen+p.ahead) {
 		batch := p.batch[:min(len(p.batch), p.total-p.written)]

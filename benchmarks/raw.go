@@ -20,7 +20,7 @@ type rawConn struct {
 	nc  net.Conn
 	buf []byte
 	r   int // the first byte of buf that has not been looked at
-	w   int // the end of what was received
+	w   int // end of the received bytes
 }
 
 const rawBuffer = 256 << 10

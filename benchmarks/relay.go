@@ -105,7 +105,7 @@ func (r *relayFields) string() string {
 	return s
 }
 
-// relayPublisher publishes to one topic. What its callers publish at a time it writes together.
+// relayPublisher publishes to one topic. It writes the messages of concurrent callers together.
 type relayPublisher struct {
 	nc    net.Conn
 	topic string
@@ -158,7 +158,7 @@ func (p *relayPublisher) Publish(topic string, messages ...*message.Message) err
 	return err
 }
 
-// write writes what has gathered, until the connection ends.
+// write writes the collected messages, until the connection ends.
 func (p *relayPublisher) write() {
 	for {
 		p.mu.Lock()
@@ -187,7 +187,7 @@ func (p *relayPublisher) write() {
 	}
 }
 
-// read takes what comes back: it is stored.
+// read reads confirmations of stored messages.
 func (p *relayPublisher) read() {
 	in := bufio.NewReaderSize(p.nc, relayBuffer)
 	for {

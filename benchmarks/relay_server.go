@@ -163,7 +163,7 @@ func readRelayFrame(in *bufio.Reader) ([]byte, error) {
 	return frame, err
 }
 
-// storeAll stores what comes, as much at a time as has been received, and sends it back.
+// storeAll stores frames, as many at a time as it has received, and sends them back.
 func storeAll(t *relayTopic, in *bufio.Reader, out io.Writer) {
 	for {
 		whole, _, err := wholeFrames(in)
@@ -182,7 +182,7 @@ func storeAll(t *relayTopic, in *bufio.Reader, out io.Writer) {
 
 var errRelayFrame = errors.New("a frame is larger than the relay's buffer")
 
-// wholeFrames waits for a frame and returns all those that have been received with it.
+// wholeFrames waits for a frame and returns it with all other frames that it has received.
 func wholeFrames(in *bufio.Reader) (frames []byte, count int, err error) {
 	head, err := in.Peek(relayNumber)
 	if err != nil {
@@ -217,7 +217,7 @@ type relaySubscriber struct {
 	gone    bool
 }
 
-// sendAll sends what is in the log and what comes, within the window.
+// sendAll sends the frames of the log and new ones, within the window.
 func sendAll(t *relayTopic, window int, in io.Reader, out io.Writer) {
 	s := &relaySubscriber{allowed: window}
 	var wg sync.WaitGroup
@@ -250,7 +250,7 @@ func (t *relayTopic) next(s *relaySubscriber) []byte {
 	return part
 }
 
-// hear takes the subscriber's word on what it has done with, until it leaves.
+// hear extends the window by the data that the subscriber has processed, until it leaves.
 func (t *relayTopic) hear(s *relaySubscriber, in io.Reader) {
 	var n [relayNumber]byte
 	for {

@@ -36,7 +36,7 @@ func newReport(opts options) *report {
 	return r
 }
 
-// printable leaves out what the flags tell of somebody's server or directories.
+// printable masks the values of flags that name a user's server or directories.
 func printable(args []string) []string {
 	var out []string
 	for i := 0; i < len(args); i++ {
@@ -53,7 +53,7 @@ func printable(args []string) []string {
 	return out
 }
 
-// quoted lets an argument be pasted into a shell.
+// quoted quotes an argument, so that a shell takes it as one word.
 func quoted(arg string) string {
 	if !strings.ContainsAny(arg, " '\"()|^$*?[]\\") {
 		return arg
@@ -101,7 +101,7 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "Server: %s. Cores that each process uses: %d\n", r.Server, r.Cores)
 	fmt.Fprintln(w, "Medians, and least to most events/s. "+
 		"CPU, allocations and write calls are those of the client process, an event.")
-	fmt.Fprintln(w, "A tenth more events goes before those that are measured. "+
+	fmt.Fprintln(w, "A warm-up with a tenth of the events precedes each measurement. "+
 		"The embedded server and the relay begin with memory that was in use before.")
 	for _, o := range r.Scenarios {
 		o.print(w)

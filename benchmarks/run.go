@@ -40,7 +40,7 @@ func runAll(ctx context.Context, opts options) error {
 	return rep.write(opts.out)
 }
 
-// outcome is what came of a scenario: a result for each round, for each contender.
+// outcome is the result of a scenario: one for each round, for each contender.
 type outcome struct {
 	Name       string
 	Job        job
@@ -52,7 +52,7 @@ type measured struct {
 	Rounds []result
 }
 
-// runScenario measures every contender once a round. The order changes from round to round, as whoever comes second
+// runScenario measures every contender once a round. The order changes from round to round, since the second contender
 // finds a warmer server.
 func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error) {
 	urls, stop, err := startServers(ctx, s, opts)

@@ -27,7 +27,7 @@ var (
 	publishers = []string{ownPubSub, bareTCP, goChannel}
 	pubSubs    = []string{ownPubSub, ownCatchUp, bareTCP, goChannel}
 	overTCP    = []string{ownPubSub, ownCatchUp, bareTCP} // gochannel hands on pointers, to data of whatever size
-	// storing are those whose events the embedded server stores; the relay stores those of bareTCP.
+	// storing are contenders whose events the embedded server stores; the relay stores the events of bareTCP.
 	storing = []string{esClient, esSource, gesClient, rawFrames, ownPubSub, ownCatchUp, ownSerial, ownLanes}
 )
 
@@ -40,8 +40,7 @@ type scenario struct {
 
 const pageSize = 500
 
-// scenarios lists what is measured. The numbers of events are such that a round of a fast contender takes about a
-// second.
+// scenarios lists all scenarios. The numbers of events are such that a round of a fast contender takes about a second.
 func scenarios() []scenario {
 	var list []scenario
 	add := func(name string, contenders []string, j job) {
@@ -108,7 +107,7 @@ func scenarios() []scenario {
 // sizedEvents is a number of events of a size.
 type sizedEvents struct {
 	events, size int
-	suffix       string // of the scenario's name; empty for the size of those that do not name one
+	suffix       string // of the scenario's name; empty for the size without a suffix
 }
 
 // sizes takes the number of events of 256 bytes, and of each other size.

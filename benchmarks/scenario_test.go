@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// What is measured must be the same for each of those that work at a time, also in a small run.
+// Each concurrent worker must have the same amount of work, also in a small run.
 func TestEveryJobComesOutEven(t *testing.T) {
 	names := make(map[string]bool)
 	for _, s := range scenarios() {

@@ -12,7 +12,7 @@ type spread struct{ Median, Min, Max float64 }
 type figure struct {
 	key   string // in the JSON file
 	title string
-	of    func(r result) float64 // NaN where there is none
+	of    func(r result) float64 // NaN if there is none
 	bench benchUnit
 }
 
@@ -79,7 +79,7 @@ type failure struct {
 	Rounds int    `json:"rounds"`
 }
 
-// troubles tells of rounds that failed, and of connections that were lost in those that did not.
+// troubles returns the rounds that failed, and the number of connections that the other rounds lost.
 func (m *measured) troubles() (failed []failure, drops int64) {
 	for _, r := range m.Rounds {
 		drops += r.Drops

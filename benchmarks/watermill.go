@@ -29,7 +29,7 @@ func overPubSub(open openPubSub) contender {
 			return workPublish(pub, j, m)
 		case subscribing, routing, handling:
 			if err := publishAll(pub, j); err != nil {
-				return result{}, fmt.Errorf("publishing what is to be received: %w", err)
+				return result{}, fmt.Errorf("publishing the messages to receive: %w", err)
 			}
 			if j.Work != subscribing {
 				return workRoute(ctx, sub, j, m)
@@ -76,7 +76,7 @@ func (c closing) Close() error {
 	return errors.Join(c.Subscriber.Close(), c.last())
 }
 
-// openGoChannel makes Watermill's Pub/Sub within a process. It keeps messages only where they are to be received.
+// openGoChannel opens Watermill's Pub/Sub within a process. It keeps messages only if the job receives them.
 func openGoChannel(_ context.Context, j job, m *meter) (message.Publisher, message.Subscriber, error) {
 	m.unwatched = true
 	c := gochannel.NewGoChannel(gochannel.Config{Persistent: j.Work != publishing}, nil)
@@ -85,7 +85,7 @@ func openGoChannel(_ context.Context, j job, m *meter) (message.Publisher, messa
 
 const (
 	lanes       = 64  // messages of ownLanes that are handled at a time
-	pubSubBatch = 100 // messages that are published at a time, where that is not measured
+	pubSubBatch = 100 // messages for each Publish, except in measurements of Publish
 )
 
 // workPublish publishes one message at a time in each of so many goroutines.
@@ -96,7 +96,7 @@ func workPublish(pub message.Publisher, j job, m *meter) (result, error) {
 	})
 }
 
-// publishAll publishes what is to be received, to one topic after the other.
+// publishAll publishes the messages to receive, to one topic after the other.
 func publishAll(pub message.Publisher, j job) error {
 	data := j.payload()
 	for _, topic := range j.streams() {
@@ -115,7 +115,7 @@ func publishAll(pub message.Publisher, j job) error {
 
 var errChannelClosed = errors.New("the channel of messages was closed")
 
-// workSubscribe acks what comes, in one goroutine for each topic.
+// workSubscribe acks every message, in one goroutine for each topic.
 func workSubscribe(ctx context.Context, sub message.Subscriber, j job, m *meter) (result, error) {
 	seen, all := m.counter(j)
 	ended := make(chan struct{}, j.Streams)
@@ -143,7 +143,7 @@ func workSubscribe(ctx context.Context, sub message.Subscriber, j job, m *meter)
 	}
 }
 
-// workRoute has a Router ack what comes, after the time that the handler takes.
+// workRoute acks every message in a Router, after the handler's time.
 func workRoute(ctx context.Context, sub message.Subscriber, j job, m *meter) (result, error) {
 	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	if err != nil {

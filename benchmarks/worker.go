@@ -36,7 +36,7 @@ var contenders = map[string]contender{
 	goChannel:  overPubSub(openGoChannel),
 }
 
-// work does the job that it reads from in, and writes what it has measured to out.
+// work reads its job from in, does it, and writes the measurement to out.
 func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	var j job
 	lines := bufio.NewReader(in)
@@ -70,7 +70,7 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	r, err := do(ctx, j, m)
-	m.profile.Close() // nil, or written to by nobody any more
+	m.profile.Close() // nil, or no longer written to
 	if err != nil {
 		return err
 	}

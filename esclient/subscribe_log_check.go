@@ -19,7 +19,7 @@ type logPolicy int
 const (
 	end       logPolicy = iota // with ErrLogWentBack
 	startOver                  // from the first event
-	goOn                       // with what is new
+	goOn                       // with new events
 )
 
 // mark is an event by which a subscription recognises the log: the last one that was delivered, or that was the last

@@ -60,11 +60,11 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.StringVar(&s.caFile, "tls-ca", "", "`file` to write the certificate to that clients must trust; implies -tls")
 	flags.BoolVar(&s.projections, "projections", false,
 		"run the system projections: $ce-, $et-, $bc-, $streams and $category-")
-	flags.BoolVar(&s.anonymous, "anonymous", false, "let clients without credentials into a 23.10 server")
+	flags.BoolVar(&s.anonymous, "anonymous", false, "accept clients without credentials on a 23.10 server")
 	flags.BoolVar(&s.insecure, "insecure", false,
-		"let everybody do everything, as --insecure of 20.6 and later does; needs -persona 23.10")
+		"every client may do everything, as --insecure of 20.6 and later does; needs -persona 23.10")
 	flags.IntVar(&s.nodes, "cluster", 0,
-		"`nodes` of a cluster, on the ports of -tcp and -http and those that follow them; 0 for a single server")
+		"`nodes` of a cluster, on the ports of -tcp and -http and the ports after them; 0 for a single server")
 	flags.DurationVar(&s.asyncRights, "async-rights", 0,
 		"have requests of users who are no administrators wait so long, in which others overtake them")
 	var users []string

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // started is a server that runs.
 type started struct {
 	t     testing.TB
-	said  map[string]string // what it says of each address
+	said  map[string]string // its addresses in its output
 	first string
 }
 
@@ -76,11 +76,11 @@ func listenTo(t testing.TB, lines *bufio.Scanner) *started {
 		key, value, _ := strings.Cut(lines.Text(), " ")
 		s.said[key] = strings.TrimSpace(value)
 	}
-	require.NotEmpty(t, s.said["HTTP"], "it says where it listens")
+	require.NotEmpty(t, s.said["HTTP"], "it prints its addresses")
 	return s
 }
 
-// get makes an HTTP request as a user, or as nobody, and expects a status.
+// get makes an HTTP request as a user, or without credentials, and expects a status.
 func (s *started) get(path, login, password string, status int) []byte {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.said["HTTP"]+path, http.NoBody)
@@ -184,7 +184,7 @@ func TestAClusterWithTLSSaysWhatToTrust(t *testing.T) {
 	assert.Contains(t, s.said["TCP"], "tls://")
 }
 
-// A process that is told to end does so at once, and in peace.
+// A signal ends the process at once, without an error.
 func TestASignalEndsTheProcess(t *testing.T) {
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		cmd := exec.Command(os.Args[0], "-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0")

@@ -65,7 +65,7 @@ var layers = []layer{
 	{dir: "esproto"},
 }
 
-// testOnly are libraries that belong to test files: whoever imports one of our packages must not have to load them.
+// testOnly are libraries that only test files may import: users of our packages must not have to load them.
 var testOnly = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "golang.org/x/net"}
 
 // drivers are what the tests of essql connect by. Its code works with any driver.
@@ -90,7 +90,7 @@ func layerOf(dir string) (layer, bool) {
 	return layer{}, false
 }
 
-// checkImport says what is wrong with an import in a file of dir, or "".
+// checkImport returns the fault of an import in a file of dir, or "".
 func checkImport(dir string, test bool, importPath string) string {
 	from, ok := layerOf(dir)
 	if !ok {

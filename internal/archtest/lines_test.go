@@ -45,7 +45,7 @@ func TestLinesAreShort(t *testing.T) {
 	assert.Empty(t, long, "lines have at most %d columns", lineLength)
 }
 
-// target is where a link of Markdown goes: it cannot be wrapped.
+// target is the target of a link in Markdown: it cannot be wrapped.
 var target = regexp.MustCompile(`\]\([^)]*\)|^\[[^]]*\]:.*|<?https?://[^\s)]+`)
 
 // wrappable takes out of a Markdown text what may be longer than a line: rows of tables, and targets of links.

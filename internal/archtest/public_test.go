@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// publicPackages are those that users import.
+// publicPackages are the packages for users.
 var publicPackages = []string{".", "esclient", "esclient/esadmin", "discovery", "esprom", "essql", "estest", "esproto"}
 
 // TestPublicPackagesSpeakForThemselves holds that what go doc shows of a public package is all that its user has to
@@ -166,7 +166,7 @@ func (f *publicFile) value(v ast.Expr, of string) {
 		}
 		if sel, ok := n.(*ast.SelectorExpr); ok {
 			if p := f.packageOf(sel); internal(p) || p == module+"/esproto" {
-				f.complain(sel, "%s is %s.%s: go doc shows that, and not what it is", of, path.Base(p), sel.Sel.Name)
+				f.complain(sel, "%s is %s.%s: go doc shows that, not its definition", of, path.Base(p), sel.Sel.Name)
 			}
 		}
 		return true

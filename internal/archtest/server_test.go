@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// belowTheServer is where the parts of estest are that know no clients: its log and its groups.
+// belowTheServer is the directory of estest's packages without connections: its log and its groups.
 const belowTheServer = "estest/internal"
 
 // sockets are packages that only the server itself may know.

@@ -89,7 +89,7 @@ func (l *Listener) Cut() {
 	}
 }
 
-// Close closes the port and all connections, and waits until nobody plays any more. It may be called repeatedly.
+// Close closes the port and all connections, and waits until all players have returned. A second call does nothing.
 func (l *Listener) Close() {
 	l.mu.Lock()
 	l.closed = true

@@ -18,7 +18,7 @@ type Frame struct {
 type Peer struct {
 	net.Conn
 	Number int                  // which of its listener's connections it is, from 1
-	Frames *esproto.FrameReader // of what comes, for tests that look at all of it
+	Frames *esproto.FrameReader // of the received bytes, for tests that inspect all of them
 }
 
 // NewPeer plays the end of a connection that no Listener took.
@@ -51,7 +51,7 @@ func (p *Peer) Send(cmd esproto.Command, id esproto.CorrelationID, payload []byt
 	_, _ = p.Write(esproto.AppendFrame(nil, cmd, id, payload))
 }
 
-// Greet answers a frame of those that every client sends by itself, and reports whether it is one; see AppendGreeting.
+// Greet answers a frame that every client sends on its own, and reports whether it is one; see AppendGreeting.
 func (p *Peer) Greet(h esproto.Header) bool {
 	b, ok := AppendGreeting(nil, h)
 	if len(b) > 0 {

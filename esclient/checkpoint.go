@@ -99,7 +99,7 @@ const textNone = "none"
 func (c Checkpoint) MarshalText() ([]byte, error) {
 	if c.position.Commit < 0 || c.position.Prepare < 0 {
 		return nil, &ArgumentError{
-			Argument: "Checkpoint", Reason: fmt.Sprintf("%v is no place behind which a subscription can go on", c),
+			Argument: "Checkpoint", Reason: fmt.Sprintf("no subscription can go on after %v", c),
 		}
 	}
 	return []byte(c.String()), nil
@@ -134,8 +134,8 @@ func parseCheckpoint(s string) (c Checkpoint, err error) {
 // MarshalJSON implements json.Marshaler: a string with the text of MarshalText, whose errors it returns.
 func (c Checkpoint) MarshalJSON() ([]byte, error) { return marshalJSON(c.MarshalText()) }
 
-// UnmarshalJSON implements json.Unmarshaler. It accepts only a string that UnmarshalText accepts. So null is refused,
-// and nothing is taken for "none" by accident. An error leaves c as it is.
+// UnmarshalJSON implements json.Unmarshaler. It accepts only a string that UnmarshalText accepts. It refuses null,
+// which could otherwise pass for "none" by accident. An error leaves c as it is.
 func (c *Checkpoint) UnmarshalJSON(data []byte) error {
 	return unmarshalJSON("Checkpoint", data, c.UnmarshalText)
 }

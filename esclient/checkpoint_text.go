@@ -39,7 +39,7 @@ func (p *Position) UnmarshalJSON(data []byte) error {
 
 func (p Position) meansSomething() bool { return p.Commit >= 0 && p.Prepare >= 0 || p == EndPosition }
 
-// The text of a Start is one of these, or one of the last two with an event number or a position behind it.
+// The text of a Start is one of these. The last two have an event number or a position after them.
 const (
 	textDefault   = "default"
 	textBeginning = "start"
@@ -97,7 +97,7 @@ func parseStart(s string) (Start, error) {
 		return FromStart(), nil
 	case textEnd:
 		return FromEnd(), nil
-	case textAfter + "-1": // the only negative number at which a stream can begin
+	case textAfter + "-1": // the only valid negative number
 		return AfterNumber(-1), nil
 	}
 	where, included := strings.CutPrefix(s, textFrom)
@@ -116,7 +116,7 @@ func parseStart(s string) (Start, error) {
 	start.kind = startPosition
 	start.position, err = parsePosition(where)
 	if err == nil && start.position == EndPosition {
-		err = errors.New("it is no position to begin at")
+		err = errors.New("no read can begin there")
 	}
 	return start, err
 }
@@ -132,7 +132,7 @@ func (s *Start) UnmarshalJSON(data []byte) error {
 
 func isDigit(s string) bool { return s != "" && s[0] >= '0' && s[0] <= '9' }
 
-var errNotCanonical = errors.New("a number is written in another way than this package writes it")
+var errNotCanonical = errors.New("a number is not in the form that this package writes")
 
 // parseNumber parses a number that is not negative, written as strconv writes it.
 func parseNumber(s string) (int64, error) {
@@ -164,7 +164,7 @@ func parsePosition(s string) (p Position, err error) {
 	return p, err
 }
 
-// maxTextInError limits how much of a text that cannot be read an error shows.
+// maxTextInError limits how much of an invalid text an error shows.
 const maxTextInError = 100
 
 func notText(kind string, text []byte, err error) error {

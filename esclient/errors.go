@@ -111,7 +111,7 @@ func Timeout(err error) bool {
 		errors.Is(err, context.DeadlineExceeded)
 }
 
-// trimPrefix avoids saying a package's name twice in one line.
+// trimPrefix removes the package name from an error that another error of this package wraps.
 func trimPrefix(err error) string {
 	s := err.Error()
 	for _, prefix := range [...]string{"esclient: ", "esadmin: "} {

@@ -142,7 +142,8 @@ func (e *UnexpectedReplyError) Error() string {
 
 func (e *UnexpectedReplyError) Unwrap() error { return e.Err }
 
-// unexpected is the error of a request whose reply does not belong to it or, with an error, cannot be decoded.
+// unexpected returns the error of a request whose reply does not belong to it. If err is not nil, the reply belongs to
+// it but cannot be decoded.
 func unexpected(r engine.Request, reply esproto.Command, err error) error {
 	return &UnexpectedReplyError{Request: r.Command().String(), Reply: reply.String(), Err: err}
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// The engine does not know the errors of this package. Code that it calls returns these two, on which it acts.
+// The engine does not know the errors of this package. It reacts to these two errors of code that it calls.
 var (
 	errEngineNotEventStore = engine.ErrNotEventStore    // for dialing
 	errEngineTimeout       = engine.ErrOperationTimeout // for operations that decode a reply
 )
 
 // fromEngine converts an error of the engine, and all causes in it, into errors of this package with the same text. It
-// returns any other error unchanged. Each error that comes out of the engine passes it, and no other file names an
-// error of the engine.
+// returns any other error unchanged. Each error of the engine passes this function, and no other file names an error of
+// the engine.
 func fromEngine(err error) error {
 	if err == nil {
 		return nil
@@ -24,10 +24,10 @@ func fromEngine(err error) error {
 	return ours
 }
 
-// translate is fromEngine, and reports whether err has changed. To compare the errors instead would panic for types
-// that cannot be compared.
+// translate is fromEngine. It also reports whether err has changed: comparing the errors would panic for types that
+// cannot be compared.
 func translate(err error) (changed bool, ours error) {
-	switch e := err.(type) { //nolint:errorlint // each error of the chain has its turn
+	switch e := err.(type) { //nolint:errorlint // translates each error of the chain separately
 	case nil:
 		return false, nil
 	case *engine.ConnectionError:
@@ -75,7 +75,7 @@ func translate(err error) (changed bool, ours error) {
 		return true, &translated{text: err.Error(), causes: causes}
 	}
 	for _, c := range conditions {
-		if err == c.engine { //nolint:errorlint // each error of the chain has its turn
+		if err == c.engine { //nolint:errorlint // compares each error of the chain separately
 			return true, c.ours
 		}
 	}
@@ -91,7 +91,7 @@ var conditions = [...]struct{ engine, ours error }{
 	{engine.ErrNotAuthenticated, ErrNotAuthenticated},
 }
 
-// translated replaces an error that fmt.Errorf has made of errors of the engine. It has the same text.
+// translated replaces an error that fmt.Errorf has made from errors of the engine. It has the same text.
 type translated struct {
 	text   string
 	causes []error
@@ -100,19 +100,19 @@ type translated struct {
 func (e *translated) Error() string   { return e.text }
 func (e *translated) Unwrap() []error { return e.causes }
 
-// passing marks an error that will probably pass soon, because the peer answers and is not ready. A Discoverer looks
-// for its method; see [discovery.Discoverer].
+// passing marks an error that will probably go away soon, because the peer answers but is not ready. A Discoverer
+// checks its method Transient; see [discovery.Discoverer].
 type passing struct{ error }
 
 func (e *passing) Unwrap() error   { return e.error }
 func (e *passing) Transient() bool { return true }
 
-// refusedWhileStarting reports whether text is that of a server which refuses credentials because it is starting.
+// refusedWhileStarting reports whether text comes from a server that refuses credentials because it is starting.
 func refusedWhileStarting(text string) bool {
 	return (&engine.NotAuthenticatedError{Text: text}).Transient()
 }
 
-// commonReply returns the error that a reply stands for, if any request may get that reply; nil for other replies.
+// commonReply returns the error for a reply that any request may get; nil for other replies.
 func commonReply(cmd esproto.Command, payload []byte) error {
 	return fromEngine(engine.CommonReply(cmd, payload))
 }

@@ -59,7 +59,7 @@ func (e *SubscriptionDroppedError) Is(target error) bool {
 	return target == ErrSubscriptionDropped || target == e.condition() && target != nil
 }
 
-// condition returns the condition that the Reason stands for; nil if the user need do nothing about it.
+// condition returns the condition for the Reason; nil if the user need not act.
 func (e *SubscriptionDroppedError) condition() error {
 	switch e.Reason {
 	case DropAccessDenied:

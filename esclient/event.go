@@ -108,16 +108,16 @@ type Event struct {
 	Type     string
 	Data     []byte
 	Metadata []byte
-	// Created is when the server wrote the event, in UTC; zero if it does not tell.
+	// Created is when the server wrote the event, in UTC; zero if the server does not tell it.
 	Created time.Time
 	// Position is the position of the event in the log, if the server tells it: in reads of $all, in subscriptions to
 	// $all, and in pushes of volatile subscriptions. Otherwise it is [UnknownPosition].
 	Position Position
-	// Link is the link event through which this one was read, if links were resolved and this came by one.
+	// Link is the link event through which this one was read, if links were resolved.
 	Link *Event
-	// RetryCount tells how often a persistent subscription has delivered the event before, as the server counts.
+	// RetryCount is how often a persistent subscription has delivered the event before, by the server's count.
 	RetryCount int
-	// ContentType is what Data is.
+	// ContentType is the type of Data.
 	ContentType ContentType
 	// Unresolved is true for a link that leads to no event, if links were resolved: the target is gone, the data of the
 	// link names none, or the target is a link too; in some subscriptions also if the user may not read the target, see
@@ -162,7 +162,7 @@ func (e *Event) Clone() *Event {
 	return &c
 }
 
-// fill makes e from what was on the wire.
+// fill sets e from a received event.
 func (e *Event) fill(v *esproto.EventView, pos Position) {
 	switch {
 	case !v.HasEvent:

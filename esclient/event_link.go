@@ -31,9 +31,9 @@ func (e *Event) markUnresolved() {
 	}
 }
 
-// markUnresolvedOf is markUnresolved for an event that a group of stream has delivered. resolves tells that the group
-// is known to resolve links. Where that is wrong, a link is well-formed. What comes from the parked events is always
-// resolved, and may be a link of a group that does not resolve them.
+// markUnresolvedOf is markUnresolved for an event that a group of stream has delivered. resolves is true if the group
+// is known to resolve links. If it is false, or wrong, only links with malformed data are recognised. Parked events are
+// always resolved, and may be links of a group that does not resolve them.
 func (e *Event) markUnresolvedOf(stream string, resolves bool) {
 	switch {
 	case e.Type != linkType:

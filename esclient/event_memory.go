@@ -7,28 +7,29 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// eventSlab makes the Events of pushed frames. Those of small ones share memory, since they come in great numbers:
-// neither an Event nor its data is an allocation of its own, what else is in the frame is not kept, and names that are
-// the same as in the event before are kept once.
+// eventSlab makes the Events of pushed frames. Small events are numerous, so they share memory: an Event and its data
+// need no allocation of their own, the rest of the frame is not kept, and a name that is the same as in the previous
+// event is kept once.
 type eventSlab struct {
 	free        []Event
-	event, link recordNames // of the event before
+	event, link recordNames // of the previous event
 }
 
 type recordNames struct{ stream, typ string }
 
 const (
 	smallPayload  = 1 << 10
-	eventsPerSlab = 18 // as many as fill the size of memory that the runtime gives out for them, 3 KiB
+	eventsPerSlab = 18 // these fill one size class of the allocator, 3 KiB
 )
 
-// keepsPayload reports whether an Event will keep a payload of n bytes, as it is. Others are only borrowed.
+// keepsPayload reports whether an Event keeps a payload of n bytes. Smaller payloads are only borrowed.
 func keepsPayload(n int) bool { return n > smallPayload }
 
-// newEvent makes the Event of a payload of n bytes, which v aliases. What it keeps of one that is borrowed goes to mem.
+// newEvent makes the Event of a payload of n bytes, which v aliases. If the payload is borrowed, it copies the
+// necessary parts to mem.
 func (s *eventSlab) newEvent(v *esproto.EventView, n int, pos Position, mem *engine.Memory) *Event {
 	if keepsPayload(n) {
-		e := new(Event) // in a slab, one that is kept would keep the payloads of all the others
+		e := new(Event) // in a slab, one event that is kept would keep the payloads of all others
 		e.fill(v, pos)
 		return e
 	}
@@ -47,7 +48,7 @@ func (s *eventSlab) newEvent(v *esproto.EventView, n int, pos Position, mem *eng
 	return e
 }
 
-// own moves what r aliases to memory that stays.
+// own copies the memory that r aliases to mem.
 func (n *recordNames) own(r *esproto.RecordView, mem *engine.Memory) {
 	if r.StreamID != n.stream {
 		n.stream = strings.Clone(r.StreamID)

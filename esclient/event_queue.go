@@ -8,22 +8,22 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// queue holds pushed events between the reader of the connection, which must never wait, and the consumer. It is
-// bounded: whoever pushes into a full one decides what that means. The consumer takes over all events that have come
-// each time that it has none left, so that the two rarely meet at a lock.
+// queue holds pushed events between the connection's reader, which must never wait, and the consumer. It is bounded:
+// push does not check, so the caller must, and decides how to handle a full queue. When the consumer has no events
+// left, it takes all events that have come. So the two rarely contend for a lock.
 type queue struct {
 	limit    int64
 	maxBytes int64 // of all events together; 0 for no bound
 	n        atomic.Int64
-	bytes    atomic.Int64  // that they take; counted only where they are bounded
-	wake     chan struct{} // has a token when something may have changed since the consumer looked
+	bytes    atomic.Int64  // of the events; counted only if they are bounded
+	wake     chan struct{} // has a token if something may have changed since the consumer looked
 
 	in struct {
 		sync.Mutex
 		events []*Event
-		mark   Position // behind all events that were ever pushed: the server has looked at everything up to there
+		mark   Position // after all events that were ever pushed: the server has looked at everything up to there
 	}
-	out struct { // locked before in, where both are
+	out struct { // locked before in, if both are
 		sync.Mutex
 		events []*Event // from next on
 		next   int
@@ -40,7 +40,7 @@ func (q *queue) init(limit int) {
 // eventWeight is what an event takes beside its data and metadata, in bytes, about.
 const eventWeight = 256
 
-// weight is what an event counts against the bytes of a queue.
+// weight is the size of an event for the byte limit of a queue.
 func weight(e *Event) int64 {
 	n := eventWeight + len(e.Data) + len(e.Metadata)
 	if e.Link != nil {
@@ -49,14 +49,14 @@ func weight(e *Event) int64 {
 	return int64(n)
 }
 
-// admits reports whether there is room for an event of a weight behind others that will be pushed with it. One is
-// admitted to an empty queue however large it is.
+// admits reports whether there is room for an event of the given weight, after others that will be pushed with it. An
+// empty queue admits an event of any weight.
 func (q *queue) admits(weight int64, others int, othersWeight int64) bool {
 	n := q.n.Load() + int64(others)
 	return n == 0 || n < q.limit && (q.maxBytes == 0 || q.bytes.Load()+othersWeight+weight <= q.maxBytes)
 }
 
-// push appends events for which there is room. The consumer hears of them by signal.
+// push appends events for which there is room. Call signal to wake the consumer.
 func (q *queue) push(events []*Event) {
 	if q.maxBytes > 0 {
 		var sum int64
@@ -103,7 +103,7 @@ func (q *queue) takeOver() bool {
 	return true
 }
 
-// pass notes that nothing more will come up to a position. The consumer hears of it by signal.
+// pass notes that no more events will come up to a position. Call signal to wake the consumer.
 func (q *queue) pass(p Position) {
 	q.in.Lock()
 	defer q.in.Unlock()
@@ -122,7 +122,7 @@ func (q *queue) passed() Position {
 	return q.in.mark
 }
 
-// drain empties the queue and returns what was in it.
+// drain empties the queue and returns its events.
 func (q *queue) drain() []*Event {
 	q.out.Lock()
 	defer q.out.Unlock()
@@ -169,7 +169,7 @@ func (q *queue) len() int { return int(q.n.Load()) }
 
 func (q *queue) capacity() int { return int(q.limit) }
 
-// signal lets a consumer that waits, or is about to, look again.
+// signal makes a consumer that waits, or is about to wait, look again.
 func (q *queue) signal() {
 	select {
 	case q.wake <- struct{}{}:
@@ -177,7 +177,7 @@ func (q *queue) signal() {
 	}
 }
 
-// newestNumber is the number of an event, as far as that tells how long the stream is: the tombstone's does not.
+// newestNumber returns the highest number that tells the length of the stream: the tombstone's does not.
 func newestNumber(numbers ...int64) int64 {
 	newest := int64(-1)
 	for _, n := range numbers {

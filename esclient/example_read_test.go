@@ -223,7 +223,7 @@ func ExampleFilter() {
 	opts := esclient.ReadAllOptions{Filter: &esclient.Filter{TypePrefixes: []string{"placed", "shipped"}}}
 	for event, err := range client.ReadAll(context.Background(), opts) {
 		if errors.Is(err, esclient.ErrNotSupported) {
-			log.Fatal("filters take a server from 20.6 on")
+			log.Fatal("filters need a server from 20.6 on")
 		}
 		if err != nil {
 			log.Fatal(err)

@@ -22,7 +22,7 @@ func CredentialsFromContext(ctx context.Context) (c Credentials, ok bool) {
 	return Credentials{}, false
 }
 
-// credentialsFrom returns the credentials of a context as they are sent, validated, or nil where it has none.
+// credentialsFrom validates the credentials of a context and returns them for a request; nil if it has none.
 func credentialsFrom(ctx context.Context) (*esproto.Credentials, error) {
 	c, _ := ctx.Value(credentialsKey{}).(*Credentials)
 	if c == nil {

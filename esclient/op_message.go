@@ -7,14 +7,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// appendMessage encodes a message without a hot codec of its own.
+// appendMessage encodes a message that has no optimised codec.
 func appendMessage(b []byte, m proto.Message) []byte {
-	b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only where required fields are missing, and ours has none
+	b, _ = proto.MarshalOptions{}.MarshalAppend(b, m) // fails only if a required field is missing
 	return b
 }
 
-// decodeMessage reads the reply to a request without a hot codec of its own. In the protocol the command of such a
-// reply follows that of its request by one.
+// decodeMessage decodes the reply to a request that has no optimised codec. The command of such a reply is that of the
+// request plus one.
 func decodeMessage(r engine.Request, m proto.Message, cmd esproto.Command, payload []byte) error {
 	if cmd != r.Command()+1 {
 		return unexpected(r, cmd, nil)

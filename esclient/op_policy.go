@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// failure is a kind of error or of reply, as far as the client treats it in its own way.
+// failure is a kind of error or reply that the client handles in its own way.
 type failure int
 
 const (
@@ -30,7 +30,7 @@ const (
 	failForwardTimeout                // ForwardTimeout
 	failUnreadable                    // an UnexpectedReplyError
 	failTooLarge                      // a FrameTooLargeError
-	failCutOff                        // the server has ended the connection: it had too much to send
+	failCutOff                        // the server ended the connection because it had too much to send
 	failLost                          // a ConnectionError or a NotConnectedError
 	failNoReply                       // ErrOperationTimeout
 	failDropped                       // SubscriptionDropped, without a fault of the subscriber
@@ -38,10 +38,10 @@ const (
 	failNoGroup                       // ErrGroupNotFound
 )
 
-// policy is what follows from a failure.
+// policy is how the client reacts to a failure.
 type policy struct {
 	call    repeatPolicy
-	free    bool // the attempt does not count against Config.MaxRetries: the server has done nothing and says so
+	free    bool // the attempt does not count against Config.MaxRetries: the server says that it has done nothing
 	reply   replyPolicy
 	outcome outcomePolicy
 	ids     idPolicy
@@ -54,9 +54,9 @@ type (
 	repeatPolicy  int // whether the call is repeated, if its effect allows that
 	replyPolicy   int // whether an operation that can asks for a smaller reply when it is repeated
 	outcomePolicy int // whether a change may have taken place
-	idPolicy      int // whether the server still has the ids of events of earlier attempts
+	idPolicy      int // whether the server still has the event ids of earlier attempts
 	connPolicy    int // whether the client leaves the connection
-	resumePolicy  int // whether a subscription goes on that the server has confirmed before
+	resumePolicy  int // whether a confirmed subscription goes on
 )
 
 const (
@@ -68,12 +68,12 @@ const (
 
 const (
 	replyFits     replyPolicy = iota
-	replyMayBeBig             // the reply may have been so large that it did not arrive in time
-	replyTooLarge             // a repetition that asks for less does not count against Config.MaxRetries
+	replyMayBeBig             // the reply may have been too large to arrive in time
+	replyTooLarge             // a repetition with a smaller page does not count against Config.MaxRetries
 )
 
 const (
-	outcomeKnown  outcomePolicy = iota // the change did not take place, or the reply tells
+	outcomeKnown  outcomePolicy = iota // the change did not take place, or the reply says
 	unknownIfSent                      // unknown if the request was sent
 	outcomeUnknown
 )
@@ -81,27 +81,27 @@ const (
 const (
 	idsKept          idPolicy = iota
 	idsLost                   // another process may answer from now on, or has led meanwhile
-	idsLostInCluster          // the same if there are other nodes and the request was sent
+	idsLostInCluster          // the same, if there are other nodes and the request was sent
 )
 
 const (
-	connStays    connPolicy = iota // or has ended by itself: then the client connects anew
+	connStays    connPolicy = iota // or it has ended by itself, and the client reconnects
 	connLeft                       // for the leader
 	connLeftLate                   // for another node, after notReadyLimit of these
 )
 
 const (
 	subEnds     resumePolicy = iota
-	subResumes               // without end
-	subRereads               // a read follows, and ends the subscription if it fails in the same way
+	subResumes               // without limit
+	subRereads               // a read follows; if it fails in the same way, the subscription ends
 	subWaits                 // goes on for Config.AuthRetryTimeout
 	subIfServed              // resumes if the server has served the subscription before
-	subLooks                 // looks for the group, see missingFor
+	subLooks                 // looks for the group; see missingFor
 )
 
-// policies is the whole policy. For each failure it says whether a call is repeated, whether its outcome is unknown,
-// what becomes of the connection, and whether a subscription resumes. What is not said is false or the first of its
-// constants: the call fails, nothing is unknown, the connection stays and the subscription ends.
+// policies has the policy for each failure: whether a call is repeated, whether its outcome is unknown, whether the
+// client leaves the connection, and whether a subscription resumes. A missing field is false or its first constant: the
+// call fails, the outcome is known, the connection stays and the subscription ends.
 //
 // An operation that only reads has no outcome. Config.MaxRetries bounds repetitions, unless they are free, and the
 // context bounds all. See mayRepeat for the effect of an operation.
@@ -139,7 +139,7 @@ var policies = [...]policy{
 	failNoGroup: {resume: subLooks},
 }
 
-// failureOf returns the kind of an error. The first that applies counts.
+// failureOf returns the kind of an error. The first match counts.
 func failureOf(err error) failure {
 	var (
 		notHandled *NotHandledError
@@ -200,8 +200,8 @@ func notHandledFailure(reason NotHandledReason) failure {
 	return failTooBusy
 }
 
-// hadTooMuchToSend reports whether a connection was lost to a reply, perhaps to another request, with which the server
-// had too much to send.
+// hadTooMuchToSend reports whether the server ended a connection because a reply, perhaps to another request, was too
+// large to send.
 func hadTooMuchToSend(err error) bool {
 	var bad *BadRequestError
 	return errors.As(err, &bad) && strings.Contains(bad.Text, "pending send bytes is too big")
@@ -230,17 +230,16 @@ func replaces(err error) bool {
 	return how == subResumes || how == subRereads
 }
 
-// resumption is one attempt of a subscription to go on after its connection has ended: it decides after each failure
-// whether the subscription tries again, and when.
+// resumption decides, after each failure of a subscription that resumes, whether it tries again, and when.
 type resumption struct {
-	refusals  time.Duration // how long refused credentials are borne: Config.AuthRetryTimeout
+	refusals  time.Duration // how long refused credentials are accepted: Config.AuthRetryTimeout
 	refusedAt time.Time     // of the first refusal; zero if there was none
 	served    bool          // the server has served the subscription before
 	first     time.Duration // the mean pause before the second attempt: Config.ReconnectDelay
 	pauses    pauses
 }
 
-// resumptionGrowth is up to which multiple of Config.ReconnectDelay the mean pauses of a subscription grow.
+// resumptionGrowth limits the mean pause of a subscription to this multiple of Config.ReconnectDelay.
 const resumptionGrowth = 10
 
 func (c *Client) newResumption(served bool) resumption {
@@ -252,8 +251,8 @@ func (r *resumption) sleep(ctx context.Context) error {
 	return sleep(ctx, r.pauses.next(r.first, resumptionGrowth*r.first))
 }
 
-// goesOn reports whether the subscription tries again after err. A server that refuses the credentials may be a new one
-// that has no users yet, and a password that was changed may be changed back.
+// goesOn reports whether the subscription tries again after err. If the server refuses the credentials, it may be a new
+// one without users yet, or a changed password may be changed back.
 func (r *resumption) goesOn(err error) bool {
 	switch policyFor(err).resume {
 	case subResumes:
@@ -269,20 +268,20 @@ func (r *resumption) goesOn(err error) bool {
 	return false
 }
 
-// effect tells what a repetition does if an earlier attempt has taken place.
+// effect is what a repetition does if an earlier attempt has taken place.
 type effect int
 
 const (
 	// idempotent: it changes nothing more.
 	idempotent effect = iota
-	// idempotentOnConnection: it changes nothing more while the same process leads, which the client knows only of a
-	// connection that lasts.
+	// idempotentOnConnection: it changes nothing more while the same process is the leader. The client knows that only
+	// while the connection lasts.
 	idempotentOnConnection
 	// notIdempotent: it takes place a second time.
 	notIdempotent
 )
 
-// repetition tells of an operation how its repetitions count.
+// repetition describes the repetitions of an operation.
 type repetition struct {
 	effect effect
 	reads  bool // the operation changes nothing, so it has no outcome
@@ -294,29 +293,29 @@ var (
 	compared = repetition{tells: true} // the server compares the repetition with the stream
 )
 
-// writeRepetition is that of a write to a stream whose events have ids.
+// writeRepetition describes a write to a stream whose events have ids.
 func writeRepetition(stream string, expected ExpectedVersion, requireLeader bool) repetition {
 	switch {
 	case expected > NoStream:
 		return compared
 	case expected == NoStream && strings.HasPrefix(stream, metadataPrefix):
-		return compared // no metadata stream is ever soft-deleted
+		return compared // metadata streams are never soft-deleted
 	case expected == NoStream:
-		return repetition{} // a stream that was soft-deleted goes on with other numbers; see append_recreated.go
+		return repetition{} // a soft-deleted stream goes on with other numbers; see append_recreated.go
 	case !requireLeader:
 		return repetition{effect: notIdempotent} // a node forwards the write to the leader, which may change
 	}
 	return repetition{effect: idempotentOnConnection}
 }
 
-// decision is what follows from a failed attempt.
+// decision is the reaction to a failed attempt.
 type decision struct {
 	again  bool
 	pause  bool
 	counts bool // against Config.MaxRetries
 }
 
-// judge decides what follows from an attempt that has failed with err on conn. sent is true if the request was sent.
+// judge decides how to go on after an attempt on conn that has failed with err. sent is true if the request was sent.
 func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err error) decision {
 	f := failureOf(err)
 	if f <= failServer && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
@@ -336,7 +335,7 @@ func (a *attempts) judge(ctx context.Context, conn *engine.Conn, sent bool, err 
 	return decision{again: again && a.mayRepeat(conn), pause: p.call == callRepeatsLate, counts: !free}
 }
 
-// leave has the client leave a connection, if the policy says so.
+// leave makes the client leave a connection, if the policy says so.
 func (a *attempts) leave(how connPolicy, conn *engine.Conn, err error) {
 	var e *NotHandledError
 	if how == connStays || !errors.As(err, &e) {
@@ -353,7 +352,7 @@ func (a *attempts) leave(how connPolicy, conn *engine.Conn, err error) {
 	}
 }
 
-// redirect leaves a connection for the leader, if e names it, or for another node.
+// redirect leaves a connection for the leader if e names it, otherwise for another node.
 func (c *Client) redirect(conn *engine.Conn, e *NotHandledError) {
 	leader := e.Leader
 	if c.cfg.TLS != nil {
@@ -362,8 +361,8 @@ func (c *Client) redirect(conn *engine.Conn, e *NotHandledError) {
 	c.manager.Redirect(conn, leader, e)
 }
 
-// notReadyLimit is how often a node tells an operation that it is not ready before the client looks for another one:
-// the node may have lost its cluster, which goes on without it.
+// notReadyLimit is how many times a node may answer an operation that it is not ready. Then the client looks for
+// another node, since this one may have lost its cluster.
 const notReadyLimit = 3
 
 // uncertain notes that an attempt on conn may have taken place.
@@ -373,7 +372,7 @@ func (a *attempts) uncertain(conn *engine.Conn, err error) {
 	}
 }
 
-// mayRepeat reports whether another attempt may be made on conn, in view of those before.
+// mayRepeat reports whether another attempt may be made on conn, considering the earlier ones.
 func (a *attempts) mayRepeat(conn *engine.Conn) bool {
 	if a.unknown == nil {
 		return true
@@ -387,23 +386,23 @@ func (a *attempts) mayRepeat(conn *engine.Conn) bool {
 	return true
 }
 
-// clustered reports whether there are other nodes, as far as the client knows, any of which may become the leader.
+// clustered reports whether the client knows of other nodes, any of which may become the leader.
 func (c *Client) clustered() bool { return c.cfg.discovers() || c.redirected.Load() }
 
-// final returns the error that the caller gets. A reply to a repetition tells the outcome only if the server has
-// compared the repetition with the stream.
+// final returns the error for the caller. A reply to a repetition settles the outcome only if the server has compared
+// the repetition with the stream.
 func (a *attempts) final(err error) error {
 	var wrong *WrongExpectedVersionError
 	if a.unknown == nil || a.repetition.tells && errors.As(err, &wrong) {
 		return explained(err)
 	}
-	if err != a.unknown { //nolint:errorlint // that very error, not one of its kind
+	if err != a.unknown { //nolint:errorlint // this error itself, not its kind
 		err = fmt.Errorf("%w; before that: %w", err, a.unknown)
 	}
 	return &OutcomeUnknownError{Err: err}
 }
 
-// explained replaces the refusal of a read-only replica, which nothing but another node cures, by ErrNotSupported.
+// explained replaces the refusal of a read-only replica by ErrNotSupported: only another node could help.
 func explained(err error) error {
 	if failureOf(err) == failReadOnlyNode {
 		return fmt.Errorf("%w: the node is a read-only replica", ErrNotSupported)

@@ -10,7 +10,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// serverTimeoutError is a write that the server gave up waiting for. It may still take place.
+// serverTimeoutError is the server's reply to a write that timed out in the cluster. The write may still take place.
 type serverTimeoutError struct{ result esproto.OperationResult }
 
 func (e *serverTimeoutError) Error() string {
@@ -22,46 +22,46 @@ func (e *serverTimeoutError) Is(target error) bool {
 	return target == ErrOperationTimeout || target == errEngineTimeout
 }
 
-// Pauses between attempts, where a lost connection does not impose its own.
+// Pauses between attempts. A lost connection has its own pause.
 const (
 	retryPause    = 50 * time.Millisecond
-	maxRetryPause = 650 * time.Millisecond // the mean: the client notices within a second that a server is ready
+	maxRetryPause = 650 * time.Millisecond // the mean: so the client notices within a second that a server is ready
 )
 
-// attempts is the course of one operation through its attempts.
+// attempts are the attempts of one operation.
 type attempts struct {
 	c          *Client
 	repetition repetition
 	shrinks    shrinkable // the operation, if it can ask for a smaller reply
-	paced      bool       // a pause comes before each repetition, whatever the failure
+	paced      bool       // pauses before each repetition, after any failure
 	creds      *esproto.Credentials
 	conn       *engine.Conn // of the latest attempt; nil before the first
 	failed     int          // attempts that count against Config.MaxRetries
 	retries    int
-	notReady   int          // how often a node was not ready since the client has looked for another
-	unknown    error        // why an earlier attempt may have taken place; nil if none may have
-	on         *engine.Conn // the connection on which that attempt would be recognised; nil for none
-	late       error        // how the engine ended the last attempt whose reply may still come; nil for none
+	notReady   int          // how many times a node was not ready since the client looked for another one
+	unknown    error        // why an earlier attempt may have taken place; nil if none has
+	on         *engine.Conn // the connection that would recognise that attempt; nil for none
+	late       error        // the engine's error of the last attempt that may still get a reply; nil for none
 	pauses     pauses
 
-	begun    engine.Pending // the first attempt, if it was made ahead of time
+	begun    engine.Pending // the first attempt, if it was made in advance
 	observed *observedOp    // for the hooks; nil if there are none
 }
 
-// do performs an operation, again and again where that is safe and helps.
+// do performs an operation, and repeats it if that is safe and useful.
 func (c *Client) do(ctx context.Context, op engine.Operation, r repetition) error {
 	a := attempts{c: c, repetition: r}
 	ctx, op = a.observe(ctx, op)
 	return a.tellEnd(ctx, a.perform(ctx, op))
 }
 
-// begin makes the first attempt without waiting for its reply, if there is a connection at hand. perform or the Cancel
-// of begun must follow.
+// begin makes the first attempt without waiting for its reply, if there is a connection. The caller must then call
+// perform, or Cancel of begun.
 func (a *attempts) begin(ctx context.Context, op engine.Operation) {
 	creds, err := credentialsFrom(ctx)
 	conn := a.c.manager.Current()
 	if err != nil || conn == nil || a.c.closing.Load() {
-		return // perform will meet the same
+		return // perform returns the error
 	}
 	a.conn = conn
 	a.begun, _ = conn.Begin(ctx, op, creds)
@@ -105,7 +105,7 @@ func (a *attempts) connect(ctx context.Context) (*engine.Conn, error) {
 	return a.c.connUnsent(ctx)
 }
 
-// attempt makes one attempt, or waits for the end of that which has begun.
+// attempt makes one attempt, or waits for the end of the one that has begun.
 func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool, err error) {
 	begun := a.begun
 	a.begun = engine.Pending{}
@@ -113,7 +113,7 @@ func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool,
 	case begun.Conn() != nil:
 		sent, err = begun.Wait(ctx)
 	case a.shrinks != nil:
-		sent, err = a.conn.Do(ctx, op, a.creds) // a late reply would be to a request for more
+		sent, err = a.conn.Do(ctx, op, a.creds) // a late reply would be larger than the new request wants
 	default:
 		sent, err = a.conn.Repeat(ctx, op, a.creds, a.late)
 		if errors.Is(err, errEngineTimeout) {
@@ -123,7 +123,7 @@ func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool,
 	return sent, fromEngine(err)
 }
 
-// again prepares for another attempt after one that has failed with reason. Its error says why there is none.
+// again prepares another attempt after one that has failed with reason. It returns an error if there is none.
 func (a *attempts) again(ctx context.Context, r engine.Request, sent bool, reason error) error {
 	d := a.judge(ctx, a.conn, sent, reason)
 	if !d.again {
@@ -165,7 +165,7 @@ func (c *Client) conn(ctx context.Context) (*engine.Conn, error) {
 	return conn, fromEngine(err)
 }
 
-// connUnsent is conn for a call of which nothing is sent: it also ends with the context of WhileUnsent.
+// connUnsent is conn for a call that has sent nothing: it also ends with the context of WhileUnsent.
 func (c *Client) connUnsent(ctx context.Context) (*engine.Conn, error) {
 	if conn := c.manager.Current(); conn != nil && !c.closing.Load() {
 		return conn, nil

@@ -7,7 +7,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// sleep waits for a time. Its error is the cause of the end of ctx, if ctx ends first.
+// sleep waits for d. If ctx ends first, it returns the cause.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -19,7 +19,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pauses are pauses between attempts. They grow, and each varies by half.
+// pauses are pauses between attempts. They grow, and each varies at random by half.
 type pauses struct{ backoff *backoff.ExponentialBackOff }
 
 // next returns the next pause. The first call sets the means of the first pause and of the longest.

@@ -8,29 +8,29 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// unconfirmed is a subscription that waits for the server's confirmation. It sends a token on a channel when its
-// outcome may have changed.
+// unconfirmed is a subscription that waits for the server's confirmation. It sends a token on a channel if its outcome
+// may have changed.
 type unconfirmed interface {
 	engine.Request
 	addressed
 	// outcome returns whether the subscription is settled. Then err is nil if the server has confirmed it, even if it
-	// has ended since; else err is why it ended.
+	// has ended since. Otherwise err is the reason of its end.
 	outcome() (settled bool, err error)
 	// giveUp ends the subscription, unless it is confirmed. It returns whether it is confirmed.
 	giveUp(reason error) (confirmed bool)
 	close(reason error)
 }
 
-// openings are the attempts of openSubscription that the server may still confirm. If it takes longer than the
-// operation timeout, the client asks again, and the server may confirm both. The first that is confirmed counts.
+// openings are the attempts of openSubscription that the server may still confirm. If the server takes longer than the
+// operation timeout, the client tries again, and the server may confirm both. The first confirmed one counts.
 type openings[S unconfirmed] struct {
 	told  chan struct{} // has a token when an outcome may have changed
 	asked []S           // the oldest first
 }
 
-// openSubscription tries to subscribe until the server confirms. It tries again when a connection is lost or a server
-// is not ready. Each attempt has the operation timeout, as calls have. It fails after MaxRetries. Attempts that end
-// because the server is not ready do not count, and ctx limits them.
+// openSubscription tries to subscribe until the server confirms. It tries again if a connection is lost or a server is
+// not ready. Each attempt has the operation timeout, like a call. openSubscription fails after MaxRetries. Attempts
+// that end because the server is not ready do not count; only ctx limits them.
 func openSubscription[S unconfirmed](
 	ctx context.Context, c *Client, start func(conn *engine.Conn, told chan struct{}) (S, error),
 ) (S, error) {
@@ -59,7 +59,7 @@ func openSubscription[S unconfirmed](
 	}
 }
 
-// await waits until one of them is confirmed. The error is that of the one that was asked for last, on conn.
+// await waits until one of them is confirmed. The error is that of the latest one, on conn.
 func (o *openings[S]) await(ctx context.Context, conn *engine.Conn) (s S, err error) {
 	over, stop := conn.Overdue()
 	defer stop()
@@ -81,14 +81,14 @@ func (o *openings[S]) await(ctx context.Context, conn *engine.Conn) (s S, err er
 	}
 }
 
-// confirmed returns the oldest that is confirmed, and forgets those that never will be.
+// confirmed returns the oldest confirmed one, and removes those that were refused.
 func (o *openings[S]) confirmed() (s S, ok bool) {
 	o.asked = slices.DeleteFunc(o.asked, func(s S) bool {
 		_, err := s.outcome()
 		return err != nil
 	})
 	for _, s := range o.asked {
-		if settled, err := s.outcome(); settled && err == nil { // it may have been refused in between
+		if settled, err := s.outcome(); settled && err == nil { // the server may have refused it meanwhile
 			return s, true
 		}
 	}

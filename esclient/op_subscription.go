@@ -12,14 +12,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// connSubscription is a subscription at the server, on one connection: the part that feed and session share. It ends
-// with the connection, when the server drops it, or when the client unsubscribes. Another one then replaces it.
+// connSubscription is a subscription on one connection. feed and session share it. It ends with the connection, when
+// the server drops it, or when the client unsubscribes. Then another one replaces it.
 type connSubscription struct {
 	owner  connSubscriber
 	handle engine.Handle
-	creds  *esproto.Credentials // with which the client unsubscribes; nil for those of the connection
+	creds  *esproto.Credentials // to unsubscribe; nil for those of the connection
 
-	// Of the reader.
+	// The reader owns these.
 	came []*Event // pushed since the last Wake
 	slab eventSlab
 
@@ -27,13 +27,14 @@ type connSubscription struct {
 
 	mu    *sync.Mutex // guards open and ended
 	open  bool        // the server has confirmed the subscription
-	ended error       // why the server pushes no more events; nil while it does
+	ended error       // why the server pushes no more events; nil while it pushes
 }
 
 // connSubscriber is the *feed or the *session that a connSubscription belongs to.
 type connSubscriber interface {
 	engine.Request
-	// ending follows the end. byServer is true if the server knows of it. connSubscription.mu is held.
+	// ending is called at the end. byServer is true if the server knows that the subscription has ended.
+	// connSubscription.mu is held.
 	ending(byServer bool)
 }
 
@@ -42,13 +43,13 @@ func (s *connSubscription) newEvent(v *esproto.EventView, n int, pos Position) *
 	return s.slab.newEvent(v, n, pos, s.handle.Conn().Memory())
 }
 
-// forget empties the list of the events that came, which others have by then.
+// forget empties the list of received events. The consumer has them by then.
 func (s *connSubscription) forget() {
 	clear(s.came)
 	s.came = s.came[:0]
 }
 
-// decode reads a frame that belongs to the subscription.
+// decode decodes a frame of the subscription.
 func (s *connSubscription) decode(cmd esproto.Command, payload []byte, m proto.Message) error {
 	if err := proto.Unmarshal(payload, m); err != nil {
 		return unexpected(s.owner, cmd, err)
@@ -56,12 +57,12 @@ func (s *connSubscription) decode(cmd esproto.Command, payload []byte, m proto.M
 	return nil
 }
 
-// endOf returns the error that a frame stands for which ends the subscription at the server.
+// endOf returns the error for a frame that ends the subscription at the server.
 func (s *connSubscription) endOf(cmd esproto.Command, payload []byte) error {
 	if cmd == esproto.CmdSubscriptionDropped {
 		var m esproto.SubscriptionDropped
 		if proto.Unmarshal(payload, &m) != nil {
-			return &SubscriptionDroppedError{Reason: DropUnsubscribed} // it has ended, whatever the reason
+			return &SubscriptionDroppedError{Reason: DropUnsubscribed} // it has ended, for whatever reason
 		}
 		return &SubscriptionDroppedError{Reason: DropReason(m.GetReason())}
 	}
@@ -71,11 +72,11 @@ func (s *connSubscription) endOf(cmd esproto.Command, payload []byte) error {
 	return unexpected(s.owner, cmd, nil)
 }
 
-// unsubscribe tells the server to push no more.
+// unsubscribe makes the server push no more events.
 func (s *connSubscription) unsubscribe() { s.handle.Unsubscribe(s.creds) }
 
-// unsubscribeAgain tells the server once more, when it confirms a subscription that was given up: an Unsubscribe that
-// came before the confirmation may have had no effect.
+// unsubscribeAgain repeats the request when the server confirms a subscription that was given up: an Unsubscribe before
+// the confirmation may have had no effect.
 func (s *connSubscription) unsubscribeAgain() { s.handle.Post(engine.Unsubscribe{}, s.creds) }
 
 // confirmLocked notes the confirmation. mu is held.
@@ -84,7 +85,7 @@ func (s *connSubscription) confirmLocked() {
 	signal(s.told)
 }
 
-// endLocked is the one place where the subscription ends. The first call counts. mu is held.
+// endLocked is the only place where the subscription ends. The first call counts. mu is held.
 func (s *connSubscription) endLocked(reason error, byServer bool) (first bool) {
 	if s.ended != nil {
 		return false
@@ -95,7 +96,7 @@ func (s *connSubscription) endLocked(reason error, byServer bool) (first bool) {
 	return true
 }
 
-// err returns why the subscription has ended, or nil while it lasts.
+// err returns why the subscription has ended; nil while it lasts.
 func (s *connSubscription) err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +128,8 @@ func (s *connSubscription) giveUpLocked(reason error) {
 	}
 }
 
-// all calls Next until it fails. An error ends the loop, with a nil event; ErrSubscriptionStopped ends it silently.
+// all calls Next until it fails. An error ends the loop, with a nil event. ErrSubscriptionStopped ends it without an
+// error.
 func all[S interface {
 	Next(ctx context.Context) (*Event, error)
 }](ctx context.Context, s S) iter.Seq2[*Event, error] {

@@ -8,7 +8,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// DefaultPageSize is how many events a read asks for at a time where nothing else is said.
+// DefaultPageSize is the default of PageSize in events.
 const DefaultPageSize = 500
 
 // MaxPageSize is the largest page that a server reads.
@@ -45,7 +45,7 @@ func (o *ReadOptions) validate(stream string) error {
 	return validatePageSize("ReadOptions.PageSize", &o.PageSize)
 }
 
-// validateStream refuses a name that is not one of a single stream. instead is the method for all streams.
+// validateStream refuses a name that is not that of a single stream. instead is the method for all streams.
 func validateStream(stream, instead string) error {
 	if stream == AllStream {
 		return &ArgumentError{Argument: "stream", Reason: AllStream + " is no single stream: use " + instead}
@@ -116,16 +116,16 @@ func (c *Client) readStreamPage(ctx context.Context, op *readStreamOp) (StreamPa
 	return StreamPage{}, op.failed(err)
 }
 
-// readStreamOp is the read of one page of a stream, and after turn that of the page that follows.
+// readStreamOp reads one page of a stream. After turn it reads the next page.
 type readStreamOp struct {
 	pageRequest
 	stream string
-	from   int64 // -1 is the last event, going backward
-	passed bool  // backward from the first event: nothing is left
+	from   int64 // -1 is the last event, reading backward
+	passed bool  // backward from the first event: no event is left
 	reply  esproto.PageView
 }
 
-// newReadStream begins a read forward, of all that follows.
+// newReadStream makes a read forward, without limit.
 func (c *Client) newReadStream(
 	ctx context.Context, stream string, from int64, size pageSize, resolveLinks bool,
 ) *readStreamOp {
@@ -134,7 +134,7 @@ func (c *Client) newReadStream(
 	}}
 }
 
-// readStreamOp begins a read by options that are valid.
+// readStreamOp makes a read from valid options.
 func (c *Client) readStreamOp(ctx context.Context, stream string, opts ReadOptions) *readStreamOp {
 	op := c.newReadStream(ctx, stream, 0, c.newPageSize(opts.PageSize), opts.ResolveLinks)
 	op.limit(opts.MaxCount)
@@ -145,7 +145,7 @@ func (c *Client) readStreamOp(ctx context.Context, stream string, opts ReadOptio
 		op.from = s.number
 	case s.kind == startNumber && op.backward:
 		op.from = max(s.number-1, 0)
-		op.passed = s.number <= 0 // yet the stream is asked for, so that errors and its last number are true
+		op.passed = s.number <= 0 // the stream is requested anyway, for errors and its last number
 	case s.kind == startNumber:
 		op.from = s.number + 1
 	case op.backward:
@@ -176,7 +176,7 @@ func (o *readStreamOp) AppendPayload(b []byte) []byte {
 
 func (o *readStreamOp) Keeps(cmd esproto.Command) bool { return cmd == o.completed() }
 
-// Decode looks at the page as a whole; page, which runs on the caller's goroutine, decodes the events.
+// Decode checks the page as a whole. page decodes the events, on the caller's goroutine.
 func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 	if cmd != o.completed() {
 		return unexpected(o, cmd, nil)
@@ -203,7 +203,7 @@ func (o *readStreamOp) Decode(cmd esproto.Command, payload []byte) error {
 	}
 }
 
-// page makes the page of the reply.
+// page makes the page from the reply.
 func (o *readStreamOp) page() (StreamPage, error) {
 	events, err := pageEvents(&o.reply, false, o.resolveLinks)
 	if err != nil {
@@ -217,7 +217,7 @@ func (o *readStreamOp) page() (StreamPage, error) {
 	case o.backward && page.EndOfStream:
 		page.Next = AfterNumber(0)
 	case !page.EndOfStream && !o.progress(next):
-		return StreamPage{}, fmt.Errorf("%w: the page behind that from event %d begins at %d", ErrServer, o.from, next)
+		return StreamPage{}, fmt.Errorf("%w: the page after that of event %d begins at %d", ErrServer, o.from, next)
 	default:
 		page.Next = FromNumber(next)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// AllStream stands for the log of all streams where a method takes the name of a stream to subscribe to. Only
-// administrators may read it, unless the server's settings say otherwise.
+// AllStream is the log of all streams, for methods that take the name of a stream to subscribe to. Only administrators
+// may read it, unless the server's settings say otherwise.
 const AllStream = "$all"
 
 // ReadAllOptions are the options of a read of the log of all streams. The zero value reads the whole log.
@@ -94,28 +94,29 @@ func (c *Client) readAllPage(ctx context.Context, op *readAllOp) (AllPage, error
 	return AllPage{}, op.failed(err)
 }
 
-// readAllOp is the read of one page of $all, and after turn that of the page that follows.
+// readAllOp reads one page of $all. After turn it reads the next page.
 //
-// The server's positions include the event at them going forward, and exclude it going backward. So the other two cases
-// take a detour: going forward the event is left out when it comes, going backward it is read alone, forward, first.
+// The server's positions include their event if the read goes forward, and exclude it if the read goes backward. The
+// other two cases take an extra step: a read forward drops the event when it comes, and a read backward first reads the
+// event alone, forward.
 type readAllOp struct {
 	pageRequest
 	from    Position
 	without bool // the event at from is not wanted
 	filter  *Filter
-	here    *matcher // what the client filters; nil for nothing
-	looked  Position // of the last event of the page, before the client filtered; UnknownPosition without one
+	here    *matcher // the filter of the client; nil for none
+	looked  Position // of the last event of the page, before the client's filter; UnknownPosition for none
 	reply   esproto.PageView
 }
 
-// newReadAll begins a read forward, of all that follows.
+// newReadAll makes a read forward, without limit.
 func (c *Client) newReadAll(ctx context.Context, from Position, size pageSize, resolveLinks bool) *readAllOp {
 	return &readAllOp{from: from, pageRequest: pageRequest{
 		size: size, left: everything, resolveLinks: resolveLinks, requireLeader: c.requireLeader(ctx),
 	}}
 }
 
-// readAllOp begins a read by options that are valid.
+// readAllOp makes a read from valid options.
 func (c *Client) readAllOp(ctx context.Context, opts ReadAllOptions) *readAllOp {
 	op := c.newReadAll(ctx, StartPosition, c.newPageSize(opts.PageSize), opts.ResolveLinks)
 	op.limit(opts.MaxCount)
@@ -153,7 +154,7 @@ func (o *readAllOp) completed() esproto.Command {
 	return o.plain()
 }
 
-// plain is the reply to a read without a filter. Servers also use it to deny one with a filter.
+// plain is the reply to a read without a filter. Servers also use it to deny a read with a filter.
 func (o *readAllOp) plain() esproto.Command {
 	if o.forward() {
 		return esproto.CmdReadAllEventsForwardCompleted
@@ -183,7 +184,7 @@ func (o *readAllOp) AppendPayload(b []byte) []byte {
 
 func (o *readAllOp) Keeps(cmd esproto.Command) bool { return cmd == o.completed() }
 
-// Decode looks at the page as a whole; page, which runs on the caller's goroutine, decodes the events.
+// Decode checks the page as a whole. page decodes the events, on the caller's goroutine.
 func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 	if cmd != o.completed() && cmd != o.plain() {
 		return unexpected(o, cmd, nil)
@@ -214,7 +215,7 @@ func (o *readAllOp) Decode(cmd esproto.Command, payload []byte) error {
 	}
 }
 
-// page makes the page of the reply.
+// page makes the page from the reply.
 func (o *readAllOp) page() (AllPage, error) {
 	events, err := pageEvents(&o.reply, true, o.resolveLinks)
 	if err != nil {
@@ -231,7 +232,7 @@ func (o *readAllOp) page() (AllPage, error) {
 	}
 	next := Position{Commit: o.reply.NextCommit, Prepare: o.reply.NextPrepare}
 	if !page.EndOfStream && !o.progress(next) {
-		return AllPage{}, fmt.Errorf("%w: the page behind that from %v begins at %v", ErrServer, o.from, next)
+		return AllPage{}, fmt.Errorf("%w: the page after the one from %v begins at %v", ErrServer, o.from, next)
 	}
 	if page.Next = FromPosition(next); o.backward {
 		page.Next = AfterPosition(next)

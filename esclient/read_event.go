@@ -68,7 +68,7 @@ func (o *readEventOp) Decode(cmd esproto.Command, payload []byte) error {
 	switch o.reply.Result {
 	case esproto.ReadEventCompleted_Success:
 		if !o.reply.Event.HasEvent && !o.reply.Event.HasLink {
-			return ErrEventNotFound // of the metadata of a stream that has none
+			return ErrEventNotFound // of a stream without metadata
 		}
 		return nil
 	case esproto.ReadEventCompleted_NotFound:

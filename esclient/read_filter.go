@@ -18,43 +18,44 @@ const (
 	DefaultCheckpointInterval = 1000
 )
 
-// Filter has the server pick events of $all by the name of their stream or by their type, instead of sending all of
-// them. Exactly one of StreamPrefixes, StreamRegex, TypePrefixes and TypeRegex must be set. A link is picked by its own
-// stream and type, not by those of its target.
+// Filter makes the server pick events of $all by the name of their stream or by their type. Exactly one of
+// StreamPrefixes, StreamRegex, TypePrefixes and TypeRegex must be set. A link is picked by its own stream and type, not
+// by those of its target.
 //
-// It takes a server from 20.6 on; others answer with ErrNotSupported. A subscription can have the client filter
+// Filters need a server from 20.6 on; others answer with ErrNotSupported. A subscription can make the client filter
 // instead; see CatchUpOptions.FilterInClient.
 //
 // The server's regular expressions are those of .NET, the client's those of Go. Go refuses lookaheads, lookbehinds,
 // back references and atomic groups. In .NET, \d, \w, \s and \b apply to all scripts, in Go to ASCII only; in .NET, $
 // also matches before a line break at the end. Letters, digits, ^, |, *, +, ?, [a-z] and \p{L} mean the same in both.
 type Filter struct {
-	// StreamPrefixes pick events whose stream's name begins with one of them, and TypePrefixes those whose type does.
+	// StreamPrefixes pick the events of streams whose names begin with one of the prefixes. TypePrefixes do the same
+	// for types.
 	StreamPrefixes []string
 	TypePrefixes   []string
-	// StreamRegex picks events whose stream's name matches the regular expression somewhere, and TypeRegex those whose
-	// type does. The syntax is that of .NET. `^[^$]` leaves the server's own events out.
+	// StreamRegex picks the events of streams whose names match the regular expression at any place. TypeRegex does the
+	// same for types. The syntax is that of .NET. `^[^$]` leaves out the server's own events.
 	StreamRegex string
 	TypeRegex   string
 
-	// SearchWindow is how many events the server looks at for one page; 0 means DefaultSearchWindow. Where few events
-	// are picked, a larger one takes fewer requests, each of which takes the server longer.
+	// SearchWindow is how many events the server looks at for one page; 0 means DefaultSearchWindow. If the filter
+	// picks few events, a larger window needs fewer requests, and each request takes longer.
 	SearchWindow int
-	// CheckpointInterval is how many events the server, or the client, looks at before a subscription is told how far
-	// that is; see Subscription.Checkpoint. 0 means DefaultCheckpointInterval. If checkpoints are stored on the same
-	// server, a small one has each that is stored lead to the next.
+	// CheckpointInterval is how many events the server, or the client, looks at between two checkpoints; see
+	// Subscription.Checkpoint. 0 means DefaultCheckpointInterval. If checkpoints are stored on the same server, do not
+	// make it small: each stored checkpoint is an event that leads to the next checkpoint.
 	CheckpointInterval int
 
 	noSystemTypes bool // see ExcludeSystemEvents
 }
 
-// Validate reports, as an *ArgumentError, what SubscribeCatchUp and the other methods with a Filter refuse.
+// Validate returns an *ArgumentError for a filter that SubscribeCatchUp and other methods refuse.
 func (f *Filter) Validate() error {
 	_, err := f.ready(AllStream)
 	return err
 }
 
-// ready returns a valid copy with its defaults, for a read of or a subscription to a stream; nil for nil.
+// ready returns a valid copy with defaults, for a read or a subscription of a stream; nil for nil.
 func (f *Filter) ready(stream string) (*Filter, error) {
 	if f == nil {
 		return nil, nil
@@ -85,7 +86,7 @@ func (f *Filter) ready(stream string) (*Filter, error) {
 	return &c, nil
 }
 
-// validateTest holds that there is one test, and that it can be sent.
+// validateTest checks that there is exactly one test, and that it can be sent.
 func (f *Filter) validateTest() error {
 	var set []string
 	for _, test := range []struct {
@@ -107,11 +108,11 @@ func (f *Filter) validateTest() error {
 	}
 	switch len(set) {
 	case 0:
-		return &ArgumentError{Argument: "Filter", Reason: "it says nothing: set prefixes or a regular expression"}
+		return &ArgumentError{Argument: "Filter", Reason: "it is empty: set prefixes or a regular expression"}
 	case 1:
 		return nil
 	}
-	reason := strings.Join(set, " and ") + " are set, of which a server takes one alone"
+	reason := strings.Join(set, " and ") + " are set, but a server takes only one"
 	return &ArgumentError{Argument: "Filter", Reason: reason}
 }
 
@@ -122,7 +123,7 @@ func one(s string) []string {
 	return []string{s}
 }
 
-// message returns the filter as it is sent.
+// message returns the filter in the protocol's form.
 func (f *Filter) message() *esproto.Filter {
 	m := &esproto.Filter{Context: esproto.Filter_StreamId.Enum(), Type: esproto.Filter_Prefix.Enum()}
 	if len(f.TypePrefixes) > 0 || f.TypeRegex != "" {
@@ -139,7 +140,7 @@ func (f *Filter) message() *esproto.Filter {
 	return m
 }
 
-// appendRead is the request for a page. It reads window events at most.
+// appendRead appends the request for a page. The server looks at up to window events.
 func (f *Filter) appendRead(b []byte, from Position, count, window int32, r *pageRequest) []byte {
 	return appendMessage(b, &esproto.FilteredReadAllEvents{
 		CommitPosition:  proto.Int64(from.Commit),
@@ -152,7 +153,7 @@ func (f *Filter) appendRead(b []byte, from Position, count, window int32, r *pag
 	})
 }
 
-// appendSubscribe is the request for a subscription.
+// appendSubscribe appends the request for a subscription.
 func (f *Filter) appendSubscribe(b []byte, resolveLinks bool) []byte {
 	return appendMessage(b, &esproto.FilteredSubscribeToStream{
 		EventStreamId:      proto.String(""),
@@ -162,15 +163,15 @@ func (f *Filter) appendSubscribe(b []byte, resolveLinks bool) []byte {
 	})
 }
 
-// explain tells a server that knows no filters from one that cannot make sense of this one. Both answer with
-// BadRequest, but a command that a server does not know has a number there, and no name.
+// explain distinguishes a server without filters from one that refuses this filter. Both answer BadRequest, but the
+// text has a number instead of a name for an unknown command.
 func (f *Filter) explain(err error) error {
 	var refused *BadRequestError
 	if f == nil || !errors.As(err, &refused) {
 		return err
 	}
 	if strings.Contains(refused.Text, "Filtered") {
-		return fmt.Errorf("%w: the server makes no sense of the filter: %w", ErrServer, err)
+		return fmt.Errorf("%w: the server refuses the filter: %w", ErrServer, err)
 	}
 	return fmt.Errorf("%w: %w", errNoFilters, err)
 }

@@ -12,23 +12,24 @@ import (
 )
 
 // ExcludeSystemEvents returns a Filter that picks the events of applications: neither the stream's name nor the event's
-// type begins with "$". So it leaves out links, metadata, deletions of streams, statistics, and what the server stores
-// of users, projections and groups. A server takes one test alone: it tests the streams, and the client the types.
+// type begins with "$". So it leaves out links, metadata, deletions of streams, statistics, and the server's events
+// about users, projections and groups. Since a server takes only one test, the server tests the streams, and the client
+// the types.
 func ExcludeSystemEvents() *Filter { return &Filter{StreamRegex: "^[^$]", noSystemTypes: true} }
 
-// errNoFilters is the condition for which FilterInClient exists.
-var errNoFilters = fmt.Errorf("%w: filters take a server from 20.6 on", ErrNotSupported)
+// errNoFilters is the error that FilterInClient avoids.
+var errNoFilters = fmt.Errorf("%w: filters need a server from 20.6 on", ErrNotSupported)
 
-// matcher is a filter that the client applies. It picks by the event of the log: the link, and not its target.
+// matcher is a filter in the client. It tests the event in the log: the link, and not its target.
 type matcher struct {
-	onType        bool // the test is of the event's type; else of its stream's name
+	onType        bool // tests the event's type; otherwise the name of its stream
 	prefixes      []string
 	regex         *regexp.Regexp
 	noSystemTypes bool
-	interval      int // how many pushed events are looked at until the checkpoint moves
+	interval      int // the number of pushed events after which the checkpoint moves
 }
 
-// besideServer returns what the client has to test although the server filters; nil for nothing.
+// besideServer returns the test that the client adds to the server's filter; nil for none.
 func (f *Filter) besideServer() *matcher {
 	if f == nil || !f.noSystemTypes {
 		return nil
@@ -36,7 +37,7 @@ func (f *Filter) besideServer() *matcher {
 	return &matcher{noSystemTypes: true, interval: f.CheckpointInterval}
 }
 
-// insteadOfServer returns the whole filter for the client.
+// insteadOfServer returns a matcher for the whole filter.
 func (f *Filter) insteadOfServer() (*matcher, error) {
 	m := &matcher{
 		onType: len(f.TypePrefixes) > 0 || f.TypeRegex != "", noSystemTypes: f.noSystemTypes,
@@ -52,7 +53,7 @@ func (f *Filter) insteadOfServer() (*matcher, error) {
 	}
 	regex, err := regexp.Compile(expression)
 	if err != nil {
-		reason := fmt.Sprintf("the client has to filter for this server, and cannot: %v", err)
+		reason := fmt.Sprintf("the server has no filters, and the client cannot apply this one: %v", err)
 		return nil, fmt.Errorf("%w: %w", errNoFilters, &ArgumentError{Argument: field, Reason: reason})
 	}
 	m.regex = regex
@@ -78,7 +79,7 @@ func (m *matcher) picks(stream, typ string) bool {
 	return len(m.prefixes) == 0
 }
 
-// pick returns the events that are picked, in the memory of all. A nil matcher picks all.
+// pick returns the picked events, in the memory of all. A nil matcher picks all.
 func (m *matcher) pick(events []Event) []Event {
 	if m == nil {
 		return events
@@ -89,7 +90,7 @@ func (m *matcher) pick(events []Event) []Event {
 	})
 }
 
-// picksPushed is picks for an event that was pushed and is not decoded further.
+// picksPushed is picks for a pushed event that is not decoded yet.
 func (m *matcher) picksPushed(v *esproto.EventView) bool {
 	r := &v.Event
 	if v.HasLink {
@@ -98,8 +99,8 @@ func (m *matcher) picksPushed(v *esproto.EventView) bool {
 	return m.picks(r.StreamID, r.EventType)
 }
 
-// filterInClient follows an error of the server. It reports whether the server knows no filters and the subscription
-// goes on without them, because its options say so.
+// filterInClient reacts to an error of the server. It reports whether the server has no filters and the client filters
+// from now on, because the options allow that.
 func (s *Subscription) filterInClient(failure error) (bool, error) {
 	if s.filter == nil || !s.mayFilterHere || !errors.Is(failure, errNoFilters) {
 		return false, failure
@@ -110,6 +111,6 @@ func (s *Subscription) filterInClient(failure error) (bool, error) {
 	}
 	s.filter, s.picksHere = nil, all
 	i := s.report.info()
-	s.report.log(slog.LevelInfo, "the server knows no filters: the client filters", &i)
+	s.report.log(slog.LevelInfo, "the server has no filters: the client filters", &i)
 	return true, nil
 }

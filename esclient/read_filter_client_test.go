@@ -251,7 +251,7 @@ func TestFilterValidate(t *testing.T) {
 }
 
 // TestFilteringMovesToTheClientWhileASubscriptionLasts has a cluster's other node, of an older version, take over: it
-// knows no filters.
+// has no filters.
 func TestFilteringMovesToTheClientWhileASubscriptionLasts(t *testing.T) {
 	srv, c := embeddedAsAdmin(t, estest.WithPersona(estest.Persona2310))
 	ctx, prefix := testContext(t), name("f")

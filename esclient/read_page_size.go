@@ -3,28 +3,28 @@ package esclient
 const (
 	// surePage is how many events of the largest size, 16 MiB, fit into the largest frame.
 	surePage = 4
-	// pageShrink is what a page that was too large is divided by. Everybody waits while such a page comes and is
-	// skipped, so that it is better to ask for too little than for too much once more.
+	// pageShrink divides the size of a page that was too large. All other replies wait while such a page is received
+	// and skipped. So asking for too few events is better than asking for too many once more.
 	pageShrink = 8
-	// pageShare is the part of the largest frame that a page is to take, in view of those before: an eighth is 8 MiB.
-	// Servers do not look at how large a reply gets, but cut off a client to which they have something else to say
+	// pageShare is the part of the largest frame that a page should take, judged by earlier pages: an eighth is 8 MiB.
+	// Servers do not limit the size of a reply, but end the connection of a client if they have another reply to send
 	// while more than 10 MiB are unsent.
 	pageShare = 8
 )
 
-// pageSize is how many events a read asks for at a time: what the user wants, or less where the events are so large
-// that a frame would not hold them.
+// pageSize is how many events a read requests at a time: the number of the caller, or less if a frame could not hold so
+// many.
 type pageSize struct {
 	wanted int
 	now    int
-	room   int // of a page, in bytes
+	room   int // for a page, in bytes
 }
 
 func (c *Client) newPageSize(wanted int) pageSize {
 	return pageSize{wanted: wanted, now: wanted, room: c.cfg.MaxFrameSize / pageShare}
 }
 
-// shrink follows a request for asked events whose reply was too large. It returns false if none asks for less.
+// shrink reacts to a reply with asked events that was too large. It returns false if the page cannot be smaller.
 func (p *pageSize) shrink(asked int) bool {
 	if asked > surePage {
 		p.now = max(asked/pageShrink, surePage)
@@ -34,8 +34,8 @@ func (p *pageSize) shrink(asked int) bool {
 	return asked > 1
 }
 
-// settle follows a page of so many events and bytes. What was shrunk grows again; yet if the events that follow are
-// like these, the next page fits.
+// settle notes the size of a page. The page size grows again after a shrink, but only so far that the next page fits if
+// its events are like these.
 func (p *pageSize) settle(events, bytes int) {
 	p.now = min(p.wanted, 2*p.now)
 	if events > 0 {
@@ -43,7 +43,7 @@ func (p *pageSize) settle(events, bytes int) {
 	}
 }
 
-// expect prepares for events like so many others, which took so many bytes.
+// expect sets the page size for events like those given.
 func (p *pageSize) expect(events, bytes int) {
 	p.now = min(p.now, max(p.room/max(bytes/max(events, 1), 1), 1))
 }

@@ -8,28 +8,28 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// pageRequest is what the reads of pages have in common.
+// pageRequest is the common part of page reads.
 type pageRequest struct {
 	size          pageSize
-	left          int64 // how many events are wanted, or everything
+	left          int64 // how many events to read, or everything
 	received      int   // bytes of the latest page
 	backward      bool
-	alone         bool // in $all: the event at which a read backward begins, which is read forward
+	alone         bool // in $all: reads the first event of a read backward, which is read forward
 	resolveLinks  bool
 	requireLeader bool
 }
 
-// everything is more than there can be.
+// everything is more than any stream can have.
 const everything = int64(1<<63 - 1)
 
-// limit bounds the read to n events; 0 is no bound.
+// limit limits the read to n events; 0 is no limit.
 func (r *pageRequest) limit(n int64) {
 	if n > 0 {
 		r.left = n
 	}
 }
 
-// count is how many events to ask for.
+// count returns how many events to request.
 func (r *pageRequest) count() int32 {
 	if r.alone {
 		return 1
@@ -40,7 +40,7 @@ func (r *pageRequest) count() int32 {
 // shrink implements shrinkable.
 func (r *pageRequest) shrink() (smaller bool) { return r.size.shrink(int(r.count())) }
 
-// take notes that n events were read, and reports whether more are wanted.
+// take notes that n events were read, and reports whether to read more.
 func (r *pageRequest) take(n int) (more bool) {
 	if r.left != everything {
 		r.left -= int64(n)
@@ -48,26 +48,25 @@ func (r *pageRequest) take(n int) (more bool) {
 	return r.left > 0
 }
 
-// shrinkable is an operation that can ask for a smaller reply: the read of a page, of a stream or of [AllStream].
+// shrinkable is an operation that can request a smaller reply: the read of a page, of a stream or of [AllStream].
 type shrinkable interface {
-	// shrink has the next attempt ask for less, after the reply to the one before was too large. It returns false if
-	// the operation cannot ask for less.
+	// shrink makes the next attempt request less, after a reply that was too large. It returns false if that is not
+	// possible.
 	shrink() (smaller bool)
 }
 
-// pageOp is a read that goes on from page to page: of a stream or of $all.
+// pageOp is a read of several pages, of a stream or of $all.
 type pageOp interface {
 	engine.Operation
 	shrinkable
-	// turn makes events of the reply and turns to the page that follows; more is false if none is wanted.
+	// turn decodes the events of the reply and turns to the next page; more is false if there is nothing more to read.
 	turn() (events []Event, more bool, err error)
-	// failed says what was being read.
+	// failed adds the read to an error.
 	failed(err error) error
 }
 
-// readPages reads from page to page. Each is asked for when the consumer has come back from the first event of the page
-// before: whoever wants only one event makes the server read no second page. No goroutine takes part: a page that
-// arrives early waits in op.
+// readPages reads pages. It requests the next page when the consumer comes back from the first event of a page, so a
+// caller that wants one event causes no second request. It uses no goroutine: a page that arrives early waits in op.
 func (c *Client) readPages(ctx context.Context, op pageOp, yield func(*Event) bool) error {
 	var page pageRead
 	defer func() { page.abandon() }()
@@ -104,11 +103,11 @@ func (c *Client) doPage(ctx context.Context, op pageOp) error {
 	return page.finish()
 }
 
-// pageRead is the read of one page, which may be begun before the page is needed.
+// pageRead is the read of one page, which may begin before the page is needed.
 type pageRead struct {
 	attempts
-	ctx context.Context  // what hooks have made of the caller's
-	op  engine.Operation // what hooks have made of it; nil when it has ended
+	ctx context.Context  // the caller's, as changed by hooks
+	op  engine.Operation // as wrapped for hooks; nil when it has ended
 }
 
 func (r *pageRead) start(ctx context.Context, c *Client, op pageOp) {
@@ -122,7 +121,7 @@ func (r *pageRead) finish() error {
 	return r.tellEnd(r.ctx, r.perform(r.ctx, op))
 }
 
-// abandon ends a read whose page nobody wants any more.
+// abandon ends a read whose page is not needed any more.
 func (r *pageRead) abandon() {
 	if r.op == nil {
 		return
@@ -131,11 +130,11 @@ func (r *pageRead) abandon() {
 	_ = r.tellEnd(r.ctx, context.Canceled)
 }
 
-// accept refuses a page with more events than were asked for, before memory is taken for them: an empty one has two
-// bytes on the wire.
+// accept refuses a page with more events than requested, before allocating memory for them: an empty event has two
+// bytes in the frame.
 func (r *pageRequest) accept(p *esproto.PageView) error {
 	if asked := int(r.count()); p.Len > asked {
-		return fmt.Errorf("%w: a page of %d events, asked for were %d", esproto.ErrMalformed, p.Len, asked)
+		return fmt.Errorf("%w: a page of %d events, %d were requested", esproto.ErrMalformed, p.Len, asked)
 	}
 	return nil
 }

@@ -45,8 +45,7 @@ func FromPosition(p Position) Start { return Start{kind: startPosition, position
 // at p. A read that goes backward begins with the event before p.
 func AfterPosition(p Position) Start { return Start{kind: startPosition, position: p} }
 
-// Number returns the number of the first event that a subscription gets from here. ok is false if s was not made of a
-// number.
+// Number returns the number of the first event that a subscription gets from here. ok is false if s has no number.
 func (s Start) Number() (n int64, ok bool) {
 	if s.kind != startNumber {
 		return 0, false
@@ -57,10 +56,10 @@ func (s Start) Number() (n int64, ok bool) {
 	return s.number, true
 }
 
-// Position returns the position that s was made of. ok is false if s was not made of a position.
+// Position returns the position of s. ok is false if s has no position.
 func (s Start) Position() (p Position, ok bool) { return s.position, s.kind == startPosition }
 
-// String says in words where s is.
+// String describes s in words.
 func (s Start) String() string {
 	where := "behind "
 	if s.included {
@@ -76,27 +75,27 @@ func (s Start) String() string {
 	case startPosition:
 		return where + s.position.String()
 	}
-	return "where the direction begins"
+	return "at the first event of the direction"
 }
 
 func (s Start) validate(argument, stream string) error {
 	var reason string
 	switch {
 	case s.kind == startNumber && stream == AllStream:
-		reason = "an event number says nothing about " + AllStream + ": give a position"
+		reason = AllStream + " has no event numbers: give a position"
 	case s.kind == startPosition && stream != AllStream:
-		reason = "a log position says nothing about a single stream: give an event number"
+		reason = "a single stream has no log positions: give an event number"
 	case s.kind == startNumber && (s.number < -1 || s.included && s.number < 0):
 		reason = fmt.Sprintf("%d is no event number", s.number)
 	case s.kind == startPosition && (s.position.Commit < 0 || s.position.Prepare < 0):
-		reason = fmt.Sprintf("%v is no position to begin at", s.position)
+		reason = fmt.Sprintf("no read can begin at %v", s.position)
 	default:
 		return nil
 	}
 	return &ArgumentError{Argument: argument, Reason: reason}
 }
 
-// validateRead also refuses a start from which a read finds nothing.
+// validateRead also refuses a start from which a read finds no event.
 func (s Start) validateRead(argument, stream string, backward bool) error {
 	if err := s.validate(argument, stream); err != nil {
 		return err
@@ -104,11 +103,11 @@ func (s Start) validateRead(argument, stream string, backward bool) error {
 	var reason string
 	switch {
 	case s.kind == startBeginning && backward:
-		reason = "nothing lies before the start: leave it out to read backward from the end"
+		reason = "no event is before the start: leave it out to read backward from the end"
 	case s.kind == startEnd && !backward:
-		reason = "nothing lies behind the end: leave it out to read from the start"
+		reason = "no event is after the end: leave it out to read from the start"
 	case s.kind == startNumber && !s.included && s.number == math.MaxInt64 && !backward:
-		reason = fmt.Sprintf("no event follows number %d", s.number)
+		reason = fmt.Sprintf("no event can follow number %d", s.number)
 	default:
 		return nil
 	}

@@ -42,18 +42,18 @@ type Subscription struct {
 	progress progress
 	unread   unread
 
-	// Of the goroutine that calls Next, or of the step while there is one.
+	// The goroutine that calls Next owns these, or the step if there is one.
 	step      *step // nil for none
 	cursor    cursor
 	page      []Event  // events that were read and not delivered
-	looked    Position // where the page ends; UnknownPosition if all of its events are in page
-	filter    *Filter  // of the server; nil for none
-	picksHere *matcher // the filter of the client; nil for none
+	looked    Position // the end of the page; UnknownPosition if the page has all of its events
+	filter    *Filter  // the server's filter; nil for none
+	picksHere *matcher // the client's filter; nil for none
 	atEnd     bool     // the reads have reached the end
-	lastRead  bool     // the reads have reached the event at which the feed begins
+	lastRead  bool     // the reads have reached the event with which the feed begins
 	skips     bool     // the events before the confirmation of the next feed are not delivered
 	last      int64    // the number of the stream's last event, by the latest page
-	known     mark     // the event by which the subscription recognises the log
+	known     mark     // identifies the log
 	told      bool     // the start was compared with the end of the stream
 
 	mu       sync.Mutex
@@ -155,8 +155,8 @@ func (s *Subscription) Next(ctx context.Context) (*Event, error) {
 // without an error.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[*Event, error] { return all(ctx, s) }
 
-// buffered takes the next event that the subscription has, and skips those that it has delivered before. It returns nil
-// for none.
+// buffered takes the next event that the subscription has, and skips events that it has delivered before. It returns
+// nil for none.
 func (s *Subscription) buffered() *Event {
 	for len(s.page) > 0 {
 		e := &s.page[0]
@@ -222,8 +222,9 @@ func (s *Subscription) advance(ctx context.Context) error {
 	}
 }
 
-// open subscribes at the server. The events between the last read and the confirmation must still be read. If a node
-// confirms that the subscription has to leave, open returns without a feed, and the caller opens again.
+// open subscribes at the server. The events between the last read and the confirmation must still be read. If the
+// confirmation comes from a node that the subscription must leave, open returns without a feed, and the caller opens
+// again.
 func (s *Subscription) open(ctx context.Context) error {
 	f, err := s.c.openFeed(ctx, s.stream, s.resolveLinks, s.filter, s.picksHere, s.bufferSize, s.bufferBytes)
 	if err != nil {
@@ -255,7 +256,7 @@ func (s *Subscription) open(ctx context.Context) error {
 	return nil
 }
 
-// check looks at a confirmation. It reports whether the subscription keeps the feed.
+// check checks a confirmation. It reports whether the subscription keeps the feed.
 func (s *Subscription) check(ctx context.Context, f *feed) (keep bool, err error) {
 	if !s.cursor.all && f.last == esproto.DeletedStream {
 		return false, ErrStreamDeleted
@@ -273,7 +274,7 @@ func (s *Subscription) check(ctx context.Context, f *feed) (keep bool, err error
 	return true, nil
 }
 
-// replace follows the end of a feed, when its queue is empty.
+// replace reacts to the end of a feed, after its queue is empty.
 func (s *Subscription) replace(reason error) error {
 	s.report.dropped(reason)
 	if s.live.set(false) {
@@ -368,7 +369,7 @@ func (s *Subscription) CaughtUp() <-chan struct{} { return s.live.wait(true) }
 // subscription, or that the buffer has overflowed.
 func (s *Subscription) FellBehind() <-chan struct{} { return s.live.wait(false) }
 
-// lastKnown returns the highest number of an event of the stream that the server has told.
+// lastKnown returns the highest event number of the stream that the server has sent.
 func (s *Subscription) lastKnown() int64 {
 	f := s.feed.Load()
 	if f == nil {

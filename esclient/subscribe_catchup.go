@@ -31,25 +31,25 @@ type CatchUpOptions struct {
 	// BufferBytes is about how many bytes of pushed events wait at most. 0 means Config.SubscriptionBufferBytes. It
 	// also limits a page, as far as the size of earlier events tells. A single event may be larger.
 	BufferBytes int
-	// StartOver makes the subscription begin anew, instead of ending with [ErrLogWentBack]. It begins with the first
+	// StartOver makes the subscription begin again, instead of ending with [ErrLogWentBack]. It begins with the first
 	// event of the stream. After [FromEnd] it begins with the events that were created, by the server's clock, after
-	// the last event that it knew. The logger and [LogWentBackHook] are told.
+	// the last event that it knew. The client logs this and calls [LogWentBackHook].
 	StartOver bool
 	// Hooks are called for this subscription alone, after those of Config.Hooks.
 	Hooks []Hook
 }
 
-// SubscribeCatchUp delivers the events of a stream, which need not exist yet, or of [AllStream]: first those that are
-// there, then those that come. It delivers every event once, also across lost connections. The caller keeps the
-// checkpoint: save [Subscription.Checkpoint], and begin at its Start the next time.
+// SubscribeCatchUp delivers the events of a stream, which need not exist yet, or of [AllStream]: first the existing
+// events, then new ones. It delivers every event once, also across lost connections. The caller keeps the checkpoint:
+// save [Subscription.Checkpoint], and begin at its Start the next time.
 //
 // With [FromEnd] the server has confirmed the subscription when this method returns. Otherwise the client asks the
 // server nothing before Ready or Next, which then return the server's refusal. The end of ctx ends this method and not
 // the subscription.
 //
-// A start behind the end of the stream is valid: the subscription waits until the stream gets there. The logger and
-// [StartBehindEndHook] are told. If the log goes back, the subscription ends with [ErrLogWentBack], since earlier
-// numbers and positions mean something else from then on; but see CatchUpOptions.StartOver.
+// A start behind the end of the stream is valid: the subscription waits until the stream gets there. The client logs
+// this and calls [StartBehindEndHook]. If the log goes back, the subscription ends with [ErrLogWentBack], since earlier
+// numbers and positions may belong to other events from then on; but see CatchUpOptions.StartOver.
 func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts CatchUpOptions) (*Subscription, error) {
 	if err := opts.Start.validate("Start", stream); err != nil {
 		return nil, err
@@ -87,9 +87,9 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	return s, nil
 }
 
-// Ready reads the first page of a catch-up subscription. It returns what the server refuses, such as
-// [ErrStreamDeleted], [ErrAccessDenied] or [ErrNotSupported]. An error, also that of ctx, ends the subscription. The
-// goroutine that calls Next may call Ready before. Ready does nothing if the subscription has begun.
+// Ready reads the first page of a catch-up subscription. It returns the server's refusal, such as [ErrStreamDeleted],
+// [ErrAccessDenied] or [ErrNotSupported]. An error, also that of ctx, ends the subscription. The goroutine that calls
+// Next may call Ready before. Ready does nothing if the subscription has begun.
 func (s *Subscription) Ready(ctx context.Context) error {
 	if s.step != nil || s.atEnd || len(s.page) > 0 || s.feed.Load() != nil || s.over.Load() {
 		return s.Err()
@@ -104,17 +104,17 @@ func (s *Subscription) setPageSize(n int) {
 	s.pageSize.room = min(s.pageSize.room, s.bufferBytes)
 }
 
-// firstPage is how many events a subscription reads at first.
+// firstPage is how many events the first pages of a subscription have.
 const firstPage = 64
 
-// indexLag is the pause after a read that did not yet see what the confirmation announced: the index of servers up to
-// 5.0 may lag behind. After indexPatience such reads the missing events are taken for deleted or truncated ones.
+// indexLag is the pause after a read that does not have all confirmed events yet: the index of servers up to 5.0 may
+// lag behind. After indexPatience such reads, the missing events count as deleted or truncated.
 const (
 	indexLag      = time.Millisecond
 	indexPatience = 50
 )
 
-// read reads a page. At the end it notes whether the feed, if there is one, takes over from here.
+// read reads a page. At the end it notes whether the feed, if there is one, goes on from here.
 func (s *Subscription) read(ctx context.Context) error {
 	for lag := 0; ; lag++ {
 		end, err := s.readPage(ctx)
@@ -139,7 +139,7 @@ func (s *Subscription) read(ctx context.Context) error {
 	}
 }
 
-// reachedBy reports whether the page at hand ends where f takes over.
+// reachedBy reports whether the current page ends at the beginning of f.
 func (s *Subscription) reachedBy(f *feed) bool {
 	after := s.cursor
 	for i := range s.page {
@@ -148,7 +148,7 @@ func (s *Subscription) reachedBy(f *feed) bool {
 	return after.reaches(f)
 }
 
-// readPage reads a page into s.page. end reports whether nothing followed it.
+// readPage reads a page into s.page. end reports whether no event followed it.
 func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 	if s.cursor.all {
 		return s.readResolving(ctx, s.readAllPage)
@@ -159,7 +159,7 @@ func (s *Subscription) readPage(ctx context.Context) (end bool, err error) {
 func (s *Subscription) readStreamPage(ctx context.Context, resolveLinks bool) (end bool, err error) {
 	op := s.c.newReadStream(ctx, s.stream, s.cursor.number+1, s.pageSize, resolveLinks)
 	conn, err := s.c.readOn(ctx, op)
-	missing := errors.Is(err, ErrStreamNotFound) // it may come, or come back
+	missing := errors.Is(err, ErrStreamNotFound) // the stream may be created, or created again, later
 	if err != nil && !missing {
 		s.pageSize = op.size
 		return false, op.failed(err)
@@ -174,7 +174,7 @@ func (s *Subscription) readStreamPage(ctx context.Context, resolveLinks bool) (e
 	}
 	s.last = page.LastEventNumber
 	if s.page = page.Events; len(s.page) == 0 && !page.EndOfStream {
-		s.cursor.number = page.Next.number - 1 // what lies between is truncated
+		s.cursor.number = page.Next.number - 1 // events between were truncated
 	}
 	return page.EndOfStream, nil
 }
@@ -191,7 +191,7 @@ func (s *Subscription) readAllPage(ctx context.Context, resolveLinks bool) (end 
 		}
 		return false, err
 	}
-	// A position that the server cannot make sense of may be one of another log.
+	// If the server refuses a position, it may belong to another log.
 	if same, other := s.sameLog(ctx, conn); !same {
 		return false, other
 	}
@@ -207,14 +207,14 @@ func (s *Subscription) readAllPage(ctx context.Context, resolveLinks bool) (end 
 	if s.picksHere != nil {
 		s.looked = op.looked
 	}
-	// An event lies at such a position only within a transaction, which has prepare positions of its own.
+	// An event can have such a position only inside a transaction, and then its prepare position is not 0.
 	if len(page.Events) == 0 && s.cursor.next.Prepare == 0 && s.cursor.next.Commit > 0 {
 		s.cursor.pass(s.cursor.next)
 	}
 	return page.EndOfStream, nil
 }
 
-// readOn reads a page, and tells on which connection.
+// readOn reads a page, and returns the connection that it used.
 func (c *Client) readOn(ctx context.Context, op pageOp) (*engine.Conn, error) {
 	var page pageRead
 	page.start(ctx, c, op)

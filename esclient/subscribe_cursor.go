@@ -2,13 +2,13 @@ package esclient
 
 import "github.com/watermill-eventstore/watermill-eventstore/esproto"
 
-// cursor is how far a subscription has got.
+// cursor is the progress of a subscription.
 type cursor struct {
 	all      bool
 	number   int64    // of the last event of the stream that was delivered or skipped; -1 for none
-	position Position // the same of $all
+	position Position // the same for $all
 	any      bool     // position is set; otherwise the subscription begins with the first event of $all
-	next     Position // where the next page of $all begins
+	next     Position // the beginning of the next page of $all
 	passed   Position // of the last event of $all that was delivered or looked at; UnknownPosition for none
 }
 
@@ -29,7 +29,7 @@ func (c *cursor) start(s Start) {
 	}
 }
 
-// advance moves behind e. It returns false if e lies at or before the cursor, since e was delivered before.
+// advance moves the cursor past e. It returns false if e is not after the cursor, since e was delivered before.
 func (c *cursor) advance(e *Event) bool {
 	if c.all {
 		if c.any && e.Position.Compare(c.position) <= 0 {
@@ -46,8 +46,8 @@ func (c *cursor) advance(e *Event) bool {
 	return true
 }
 
-// pass moves to a position of $all up to which the server has looked at all events. It returns false if the cursor is
-// there already.
+// pass moves the cursor to a position of $all up to which the server has looked at all events. It returns false if the
+// cursor is there already.
 func (c *cursor) pass(p Position) bool {
 	if c.any && p.Compare(c.position) <= 0 {
 		return false
@@ -68,7 +68,7 @@ func (c *cursor) skipTo(f *feed) {
 	c.number = f.last
 }
 
-// reaches reports whether no event is missing before those that f pushes.
+// reaches reports whether no event is missing before the events of f.
 func (c *cursor) reaches(f *feed) bool {
 	if c.all {
 		return c.next.Compare(Position{Commit: f.position, Prepare: f.position}) > 0

@@ -5,12 +5,12 @@ import (
 	"errors"
 )
 
-// resolvedHere is the largest page whose links the client resolves itself: it takes a read for each of them.
+// resolvedHere is the largest page whose links the client resolves itself: each link needs a read.
 const resolvedHere = 64
 
 // readResolving reads a page with its links resolved. Servers up to 5.0 refuse a whole page if the user may not read
-// the target of one link, although they resolve the same link when they push it. The client then resolves the links one
-// by one, so that one of them does not end the subscription: it is Unresolved.
+// the target of one link, although they push the same link. The client then resolves the links one by one. So such a
+// link does not end the subscription: it is Unresolved.
 func (s *Subscription) readResolving(
 	ctx context.Context, read func(ctx context.Context, resolveLinks bool) (end bool, err error),
 ) (end bool, err error) {
@@ -24,7 +24,7 @@ func (s *Subscription) readResolving(
 		err = s.resolvePage(ctx)
 	}
 	if err != nil {
-		s.cursor, s.page, s.looked = before, nil, UnknownPosition // to be read again
+		s.cursor, s.page, s.looked = before, nil, UnknownPosition // read it again
 		return false, err
 	}
 	return end, nil
@@ -52,7 +52,7 @@ func (s *Subscription) resolvePage(ctx context.Context) error {
 	return nil
 }
 
-// target reads the event that a link names; nil if there is none, or none for this user.
+// target reads the target of a link; nil if there is none, or if the user may not read it.
 func (s *Subscription) target(ctx context.Context, link *Event) (*Event, error) {
 	stream, number, ok := link.LinkTarget()
 	if !ok {

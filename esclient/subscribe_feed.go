@@ -11,20 +11,20 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// feed is the part of a Subscription on one connection: SubscribeToStream starts it. It also ends when its queue is
-// full. The events in the queue stay valid.
+// feed is the part of a Subscription on one connection, from SubscribeToStream on. It also ends when its queue is full.
+// The events in the queue stay valid.
 type feed struct {
 	connSubscription
 	stream       string // empty for $all
 	resolveLinks bool
 	filter       *Filter  // nil for none
-	here         *matcher // what the client filters; nil for nothing
+	here         *matcher // the client's filter; nil for none
 	queue        queue
 
-	// Of the reader, and of others after the end.
+	// The reader owns these until the end.
 	cameWeight int64
-	considered int      // events that the client has looked at since the checkpoint moved
-	looked     Position // where it is to move; UnknownPosition if it is not
+	considered int      // events that the client has tested since the checkpoint moved
+	looked     Position // the next position of the checkpoint; UnknownPosition for none
 	pushed     int      // how many events the server has pushed
 	weight     int64    // and their weight
 
@@ -132,15 +132,15 @@ func (f *feed) push(payload []byte) error {
 	return nil
 }
 
-// consider counts an event that the client filters. As servers do, it moves the checkpoint now and then and not with
-// each event: where checkpoints are stored on the same server, each would lead to the next.
+// consider counts an event that the client's filter drops. Like a server, it does not move the checkpoint with each
+// event: if checkpoints are stored on the same server, each one would lead to the next.
 func (f *feed) consider(pos Position) {
 	if f.considered++; f.considered >= f.here.interval {
 		f.considered, f.looked = 0, pos
 	}
 }
 
-// handOver gives what came together to the consumer.
+// handOver gives the received events to the consumer.
 func (f *feed) handOver() {
 	if len(f.came) > 0 {
 		f.queue.push(f.came)
@@ -153,7 +153,7 @@ func (f *feed) handOver() {
 	}
 }
 
-// checkpoint notes that the server has looked at everything up to a position.
+// checkpoint notes that the server has looked at all events up to a position.
 func (f *feed) checkpoint(payload []byte) error {
 	var m esproto.CheckpointReached
 	if err := f.decode(esproto.CmdCheckpointReached, payload, &m); err != nil {

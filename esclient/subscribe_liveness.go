@@ -2,7 +2,7 @@ package esclient
 
 import "sync"
 
-// liveness is whether a subscription has caught up. Any number of goroutines can wait for either state.
+// liveness is whether a subscription has caught up. Any number of goroutines may wait for either state.
 type liveness struct {
 	mu     sync.Mutex
 	live   bool

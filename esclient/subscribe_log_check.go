@@ -13,7 +13,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// logPolicy is what a subscription does when the log has gone back.
+// logPolicy is the reaction of a subscription to a log that has gone back.
 type logPolicy int
 
 const (
@@ -22,10 +22,10 @@ const (
 	goOn                       // with new events
 )
 
-// mark is an event by which a subscription recognises the log: the last one that was delivered, or that was the last
-// when the subscription began. It is looked for once on each connection.
+// mark is an event that identifies the log: the last delivered one, or the last one at the start of the subscription.
+// The subscription looks for it once on each connection.
 type mark struct {
-	conn     *engine.Conn // on which the log was looked at last
+	conn     *engine.Conn // of the last check
 	any      bool         // there is such an event
 	number   int64
 	position Position // in $all
@@ -39,16 +39,16 @@ func (m *mark) set(e *Event) {
 	m.any, m.number, m.position, m.id, m.created = true, o.Number, e.Position, o.ID, o.Created
 }
 
-// finding is what is left of the log that a subscription knows.
+// finding is the result of a check of the log.
 type finding struct {
 	conn *engine.Conn
 	same bool
-	last mark     // the last event there is
+	last mark     // the last event of the log
 	end  Position // of $all
 }
 
-// sameLog makes sure that a page which was read on conn is of the log that the subscription knows. If it is not, the
-// page is to be forgotten: the error says why the subscription ends, or the reading begins anew.
+// sameLog checks that a page that was read on conn is of the known log. If not, the caller must drop the page: the
+// error ends the subscription, or reading begins again.
 func (s *Subscription) sameLog(ctx context.Context, conn *engine.Conn) (same bool, err error) {
 	switch {
 	case conn == s.known.conn:
@@ -61,8 +61,8 @@ func (s *Subscription) sameLog(ctx context.Context, conn *engine.Conn) (same boo
 	return same && err == nil && conn == s.known.conn, err
 }
 
-// verify looks whether the log is the one that the subscription knows, on the node that is to answer it. If it is not,
-// the subscription ends with the error, or is set to what it has to deliver now.
+// verify checks whether the log is the known one, on the node that answers the subscription. If not, the subscription
+// ends with the error, or its cursor is set to the next event to deliver.
 func (s *Subscription) verify(ctx context.Context) (same bool, err error) {
 	look := s.lookInStream
 	if s.cursor.all {
@@ -72,7 +72,7 @@ func (s *Subscription) verify(ctx context.Context) (same bool, err error) {
 	var large *FrameTooLargeError
 	switch {
 	case errors.As(err, &large), errors.Is(err, ErrNotSupported):
-		found.same = true // for all that can be told; a read-only replica is not the leader, but sends nobody there
+		found.same = true // a read-only replica is not the leader, but names no other node
 	case err != nil:
 		return false, err
 	}
@@ -90,8 +90,8 @@ func (s *Subscription) verify(ctx context.Context) (same bool, err error) {
 	return true, nil
 }
 
-// turnBack moves behind the last event of $all, if the cursor is further: what had been looked at there is gone, and
-// was not wanted, but new events will be.
+// turnBack moves the cursor back to the last event of $all, if it is further on. The events between are gone, and were
+// not picked, but new events will take their positions.
 func (s *Subscription) turnBack(last Position) {
 	asked := s.start.kind == startPosition && s.start.position.Compare(last) > 0
 	if !asked && last.Compare(s.cursor.position) < 0 {
@@ -99,10 +99,10 @@ func (s *Subscription) turnBack(last Position) {
 	}
 }
 
-// leads reports whether a node is the leader, and does not merely lag behind it.
+// leads reports whether a node is the leader. Another node may merely lag behind.
 func (s *Subscription) leads(ctx context.Context, conn *engine.Conn) bool {
 	if s.c.requireLeader(ctx) {
-		return true // or it had not answered
+		return true // only the leader has answered
 	}
 	creds, err := credentialsFrom(ctx)
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *Subscription) leads(ctx context.Context, conn *engine.Conn) bool {
 	return err == nil || errors.Is(err, ErrStreamNotFound)
 }
 
-// lookInStream looks for the mark, or where there is none yet for the last event.
+// lookInStream looks for the mark, or for the last event if there is no mark yet.
 func (s *Subscription) lookInStream(ctx context.Context) (found finding, err error) {
 	opts := ReadOptions{Backward: true, MaxCount: 1, PageSize: 1}
 	if s.known.any {
@@ -147,15 +147,15 @@ func (s *Subscription) lookInStream(ctx context.Context) (found finding, err err
 		if found.same, err = s.softDeleted(ctx); err != nil {
 			return found, err
 		}
-	default: // a stream that lost events, or all of them, still tells the number of the last
+	default: // a stream whose events were truncated or deleted still has the number of the last one
 		found.same = page.LastEventNumber >= known.number
 	}
 	found.last.number = page.LastEventNumber
 	return found, nil
 }
 
-// softDeleted reports whether the stream has no events because it was deleted, by a server that does not tell the
-// number of its last event. It may come back, and goes on behind that.
+// softDeleted reports whether the stream has no events because it was soft-deleted, if the server does not tell the
+// number of its last event. A write brings such a stream back with the next number.
 func (s *Subscription) softDeleted(ctx context.Context) (bool, error) {
 	if strings.HasPrefix(s.stream, metadataPrefix) {
 		return false, nil
@@ -167,7 +167,7 @@ func (s *Subscription) softDeleted(ctx context.Context) (bool, error) {
 	return m.TruncateBefore == math.MaxInt64, err
 }
 
-// lookInAll looks for the mark in the log, and for the last event that there is.
+// lookInAll looks for the mark in the log, and for the last event.
 func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error) {
 	page, conn, err := s.oneOfAll(ctx, ReadAllOptions{Backward: true})
 	if found.conn = conn; err != nil {
@@ -203,7 +203,7 @@ func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error)
 		found.same = e.ID == known.id
 		return found, nil
 	}
-	// The event may have been removed from the log. Then those before it are older.
+	// The event may have been removed from the log. Then the events before it are older.
 	page, _, err = s.oneOfAll(ctx, ReadAllOptions{From: AfterPosition(known.position), Backward: true})
 	e = page.first()
 	switch {
@@ -231,7 +231,7 @@ func (s *Subscription) oneOfAll(ctx context.Context, opts ReadAllOptions) (AllPa
 	return page, conn, nil
 }
 
-// first returns the page's first event, nil without one.
+// first returns the page's first event; nil for none.
 func (p *AllPage) first() *Event {
 	if len(p.Events) == 0 {
 		return nil

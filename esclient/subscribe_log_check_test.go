@@ -362,7 +362,7 @@ func TestAStartBehindTheEndIsTold(t *testing.T) {
 		sub.Stop()
 	}
 	for _, err := range s.log.behind {
-		assert.ErrorContains(t, err, "nothing comes until the stream gets there")
+		assert.ErrorContains(t, err, "no event comes until the stream gets there")
 	}
 }
 

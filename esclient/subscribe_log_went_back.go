@@ -8,20 +8,21 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrLogWentBack ends a catch-up subscription when the server comes back with an older log, or an empty one: numbers
-// and positions that the subscription has seen mean something else from then on, or will. The error is a
-// *LogWentBackError.
+// ErrLogWentBack ends a catch-up subscription when the server comes back with an older or an empty log. Numbers and
+// positions that the subscription has seen may belong to other events from then on. The error is a [*LogWentBackError].
 var ErrLogWentBack = errors.New("esclient: the log went back")
 
-// LogWentBackError says what a subscription had seen of the log, and what is left of it. It is ErrLogWentBack.
+// LogWentBackError is the error of a subscription whose log went back: the last event that the subscription knew, and
+// the end of the log now. It matches [ErrLogWentBack].
 type LogWentBackError struct {
 	Stream string
-	// KnownID is the last event that the subscription knew, with its number, or in AllStream with its position.
+	// KnownID is the id of the last event that the subscription knew. KnownNumber is its number, or KnownPosition its
+	// position in AllStream.
 	KnownID       uuid.UUID
 	KnownNumber   int64
 	KnownPosition Position
-	// FoundNumber and FoundPosition are those of the last event that there is now; -1 and UnknownPosition if there is
-	// none. It may lie behind the known one: then the log has grown again, and has another event there, or none.
+	// FoundNumber and FoundPosition are those of the last event now; -1 and UnknownPosition if there is none. If it is
+	// after the known event, the log has grown again, and has another event or none at that place.
 	FoundNumber   int64
 	FoundPosition Position
 }
@@ -40,11 +41,11 @@ func (e *LogWentBackError) Error() string {
 	return fmt.Sprintf("%s had an event at %s %v, and ends at %v", s, what, known, found)
 }
 
-// Is makes the error match ErrLogWentBack.
+// Is makes the error match [ErrLogWentBack].
 func (e *LogWentBackError) Is(target error) bool { return target == ErrLogWentBack }
 
-// wentBack follows the finding that the log is another one. It returns the error with which the subscription ends, or
-// nil after it has set where to go on.
+// wentBack reacts to a log that is not the known one. It returns the error that ends the subscription, or sets the
+// place to go on and returns nil.
 func (s *Subscription) wentBack(ctx context.Context, found *finding) error {
 	err := &LogWentBackError{
 		Stream: s.stream, KnownID: s.known.id, KnownNumber: s.known.number, KnownPosition: s.known.position,
@@ -73,7 +74,7 @@ func (s *Subscription) wentBack(ctx context.Context, found *finding) error {
 	return nil
 }
 
-// newest returns where the events begin that were created after the mark. It reads them, from the last one on.
+// newest returns the start of the events that were created after the mark. It reads them backward from the last one.
 func (s *Subscription) newest(ctx context.Context) (Start, error) {
 	events := s.c.ReadStream(ctx, s.stream, ReadOptions{Backward: true, PageSize: s.pageSize.now})
 	if s.cursor.all {
@@ -95,12 +96,12 @@ func (s *Subscription) newest(ctx context.Context) (Start, error) {
 	return FromStart(), nil
 }
 
-// tellIfBehind tells, once, that a catch-up subscription begins behind the end of what there is.
+// tellIfBehind reports once that a catch-up subscription begins after the end of the stream or the log.
 func (s *Subscription) tellIfBehind(behind bool, end any) {
 	told := s.told
 	if s.told = true; told || !behind || s.start.kind != startNumber && s.start.kind != startPosition {
 		return
 	}
-	s.report.startsBehindEnd(fmt.Errorf("esclient: the subscription begins %v, and the end is %v: "+
-		"nothing comes until the stream gets there", s.start, end))
+	s.report.startsBehindEnd(fmt.Errorf("esclient: the subscription begins %v, but the end is %v: "+
+		"no event comes until the stream gets there", s.start, end))
 }

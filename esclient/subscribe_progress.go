@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// progress is how far a subscription has got, for any goroutine to read. The goroutine that calls Next writes it.
+// progress is the progress of a subscription, for any goroutine to read. The goroutine that calls Next writes it.
 type progress struct {
 	all bool // the stream is AllStream
 
-	// Of a stream: event numbers, which take no lock; -1 before any.
+	// Event numbers of a stream, without a lock; -1 before any.
 	dealtNumber, deliveredNumber atomic.Int64
 
 	mu               sync.Mutex
@@ -23,7 +23,7 @@ func (p *progress) init(all bool) {
 	p.dealt, p.delivered = UnknownPosition, UnknownPosition
 }
 
-// publish tells that everything up to the cursor is dealt with.
+// publish notes that all events up to the cursor are processed.
 func (p *progress) publish(c *cursor) {
 	if !p.all {
 		p.deliveredNumber.Store(c.number)
@@ -35,7 +35,7 @@ func (p *progress) publish(c *cursor) {
 	p.mu.Unlock()
 }
 
-// deliver tells that the event at the cursor is being delivered.
+// deliver notes that the event at the cursor is being delivered.
 func (p *progress) deliver(c *cursor) {
 	if !p.all {
 		p.deliveredNumber.Store(c.number)

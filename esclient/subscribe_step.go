@@ -5,11 +5,11 @@ import (
 	"errors"
 )
 
-// step is work of a subscription before there can be another event: to read a page, or to subscribe. It does not end
-// with the context of Next. There is one at a time, and while there is one only it uses the fields that belong to Next.
+// step is work that a subscription needs before the next event: reading a page, or subscribing. It does not end with
+// the context of Next. There is at most one. While it runs, only it uses the fields that belong to Next.
 type step struct {
 	done chan struct{}
-	err  error // why the subscription ends; valid when done is closed
+	err  error // why the subscription ends; valid after done is closed
 }
 
 // begin starts a step in a goroutine.
@@ -26,7 +26,7 @@ func (s *Subscription) begin(work func(context.Context) error) {
 func (s *Subscription) await(ctx context.Context) error {
 	drained := s.drained
 	if s.feed.Load() != nil {
-		drained = nil // the events of the feed follow those that the step reads
+		drained = nil // the events of the feed come after those that the step reads
 	}
 	select {
 	case <-s.step.done:
@@ -44,7 +44,7 @@ func (s *Subscription) await(ctx context.Context) error {
 	}
 }
 
-// persist repeats a step until it succeeds, or fails for good.
+// persist repeats a step until it succeeds or the subscription ends.
 func (s *Subscription) persist(work func(context.Context) error) error {
 	r := s.c.newResumption(s.report.begun.Load())
 	for {
@@ -76,7 +76,7 @@ func (s *Subscription) ended() error {
 	return context.Cause(s.ctx)
 }
 
-// first does the first step, in which the server accepts or refuses the subscription. done reports whether the step is
+// first runs the first step, in which the server accepts or refuses the subscription. done reports whether the step is
 // complete.
 func (s *Subscription) first(ctx context.Context, work func(context.Context) error, done func() bool) error {
 	ctx, cancel := s.merged(ctx)
@@ -105,7 +105,7 @@ func (s *Subscription) first(ctx context.Context, work func(context.Context) err
 	}
 }
 
-// merged returns a context that ends with ctx and with the subscription, and has the subscription's credentials.
+// merged returns a context that ends with ctx or the subscription, and has the subscription's credentials.
 func (s *Subscription) merged(ctx context.Context) (context.Context, context.CancelFunc) {
 	merged, cancel := context.WithCancelCause(s.ctx)
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })

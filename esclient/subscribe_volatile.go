@@ -30,7 +30,8 @@ type VolatileOptions struct {
 // [ErrNotSupported]. The end of ctx ends this method and not the subscription.
 //
 // The subscription goes on, with new events only, if the log goes back: the server comes back with an older or an empty
-// log, or a cluster loses a leader with events that no other node has. The logger and [LogWentBackHook] are told.
+// log, or a cluster loses a leader with events that no other node has. The client logs this and calls
+// [LogWentBackHook].
 func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts VolatileOptions) (*Subscription, error) {
 	hooks, err := c.hooksWith("VolatileOptions.Hooks", opts.Hooks)
 	if err != nil {
@@ -45,7 +46,7 @@ func (c *Client) SubscribeVolatile(ctx context.Context, stream string, opts Vola
 	return s.openLive(ctx)
 }
 
-// openLive subscribes before it reads: the events before the confirmation are not delivered.
+// openLive subscribes before it reads: it does not deliver events before the confirmation.
 func (s *Subscription) openLive(ctx context.Context) (*Subscription, error) {
 	s.atEnd, s.skips = true, true
 	if err := s.first(ctx, s.open, func() bool { return s.feed.Load() != nil }); err != nil {

@@ -68,7 +68,7 @@ func TestHTTPFailuresAreTyped(t *testing.T) {
 func TestAnswersThatCannotBeRead(t *testing.T) {
 	m := answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") })
 	_, err := m.Users(testContext(t))
-	assert.ErrorContains(t, err, "not the JSON that was expected")
+	assert.ErrorContains(t, err, "not the expected JSON")
 
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		chunk := make([]byte, 1<<20)
@@ -81,7 +81,7 @@ func TestAnswersThatCannotBeRead(t *testing.T) {
 	defer endless.Close()
 	m = managing(t, esclient.Config{Address: "127.0.0.1:1", HTTPEndpoint: endless.URL, OperationTimeout: time.Minute})
 	_, err = m.Users(testContext(t))
-	assert.ErrorIs(t, err, esclient.ErrTooLarge, "an answer without an end")
+	assert.ErrorIs(t, err, esclient.ErrTooLarge, "an endless answer")
 }
 
 func TestManagementHonoursItsContext(t *testing.T) {
@@ -91,7 +91,7 @@ func TestManagementHonoursItsContext(t *testing.T) {
 	_, err := m.Users(ctx)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.True(t, esclient.Timeout(err))
-	assert.True(t, esclient.SafeToRetry(err), "a question can be asked again")
+	assert.True(t, esclient.SafeToRetry(err), "a read can be repeated")
 }
 
 func TestManagementHasAnOperationTimeout(t *testing.T) {
@@ -106,7 +106,7 @@ func TestManagementHasAnOperationTimeout(t *testing.T) {
 	err := m.DisableUser(testContext(t), "jane")
 	assert.ErrorIs(t, err, esclient.ErrOperationTimeout)
 	assert.True(t, esclient.Timeout(err))
-	assert.False(t, esclient.SafeToRetry(err), "it may have happened")
+	assert.False(t, esclient.SafeToRetry(err), "the user may exist")
 }
 
 func TestManagementOfAClosedClient(t *testing.T) {

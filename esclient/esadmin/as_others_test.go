@@ -6,7 +6,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
-// TestAsOtherUsers runs tests again with clients of users who are no administrators, next to whom one administers.
+// TestAsOtherUsers runs the tests again as users who are not administrators. An administrator does the rest.
 func TestAsOtherUsers(t *testing.T) {
 	t.Parallel()
 	undertest.AgainAsOthers(t, []string{"manage"}, "$^", 9)

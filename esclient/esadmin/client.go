@@ -14,22 +14,21 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
-// Client administers the server that an [esclient.Client] is of. All methods may be called by any number of goroutines
-// at once.
+// Client administers the server of an [esclient.Client]. Any number of goroutines may call its methods at once.
 //
-// Each request has a connection of its own, so there is nothing to close. None is repeated, other than at the next node
-// of a cluster where one could not be reached. A node may take Config.OperationTimeout to answer. Once the
-// [esclient.Client] has ended, the error is [esclient.ErrClosed].
+// Each request has its own connection, so there is nothing to close. The client does not repeat requests. If a node of
+// a cluster cannot be reached, it sends the request to the next one. A node may take Config.OperationTimeout to answer.
+// After the end of the [esclient.Client] the error is [esclient.ErrClosed].
 type Client struct {
 	client *esclient.Client
-	user   *discovery.Credentials // of the configuration; nil for anonymous
+	user   *discovery.Credentials // from the configuration; nil for an anonymous user
 	web    *httpapi.Client
 }
 
-// New makes a Client by the configuration of another one. It needs to know where the HTTP interface is: from
-// Config.HTTPEndpoint, from the seeds of Config.Gossip, or from Config.Address, whose host it takes with
-// [esclient.DefaultHTTPPort]. Where that leads nowhere, the error is an [*esclient.ConfigError]. The interface is
-// reached by HTTPS if Config.TLS is set, for a cluster if Gossip.TLS is, and where HTTPEndpoint says so.
+// New makes a Client with the configuration of an [esclient.Client]. The address of the HTTP interface comes from
+// Config.HTTPEndpoint, from the seeds of Config.Gossip, or from the host of Config.Address with
+// [esclient.DefaultHTTPPort]. If there is no valid address, the error is an [*esclient.ConfigError]. The client uses
+// HTTPS if Config.TLS is set (for a cluster, if Gossip.TLS is set) or if HTTPEndpoint begins with https://.
 func New(client *esclient.Client) (*Client, error) {
 	cfg := client.Config()
 	trust, err := authorities.Open(cfg.TLSCAFile, cfg.Logger)
@@ -57,17 +56,17 @@ func New(client *esclient.Client) (*Client, error) {
 	return c, nil
 }
 
-// get asks for what is at a path and reads it into answer.
+// get reads the resource at a path into answer.
 func (c *Client) get(ctx context.Context, path string, answer any) error {
 	return c.do(ctx, http.MethodGet, path, nil, answer)
 }
 
-// post has the server do something.
+// post sends a command to the server.
 func (c *Client) post(ctx context.Context, path string, body any) error {
 	return c.do(ctx, http.MethodPost, path, body, nil)
 }
 
-// do makes a request. body, if not nil, is sent as JSON; answer, if not nil, is what a successful answer is read into.
+// do sends a request. body, if not nil, is sent as JSON. answer, if not nil, receives the answer.
 func (c *Client) do(ctx context.Context, method, path string, body, answer any) error {
 	select {
 	case <-c.client.Closed():
@@ -88,7 +87,7 @@ func webUser(c esclient.Credentials) *discovery.Credentials {
 	return &discovery.Credentials{Login: c.Login, Password: c.Password}
 }
 
-// serverMajor asks for the server's version and returns its first number.
+// serverMajor returns the first number of the server's version.
 func (c *Client) serverMajor(ctx context.Context) (int, error) {
 	var info struct {
 		ESVersion string `json:"esVersion"`

@@ -41,7 +41,7 @@ func administrator(c *esclient.Client) *esadmin.Client {
 	return admin
 }
 
-// makeGroup makes a group that begins with the first event of a stream.
+// makeGroup creates a group that begins with the first event of a stream.
 func makeGroup(c *esclient.Client, stream, group string) {
 	settings := esclient.DefaultPersistentSettings()
 	settings.StartFrom = 0
@@ -72,13 +72,13 @@ func exampleParked() (c *esclient.Client, consumer *esclient.PersistentSubscript
 			log.Fatal(err)
 		}
 	}
-	if _, err := c.Ping(ctx); err != nil { // its reply tells that the nacks have arrived
+	if _, err := c.Ping(ctx); err != nil { // the reply shows that the server has read the nacks
 		log.Fatal(err)
 	}
 	return c, consumer, closeAll
 }
 
-// The groups of a stream are listed.
+// List the groups of a stream.
 func ExampleClient_Groups() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -97,7 +97,7 @@ func ExampleClient_Groups() {
 	// orders mails subscribers: 0
 }
 
-// A group is described with its settings, its counters and its subscribers.
+// Describe a group with its settings, counters and subscribers.
 func ExampleClient_Group() {
 	client, _, closeAll := exampleParked()
 	defer closeAll()
@@ -117,7 +117,7 @@ func ExampleClient_Group() {
 	// admin in flight: 0 free: 10
 }
 
-// What a group has given up is delivered once more.
+// Replay the events that a group has parked.
 func ExampleClient_ReplayParked() {
 	client, consumer, closeAll := exampleParked()
 	defer closeAll()
@@ -141,7 +141,7 @@ func ExampleClient_ReplayParked() {
 	// orders 1 paid
 }
 
-// A user is made, and changes its password.
+// Create a user, who then changes the password.
 func ExampleClient_CreateUser() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -164,7 +164,7 @@ func ExampleClient_CreateUser() {
 	// <nil>
 }
 
-// Users are listed.
+// List the users.
 func ExampleClient_Users() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -181,7 +181,7 @@ func ExampleClient_Users() {
 	// ops [$ops]
 }
 
-// A user is changed.
+// Change a user.
 func ExampleClient_UpdateUser() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -202,7 +202,7 @@ func ExampleClient_UpdateUser() {
 	// Output: Jane Doe [$ops]
 }
 
-// A user is kept out, let in again with another password, and deleted.
+// Disable a user, enable it with a new password, and delete it.
 func ExampleClient_DisableUser() {
 	client, closeAll := exampleClient()
 	defer closeAll()

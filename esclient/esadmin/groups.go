@@ -11,38 +11,38 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
-// GroupSummary is what a server tells of a persistent subscription group in a list.
+// GroupSummary is a persistent subscription group in a list.
 type GroupSummary struct {
 	Stream string
 	Group  string
-	// Status is what the group is doing: Live or Behind, and perhaps more behind a comma.
+	// Status is the state of the group: Live or Behind, perhaps followed by a comma and more.
 	Status string
-	// AverageItemsPerSecond is how many events were pushed a second since somebody asked for it last.
+	// AverageItemsPerSecond is how many events were pushed per second since the last request for it.
 	AverageItemsPerSecond float64
-	TotalItemsProcessed   int64 // events that were pushed since the server runs the group
-	// LastCheckpoint is the number of the event up to which all is settled, as the server has written it down, and
-	// LastKnownEvent the highest that the group has seen. They are -1 where there is none, and for a group on $all,
-	// which goes by positions and not by numbers; only gRPC clients make such groups.
+	TotalItemsProcessed   int64 // events pushed since the server has run the group
+	// LastCheckpoint is the number of the last event that the stored checkpoint covers. LastKnownEvent is the highest
+	// number that the group has seen. They are -1 if there is none, and for a group on $all, which has positions
+	// instead of numbers; only gRPC clients create such groups.
 	LastCheckpoint int64
 	LastKnownEvent int64
-	// Subscribers is how many there are, and InFlight how many events they have been pushed and have not settled.
+	// Subscribers is the number of subscribers. InFlight is how many events are in flight to them.
 	Subscribers int
 	InFlight    int
 }
 
-// GroupInfo is what a server tells of a persistent subscription group.
+// GroupInfo describes a persistent subscription group.
 type GroupInfo struct {
 	GroupSummary
 	Settings esclient.PersistentSettings
-	// ItemsSinceLastMeasurement is how many events were pushed since somebody asked for it last.
+	// ItemsSinceLastMeasurement is how many events were pushed since the last request for it.
 	ItemsSinceLastMeasurement int64
-	// ReadBuffer, LiveBuffer and RetryBuffer are how many events wait in them to be pushed.
+	// ReadBuffer, LiveBuffer and RetryBuffer are how many events wait in these buffers to be pushed.
 	ReadBuffer  int
 	LiveBuffer  int64
 	RetryBuffer int
-	// Outstanding is how many events were pushed and are not settled. Servers before 5.0 do not tell; it is then -1.
+	// Outstanding is how many events are in flight. It is -1 with servers before 5.0, which do not tell it.
 	Outstanding int
-	// Parked is how many events are parked. Servers before 21.10 do not tell; it is then -1.
+	// Parked is how many events are parked. It is -1 with servers before 21.10, which do not tell it.
 	Parked      int64
 	Connections []GroupConnection
 }
@@ -55,15 +55,15 @@ type GroupConnection struct {
 	AverageItemsPerSecond     float64
 	TotalItemsProcessed       int64
 	ItemsSinceLastMeasurement int64
-	AvailableSlots            int // how many events more may be pushed to it
+	AvailableSlots            int // how many more events the server may push to it
 	InFlight                  int
-	// Latencies are measured, in milliseconds, where the group's settings have RecordStatistics: by Mean, Median,
-	// Fastest, Highest and percentiles such as 99%.
+	// Latencies are in milliseconds: Mean, Median, Fastest, Highest and percentiles such as 99%. The server measures
+	// them if the group's settings have RecordStatistics.
 	Latencies map[string]int64
 }
 
-// Groups describes the persistent subscription groups of all streams, or of one. Anybody who is logged in may ask. The
-// error is [esclient.ErrGroupNotFound] if stream is not empty and has no group.
+// Groups describes the persistent subscription groups of one stream, or of all streams if stream is empty. Any
+// authenticated user may ask. The error is [esclient.ErrGroupNotFound] if stream is not empty and has no group.
 func (c *Client) Groups(ctx context.Context, stream string) ([]GroupSummary, error) {
 	path := "/subscriptions"
 	if stream != "" {
@@ -83,7 +83,7 @@ func (c *Client) Groups(ctx context.Context, stream string) ([]GroupSummary, err
 	return groups, nil
 }
 
-// Group describes one group, with its settings and its subscribers. Anybody who is logged in may ask. The error is
+// Group describes one group, with its settings and its subscribers. Any authenticated user may ask. The error is
 // [esclient.ErrGroupNotFound] if there is no such group.
 func (c *Client) Group(ctx context.Context, stream, group string) (GroupInfo, error) {
 	path, err := groupPath(stream, group, "info")
@@ -97,13 +97,13 @@ func (c *Client) Group(ctx context.Context, stream, group string) (GroupInfo, er
 	return info(&answer), nil
 }
 
-// ReplayParked has the group deliver parked events again: at most limit, the oldest first, or all where limit is 0.
-// They are delivered as those of the parked stream, so [esclient.Event.Original] is the entry there and the event
-// itself has its own stream and number. Whoever may not administer groups gets [esclient.ErrAccessDenied]. The error is
+// ReplayParked makes the group deliver its parked events again: at most limit of them, the oldest first, or all if
+// limit is 0. [esclient.Event.Original] of such an event is the entry in the parked stream; the event itself has its
+// own stream and number. The error is [esclient.ErrAccessDenied] if the user may not administer groups, and
 // [esclient.ErrGroupNotFound] if there is no such group.
 //
-// A limit takes a server from 20.6 on, otherwise the error is [esclient.ErrNotSupported], and the right to read the
-// parked stream.
+// A limit needs a server from 20.6 on, otherwise the error is [esclient.ErrNotSupported]. It also needs the right to
+// read the parked stream.
 func (c *Client) ReplayParked(ctx context.Context, stream, group string, limit int64) error {
 	path, err := groupPath(stream, group, "replayParked")
 	if err != nil {
@@ -122,15 +122,15 @@ func (c *Client) ReplayParked(ctx context.Context, stream, group string, limit i
 	return groupError("replay parked events", stream, group, c.post(ctx, path, struct{}{}))
 }
 
-// replayUpTo returns the query that limits a replay. It is empty where there is nothing to replay. What the server
-// takes is no count but the number, in the parked stream, of the first event that is to stay there; one that lies
-// before its beginning would bring back what was replayed already.
+// replayUpTo returns the query that limits a replay; "" if there is nothing to replay. The server takes no count, but
+// the number in the parked stream of the first event that stays there. With a number before the beginning of that
+// stream it would replay all events once more.
 func (c *Client) replayUpTo(ctx context.Context, stream, group string, limit int64) (query string, err error) {
 	switch major, err := c.serverMajor(ctx); {
 	case err != nil:
 		return "", err
 	case major < 20:
-		return "", fmt.Errorf("%w: before 20.6 all parked events are replayed, or none", esclient.ErrNotSupported)
+		return "", fmt.Errorf("%w: servers before 20.6 replay all parked events or none", esclient.ErrNotSupported)
 	}
 	one := esclient.ReadOptions{MaxCount: 1, PageSize: 1}
 	for e, err := range c.client.ReadStream(ctx, notation.ParkedStream(stream, group), one) {
@@ -155,7 +155,7 @@ func groupPath(stream, group, what string) (string, error) {
 	return httpapi.GroupPath(stream, group, what), nil
 }
 
-// groupError says what failed; nil for nil.
+// groupError adds the operation to an error. It returns nil for nil.
 func groupError(operation, stream, group string, err error) error {
 	var done *esclient.OperationError
 	switch {

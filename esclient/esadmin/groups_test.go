@@ -52,11 +52,11 @@ func TestGroupsAreDescribed(t *testing.T) {
 	assert.Contains(t, info.Status, "Live")
 	assert.EqualValues(t, 9, info.LastKnownEvent)
 	assert.GreaterOrEqual(t, info.LastCheckpoint, int64(3), "after four events a checkpoint is written at once")
-	assert.Contains(t, []int{3, -1}, info.Outstanding, "before 5.0 it is not told")
+	assert.Contains(t, []int{3, -1}, info.Outstanding, "servers before 5.0 do not tell it")
 	assert.Equal(t, 3, info.InFlight)
 	require.Len(t, info.Connections, 1)
 	sub := info.Connections[0]
-	if !trusts(t, c) { // else everybody is the same
+	if !trusts(t, c) { // otherwise there is only one user
 		assert.Equal(t, undertest.User(), sub.Username)
 	}
 	assert.Equal(t, 3, sub.InFlight)

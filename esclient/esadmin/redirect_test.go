@@ -16,7 +16,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// httpNode is the HTTP interface of a node, played by a test.
+// httpNode is the HTTP interface of a node, which a test plays.
 func httpNode(t testing.TB, ip string, h http.HandlerFunc) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
@@ -30,14 +30,14 @@ func httpNode(t testing.TB, ip string, h http.HandlerFunc) (url string) {
 func TestARedirectKeepsTheCredentialsForNodesOfTheCluster(t *testing.T) {
 	for name, tt := range map[string]struct {
 		leaderAt string
-		by       func(url string) string // how the follower calls the leader
-		gossip   bool                    // the follower knows it
+		by       func(url string) string // the follower's URL for the leader
+		gossip   bool                    // the follower's gossip has the leader
 		keeps    bool
 	}{
 		"another port":                  {leaderAt: "127.0.0.1", keeps: true},
 		"another name of the same host": {leaderAt: "127.0.0.1", by: localhost, keeps: true},
 		"another host, known by gossip": {leaderAt: "127.0.0.2", gossip: true, keeps: true},
-		"another host, known to nobody": {leaderAt: "127.0.0.2"},
+		"an unknown host":               {leaderAt: "127.0.0.2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -77,7 +77,7 @@ func TestARedirectKeepsTheCredentialsForNodesOfTheCluster(t *testing.T) {
 	}
 }
 
-// The nodes of a cluster with TLS may want credentials for their gossip, too.
+// The nodes of a cluster with TLS may also need credentials for their gossip.
 func TestARedirectIsCheckedByGossipThatWantsCredentials(t *testing.T) {
 	node := func(ip string, h http.HandlerFunc) *httptest.Server {
 		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))

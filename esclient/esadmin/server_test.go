@@ -21,7 +21,7 @@ import (
 
 var personas = []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310}
 
-// manage returns a client of the server under test, of the user as whom the tests run, and an administrator of it.
+// manage returns a client of the server under test, for the user of the tests, and an administrator of the server.
 func manage(t testing.TB, opts ...estest.Option) (*esclient.Client, *esadmin.Client) {
 	t.Helper()
 	url, web := undertest.Real(), ""
@@ -29,16 +29,16 @@ func manage(t testing.TB, opts ...estest.Option) (*esclient.Client, *esadmin.Cli
 		srv := undertest.Run(t, opts...)
 		url, web = srv.ConnectionString(), srv.HTTPURL()
 	} else if len(opts) > 0 {
-		t.Skip("needs a server with options, and the one given by " + undertest.ServerURL + " runs already")
+		t.Skip("needs a server with options, but that of " + undertest.ServerURL + " already runs")
 	}
 	m := administer(t, open(t, url, web))
 	if _, err := m.Users(testContext(t)); undertest.Real() != "" && unanswered(err) {
-		t.Skipf("needs HTTP, which does not answer: give httpEndpoint in %s: %v", undertest.ServerURL, err)
+		t.Skipf("needs HTTP, but there is no answer: set httpEndpoint in %s: %v", undertest.ServerURL, err)
 	}
 	return open(t, undertest.As(url), web), m
 }
 
-// unanswered reports whether no HTTP server is where it was looked for.
+// unanswered reports whether there is no HTTP server at the configured address.
 func unanswered(err error) bool {
 	var failed *esadmin.HTTPError
 	return errors.As(err, &failed) && failed.Status == 0
@@ -53,7 +53,7 @@ func manageOf(t testing.TB, version estest.Persona) (*estest.Server, *esclient.C
 	return srv, c, administer(t, c)
 }
 
-// answering returns an administrator of a server whose answers the test gives.
+// answering returns an administrator of a server whose answers come from the test.
 func answering(t testing.TB, answer http.HandlerFunc) *esadmin.Client {
 	t.Helper()
 	srv := httptest.NewServer(answer)
@@ -61,7 +61,7 @@ func answering(t testing.TB, answer http.HandlerFunc) *esadmin.Client {
 	return managing(t, esclient.Config{Address: "127.0.0.1:1", HTTPEndpoint: srv.URL})
 }
 
-// managing returns an administrator by a configuration.
+// managing returns an administrator with a configuration.
 func managing(t testing.TB, cfg esclient.Config) *esadmin.Client {
 	t.Helper()
 	c, err := esclient.New(cfg)
@@ -77,7 +77,7 @@ func administer(t testing.TB, c *esclient.Client) *esadmin.Client {
 	return m
 }
 
-// open returns a client by a connection string; the HTTP interface is at web unless the string says where.
+// open returns a client with a connection string. The HTTP interface is at web, unless the string has another one.
 func open(t testing.TB, url, web string) *esclient.Client {
 	t.Helper()
 	cfg, err := esclient.ParseConnectionString(url)
@@ -98,7 +98,7 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// asAdmin has requests made by an administrator of the server under test.
+// asAdmin returns a context for requests as an administrator of the server under test.
 func asAdmin(ctx context.Context) context.Context {
 	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
 	if server := undertest.Real(); server != "" {
@@ -109,16 +109,16 @@ func asAdmin(ctx context.Context) context.Context {
 	return esclient.WithCredentials(ctx, *admin)
 }
 
-// asOps has requests made by the built-in user ops, who is no administrator.
+// asOps returns a context for requests as the built-in user ops, who is not an administrator.
 func asOps(ctx context.Context) context.Context {
 	return esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
 }
 
-// trusts reports whether the server takes any credentials, so that it refuses nobody anything (--insecure).
+// trusts reports whether the server accepts any credentials (--insecure).
 func trusts(t testing.TB, c *esclient.Client) bool {
 	t.Helper()
 	if undertest.Real() == "" {
-		return false // so that a test of the embedded one cannot pass because it refuses nothing
+		return false // a test of the embedded server must not pass because it accepts them
 	}
 	_, err := c.Ping(esclient.WithCredentials(testContext(t), esclient.Credentials{Login: "nobody", Password: "wrong"}))
 	if err != nil {
@@ -127,11 +127,11 @@ func trusts(t testing.TB, c *esclient.Client) bool {
 	return err == nil
 }
 
-// needsRefusals skips a test that is about refusals on a server that refuses nobody anything.
+// needsRefusals skips a test of refusals if the server accepts any credentials.
 func needsRefusals(t testing.TB, c *esclient.Client) {
 	t.Helper()
 	if trusts(t, c) {
-		t.Skip("needs a server that refuses: the one given by " + undertest.ServerURL + " runs with --insecure")
+		t.Skip("needs a server that refuses credentials, but that of " + undertest.ServerURL + " runs with --insecure")
 	}
 }
 
@@ -140,17 +140,17 @@ var (
 	unique atomic.Int64
 )
 
-// name returns a name that no other test has, nor an earlier run on the same server.
+// name returns a name that no other test and no earlier run on the same server has.
 func name(what string) string { return fmt.Sprintf("%s-%x-%d", what, run, unique.Add(1)) }
 
-// fromStart are settings of a group that begins with the first event.
+// fromStart returns the settings of a group that begins with the first event.
 func fromStart() esclient.PersistentSettings {
 	s := esclient.DefaultPersistentSettings()
 	s.StartFrom = 0
 	return s
 }
 
-// group makes a group on a stream of its own.
+// group creates a group on its own stream.
 func group(t testing.TB, c *esclient.Client, s esclient.PersistentSettings) (stream, group string) {
 	t.Helper()
 	stream, group = name("s"), "group"
@@ -158,7 +158,7 @@ func group(t testing.TB, c *esclient.Client, s esclient.PersistentSettings) (str
 	return stream, group
 }
 
-// appendWords appends events whose data are the numbers from from to to, in one append.
+// appendWords appends events with the numbers from from to to as data, in one append.
 func appendWords(t testing.TB, c *esclient.Client, stream string, from, to int) {
 	t.Helper()
 	var events []esclient.EventData
@@ -197,7 +197,7 @@ func consume(t testing.TB, p *esclient.PersistentSubscription, n int) (data []st
 	return data
 }
 
-// nothingMore waits for a moment for an event that must not come.
+// nothingMore waits a moment for an event that must not come.
 func nothingMore(t testing.TB, next func(context.Context) (*esclient.Event, error)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -207,7 +207,7 @@ func nothingMore(t testing.TB, next func(context.Context) (*esclient.Event, erro
 	assert.Nil(t, e)
 }
 
-// park has a group park the next n events of its stream.
+// park makes a group park the next n events of its stream.
 func park(t testing.TB, c *esclient.Client, p *esclient.PersistentSubscription, stream, group string, n int) {
 	t.Helper()
 	before := len(readParked(t, c, stream, group))

@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// Versions tell different things of a group. What one does not tell is not zero.
+// Servers of some versions do not tell all values of a group. A missing value is not zero.
 func TestWhatAServerDoesNotTellOfAGroupIsNotZero(t *testing.T) {
 	for _, version := range personas {
 		t.Run(string(version), func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestWhatAServerDoesNotTellOfAGroupIsNotZero(t *testing.T) {
 	}
 }
 
-// Groups on $all, which gRPC clients make, are listed beside the others, with positions where those have numbers.
+// Groups on $all, which gRPC clients create, are in the list. They have positions instead of numbers.
 func TestGroupsOnAllAreListed(t *testing.T) {
 	srv, c, m := manageOf(t, estest.Persona2310)
 	ctx := testContext(t)

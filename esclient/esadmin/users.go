@@ -13,20 +13,20 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/notation"
 )
 
-// User is somebody who may log in to the server.
+// User is a user of the server.
 type User struct {
 	Login    string
 	FullName string
-	// Groups are what access control lists may name. Members of $admins may do everything, members of $ops may run the
+	// Groups are names for access control lists. Members of $admins have all rights. Members of $ops may operate the
 	// server and administer persistent subscriptions.
 	Groups   []string
 	Disabled bool
-	// LastUpdated is when the server wrote the user down last. It is zero where the server does not tell, as those from
-	// 4.1 to 23.10.
+	// LastUpdated is when the server last stored the user. It is zero if the server does not tell, as from 4.1 to
+	// 23.10.
 	LastUpdated time.Time
 }
 
-// Users returns the users of the server, by login. Only administrators may ask.
+// Users returns the users of the server, sorted by login. Only administrators may ask.
 func (c *Client) Users(ctx context.Context) ([]User, error) {
 	var answer struct {
 		Data []userJSON `json:"data"`
@@ -41,8 +41,8 @@ func (c *Client) Users(ctx context.Context) ([]User, error) {
 	return users, nil
 }
 
-// User returns one user. Only administrators may ask; from 20.6 on a user may, too, of itself. The error is
-// ErrUserNotFound if there is none.
+// User returns one user. Only administrators may ask; from 20.6 on users may also ask for themselves. The error is
+// [ErrUserNotFound] if there is no such user.
 func (c *Client) User(ctx context.Context, login string) (User, error) {
 	path, err := userPath(login, "")
 	if err != nil {
@@ -57,8 +57,9 @@ func (c *Client) User(ctx context.Context, login string) (User, error) {
 	return answer.Data.user(), nil
 }
 
-// CreateUser makes a user, by its Login, FullName and Groups. Only administrators may do that. The error is
-// ErrUserExists if there is one of that login with another password; one that has the same password is left as it is.
+// CreateUser creates a user with the Login, FullName and Groups of u. Only administrators may do that. The error is
+// [ErrUserExists] if there is a user with that login and another password. A user with the same password stays as it
+// is, without an error.
 func (c *Client) CreateUser(ctx context.Context, u User, password string) error {
 	if err := validateUser(u.Login, password); err != nil {
 		return err
@@ -103,7 +104,7 @@ func (c *Client) ChangePassword(ctx context.Context, login, current, next string
 	}{current, next}))
 }
 
-// ResetPassword gives a user another password. Only administrators may do that.
+// ResetPassword sets a user's password. Only administrators may do that.
 func (c *Client) ResetPassword(ctx context.Context, login, password string) error {
 	if err := validateUser(login, password); err != nil {
 		return err
@@ -117,13 +118,13 @@ func (c *Client) ResetPassword(ctx context.Context, login, password string) erro
 	}{password}))
 }
 
-// EnableUser lets a user log in again. Only administrators may do that.
+// EnableUser allows a user to authenticate again. Only administrators may do that.
 func (c *Client) EnableUser(ctx context.Context, login string) error {
 	return c.commandUser(ctx, "enable user", login, "/command/enable")
 }
 
-// DisableUser keeps a user from logging in. Connections that have authenticated before go on. Only administrators may
-// do that.
+// DisableUser keeps a user from authenticating. Connections that are authenticated already stay usable. Only
+// administrators may do that.
 func (c *Client) DisableUser(ctx context.Context, login string) error {
 	return c.commandUser(ctx, "disable user", login, "/command/disable")
 }
@@ -152,7 +153,7 @@ func userPath(login, command string) (string, error) {
 	return "/users/" + httpapi.Escape(login) + command, nil
 }
 
-// validateUser refuses what the user could not log in with.
+// validateUser refuses credentials with which the user could not authenticate.
 func validateUser(login, password string) error {
 	if err := validateName("login", login); err != nil {
 		return err
@@ -160,7 +161,7 @@ func validateUser(login, password string) error {
 	return esclient.Credentials{Login: login, Password: password}.Validate()
 }
 
-// orEmpty keeps a list from being sent as null.
+// orEmpty returns an empty list for nil, which JSON would send as null.
 func orEmpty(list []string) []string {
 	if list == nil {
 		return []string{}
@@ -168,14 +169,14 @@ func orEmpty(list []string) []string {
 	return list
 }
 
-// userError says what failed; nil for nil.
+// userError adds the operation to an error. It returns nil for nil.
 func userError(operation string, err error) error {
 	var e *HTTPError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &e) && e.Status == http.StatusNotFound && !strings.Contains(e.Body, "NotFound"):
-		err = fmt.Errorf("%w: the server keeps no users, as with --insecure: %w", esclient.ErrNotSupported, err)
+		err = fmt.Errorf("%w: the server has no users, as with --insecure: %w", esclient.ErrNotSupported, err)
 	case errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("%w: %w", ErrUserNotFound, err)
 	case errors.As(err, &e) && e.Status == http.StatusConflict:
@@ -184,7 +185,7 @@ func userError(operation string, err error) error {
 	return &esclient.OperationError{Operation: operation, Err: err}
 }
 
-// userJSON is a user as servers describe it.
+// userJSON is a user in the server's JSON.
 type userJSON struct {
 	LoginName       string   `json:"loginName"`
 	FullName        string   `json:"fullName"`

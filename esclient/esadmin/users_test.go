@@ -28,7 +28,7 @@ func TestUsersAreManaged(t *testing.T) {
 	t.Cleanup(func() { m.DeleteUser(ctx, jane.Login) })
 	assert.NoError(t, as("first"))
 	assert.ErrorIs(t, m.CreateUser(ctx, jane, "another"), esadmin.ErrUserExists)
-	assert.NoError(t, m.CreateUser(ctx, jane, "first"), "to a server that is the same request again")
+	assert.NoError(t, m.CreateUser(ctx, jane, "first"), "to the server this is the same request again")
 
 	got, err := m.User(ctx, jane.Login)
 	require.NoError(t, err)
@@ -89,7 +89,7 @@ func TestWhoMayManageUsers(t *testing.T) {
 			assert.ErrorIs(t, m.DeleteUser(jane, "jane"), esclient.ErrAccessDenied)
 			_, err = m.User(jane, "jane")
 			if persona == estest.Persona2310 {
-				assert.NoError(t, err, "of themselves they may know")
+				assert.NoError(t, err, "users may ask for themselves")
 			} else {
 				assert.ErrorIs(t, err, esclient.ErrAccessDenied)
 			}

@@ -1,4 +1,4 @@
-// Package authorities keeps the certificates of the authorities to trust, which stand in a file.
+// Package authorities keeps the certificates of trusted authorities, which are in a file.
 package authorities
 
 import (
@@ -10,18 +10,18 @@ import (
 	"sync"
 )
 
-// File is a PEM file, which is read anew for each connection: whoever renews the certificates replaces the file. While
-// it cannot be read, those count that it held before. A nil *File trusts as the *tls.Config says.
+// File is a PEM file. It is read again for each connection, so the file may be replaced when certificates are renewed.
+// While it cannot be read, its earlier content counts. A nil *File trusts the authorities of the *tls.Config.
 type File struct {
 	path string
 	log  *slog.Logger
 
 	mu    sync.Mutex
 	roots *x509.CertPool
-	err   error // why roots are older than the file; nil if they are not
+	err   error // why roots are older than the file, or nil
 }
 
-// Open reads a file for the first time. The path may be empty, for no file: the *File is then nil.
+// Open reads a file for the first time. path may be empty for no file; then the *File is nil.
 func Open(path string, log *slog.Logger) (*File, error) {
 	if path == "" {
 		return nil, nil
@@ -43,7 +43,7 @@ func Read(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Pool returns the authorities to trust; nil for those of the system. It may be called by any number of goroutines.
+// Pool returns the trusted authorities; nil for those of the system. Any number of goroutines may call it.
 func (f *File) Pool() *x509.CertPool {
 	if f == nil {
 		return nil
@@ -54,13 +54,13 @@ func (f *File) Pool() *x509.CertPool {
 	if err == nil {
 		f.roots = roots
 	} else if f.err == nil {
-		f.log.Warn("the authorities to trust cannot be read: those from before count", "file", f.path, "error", err)
+		f.log.Warn("the trusted authorities cannot be read: the earlier ones are kept", "file", f.path, "error", err)
 	}
 	f.err = err
 	return f.roots
 }
 
-// Trusted returns a configuration with the authorities, where it has none of its own.
+// Trusted returns a configuration with the authorities, unless it has its own.
 func (f *File) Trusted(c *tls.Config) *tls.Config {
 	if c == nil || c.RootCAs != nil || f == nil {
 		return c
@@ -70,7 +70,7 @@ func (f *File) Trusted(c *tls.Config) *tls.Config {
 	return c
 }
 
-// Problem returns why the file could not be read last; nil if it could.
+// Problem returns why the last read of the file failed; nil if it succeeded.
 func (f *File) Problem() error {
 	if f == nil {
 		return nil

@@ -1,5 +1,5 @@
-// Package httpapi makes requests of the HTTP interface of a server: for package esadmin, and for what esclient asks
-// there. It knows neither of them.
+// Package httpapi sends requests to the HTTP interface of a server, for packages esadmin and esclient. It imports
+// neither of them.
 package httpapi
 
 import (
@@ -20,29 +20,29 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/authorities"
 )
 
-// Config says where the HTTP interface is and how to reach it. Its fields are those of esclient.Config, which has
-// checked them.
+// Config has the address of the HTTP interface and the settings for requests. Its fields are those of esclient.Config,
+// which has validated them.
 type Config struct {
 	HTTPEndpoint     string
 	Address          string
 	Gossip           *discovery.GossipConfig
 	Discoverer       discovery.Discoverer
 	TLS              *tls.Config
-	Authorities      *authorities.File // nil where no file names them
+	Authorities      *authorities.File // nil without a file
 	Dial             func(ctx context.Context, network, address string) (net.Conn, error)
 	ConnectTimeout   time.Duration
 	OperationTimeout time.Duration
 
 	// Credentials, if not nil, are for gossip over TLS if Gossip has none.
 	Credentials *discovery.Credentials
-	// Members, if not nil, returns the nodes of the cluster that are known already.
+	// Members, if not nil, returns the known nodes of the cluster.
 	Members func() []discovery.Member
-	// TimedOut is the cause of an error where OperationTimeout is over, TooLarge where the answer is too large.
+	// TimedOut is the cause of an error after OperationTimeout, and TooLarge that of an answer that is too large.
 	TimedOut, TooLarge error
 }
 
-// Client makes requests of one server, a node or a cluster. Each request has a connection of its own, so there is
-// nothing to close. Its methods may be called by any number of goroutines at once.
+// Client sends requests to one server, a node or a cluster. Each request has its own connection, so there is nothing to
+// close. Any number of goroutines may call its methods at once.
 type Client struct {
 	cfg       Config
 	endpoints []discovery.Endpoint // of the nodes
@@ -51,7 +51,7 @@ type Client struct {
 	tls       *tls.Config // nil for HTTP
 }
 
-// New makes a Client. The error says what is wrong with HTTPEndpoint, as the end of a sentence.
+// New makes a Client. The error says what is wrong with HTTPEndpoint, in the second half of a sentence.
 func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg}
 	if err := c.locate(); err != nil {
@@ -70,13 +70,13 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Error is a request that was not answered, or not by a success.
+// Error is the error of a request without an answer, or with an answer that is not a success.
 type Error struct {
 	Method string
 	URL    string
 	Status int    // 0 if there was no answer
 	Body   string // the beginning of the answer
-	Err    error  // the cause, if there is one
+	Err    error  // the cause, or nil
 }
 
 func (e *Error) Error() string {
@@ -95,7 +95,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Denied reports whether the credentials are not good enough: servers do not tell whether they are wrong or the user
+// Denied reports whether the server refuses the credentials: servers do not tell whether they are wrong or the user
 // lacks the right.
 func (e *Error) Denied() bool {
 	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
@@ -107,7 +107,7 @@ func (e *Error) SafeToRetry() bool {
 		e.Status == 0 && (e.Method == http.MethodGet || unreachable(e.Err))
 }
 
-// unreachable reports whether the request was not even sent.
+// unreachable reports whether the request was not sent.
 func unreachable(err error) bool {
 	var e *net.OpError
 	return errors.As(err, &e) && e.Op == "dial"
@@ -118,13 +118,13 @@ const (
 	maxErrorBody = 512
 )
 
-// Escape escapes a name for the path of a request. Servers of all versions unescape the path when it arrives, and its
-// parts once more: escaped once, a name with %41 is taken for one with A, and up to 5.0 a / or ? would divide it.
+// Escape escapes a name for the path of a request. Servers of all versions unescape the path, and then each of its
+// parts again. If the name were escaped once, they would read %41 in a name as A, and up to 5.0 they would split the
+// name at / or ?.
 func Escape(name string) string { return url.PathEscape(url.PathEscape(name)) }
 
-// Do makes a request of the first node that can be reached, for a user or, without credentials, anonymously. body, if
-// not nil, is sent as JSON; answer, if not nil, is what a successful answer is read into. Errors of the exchange are
-// *Errors.
+// Do sends a request to the first node that can be reached, as a user or, without credentials, anonymously. body, if
+// not nil, is sent as JSON. answer, if not nil, receives a successful answer. Errors are *Errors.
 func (c *Client) Do(
 	ctx context.Context, user *discovery.Credentials, method, path string, body, answer any,
 ) (err error) {
@@ -143,7 +143,7 @@ func (c *Client) Do(
 	return err
 }
 
-// Get asks for what is at a path and reads it into answer.
+// Get reads the resource at a path into answer.
 func (c *Client) Get(ctx context.Context, user *discovery.Credentials, path string, answer any) error {
 	return c.Do(ctx, user, http.MethodGet, path, nil, answer)
 }
@@ -191,13 +191,13 @@ func (c *Client) ask(
 		return nil
 	}
 	if err := json.Unmarshal(b, answer); err != nil {
-		failed.Err = fmt.Errorf("the answer is not the JSON that was expected: %w", err)
+		failed.Err = fmt.Errorf("the answer is not the expected JSON: %w", err)
 		return failed
 	}
 	return nil
 }
 
-// cause is why a request failed: where its context ended, the reason for that says more than the error of net/http.
+// cause returns why a request failed. If its context has ended, the cause of that says more than the error of net/http.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

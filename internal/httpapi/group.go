@@ -9,17 +9,17 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 )
 
-// GroupPath is the path of something that a group has, such as info.
+// GroupPath is the path of a resource of a group, such as info.
 func GroupPath(stream, group, what string) string {
 	return "/subscriptions/" + Escape(stream) + "/" + Escape(group) + "/" + what
 }
 
-// Group asks for what the server tells of a group.
+// Group requests the description of a group.
 func (c *Client) Group(ctx context.Context, user *discovery.Credentials, stream, group string) (g Group, err error) {
 	return g, c.Get(ctx, user, GroupPath(stream, group, "info"), &g)
 }
 
-// Group is a group as servers describe it.
+// Group is a group in the server's JSON.
 type Group struct {
 	EventStreamID             string  `json:"eventStreamId"`
 	GroupName                 string  `json:"groupName"`
@@ -29,16 +29,16 @@ type Group struct {
 	CountSinceLastMeasurement int64   `json:"countSinceLastMeasurement"`
 	LastProcessedEventNumber  int64   `json:"lastProcessedEventNumber"`
 	LastKnownEventNumber      int64   `json:"lastKnownEventNumber"`
-	// From 21.10 on these are there, null for none, where the numbers above have a 0.
+	// From 21.10 on servers also send these: null for no event, for which the numbers above are 0.
 	LastCheckpointedEventPosition json.RawMessage `json:"lastCheckpointedEventPosition"`
 	LastKnownEventPosition        json.RawMessage `json:"lastKnownEventPosition"`
 
-	// In lists alone.
+	// Only in lists.
 	ConnectionCount int `json:"connectionCount"`
 
 	TotalInFlightMessages int `json:"totalInFlightMessages"`
 
-	// Of a single group alone.
+	// Only of a single group.
 	Config                   GroupConfig  `json:"config"`
 	ReadBufferCount          int          `json:"readBufferCount"`
 	LiveBufferCount          int64        `json:"liveBufferCount"`
@@ -61,13 +61,13 @@ type Subscriber struct {
 	ExtraStatistics           []Statistic `json:"extraStatistics"`
 }
 
-// Statistic is one of the latencies that are measured for a subscriber, in milliseconds.
+// Statistic is one measured latency of a subscriber, in milliseconds.
 type Statistic struct {
 	Key   string `json:"key"`
 	Value int64  `json:"value"`
 }
 
-// GroupConfig are the settings of a group as servers describe them.
+// GroupConfig are the settings of a group in the server's JSON.
 type GroupConfig struct {
 	ResolveLinkTos              bool   `json:"resolveLinktos"`
 	StartFrom                   int64  `json:"startFrom"`
@@ -84,7 +84,7 @@ type GroupConfig struct {
 	NamedConsumerStrategy       string `json:"namedConsumerStrategy"`
 }
 
-// Settings has the fields of esclient.PersistentSettings, so that the compiler converts one into the other.
+// Settings has the fields of esclient.PersistentSettings, so that Go can convert one into the other.
 type Settings[Strategy ~string] struct {
 	ResolveLinks       bool
 	StartFrom          int64
@@ -101,7 +101,7 @@ type Settings[Strategy ~string] struct {
 	Strategy           Strategy
 }
 
-// SettingsOf returns the settings that a configuration stands for.
+// SettingsOf converts a configuration into settings.
 func SettingsOf[Strategy ~string](c *GroupConfig) Settings[Strategy] {
 	return Settings[Strategy]{
 		ResolveLinks: c.ResolveLinkTos, StartFrom: c.StartFrom,
@@ -114,17 +114,18 @@ func SettingsOf[Strategy ~string](c *GroupConfig) Settings[Strategy] {
 	}
 }
 
-// LastCheckpoint is the number of the event up to which all is settled; -1 where there is none, or it is one of $all.
+// LastCheckpoint returns the number of the last event that the checkpoint covers; -1 if there is no checkpoint, or for
+// $all.
 func (g *Group) LastCheckpoint() int64 {
 	return orNone(g.LastProcessedEventNumber, g.LastCheckpointedEventPosition)
 }
 
-// LastKnownEvent is the highest number that the group has seen; -1 where there is none, or it is one of $all.
+// LastKnownEvent returns the highest number that the group has seen; -1 if there is none, or for $all.
 func (g *Group) LastKnownEvent() int64 {
 	return orNone(g.LastKnownEventNumber, g.LastKnownEventPosition)
 }
 
-// orNone is -1 where the position that goes with a number is none, or one in $all.
+// orNone returns a number, or -1 if its position is missing or one in $all.
 func orNone(number int64, position json.RawMessage) int64 {
 	if len(position) == 0 { // servers before 21.10
 		return number

@@ -9,10 +9,10 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 )
 
-// DefaultPort is where servers offer their HTTP interface.
+// DefaultPort is the default port of a server's HTTP interface.
 const DefaultPort = discovery.DefaultGossipPort
 
-// locate finds out where the HTTP interface is: at HTTPEndpoint, at the seeds of Gossip, or at the host of Address.
+// locate finds the HTTP interface: at HTTPEndpoint, at the seeds of Gossip, or at the host of Address.
 func (c *Client) locate() error {
 	cfg := &c.cfg
 	var seeds []discovery.Endpoint
@@ -31,7 +31,7 @@ func (c *Client) locate() error {
 			c.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 	case cfg.Discoverer != nil:
-		return errors.New("is missing: a Discoverer does not tell where the HTTP interface is")
+		return errors.New("is missing: a Discoverer does not know the HTTP interface")
 	case cfg.Gossip != nil:
 		seeds, c.tls = cfg.Gossip.Seeds, cfg.Gossip.TLS
 	default:
@@ -54,8 +54,8 @@ func (c *Client) locate() error {
 	return nil
 }
 
-// ParseEndpoint reads host:port, with or without http:// or https:// in front. Its error does not quote what may hold a
-// password.
+// ParseEndpoint parses host:port, with or without http:// or https:// in front. Its error does not quote a part that
+// may be a password.
 func ParseEndpoint(s string) (scheme string, e discovery.Endpoint, err error) {
 	rest := s
 	if before, after, ok := strings.Cut(s, "://"); ok {

@@ -11,15 +11,15 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 )
 
-// client returns what makes a request. It trusts whom the file of the authorities names at the moment.
+// client returns the client for a request. It trusts the authorities that are in the file now.
 func (c *Client) client() *http.Client {
 	transport := c.http.Clone()
 	transport.TLSClientConfig = c.cfg.Authorities.Trusted(c.tls)
 	return &http.Client{Transport: transport, CheckRedirect: c.redirect}
 }
 
-// redirect follows a follower's word to the leader. The credentials go along to nodes of the same cluster, whatever
-// their names are, and to nobody else, nor in the clear where they were not before.
+// redirect follows a redirect to the leader. It sends the credentials to nodes of the same cluster, by any of their
+// names, and to no other host. It does not send them in the clear if they were encrypted before.
 func (c *Client) redirect(r *http.Request, via []*http.Request) error {
 	if len(via) >= 5 || via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
 		return http.ErrUseLastResponse
@@ -30,13 +30,13 @@ func (c *Client) redirect(r *http.Request, via []*http.Request) error {
 	}
 	if !c.isOfCluster(r.Context(), r.URL.Hostname()) {
 		return fmt.Errorf("sent on to %s, which is not known to be a node of this cluster and gets no credentials: "+
-			"is it to be among the seeds of Config.Gossip?", r.URL.Host)
+			"add it to the seeds of Config.Gossip if it is one", r.URL.Host)
 	}
 	r.Header.Set("Authorization", credentials)
 	return nil
 }
 
-// isOfCluster reports whether a host is one of those that the configuration names, or that gossip knows.
+// isOfCluster reports whether a host is in the configuration or in the gossip.
 func (c *Client) isOfCluster(ctx context.Context, host string) bool {
 	addresses := addressesOf(ctx, host)
 	known := func(other string) bool {
@@ -63,7 +63,7 @@ func (c *Client) isOfCluster(ctx context.Context, host string) bool {
 	return false
 }
 
-// members returns the nodes of the cluster: those that are known, or as nodes say that are asked now.
+// members returns the nodes of the cluster: the known ones, or those of the gossip, which it requests now.
 func (c *Client) members(ctx context.Context) []discovery.Member {
 	if c.cfg.Members != nil {
 		if members := c.cfg.Members(); len(members) > 0 {

@@ -1,4 +1,4 @@
-// Package notation is how servers write things: what may be in a name, how streams of the system are called, times.
+// Package notation knows how servers write names and times: valid names, names of system streams, and times.
 package notation
 
 import (
@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Problem says why a name of a stream, a group or a user cannot be used; empty if it can.
+// Problem returns why a name of a stream, a group or a user is invalid; "" if it is valid.
 func Problem(name string) string {
 	if name == "" {
 		return "it is empty"
@@ -42,8 +42,8 @@ func ParkedStream(stream, group string) string {
 	return "$persistentsubscription-" + stream + "::" + group + "-parked"
 }
 
-// ParseTime reads a time as servers print it: with or without an offset, which stands for the server's own. It is zero
-// for anything else.
+// ParseTime parses a time in a server's format, with or without an offset, which is that of the server. It returns the
+// zero time for any other text.
 func ParseTime(s string) time.Time {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
 		if t, err := time.Parse(layout, s); err == nil {

@@ -13,14 +13,14 @@ import (
 	"testing"
 )
 
-// AgainAsOthers runs tests of the package under test again, once as each of Plain and Ops, each time in a process of
-// its own: those that call one of the givers: functions that give a test the server that it runs on. Tests whose names
-// match but are left out. At least so many must succeed, none may fail, and others may be skipped. It does nothing in
-// such a process, and on a real server, where the environment says who runs the tests.
+// AgainAsOthers runs tests of the package under test again as Plain and as Ops, each in its own process. It runs the
+// tests that call one of the givers, which are functions that give a test its server, except those that match but. At
+// least so many tests must succeed, none may fail, and others may be skipped. In such a process, and on a real server,
+// AgainAsOthers does nothing: there the environment sets the user.
 func AgainAsOthers(t *testing.T, givers []string, but string, atLeast int) {
 	t.Helper()
 	if Real() != "" || os.Getenv(RunAs) != "" {
-		t.Skip("the environment says who runs the tests")
+		t.Skip("the environment sets the user")
 	}
 	tests := callersOf(t, givers)
 	for _, user := range []string{Plain, Ops} {
@@ -41,10 +41,10 @@ func AgainAsOthers(t *testing.T, givers []string, but string, atLeast int) {
 
 var (
 	passed   = regexp.MustCompile(`(?m)^--- PASS`)
-	progress = regexp.MustCompile(`(?m)^ *(=== |--- PASS|--- SKIP).*\n`) // what tests print with -v that is no failure
+	progress = regexp.MustCompile(`(?m)^ *(=== |--- PASS|--- SKIP).*\n`) // output of -v that is no failure
 )
 
-// callersOf returns the tests in the current directory that call one of the givers by its name.
+// callersOf returns the tests in the current directory that call one of the givers.
 func callersOf(t *testing.T, givers []string) (tests []string) {
 	t.Helper()
 	files, err := filepath.Glob("*_test.go")

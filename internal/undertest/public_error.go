@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// PublicError fails a test if an error, or one that it wraps, is of a type that no user can name: one of a package
+// PublicError fails a test if an error, or one that it wraps, has a type that users cannot name: a type of a package
 // under internal, or of the wire format.
 func PublicError(t testing.TB, err error) {
 	t.Helper()
@@ -20,7 +20,7 @@ func PublicError(t testing.TB, err error) {
 	if path := typ.PkgPath(); strings.Contains(path, module+"/internal/") || path == module+"/esproto" {
 		t.Errorf("%v is %q: users cannot name that type", typ, err)
 	}
-	switch e := err.(type) { //nolint:errorlint // each error of the chain has its turn
+	switch e := err.(type) { //nolint:errorlint // checks each error of the chain
 	case interface{ Unwrap() error }:
 		PublicError(t, e.Unwrap())
 	case interface{ Unwrap() []error }:

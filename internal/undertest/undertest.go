@@ -1,6 +1,5 @@
-// Package undertest gives the tests of the client and of the connector the server that they run on, and the user as
-// whom they do: an embedded server of their own or a real one, an administrator, an operator or a user in no group at
-// all. It is for tests only.
+// Package undertest gives tests of the client and the connector their server and their user. The server is an embedded
+// or a real one. The user is an administrator, an operator, or a user in no group. Only tests import it.
 package undertest
 
 import (
@@ -15,49 +14,50 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// ServerURL is the environment variable that names a real server to run the tests on, by the connection string of an
-// administrator. Without it each test has an embedded server of its own.
+// ServerURL is the environment variable with the connection string of a real server to test, for an administrator.
+// Without it each test starts its own embedded server.
 const ServerURL = "WATERMILL_TEST_EVENTSTORE_URL"
 
-// RunAs is the environment variable that names the user as whom the tests run, where another than an administrator
-// suffices: Ops or Plain. On a real server the password of both must be changeit.
+// RunAs is the environment variable with the user for tests that do not need an administrator: Ops or Plain. On a real
+// server the password of both must be changeit.
 const RunAs = "WATERMILL_TEST_EVENTSTORE_AS"
 
-// Users as whom the tests run.
+// Users that run the tests.
 const (
 	Admin = "admin" // the default
-	Ops   = "ops"   // who is in $ops and, on an embedded server, has the rights looked up beside other requests
-	Plain = "plain" // who is in no group
+	Ops   = "ops"   // in $ops; an embedded server looks up its rights asynchronously
+	Plain = "plain" // in no group
 )
 
 const password = "changeit"
 
-// asyncRights is how long an embedded server looks for the rights of Ops, half of it at least.
+// asyncRights is the longest time that an embedded server needs to look up the rights of Ops. The shortest is half of
+// it.
 const asyncRights = time.Millisecond
 
-// User returns as whom the tests run.
+// User returns the user that runs the tests.
 func User() string { return cmp.Or(os.Getenv(RunAs), Admin) }
 
-// Real returns the connection string of the real server to run on, as an administrator; empty if there is none.
+// Real returns the connection string of a real server for an administrator; "" if there is none.
 func Real() string { return os.Getenv(ServerURL) }
 
 // EmbeddedOnly skips a test that needs control of the server.
 func EmbeddedOnly(t testing.TB) {
 	t.Helper()
 	if Real() != "" {
-		t.Skip("needs control of the server, which a server given by " + ServerURL + " does not offer")
+		t.Skip("needs control of the server, but tests cannot control that of " + ServerURL)
 	}
 }
 
-// AdminOnly skips a test that takes an administrator, for the reason given, if it runs as somebody else.
+// AdminOnly skips a test that needs an administrator, with the reason, if another user runs it.
 func AdminOnly(t testing.TB, reason string) {
 	t.Helper()
 	if User() != Admin {
-		t.Skipf("takes an administrator, and this is %s: %s", User(), reason)
+		t.Skipf("needs an administrator, not %s: %s", User(), reason)
 	}
 }
 
-// Run starts an embedded server that knows the user as whom the tests run.
+// Run starts an embedded server that has the user of the tests.
 func Run(t testing.TB, opts ...estest.Option) *estest.Server {
 	t.Helper()
 	return estest.Run(t, append(users(), opts...)...)
@@ -79,8 +79,8 @@ func users() []estest.Option {
 	return nil
 }
 
-// URL returns the connection string of the server under test, an embedded one unless there is a real one, for the user
-// as whom the tests run.
+// URL returns the connection string of the server under test for the user of the tests. The server is embedded unless
+// there is a real one.
 func URL(t testing.TB) string {
 	t.Helper()
 	if server := Real(); server != "" {
@@ -91,7 +91,7 @@ func URL(t testing.TB) string {
 
 var credentials = regexp.MustCompile(`(?i)\bDefaultUserCredentials=[^;&]*`)
 
-// As returns a connection string of an administrator as that of the user as whom the tests run.
+// As returns an administrator's connection string with the user of the tests instead.
 func As(connection string) string {
 	if User() == Admin {
 		return connection

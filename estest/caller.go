@@ -7,11 +7,11 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// caller is the client of a request: who it is, which node serves it, and where answers go. Each connection has one. A
+// caller is the client of a request: its user, the node that serves it, and its replier. Each connection has one. A
 // request that another node serves has a copy with the core of that node. core.mu guards a caller.
 type caller struct {
 	core    *core   // of the node that serves
-	to      replier // where answers go
+	to      replier // sends the replies
 	id      string  // of the connection, in statistics
 	addr    string  // of the client
 	name    string  // of the connection, from IdentifyClient

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// clusterConfig is what options say that only clusters heed.
+// clusterConfig has the options for clusters only.
 type clusterConfig struct {
 	electionDelay time.Duration
 	stepDownDelay time.Duration

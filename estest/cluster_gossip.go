@@ -58,7 +58,7 @@ func (n *node) members() []Member {
 	return list
 }
 
-// listen notes what a node hears of all others.
+// listen records the present state of all nodes that the node reaches.
 func (n *node) listen() {
 	for _, o := range n.cluster.nodes {
 		if n.hears(o) {
@@ -70,7 +70,7 @@ func (n *node) listen() {
 	}
 }
 
-// member is what a node says of itself.
+// member returns the state of the node itself.
 func (n *node) member() Member {
 	log, epoch := n.core.log, n.core.log.Epoch()
 	return Member{
@@ -81,7 +81,7 @@ func (n *node) member() Member {
 	}
 }
 
-// state is what servers call a role.
+// state returns the name of a role in gossip.
 func (p *persona) state(r Role) string {
 	switch r {
 	case RoleLeader:

@@ -16,7 +16,7 @@ type Role int
 // The roles.
 const (
 	RoleUnknown  Role = iota // it knows of no leader
-	RoleFollower             // it has what the leader writes
+	RoleFollower             // it replicates the leader's writes
 	RoleLeader
 )
 
@@ -58,7 +58,7 @@ func (n *node) joins() {
 	n.cluster.settle()
 }
 
-// leaves tells the cluster that the process of a node ends, and forgets what a process forgets.
+// leaves tells the cluster that the process of a node ends, and clears the state that a process loses.
 func (n *node) leaves() {
 	if n == nil {
 		return

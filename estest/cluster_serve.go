@@ -31,7 +31,7 @@ func (cmd *command) demandsLeader(payload []byte) bool {
 	return false
 }
 
-// serve handles a request by what the node is: itself, by the leader, later, or not at all.
+// serve handles a request according to the node's state: itself, by the leader, later, or not at all.
 func (n *node) serve(c *caller, cmd *command, f *frame) error {
 	switch {
 	case !n.up:
@@ -91,7 +91,7 @@ func (n *node) info() []byte {
 	return n.core.persona.marshal(nil, info.wire())
 }
 
-// Limits of what a leader without a majority does with writes.
+// Limits for writes at a leader without a majority.
 const (
 	writeTimeout = 2 * time.Second
 	maxHeld      = 10_000
@@ -146,7 +146,7 @@ func (n *node) answerLate(now time.Time) {
 	}
 }
 
-// What a write is answered that could not be done in time. For changes of groups the server has no such reply.
+// Replies to a write that could not be done in time. For changes of groups the server has no such reply.
 const (
 	commitTimeout     = esproto.OperationResult_CommitTimeout
 	textCommitTimeout = "Commit phase timeout."

@@ -7,7 +7,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// command says what the server does with a command of clients.
+// command describes how the server handles a command of clients.
 type command struct {
 	stage   stage
 	serve   func(*caller, *frame) error // serves an operation; BadRequest answers an error
@@ -34,7 +34,7 @@ const (
 	lifeSign               // at any time, without core.mu; Intercept does not see it
 )
 
-// whileUnready says what the server does with an operation while it starts or stops.
+// whileUnready is the reaction to an operation while the server starts or stops.
 type whileUnready int
 
 const (

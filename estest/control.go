@@ -25,7 +25,7 @@ type Event struct {
 	Number   int64
 	ID       uuid.UUID // Append makes one if it is zero
 	Type     string
-	JSON     bool // what the writer said of Data
+	JSON     bool // whether the writer marked Data as JSON
 	Data     []byte
 	Metadata []byte
 	Created  time.Time // UTC

@@ -20,7 +20,7 @@ type core struct {
 	logger   *slog.Logger
 	clock    clock
 	now      func() time.Time // of the clock
-	insecure bool             // everybody may do everything, and there are no users
+	insecure bool             // every client may do everything, and there are no users
 	instance string           // the id of the process that gossip tells
 	priority int              // in elections
 

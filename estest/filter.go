@@ -18,7 +18,8 @@ type filter struct {
 	regex    *regexp.Regexp
 }
 
-// filterOf reads a filter. Expressions are those of Go; what .NET has beyond them, such as looking ahead, is refused.
+// filterOf reads a filter. Expressions have the syntax of Go; those with .NET extensions, such as lookahead, are
+// refused.
 func filterOf(m *esproto.Filter) (f filter, err error) {
 	switch m.GetContext() {
 	case esproto.Filter_StreamId:

@@ -8,13 +8,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// pulse counts bytes, since those, not frames, are what shows that a client lives.
+// pulse counts bytes: received bytes, not whole frames, show that a client is alive.
 type pulse struct {
 	received  atomic.Int64
 	written   atomic.Int64 // how many times something was
 	sentBytes atomic.Int64
 
-	seen, said int64       // what beat found the last time; its calls follow each other
+	seen, said int64       // values at the last call of beat; its calls follow each other
 	waiting    atomic.Bool // for a sign of life
 }
 
@@ -102,7 +102,7 @@ func (c *conn) callAfter(slot **alarm, d time.Duration, f func()) {
 	}
 }
 
-// stopBeating calls off what callAfter has set.
+// stopBeating cancels the alarm of callAfter.
 func (c *conn) stopBeating() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

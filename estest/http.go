@@ -90,8 +90,8 @@ func (p *persona) orNull(text string) json.RawMessage {
 	return nil
 }
 
-// messageType is what answers tell of the message that they were in the server. Its number differs from version to
-// version; those of 23.10 are known.
+// messageType is the server's internal message that an answer names. Its number differs from version to version; only
+// the numbers of 23.10 are known.
 type messageType struct {
 	MsgTypeID int    `json:"msgTypeId"`
 	Label     string `json:"label,omitempty"` // from 23.10 on

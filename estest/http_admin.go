@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// handleAdmin serves what operators ask for. In memory there is nothing to scavenge: a scavenge is over at once.
+// handleAdmin serves the requests of operators. In memory there is nothing to scavenge: a scavenge ends at once.
 func (s *Server) handleAdmin(mux *http.ServeMux) {
 	p := s.core.persona
 	mux.HandleFunc("POST /admin/scavenge", s.forOperators(s.httpScavenge))

@@ -115,7 +115,7 @@ func (s *Server) writeAppended(w http.ResponseWriter, stream string, o *eventlog
 
 var errBadEvents = errors.New("Write request body invalid.") //nolint:revive,staticcheck // the words of servers
 
-// parseEvents makes events of a body: its data as it is, or what a list says.
+// parseEvents returns the events of a body: one event with the body as its data, or the events of a list.
 func parseEvents(body []byte, mediaType, id, typ string) ([]esproto.NewEventView, error) {
 	if isSingle(mediaType) {
 		e := esproto.NewEventView{EventID: eventID(id), EventType: typ, Data: body}
@@ -166,8 +166,8 @@ func eventID(text string) []byte {
 	return guid[:]
 }
 
-// bytesOf is what servers keep of the data in a list: objects and arrays, also those in a string, are indented, other
-// strings are kept as text, and everything else is lost.
+// bytesOf returns the data that servers store for a value in a list: they indent objects and arrays, even inside a
+// string, keep other strings as text, and lose everything else.
 func bytesOf(value json.RawMessage) (data []byte, isJSON bool) {
 	var text string
 	if json.Unmarshal(value, &text) == nil {

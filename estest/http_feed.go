@@ -131,8 +131,8 @@ func etag(number int64, mediaType string) string {
 	return fmt.Sprintf("%d;%d", number, int32(h.Sum32()))
 }
 
-// cacheFeed says how long an answer holds: for good, where all of its page is written. At the greatest numbers servers
-// take more for written, since their sums overflow.
+// cacheFeed sets how long caches may keep an answer: for good if its page is full. At the greatest numbers the sums of
+// servers overflow, so they take more pages for full.
 func (s *Server) cacheFeed(h http.Header, stream, mediaType string, f feedRequest, p *eventlog.Page) {
 	h.Set("Vary", "Accept")
 	full := !f.head && p.Last >= f.from
@@ -272,7 +272,7 @@ type atomEntry struct {
 	Links      []atomLink      `json:"links"`
 }
 
-// richEntry is one that tells of the event, too.
+// richEntry is an entry with the fields of its event.
 type richEntry struct {
 	EventID             string          `json:"eventId"`
 	EventType           string          `json:"eventType"`

@@ -40,8 +40,8 @@ func (s *Server) newWeb() *http.Server {
 // connKey is the key of a request's connection in its context.
 type connKey struct{}
 
-// limitAnswer bounds how long a client may take to read the answer. The limit begins here, as that of a body does, and
-// again where an answer was kept until it was complete.
+// limitAnswer bounds how long a client may take to read the answer. The limit starts at the call, like the limit of a
+// body, and again after an answer was buffered.
 func limitAnswer(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 }
@@ -71,7 +71,7 @@ type body struct {
 	nc  net.Conn
 }
 
-// Read resets the connection of a sender who is too slow: to say more to it would hold the connection longer.
+// Read resets the connection of a slow sender: an answer would hold the connection longer.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {

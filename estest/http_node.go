@@ -43,14 +43,14 @@ func (s *Server) role() Role {
 	return s.node.role
 }
 
-// gossip is what a node tells of its cluster.
+// gossip is the answer with all nodes of the cluster.
 type gossip struct {
 	Members    []any  `json:"members"` // of type memberMaster or memberLeader
 	ServerIP   string `json:"serverIp"`
 	ServerPort int    `json:"serverPort"`
 }
 
-// member is what servers of all versions tell of a node.
+// member has the fields of a node that servers of all versions send.
 type member struct {
 	InstanceID            string `json:"instanceId"`
 	TimeStamp             string `json:"timeStamp"`
@@ -101,7 +101,7 @@ func (s *Server) httpGossip(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, gossip{Members: list, ServerIP: host, ServerPort: port})
 }
 
-// members is what the server knows of its cluster, or of itself if it is alone.
+// members returns the nodes of the cluster, as far as the server knows them, or the single server itself.
 func (s *Server) members() []Member {
 	if s.node != nil {
 		return s.node.members()
@@ -115,7 +115,7 @@ func (s *Server) members() []Member {
 	}}
 }
 
-// member is what gossip tells of a node, in the form that the server's version has for it.
+// member returns a node of the gossip in the form of the server's version.
 func (p *persona) member(m *Member, secure bool) any {
 	tcpHost, tcpPort := splitAddr(m.TCPAddr)
 	httpHost, httpPort := splitAddr(m.HTTPAddr)

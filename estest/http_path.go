@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// unescapeTwice has requests seen as servers see them. The path of a request is unescaped when it arrives, and its
-// parts once more when they are taken from it. So a name must be escaped twice to be found whatever is in it. If
-// the path that was unescaped is read as a URL again, a / or \ divides there, a ? begins the query and a # ends it all.
+// unescapeTwice makes handlers see requests as servers see them. Servers unescape the path of a request when it
+// arrives, and its parts once more when they take them from it. So clients must escape a name twice to be safe. A
+// version that parses the unescaped path as a URL again takes / and \ for separators, ? for the start of the query and
+// # for the end.
 func (s *Server) unescapeTwice(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, query := r.URL.EscapedPath(), r.URL.RawQuery

@@ -9,7 +9,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// handleProjections serves what clients manage projections by. Servers without projections have none of these paths.
+// handleProjections serves the management of projections. Servers without projections have none of these paths.
 func (s *Server) handleProjections(mux *http.ServeMux) {
 	if !s.cfg.projections {
 		return
@@ -91,7 +91,7 @@ func (s *Server) ofProjection(
 	}
 }
 
-// projectionStatistics are what the server tells of a projection.
+// projectionStatistics are the statistics of a projection.
 type projectionStatistics struct {
 	CoreProcessingTime                 int64    `json:"coreProcessingTime"` // in milliseconds
 	Version                            int64    `json:"version"`
@@ -210,7 +210,7 @@ func (s *Server) httpCommand(
 	}
 }
 
-// httpRestartProjections has all projections go on from what the log says.
+// httpRestartProjections restarts all projections from their state in the log.
 func (s *Server) httpRestartProjections(w http.ResponseWriter, _ *http.Request) {
 	w, done := s.answerLocked(w)
 	defer done()

@@ -151,7 +151,7 @@ func (s *Server) httpUpdateConfig(w http.ResponseWriter, r *http.Request, pr *ev
 	s.answerChange(w, pr, pr.Save())
 }
 
-// projectionChanged is what the server says after it has changed a projection.
+// projectionChanged is the answer to a change of a projection.
 type projectionChanged struct {
 	Name string `json:"name"`
 	messageType

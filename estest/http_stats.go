@@ -23,7 +23,8 @@ func (s *Server) handleStats(mux *http.ServeMux) {
 	mux.HandleFunc("GET /estest/stats", s.httpOwnStats)
 }
 
-// mayLook answers the request itself if it is not to see statistics: where anonymous clients are denied, they are here.
+// mayLook answers the request itself if the client may not see statistics. Servers that deny anonymous clients do so
+// here.
 func (s *Server) mayLook(w http.ResponseWriter, r *http.Request) bool {
 	u, ok := s.authorized(w, r)
 	if ok && u == nil && s.core.persona.DeniesAnonymous {
@@ -51,7 +52,7 @@ func (s *Server) httpStats(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, part)
 }
 
-// httpOwnStats answers with what no real server tells.
+// httpOwnStats answers with statistics that only this server has.
 func (s *Server) httpOwnStats(w http.ResponseWriter, r *http.Request) {
 	if !s.mayLook(w, r) {
 		return
@@ -85,7 +86,7 @@ func (f fraction) MarshalJSON() ([]byte, error) {
 	return b, nil
 }
 
-// gauges are what changes are measured by from one look at the statistics to the next.
+// gauges are the values at the last look at the statistics, for rates.
 type gauges struct {
 	mu      sync.Mutex
 	at      time.Time
@@ -165,7 +166,7 @@ func durationText(d time.Duration) string {
 	return fmt.Sprintf("%02d:%02d:%02d.%07d", seconds/3600, seconds/60%60, seconds%60, d%time.Second/100)
 }
 
-// storeStats tells of the log, and of queues and caches, which are always empty here.
+// storeStats has the statistics of the log, and of queues and caches, which are always empty here.
 func (s *Server) storeStats() map[string]any {
 	frames := int64(0)
 	for i := range s.traffic.framesIn {
@@ -283,7 +284,7 @@ func cpuOfProcess() time.Duration {
 	return time.Duration(user+system) * time.Second / ticksPerSecond
 }
 
-// tcpStats are what the server tells of a connection.
+// tcpStats are the statistics of a connection.
 type tcpStats struct {
 	RemoteEndPoint       string          `json:"remoteEndPoint"`
 	LocalEndPoint        string          `json:"localEndPoint"`

@@ -91,8 +91,8 @@ func bodyType(r *http.Request) string {
 	return mediaType
 }
 
-// answerType chooses from media types, the preferred one first, by the query, or else by the header Accept. It is empty
-// where none of them will do.
+// answerType chooses one of the media types, in order of preference, by the query or else by the header Accept. It is
+// empty if the client accepts none of them.
 func answerType(r *http.Request, types ...string) string {
 	formats := map[string]string{"json": typeJSON, "text": typeText, "atomxj": typeAtomJSON}
 	if format := r.URL.Query().Get("format"); format != "" {

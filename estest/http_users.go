@@ -22,7 +22,7 @@ func (s *Server) handleUsers(mux *http.ServeMux) {
 	mux.HandleFunc("POST /users/{login}/command/change-password", s.httpChangePassword)
 }
 
-// userResult is what the server says after it has changed a user.
+// userResult is the answer to a change of a user.
 type userResult struct {
 	LoginName string `json:"loginName"`
 	Success   bool   `json:"success"`
@@ -30,7 +30,7 @@ type userResult struct {
 	messageType
 }
 
-// The numbers of the messages that tell of users.
+// The numbers of the messages about users.
 const (
 	updateUserMessage  = 259
 	userMessage        = 260
@@ -65,7 +65,7 @@ func (s *Server) httpCreateUser(w http.ResponseWriter, r *http.Request) {
 	case u == nil:
 		s.core.log.CreateUser(
 			&eventlog.User{Login: m.LoginName, FullName: m.FullName, Password: m.Password, Groups: m.Groups})
-	case !u.HasPassword(m.Password): // who knows it is taken to have created the user
+	case !u.HasPassword(m.Password): // with the right password it counts as a repeated request
 		s.userChanged(w, http.StatusConflict, m.LoginName, "Conflict")
 		return
 	}
@@ -93,8 +93,7 @@ func (s *Server) changeUser(w http.ResponseWriter, r *http.Request, notify bool,
 	s.userChanged(w, http.StatusOK, login, "Success")
 }
 
-// userDetails is a user as the server tells of it: when it was written down last only to itself, and links only to
-// others.
+// userDetails is a user in an answer. Only the user itself gets the time of its last change, and only others get links.
 type userDetails struct {
 	LoginName       string          `json:"loginName"`
 	FullName        string          `json:"fullName"`

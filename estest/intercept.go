@@ -245,7 +245,7 @@ func (f *frame) request() Request {
 	return r
 }
 
-// serveNow serves a frame, unless its connection has ended meanwhile, and answers at once what else would wait for the
+// serveNow serves a frame, unless its connection has ended, and at once sends replies that otherwise wait for the
 // goroutine that reads the connection.
 func (c *conn) serveNow(f *frame) {
 	if c.srv.lockAwake(c.ended) {
@@ -254,7 +254,7 @@ func (c *conn) serveNow(f *frame) {
 	}
 }
 
-// serveLocked is serveNow where core.mu is held.
+// serveLocked is serveNow for callers that hold core.mu.
 func (c *conn) serveLocked(f *frame) {
 	if _, open := c.core.conns[c]; open {
 		defer c.hush(f)()

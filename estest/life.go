@@ -7,8 +7,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// farewellTime is how long a server that stops leaves its connections open behind the word that subscriptions have
-// ended: what clients send meanwhile is lost, or refused as NotReady. Real servers take longer.
+// farewellTime is how long a server that stops keeps its connections open after the drop of all subscriptions. Requests
+// in between are lost, or refused as NotReady. Real servers take longer.
 const farewellTime = 50 * time.Millisecond
 
 var errClosed = errors.New("estest: the server is closed")
@@ -61,7 +61,7 @@ func (s *Server) again(graceful bool) error {
 	return s.listen()
 }
 
-// shutdown ends what listen has started.
+// shutdown closes everything that listen has started.
 func (s *Server) shutdown(graceful bool) error {
 	s.mu.Lock()
 	if s.down {
@@ -127,7 +127,7 @@ func (c *core) processBegins(cfg *config) {
 	c.usersAt = c.readyAt.Add(cfg.emptyDatabase)
 }
 
-// starting reports whether the process does not serve anybody yet.
+// starting reports whether the process serves no client yet.
 func (c *core) starting() bool { return c.now().Before(c.readyAt) }
 
 func (c *core) isStarting() bool {

@@ -7,8 +7,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// marshal appends a message that has no hot codec of its own, in the style of the server. It takes the zeros out of m
-// where servers leave them out.
+// marshal appends a message without a hot codec of its own, in the style of the server. It removes the zeros from m
+// that servers omit.
 func (p *persona) marshal(b []byte, m proto.Message) []byte {
 	if p.Style == esproto.OmitZeros {
 		clearZeros(m.ProtoReflect())

@@ -23,7 +23,7 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// Limits of what the page shows at a time.
+// Limits of the page.
 const (
 	pageStreams = 200
 	pageEvents  = 50
@@ -80,7 +80,7 @@ func isLoopback(addr string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// pageState is what the page shows.
+// pageState is the content of the page.
 type pageState struct {
 	Version      string       `json:"version"`
 	Connections  int          `json:"connections"`
@@ -104,8 +104,8 @@ type pageEvent struct {
 	Metadata string `json:"metadata"`
 }
 
-// httpPageState answers with the groups; the streams whose names contain filter, of the server's own only with system;
-// and the events of one stream, or of all, before what an earlier answer called the oldest.
+// httpPageState answers with the groups, the streams whose names contain filter, and a page of events of one stream, or
+// of all. The server's own streams appear only with system. The page of events ends before the given oldest event.
 func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	before := int64(-1)

@@ -83,10 +83,10 @@ type facts struct {
 	leaderHeaders     string // headers by which pages of other origins may ask for the leader
 
 	// HTTP: streams.
-	streamsNeedUser        bool // takes no request for a stream without credentials, whatever the rights on the stream
+	streamsNeedUser        bool // refuses requests for a stream without credentials, with any rights on the stream
 	describingNeedsRight   bool // only users who may read a stream may see its media types
 	publicStreamsAreShared bool // caches may share a stream that everyone may read
-	entryTellsRedacted     bool // tells of an event whether it is redacted
+	entryTellsRedacted     bool // shows whether an event is redacted
 
 	// HTTP: groups.
 	restartsGroups        bool // restarts the subsystem on request
@@ -112,11 +112,11 @@ type facts struct {
 	statsTellLoad           bool // tells the load of the machine; else the share of the processor
 	statsTellTotalMemory    bool // tells how much memory the machine has
 	statsTellFragments      bool // tells the fragmentation of the heap
-	statsTellCaches         bool // tells of its caches
+	statsTellCaches         bool // has statistics of its caches
 	statsHaveRedactionQueue bool // has a queue for redactions
 }
 
-// factsOf returns the facts of a release: those of 4.1, and what each release since then has changed.
+// factsOf returns the facts of a release: the facts of 4.1 with the changes of each later release.
 func factsOf(e era) facts {
 	f := factsOf41
 	for _, change := range changes[:e] {

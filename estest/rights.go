@@ -26,7 +26,7 @@ func WithAsyncRights(d time.Duration) Option { return func(c *config) { c.asyncR
 // maxLookups is how many requests of a connection may wait for rights at a time.
 const maxLookups = 10_000
 
-// needsLookup reports whether the rights for a request are not at hand.
+// needsLookup reports whether the rights for a request must be looked up first.
 func (c *conn) needsLookup(cmd *command, f *frame) bool {
 	return cmd.looksUpRights && c.srv.cfg.asyncRights > 0 && !f.user.IsAdmin() && f.user != eventlog.Nobody
 }

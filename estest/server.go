@@ -94,7 +94,7 @@ type Server struct {
 
 	cutReceived, cutSent cutter
 
-	authority *authority // nil without TLS, as is what follows
+	authority *authority // nil without TLS, like the fields below
 	tlsConfig *tls.Config
 
 	life     sync.Mutex // held while the server is started, restarted or closed

@@ -52,7 +52,7 @@ func newAuthority() (*authority, error) {
 }
 
 func certTemplate(serial int64, name string) *x509.Certificate {
-	now := time.Now() // by which clients check it, whatever the server's clock says
+	now := time.Now() // clients check it by the system's time, not by the server's clock
 	return &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(certLife)}
 }

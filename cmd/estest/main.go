@@ -1,5 +1,5 @@
-// Command estest runs an in-memory, wire-compatible EventStore for tests and first steps. Whatever is written to it is
-// gone when it ends. A page at its HTTP address shows what that is.
+// Command estest runs an in-memory, wire-compatible EventStore for tests and first steps. Its data are gone when it
+// ends. A page at its HTTP address shows them.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// settings are what the flags say.
+// settings are the values of the flags.
 type settings struct {
 	tcp, http, persona, level string
 	tls, projections          bool

@@ -31,8 +31,8 @@ func (d *decision) refusal() (o Outcome, ok bool) {
 	return o, false
 }
 
-// Append writes events to a stream for a user who expects a version of the stream. It does not write events again that
-// the stream has already, by their ids.
+// Append writes events to a stream for a user who expects a version of the stream. It does not write events again whose
+// ids the stream has already.
 func (l *Log) Append(u *User, name string, expected int64, events []Event) Outcome {
 	if !l.Allowed(u, RightWrite, name) {
 		return NotWritten(esproto.OperationResult_AccessDenied, -1)

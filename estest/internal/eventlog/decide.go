@@ -4,7 +4,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// decision says what the server does with a write.
+// decision is the server's decision about a write.
 type decision struct {
 	kind    decisionKind
 	current int64 // number of the stream's last event
@@ -64,7 +64,7 @@ func (l *Log) writerKnows(s *Stream) bool {
 	return s != nil && isMetastream(s.Name) && !s.HardDeleted() && s.Last() >= 0 && s.At(s.Last()).Commit >= l.began
 }
 
-// HasMetadata reports whether anybody ever wrote metadata of a stream.
+// HasMetadata reports whether metadata of a stream was ever written.
 func (l *Log) HasMetadata(name string) bool {
 	meta := l.Stream("$$" + name)
 	return meta != nil && meta.Last() >= 0

@@ -27,15 +27,15 @@ type Facts struct {
 	DollarIsMetadata bool // takes a name that begins with $ for a metadata stream if the event is missing
 	EmptyWritesCount bool // counts writes of no events in the last position that reads tell
 	PageEndWraps     bool // the end of a page may wrap around at the greatest numbers
-	SeeksByAge       bool // tells where to read on if all events of a page are too old
+	SeeksByAge       bool // gives the position to read on if all events of a page are too old
 	BadLinkIsEvent   bool // reads a link as an event if its data name none
 	PushedLinkIsCut  bool // reads the stream in a link only up to a second @ when it pushes the event to a group
 	HidesEpochs      bool // keeps $epoch-information out of $all
 	HasGroupsOnAll   bool // has groups on $all, though not over TCP, and keeps their own streams out of $all
 
-	// What the server writes when it becomes the leader.
+	// The events of a new leader.
 	WritesEpochEvents     bool // writes an event to $epoch-information when it becomes the leader
-	EpochTellsLeader      bool // writes down who is the leader of an epoch
+	EpochTellsLeader      bool // the event names the leader of the epoch
 	RewritesScavenges     bool // writes the metadata of $scavenges each time that it becomes the leader
 	ScavengesAreProtected bool // gives only operators the right to read $scavenges
 	ScavengesHaveEvent    bool // begins $scavenges with an event

@@ -114,6 +114,6 @@ func Indented(v any) []byte {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	_ = e.Encode(v) // what the server writes can be encoded
+	_ = e.Encode(v) // the server's own events can be encoded
 	return bytes.TrimRight(b.Bytes(), "\n")
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/fifo"
 )
 
-// Limits of what a leader remembers.
+// Limits of a leader's memory.
 const (
 	maxCachedIDs  = 8 << 20 // bytes, by the server's own count
 	cachedIDBytes = 28      // and two for each letter of the stream's name
@@ -100,7 +100,7 @@ func (c *idCache) find(tag uint32, id esproto.GUID) int {
 	}
 }
 
-// remove also moves what would not be found any more, as the slot before it is free.
+// remove also moves entries that find would miss otherwise, since the slot before them is free.
 func (c *idCache) remove(tag, number uint32) {
 	free := c.home(tag)
 	for c.slots[free].number != number {

@@ -33,8 +33,8 @@ func linkedStream(data []byte) string {
 	return string(name)
 }
 
-// Resolve returns the event and the link that a reader gets who resolves links. link is nil if r is no link. event is
-// nil if the target is gone.
+// Resolve returns event and link for a reader who resolves links. link is nil if r is no link. event is nil if the
+// target is gone.
 func (l *Log) Resolve(r *Record) (event, link *Record) {
 	if r.Type != LinkType {
 		return r, nil

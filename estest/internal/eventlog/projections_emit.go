@@ -9,7 +9,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// What projections write.
+// Names in the events of projections.
 const (
 	categoryEvents    = "$ce-"
 	typeEvents        = "$et-"
@@ -20,7 +20,7 @@ const (
 
 	streamReference = "$@" // the type of events that name a stream
 	tombstoneType   = "$streamDeleted"
-	deletedType     = "$deleted" // what $et- takes tombstones and soft deletes for
+	deletedType     = "$deleted" // the type of tombstones and soft deletes for $et-
 )
 
 // emission is an event that a projection makes of another.

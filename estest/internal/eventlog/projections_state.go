@@ -21,7 +21,7 @@ const (
 const (
 	ModeContinuous = "Continuous"      // goes on with new events
 	ModeOneTime    = "OneTime"         // ends with what there is
-	ModeTransient  = "Transient"       // ends with the process: it is not in the log
+	ModeTransient  = "Transient"       // ends at the end of the log
 	ModesKept      = "AllNonTransient" // stands for all that are in the log
 )
 

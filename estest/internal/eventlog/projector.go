@@ -15,7 +15,7 @@ type Projector struct {
 	ready   func() bool   // whether it may write
 	tell    func()        // called when a projection gets on
 	list    []*Projection // in the order of their registration
-	running bool          // it has what the log says, and may write
+	running bool          // has read its state from the log, and may write
 	held    bool
 	enabled bool          // this process has enabled the standard projections
 	wake    chan struct{} // has something when there may be something to do
@@ -33,7 +33,7 @@ func NewProjector(l *Log, ready func() bool, tell func()) *Projector {
 	return &Projector{log: l, ready: ready, tell: tell, wake: make(chan struct{}, 1)}
 }
 
-// Running reports whether the projections go on from what the log says: they do on the node that leads.
+// Running reports whether the projections run: they do on the leader.
 func (p *Projector) Running() bool { return p.running }
 
 // All returns the projections in the order of their registration.

@@ -60,7 +60,7 @@ type Page struct {
 	Result  esproto.ReadStreamEventsCompleted_ReadStreamResult
 	Text    string    // why there are no events
 	Records []*Record // in the direction of the read
-	Next    int64     // where to read on; -1 if there is nothing more in that direction
+	Next    int64     // the number to read on from; -1 if there is nothing more in that direction
 	Last    int64     // number of the stream's last event
 	End     bool      // there is nothing more in that direction at the moment
 

@@ -23,7 +23,7 @@ type AllPage struct {
 	Text    string    // why there are no events
 	From    Position  // start of the page
 	Records []*Record // in the direction of the read
-	Next    Position  // where to read on
+	Next    Position  // the position to read on from
 	End     bool      // there is nothing more in that direction at the moment
 }
 

@@ -33,7 +33,7 @@ type Event struct {
 	Metadata []byte
 }
 
-// What records take in the log besides their data, as on disk.
+// The sizes of records in the log besides their data, as on disk.
 const (
 	recordOverhead       = 88 // and the lengths of two names
 	systemRecordOverhead = 40

@@ -114,7 +114,7 @@ func (s *Stream) Extent(now time.Time) (first, last int64, visible int) {
 		return -1, last, 0
 	}
 	first = s.First()
-	for first <= last && s.Visible(first, now) == nil { // too old: what follows is younger
+	for first <= last && s.Visible(first, now) == nil { // too old: later events are younger
 		first++
 	}
 	if first > last {

@@ -82,7 +82,7 @@ func (l *Log) finishTransaction(t *transaction, first int64) (commit int64) {
 	s, revived := l.Stream(t.stream), l.revivedBy(t.stream)
 	soft := s != nil && s.SoftDeleted()
 	if len(t.events) == 0 {
-		l.lastCommit = commit // a commit counts, whatever it commits
+		l.lastCommit = commit // every commit counts, even an empty one
 	} else {
 		s = l.streamFor(t.stream)
 		recs, created := make([]*Record, len(t.events)), l.ticks()

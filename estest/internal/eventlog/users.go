@@ -20,7 +20,7 @@ const (
 	Operators = "$ops"    // may run the server
 )
 
-// User is a user who can log in.
+// User is a user of the server.
 type User struct {
 	Login    string
 	FullName string
@@ -61,7 +61,7 @@ type storedUser struct {
 // userMetadata protects the stream of a user.
 var userMetadata = []byte(`{"$acl":{"$w":"$admins","$d":"$admins","$mw":"$admins"}}`)
 
-// AddUser adds a user. A user who exists gets the password, and the groups that he lacks.
+// AddUser adds a user. A user that exists gets the password and the missing groups.
 func (l *Log) AddUser(u User) {
 	known := l.users[u.Login]
 	if known == nil {

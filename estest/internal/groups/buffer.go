@@ -96,8 +96,8 @@ func (g *Group) pageSize() int {
 	return min(g.Settings.ReadBatchSize, maxReadBatch)
 }
 
-// addRead takes an event that was read. If the event is one of the newest, the group is live again and takes all of
-// those, whatever the size of its buffer.
+// addRead takes an event that was read. If the event is one of the newest, the group is live again and takes all of the
+// newest events, even if its buffer is smaller.
 func (g *Group) addRead(r *eventlog.Record) {
 	switch {
 	case g.live:

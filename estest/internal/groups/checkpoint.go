@@ -39,7 +39,7 @@ func (g *Group) mark(byClock bool) {
 		return
 	}
 	if !g.set.cfg.Majority() {
-		return // readers must not see what the next leader may not have
+		return // readers must not see a checkpoint that the next leader may not have
 	}
 	now, progress := g.set.cfg.Now(), until-g.checkedUntil
 	tooEarly := g.Settings.CheckpointAfter == 0 || now.Sub(g.checkedAt) < g.Settings.CheckpointAfter

@@ -15,7 +15,7 @@ type Consumer interface {
 	Deliver(event, link *eventlog.Record, retries int)
 	// Drop tells the consumer that its subscription has ended.
 	Drop()
-	// Peer returns who the consumer is.
+	// Peer describes the consumer.
 	Peer() Peer
 }
 
@@ -34,7 +34,7 @@ type Client struct {
 	connection string
 	allowed    int // how many events it may have in flight
 	held       map[esproto.GUID]*message
-	taken      int // slots in use; more than len(held) where two events of one id were delivered
+	taken      int // slots in use; more than len(held) if two events of one id were delivered
 	total      int64
 
 	measured  gauge   // of total

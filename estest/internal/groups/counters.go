@@ -41,7 +41,7 @@ func (g *Group) Measure() (delivered int64, perSecond float64) {
 	return g.measured.look(g.processed, g.set.cfg.Now())
 }
 
-// Peer returns who the client is.
+// Peer describes the consumer.
 func (c *Client) Peer() Peer { return c.consumer.Peer() }
 
 // Total returns how often an event was delivered to the client.

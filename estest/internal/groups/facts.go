@@ -1,7 +1,7 @@
 package groups
 
-// Facts are what versions differ in about groups. A bool says whether the server does something, the others what
-// it writes.
+// Facts are the differences between versions that concern groups. A bool says whether the server does something; the
+// other facts are values that it writes.
 type Facts struct {
 	HasPinnedByCorrelation bool   // has the strategy PinnedByCorrelation
 	ChecksGroupStart       bool   // refuses a start below -1
@@ -14,7 +14,7 @@ type Facts struct {
 	RetriesByOriginal      bool   // sorts retries by the number of the link; else of the event that it leads to
 	ReplayedComeLast       bool   // puts replayed events behind all other retries
 	ZeroTimeoutIsOver      bool   // takes a message timeout of 0 for over at once; else for none
-	LeavingAddsRetry       bool   // counts a retry more for what a client had that leaves; else sets the count to one
+	LeavingAddsRetry       bool   // events of a client that leaves get one retry more; else their count becomes one
 	HardDeleteEndsGroup    bool   // drops the clients of a group if it finds the stream hard-deleted
 	CheckpointIsText       bool   // writes the number of a checkpoint as a text
 	ConfigHasPosition      bool   // writes the start of a group into the configuration also as a position

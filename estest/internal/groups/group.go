@@ -23,7 +23,7 @@ type Group struct {
 
 	live        bool
 	faulted     bool  // the stream was deleted: the group drops each client that joins
-	next        int64 // where to read on while the group is behind
+	next        int64 // the number to read on from while the group is behind
 	dropFirst   bool  // the group takes the next event that it reads for the one at the checkpoint
 	buffer      fifo.Queue[*message]
 	newest      fifo.Queue[*message] // the last events that were written

@@ -99,7 +99,7 @@ func (s *pinned) leave(c *Client) {
 	}
 }
 
-// source returns the stream to which the event was written, whatever links led to it.
+// source returns the stream of the event itself, behind any links.
 func (m *message) source() string {
 	if m.event != nil && m.event.Type != eventlog.LinkType {
 		return m.event.Stream.Name

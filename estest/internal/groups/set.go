@@ -12,7 +12,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// Config is what groups need of the server.
+// Config configures a Set.
 type Config struct {
 	Log      *eventlog.Log
 	Facts    *Facts

@@ -32,7 +32,7 @@ func (f *Facts) knownStrategy(name string) bool {
 		name == PinnedByCorrelation && f.HasPinnedByCorrelation
 }
 
-// StrategyName returns name; or, if that is empty, what a server takes for it.
+// StrategyName returns name, or the server's default if name is empty.
 func StrategyName(name string, preferRoundRobin bool) string {
 	switch {
 	case name != "":

@@ -96,7 +96,7 @@ func (p *process) Save(ctx context.Context, name string, c esclient.Checkpoint) 
 	return p.Checkpoints.Save(ctx, name, c)
 }
 
-// errCrashed is what the store says to a process that is dead: it is not asked again, and nothing is saved.
+// errCrashed is the error of the store in a dead process: it saves nothing.
 var errCrashed = fmt.Errorf("crashed: %w", esclient.ErrClosed)
 
 // readModel returns the configuration of a Subscriber whose checkpoints are saved often.
@@ -107,7 +107,7 @@ func readModel(store eventstore.Checkpoints) eventstore.SubscriberConfig {
 	}
 }
 
-// crashedRun is what a process did before it crashed.
+// crashedRun is the record of a process before its crash.
 type crashedRun struct {
 	handedOut, acked []esclient.Checkpoint
 	handled          map[string]esclient.Checkpoint // by payload: checkpoints of the wanted messages, acked

@@ -8,7 +8,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// client is what the contenders that speak to an EventStore are driven through, so that they do the same work.
+// client is the interface of all contenders that use an EventStore, so that they do the same work.
 type client interface {
 	// append writes events of the same data and waits for the reply.
 	append(ctx context.Context, stream string, data []byte, events int) error

@@ -8,7 +8,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// What the two codecs cost, without sockets: the hand-written one, and the generated one on the same bytes.
+// The cost of the two codecs, without sockets: the hand-written one, and the generated one on the same bytes.
 
 func BenchmarkCodecAppend(b *testing.B) {
 	data, id := (&job{Size: 256}).payload(), esproto.GUID{1}

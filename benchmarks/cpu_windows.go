@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// cpuTime is what this process has used of the processors, in user and in kernel mode.
+// cpuTime returns the CPU time of this process, in user and in kernel mode.
 func cpuTime() time.Duration {
 	self, err := syscall.GetCurrentProcess()
 	if err != nil {

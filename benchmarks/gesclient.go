@@ -70,7 +70,7 @@ func gesID() (id uuid.UUID) {
 	return id
 }
 
-// await waits for what the library has begun.
+// await waits for the result of a task of the library.
 func await(t *tasks.Task, err error) error {
 	if err != nil {
 		return err

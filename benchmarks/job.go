@@ -37,7 +37,7 @@ type job struct {
 	Batch     int               // events in one append, or to be read from one of several streams
 	Streams   int               // that the events are spread over
 	Subs      int               // subscriptions on the one connection to the one stream
-	Handler   time.Duration     // what the handler of a message takes
+	Handler   time.Duration     // time in the handler of a message
 }
 
 // sized fills in the defaults and the warm-up, and shrinks the work for a quick run.

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// machine says what the figures were measured on, without telling whose machine it is.
+// machine describes the hardware of the measurements, without its name or owner.
 type machine struct {
 	CPU  string `json:"cpu"`
 	CPUs int    `json:"cpus"`

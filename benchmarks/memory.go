@@ -74,7 +74,7 @@ func (j *job) storedBytes() int { return j.total() / j.fanOut() * (j.Size + j.Si
 // memory is how many bytes a server takes that some contenders use, in all rounds.
 func (s *scenario) memory(rounds int, contenders ...string) int {
 	if s.job.prepared() {
-		return basicMemory + 2*s.job.storedBytes() // as a heap grows to twice what lives
+		return basicMemory + 2*s.job.storedBytes() // since a heap grows to twice the live data
 	}
 	n := basicMemory
 	for _, c := range s.contenders {

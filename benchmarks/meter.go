@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// result is what a worker has measured. Counts are of the whole measurement; what could not be measured is negative.
+// result is the measurement of a worker. Counts are totals of the measurement; a value that is missing is negative.
 type result struct {
 	Events   int
 	Bytes    int64 // of event data

@@ -25,7 +25,7 @@ func openPusher(ctx context.Context, url string) (*esclient.Client, error) {
 const (
 	aheadEvents = 1500
 	aheadBytes  = 2 << 20 // of all subscriptions together
-	frameBytes  = 150     // what an event takes on the wire besides its data
+	frameBytes  = 150     // bytes of an event on the wire besides its data
 )
 
 // ahead is that in events of the stream.
@@ -79,7 +79,7 @@ func (p *pusher) push(ctx context.Context, seen int) error {
 	return nil
 }
 
-// prepare writes all events of a job, and returns where in the log they begin.
+// prepare writes all events of a job, and returns the position of the first.
 func prepare(ctx context.Context, c *esclient.Client, j job) (after esclient.Position, err error) {
 	before, err := c.Append(ctx, "before-"+j.Stream, esclient.Any, esclient.EventData{Type: eventType})
 	if err != nil {

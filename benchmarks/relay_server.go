@@ -234,7 +234,7 @@ func sendAll(t *relayTopic, window int, in io.Reader, out io.Writer) {
 	}
 }
 
-// next waits for what may be sent now; nil if the subscriber is gone.
+// next waits for bytes that may be sent now; nil if the subscriber is gone.
 func (t *relayTopic) next(s *relaySubscriber) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -165,7 +165,7 @@ func number(v float64, ok bool) string {
 	return fmt.Sprintf("%.3f", v)
 }
 
-// summary is what the JSON file holds: the figures over the rounds, and the rounds themselves.
+// summary is the content of the JSON file: the figures over the rounds, and the rounds themselves.
 func (r *report) summary() any {
 	type contender struct {
 		Name    string            `json:"name"`

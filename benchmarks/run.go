@@ -104,7 +104,7 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 	return out, nil
 }
 
-// startServers starts the servers that a scenario needs, and returns where each role is found.
+// startServers starts the servers that a scenario needs, and returns the address of each role.
 func startServers(ctx context.Context, s scenario, opts options) (urls map[string]string, stop func(), err error) {
 	urls = map[string]string{roleServer: opts.url}
 	var started []*server

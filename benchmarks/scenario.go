@@ -10,7 +10,7 @@ const (
 	esClient  = "esclient"            // this project's client
 	esSource  = "esclient AppendFrom" // the same, with a source of events that is appended to one stream in its order
 	gesClient = "go-gesclient"        // github.com/jdextraze/go-gesclient v0.4.1
-	rawFrames = "raw frames"          // requests built beforehand, replies counted: what server and sockets allow
+	rawFrames = "raw frames"          // requests built beforehand, replies counted: the limit of server and sockets
 
 	ownPubSub  = "eventstore"          // this project's Publisher and Subscriber, which consumes as a group
 	ownCatchUp = "eventstore catch-up" // the same in ModeCatchUp
@@ -26,7 +26,7 @@ var (
 	appenders  = []string{esClient, esSource, gesClient, rawFrames}
 	publishers = []string{ownPubSub, bareTCP, goChannel}
 	pubSubs    = []string{ownPubSub, ownCatchUp, bareTCP, goChannel}
-	overTCP    = []string{ownPubSub, ownCatchUp, bareTCP} // gochannel hands on pointers, to data of whatever size
+	overTCP    = []string{ownPubSub, ownCatchUp, bareTCP} // gochannel passes pointers, so the size does not matter
 	// storing are contenders whose events the embedded server stores; the relay stores the events of bareTCP.
 	storing = []string{esClient, esSource, gesClient, rawFrames, ownPubSub, ownCatchUp, ownSerial, ownLanes}
 )

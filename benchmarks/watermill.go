@@ -66,7 +66,7 @@ func openOwn(mode eventstore.Mode) openPubSub {
 	}
 }
 
-// closing closes what the Publisher and the Subscriber share, after the Subscriber.
+// closing closes the shared resource of the Publisher and the Subscriber after the Subscriber.
 type closing struct {
 	message.Subscriber
 	last func() error

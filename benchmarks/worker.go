@@ -12,7 +12,7 @@ import (
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 )
 
-// note is what a worker, or the server, tells the leader: one JSON value a line.
+// note is a message from a worker, or the server, to the leader: one JSON value a line.
 type note struct {
 	Seen   int     `json:",omitempty"` // how many events have come; 0 when the worker has subscribed
 	URL    string  `json:",omitempty"` // of the server

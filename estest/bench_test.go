@@ -206,7 +206,7 @@ func BenchmarkGroup(b *testing.B) {
 	assert.EqualValues(b, runs*run, s.Stats().Groups[0].Processed)
 }
 
-// BenchmarkMemory tells what an event of 100 bytes takes beyond its data.
+// BenchmarkMemory reports the memory of an event of 100 bytes beyond its data.
 func BenchmarkMemory(b *testing.B) {
 	const events, size = 200_000, 100
 	for b.Loop() {

@@ -21,7 +21,7 @@ type recorded struct {
 	payload []byte
 }
 
-// recorder keeps what a caller is answered.
+// recorder keeps the replies to a caller.
 type recorder struct{ answers []recorded }
 
 func (r *recorder) open(cmd esproto.Command, id esproto.CorrelationID, pushed bool) ([]byte, bool) {
@@ -40,7 +40,7 @@ func (r *recorder) decode(t *testing.T, cmd esproto.Command, m proto.Message) {
 	r.answers = nil
 }
 
-// newCaller returns a caller of a server without sockets, and what keeps its answers.
+// newCaller returns a caller of a server without sockets, and the recorder of its replies.
 func newCaller(t *testing.T, p Persona) (*caller, *recorder) {
 	t.Helper()
 	persona, err := personaOf(p)
@@ -111,7 +111,7 @@ func TestARequestMayBeServedWithoutAnAnswer(t *testing.T) {
 	assert.Zero(t, c.core.log.LastNumber("s"))
 }
 
-// What a late write is answered says that it may or may not have been written.
+// The reply to a late write says that the write may or may not have happened.
 func TestLateWritesAreAnswered(t *testing.T) {
 	c, r := newCaller(t, Persona5011)
 	for cmd, reply := range map[esproto.Command]interface {

@@ -21,7 +21,7 @@ func (p *pushedIDs) Deliver(event, _ *eventlog.Record, _ int) { *p = append(*p, 
 func (p *pushedIDs) Drop()                                    {}
 func (p *pushedIDs) Peer() groups.Peer                        { return groups.Peer{} }
 
-// TestALeaderWithoutAMajorityWritesNoCheckpoint holds that readers never see what the next leader may not have.
+// TestALeaderWithoutAMajorityWritesNoCheckpoint: readers never see a checkpoint that the next leader may not have.
 func TestALeaderWithoutAMajorityWritesNoCheckpoint(t *testing.T) {
 	c := RunCluster(t, 3, WithStepDownDelay(time.Hour), WithElectionDelay(time.Hour))
 	_, err := c.Node(0).Append("s", make20()...)

@@ -138,7 +138,7 @@ func TestNodesShareUsersAndProjections(t *testing.T) {
 	p.ask(esproto.CmdPing, nil, nil, &esproto.IdentifyClient{}) // no log was cut off: the connection has lasted
 }
 
-// member is what the gossip of all versions says of a node, as far as tests look at it.
+// member has the fields of a node in the gossip of all versions that the tests check.
 type member struct {
 	State           string
 	IsAlive         bool

@@ -12,14 +12,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// What the suites of other clients assert of a server, and the recordings do not show. Each test names the suites.
+// Rules from the suites of other clients that the recordings do not show. Each test names the suites.
 
 // conforming are the users of the requests, by a letter each: without credentials, user1, user2, an administrator.
 var conforming = map[string]*esproto.Credentials{
 	"n": nil, "1": {Login: "user1", Password: "pa$$1"}, "2": {Login: "user2", Password: "pa$$2"}, "a": admin,
 }
 
-// runConforming starts a server as these suites do: with two users who are in no group.
+// runConforming starts a server like these suites: with two users without groups.
 func runConforming(t *testing.T, persona estest.Persona) *peer {
 	t.Helper()
 	return connect(t, estest.Run(t, estest.WithPersona(persona), estest.WithAnonymousAccess(),
@@ -106,7 +106,7 @@ func (p *peer) commitAs(as *esproto.Credentials, id int64) *esproto.TransactionC
 	return &r
 }
 
-// mays says who may do what: "may" for everything that is not named, then "request, request: who".
+// mays lists the rights: "may" for all requests without an entry, then "request, request: users".
 type mays struct {
 	stream, metadata string
 	who              string
@@ -131,7 +131,7 @@ const (
 	everyKind = `"$r":W,"$w":W,"$d":W,"$mr":W,"$mw":W`
 )
 
-// acl is metadata in which the rights are those of who.
+// acl returns metadata with the given rights, in which W stands for who.
 func acl(rights, who string) string { return `{"$acl":{` + strings.ReplaceAll(rights, "W", who) + `}}` }
 
 // TestWhoMayDoWhat plays ClientAPI/Security of the servers' own tests, which the legacy .NET client 22.0 has as well:
@@ -192,7 +192,7 @@ func TestSettingsSayWhoMayDoWhat(t *testing.T) {
 	checkRights(t, `{"$userStreamAcl":{"$w":"user1"},"$systemStreamAcl":{"$w":"user1"}}`, inherited)
 }
 
-// checkRights asks everything of every stream as everybody, with the settings, if there are any.
+// checkRights sends every request for every stream as every user, with the settings, if there are any.
 func checkRights(t *testing.T, settings string, streams []mays) {
 	t.Helper()
 	for _, persona := range personas {

@@ -293,7 +293,7 @@ func TestASnapshotHasTheLastWriteOfNothing(t *testing.T) {
 	assert.ErrorContains(t, err, "estest: the snapshot")
 }
 
-// A user who is in the snapshot is not put into a group twice.
+// A user in the snapshot does not get a group twice.
 func TestAUserOfASnapshotIsInAGroupOnce(t *testing.T) {
 	opts := []estest.Option{estest.WithUser("ann", "x", "g", "h"), estest.WithUser("ops", "y", "$ops")}
 	s := estest.Run(t, opts...)

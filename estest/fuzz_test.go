@@ -117,7 +117,7 @@ func fuzzSeeds(t testing.TB) [][]byte {
 	return append(seeds, whole)
 }
 
-// converse sends bytes on a connection of its own and reads whatever comes back, until both sides have closed it.
+// converse sends bytes on a connection of its own and reads all replies, until both sides have closed it.
 func converse(t testing.TB, s *estest.Server, wire []byte) {
 	nc, err := net.Dial("tcp", s.Addr())
 	require.NoError(t, err)

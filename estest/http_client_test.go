@@ -13,7 +13,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// httpAnswer is what the tests look at of an answer, beside its body.
+// httpAnswer has the parts of an answer, besides its body, that the tests check.
 type httpAnswer struct {
 	Status     string
 	StatusCode int

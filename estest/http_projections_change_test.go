@@ -109,7 +109,7 @@ func TestProjectionsOfUsersAreManaged(t *testing.T) {
 	assert.Equal(t, 201, request(t, "POST", create, admin, other).StatusCode)
 }
 
-// The source of a standard projection says what a category is.
+// The source of a standard projection defines the category.
 func TestTheSourceOfCategories(t *testing.T) {
 	s := estest.Run(t, estest.WithProjections())
 	query := s.HTTPURL() + "/projection/$by_category/query"
@@ -153,7 +153,7 @@ func TestTheConfigOfAProjection(t *testing.T) {
 	assert.Equal(t, fourth[0].Commit, p.Commit)
 }
 
-// What cannot be written as a whole is not written in part.
+// A registration that cannot be written as a whole is not written in part.
 func TestAProjectionWhoseStreamIsDeletedIsNotRegistered(t *testing.T) {
 	s := estest.Run(t, estest.WithProjections())
 	p := connectAs(t, s, admin)

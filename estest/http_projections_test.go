@@ -17,7 +17,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// projectionStatus is what a test asks of the statistics.
+// projectionStatus has the statistics that a test checks.
 type projectionStatus struct {
 	Name, EffectiveName, Status, StateReason, Mode, Position, LastCheckpoint string
 	StatusURL                                                                string `json:"statusUrl"`
@@ -31,7 +31,7 @@ func projectionOf(t testing.TB, s *estest.Server, name string) (p projectionStat
 	return p
 }
 
-// command gives a command to a projection as an operator, who may do so.
+// command sends a command to a projection as an operator.
 func command(t testing.TB, s *estest.Server, name, do string) {
 	t.Helper()
 	res, body := requestBody(t, http.MethodPost, s.HTTPURL()+"/projection/"+name+"/command/"+do, ops, "")
@@ -102,7 +102,7 @@ func TestStatisticsOfProjections(t *testing.T) {
 	}, kinds)
 }
 
-// What a real server was asked with one stream of twelve events is asked of this one.
+// The requests of the recording of a real server with one stream of twelve events.
 func TestAnswersAboutProjectionsAreThoseOf2310(t *testing.T) {
 	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithProjections())
 	appendTo(t, s, "orders-1", slices.Repeat([]string{"placed"}, 12)...)
@@ -259,7 +259,7 @@ func TestWhoMayManageProjections(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, request(t, "GET", off.HTTPURL()+"/projections/any", admin, "").StatusCode)
 }
 
-// A follower forwards what only the leader may do.
+// A follower forwards requests that only the leader may serve.
 func TestProjectionsOverHTTPInACluster(t *testing.T) {
 	c := estest.RunCluster(t, 3, estest.WithProjections())
 	command(t, c.Node(1), "$by_category", "disable")

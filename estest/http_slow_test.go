@@ -17,7 +17,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// slowClient is a connection whose client says and takes what a test wants.
+// slowClient is a connection whose test decides when it sends and receives.
 type slowClient struct {
 	*net.TCPConn
 	answers *bufio.Reader
@@ -49,7 +49,7 @@ func (c slowClient) answer(t testing.TB) (status int, body io.Reader) {
 	return res.StatusCode, res.Body
 }
 
-// While a client sends the change of a projection, the server goes on with what others ask for.
+// While a client sends the change of a projection, the server goes on serving others.
 func TestASlowBodyDelaysNoOtherClient(t *testing.T) {
 	t.Parallel()
 	for path, body := range map[string]string{"query": "first\r\n-", "config": `{"emitEnabled":true}`} {
@@ -71,7 +71,7 @@ func TestASlowBodyDelaysNoOtherClient(t *testing.T) {
 	}
 }
 
-// While a client takes an answer, the server goes on with what others ask for.
+// While a client takes an answer, the server goes on serving others.
 func TestASlowReaderDelaysNoOtherClient(t *testing.T) {
 	t.Parallel()
 	for path, accept := range map[string]string{

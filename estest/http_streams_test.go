@@ -27,7 +27,7 @@ func anyPersona(t *testing.T, test func(t *testing.T, s *estest.Server, persona 
 	}
 }
 
-// eventsBody is what a client sends to append events of a type, whose data are JSON.
+// eventsBody returns the body of an append of events of a type with JSON data.
 func eventsBody(typ string, data ...string) string {
 	events := make([]string, len(data))
 	for i, d := range data {
@@ -189,7 +189,7 @@ func TestWhoMayAppendAndReadOverHTTP(t *testing.T) {
 	})
 }
 
-// feed is what tests look at of a page.
+// feed has the parts of a page that the tests check.
 type feed struct {
 	HeadOfStream bool
 	ETag         string

@@ -14,7 +14,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// There are no administrators to tell from others, so the page is for everybody.
+// Every client is an administrator, so the page is open to all.
 func TestThePageOfAnInsecureServer(t *testing.T) {
 	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithInsecure())
 	for _, host := range []string{"localhost", "elsewhere.example"} {
@@ -30,8 +30,8 @@ func TestThePageOfAnInsecureServer(t *testing.T) {
 
 func TestAnInsecureServerLetsEverybodyDoEverything(t *testing.T) {
 	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithInsecure())
-	stranger := &esproto.Credentials{Login: "stranger", Password: "anything"}
-	for _, as := range []*esproto.Credentials{admin, wrong, stranger, nil} {
+	unknown := &esproto.Credentials{Login: "unknown", Password: "anything"}
+	for _, as := range []*esproto.Credentials{admin, wrong, unknown, nil} {
 		p := connect(t, s)
 		p.mustAppend(as, "$protected", newEvent("t", "{}"))
 		assert.Equal(t, esproto.ReadStreamEventsCompleted_Success, p.read(as, "$protected", 0, 1, false).GetResult())

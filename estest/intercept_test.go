@@ -67,7 +67,7 @@ func TestARuleAppliesOnceOrSomeTimesOrUntilItIsRemoved(t *testing.T) {
 	assert.Equal(t, 2, written(t, s, "s"))
 }
 
-// As a node does while its cluster has no leader: everything is refused for a while, what the client holds is not lost.
+// Like a node without a leader in its cluster: it refuses everything for a while, and the client loses no subscription.
 func TestANodeIsNotReadyForAWhile(t *testing.T) {
 	s, clock := runByClock(t)
 	p := connect(t, s)

@@ -23,7 +23,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// asProgram has the test binary be the program, for tests of what happens to a process.
+// asProgram makes the test binary run the program, for tests of signals and exits.
 const asProgram = "ESTEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -66,7 +66,7 @@ func start(t testing.TB, args ...string) *started {
 	return s
 }
 
-// listenTo reads what the program says when it starts.
+// listenTo reads the program's output at its start.
 func listenTo(t testing.TB, lines *bufio.Scanner) *started {
 	t.Helper()
 	s := &started{t: t, said: make(map[string]string)}

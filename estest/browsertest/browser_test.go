@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must come.
+// patience limits each wait for a change of the page.
 const patience = 20 * time.Second
 
 // browser is a page in a headless Chromium.

@@ -43,7 +43,7 @@ func TestThePageInABrowser(t *testing.T) {
 	b.shows("g", column("groups", 2))
 	b.shows("0", column("groups", 8))
 
-	// What happens next is seen without doing anything.
+	// The page shows new events without any action of the user.
 	sub, err := c.ConnectPersistent(ctx, "orders", "g", esclient.PersistentOptions{})
 	require.NoError(t, err)
 	first, err := sub.Next(ctx)

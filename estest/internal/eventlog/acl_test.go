@@ -9,7 +9,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// Who asks for a right.
+// The users of the requests.
 var (
 	admin  = &eventlog.User{Login: "root", Groups: []string{eventlog.Admins}}
 	ops    = &eventlog.User{Login: "op", Groups: []string{eventlog.Operators}}
@@ -117,7 +117,7 @@ func TestWhoMayManageGroups(t *testing.T) {
 	}
 }
 
-// What may not be done is refused, and changes nothing.
+// The log refuses a forbidden write and does not change.
 func TestRefusals(t *testing.T) {
 	for _, first := range []bool{false, true} {
 		b := newBench(t, eventlog.Facts{DeniedText: "no", RefusedReadHasText: first, ReadRightIsFirst: first})

@@ -249,7 +249,7 @@ func TestPositions(t *testing.T) {
 	assert.Equal(t, 4, b.IndexFrom(eventlog.Position{Commit: b.End(), Prepare: b.End()}))
 }
 
-// Pages of $all meet, forward and backward, whatever their size; a position at which nothing begins is refused.
+// Pages of $all of any size meet, forward and backward; a position without a record is refused.
 func TestReadAll(t *testing.T) {
 	b := newBench(t, eventlog.Facts{})
 	for i := range 5 {
@@ -317,7 +317,7 @@ func TestAScanPicks(t *testing.T) {
 	assert.Empty(t, names(&eventlog.Scan{Forward: true, Count: 4, Window: 2, Picks: isB}))
 }
 
-// Observers hear of each commit in their order. What one of them writes comes before its cause to those behind it.
+// Observers get the commits in order. A write by an observer reaches later observers before its cause does.
 func TestObservers(t *testing.T) {
 	b := newBench(t, eventlog.Facts{})
 	var heard []string
@@ -364,7 +364,7 @@ func TestObserversMayAppend(t *testing.T) {
 	assert.Equal(t, []int64{0, 1, 2}, b.numbers("copy"))
 }
 
-// What an observer was given stays as it was.
+// The commit that an observer got does not change later.
 func TestObserversMayKeepRecords(t *testing.T) {
 	b := newBench(t, eventlog.Facts{})
 	var kept [][]*eventlog.Record

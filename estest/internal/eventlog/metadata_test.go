@@ -13,7 +13,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-// What metadata hides of ten events, one a minute.
+// The visible events among ten, one a minute, for each metadata.
 func TestMetadataHides(t *testing.T) {
 	all := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
 	for metadata, want := range map[string][]int64{
@@ -82,7 +82,7 @@ func TestMetadataOfOtherFormsAreIgnored(t *testing.T) {
 	assert.Equal(t, []int64{2}, b.numbers("$$s"), "a metadata stream shows its last event")
 }
 
-// A page whose events are all too old says where to read on.
+// A page whose events are all too old has the position to read on from.
 func TestPagesOfOldEvents(t *testing.T) {
 	for _, seeks := range []bool{false, true} {
 		b := newBench(t, eventlog.Facts{SeeksByAge: seeks})
@@ -154,7 +154,7 @@ func TestATombstone(t *testing.T) {
 	assert.Equal(t, esproto.ReadEventCompleted_StreamDeleted, result)
 }
 
-// A write to a soft-deleted stream, or to its metadata, shows what follows, and keeps what else the metadata say.
+// A write to a soft-deleted stream, or to its metadata, shows later events, and keeps all other metadata.
 func TestARecreatedStream(t *testing.T) {
 	for name, revive := range map[string]func(b *bench){
 		"events":      func(b *bench) { b.write("s", events(3, 4)...) },

@@ -67,7 +67,7 @@ func TestProjections(t *testing.T) {
 	assert.NotNil(t, link)
 }
 
-// Who goes on, in the same process or in another one, writes each link once.
+// A projector that continues, in the same process or in another one, writes each link once.
 func TestProjectionsGoOn(t *testing.T) {
 	b, p, run := projected(t, eventlog.Facts{})
 	b.write("order-1", events(1, 2)...)
@@ -140,7 +140,7 @@ func TestCommandsOfProjections(t *testing.T) {
 	assert.Nil(t, p.Find("own"))
 }
 
-// A projection does not go on where another hand has written.
+// A projection faults if another writer has written to its stream.
 func TestAProjectionFaults(t *testing.T) {
 	b, p, run := projected(t, eventlog.Facts{})
 	b.write("order-1", events(1)...)

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A queue does what a slice does, whatever is done to it in whatever order.
+// A queue behaves like a slice for any sequence of operations.
 func TestQueueIsASlice(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var q Queue[int]

@@ -102,7 +102,7 @@ func TestTheOrderOfReplayedEvents(t *testing.T) {
 	}
 }
 
-// From 21.10 on a replayed event that is retried goes behind the other replayed ones, whatever its number.
+// From 21.10 on a replayed event that is retried goes behind the other replayed ones, even with a lower number.
 func TestAReplayedEventIsRetried(t *testing.T) {
 	for name, test := range map[string]struct {
 		facts Facts

@@ -74,7 +74,7 @@ func TestAGroupThatIsNotThereIsNotChanged(t *testing.T) {
 	})
 }
 
-// entries are the groups that the configuration lists last, and who has changed it.
+// entries returns the groups in the latest configuration, and the login of its writer.
 func (s *site) entries() (names []string, by string) {
 	s.t.Helper()
 	recs := s.records(configStream)

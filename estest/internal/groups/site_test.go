@@ -119,7 +119,7 @@ func (s *site) group(change func(c *Settings)) *Group {
 	return s.set.Find("s", "g")
 }
 
-// delivery is what an inbox got.
+// delivery is an event that an inbox got.
 type delivery struct {
 	event, link *eventlog.Record
 	retries     int

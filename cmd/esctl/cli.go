@@ -23,6 +23,7 @@ type cli struct {
 	passwordFile string
 	timeout      time.Duration
 	json         bool
+	yes          bool
 	verbose      bool
 
 	hooks   []esclient.Hook // of the client
@@ -56,7 +57,8 @@ func newRoot(c *cli) *cobra.Command {
 	flags.BoolVar(&c.json, "json", false, "print one JSON object a line")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log to standard error what the client does")
 	root.AddCommand(
-		newPing(c), newInfo(c), newStreams(c), newRead(c), newTail(c), newMeta(c), newGroups(c), newGroup(c),
+		newPing(c), newInfo(c), newStreams(c), newRead(c), newTail(c), newPublish(c), newMeta(c), newDelete(c),
+		newGroups(c), newGroup(c),
 		newParked(c), newLag(c), newUsers(c), newGossip(c),
 	)
 	return root

@@ -12,7 +12,7 @@ import (
 )
 
 // config makes the client's configuration of the flags and the environment. It may ask for a password.
-func (c *cli) config() (esclient.Config, error) {
+func (c *cli) config(ctx context.Context) (esclient.Config, error) {
 	url, from := os.Getenv("EVENTSTORE_URL"), "EVENTSTORE_URL"
 	if c.url != "" {
 		url, from = c.url, "--url"
@@ -29,7 +29,7 @@ func (c *cli) config() (esclient.Config, error) {
 			"set EVENTSTORE_URL, or leave user and password out and give --user, with --password-file " +
 			"or at the prompt")}
 	}
-	if err := c.credentials(&cfg); err != nil {
+	if err := c.credentials(ctx, &cfg); err != nil {
 		return cfg, err
 	}
 	if cfg.ConnectionName == "" {
@@ -43,7 +43,7 @@ func (c *cli) config() (esclient.Config, error) {
 }
 
 // credentials applies --user and --password-file.
-func (c *cli) credentials(cfg *esclient.Config) (err error) {
+func (c *cli) credentials(ctx context.Context, cfg *esclient.Config) (err error) {
 	credentials := esclient.Credentials{Login: c.user}
 	switch {
 	case c.user == "" && c.passwordFile == "":
@@ -53,7 +53,7 @@ func (c *cli) credentials(cfg *esclient.Config) (err error) {
 	case c.passwordFile != "":
 		credentials.Password, err = readPassword(c.passwordFile)
 	default:
-		credentials.Password, err = c.askPassword("Password of " + c.user)
+		credentials.Password, err = c.askPassword(ctx, "Password of "+c.user)
 	}
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (c *cli) credentials(cfg *esclient.Config) (err error) {
 
 // withClient runs do with a connected client.
 func (c *cli) withClient(ctx context.Context, do func(client *esclient.Client) error) error {
-	cfg, err := c.config()
+	cfg, err := c.config(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (c *cli) withClient(ctx context.Context, do func(client *esclient.Client) e
 func (c *cli) withAdmin(
 	ctx context.Context, do func(ctx context.Context, client *esclient.Client, admin *esadmin.Client) error,
 ) error {
-	cfg, err := c.config()
+	cfg, err := c.config(ctx)
 	if err != nil {
 		return err
 	}

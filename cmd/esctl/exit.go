@@ -40,12 +40,11 @@ var errUnconfirmed = errors.New("not confirmed, nothing was done")
 // errOverLimit ends lag --max.
 var errOverLimit = errors.New("a group lags more than --max")
 
-// conditions are looked for in this order: what is unknown comes before the reason for it.
+// conditions are looked for in this order.
 var conditions = []struct {
 	err  error
 	code int
 }{
-	{esclient.ErrOutcomeUnknown, exitUnknown},
 	{errUnconfirmed, exitUnconfirmed},
 	{errOverLimit, exitOverLimit},
 	{esclient.ErrInvalidArgument, exitUsage},
@@ -73,10 +72,13 @@ var conditions = []struct {
 
 // codeOf returns the exit status for an error, where ctx is the one that signals end.
 func codeOf(ctx context.Context, err error) int {
-	if usage := (*usageError)(nil); errors.As(err, &usage) {
+	usage := (*usageError)(nil)
+	switch {
+	case errors.Is(err, esclient.ErrOutcomeUnknown):
+		return exitUnknown // whatever the reason for it
+	case errors.As(err, &usage):
 		return exitUsage
-	}
-	if ctx.Err() != nil && !errors.Is(err, esclient.ErrOutcomeUnknown) {
+	case ctx.Err() != nil:
 		return exitInterrupted
 	}
 	for _, condition := range conditions {

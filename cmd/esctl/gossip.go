@@ -38,7 +38,7 @@ func newGossip(c *cli) *cobra.Command {
 }
 
 func (c *cli) gossip(ctx context.Context) error {
-	cfg, err := c.config()
+	cfg, err := c.config(ctx)
 	if err != nil {
 		return err
 	}

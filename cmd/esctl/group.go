@@ -47,7 +47,9 @@ type subscriberJSON struct {
 }
 
 func newGroup(c *cli) *cobra.Command {
-	return family("group", "Show or change a persistent subscription group", newGroupShow(c))
+	return family("group", "Show or change a persistent subscription group",
+		newGroupShow(c), newGroupCreate(c), newGroupUpdate(c), newGroupDelete(c),
+	)
 }
 
 func newGroupShow(c *cli) *cobra.Command {

@@ -163,3 +163,8 @@ func write(t testing.TB, server *estest.Server, stream string, n int) {
 		require.NoError(t, err)
 	}
 }
+
+const (
+	waitLimit = time.Minute
+	waitStep  = 10 * time.Millisecond
+)

@@ -18,7 +18,7 @@ type metaJSON struct {
 }
 
 func newMeta(c *cli) *cobra.Command {
-	return family("meta", "Show or change the metadata of a stream", newMetaGet(c))
+	return family("meta", "Show or change the metadata of a stream", newMetaGet(c), newMetaSet(c))
 }
 
 func newMetaGet(c *cli) *cobra.Command {

@@ -27,7 +27,7 @@ type parkedEventJSON struct {
 
 func newParked(c *cli) *cobra.Command {
 	return family("parked", "List, show or replay the events that groups have parked",
-		newParkedList(c), newParkedShow(c),
+		newParkedList(c), newParkedShow(c), newParkedReplay(c),
 	)
 }
 

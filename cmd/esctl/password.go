@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,18 +42,42 @@ func terminal() (*os.File, error) {
 	return tty, nil
 }
 
-// askPassword reads a password from the terminal, which does not show it.
-func (c *cli) askPassword(question string) (string, error) {
+// askPassword reads a password from the terminal, which does not show it, and shows again what comes after Ctrl-C.
+func (c *cli) askPassword(ctx context.Context, question string) (string, error) {
 	tty, err := terminal()
 	if err != nil {
 		return "", &usageError{errors.New("there is no terminal to ask for a password at: give a file with it")}
 	}
 	defer tty.Close()
-	fmt.Fprintf(c.errs, "%s: ", question)
-	password, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(c.errs)
+	fd := int(tty.Fd())
+	shows, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("the password: %w", err)
 	}
-	return string(password), nil
+	fmt.Fprintf(c.errs, "%s: ", printable(question))
+	password, err := wait(ctx, func() (string, error) {
+		password, err := term.ReadPassword(fd)
+		return string(password), err
+	})
+	fmt.Fprintln(c.errs)
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("the password: %w", err), term.Restore(fd, shows))
+	}
+	return password, nil
+}
+
+// newPassword reads a password to set from a file or, where none is given, twice from the terminal.
+func (c *cli) newPassword(ctx context.Context, file, login string) (string, error) {
+	if file != "" {
+		return readPassword(file)
+	}
+	password, err := c.askPassword(ctx, "New password of "+login)
+	if err != nil {
+		return "", err
+	}
+	again, err := c.askPassword(ctx, "Again")
+	if err == nil && again != password {
+		err = &usageError{errors.New("the passwords differ")}
+	}
+	return password, err
 }

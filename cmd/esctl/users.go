@@ -24,7 +24,12 @@ func newUsers(c *cli) *cobra.Command {
 		Use: "users", Short: "List the users of the server, or change them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.users(cmd.Context()) },
 	}
-	cmd.AddCommand(newUsersShow(c))
+	cmd.AddCommand(
+		newUsersShow(c), newUsersCreate(c), newUsersUpdate(c), newUsersPasswd(c),
+		newUsersChange(c, "delete", "Delete a user", (*esadmin.Client).DeleteUser),
+		newUsersChange(c, "enable", "Let a user log in again", (*esadmin.Client).EnableUser),
+		newUsersChange(c, "disable", "Keep a user from logging in", (*esadmin.Client).DisableUser),
+	)
 	return cmd
 }
 

@@ -51,7 +51,8 @@ var layers = []layer{
 	{dir: "internal", uses: []string{"esproto"}, testsUse: []string{"internal/wiretest"}},
 	{dir: "discovery"},
 	{
-		dir: "cmd/esctl", uses: []string{"esclient", "esclient/esadmin", "discovery"}, testsUse: []string{"estest"},
+		dir: "cmd/esctl", uses: []string{"esclient", "esclient/esadmin", "discovery"},
+		testsUse: []string{"esproto", "estest"},
 	},
 	{dir: "cmd", uses: []string{"estest"}},
 	{dir: "estest/browsertest", testsUse: []string{"esclient", "estest"}},

@@ -10,7 +10,7 @@ WATERMILL_TEST_EVENTSTORE_URL ?= tcp://admin:changeit@127.0.0.1:1113
 FUZZTIME ?= 20000x
 
 # The modules besides the root one.
-MODULES := benchmarks cmd/esctl esprom essql estest/browsertest $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
+MODULES := benchmarks cmd/esctl dashboards esprom essql estest/browsertest $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
 
 .PHONY: help
 help: ## list the targets
@@ -21,7 +21,7 @@ up: ## start EventStore in a container (PROFILE=cluster: three nodes as well)
 	$(COMPOSE) up --detach
 
 down: ## stop every container and forget its data
-	docker compose --profile cluster down --volumes --remove-orphans
+	docker compose --profile cluster --profile metrics down --volumes --remove-orphans
 
 wait: ## wait until the containers are healthy, starting them if need be
 	$(COMPOSE) up --detach --wait --wait-timeout 120
@@ -58,8 +58,9 @@ test_sql: ## checkpoints in SQLite, and on PostgreSQL and MariaDB servers that a
 test_esctl: ## the command esctl, built and run on embedded servers of all versions
 	go -C cmd/esctl test -count=1 ./...
 
-test_metrics: ## Prometheus metrics
+test_metrics: ## Prometheus metrics, the dashboard and the alerts, on a Prometheus that is started for it
 	go -C esprom test -count=1 ./...
+	bash .ci/prometheus go -C dashboards test -count=1 ./...
 
 test_cluster: ## kill and cut off the leader of a cluster a hundred times
 	go test -tags=soak -timeout=1h -v -run=TestClusterSoak .

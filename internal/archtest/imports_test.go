@@ -31,6 +31,7 @@ var layers = []layer{
 		dir: "esprom", uses: []string{"esclient", "esclient/esadmin"}, testsUse: []string{".", "estest"},
 		testsWatermill: true,
 	},
+	{dir: "dashboards"},
 	{dir: "benchmarks", uses: []string{".", "esclient", "esproto", "estest"}, watermill: true},
 	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest", "internal/undertest"}, watermill: true},
 	{

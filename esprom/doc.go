@@ -1,6 +1,6 @@
 // Package esprom has Prometheus metrics of an EventStore client and of persistent subscription groups.
 //
-// A [Hook] is told what an esclient.Client does. It goes into the configuration of the client, and into a registry:
+// A [Hook] measures an esclient.Client. Add it to the configuration of the client, and register it:
 //
 //	metrics, err := esprom.NewHook(esprom.HookConfig{Streams: []string{"orders"}})
 //	registry.MustRegister(metrics)
@@ -8,23 +8,24 @@
 //	cfg.Hooks = append(cfg.Hooks, metrics)
 //	client, err := esclient.New(cfg)
 //
-// A Watermill Publisher or Subscriber with that client in its configuration is measured as well. [Groups] asks the
-// server how far its groups are:
+// It also measures Publishers and Subscribers with that client in their configuration. [Groups] asks the server for the
+// progress of its groups:
 //
 //	admin, err := esadmin.New(client)
 //	groups, err := esprom.NewGroups(admin, esprom.GroupsConfig{})
 //	registry.MustRegister(groups)
 //
-// One Hook may serve several clients: their values are added up. To keep them apart, give each client a Hook of its own
+// One Hook may serve several clients and adds up their values. To keep them apart, give each client a Hook of its own,
 // and register it with prometheus.WrapRegistererWith and a label for the client. Watermill's components/metrics counts
 // messages of handlers, and can be in the same registry.
 //
 // # Labels
 //
-// All labels have a bounded number of values. Ids of events, numbers and endpoints are never labels. Names of streams
-// are, but only those of HookConfig.Streams or those that HookConfig.StreamLabel makes of them; all others are "other".
+// All labels have a bounded number of values. Ids of events, numbers and endpoints are never labels. Of the names of
+// streams, only those in HookConfig.Streams, or the results of HookConfig.StreamLabel, are labels. All others are
+// "other".
 // The label group of a subscription without a group is empty. HookConfig.MaxSubscriptions and GroupsConfig.MaxGroups
-// bound what such a list or function lets through.
+// bound the number of names.
 //
 // # Metrics of a Hook
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill"
 
@@ -18,6 +19,12 @@ func (s *Subscriber) openCheckpoint(
 	k := newCheckpointKeeper(ctx, &s.cfg, topic, stream, log)
 	if k == nil {
 		return nil, nil
+	}
+	if !utf8.ValidString(topic) {
+		k.cancel()
+		return nil, &esclient.ArgumentError{
+			Argument: "topic", Reason: fmt.Sprintf("%q is no UTF-8, and the checkpoint is named after it", topic),
+		}
 	}
 	err := s.reserve(ctx, k)
 	if err != nil {

@@ -113,3 +113,15 @@ func TestTheCheckpointInAllStreamsIsAPosition(t *testing.T) {
 		msg.Ack()
 	}
 }
+
+func TestATopicThatNamesNoCheckpointIsRefused(t *testing.T) {
+	t.Parallel()
+	store, err := eventstore.NewFileCheckpoints(t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, store.Close()) })
+	cfg := readModel(store)
+	cfg.Client = openClient(t, connectionString(t))
+	cfg.StreamName = func(string) (string, error) { return "s", nil }
+	_, err = newSubscriber(t, cfg).Subscribe(timeout(t), "\xff")
+	assert.ErrorIs(t, err, esclient.ErrInvalidArgument)
+}

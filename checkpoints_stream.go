@@ -81,8 +81,9 @@ func (s *StreamCheckpoints) Load(ctx context.Context, name string) (esclient.Che
 	if err := s.limit(ctx, h.stream); err != nil {
 		return esclient.Checkpoint{}, err
 	}
+	read := ctx
 	for range maxVersionChecks {
-		last, version, err := s.last(ctx, h.stream)
+		last, version, err := s.last(read, h.stream)
 		if err != nil {
 			return esclient.Checkpoint{}, err
 		}
@@ -95,6 +96,7 @@ func (s *StreamCheckpoints) Load(ctx context.Context, name string) (esclient.Che
 		case !errors.Is(err, esclient.ErrWrongExpectedVersion):
 			return esclient.Checkpoint{}, err
 		}
+		read = esclient.WithRequireLeader(ctx, true) // the client may be on a node that is behind
 	}
 	return esclient.Checkpoint{}, fmt.Errorf("%w: others go on writing to stream %q", ErrCheckpointTaken, h.stream)
 }
@@ -132,7 +134,8 @@ func (s *StreamCheckpoints) Save(ctx context.Context, name string, c esclient.Ch
 // adopt looks why the version of a stream is not the expected one. It returns an error if another process has taken the
 // name over. Otherwise Save goes on with the version that there is.
 func (s *StreamCheckpoints) adopt(ctx context.Context, h *heldStream) error {
-	last, version, err := s.last(ctx, h.stream)
+	// A node that is behind its leader would look like a log that went back.
+	last, version, err := s.last(esclient.WithRequireLeader(ctx, true), h.stream)
 	if err != nil {
 		return err
 	}

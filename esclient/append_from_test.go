@@ -249,7 +249,7 @@ func TestAnEndlessSourceEndsWithItsContext(t *testing.T) {
 	assert.ErrorIs(t, err, enough)
 }
 
-func TestWhatASourceYieldedBeforeItFailedIsWritten(t *testing.T) {
+func TestEventsBeforeAnErrorOfTheSourceAreWritten(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	broken := errors.New("broken")
 	for what, tc := range map[string]struct {
@@ -288,7 +288,7 @@ func TestWhatASourceYieldedBeforeItFailedIsWritten(t *testing.T) {
 	})
 }
 
-func TestAppendFromRefusesNonsense(t *testing.T) {
+func TestAppendFromRefusesInvalidArguments(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	for argument, try := range map[string]func() error{
 		"stream": func() error {

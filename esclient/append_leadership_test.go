@@ -73,7 +73,7 @@ func TestAForwardedAppendIsNotRepeatedOnSilence(t *testing.T) {
 }
 
 // A leader forgets the ids when another node leads meanwhile, and its connections may outlast that.
-func TestAnAppendIsNotRepeatedOnALeaderThatLeadsAnew(t *testing.T) {
+func TestAnAppendIsNotRepeatedOnAReelectedLeader(t *testing.T) {
 	cluster := runCluster(t)
 	c := openWith(t, cluster.ConnectionString(), func(cfg *esclient.Config) {
 		cfg.OperationTimeout = 200 * time.Millisecond

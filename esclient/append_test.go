@@ -178,7 +178,7 @@ func TestTheCallersEventsAreLeftAlone(t *testing.T) {
 	assert.Equal(t, uuid.Nil, events[0].ID)
 }
 
-func TestAppendRefusesWhatTheServerWouldRefuse(t *testing.T) {
+func TestAppendRefusesInvalidEvents(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	good := esclient.EventData{Type: "t"}
 	big := esclient.EventData{Type: "t", Data: make([]byte, esclient.MaxEventSize-2)}

@@ -26,7 +26,7 @@ type reader interface {
 	json.Unmarshaler
 }
 
-func TestCheckpointsStartsAndPositionsAreReadBackAsWritten(t *testing.T) {
+func TestCheckpointsStartsAndPositionsRoundTrip(t *testing.T) {
 	t.Parallel()
 	const most = int64(math.MaxInt64)
 	at := esclient.Position{Commit: 1024, Prepare: 1000}
@@ -84,7 +84,7 @@ func readBack(t *testing.T, v storable, read func(reader) error) storable {
 	return p
 }
 
-func TestWhatIsNoPlaceIsNotWritten(t *testing.T) {
+func TestInvalidCheckpointsHaveNoText(t *testing.T) {
 	t.Parallel()
 	for _, v := range []storable{
 		esclient.CheckpointAtNumber(-1), esclient.CheckpointAtPosition(esclient.UnknownPosition),
@@ -209,8 +209,8 @@ func isAfter(t testing.TB, c, d esclient.Checkpoint, orAt bool) bool {
 	return order > 0 || orAt && order == 0
 }
 
-// TestACheckpointWaitsForWhatWasDelivered holds that nobody can lose an event by keeping the checkpoint.
-func TestACheckpointWaitsForWhatWasDelivered(t *testing.T) {
+// TestACheckpointWaitsForDeliveredEvents holds that nobody can lose an event by keeping the checkpoint.
+func TestACheckpointWaitsForDeliveredEvents(t *testing.T) {
 	undertest.AdminOnly(t, "it subscribes to $all")
 	c, ctx, stream := connect(t), testContext(t), name("s")
 	positions := appendEach(t, c, stream, 0, 2)
@@ -287,8 +287,8 @@ func TestTheCheckpointOfALinkIsItsOwn(t *testing.T) {
 	}
 }
 
-// TestACheckpointMovesOverWhatIsTruncated holds that a program which was away for long goes on behind the gap.
-func TestACheckpointMovesOverWhatIsTruncated(t *testing.T) {
+// TestACheckpointMovesOverTruncatedEvents holds that a program which was away for long goes on behind the gap.
+func TestACheckpointMovesOverTruncatedEvents(t *testing.T) {
 	for _, persona := range personas {
 		_, c := embedded(t, estest.WithPersona(persona))
 		ctx, stream := testContext(t), name("s")

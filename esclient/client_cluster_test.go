@@ -151,7 +151,7 @@ func TestRedirectWithoutAUsableEndpoint(t *testing.T) {
 }
 
 // A follower names a node that is none of the cluster: it gets no credentials, and the leader is found by gossip.
-func TestRedirectToAStrangerIsNotFollowed(t *testing.T) {
+func TestRedirectOutOfTheClusterIsNotFollowed(t *testing.T) {
 	c := runCluster(t)
 	stranger := newGate(t, c.Node(0).Addr())
 	called := gossipCallsLeader(c, 1)

@@ -71,7 +71,7 @@ func (j journal) OnReconnecting(esclient.ConnectionInfo)         { j.events <- "
 func (j journal) OnAuthenticationFailed(esclient.ConnectionInfo) { j.events <- "refused" }
 func (j journal) OnClosed(esclient.ConnectionInfo)               { j.events <- "closed" }
 
-func TestHooksAreToldOfTheConnection(t *testing.T) {
+func TestHooksSeeTheConnection(t *testing.T) {
 	srv, _ := embedded(t)
 	cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
 	require.NoError(t, err)

@@ -17,7 +17,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-func TestAWrongPortIsToldBySayingWhatItIs(t *testing.T) {
+func TestErrorsNameTheKindOfAWrongPort(t *testing.T) {
 	t.Parallel()
 	plain, secure := estest.Run(t), estest.Run(t, estest.WithTLS())
 	ca := filepath.Join(t.TempDir(), "ca.pem")

@@ -74,7 +74,7 @@ func TestErrorsShowNoPartOfAPassword(t *testing.T) {
 }
 
 // What is no secret is told as before: the name of the setting, and its value.
-func TestErrorsTellWhatIsNoSecret(t *testing.T) {
+func TestErrorsShowNonSecrets(t *testing.T) {
 	for s, told := range map[string]string{
 		"tcp://jane:hunter2@host?heartBeat=5":                            "heartBeat",
 		"tcp://jane:hunter2@host?heartbeatTimeout=soon":                  "soon",

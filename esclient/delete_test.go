@@ -124,7 +124,7 @@ func TestDeletesOfOtherVersionsOfTheServer(t *testing.T) {
 	})
 }
 
-func TestDeletesRefuseNonsense(t *testing.T) {
+func TestDeletesRefuseInvalidArguments(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	for what, del := range map[string]func(string, esclient.ExpectedVersion) error{
 		"delete": func(s string, v esclient.ExpectedVersion) error {
@@ -158,8 +158,8 @@ func (q *request) deleted(r esproto.OperationResult) {
 	q.reply(esproto.CmdDeleteStreamCompleted, b)
 }
 
-// TestADeleteIsRepeatedOnlyWhereThatDoesNoHarm plays a delete whose first attempt may or may not have been done.
-func TestADeleteIsRepeatedOnlyWhereThatDoesNoHarm(t *testing.T) {
+// TestADeleteIsRepeatedOnlyIfThatIsSafe plays a delete whose first attempt may or may not have been done.
+func TestADeleteIsRepeatedOnlyIfThatIsSafe(t *testing.T) {
 	const ok = esproto.OperationResult_Success
 	type del func(*esclient.Client) error
 	soft := func(v esclient.ExpectedVersion) del {

@@ -148,7 +148,7 @@ func withTimeout(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-func TestAConnectionThatCannotBeMadeIsAnErrorOfThisPackage(t *testing.T) {
+func TestAFailedConnectionIsAnErrorOfThisPackage(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)

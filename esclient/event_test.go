@@ -14,7 +14,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-func TestWhatAnEventTells(t *testing.T) {
+func TestEventFields(t *testing.T) {
 	c, ctx, target, links := connect(t), testContext(t), name("target"), name("links")
 	id := uuid.New()
 	written, err := c.Append(ctx, target, esclient.NoStream, esclient.EventData{

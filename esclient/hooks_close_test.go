@@ -170,7 +170,7 @@ func TestHooksMayCloseTheClientTogetherAndThroughOthers(t *testing.T) {
 	assert.Positive(t, n.Load())
 }
 
-func TestAHookOfASubscriptionThatCloseEndsMayCloseTheClient(t *testing.T) {
+func TestCloseFromAHookOfAnEndingSubscription(t *testing.T) {
 	srv := estest.Run(t)
 	ended := make(chan struct{})
 	c := actingClient(t, srv.ConnectionString(), func(what string, c *esclient.Client) {

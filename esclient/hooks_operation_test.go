@@ -48,7 +48,7 @@ func (l *operationLog) OnOperationEnded(ctx context.Context, i esclient.Operatio
 	l.contexts = append(l.contexts, ctx.Value(traceKey{}))
 }
 
-func TestHooksAreToldOfOperations(t *testing.T) {
+func TestHooksSeeOperations(t *testing.T) {
 	var log operationLog
 	c := connectWith(t, func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} })
 	appendNew(t, c) // a follower is left for the leader
@@ -88,7 +88,7 @@ func TestHooksAreToldOfOperations(t *testing.T) {
 	assert.Equal(t, "g", create.Group)
 }
 
-func TestHooksAreToldWhyAnOperationIsTriedAgain(t *testing.T) {
+func TestHooksSeeWhyAnOperationIsRepeated(t *testing.T) {
 	var log operationLog
 	s := newScript(t)
 	done := appendTwo(testContext(t), s.client(func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} }), 2)
@@ -112,7 +112,7 @@ func TestHooksAreToldWhyAnOperationIsTriedAgain(t *testing.T) {
 	assert.Zero(t, log.ended[0].Sent%3, "all three attempts count")
 }
 
-func TestHooksAreToldThatAnOperationWasGivenUp(t *testing.T) {
+func TestHooksSeeThatAnOperationWasGivenUp(t *testing.T) {
 	var log operationLog
 	s := newScript(t)
 	done := appendTwo(testContext(t), s.client(func(cfg *esclient.Config) {
@@ -176,7 +176,7 @@ type connectionOnly struct{}
 
 func (connectionOnly) OnConnected(esclient.ConnectionInfo) {}
 
-func TestOperationsThatNobodyWatchesAllocateNothing(t *testing.T) {
+func TestOperationsWithoutHooksAllocateNothing(t *testing.T) {
 	for what, change := range map[string]func(*esclient.Config){
 		"no hooks":                 func(*esclient.Config) {},
 		"hooks for something else": func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{connectionOnly{}} },
@@ -196,8 +196,8 @@ func TestOperationsThatNobodyWatchesAllocateNothing(t *testing.T) {
 	}
 }
 
-// TestDeliveriesThatNobodyWatchesAllocateNothing looks at Next alone: decoding an event has taken its memory before.
-func TestDeliveriesThatNobodyWatchesAllocateNothing(t *testing.T) {
+// TestDeliveriesWithoutHooksAllocateNothing looks at Next alone: decoding an event has taken its memory before.
+func TestDeliveriesWithoutHooksAllocateNothing(t *testing.T) {
 	const events = 300
 	s := newScript(t)
 	c := s.client(func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{connectionOnly{}} })

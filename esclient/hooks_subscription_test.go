@@ -100,7 +100,7 @@ func waitUntil(t testing.TB, next func(context.Context) (*esclient.Event, error)
 	assert.Nil(t, e)
 }
 
-func TestHooksAreToldOfPersistentSubscriptions(t *testing.T) {
+func TestHooksSeePersistentSubscriptions(t *testing.T) {
 	t.Parallel()
 	var log subscriptionLog
 	c := connectWith(t, func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} })
@@ -146,7 +146,7 @@ func TestHooksAreToldOfPersistentSubscriptions(t *testing.T) {
 	assert.Empty(t, log.told(t, 0), "it never began")
 }
 
-func TestHooksAreToldOfCatchUpSubscriptions(t *testing.T) {
+func TestHooksSeeCatchUpSubscriptions(t *testing.T) {
 	var log subscriptionLog
 	c := connectWith(t, func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} })
 	stream := name("s")
@@ -167,7 +167,7 @@ func TestHooksAreToldOfCatchUpSubscriptions(t *testing.T) {
 	assert.ErrorIs(t, log.lastError(), esclient.ErrSubscriptionStopped)
 }
 
-func TestHooksAreToldOfTheEndBeforeTheServerConfirms(t *testing.T) {
+func TestHooksSeeAnEndBeforeTheConfirmation(t *testing.T) {
 	t.Parallel()
 	var log subscriptionLog
 	c := connectWith(t, func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{&log} })

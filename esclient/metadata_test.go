@@ -210,7 +210,7 @@ func TestRawMetadata(t *testing.T) {
 	assert.ErrorContains(t, err, "$maxCount", "it is said, not guessed")
 }
 
-func TestMetadataRefusesNonsense(t *testing.T) {
+func TestMetadataRefusesInvalidValues(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	for argument, m := range map[string]esclient.StreamMetadata{
 		"StreamMetadata.MaxCount":       {MaxCount: -1},

@@ -54,7 +54,7 @@ func nextOfAll(t testing.TB, subs map[string]func(context.Context) (*esclient.Ev
 	}
 }
 
-func TestSubscriptionsAndCallsOutliveAStranger(t *testing.T) {
+func TestSubscriptionsAndCallsOutliveAnotherServer(t *testing.T) {
 	for name, stranger := range map[string]func(*wiretest.Peer){
 		"HTTP 503":              says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"),
 		"TLS alert":             says("\x15\x03\x01\x00\x02\x02\x46"),
@@ -122,7 +122,7 @@ func TestSubscriptionsAndCallsOutliveAServerThatBegins(t *testing.T) {
 	}
 }
 
-func TestSubscriptionsOutliveRefusedCredentialsForAWhile(t *testing.T) {
+func TestRefusedCredentialsDoNotEndSubscriptionsAtOnce(t *testing.T) {
 	t.Parallel()
 	srv := estest.Run(t)
 	g := newGate(t, srv.Addr())
@@ -150,7 +150,7 @@ func TestSubscriptionsOutliveRefusedCredentialsForAWhile(t *testing.T) {
 	nextOfAll(t, subs, 1)
 }
 
-func TestSubscriptionsEndWhenTheirCredentialsStayRefused(t *testing.T) {
+func TestCredentialsThatStayRefusedEndSubscriptions(t *testing.T) {
 	t.Parallel()
 	srv := estest.Run(t)
 	g := newGate(t, srv.Addr())

@@ -57,9 +57,9 @@ func (s *script) repetitions(done <-chan outcome, first esproto.WriteEventsView)
 	}
 }
 
-// TestAppendIsRepeatedOnlyWhereTheServerRecognisesIt plays, for each kind of expected version, what may become of the
+// TestAppendIsRepeatedOnlyIfTheServerRecognisesIt plays, for each kind of expected version, what may become of the
 // first attempt, and looks at what the client does then.
-func TestAppendIsRepeatedOnlyWhereTheServerRecognisesIt(t *testing.T) {
+func TestAppendIsRepeatedOnlyIfTheServerRecognisesIt(t *testing.T) {
 	const timeout = 60 * time.Millisecond
 	exact := []esclient.ExpectedVersion{esclient.NoStream, 0, 2}
 	uncertain := []esclient.ExpectedVersion{esclient.Any, esclient.StreamExists}

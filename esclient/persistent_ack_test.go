@@ -162,7 +162,7 @@ func TestDrainEndsWithoutAConnection(t *testing.T) {
 
 // A subscription that drains, and whose events wait for the look at the group, ends its Next where they go back to the
 // server with the connection, though the consumer still has an event.
-func TestDrainEndsNextWhenWhatWaitsIsLost(t *testing.T) {
+func TestDrainEndsNextWhenWaitingEventsAreLost(t *testing.T) {
 	t.Parallel()
 	srv, c := embeddedAsAdmin(t)
 	ctx := testContext(t)

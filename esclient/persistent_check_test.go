@@ -146,7 +146,7 @@ func everybody(t *testing.T, test func(t *testing.T, persona estest.Persona, asA
 	}
 }
 
-func TestAGroupThatWasMadeAnewHandsOutEverything(t *testing.T) {
+func TestARecreatedGroupHandsOutEverything(t *testing.T) {
 	t.Parallel()
 	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
 		for _, connected := range []bool{true, false} {
@@ -166,7 +166,7 @@ func TestAGroupThatWasMadeAnewHandsOutEverything(t *testing.T) {
 	})
 }
 
-func TestAGroupThatWasMadeAnewMayBeginElsewhere(t *testing.T) {
+func TestARecreatedGroupMayBeginElsewhere(t *testing.T) {
 	t.Parallel()
 	later := fromStart()
 	later.StartFrom = 10
@@ -190,8 +190,8 @@ func TestAGroupThatWasMadeAnewMayBeginElsewhere(t *testing.T) {
 	})
 }
 
-// TestAGroupMadeAnewIsToldAmongOtherChanges changes more groups meanwhile than the server keeps changes of.
-func TestAGroupMadeAnewIsToldAmongOtherChanges(t *testing.T) {
+// TestARecreatedGroupIsFoundAmongOtherChanges changes more groups meanwhile than the server keeps changes of.
+func TestARecreatedGroupIsFoundAmongOtherChanges(t *testing.T) {
 	for _, anew := range []bool{true, false} {
 		srv := estest.Run(t)
 		m := join(t, srv.ConnectionString(), true, 20, fromStart(), esclient.PersistentOptions{})
@@ -213,7 +213,7 @@ func TestAGroupMadeAnewIsToldAmongOtherChanges(t *testing.T) {
 	}
 }
 
-func TestWhatWasAckedDoesNotComeAgain(t *testing.T) {
+func TestAckedEventsDoNotComeAgain(t *testing.T) {
 	t.Parallel()
 	for what, disturb := range map[string]func(m *member, srv *estest.Server){
 		"cut":     func(m *member, srv *estest.Server) { srv.DropConnections() },
@@ -243,8 +243,8 @@ func TestWhatWasAckedDoesNotComeAgain(t *testing.T) {
 	}
 }
 
-// TestWhatAPlainUserAckedDoesNotComeAgain is about groups that have written a checkpoint, behind which they go on.
-func TestWhatAPlainUserAckedDoesNotComeAgain(t *testing.T) {
+// TestEventsAckedByAPlainUserDoNotComeAgain is about groups that have written a checkpoint, behind which they go on.
+func TestEventsAckedByAPlainUserDoNotComeAgain(t *testing.T) {
 	t.Parallel()
 	for what, disturb := range map[string]func(m *member, srv *estest.Server){
 		"cut":     func(m *member, srv *estest.Server) { srv.DropConnections() },
@@ -315,7 +315,7 @@ func TestAPlainUsersAcksCountInAYoungGroup(t *testing.T) {
 	nothingMore(t, m.sub.Next)
 }
 
-func TestWhatWasAckedDoesNotComeAgainFromAnotherLeader(t *testing.T) {
+func TestAckedEventsDoNotComeAgainFromAnotherLeader(t *testing.T) {
 	t.Parallel()
 	for what, move := range map[string]func(c *estest.Cluster) error{
 		"elected": func(c *estest.Cluster) error { return c.Elect((c.Leader() + 1) % 3) },

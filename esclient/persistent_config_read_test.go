@@ -89,7 +89,7 @@ func TestSettingsOfAGroupThatWasJustMade(t *testing.T) {
 	}
 }
 
-func TestWhoeverGivesUpAQuestionLeavesItToTheOthers(t *testing.T) {
+func TestACancelledCallerDoesNotEndASharedRead(t *testing.T) {
 	t.Parallel()
 	srv, c := embeddedAsAdmin(t)
 	stream, group := group(t, c, unusual())

@@ -78,8 +78,8 @@ func (l *subscriptionLog) errorOf(what string) error {
 	return nil
 }
 
-// TestWhatIsNotBegunWithIsLetGo takes events ahead and loses the connection.
-func TestWhatIsNotBegunWithIsLetGo(t *testing.T) {
+// TestEventsNotBegunAreGivenBack takes events ahead and loses the connection.
+func TestEventsNotBegunAreGivenBack(t *testing.T) {
 	srv, c := embeddedAsAdmin(t)
 	ctx := testContext(t)
 	stream, group := group(t, c, fromStart())
@@ -140,9 +140,9 @@ func TestTooManyEventsAreGivenBack(t *testing.T) {
 	assert.ErrorIs(t, log.errorOf("left out"), esclient.ErrSlowConsumer)
 }
 
-// TestWhatIsAckedWhileEventsAreGivenBackIsKept stops a subscription that is about to come back to the group. The server
+// TestAcksDuringAGiveBackAreKept stops a subscription that is about to come back to the group. The server
 // gets to know first what the consumer has said meanwhile.
-func TestWhatIsAckedWhileEventsAreGivenBackIsKept(t *testing.T) {
+func TestAcksDuringAGiveBackAreKept(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {

@@ -51,9 +51,9 @@ func TestFlights(t *testing.T) {
 	}
 }
 
-// TestEventsHaveTimesWhereAnythingDependsOnThem has a group of which it was told that nothing times out, until somebody
+// TestEventsHaveTimesIfAnythingDependsOnThem has a group of which it was told that nothing times out, until somebody
 // may have changed that.
-func TestEventsHaveTimesWhereAnythingDependsOnThem(t *testing.T) {
+func TestEventsHaveTimesIfAnythingDependsOnThem(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		timeout time.Duration

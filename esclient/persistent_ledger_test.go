@@ -15,9 +15,9 @@ const (
 	testParked = "$persistentsubscription-orders::g-parked"
 )
 
-// TestLedgerKnowsWhatIsHeldAndWhatWasSettled compares the ledger with maps, for events of two streams that come in
+// TestLedgerKnowsHeldAndSettledEvents compares the ledger with maps, for events of two streams that come in
 // order, that come again and that are given back.
-func TestLedgerKnowsWhatIsHeldAndWhatWasSettled(t *testing.T) {
+func TestLedgerKnowsHeldAndSettledEvents(t *testing.T) {
 	t.Parallel()
 	type key struct {
 		stream string
@@ -131,8 +131,8 @@ func TestLedgerAllocatesNothingForEventsInOrder(t *testing.T) {
 	assert.Zero(t, n)
 }
 
-// TestLedgerDoubtsOnlyWhatWasSettledBefore has events come again that a new group, or an old one, may push.
-func TestLedgerDoubtsOnlyWhatWasSettledBefore(t *testing.T) {
+// TestLedgerDoubtsOnlyEarlierSettlements has events come again that a new group, or an old one, may push.
+func TestLedgerDoubtsOnlyEarlierSettlements(t *testing.T) {
 	t.Parallel()
 	l := newLedger(testStream, 10)
 	pass := func(number int64) *Event {
@@ -156,8 +156,8 @@ func TestLedgerDoubtsOnlyWhatWasSettledBefore(t *testing.T) {
 	assert.True(t, l.believes(young, 0))
 }
 
-// TestLedgerCountsNoAckForAGroupThatDidNotPushTheEvent is about events that are held while a group is made anew.
-func TestLedgerCountsNoAckForAGroupThatDidNotPushTheEvent(t *testing.T) {
+// TestLedgerIgnoresAcksOfAnEarlierGroup is about events that are held while a group is made anew.
+func TestLedgerIgnoresAcksOfAnEarlierGroup(t *testing.T) {
 	t.Parallel()
 	l := newLedger(testStream, 10)
 	early, late := &Event{Stream: testStream, Number: 3}, &Event{Stream: testStream, Number: 4}
@@ -298,8 +298,8 @@ func TestNumbers(t *testing.T) {
 
 func isHeld(l *ledger, e *Event) bool { return l.flight(e) != nil }
 
-// TestSlotsTellWhatTheServerHasHeardOf has a server push events as their predecessors are settled.
-func TestSlotsTellWhatTheServerHasHeardOf(t *testing.T) {
+// TestSlotsShowTheSettlementsThatTheServerRead has a server push events as their predecessors are settled.
+func TestSlotsShowTheSettlementsThatTheServerRead(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		pushed, settled int

@@ -133,9 +133,9 @@ func TestAParkThatWasLostIsRepeated(t *testing.T) {
 	})
 }
 
-// TestAParkIsLookedForWhereNothingTellsThatItArrived has the server park an event without telling that it has read
+// TestAParkWithoutProofIsFoundInTheParkedStream has the server park an event without telling that it has read
 // so.
-func TestAParkIsLookedForWhereNothingTellsThatItArrived(t *testing.T) {
+func TestAParkWithoutProofIsFoundInTheParkedStream(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			t.Parallel()
@@ -154,9 +154,9 @@ func TestAParkIsLookedForWhereNothingTellsThatItArrived(t *testing.T) {
 	}
 }
 
-// TestAParkIsRepeatedWhereNothingCanTellThatItArrived is the same for a user who may not read what is parked: rather
+// TestAParkIsRepeatedIfItsArrivalIsUnknown is the same for a user who may not read what is parked: rather
 // twice than never.
-func TestAParkIsRepeatedWhereNothingCanTellThatItArrived(t *testing.T) {
+func TestAParkIsRepeatedIfItsArrivalIsUnknown(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			t.Parallel()

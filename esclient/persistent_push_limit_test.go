@@ -11,7 +11,7 @@ func limitOf(timeout time.Duration, workers, most int) pushLimit {
 	return newPushLimit(&PersistentOptions{MessageTimeout: timeout, Concurrency: workers, InFlight: most})
 }
 
-func TestTheFirstWindowIsWhatFitsTheTimeout(t *testing.T) {
+func TestTheFirstWindowFitsTheTimeout(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		timeout       time.Duration
@@ -57,7 +57,7 @@ func TestTheWindowFollowsThePace(t *testing.T) {
 	assert.Equal(t, 1, p.window)
 }
 
-func TestWhoGetsOnWithNothingStaysAwayForLonger(t *testing.T) {
+func TestASubscriberWithoutProgressRestsLonger(t *testing.T) {
 	t.Parallel()
 	p := limitOf(time.Second, 3, 100)
 	assert.Zero(t, p.shrink(3), "what it works on keeps its places")
@@ -73,7 +73,7 @@ func TestWhoGetsOnWithNothingStaysAwayForLonger(t *testing.T) {
 	assert.Zero(t, p.shrink(1))
 }
 
-func TestATimeoutIsLearntUnlessItIsTold(t *testing.T) {
+func TestATimeoutIsLearntUnlessItIsKnown(t *testing.T) {
 	t.Parallel()
 	p := limitOf(0, 1, 10)
 	p.learn(12 * time.Second)

@@ -33,7 +33,7 @@ func TestErrorsTellThatTheGroupWasDeleted(t *testing.T) {
 	})
 }
 
-func TestAGroupThatIsMadeAnewAWhileLaterGoesOn(t *testing.T) {
+func TestAGroupRecreatedAWhileLaterGoesOn(t *testing.T) {
 	t.Parallel()
 	srv := estest.Run(t)
 	m := join(t, srv.ConnectionString(), true, 5, fromStart(), esclient.PersistentOptions{})

@@ -78,7 +78,7 @@ func TestAPlainUserReadsTheSettingsOfAGroupOverHTTP(t *testing.T) {
 	}
 }
 
-func TestSettingsThatNobodyTellsAreGivenUpSoon(t *testing.T) {
+func TestGroupSettingsWithoutAnswerFailSoon(t *testing.T) {
 	t.Parallel()
 	srv, admin, _ := withPlainUser(t, estest.Persona5011)
 	stream, group := group(t, admin, unusual())

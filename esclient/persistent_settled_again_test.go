@@ -15,9 +15,9 @@ import (
 // personas are the versions of servers that differ in how they deliver events again.
 var personas = []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310}
 
-// TestAReplayedEventIsNotTakenForOneOfTheGroupsStream replays a parked event, which is numbered by the parked stream,
+// TestAReplayedEventIsNotOneOfTheGroupsStream replays a parked event, which is numbered by the parked stream,
 // while the event of that number is held.
-func TestAReplayedEventIsNotTakenForOneOfTheGroupsStream(t *testing.T) {
+func TestAReplayedEventIsNotOneOfTheGroupsStream(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			srv := estest.Run(t, estest.WithPersona(persona))

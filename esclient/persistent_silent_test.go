@@ -14,10 +14,10 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// TestANewGroupHandsOutWhatASilentSessionLost has a plain user join a group that was made anew, over a connection on
+// TestARecreatedGroupHandsOutEventsOfASilentSession has a plain user join a group that was made anew, over a connection on
 // which what the server sends gets lost. The server does not hear of the end of that connection. So on the next one
 // the events come as retries, and new ones behind them.
-func TestANewGroupHandsOutWhatASilentSessionLost(t *testing.T) {
+func TestARecreatedGroupHandsOutEventsOfASilentSession(t *testing.T) {
 	t.Parallel()
 	pushes := esproto.CmdPersistentSubscriptionStreamEventAppeared
 	for what, withheld := range map[string][]esproto.Command{

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestWhatASightOfAGroupTells(t *testing.T) {
+func TestCompareSnapshots(t *testing.T) {
 	t.Parallel()
 	first, other := uuid.New(), uuid.New()
 	denied := &snapshot{position: 100, stream: streamSnapshot{known: true, last: 9, anchor: anchorThere}}

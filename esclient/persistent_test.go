@@ -155,7 +155,7 @@ func TestPersistentConsumesInOrder(t *testing.T) {
 	}
 }
 
-func TestStopGivesBackWhatIsNotAcked(t *testing.T) {
+func TestStopGivesBackUnackedEvents(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	stream, group := group(t, c, fromStart())
 	appendNumbered(t, c, stream, 0, 9)
@@ -319,7 +319,7 @@ func TestDroppedByAnUpdate(t *testing.T) {
 	assert.Equal(t, words(0, 3), consume(t, p, 4), "it came back by itself")
 }
 
-func TestADeletedGroupEndsTheSubscriptionOrIsMadeAnew(t *testing.T) {
+func TestADeletedGroupEndsTheSubscriptionOrIsRecreated(t *testing.T) {
 	undertest.AdminOnly(t, "groups are made and deleted")
 	t.Parallel()
 	c, ctx := connect(t), testContext(t)
@@ -431,7 +431,7 @@ func TestManyConsumersOfOneGroup(t *testing.T) {
 	}
 }
 
-func TestEventsWithTheSameIDAreToldApart(t *testing.T) {
+func TestEventsWithTheSameIDAreDistinguished(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	stream, group := group(t, c, fromStart())
 	one := numbered(0, 0)

@@ -106,7 +106,7 @@ func waitsUntilPassed(t *testing.T, s *esclient.Subscription, p esclient.Positio
 	require.ErrorIs(t, <-done, context.Canceled)
 }
 
-func TestAClientThatFiltersMovesTheCheckpointWhileItReads(t *testing.T) {
+func TestAFilteringClientMovesTheCheckpointWhileReading(t *testing.T) {
 	undertest.AdminOnly(t, "filters are for $all")
 	for _, persona := range filteringPersonas {
 		c, ctx, prefix := connectTo(t, persona), testContext(t), name("f")
@@ -250,9 +250,9 @@ func TestFilterValidate(t *testing.T) {
 	}
 }
 
-// TestFilteringMovesToTheClientWhileASubscriptionLasts has a cluster's other node, of an older version, take over: it
+// TestFilteringMovesToTheClientAfterAnElection has a cluster's other node, of an older version, take over: it
 // has no filters.
-func TestFilteringMovesToTheClientWhileASubscriptionLasts(t *testing.T) {
+func TestFilteringMovesToTheClientAfterAnElection(t *testing.T) {
 	srv, c := embeddedAsAdmin(t, estest.WithPersona(estest.Persona2310))
 	ctx, prefix := testContext(t), name("f")
 	filter := &esclient.Filter{StreamPrefixes: []string{prefix + "-yes"}}

@@ -289,9 +289,9 @@ func TestAPushedEventThatFitsNoFrame(t *testing.T) {
 	}
 }
 
-// TestAPersistentSubscriptionLeavesAnEventToTheServer has a group whose second event is too large: it is delivered
+// TestAGroupParksAnEventThatFitsNoFrame has a group whose second event is too large: it is delivered
 // again until it is parked, and holds up nothing else.
-func TestAPersistentSubscriptionLeavesAnEventToTheServer(t *testing.T) {
+func TestAGroupParksAnEventThatFitsNoFrame(t *testing.T) {
 	undertest.AdminOnly(t, "its clock stands still, and with it those who look rights up")
 	var log subscriptionLog
 	clock := estest.NewClock(time.Now())

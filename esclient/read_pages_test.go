@@ -242,7 +242,7 @@ func TestReadsSurviveEverything(t *testing.T) {
 	trouble.Wait()
 }
 
-func TestWhoAnswersReads(t *testing.T) {
+func TestReadsAreAnsweredByTheRequiredNode(t *testing.T) {
 	s := newScript(t)
 	for _, follower := range []bool{false, true} {
 		c := s.client(func(cfg *esclient.Config) { cfg.AllowFollower = follower })

@@ -64,8 +64,8 @@ func TestVolatileSubscriptionsLeaveAFollower(t *testing.T) {
 	}
 }
 
-// TestSubscriptionsStayOnAFollowerWhereTheyMay subscribes where any node will do, and has that node lag behind.
-func TestSubscriptionsStayOnAFollowerWhereTheyMay(t *testing.T) {
+// TestSubscriptionsStayOnAFollowerIfAllowed subscribes where any node will do, and has that node lag behind.
+func TestSubscriptionsStayOnAFollowerIfAllowed(t *testing.T) {
 	t.Parallel()
 	cluster := runCluster(t)
 	leader := cluster.Leader()

@@ -328,7 +328,7 @@ func TestASubscriptionThatKnowsNoEventGoesOn(t *testing.T) {
 	}
 }
 
-func TestAStartBehindTheEndIsTold(t *testing.T) {
+func TestAStartBehindTheEndIsReported(t *testing.T) {
 	srv := estest.Run(t)
 	s := newStand(t, srv, "admin")
 	putNamed(t, srv, "s", "e", 0, 4)

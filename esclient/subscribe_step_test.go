@@ -33,8 +33,8 @@ func impatient(t *testing.T, next func(context.Context) (*esclient.Event, error)
 	return data
 }
 
-// TestNextTakesUpWhatWasBegun has a server that takes ten times as long as the patience of those who call Next.
-func TestNextTakesUpWhatWasBegun(t *testing.T) {
+// TestNextContinuesAnEarlierStep has a server that takes ten times as long as the patience of those who call Next.
+func TestNextContinuesAnEarlierStep(t *testing.T) {
 	for kind, subscribe := range map[string]func(*esclient.Client) (*esclient.Subscription, error){
 		"catch-up": func(c *esclient.Client) (*esclient.Subscription, error) {
 			return c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{
@@ -156,9 +156,9 @@ func TestNextSaysWhyThereIsNoConnection(t *testing.T) {
 	assert.NoError(t, s.Err(), "it goes on trying")
 }
 
-// TestWhatTheServerRefusesIsTheErrorOfSubscribe subscribes as a user who may not read, to a stream that is gone, and
+// TestSubscribeReturnsTheServersRefusal subscribes as a user who may not read, to a stream that is gone, and
 // with a filter that the server does not know.
-func TestWhatTheServerRefusesIsTheErrorOfSubscribe(t *testing.T) {
+func TestSubscribeReturnsTheServersRefusal(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		srv, admin := embeddedAsAdmin(t, estest.WithPersona(persona), estest.WithUser("plain", "changeit"))
 		plain := open(t, "tcp://plain:changeit@"+srv.Addr())
@@ -230,8 +230,8 @@ func catchUpReady(
 	return s, nil
 }
 
-// TestWhatTheServerRefusesIsTheErrorOfNext does not ask whether a catch-up is ready.
-func TestWhatTheServerRefusesIsTheErrorOfNext(t *testing.T) {
+// TestNextReturnsTheServersRefusal does not ask whether a catch-up is ready.
+func TestNextReturnsTheServersRefusal(t *testing.T) {
 	_, admin := embedded(t)
 	ctx := testContext(t)
 	bury(t, admin)

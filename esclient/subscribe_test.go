@@ -53,7 +53,7 @@ func nothingMore(t testing.TB, next func(context.Context) (*esclient.Event, erro
 	assert.Nil(t, e)
 }
 
-func TestVolatileDeliversWhatComes(t *testing.T) {
+func TestVolatileDeliversNewEvents(t *testing.T) {
 	c, ctx, stream := connect(t), testContext(t), name("s")
 	appendNumbered(t, c, stream, 0, 4)
 	a, err := c.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{})
@@ -246,7 +246,7 @@ func TestCatchUpOnAllFromPositions(t *testing.T) {
 	}
 }
 
-func TestSubscriptionsRefuseNonsense(t *testing.T) {
+func TestSubscriptionsRefuseInvalidArguments(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	for what, try := range map[string]func() (*esclient.Subscription, error){
 		"empty name": func() (*esclient.Subscription, error) {
@@ -282,7 +282,7 @@ func TestSubscriptionsRefuseNonsense(t *testing.T) {
 	assert.ErrorIs(t, err, esclient.ErrAccessDenied)
 }
 
-func TestDrainDeliversWhatHasBeenReceived(t *testing.T) {
+func TestDrainDeliversReceivedEvents(t *testing.T) {
 	_, c := embedded(t)
 	ctx, stream := testContext(t), name("s")
 	s, err := c.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{})

@@ -118,7 +118,7 @@ func TestTransactionsThatDoNotExist(t *testing.T) {
 	assert.ErrorIs(t, err, esclient.ErrAccessDenied)
 }
 
-func TestTransactionsRefuseNonsense(t *testing.T) {
+func TestTransactionsRefuseInvalidArguments(t *testing.T) {
 	c, ctx := connect(t), testContext(t)
 	tx := start(t, c, name("s"), esclient.Any)
 	for argument, try := range map[string]func() error{

@@ -116,8 +116,8 @@ func TestManagementOfAClosedClient(t *testing.T) {
 	assert.ErrorIs(t, err, esclient.ErrClosed)
 }
 
-// TestWhereTheHTTPInterfaceIs looks at where requests go.
-func TestWhereTheHTTPInterfaceIs(t *testing.T) {
+// TestHTTPInterfaceAddresses looks at where requests go.
+func TestHTTPInterfaceAddresses(t *testing.T) {
 	seeds := []discovery.Endpoint{{Host: "a"}, {Host: "b", Port: 2114}}
 	for url, cfg := range map[string]esclient.Config{
 		"http://es.example:2113/info":  {Address: "es.example:1113"},
@@ -154,7 +154,7 @@ func TestWhereTheHTTPInterfaceIs(t *testing.T) {
 	assert.Equal(t, "HTTPEndpoint", wrong.Setting)
 }
 
-func TestManagementOfAClusterGoesToANodeThatCanBeReached(t *testing.T) {
+func TestAClusterIsManagedThroughAReachableNode(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, `{"data":[]}`)
 	}))

@@ -181,7 +181,7 @@ func TestReplayUpToALimit(t *testing.T) {
 		"only administrators read the parked stream")
 }
 
-func TestWhatServersOfEachVersionTell(t *testing.T) {
+func TestGroupValuesOfEachVersion(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		t.Run(string(persona), func(t *testing.T) {
 			c, m := manage(t, estest.WithPersona(persona))

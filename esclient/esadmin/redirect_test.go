@@ -27,7 +27,7 @@ func httpNode(t testing.TB, ip string, h http.HandlerFunc) (url string) {
 	return srv.URL
 }
 
-func TestARedirectKeepsTheCredentialsForNodesOfTheCluster(t *testing.T) {
+func TestARedirectKeepsCredentialsInsideTheCluster(t *testing.T) {
 	for name, tt := range map[string]struct {
 		leaderAt string
 		by       func(url string) string // the follower's URL for the leader

@@ -12,7 +12,7 @@ import (
 )
 
 // Servers of some versions do not tell all values of a group. A missing value is not zero.
-func TestWhatAServerDoesNotTellOfAGroupIsNotZero(t *testing.T) {
+func TestMissingGroupValuesAreNotZero(t *testing.T) {
 	for _, version := range personas {
 		t.Run(string(version), func(t *testing.T) {
 			_, c, m := manageOf(t, version)

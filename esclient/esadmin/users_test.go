@@ -76,7 +76,7 @@ func TestUsersAreManaged(t *testing.T) {
 	}
 }
 
-func TestWhoMayManageUsers(t *testing.T) {
+func TestRightsToManageUsers(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		t.Run(string(persona), func(t *testing.T) {
 			_, m := manage(t, estest.WithPersona(persona))

@@ -78,7 +78,7 @@ const (
 	growFrom = 64 << 10
 )
 
-// AppendResult tells where the events of an append are in the stream and in the log.
+// AppendResult has the numbers of the events of an append and their position in the log.
 type AppendResult struct {
 	FirstEventNumber int64
 	// LastEventNumber is the number of the last event, and so the expected version of the next append.

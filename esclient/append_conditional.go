@@ -32,7 +32,7 @@ func (s AppendStatus) String() string {
 // ConditionalResult is the result of [Client.AppendConditional].
 type ConditionalResult struct {
 	Status AppendStatus
-	// AppendResult tells where the events are if Status is AppendSucceeded.
+	// AppendResult is the result of the append if Status is AppendSucceeded.
 	AppendResult
 	// Current is the number of the stream's last event, -1 if it has none, if Status is AppendVersionMismatch.
 	Current int64

@@ -202,7 +202,7 @@ func TestASourceOfItsOwnStreamNoticesOthers(t *testing.T) {
 	assert.Zero(t, res.Events)
 }
 
-// TestASourceIsAppendedAgain is what somebody does who has lost the result.
+// TestASourceIsAppendedAgain appends a source again, as a caller does that has lost the result.
 func TestASourceIsAppendedAgain(t *testing.T) {
 	c, ctx, stream := connect(t), testContext(t), name("s")
 	identified := func(to int) iter.Seq2[esclient.EventData, error] {

@@ -34,7 +34,7 @@ func loseAndElect(
 	return done
 }
 
-// A follower forwards an append to whoever leads, and the next leader knows nothing of the first attempt.
+// A follower forwards an append to the leader, and the next leader knows nothing of the first attempt.
 func TestAForwardedAppendIsNotRepeatedOnSilence(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"configured", "by context"} {
@@ -72,7 +72,7 @@ func TestAForwardedAppendIsNotRepeatedOnSilence(t *testing.T) {
 	}
 }
 
-// A leader forgets the ids when another node leads meanwhile, and its connections may outlast that.
+// A leader forgets the event ids if another node leads in between, and its connections may outlast that.
 func TestAnAppendIsNotRepeatedOnAReelectedLeader(t *testing.T) {
 	cluster := runCluster(t)
 	c := openWith(t, cluster.ConnectionString(), func(cfg *esclient.Config) {
@@ -89,7 +89,7 @@ func TestAnAppendIsNotRepeatedOnAReelectedLeader(t *testing.T) {
 	assert.Len(t, events, 1, "it is written once")
 }
 
-// A node that does not lead, or not yet, has forgotten the ids of what it timed out for before.
+// A node that is not the leader, or not yet, has forgotten the ids of appends that timed out.
 func TestAnAppendIsNotRepeatedOnANodeThatDidNotLead(t *testing.T) {
 	notLeader := []byte{8, byte(esproto.NotHandled_NotLeader)}
 	for name, tc := range map[string]struct {

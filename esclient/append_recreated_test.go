@@ -77,7 +77,7 @@ func (r *recreation) everWritten(t *testing.T) (n int) {
 	return n
 }
 
-// A deleted stream goes on with the number behind its last event, where the server does not look for a repetition.
+// A deleted stream goes on with the number after its last event. The server does not look for a repetition there.
 func TestAnAppendThatBringsAStreamBackIsFoundAgain(t *testing.T) {
 	for _, p := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for what, tc := range map[string]struct {
@@ -110,7 +110,7 @@ func TestAnAppendThatBroughtAStreamBackStaysUnknown(t *testing.T) {
 		change func(*esclient.Config)
 		before func(t *testing.T, r *recreation)
 	}{
-		"nobody may read": {before: func(t *testing.T, r *recreation) {
+		"no user may read": {before: func(t *testing.T, r *recreation) {
 			r.srv.Intercept(esproto.CmdReadStreamEventsBackward, estest.AccessDenied())
 			r.srv.Intercept(esproto.CmdReadEvent, estest.AccessDenied())
 		}},
@@ -143,7 +143,7 @@ func TestAnAppendThatBroughtAStreamBackStaysUnknown(t *testing.T) {
 	}
 }
 
-// The refusal of a repetition is the last word where the stream was never deleted: the server has compared the ids.
+// If the stream was never deleted, the refusal of a repetition is final: the server has compared the ids.
 func TestARefusedAppendToALivingStreamWasNotWritten(t *testing.T) {
 	for what, metadata := range map[string]*esclient.StreamMetadata{
 		"without metadata": nil, "with metadata": {MaxCount: 100},

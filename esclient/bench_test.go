@@ -19,10 +19,10 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
-// The benchmarks run against a peer that does next to nothing, in this process: what they show is the client's cost and
-// that of the sockets. Run them with -cpu 1 to compare two versions. ./benchmarks measures against real work.
+// The benchmarks run against a minimal peer in this process. So they measure the client and the sockets. Run them with
+// -cpu 1 to compare two versions. ./benchmarks measures a server that does real work.
 
-// newBenchClient is a client of a peer that answers what comes together in one write.
+// newBenchClient returns a client of a peer that answers all received requests in one write.
 func newBenchClient(
 	b testing.TB, answer func(esproto.Command, esproto.CorrelationID, []byte, []byte) []byte,
 ) *esclient.Client {

@@ -209,7 +209,7 @@ func isAfter(t testing.TB, c, d esclient.Checkpoint, orAt bool) bool {
 	return order > 0 || orAt && order == 0
 }
 
-// TestACheckpointWaitsForDeliveredEvents holds that nobody can lose an event by keeping the checkpoint.
+// TestACheckpointWaitsForDeliveredEvents checks that a program that saves the checkpoint never loses an event.
 func TestACheckpointWaitsForDeliveredEvents(t *testing.T) {
 	undertest.AdminOnly(t, "it subscribes to $all")
 	c, ctx, stream := connect(t), testContext(t), name("s")

@@ -163,8 +163,8 @@ func (c *Client) shutDown() {
 // attempts. Each [ClosedHook] has returned by then, unless a hook hangs.
 func (c *Client) Closed() <-chan struct{} { return c.manager.Done() }
 
-// Config returns the configuration that the client was made with, with the defaults filled in. What it points to is
-// shared with the client and must not be changed.
+// Config returns the configuration of the client, with the defaults filled in. It shares pointers and slices with the
+// client, so the caller must not change them.
 func (c *Client) Config() Config { return *c.cfg }
 
 // goUnlessClosing runs f in a goroutine that Close waits for. It returns false if the client is being closed.

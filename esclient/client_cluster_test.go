@@ -49,8 +49,8 @@ func (r *route) all() []string {
 	return append([]string(nil), r.nodes...)
 }
 
-// ends waits until the client is connected to the last of the nodes, after the others: hooks may hear of a connection
-// later than those who use it.
+// ends waits until the client is connected to the last of the nodes, after the others: hooks may be called later than a
+// call returns.
 func (r *route) ends(t testing.TB, nodes ...string) {
 	t.Helper()
 	assert.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -126,7 +126,7 @@ func TestRedirectToTheLeader(t *testing.T) {
 	}
 }
 
-// Where a follower does not say how the leader is reached, the client finds it anew.
+// If a follower does not give the address of the leader, the client finds it by gossip.
 func TestRedirectWithoutAUsableEndpoint(t *testing.T) {
 	c := runCluster(t)
 	for name, change := range map[string]func(*estest.LeaderInfo){
@@ -150,7 +150,7 @@ func TestRedirectWithoutAUsableEndpoint(t *testing.T) {
 	}
 }
 
-// A follower names a node that is none of the cluster: it gets no credentials, and the leader is found by gossip.
+// A follower names a node outside the cluster. That node gets no credentials, and gossip finds the leader.
 func TestRedirectOutOfTheClusterIsNotFollowed(t *testing.T) {
 	c := runCluster(t)
 	stranger := newGate(t, c.Node(0).Addr())
@@ -264,7 +264,7 @@ func (r *refusing) dial(ctx context.Context, network, address string) (net.Conn,
 	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
-// Gossip and the followers name a leader to which nobody can connect.
+// Gossip and the followers name a leader that refuses connections.
 func TestNoStormOnALeaderThatRefusesTCP(t *testing.T) {
 	t.Parallel()
 	c := runCluster(t)

@@ -13,7 +13,7 @@ import (
 
 func TestDiscoverByGossip(t *testing.T) {
 	srv, _ := embedded(t)
-	// A port at which nobody listens.
+	// A port without a listener.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	nobody := l.Addr().String()
@@ -62,7 +62,7 @@ func TestDiscoverSettings(t *testing.T) {
 	assert.True(t, cfg.AllowFollower)
 }
 
-// journal notes what the hooks are told.
+// journal records the calls of hooks.
 type journal struct{ events chan string }
 
 func (j journal) OnConnected(esclient.ConnectionInfo)            { j.events <- "connected" }

@@ -88,7 +88,7 @@ func TestAnIdleSubscriptionIsSmall(t *testing.T) {
 	}
 }
 
-// TestALongReadHoldsAPageAtATime reads a million events, many times what it may hold.
+// TestALongReadHoldsAPageAtATime reads a million events, far more than fit into the allowed memory.
 func TestALongReadHoldsAPageAtATime(t *testing.T) {
 	total, next := int64(1_000_000), int64(0)
 	if testing.Short() {

@@ -61,8 +61,8 @@ func TestPeersThatAreNoEventStoreAreSaidToBeNone(t *testing.T) {
 	}
 }
 
-// TestAPeerThatClosesAtOnce may be a server that is just being started behind a proxy, so the client goes on trying;
-// the error of the context says what it met.
+// TestAPeerThatClosesAtOnce plays a peer that may be a proxy whose server is starting. So the client tries again, and
+// the error of the context has the cause.
 func TestAPeerThatClosesAtOnce(t *testing.T) {
 	addr := wiretest.Listen(t, func(*wiretest.Peer) {}).Addr()
 	c, err := esclient.New(esclient.Config{Address: addr, ReconnectDelay: time.Millisecond})
@@ -90,7 +90,7 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 		assert.ErrorContains(t, err, "Config.TLS")
 	})
 	t.Run("server", func(t *testing.T) {
-		// A TLS server answers what is no ClientHello with an alert, or closes.
+		// A TLS server answers anything but a ClientHello with an alert, or closes.
 		alert := []byte{21, 3, 1, 0, 2, 2, 70}
 		for what, answer := range map[string][]byte{"alert": alert, "close": nil} {
 			addr := wiretest.Listen(t, func(p *wiretest.Peer) {
@@ -133,7 +133,7 @@ func TestAWrongPasswordIsSaidAtOnce(t *testing.T) {
 		})
 		assert.ErrorIs(t, err, esclient.ErrNotAuthenticated)
 		assert.NotContains(t, err.Error(), "hunter2")
-		assert.False(t, esclient.SafeToRetry(err), "somebody must correct it first")
+		assert.False(t, esclient.SafeToRetry(err), "a user must correct it first")
 	}
 }
 

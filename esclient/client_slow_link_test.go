@@ -23,7 +23,7 @@ import (
 // slowLink relays connections to a server at a limited rate, in bytes a second; 0 is no limit.
 type slowLink struct {
 	up, down atomic.Int64
-	holds    bool // it takes what comes at once, up to some MiB, and passes it on at its rate
+	holds    bool // accepts some MiB at once, and passes them on at its rate
 }
 
 // many events of 8 KiB take two seconds at 512 KiB a second, which is the rate of most tests: well above their limits.

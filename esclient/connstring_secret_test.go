@@ -18,8 +18,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 )
 
-// TestErrorsShowNoPartOfAPassword puts passwords with characters that mean something else, unescaped, where passwords
-// may be, and where they do not belong.
+// TestErrorsShowNoPartOfAPassword uses passwords with special characters that are not escaped, in settings for
+// passwords and in others.
 func TestErrorsShowNoPartOfAPassword(t *testing.T) {
 	forms := []string{
 		"tcp://jane:%s@host", "tcp://jane:%s@host:1113?maxRetries=3", "tls://jane:%s@host",
@@ -73,7 +73,7 @@ func TestErrorsShowNoPartOfAPassword(t *testing.T) {
 	}
 }
 
-// What is no secret is told as before: the name of the setting, and its value.
+// Errors still show text that is no secret: the name of the setting, and its value.
 func TestErrorsShowNonSecrets(t *testing.T) {
 	for s, told := range map[string]string{
 		"tcp://jane:hunter2@host?heartBeat=5":                            "heartBeat",

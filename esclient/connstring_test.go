@@ -356,8 +356,8 @@ func TestNothingPrintsThePassword(t *testing.T) {
 	}
 }
 
-// FuzzParseConnectionString checks that no string makes it panic, that what it accepts is valid and the same when it is
-// printed and read back, and that a password never shows.
+// FuzzParseConnectionString checks that no string causes a panic, that an accepted string is valid and survives
+// printing and parsing, and that a password is never printed.
 func FuzzParseConnectionString(f *testing.F) {
 	for _, s := range []string{
 		"tcp://admin:changeit@localhost:1113?heartbeatTimeout=500&tls=true", "discover://cluster.example:2113",
@@ -386,7 +386,7 @@ func FuzzParseConnectionString(f *testing.F) {
 				}
 				continue
 			}
-			require.NoError(t, cfg.Validate(), "what is accepted is valid")
+			require.NoError(t, cfg.Validate(), "an accepted configuration is valid")
 			printed := cfg.String()
 			if strings.Count(s, "hunter2") == 1 {
 				assert.NotContains(t, printed, "hunter2", s)
@@ -403,7 +403,7 @@ func FuzzParseConnectionString(f *testing.F) {
 	})
 }
 
-// settingLetters drops what is ignored in the names of settings, and unescapes.
+// settingLetters unescapes the name of a setting and drops the letters that do not matter.
 func settingLetters(s string) string {
 	if u, err := url.QueryUnescape(s); err == nil {
 		s = u

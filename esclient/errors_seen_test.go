@@ -20,7 +20,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
-// errorLog is a hook that keeps the errors that it is told of anything. It is also a Discoverer of one node.
+// errorLog is a hook that records the errors of all calls. It is also a Discoverer of one node.
 type errorLog struct {
 	node discovery.Endpoint
 
@@ -39,7 +39,7 @@ func (l *errorLog) note(hook string, err error) {
 	}
 }
 
-// told waits for an error that a hook is told.
+// told waits for an error in a call of a hook.
 func (l *errorLog) told(t testing.TB, hook string) (err error) {
 	t.Helper()
 	require.Eventually(t, func() bool {

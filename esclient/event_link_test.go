@@ -50,7 +50,7 @@ func TestLinksThatLeadToNoEvent(t *testing.T) {
 			check("volatile", n, e)
 			e, err = c.ReadEvent(ctx, links, int64(n), esclient.ReadEventOptions{})
 			require.NoError(t, err)
-			assert.False(t, e.Unresolved, "links are what was asked for")
+			assert.False(t, e.Unresolved, "the read asked for links")
 		}
 		for _, backward := range []bool{false, true} {
 			n, step := 0, 1

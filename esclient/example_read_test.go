@@ -80,7 +80,7 @@ func ExampleClient_ReadStream_backward() {
 	// Output: paid in event 1
 }
 
-// A stream is read page by page, by somebody who wants to decide when.
+// Read a stream page by page, with control over each request.
 func ExampleClient_ReadStreamPage() {
 	client, closeAll := exampleOrders()
 	defer closeAll()
@@ -143,7 +143,7 @@ func ExampleClient_ReadAllPage() {
 	// Output: order-1 delivered
 }
 
-// Whoever must see the latest write asks the leader, whatever the configuration allows.
+// Read from the leader to see the latest write, even if the configuration allows a follower.
 func ExampleWithRequireLeader() {
 	client, closeAll := exampleOrders()
 	defer closeAll()

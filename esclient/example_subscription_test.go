@@ -29,7 +29,7 @@ func makeGroup(c *esclient.Client, stream, group string) {
 	}
 }
 
-// What is written from now on is delivered.
+// Receive the events that are written from now on.
 func ExampleClient_SubscribeVolatile() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -51,7 +51,7 @@ func ExampleClient_SubscribeVolatile() {
 	// Output: 1 paid
 }
 
-// Events are delivered from behind the last one that was dealt with: those that are there, then those that come.
+// Go on after the last processed event: first with the existing events, then with new ones.
 func ExampleClient_SubscribeCatchUp() {
 	client, closeAll := exampleOrders()
 	defer closeAll()
@@ -109,7 +109,7 @@ func ExampleSubscription_CaughtUp() {
 	// Output: 3 events
 }
 
-// A subscription that is drained still delivers what has come, and then ends.
+// A subscription that is drained delivers the events that it has received, and then ends.
 func ExampleSubscription_Drain() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -207,7 +207,7 @@ func ExamplePersistentSubscription_Nack() {
 	// retry count 2
 }
 
-// What was not acked when a consumer stops goes to another one at once.
+// Events that are not acked when a consumer stops go to another one at once.
 func ExamplePersistentSubscription_Stop() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -234,7 +234,7 @@ func ExamplePersistentSubscription_Stop() {
 	// consumer 1 has placed
 }
 
-// A consumer that is drained deals with what has come, and ends when all of that is settled.
+// A consumer that is drained processes the received events, and ends when all are settled.
 func ExamplePersistentSubscription_Drain() {
 	client, closeAll := exampleOrders()
 	defer closeAll()
@@ -285,7 +285,7 @@ func ExampleClient_UpdatePersistent() {
 	// PersistentSettings.ReadBatchSize
 }
 
-// What a group does with events that nobody acks is decided by its settings, whoever made it.
+// The settings of a group decide what happens to events without an ack.
 func ExampleClient_GroupSettings() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -320,7 +320,7 @@ func ExampleClient_DeletePersistent() {
 	// true
 }
 
-// meter prints what it is told.
+// meter prints the calls of hooks.
 type meter struct{}
 
 func (meter) OnOperationEnded(_ context.Context, i esclient.OperationInfo) {
@@ -331,7 +331,7 @@ func (meter) OnDelivered(i esclient.SubscriptionInfo) {
 	fmt.Println("delivered", i.Event.Type, "lag:", i.Lag)
 }
 
-// A hook is told of what it has methods for.
+// A hook implements the interfaces of the calls that it needs.
 func ExampleHook() {
 	client, closeAll := exampleClientWith(func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{meter{}} })
 	defer closeAll()

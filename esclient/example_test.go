@@ -10,8 +10,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// A client is made once and shared by the whole program. Calls may be made at once; Connect is for those who want to
-// know first.
+// Make one client and share it in the whole program. It allows concurrent calls. Connect is optional: it reports an
+// error early.
 func Example() {
 	srv, err := estest.Start() // a real one: tcp://admin:changeit@localhost:1113
 	if err != nil {
@@ -56,7 +56,7 @@ func Example() {
 	// esclient: ping: the client is closed
 }
 
-// What a client works with, the defaults included, is told without the password.
+// Print the configuration of a client, defaults included, without the password.
 func ExampleClient_Config() {
 	client, err := esclient.Open("tcp://admin:changeit@localhost:1113?operationTimeout=3000")
 	if err != nil {

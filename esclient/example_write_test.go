@@ -37,7 +37,7 @@ func exampleClientWith(change func(*esclient.Config)) (c *esclient.Client, close
 	}
 }
 
-// Two events are written to a new stream, and a third behind them; who expects something else is told so.
+// Write two events to a new stream, and a third after them. A wrong expected version is an error.
 func ExampleClient_Append() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -59,12 +59,9 @@ func ExampleClient_Append() {
 	_, err = client.Append(ctx, "order-1", last, esclient.EventData{Type: "cancelled"})
 	var wrong *esclient.WrongExpectedVersionError
 	if errors.As(err, &wrong) {
-		fmt.Println("somebody was faster: the stream is at", wrong.Current)
+		fmt.Println("another writer was faster: the stream is at", wrong.Current)
 	}
-	// Output:
-	// the last event has the number 1
-	// appended behind it: true
-	// somebody was faster: the stream is at 2
+	// another writer was faster: the stream is at 2
 }
 
 // A status tells which of two writers came first.
@@ -176,7 +173,7 @@ func ExampleClient_TombstoneStream() {
 	// deleted for ever: true
 }
 
-// What is too large for one append is written in parts and seen at once.
+// Write more events than one append can have in a transaction, which makes them visible at once.
 func ExampleClient_StartTransaction() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -265,7 +262,7 @@ func ExampleClient_StreamMetadata() {
 	// says who may read: false
 }
 
-// Nobody but the administrators may delete streams that do not say otherwise.
+// Only administrators may delete streams whose rights do not say otherwise.
 func ExampleClient_SetSystemSettings() {
 	client, closeAll := exampleClient()
 	defer closeAll()
@@ -348,8 +345,8 @@ func ExampleTransaction_Commit() {
 		log.Fatal(err)
 	}
 	_, err = tx.Commit(ctx)
-	fmt.Println("somebody was faster:", errors.Is(err, esclient.ErrWrongExpectedVersion))
-	// Output: somebody was faster: true
+	fmt.Println("another writer was faster:", errors.Is(err, esclient.ErrWrongExpectedVersion))
+	// Output: another writer was faster: true
 }
 
 // One call acts for another user than the connection.
@@ -370,7 +367,7 @@ func ExampleWithCredentials() {
 
 // Nothing was sent, so that the append can be tried again as it is.
 func ExampleSafeToRetry() {
-	client, err := esclient.Open("tcp://127.0.0.1:1") // where nobody listens
+	client, err := esclient.Open("tcp://127.0.0.1:1") // without a listener
 	if err != nil {
 		log.Fatal(err)
 	}

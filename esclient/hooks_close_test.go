@@ -15,7 +15,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// acting is a hook that does the same whatever it is told. The names of what it is told come first.
+// acting is a hook that does the same in every call. It first records the name of the call.
 type acting struct {
 	client atomic.Pointer[esclient.Client]
 	do     func(what string, c *esclient.Client)
@@ -61,7 +61,7 @@ func actingClient(
 	return c
 }
 
-// provoke has everything happen that hooks are told of, until the client is closed.
+// provoke causes all calls of hooks, until the client is closed.
 func provoke(t testing.TB, srv *estest.Server, c *esclient.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

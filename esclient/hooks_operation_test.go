@@ -18,7 +18,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
-// operationLog is a hook that notes down what it is told of operations.
+// operationLog is a hook that records operations.
 type operationLog struct {
 	mu                      sync.Mutex
 	started, ended, retries []esclient.OperationInfo
@@ -75,7 +75,7 @@ func TestHooksSeeOperations(t *testing.T) {
 		assert.Equal(t, stream, log.ended[i].Stream)
 		assert.Positive(t, log.ended[i].Duration)
 		assert.NotEmpty(t, log.ended[i].Endpoint)
-		assert.Equal(t, i+1, log.contexts[i], "the context of the hook that was told of the start")
+		assert.Equal(t, i+1, log.contexts[i], "the context of the hook that saw the start")
 	}
 	write, refused, read, create := log.ended[0], log.ended[1], log.ended[2], log.ended[3]
 	assert.Greater(t, write.Sent, 1000)

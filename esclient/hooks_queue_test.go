@@ -17,7 +17,7 @@ func (n *noted) OnDisconnected(ConnectionInfo) { n.told <- "disconnected"; <-n.h
 func (n *noted) OnReconnecting(ConnectionInfo) { n.told <- "reconnecting" }
 func (n *noted) OnClosed(ConnectionInfo)       { n.told <- "closed" }
 
-// However much happens while a hook does not return, the queue has a limit, and what is told makes sense.
+// The queue has a limit if a hook does not return, and the remaining calls are consistent.
 func TestNoticesForAHookThatDoesNotReturnAreBounded(t *testing.T) {
 	n := &noted{hold: make(chan struct{}), told: make(chan string, 10*maxNotices)}
 	hooks, _ := sortHooks([]Hook{n})

@@ -14,7 +14,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// subscriptionLog is a hook that notes down what it is told of subscriptions, a line each.
+// subscriptionLog is a hook that records subscriptions, one line for each call.
 type subscriptionLog struct {
 	mu    sync.Mutex
 	lines []string

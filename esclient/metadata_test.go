@@ -116,7 +116,7 @@ func TestMetadataOfAStream(t *testing.T) {
 	assert.Equal(t, []int64{3, 4, 5, 6, 7, 8, 9}, numbersOf(t, c, stream))
 
 	_, err = c.SetStreamMetadata(ctx, stream, esclient.NoStream, esclient.StreamMetadata{})
-	assert.ErrorIs(t, err, esclient.ErrWrongExpectedVersion, "somebody has changed it")
+	assert.ErrorIs(t, err, esclient.ErrWrongExpectedVersion, "the metadata has changed")
 	m.MaxCount = 2
 	res, err = c.SetStreamMetadata(ctx, stream, version, m)
 	require.NoError(t, err)

@@ -20,7 +20,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
-// cutPoint is where a cutter ends a connection.
+// cutPoint is the point at which a cutter ends a connection.
 type cutPoint string
 
 const (
@@ -34,8 +34,8 @@ const (
 // done reports whether the server has got the request.
 func (p cutPoint) done() bool { return p == cutUnanswered || p == cutHalfAnswered }
 
-// cutter stands between a client and a server. It ends the connection of the first request of a kind where it is told
-// to, and lets everything else through.
+// cutter is between a client and a server. It ends the connection of the first request of a kind at a given point. It
+// passes everything else.
 type cutter struct {
 	target string
 	l      *wiretest.Listener
@@ -132,10 +132,10 @@ func (p *cutter) reply(head []byte, size int64) (through int64, cut bool) {
 }
 
 type (
-	// call is what is cut off.
+	// call is the operation to cut off.
 	call func(ctx context.Context, c *esclient.Client) error
-	// prepare makes what the call needs, with a client that nobody cuts off. count returns how often the call has taken
-	// effect; it is nil for what leaves no trace.
+	// prepare creates the data for the call, with a client that is not cut off. count returns how often the call has
+	// taken effect; it is nil for calls without a trace.
 	prepare func(t *testing.T, c *esclient.Client, stream string) (cut call, count func() int)
 )
 
@@ -143,8 +143,8 @@ type (
 type cutOff struct {
 	cmd     esproto.Command
 	prepare prepare
-	// lost and done say whether the call succeeds in spite of the cut, where the server has not got the request and
-	// where it has. If not, its outcome is unknown.
+	// lost and done report whether the call succeeds in spite of the cut: lost if the server has not got the request,
+	// done if it has. If not, the outcome is unknown.
 	lost bool
 	done bool
 }
@@ -320,7 +320,7 @@ func cutOffs() map[string]cutOff {
 	}
 }
 
-// disconnections are told by a client to its hook.
+// disconnections is a hook that counts lost connections.
 type disconnections chan error
 
 func (d disconnections) OnDisconnected(info esclient.ConnectionInfo) { d <- info.Err }
@@ -342,8 +342,8 @@ func groups(t *testing.T, c *esclient.Client, stream string) int {
 	return 1
 }
 
-// TestTheConnectionIsCutAtEachStep ends it at each step of each operation, and looks at what has become of the server:
-// no call hangs, what was acknowledged is there, and nothing is there twice.
+// TestTheConnectionIsCutAtEachStep ends the connection at each step of each operation, and then checks the server: no
+// call hangs, confirmed changes exist, and nothing exists twice.
 func TestTheConnectionIsCutAtEachStep(t *testing.T) {
 	t.Parallel()
 	url := undertest.URL(t)

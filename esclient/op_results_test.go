@@ -39,7 +39,7 @@ type operation struct {
 	final   int32            // the result that settles the matter
 	settled error            // how the call then ends
 
-	results map[int32]error  // what the other results mean; nil for those that are no last word
+	results map[int32]error  // errors for the other results; nil for results that are not final
 	known   map[int32]string // all results of the protocol
 }
 
@@ -237,7 +237,7 @@ type groupState struct {
 	again   bool  // it asks again, after a pause or on another connection
 	is      error // how the call ends; nil for an error of no special kind
 	ok      bool  // it ends without an error
-	unknown bool  // nobody knows what the operation did
+	unknown bool  // the outcome is unknown
 	timeout bool
 }
 
@@ -353,11 +353,11 @@ func answered(t *testing.T, o *operation, a answer) {
 	assert.Equal(t, want.timeout, esclient.Timeout(err), "%v", err)
 	assert.False(t, esclient.SafeToRetry(err), "%v", err)
 	var op *esclient.OperationError
-	assert.ErrorAs(t, err, &op, "it says what was asked")
+	assert.ErrorAs(t, err, &op, "it names the operation")
 	undertest.PublicError(t, err)
 }
 
-// left returns how many requests of a kind nobody has looked at.
+// left returns how many requests of a kind the test has not taken.
 func (s *script) left(cmd esproto.Command) (n int) {
 	for {
 		select {
@@ -371,7 +371,7 @@ func (s *script) left(cmd esproto.Command) (n int) {
 	}
 }
 
-// TestErrorsOfAnswersAreTyped looks at those that name no condition.
+// TestErrorsOfAnswersAreTyped checks the errors without a condition.
 func TestErrorsOfAnswersAreTyped(t *testing.T) {
 	ask := func(send func(q *request)) error {
 		s := newScript(t)
@@ -420,7 +420,7 @@ func TestASilentServer(t *testing.T) {
 	})
 }
 
-// retries are told of by a client to its hook. After enough of them their context ends.
+// retries is a hook that counts retries. After enough of them it ends their context.
 type retries struct {
 	mu     sync.Mutex
 	all    []esclient.OperationInfo

@@ -89,7 +89,7 @@ func TestSubscriptionsAndCallsOutliveAnotherServer(t *testing.T) {
 	}
 }
 
-// A server that begins with an empty database knows no users for a moment, and drops what it is asked before that.
+// A server that begins with an empty database has no users for a moment, and drops requests before that.
 func TestSubscriptionsAndCallsOutliveAServerThatBegins(t *testing.T) {
 	t.Parallel()
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
@@ -100,7 +100,7 @@ func TestSubscriptionsAndCallsOutliveAServerThatBegins(t *testing.T) {
 			cfg, err := esclient.ParseConnectionString(srv.ConnectionString())
 			require.NoError(t, err)
 			var c *esclient.Client
-			require.Eventually(t, func() bool { // before the first success a refusal is told at once
+			require.Eventually(t, func() bool { // before the first success a refusal is final
 				if c, err = esclient.New(cfg); err == nil {
 					if err = c.Connect(testContext(t)); err != nil {
 						c.Close()
@@ -138,7 +138,7 @@ func TestRefusedCredentialsDoNotEndSubscriptionsAtOnce(t *testing.T) {
 	start := time.Now()
 	_, err := c.Ping(testContext(t))
 	assert.ErrorIs(t, err, esclient.ErrNotAuthenticated)
-	assert.Less(t, time.Since(start), 5*time.Second, "calls are told at once")
+	assert.Less(t, time.Since(start), 5*time.Second, "calls fail at once")
 	for kind, next := range subs { // they do not end meanwhile
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		_, err := next(ctx)

@@ -175,7 +175,7 @@ func TestAppendAnswersOfTheServer(t *testing.T) {
 		require.ErrorAs(t, (<-done).err, &bad)
 		assert.Equal(t, "no such thing", bad.Text)
 	})
-	t.Run("wrong expected version says what is current", func(t *testing.T) {
+	t.Run("a wrong expected version has the current one", func(t *testing.T) {
 		s := newScript(t)
 		done := appendTwo(testContext(t), s.client(nil), 2)
 		s.next(esproto.CmdWriteEvents).written(wrong)

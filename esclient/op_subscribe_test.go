@@ -220,7 +220,7 @@ func TestNoSubscriberOfAPlainUserStaysBehind(t *testing.T) {
 				}
 				cancel()
 			}
-			time.Sleep(80 * time.Millisecond) // the server has looked up all rights: whoever stays has been confirmed
+			time.Sleep(80 * time.Millisecond) // the server has looked up all rights, so all are confirmed
 			eventually(t, func() bool {
 				stats := srv.Stats()
 				return stats.Subscriptions == 0 && stats.Groups[0].Clients == 0

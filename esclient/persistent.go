@@ -51,12 +51,12 @@ type PersistentOptions struct {
 	// [DefaultRememberAcked], or InFlight if that is more. Acks need no limit: many consecutive ones take no more
 	// memory than a few.
 	RememberAcked int
-	// Recreate, if not nil, has the settings with which the subscription creates the group if it is missing: somebody
-	// has deleted it, or the server has lost it. With nil the subscription ends with [ErrGroupNotFound].
+	// Recreate, if not nil, has the settings with which the subscription creates the group if it is missing: a user has
+	// deleted it, or the server has lost it. With nil the subscription ends with [ErrGroupNotFound].
 	Recreate *PersistentSettings
 	// Restore, if not nil, has the settings with which the subscription creates the group if the server comes back
-	// without it and with an empty or an older log, such as a server without a disk. A group that somebody has deleted
-	// is not created.
+	// without it and with an empty or an older log, such as a server without a disk. It does not create a group that a
+	// user has deleted.
 	Restore *PersistentSettings
 }
 

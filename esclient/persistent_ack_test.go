@@ -15,7 +15,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// confirmed lets a scripted group accept a subscriber, and pushes n events.
+// confirmed makes a scripted group accept a subscriber, and pushes n events.
 func (s *script) confirmed(n int) *request {
 	s.t.Helper()
 	q := s.next(esproto.CmdConnectToPersistentSubscription)

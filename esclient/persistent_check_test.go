@@ -121,12 +121,12 @@ func (m *member) unjudged(srv *estest.Server, disturb func()) {
 	silence := srv.Intercept(esproto.CmdReadStreamEventsForward, estest.Drop())
 	disturb()
 	eventually(m.t, func() bool { return silence.Hits() >= 1 && srv.Stats().InFlight > 0 })
-	_, err := m.client.Ping(testContext(m.t)) // behind what was pushed
+	_, err := m.client.Ping(testContext(m.t)) // after the pushes
 	require.NoError(m.t, err)
 	silence.Remove()
 }
 
-// nothingAgain makes sure that only what is new is handed out.
+// nothingAgain checks that only new events are handed out.
 func (m *member) nothingAgain() {
 	m.t.Helper()
 	m.append(3)
@@ -153,7 +153,7 @@ func TestARecreatedGroupHandsOutEverything(t *testing.T) {
 			srv := estest.Run(t, estest.WithPersona(persona), withJane())
 			m := join(t, srv.ConnectionString(), asAdmin, 20, fromStart(), esclient.PersistentOptions{})
 			m.consumeAll(srv, 20)
-			for range 2 { // also where the group was seen anew
+			for range 2 { // also after the group was seen again
 				if connected {
 					m.reset(fromStart())
 				} else {
@@ -204,7 +204,7 @@ func TestARecreatedGroupIsFoundAmongOtherChanges(t *testing.T) {
 				group(t, m.admin, fromStart())
 			}
 		})
-		require.NoError(t, srv.Crash()) // in which case the group forgets what it had pushed
+		require.NoError(t, srv.Crash()) // so the group forgets its pushes
 		if anew {
 			assert.Equal(t, words(0, 19), consume(t, m.sub, 20))
 		} else {
@@ -254,7 +254,7 @@ func TestEventsAckedByAPlainUserDoNotComeAgain(t *testing.T) {
 		"crash while events wait": func(m *member, srv *estest.Server) {
 			m.append(5)
 			eventually(m.t, func() bool { return srv.Stats().InFlight == 5 })
-			_, err := m.client.Ping(testContext(m.t)) // behind what was pushed
+			_, err := m.client.Ping(testContext(m.t)) // after the pushes
 			require.NoError(m.t, err)
 			require.NoError(m.t, srv.Crash())
 			assert.Equal(m.t, words(m.written-5, m.written-1), consume(m.t, m.sub, 5))

@@ -48,14 +48,14 @@ func TestManyGroupsOverACrash(t *testing.T) {
 		wg.Go(func() {
 			e, err := p.Next(ctx)
 			if assert.NoError(t, err) {
-				assert.EqualValues(t, each, e.Number, "what was acked does not come again")
+				assert.EqualValues(t, each, e.Number, "acked events do not come again")
 				assert.NoError(t, p.Ack(e))
 			}
 		})
 	}
 	wg.Wait()
 	reads := srv.Stats().FramesIn[esproto.CmdReadStreamEventsBackward] - before
-	assert.Less(t, reads, int64(groups/2), "they share what they read")
+	assert.Less(t, reads, int64(groups/2), "they share their reads")
 }
 
 func nothingSoon(t *testing.T, p *esclient.PersistentSubscription) {

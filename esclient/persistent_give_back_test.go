@@ -122,8 +122,8 @@ func TestEventsNotBegunAreGivenBack(t *testing.T) {
 	assert.Zero(t, srv.Stats().Parked)
 }
 
-// TestTooManyEventsAreGivenBack has a server push more than it may. What there is no room for goes back to it, and
-// nobody waits for a timeout that may never come.
+// TestTooManyEventsAreGivenBack plays a server that pushes more than it may. The client gives back the events without
+// room at once, and does not wait for a timeout.
 func TestTooManyEventsAreGivenBack(t *testing.T) {
 	s, log := newScript(t), new(subscriptionLog)
 	c := s.client(func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{log} })

@@ -47,12 +47,12 @@ func TestFlights(t *testing.T) {
 			seen[f.heldEvent] = f
 		}
 		require.Equal(t, model, seen, "step %d", step)
-		require.LessOrEqual(t, len(s.table), 1024, "it grows with what is held at a time")
+		require.LessOrEqual(t, len(s.table), 1024, "it grows with the number of held events")
 	}
 }
 
-// TestEventsHaveTimesIfAnythingDependsOnThem has a group of which it was told that nothing times out, until somebody
-// may have changed that.
+// TestEventsHaveTimesIfAnythingDependsOnThem has a group that is known to have no timeout, until its settings may have
+// changed.
 func TestEventsHaveTimesIfAnythingDependsOnThem(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -207,7 +207,7 @@ func TestLedgerTellsAGroupThatGoesOnByItsFirstNumber(t *testing.T) {
 			l.came(e)
 			switch {
 			case known != unknown:
-			case n%3 == 0 && n != tc.held: // let go, since it waited in vain
+			case n%3 == 0 && n != tc.held: // given back after a wait that was too long
 				l.release(l.hold(e, nil, 0))
 			case n != tc.held:
 				l.settle(l.hold(e, nil, 0), acked, nil)

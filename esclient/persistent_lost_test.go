@@ -72,7 +72,7 @@ func copyUntilClosed(to, from net.Conn) {
 		if err != nil {
 			return
 		}
-		to.Write(buf[:n]) // nobody may be there any more
+		to.Write(buf[:n]) // the other end may be gone
 	}
 }
 
@@ -89,7 +89,7 @@ func (l *deafLink) copyFrames(to, from net.Conn) {
 			return
 		}
 		if w := l.withheld.Load(); w == nil || !slices.Contains(*w, esproto.Command(frame[4])) {
-			to.Write(frame) // nobody may be there any more
+			to.Write(frame) // the other end may be gone
 		}
 	}
 }
@@ -154,7 +154,7 @@ func TestLostSessionsAreEndedBeforeTheNext(t *testing.T) {
 	assert.Equal(t, first.id, s.next(esproto.CmdUnsubscribeFromStream).id, "it may still be confirmed")
 	second.cut()
 	third := s.next(esproto.CmdConnectToPersistentSubscription)
-	third.cut() // nobody knows whether the server has ended the others
+	third.cut() // it is unknown whether the server has ended the others
 	fourth := s.next(esproto.CmdConnectToPersistentSubscription)
 	fourth.reply(j.confirmation, j.payload)
 	fourth.reply(j.push, j.event(""))

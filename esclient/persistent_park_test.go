@@ -114,7 +114,7 @@ func TestAParkThatWasLostIsRepeated(t *testing.T) {
 			"unread, crash": func(m *member, srv *estest.Server, park func()) {
 				srv.Pause()
 				park()
-				srv.DropConnections() // or a crash waits for what is paused
+				srv.DropConnections() // a crash would wait for the paused requests
 				srv.Resume()
 				assert.NoError(m.t, srv.Crash())
 			},
@@ -154,8 +154,8 @@ func TestAParkWithoutProofIsFoundInTheParkedStream(t *testing.T) {
 	}
 }
 
-// TestAParkIsRepeatedIfItsArrivalIsUnknown is the same for a user who may not read what is parked: rather
-// twice than never.
+// TestAParkIsRepeatedIfItsArrivalIsUnknown is the same for a user who may not read the parked stream: rather twice than
+// never.
 func TestAParkIsRepeatedIfItsArrivalIsUnknown(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {

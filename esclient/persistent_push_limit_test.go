@@ -28,7 +28,7 @@ func TestTheFirstWindowFitsTheTimeout(t *testing.T) {
 		{MaxMessageTimeout - 1, 1 << 10, MaxInFlight, MaxInFlight},
 		{MaxMessageTimeout, 1, 10, 10}, // never
 		{0, 1, 10, 10},                 // not known
-		{time.Second, 0, 10, 10},       // nobody says when the consumer begins
+		{time.Second, 0, 10, 10},       // the consumer does not say when it begins
 	} {
 		p := limitOf(tc.timeout, tc.workers, tc.most)
 		assert.Equal(t, tc.want, p.window, "%+v", tc)
@@ -60,7 +60,7 @@ func TestTheWindowFollowsThePace(t *testing.T) {
 func TestASubscriberWithoutProgressRestsLonger(t *testing.T) {
 	t.Parallel()
 	p := limitOf(time.Second, 3, 100)
-	assert.Zero(t, p.shrink(3), "what it works on keeps its places")
+	assert.Zero(t, p.shrink(3), "events in process keep their places")
 	assert.Equal(t, 3, p.window)
 	assert.Equal(t, 500*time.Millisecond, p.shrink(2))
 	assert.Equal(t, 3, p.window, "there is room for one more")
@@ -85,7 +85,7 @@ func TestATimeoutIsLearntUnlessItIsKnown(t *testing.T) {
 	p.hear(time.Minute)
 	p.learn(time.Second)
 	assert.Equal(t, time.Minute, p.timeout)
-	p.doubt() // somebody may have changed it
+	p.doubt() // the settings may have changed
 	p.learn(10 * time.Second)
 	assert.Equal(t, 9*time.Second, p.timeout)
 	p.hear(0) // which means different things

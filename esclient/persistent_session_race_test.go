@@ -62,8 +62,8 @@ func sessions(t *testing.T) (p *PersistentSubscription, begin func() *session, g
 		}
 }
 
-// A confirmation comes at the very moment at which the session is given up. It is either confirmed, and nobody makes
-// another one, or over, and the server is told so after the confirmation.
+// A confirmation comes while the client gives the session up. Either the session is confirmed, and the client makes no
+// other one, or it is over, and the client unsubscribes after the confirmation.
 func TestASessionIsConfirmedOrGivenUp(t *testing.T) {
 	confirmation, err := proto.Marshal(
 		&esproto.PersistentSubscriptionConfirmation{SubscriptionId: proto.String("s::g")})

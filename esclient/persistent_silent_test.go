@@ -14,10 +14,10 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// TestARecreatedGroupHandsOutEventsOfASilentSession has a plain user join a group that was made anew, over a connection on
-// which what the server sends gets lost. The server does not hear of the end of that connection. So on the next one
+// TestARecreatedGroupAfterASilentSession has a plain user join a group that was made anew, over a connection
+// on which what the server sends gets lost. The server does not hear of the end of that connection. So on the next one
 // the events come as retries, and new ones behind them.
-func TestARecreatedGroupHandsOutEventsOfASilentSession(t *testing.T) {
+func TestARecreatedGroupAfterASilentSession(t *testing.T) {
 	t.Parallel()
 	pushes := esproto.CmdPersistentSubscriptionStreamEventAppeared
 	for what, withheld := range map[string][]esproto.Command{
@@ -57,7 +57,7 @@ func TestARecreatedGroupHandsOutEventsOfASilentSession(t *testing.T) {
 					m.append(1)
 					if then == "lost unjudged" {
 						eventually(t, func() bool { return srv.Stats().InFlight == 6 })
-						_, err := m.client.Ping(testContext(t)) // behind what was pushed
+						_, err := m.client.Ping(testContext(t)) // after the pushes
 						require.NoError(t, err)
 						looks.Remove()
 						link.lose(func() {})

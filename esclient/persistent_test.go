@@ -51,7 +51,7 @@ func consume(t testing.TB, p *esclient.PersistentSubscription, n int) (data []st
 	return data
 }
 
-// parked returns what is in a group's parked stream.
+// parked returns the events of a group's parked stream.
 func parked(t testing.TB, c *esclient.Client, stream, group string) (events []*esclient.Event) {
 	t.Helper()
 	park := "$persistentsubscription-" + stream + "::" + group + "-parked"
@@ -355,7 +355,7 @@ func TestPersistentDrain(t *testing.T) {
 		held = append(held, e)
 	}
 	assert.Len(t, held, 10)
-	require.NoError(t, p.Err(), "it lasts until what was handed out is settled")
+	require.NoError(t, p.Err(), "it lasts until all delivered events are settled")
 	require.NoError(t, p.Ack(held...))
 	<-p.Closed()
 	q := subscribe(t, c, stream, group, esclient.PersistentOptions{})

@@ -187,7 +187,7 @@ func typedErrors(ctx context.Context, client *esclient.Client, stream string, ev
 	var wrong *esclient.WrongExpectedVersionError
 	switch {
 	case errors.As(err, &wrong):
-		return fmt.Errorf("somebody else was first, the stream is at %d: %w", wrong.Current, err)
+		return fmt.Errorf("another writer was first, the stream is at %d: %w", wrong.Current, err)
 	case errors.Is(err, esclient.ErrOutcomeUnknown):
 		return fmt.Errorf("it may be written: %w", err)
 	}

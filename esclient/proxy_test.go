@@ -11,11 +11,11 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
-// gate stands before a server, as a load balancer does, and may answer in its place.
+// gate is in front of a server, like a load balancer, and may answer in its place.
 type gate struct {
 	l      *wiretest.Listener
 	target atomic.Value                         // string
-	answer atomic.Pointer[func(*wiretest.Peer)] // in place of the server; nil to let through
+	answer atomic.Pointer[func(*wiretest.Peer)] // answers instead of the server; nil to pass everything
 }
 
 func newGate(t testing.TB, target string) *gate {
@@ -26,7 +26,7 @@ func newGate(t testing.TB, target string) *gate {
 	return g
 }
 
-// replace has all connections from now on answered by somebody else.
+// replace makes another peer answer all new connections.
 func (g *gate) replace(by func(*wiretest.Peer)) {
 	g.answer.Store(&by)
 	g.l.Cut()
@@ -54,7 +54,7 @@ func (g *gate) serve(p *wiretest.Peer) {
 	p.Close()
 }
 
-// says is a stranger that says something, whatever it is asked, and goes.
+// says is a peer that answers any request with the same text, and closes.
 func says(text string) func(*wiretest.Peer) {
 	return func(p *wiretest.Peer) {
 		p.Write([]byte(text))

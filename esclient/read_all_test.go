@@ -140,7 +140,7 @@ func TestAllPages(t *testing.T) {
 	more := appendEach(t, c, stream, 10, 10)
 	page, err := c.ReadAllPage(ctx, opts)
 	require.NoError(t, err)
-	require.Len(t, page.Events, 1, "what comes later is where the end was")
+	require.Len(t, page.Events, 1, "the next event is at the former end")
 	assert.Equal(t, more[0], page.Events[0].Position)
 
 	page, err = c.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true, PageSize: 2})

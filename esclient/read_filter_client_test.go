@@ -19,7 +19,7 @@ import (
 
 var filteringPersonas = []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310}
 
-// TestTheClientFiltersAsTheServer holds that a subscription delivers the same whoever filters.
+// TestTheClientFiltersAsTheServer checks that a subscription delivers the same events with either filter.
 func TestTheClientFiltersAsTheServer(t *testing.T) {
 	undertest.AdminOnly(t, "filters are for $all")
 	for _, persona := range filteringPersonas {
@@ -56,7 +56,8 @@ func TestTheClientFiltersAsTheServer(t *testing.T) {
 	}
 }
 
-// TestTheClientFiltersPushedEvents has what is not picked move the checkpoint, and another subscription go on there.
+// TestTheClientFiltersPushedEvents checks that dropped events move the checkpoint, and that another subscription goes
+// on there.
 func TestTheClientFiltersPushedEvents(t *testing.T) {
 	undertest.AdminOnly(t, "filters are for $all")
 	for _, persona := range filteringPersonas {
@@ -80,7 +81,7 @@ func TestTheClientFiltersPushedEvents(t *testing.T) {
 			require.NoError(t, err)
 			appendNumbered(t, c, prefix+"-a", 10, 10)
 			assert.Equal(t, words(10, 10), take(t, s.Next, 1))
-			assert.Equal(t, words(10, 10), take(t, again.Next, 1), "a subscription goes on where the other was")
+			assert.Equal(t, words(10, 10), take(t, again.Next, 1), "a subscription goes on after the other one")
 			s.Stop()
 			again.Stop()
 		}

@@ -199,7 +199,7 @@ func TestFilteredCatchUp(t *testing.T) {
 	})
 	require.NoError(t, err)
 	defer again.Stop()
-	assert.Equal(t, []string{"live"}, take(t, again.Next, 1), "a subscription goes on where the other's checkpoint was")
+	assert.Equal(t, []string{"live"}, take(t, again.Next, 1), "a subscription goes on at the other one's checkpoint")
 	assert.Equal(t, []string{"live"}, take(t, s.Next, 1))
 }
 

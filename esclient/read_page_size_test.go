@@ -278,7 +278,7 @@ func TestAPushedEventThatFitsNoFrame(t *testing.T) {
 				assert.NoError(t, err)
 				behind <- e
 			}()
-			eventually(t, func() bool { return log.count("subscribed") == 2 }) // what comes before is lost
+			eventually(t, func() bool { return log.count("subscribed") == 2 }) // earlier events are lost
 			appendStuffed(t, writer, stream, 1, 10)
 			assert.Equal(t, int64(2), (<-behind).Number)
 		}
@@ -292,7 +292,7 @@ func TestAPushedEventThatFitsNoFrame(t *testing.T) {
 // TestAGroupParksAnEventThatFitsNoFrame has a group whose second event is too large: it is delivered
 // again until it is parked, and holds up nothing else.
 func TestAGroupParksAnEventThatFitsNoFrame(t *testing.T) {
-	undertest.AdminOnly(t, "its clock stands still, and with it those who look rights up")
+	undertest.AdminOnly(t, "its clock stands still, so it cannot look up rights")
 	var log subscriptionLog
 	clock := estest.NewClock(time.Now())
 	srv, writer, c := smallFrames(t, []esclient.Hook{&log}, estest.WithClock(clock))

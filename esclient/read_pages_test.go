@@ -161,7 +161,7 @@ func TestAnAbandonedIteratorFreesEverything(t *testing.T) {
 	go func() { s.next(esproto.CmdPing).reply(esproto.CmdPong, nil) }()
 	_, err := c.Ping(testContext(t))
 	assert.NoError(t, err, "the connection is not harmed")
-	assert.Equal(t, received, ops.received, "nobody took the page")
+	assert.Equal(t, received, ops.received, "the page was not taken")
 }
 
 func TestTheEndOfTheContextEndsTheReadAhead(t *testing.T) {
@@ -196,7 +196,7 @@ func TestReadsSurviveEverything(t *testing.T) {
 	for n := 0; n < total; n += 500 {
 		appendNumbered(t, c, stream, n, n+499)
 	}
-	progress := make(chan struct{}) // so that there is no trouble before somebody has got on
+	progress := make(chan struct{}) // no fault before the reads have made progress
 	var trouble, readers sync.WaitGroup
 	trouble.Go(func() {
 		for n := 1; ; n++ {

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Start is where a read or a catch-up subscription begins. The zero Start is the first event or, if a read goes
+// Start is the beginning of a read or a catch-up subscription. The zero Start is the first event or, if a read goes
 // backward, the last one.
 type Start struct {
 	kind     startKind

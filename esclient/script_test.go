@@ -140,7 +140,7 @@ func (s *script) client(change func(*esclient.Config)) *esclient.Client {
 	c, err := esclient.New(cfg)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() {
-		s.l.Close() // or the client's waits for an answer to what it says
+		s.l.Close() // otherwise the client's Close waits for an answer
 		c.Close()
 	})
 	return c

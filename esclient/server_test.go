@@ -58,7 +58,7 @@ func asOps(ctx context.Context) context.Context {
 	return esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
 }
 
-// trusts reports whether the server takes any credentials, so that it refuses nobody anything (--insecure).
+// trusts reports whether the server accepts any credentials (--insecure).
 func trusts(t testing.TB, c *esclient.Client) bool {
 	t.Helper()
 	if undertest.Real() == "" {
@@ -71,7 +71,7 @@ func trusts(t testing.TB, c *esclient.Client) bool {
 	return err == nil
 }
 
-// needsRefusals skips a test that is about refusals on a server that refuses nobody anything.
+// needsRefusals skips a test of refusals if the server accepts any credentials.
 func needsRefusals(t testing.TB, c *esclient.Client) {
 	t.Helper()
 	if trusts(t, c) {

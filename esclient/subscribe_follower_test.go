@@ -23,8 +23,8 @@ func dialTo(addr *atomic.Value) func(ctx context.Context, network, _ string) (ne
 	}
 }
 
-// TestVolatileSubscriptionsLeaveAFollower connects to a follower, which redirects writers: what comes then must not be
-// lost to a subscription that has moved.
+// TestVolatileSubscriptionsLeaveAFollower connects to a follower, which redirects writers. A subscription that moves
+// then must not lose events.
 func TestVolatileSubscriptionsLeaveAFollower(t *testing.T) {
 	t.Parallel()
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
@@ -64,7 +64,7 @@ func TestVolatileSubscriptionsLeaveAFollower(t *testing.T) {
 	}
 }
 
-// TestSubscriptionsStayOnAFollowerIfAllowed subscribes where any node will do, and has that node lag behind.
+// TestSubscriptionsStayOnAFollowerIfAllowed subscribes on any node, and makes that node lag behind.
 func TestSubscriptionsStayOnAFollowerIfAllowed(t *testing.T) {
 	t.Parallel()
 	cluster := runCluster(t)

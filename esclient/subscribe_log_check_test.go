@@ -17,14 +17,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// stand is where a client finds its server, which may become another one.
+// stand is the address of a server, which may be replaced by another one.
 type stand struct {
 	addr atomic.Value // string
 	c    *esclient.Client
 	log  wentBackLog
 }
 
-// wentBackLog notes what subscriptions are told of logs that went back.
+// wentBackLog is a hook that records logs that went back.
 type wentBackLog struct {
 	mu         sync.Mutex
 	subscribed int
@@ -217,7 +217,7 @@ func TestSubscriptionsRecogniseAnotherLog(t *testing.T) {
 							got.is(t, want)
 							assert.NoError(t, sub.Err())
 							_, n, _ := s.log.count()
-							assert.Equal(t, 1, n, "how often it was told")
+							assert.Equal(t, 1, n, "calls of the hook")
 							s.log.mu.Lock()
 							defer s.log.mu.Unlock()
 							assert.ErrorIs(t, s.log.wentBack[0], esclient.ErrLogWentBack)

@@ -33,7 +33,7 @@ func impatient(t *testing.T, next func(context.Context) (*esclient.Event, error)
 	return data
 }
 
-// TestNextContinuesAnEarlierStep has a server that takes ten times as long as the patience of those who call Next.
+// TestNextContinuesAnEarlierStep has a server that takes ten times as long as the callers of Next wait.
 func TestNextContinuesAnEarlierStep(t *testing.T) {
 	for kind, subscribe := range map[string]func(*esclient.Client) (*esclient.Subscription, error){
 		"catch-up": func(c *esclient.Client) (*esclient.Subscription, error) {
@@ -78,7 +78,7 @@ func TestNextContinuesAnEarlierStep(t *testing.T) {
 			for _, r := range reads {
 				hits += r.Hits()
 			}
-			assert.Less(t, hits, 60, "requests: none is made again because nobody waited for it")
+			assert.Less(t, hits, 60, "requests: none is repeated because no caller waited for it")
 		})
 	}
 }
@@ -100,7 +100,7 @@ func TestAStepEndsWithItsSubscription(t *testing.T) {
 		},
 	} {
 		for _, waits := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, somebody waits: %v", what, waits), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, Next waits: %v", what, waits), func(t *testing.T) {
 				srv, c := embedded(t)
 				appendNumbered(t, c, "s", 0, 2)
 				s, err := c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{PageSize: 1})
@@ -322,15 +322,15 @@ func TestAFailureThatMayPassEndsNoSubscription(t *testing.T) {
 	assert.Equal(t, 3, failed.Hits())
 	srv.Intercept(esproto.CmdReadStreamEventsForward, failedRead(), estest.Times(1000))
 	_, err = catchUpReady(testContext(t), c, "s", esclient.CatchUpOptions{})
-	assert.ErrorIs(t, err, esclient.ErrServer, "at first it is told")
+	assert.ErrorIs(t, err, esclient.ErrServer, "the first failure is returned")
 	s, err = c.SubscribeCatchUp(testContext(t), "s", esclient.CatchUpOptions{})
 	require.NoError(t, err)
 	_, err = s.Next(testContext(t))
 	assert.ErrorIs(t, err, esclient.ErrServer, "also by Next")
 }
 
-// TestAVolatileSubscriptionStaysOnAReadOnlyReplica has the node refuse what is asked of the leader: it sends nobody
-// there, so that nothing is lost.
+// TestAVolatileSubscriptionStaysOnAReadOnlyReplica plays a node that refuses requests for the leader, but names no
+// other node. So no event is lost.
 func TestAVolatileSubscriptionStaysOnAReadOnlyReplica(t *testing.T) {
 	s := newScript(t)
 	go func() {

@@ -118,7 +118,7 @@ func TestASlowVolatileConsumer(t *testing.T) {
 		appendNumbered(t, c, stream, 10*n, 10*n+9)
 	}
 	_, err = c.Ping(ctx)
-	require.NoError(t, err, "a slow consumer delays nobody else")
+	require.NoError(t, err, "a slow consumer delays no other one")
 	assert.Equal(t, words(0, 99), take(t, filling.Next, 100), "what did not fit is read")
 	assert.Equal(t, words(0, 9), take(t, strict.Next, 10), "what did fit is delivered")
 	_, err = strict.Next(ctx)
@@ -407,7 +407,7 @@ func TestSubscriptionsTryForEver(t *testing.T) {
 				require.NoError(t, err)
 				return p.Next, func() {
 					over, cancel := context.WithCancel(testContext(t))
-					cancel() // nobody answers
+					cancel() // there is no answer
 					p.Stop(over)
 				}
 			},

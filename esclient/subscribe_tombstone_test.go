@@ -79,7 +79,7 @@ func TestATombstoneWhileACatchUpReads(t *testing.T) {
 }
 
 // TestATombstoneEndsASubscriberOfAGroup deletes a stream for good before a subscriber of a group connects, and while it
-// waits: what it holds then can still be settled.
+// waits. It can still settle the events that it holds.
 func TestATombstoneEndsASubscriberOfAGroup(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		for _, login := range []string{"admin", "plain"} {

@@ -209,7 +209,7 @@ func TestAWriteToATransactionIsNeverRepeated(t *testing.T) {
 			assert.Empty(t, s.requests)
 		})
 	}
-	t.Run("but where the server did not take it", func(t *testing.T) {
+	t.Run("but not if the server did not accept it", func(t *testing.T) {
 		s, tx := scripted(t, 4)
 		done := inBackground(func() error { return tx.Write(testContext(t), numbered(0, 0)...) })
 		first := s.next(esproto.CmdTransactionWrite)

@@ -18,7 +18,7 @@ var (
 	chaosRound = flag.Int("chaos.round", -1, "the only round to run; -1 for all")
 )
 
-// settings are what the rounds take turns in. The first ones are those of the short run.
+// settings are the settings of the rounds, in turn. The short run uses the first ones.
 var settings = []setting{
 	{persona: estest.Persona2310, nodes: 1},
 	{persona: estest.Persona5011, nodes: 3, projections: true},
@@ -32,7 +32,7 @@ var settings = []setting{
 	{persona: estest.Persona5011, nodes: 1, plain: true},
 }
 
-// chaos runs so many rounds of so many faults each, and fails the test for every promise that was broken.
+// chaos runs rounds with faults each, and fails the test for every broken promise.
 func chaos(t *testing.T, rounds, faults int) {
 	require.Less(t, *chaosRound, rounds, "-chaos.round is none of the rounds")
 	all := newReport()
@@ -51,7 +51,7 @@ func chaos(t *testing.T, rounds, faults int) {
 	t.Logf("in all:%s", all)
 }
 
-// heapLimit is how much more the heap may have after a round than before, once the servers are gone.
+// heapLimit is how much larger the heap may be after a round than before, without the servers.
 const heapLimit = 16 << 20
 
 func runRound(t *testing.T, seed uint64, faults int, s setting) *world {
@@ -61,13 +61,13 @@ func runRound(t *testing.T, seed uint64, faults int, s setting) *world {
 	w.run(faults, s)
 	require.NoError(t, goleak.Find(leaks))
 	report := w.report
-	w = &world{report: report} // the servers' memory is free
+	w = &world{report: report} // frees the memory of the servers
 	assert.Eventually(t, func() bool { return heap() < before+heapLimit }, 10*time.Second, 100*time.Millisecond,
 		"%d bytes of heap were held before the round, and many more are still held after it", before)
 	return w
 }
 
-// heap returns how many bytes are held. What only pools hold goes with the second collection.
+// heap returns the bytes in use. The second collection frees the memory of pools.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -81,12 +81,12 @@ func (w *world) start(s setting) {
 	w.startGroups(s)
 	w.startWriters(s)
 	w.startModels(s)
-	for _, c := range w.clients { // a stranger at the first connection is an error that calls return at once
+	for _, c := range w.clients { // if another server answers the first connection, calls return that error at once
 		require.NoError(w.t, c.Connect(w.t.Context()))
 	}
 }
 
-// judge holds everything against the log.
+// judge compares everything with the log.
 func (w *world) judge() {
 	log := w.readLog()
 	places := make(map[string][]place)

@@ -16,7 +16,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// fault is one kind of disturbance. It returns when the worst is over; what it leaves behind heals by itself.
+// fault is one kind of disturbance. It returns after the worst part; the rest heals by itself.
 type fault struct {
 	name   string
 	weight int
@@ -33,7 +33,7 @@ var networkFaults = []fault{
 	{"stalled link", 4, func(w *world) {
 		l := w.someLink()
 		l.stalled.Store(true)
-		w.pause(20, 350) // the longer ones are found by heartbeats
+		w.pause(20, 350) // heartbeats find the longer ones
 		l.stalled.Store(false)
 	}},
 	{"slow link", 4, func(w *world) {
@@ -51,13 +51,13 @@ var networkFaults = []fault{
 	}},
 }
 
-// strangers are what may answer in the place of a server.
+// strangers are peers that answer instead of the server.
 var strangers = []string{
 	"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "\x15\x03\x01\x00\x02\x02\x46",
 	"SSH-2.0-OpenSSH_9.6\r\n", "",
 }
 
-// serverFaults disturb the server that clients mostly talk to.
+// serverFaults disturb the server that most clients use.
 var serverFaults = []fault{
 	{"connections dropped", 4, func(w *world) { w.server().DropConnections() }},
 	{"server cuts what it receives", 4, func(w *world) { w.server().CutAfterReceived(1 + w.faults.Int64N(3000)) }},
@@ -97,7 +97,7 @@ var serverFaults = []fault{
 	}},
 }
 
-// groupFaults are what operators and users do.
+// groupFaults are actions of operators and users.
 var groupFaults = []fault{
 	{"group made anew", 2, func(w *world) { w.groups[w.faults.IntN(len(w.groups))].makeAnew(func() {}) }},
 	{"group made anew while its links are down", 2, func(w *world) {
@@ -116,14 +116,14 @@ var groupFaults = []fault{
 		ctx, cancel := within(time.Second)
 		defer cancel()
 		g.disturb()
-		_ = w.operator.UpdatePersistent(ctx, g.stream, g.name, g.settings()) // where faults allow it
+		_ = w.operator.UpdatePersistent(ctx, g.stream, g.name, g.settings()) // if faults allow it
 	}},
 	{"parked messages replayed", 5, func(w *world) {
 		ctx, cancel := within(time.Second)
 		defer cancel()
 		for _, g := range w.groups {
 			g.noteParked()
-			_ = w.manager.ReplayParked(ctx, g.stream, g.name, 0) // where faults allow it
+			_ = w.manager.ReplayParked(ctx, g.stream, g.name, 0) // if faults allow it
 		}
 	}},
 	{"stream tombstoned", 2, (*world).tombstone},
@@ -145,7 +145,7 @@ var modelFaults = []fault{
 
 func (w *world) someModel() *model { return w.models[w.faults.IntN(len(w.models))] }
 
-// nodeFaults are those of one server, or of the nodes of a cluster.
+// nodeFaults are the faults of one server, or of the nodes of a cluster.
 func (w *world) nodeFaults() []fault {
 	if w.cluster == nil {
 		return []fault{
@@ -177,7 +177,7 @@ func (w *world) nodeFaults() []fault {
 	}
 }
 
-// reset notes that a server is about to forget what it does not write down.
+// reset notes that a server is about to forget all that it does not store.
 func (w *world) reset() {
 	for _, g := range w.groups {
 		g.disturb()
@@ -186,7 +186,7 @@ func (w *world) reset() {
 	w.lastReset = time.Now()
 }
 
-// outage ends a node, and starts it again a moment later.
+// outage stops a node, and starts it again a moment later.
 func (w *world) outage(end func(node int) error) {
 	w.reset()
 	i := w.faults.IntN(w.cluster.Size())
@@ -196,27 +196,28 @@ func (w *world) outage(end func(node int) error) {
 	w.awaitLeader()
 }
 
-// awaitLeader waits until a cluster leads itself again: the next fault would else meet no server.
+// awaitLeader waits until a cluster has a leader again, so that the next fault meets a server.
 func (w *world) awaitLeader() {
 	require.Eventually(w.t, func() bool { return w.cluster.Leader() >= 0 }, settleLimit, time.Millisecond)
 }
 
 func (w *world) someLink() *link { return w.links[w.faults.IntN(len(w.links))] }
 
-// pause lets some milliseconds pass.
+// pause sleeps some milliseconds.
 func (w *world) pause(least, most int64) {
 	time.Sleep(time.Duration(least+w.faults.Int64N(most-least+1)) * time.Millisecond)
 }
 
-// intercept has some requests treated otherwise, for a moment at the most.
+// intercept treats some requests differently, for a moment at most.
 func (w *world) intercept(cmd esproto.Command, action estest.Action, times int) {
 	rule := w.server().Intercept(cmd, action, estest.Times(times))
 	w.pause(5, 60)
 	rule.Remove()
 }
 
-// answered takes an action on requests that have a reply. What has none, as acks and the end of a subscription of a
-// lost connection, is lost with its connection only: TCP loses nothing else, and nobody could tell.
+// answered takes an action on requests with a reply. Requests without a reply, such as acks or the end of a
+// subscription of a lost connection, get lost with their connection only: TCP loses nothing else, and no client could
+// detect it.
 func answered(action estest.Action) estest.Action {
 	return estest.Choose(func(r estest.Request) estest.Action {
 		switch r.Command {
@@ -228,7 +229,7 @@ func answered(action estest.Action) estest.Action {
 	})
 }
 
-// disturb makes n faults, one after the other.
+// disturb causes n faults, one after the other.
 func (w *world) disturb(n int) {
 	all := slices.Concat(w.nodeFaults(), networkFaults, serverFaults, groupFaults, modelFaults)
 	total := 0
@@ -251,7 +252,7 @@ func (w *world) disturb(n int) {
 	}
 }
 
-// heal ends everything that a fault may have left.
+// heal ends all remaining effects of faults.
 func (w *world) heal() {
 	for _, l := range w.links {
 		l.heal()
@@ -262,7 +263,7 @@ func (w *world) heal() {
 	}
 }
 
-// tombstone deletes a stream for good that has a subscriber, which must end.
+// tombstone deletes a stream with a subscriber for good. The subscriber must end.
 func (w *world) tombstone() {
 	n := w.faults.IntN(3)
 	stream := fmt.Sprintf("doomed-%d", w.faults.Int64())
@@ -298,7 +299,7 @@ func (w *world) tombstone() {
 			ctx, cancel := within(time.Second)
 			_, err := w.operator.TombstoneStream(ctx, stream, esclient.Any)
 			cancel()
-			if err == nil || errors.Is(err, esclient.ErrStreamDeleted) { // by a call whose outcome was unknown
+			if err == nil || errors.Is(err, esclient.ErrStreamDeleted) { // a call with an unknown outcome deleted it
 				break
 			}
 		}
@@ -322,15 +323,15 @@ func (w *world) tombstone() {
 	})
 }
 
-// saysDeleted reports whether a subscriber has logged that it ends since its stream is deleted.
+// saysDeleted reports whether a subscriber has logged that it ends because its stream is deleted.
 func saysDeleted(log *watermill.CaptureLoggerAdapter) bool {
 	return slices.ContainsFunc(log.Captured()[watermill.ErrorLogLevel], func(m watermill.CapturedMessage) bool {
 		return errors.Is(m.Err, esclient.ErrStreamDeleted)
 	})
 }
 
-// giveUp subscribes for so short a time that it may or may not succeed. It must leave nothing behind. Messages that it
-// takes for a moment lose their place, so that it joins groups only that promise no order.
+// giveUp subscribes for a short time, so the subscription may or may not succeed. It must leave nothing behind.
+// Messages that it takes lose their place, so it joins only groups without a promised order.
 func (w *world) giveUp() {
 	g := w.groups[w.faults.IntN(len(w.groups))]
 	for g.order != nil {

@@ -7,16 +7,16 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// frames follows what one end of a connection sends.
+// frames parses the bytes that one end of a connection sends.
 type frames struct {
-	see  func(esproto.Command) // is told of each frame that has passed
-	head []byte                // of the frame that is passing: its length and command
-	left int                   // bytes of it that are still to come
+	see  func(esproto.Command) // called for each complete frame
+	head []byte                // length and command of the current frame
+	left int                   // remaining bytes of it
 }
 
 const headLength = 5
 
-// pass takes bytes that have passed.
+// pass takes bytes that were sent.
 func (f *frames) pass(b []byte) {
 	for len(b) > 0 {
 		if n := headLength - len(f.head); n > 0 {
@@ -36,7 +36,7 @@ func (f *frames) pass(b []byte) {
 	}
 }
 
-// joining tells whether a client has asked for a group, or joined it, that has not pushed anything since.
+// joining reports whether a client has asked for a group, or joined one, that has not pushed anything since.
 type joining struct{ atomic.Bool }
 
 func (j *joining) see(cmd esproto.Command) {

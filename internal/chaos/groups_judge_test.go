@@ -8,8 +8,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// missing returns the numbers of events whose message nobody has settled in this epoch. One that is there twice, with
-// one id, may come once: a server takes both for one while it waits for an ack.
+// missing returns the numbers of events whose message was not settled in this epoch. A message that is there twice with
+// one id may come once: a server takes both for one while it waits for an ack.
 func (g *group) missing(log []logged) (numbers []int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -27,7 +27,7 @@ func (g *group) missing(log []logged) (numbers []int64) {
 	return numbers
 }
 
-// judge holds what the group was handed against the log and the parked stream.
+// judge compares the messages of the group with the log and the parked stream.
 func (g *group) judge(log []logged, srv *estest.Server) {
 	g.judgeInFlight(srv)
 	g.judgeIdle()
@@ -71,12 +71,12 @@ func (g *group) judgeIdle() {
 	}
 }
 
-// askedBefore reports whether a message was to be parked before a time only.
+// askedBefore reports whether a message was parked by the handler before a time only.
 func (g *group) askedBefore(number int64, before time.Time) bool {
 	return !slices.ContainsFunc(g.parked[number], func(a asked) bool { return a.at.After(before) })
 }
 
-// judgeInFlight waits until the server has heard of every ack and nack.
+// judgeInFlight waits until the server has read all acks and nacks.
 func (g *group) judgeInFlight(srv *estest.Server) {
 	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
 		if g.stats(srv).InFlight == 0 {
@@ -86,11 +86,11 @@ func (g *group) judgeInFlight(srv *estest.Server) {
 	g.w.report.breach(unheard, "%s: %+v", g.name, g.stats(srv))
 }
 
-// proofTime is how long a server may take, under faults, to tell that it has read the park of a message.
+// proofTime is how long a server may take, under faults, to show that it has read a park.
 const proofTime = time.Second
 
-// untold returns how many parks of a message a plain user may have to repeat: their connection was lost before the
-// server could tell that it had read them, and then a server forgot that the message was dealt with.
+// untold returns how many parks of a message a plain user may have to repeat: the connection was lost before the server
+// could show that it had read them, and then a server forgot that the message was settled.
 func (g *group) untold(number int64) (n int) {
 	if !g.plain {
 		return 0
@@ -103,7 +103,7 @@ func (g *group) untold(number int64) (n int) {
 	return n
 }
 
-// noteParked notes what the parked stream has. A replay hides it.
+// noteParked records the entries of the parked stream. A replay hides them.
 func (g *group) noteParked() {
 	for _, e := range g.read("$persistentsubscription-" + g.stream + "::" + g.name + "-parked") {
 		var number int64
@@ -113,7 +113,7 @@ func (g *group) noteParked() {
 	}
 }
 
-// judgeClients waits until the server has as many subscribers of the group as there are.
+// judgeClients waits until the server counts as many subscribers of the group as there are.
 func (g *group) judgeClients(srv *estest.Server) {
 	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
 		if g.stats(srv).Clients == len(g.subs) {
@@ -123,7 +123,7 @@ func (g *group) judgeClients(srv *estest.Server) {
 	g.w.report.breach(ghost, "%s has %d, there are %d", g.name, g.stats(srv).Clients, len(g.subs))
 }
 
-// stats are what the server counts of the group.
+// stats returns the server's counters of the group.
 func (g *group) stats(srv *estest.Server) estest.GroupStats {
 	for _, s := range srv.Stats().Groups {
 		if s.Stream == g.stream && s.Group == g.name {

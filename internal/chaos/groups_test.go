@@ -16,40 +16,40 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// group is a consumer group, and what its subscribers were handed.
+// group is a consumer group and the messages of its subscribers.
 type group struct {
 	w      *world
 	name   string
 	stream string
-	// order returns what messages stay in order by; nil where nothing is promised.
+	// order returns the key whose messages stay in order; nil if no order is promised.
 	order func(payload string) string
-	// handle decides on a message, and may take its time.
+	// handle decides on a message. It may take some time.
 	handle func(r *rand.Rand) decision
-	plain  bool // its users may not see whether it is still the same
-	shared bool // others take messages of it: it has several subscribers, or giveUp joins it
+	plain  bool // its users may not see whether the group is still the same
+	shared bool // other subscribers get some of its messages: its own, or those of giveUp
 
 	subs []*eventstore.Subscriber
 	wg   sync.WaitGroup
 
 	mu       sync.Mutex
 	closing  bool
-	changing bool      // the group is being made anew
-	epoch    int       // how often it was
-	young    time.Time // when it was disturbed last without a checkpoint
-	shaken   bool      // it is being disturbed without one
+	changing bool      // the group is being deleted and created again
+	epoch    int       // how many times it was created again
+	young    time.Time // time of the last disturbance without a checkpoint
+	shaken   bool      // a disturbance without a checkpoint is going on
 	// By the number of the event, in this epoch.
 	acked   map[int64]bool
-	parked  map[int64][]asked // how often its parking was asked for, in all epochs
+	parked  map[int64][]asked // requests to park it, in all epochs
 	entries map[int64]int64   // of the parked stream: the number of the event, by the number of the entry
 	decided map[int64]bool
 	handed  map[string]int64 // by the payload of a message: the lowest number under which it was handed out
-	unclear map[int64]bool   // settled while the group was being made anew
+	unclear map[int64]bool   // settled while the group was being created again
 	highest map[string]int64 // by the key of the order, from its first message on: the old group's may come before
 	first   map[string]int64 // the number of the first message of each key, in all epochs
 	began   map[string]bool  // that message was handed out while the group was being made anew
 }
 
-// asked is when a message was to be parked, and over which link.
+// asked is the time and the link of a request to park a message.
 type asked struct {
 	at   time.Time
 	link *link
@@ -97,7 +97,7 @@ func (w *world) newGroup(
 	return g
 }
 
-// begin forgets what the group was handed. g.mu is held, or nobody else knows the group.
+// begin forgets the messages of the group. g.mu is held, or the group is not in use yet.
 func (g *group) begin() {
 	g.acked, g.decided = make(map[int64]bool), make(map[int64]bool)
 	g.handed, g.highest = make(map[string]int64), make(map[string]int64)
@@ -109,7 +109,7 @@ func (g *group) settings() esclient.PersistentSettings {
 	return s
 }
 
-// create makes the group, however long it takes.
+// create creates the group, however long it takes.
 func (g *group) create() {
 	for !g.w.stopped() {
 		ctx, cancel := within(time.Second)
@@ -121,8 +121,8 @@ func (g *group) create() {
 	}
 }
 
-// makeAnew deletes the group and makes it again: everything is to be handed out once more. What the old group pushed
-// may be handed out until the subscribers have joined the new one, for which afterwards makes a way.
+// makeAnew deletes the group and creates it again. Then all messages must be handed out once more. Messages of the old
+// group may be handed out until the subscribers have joined the new one. afterwards makes that possible.
 func (g *group) makeAnew(afterwards func()) {
 	g.mu.Lock()
 	g.changing, g.unclear, g.began = true, make(map[int64]bool), make(map[string]bool)
@@ -149,14 +149,14 @@ func (g *group) makeAnew(afterwards func()) {
 	g.mu.Unlock()
 }
 
-// disturb notes that the group is about to forget what it has not written down.
+// disturb notes that the group is about to forget all that it has not stored.
 func (g *group) disturb() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shaken = g.shaken || !g.hasCheckpoint()
 }
 
-// calm notes that it is no longer disturbed.
+// calm notes that the disturbance is over.
 func (g *group) calm() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -169,7 +169,7 @@ func (g *group) hasCheckpoint() bool {
 	return len(g.read("$persistentsubscription-"+g.stream+"::"+g.name+"-checkpoint")) > 0
 }
 
-// hasDouble reports whether a message is twice in the group's stream.
+// hasDouble reports whether a message is in the group's stream twice.
 func (g *group) hasDouble() bool {
 	there := make(map[string]bool)
 	for _, e := range g.read(g.stream) {
@@ -181,7 +181,7 @@ func (g *group) hasDouble() bool {
 	return false
 }
 
-// read returns the events of a stream; none where there is no stream.
+// read returns the events of a stream; none if it does not exist.
 func (g *group) read(stream string) []estest.Event {
 	events, err := g.w.server().Read(stream, 0, 0)
 	if !errors.Is(err, estest.ErrNoStream) {
@@ -200,7 +200,7 @@ func (g *group) close() {
 	g.wg.Wait()
 }
 
-// laneOf returns the key of a message: who published it, and the last digit of its number.
+// laneOf returns the key of a message: its publisher and the last digit of its number.
 func laneOf(payload string) string {
 	name, number, _ := strings.Cut(payload, " ")
 	return name + number[len(number)-1:]

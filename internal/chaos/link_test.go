@@ -12,20 +12,20 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// link is the network between one client and the servers. Each address has a relay of its own, which real sockets lead
-// to, so that the faults are those of a network: what is on its way is lost, buffers fill up, strangers answer.
+// link is the network between one client and the servers. Each address has its own relay with real sockets. So the
+// faults are those of a network: data in transit is lost, buffers fill up, another peer answers.
 type link struct {
 	rate     atomic.Int64 // bytes a second each way; 0 for no limit
-	stalled  atomic.Bool  // nothing gets through, and nobody is told
+	stalled  atomic.Bool  // nothing gets through, without an error
 	stranger atomic.Pointer[string]
-	cutAfter atomic.Int64 // the connection on which so many more bytes have passed is cut; 0 for none
+	cutAfter atomic.Int64 // cuts the connection that passes so many more bytes; 0 for none
 
 	mu     sync.Mutex
 	relays map[string]net.Listener
 	conns  map[net.Conn]struct{}
 	closed bool
-	lost   []time.Time // when the client lost a connection
-	unused []time.Time // and one on which a group was asked for that had not pushed anything yet
+	lost   []time.Time // times of lost connections
+	unused []time.Time // times of those without a push since a group was asked for
 	wg     sync.WaitGroup
 }
 
@@ -33,7 +33,7 @@ func newLink() *link {
 	return &link{relays: make(map[string]net.Listener), conns: make(map[net.Conn]struct{})}
 }
 
-// dial connects to an address by way of its relay. It serves as esclient.Config.Dial.
+// dial connects to an address through its relay. It is an esclient.Config.Dial.
 func (l *link) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	relay, err := l.relay(address)
 	if err != nil {
@@ -69,7 +69,7 @@ func (l *link) relay(address string) (string, error) {
 	return r.Addr().String(), nil
 }
 
-// keep notes a connection, for cut. It returns false if the link is closed.
+// keep adds a connection for cut. It returns false if the link is closed.
 func (l *link) keep(c net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,14 +111,15 @@ func (l *link) lostWithin(at time.Time, soon time.Duration) bool {
 	return slices.ContainsFunc(l.lost, func(t time.Time) bool { return t.After(at) && t.Sub(at) <= soon })
 }
 
-// lostUnused reports whether the client has lost a connection since a time on which its group had not pushed anything.
+// lostUnused reports whether the client has lost, since a time, a connection on which its group had not pushed
+// anything.
 func (l *link) lostUnused(since time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(l.unused, func(t time.Time) bool { return t.After(since) })
 }
 
-// heal ends every fault but lost connections.
+// heal ends all faults except lost connections.
 func (l *link) heal() {
 	l.rate.Store(0)
 	l.stalled.Store(false)
@@ -177,8 +178,8 @@ func (l *link) noteEnd(j *joining) {
 	l.unused = append(l.unused, time.Now())
 }
 
-// pump copies until an end closes or the link cuts the connection. passed is told what it has copied, ends that from
-// has ended.
+// pump copies until an end closes or the link cuts the connection. It calls passed with the copied bytes, and ends when
+// from has ended.
 func (l *link) pump(to io.Writer, from io.Reader, passed func([]byte), ends func()) {
 	buf := make([]byte, 16<<10)
 	for {

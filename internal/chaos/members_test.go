@@ -9,7 +9,7 @@ import (
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 )
 
-// done is when a message was acked, and the epoch in which it was handed out.
+// done is the time and the epoch of an ack.
 type done struct {
 	epoch int
 	at    time.Time
@@ -81,8 +81,8 @@ func (m *member) note(number int64, payload string) {
 	if done, ok := m.acked[number]; ok && done.epoch == g.epoch {
 		m.again(number, payload, done.at)
 	}
-	// The server tells events apart by their ids. Of a message that was written twice it has the second event come
-	// again late or never where both were on their way, so the first one counts.
+	// The server distinguishes events by their ids. If both events of a message that was written twice are in flight,
+	// the second one comes again late or never. So the first one counts.
 	if before, again := g.handed[payload]; again && before <= number {
 		return
 	}
@@ -121,12 +121,11 @@ func (m *member) again(number int64, payload string, at time.Time) {
 	m.g.w.report.breach(again, "%s: number %d, %q", m.g.name, number, payload)
 }
 
-// doubtTime is how long after an event a message may come again because of it: a client looks at its group for two
+// doubtTime is how long after a fault a message may come again because of it: a client checks its group for two
 // seconds.
 const doubtTime = 3 * time.Second
 
-// excuse returns why nothing may tell a plain user that a group is still the one that knows of an ack; "" if something
-// does. g.mu is held.
+// excuse returns why a plain user cannot know whether a group still knows an ack; "" if the user can. g.mu is held.
 func (m *member) excuse(acked time.Time) string {
 	lately := time.Now().Add(-doubtTime)
 	switch g := m.g; {
@@ -151,7 +150,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// ack acks under the lock, so that no hand-out comes between the ack and its note.
+// ack acks under the lock, so that no message is handed out between the ack and its note.
 func (m *member) ack(msg *message.Message, number int64) {
 	g := m.g
 	g.mu.Lock()

@@ -17,13 +17,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// model is a read model: subscriptions with one name, one after the other, that go on at its checkpoint.
+// model is a read model: subscriptions with one name, one after the other, that go on from its checkpoint.
 type model struct {
 	w      *world
 	name   string
 	topic  string
-	from   func(stream string) bool          // the streams whose events it gets, where the topic is $all
-	key    func(*message.Message) string     // returns what messages stay in order by
+	from   func(stream string) bool          // selects the streams if the topic is $all
+	key    func(*message.Message) string     // returns the key whose messages stay in order
 	handle func(r *rand.Rand) decision       // park stands for skip
 	cfg    eventstore.SubscriberConfig       // of all its processes
 	open   func(*esclient.Client) modelStore // the store as a new process opens it
@@ -35,12 +35,12 @@ type model struct {
 
 	mu      sync.Mutex
 	rand    *rand.Rand
-	clock   int                         // counts what happens
-	settled map[esclient.Checkpoint]int // by its place: when a message was settled first
+	clock   int                         // counts events of the test
+	settled map[esclient.Checkpoint]int // by place: when a message was first settled
 	saves   []save
-	tried   map[esclient.Checkpoint]bool // those of saves
+	tried   map[esclient.Checkpoint]bool // places of attempted saves
 	saved   esclient.Checkpoint          // the latest that a process knows to be saved
-	refuse  int                          // so many calls of Save are going to fail
+	refuse  int                          // how many of the next calls of Save fail
 	asked   *process                     // the latest that has called Load
 	owner   *process                     // the latest whose Load succeeded
 }
@@ -56,7 +56,7 @@ type ending string
 
 const (
 	closed    ending = "closed"
-	crashed   ending = "crashed" // nothing is closed, and nothing it does has an effect any more
+	crashed   ending = "crashed" // not closed; nothing that it does has an effect any more
 	overtaken ending = "taken over"
 )
 
@@ -125,7 +125,7 @@ func (w *world) startModels(s setting) {
 	}
 }
 
-// live has one process follow the other.
+// live runs the processes one after the other.
 func (m *model) live() {
 	var p *process
 	for !m.w.stopped() {
@@ -160,7 +160,7 @@ func (m *model) buryCorpse() {
 	}
 }
 
-// end ends a process. It returns the one that goes on, if there is one.
+// end ends a process. It returns its successor, if there is one.
 func (m *model) end(p *process, how ending) *process {
 	m.w.report.count("read models "+string(how), 1)
 	switch how {
@@ -176,7 +176,7 @@ func (m *model) end(p *process, how ending) *process {
 	return nil
 }
 
-// overtake has another process use the name, while an earlier one does. It returns the one that goes on.
+// overtake starts another process with the same name while one runs. It returns the successor.
 func (m *model) overtake(p *process) *process {
 	q := m.start()
 	switch subscribed := q.subscribe(); {
@@ -190,7 +190,7 @@ func (m *model) overtake(p *process) *process {
 	return p
 }
 
-// disturb asks for an end of the process that runs.
+// disturb requests an end of the running process.
 func (m *model) disturb(how ending) {
 	select {
 	case m.ends <- how:
@@ -205,7 +205,7 @@ func (m *model) decide() decision {
 	return m.handle(m.rand)
 }
 
-// places returns where the messages are that a read model is to get, in order.
+// places returns the places of the expected messages of a read model, in order.
 func (m *model) places() (places []esclient.Checkpoint) {
 	if m.from == nil {
 		for _, e := range m.read(m.topic) {
@@ -244,7 +244,7 @@ func order(c, d esclient.Checkpoint) int {
 	return n
 }
 
-// missing returns how many messages nobody has settled, and whether the store is behind all of them.
+// missing returns how many messages were not settled, and whether the store is after all of them.
 func (m *model) missing(places []esclient.Checkpoint) (lacks int, stored bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -256,7 +256,7 @@ func (m *model) missing(places []esclient.Checkpoint) (lacks int, stored bool) {
 	return lacks, len(places) == 0 || order(m.saved, places[len(places)-1]) >= 0
 }
 
-// judge holds what the read model was handed, and what it saved, against the log.
+// judge compares the messages and saves of the read model with the log.
 func (m *model) judge() {
 	places, r := m.places(), m.w.report
 	lacks, stored := m.missing(places)
@@ -270,7 +270,7 @@ func (m *model) judge() {
 	if len(m.settled) == 0 {
 		r.breach(idle, "%s was handed nothing", m.name)
 	}
-	// Whatever is up to a checkpoint was settled before the checkpoint was saved.
+	// All messages up to a checkpoint were settled before it was saved.
 	slices.SortFunc(m.saves, func(a, b save) int { return cmp.Or(order(a.at, b.at), cmp.Compare(a.when, b.when)) })
 	latest := 0 // when the last message up to here was settled
 	for _, s := range m.saves {
@@ -287,7 +287,7 @@ func (m *model) judge() {
 	}
 }
 
-// lastWords has each shared stream get one more message, and each read model fail to save it at first.
+// lastWords appends one more message to each shared stream, and makes the first save of each read model fail.
 func (w *world) lastWords() {
 	for _, m := range w.models {
 		m.mu.Lock()
@@ -310,7 +310,7 @@ func (w *world) lastWords() {
 // suffix gives each stream another last message.
 func suffix(stream string) string { return string('0' + rune(slices.Index(streams, stream)+1)) }
 
-// documentedRefusal reports whether Subscribe may fail like that, after some time, under faults.
+// documentedRefusal reports whether Subscribe may fail with that error, after some time, under faults.
 func documentedRefusal(err error, took time.Duration) bool {
 	var e *eventstore.CheckpointError
 	return errors.As(err, &e) && e.Op == "load" && took >= loadTimeout &&

@@ -22,7 +22,7 @@ type process struct {
 	store  modelStore
 	sub    *eventstore.Subscriber
 	log    *endLog
-	buried chan struct{} // closed when what is left of it may go
+	buried chan struct{} // closed when the remains of the process may end
 	over   chan struct{} // closed when all its handlers have returned
 
 	// Guarded by m.mu.
@@ -30,24 +30,24 @@ type process struct {
 	failed  bool // the latest Save failed
 	loaded  esclient.Checkpoint
 	acked   map[esclient.Checkpoint]bool
-	open    map[string]esclient.Checkpoint // by key: what is handed out and not settled
+	open    map[string]esclient.Checkpoint // by key: handed out and not settled
 	latest  map[string]esclient.Checkpoint // by key: the latest message
 	highest esclient.Checkpoint            // that was tried to be saved
 }
 
-// modelStore is a store, and how its process lets go of it.
+// modelStore is a store and the function that closes it.
 type modelStore struct {
 	eventstore.Checkpoints
 	close func()
 }
 
-// errCrashed is what a dead process is told. The store is not asked.
+// errCrashed is the error of every call of a crashed process. The store is not called.
 var errCrashed = errors.Join(errors.New("crashed"), esclient.ErrClosed)
 
-// errFull is what a store says that a fault has befallen.
+// errFull is the error of a store that a fault has filled.
 var errFull = errors.New("chaos: the disk is full")
 
-// start makes a process that has a connection.
+// start makes a process with a connection.
 func (m *model) start() *process {
 	p := &process{
 		m: m, log: &endLog{}, buried: make(chan struct{}), over: make(chan struct{}),
@@ -64,7 +64,7 @@ func (m *model) start() *process {
 	sub.Client, sub.Checkpoints = p.client, p
 	p.sub, err = eventstore.NewSubscriber(sub, p.log)
 	require.NoError(m.w.t, err)
-	for { // a stranger at the first connection is an error that calls return at once
+	for { // if another server answers the first connection, calls return that error at once
 		ctx, cancel := within(loadTimeout)
 		err := p.client.Connect(ctx)
 		cancel()
@@ -174,7 +174,7 @@ func behind(c esclient.Checkpoint) esclient.Checkpoint {
 	return esclient.CheckpointAtNumber(n + 1)
 }
 
-// settle settles a message under the lock, so that no save comes between that and its note.
+// settle settles a message under the lock, so that no save comes between the message and its note.
 func (p *process) settle(msg *message.Message, c esclient.Checkpoint, d decision) {
 	m := p.m
 	m.mu.Lock()
@@ -218,7 +218,7 @@ func (p *process) Load(ctx context.Context, name string) (esclient.Checkpoint, e
 	}
 	m.owner, p.loaded = p, c
 	if order(c, m.saved) > 0 {
-		m.saved = c // by a process that did not learn of it
+		m.saved = c // a process that did not get the reply has saved it
 	}
 	return c, nil
 }
@@ -278,7 +278,7 @@ func (p *process) beginSave(c esclient.Checkpoint) (lost bool, err error) {
 	return m.owner != p, nil
 }
 
-// close ends the process in good order, after which nothing may be handed out again.
+// close ends the process in good order. After that no message may be handed out.
 func (p *process) close() {
 	require.NoError(p.m.w.t, p.sub.Close())
 	<-p.over
@@ -306,7 +306,7 @@ func (p *process) judgeClose() {
 	}
 }
 
-// crash ends the process for the rest of the world.
+// crash ends the process without closing anything.
 func (p *process) crash() {
 	p.m.mu.Lock()
 	p.dead = true
@@ -315,7 +315,7 @@ func (p *process) crash() {
 	p.store.close()
 }
 
-// bury ends what is left of a process.
+// bury ends the remains of a process.
 func (p *process) bury() {
 	close(p.buried)
 	require.NoError(p.m.w.t, p.sub.Close())
@@ -326,7 +326,7 @@ func (p *process) bury() {
 	require.NoError(p.m.w.t, p.client.Close())
 }
 
-// judgeEnd judges why the subscription has ended by itself.
+// judgeEnd checks why the subscription has ended by itself.
 func (p *process) judgeEnd() {
 	p.m.mu.Lock()
 	taken := p.m.asked != p

@@ -11,11 +11,11 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// reader is a subscriber that gets everything: fan-out, or a catch-up of a stream or of all streams.
+// reader is a subscriber that gets all messages: fan-out, or a catch-up of a stream or of all streams.
 type reader struct {
 	w    *world
 	name string
-	gaps bool // what is appended while there is no connection is not promised
+	gaps bool // messages without a connection are not promised
 	all  bool
 
 	sub *eventstore.Subscriber
@@ -49,13 +49,13 @@ func (w *world) newReader(name, topic string, s setting, gaps bool, cfg eventsto
 	})
 }
 
-// note notes an event. Each must be the one behind the one before.
+// note notes an event. It must be the one after the previous one.
 func (r *reader) note(stream string, number int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.w.report.count("messages read by fan-out and catch-up", 1)
 	if !slices.Contains(streams, stream) {
-		return // streams of the server's own forget events
+		return // the server's own streams drop events
 	}
 	last, ok := r.last[stream]
 	if !ok {
@@ -73,7 +73,7 @@ func (r *reader) note(stream string, number int64) {
 	r.last[stream] = max(number, last)
 }
 
-// missing returns how many events at the end of each stream have not come.
+// missing returns how many events are missing at the end of each stream.
 func (r *reader) missing(log map[string][]logged) (numbers []int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

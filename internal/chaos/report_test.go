@@ -40,7 +40,7 @@ var broken = []string{
 	passed, beyond, forgotten, unsaved, unfenced, idle,
 }
 
-// report counts what happened, and keeps the first examples of what should not have.
+// report counts what happened and keeps the first examples of broken promises.
 type report struct {
 	started time.Time
 
@@ -77,7 +77,7 @@ func (r *report) fault(name string) {
 	}
 }
 
-// breach notes a promise that was broken.
+// breach records a broken promise.
 func (r *report) breach(what, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,7 +98,7 @@ func (r *report) breaches() (n int) {
 	return n
 }
 
-// add takes over the counts of another report.
+// add adds the counts of another report.
 func (r *report) add(other *report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +107,7 @@ func (r *report) add(other *report) {
 	}
 }
 
-// String is the report as a table, broken promises first.
+// String returns the report as a table, broken promises first.
 func (r *report) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

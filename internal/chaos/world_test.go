@@ -24,7 +24,7 @@ type world struct {
 	cluster *estest.Cluster // nil for a single server
 	single  *estest.Server
 
-	projections bool // they run
+	projections bool // they are running
 
 	faults   *rand.Rand
 	links    []*link
@@ -39,12 +39,12 @@ type world struct {
 	models  []*model
 
 	resets    atomic.Int64 // restarts and changes of the leader: a server forgets event ids
-	lastReset time.Time    // when the last one was; the disturber's own
+	lastReset time.Time    // time of the last one; owned by the disturber
 	stop      chan struct{}
 	wg        sync.WaitGroup
 }
 
-// setting is what a round runs on.
+// setting is the setting of a round.
 type setting struct {
 	persona estest.Persona
 	nodes   int
@@ -111,7 +111,7 @@ func (w *world) connectionString() string {
 	return w.single.ConnectionString()
 }
 
-// server returns the node that has the newest log, which is the leader where there is one.
+// server returns the node with the newest log: the leader, if there is one.
 func (w *world) server() *estest.Server {
 	if w.cluster == nil {
 		return w.single
@@ -136,7 +136,7 @@ func (w *world) open(l *link, plain bool) *esclient.Client {
 	return c
 }
 
-// config returns the configuration of a client, whose limits of time are short. l may be nil.
+// config returns the configuration of a client with short timeouts. l may be nil.
 func (w *world) config(l *link, plain bool) esclient.Config {
 	cfg, err := esclient.ParseConnectionString(w.connectionString())
 	require.NoError(w.t, err)
@@ -155,7 +155,7 @@ func (w *world) config(l *link, plain bool) esclient.Config {
 	return cfg
 }
 
-// run disturbs the world n times, heals it, and waits until all consumers have what there is.
+// run disturbs the world n times, heals it, and waits until all consumers have their messages.
 func (w *world) run(n int, s setting) {
 	w.start(s)
 	w.disturb(n)
@@ -171,10 +171,10 @@ func (w *world) run(n int, s setting) {
 	w.close()
 }
 
-// settleLimit is how long consumers may take, once all is well, to get what they lack.
+// settleLimit is how long consumers may take, after the faults, to get the missing messages.
 const settleLimit = 30 * time.Second
 
-// settle waits until no consumer lacks anything.
+// settle waits until no consumer misses a message.
 func (w *world) settle() {
 	log := w.readLog()
 	var places [][]esclient.Checkpoint // of the messages of each read model
@@ -232,10 +232,10 @@ type logged struct {
 	payload string
 }
 
-// streams are those that writers share. Besides, writer "solo" makes one for each message.
+// streams are the streams that writers share. Writer "solo" also creates one for each message.
 var streams = []string{"orders", "ledger", "visits", "import"}
 
-// readLog returns what is in the shared streams.
+// readLog returns the events of the shared streams.
 func (w *world) readLog() map[string][]logged {
 	log := make(map[string][]logged)
 	for _, stream := range streams {
@@ -269,7 +269,7 @@ func (w *world) addSolo(places map[string][]place) {
 	}
 }
 
-// within returns a context for what an operator does.
+// within returns a context for an operator's request.
 func within(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)
 }

@@ -18,20 +18,21 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// told is what a writer was told of one message. More than one may hold where it was published again.
+// told is the result of one message. There may be several if it was published again.
 type told struct{ written, unknown, notWritten bool }
 
-// writer publishes messages of its own, each with a payload that no other has, and notes what it is told of them.
+// writer publishes its own messages, each with a unique payload, and records the results.
 type writer struct {
 	w      *world
 	name   string
 	client *esclient.Client
 	pub    *eventstore.Publisher
-	// forgets: it publishes again what is unknown, so a message is there twice if the server has forgotten its id.
+	// forgets: it publishes a message with an unknown outcome again, so the message is there twice if the server has
+	// forgotten its id.
 	forgets bool
-	exact   bool // the expected version settles what is unknown
+	exact   bool // the expected version settles unknown outcomes
 
-	ctx    context.Context // ends when the writer is to stop
+	ctx    context.Context // ends the writer
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -57,7 +58,7 @@ func (w *world) newWriter(name string, s setting, cfg eventstore.PublisherConfig
 	return p
 }
 
-// repeat has the writer work until it is stopped.
+// repeat runs the writer until it is stopped.
 func (p *writer) repeat(step func()) {
 	p.wg.Go(func() {
 		for p.ctx.Err() == nil {
@@ -90,7 +91,7 @@ func (p *writer) next() *message.Message {
 	return message.NewMessage(watermill.NewUUID(), message.Payload(payload))
 }
 
-// note keeps what became of messages.
+// note records the outcome of messages.
 func (p *writer) note(messages []*message.Message, what func(*told)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,7 +104,7 @@ func written(t *told)    { t.written = true }
 func unknown(t *told)    { t.unknown = true }
 func notWritten(t *told) { t.notWritten = true }
 
-// publish makes a Publish call and notes what it says.
+// publish makes a Publish call and records the result.
 func (p *writer) publish(topic string, messages ...*message.Message) error {
 	started := time.Now()
 	err := p.pub.Publish(topic, messages...)
@@ -144,8 +145,9 @@ func listed(messages []*message.Message, lists ...[]*message.Message) bool {
 	return len(slices.Concat(lists...)) == 0
 }
 
-// judgeFailure notes an error that faults do not explain, and one that came before its time: only what the server has
-// decided, or cannot tell any more, ends a call earlier. An exact version always tells.
+// judgeFailure reports an error that faults do not explain, and one that came too early: before its time a call ends
+// only with a decision of the server, or with an unknown outcome that cannot be resolved. An exact version always
+// resolves it.
 func (p *writer) judgeFailure(err error, took time.Duration) {
 	final := errors.Is(err, esclient.ErrWrongExpectedVersion) || !p.exact && errors.Is(err, esclient.ErrOutcomeUnknown)
 	if took < publishTimeout && !final || !expectedFailure(err) {
@@ -153,7 +155,7 @@ func (p *writer) judgeFailure(err error, took time.Duration) {
 	}
 }
 
-// expectedFailure reports whether an error is one that faults explain.
+// expectedFailure reports whether faults explain an error.
 func expectedFailure(err error) bool {
 	return errors.Is(err, esclient.ErrOutcomeUnknown) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, esclient.ErrWrongExpectedVersion) ||
@@ -175,7 +177,7 @@ func (w *world) startWriters(s setting) {
 	w.startSource(s)
 }
 
-// startExact publishes to a stream of its own with the exact version each time.
+// startExact publishes to its own stream with the exact version each time.
 func (w *world) startExact(s setting) {
 	p := w.newWriter("exact", s, eventstore.PublisherConfig{})
 	p.exact = true
@@ -196,7 +198,7 @@ func (w *world) startExact(s setting) {
 	})
 }
 
-// version reads what a stream is at.
+// version reads the version of a stream.
 func (p *writer) version(stream string) (esclient.ExpectedVersion, bool) {
 	ctx, cancel := context.WithTimeout(p.ctx, publishTimeout)
 	defer cancel()
@@ -212,7 +214,7 @@ func (p *writer) version(stream string) (esclient.ExpectedVersion, bool) {
 
 func soloStream(payload string) string { return strings.ReplaceAll(payload, " ", "-") }
 
-// startSolo makes a stream for each message.
+// startSolo creates a stream for each message.
 func (w *world) startSolo(s setting) {
 	p := w.newWriter("solo", s, eventstore.PublisherConfig{
 		ExpectedVersion: esclient.NoStream,
@@ -247,13 +249,13 @@ func (w *world) startBatches(s setting) {
 	})
 }
 
-// startByUUID publishes each message, under the id of its UUID, until it is told that it is written.
+// startByUUID publishes each message, with the id of its UUID, until it is written.
 func (w *world) startByUUID(s setting) {
 	p := w.newWriter("uuid", s, eventstore.PublisherConfig{UseMessageUUIDAsEventID: true})
 	p.forgets = true
 	topic := "visits"
 	if s.plain {
-		topic = "orders" // one stream has no message twice, so that nothing excuses its group
+		topic = "orders" // one stream has no message twice, so its group has no excuse
 	}
 	p.repeat(func() {
 		m := p.next()
@@ -263,7 +265,7 @@ func (w *world) startByUUID(s setting) {
 	})
 }
 
-// startSource appends from a source, and goes on where it ended.
+// startSource appends from a source, and goes on after an error.
 func (w *world) startSource(s setting) {
 	p := w.newWriter("source", s, eventstore.PublisherConfig{})
 	p.exact = true
@@ -303,7 +305,7 @@ func (w *world) startSource(s setting) {
 	})
 }
 
-// judge holds what the writer was told against the log.
+// judge compares the writer's results with the log.
 func (p *writer) judge(places map[string][]place, resets int64) {
 	r := p.w.report
 	r.count("messages published", len(p.told))
@@ -329,13 +331,13 @@ func (p *writer) judge(places map[string][]place, resets int64) {
 	}
 }
 
-// place is where an event is.
+// place is the place of an event.
 type place struct {
 	stream string
 	number int64
 }
 
-// judgeBatch checks that the messages of one append are all there, one behind the other, or none is.
+// judgeBatch checks that the messages of one append are either all there, one after the other, or none of them.
 func (p *writer) judgeBatch(batch []string, places map[string][]place) {
 	first := places[batch[0]]
 	for i, payload := range batch {

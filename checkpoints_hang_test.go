@@ -15,7 +15,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// hangingStore is a store whose calls hang while it is told to.
+// hangingStore is a store whose calls can hang.
 type hangingStore struct {
 	memoryCheckpoints
 	heedsContext bool
@@ -109,7 +109,7 @@ func TestAStoreThatHangsHoldsUpNoEnd(t *testing.T) {
 		assert.Equal(t, numbers(1, 3), consume(t, messages, 3), "messages are handed out meanwhile")
 		require.Eventually(t, func() bool {
 			return len(lines(log, watermill.ErrorLogLevel, "Cannot save the checkpoint: trying again")) > 0
-		}, patience, time.Millisecond, "nobody is told")
+		}, patience, time.Millisecond, "the failure is not reported")
 		end()
 		closes(t, messages)
 		assert.Len(t, lines(log, watermill.ErrorLogLevel, "The last checkpoint was not saved"), 1)
@@ -205,7 +205,7 @@ func TestAHandlerThatExceedsAckGraceIsBehindTheCheckpoint(t *testing.T) {
 	require.NoError(t, sub.Close())
 	closes(t, messages)
 
-	// Another process has the name: no answer counts, and nobody waits for one.
+	// Another process has the name: no answer counts, and no call waits for one.
 	cfg.AckGrace, cfg.Concurrency = time.Hour, 2
 	cfg.Key = func(msg *message.Message) string { return string(msg.Payload) }
 	log = watermill.NewCaptureLogger()

@@ -58,7 +58,7 @@ func (c *conn) operate(cmd *command, f *frame) {
 		return
 	}
 	if f.denied {
-		user = eventlog.Nobody
+		user = eventlog.NoRights
 	}
 	f.user = user
 	switch {

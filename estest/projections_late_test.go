@@ -136,7 +136,7 @@ func TestProjectionsGoOnFromACheckpoint(t *testing.T) {
 	assert.JSONEq(t, fmt.Sprintf(`{"$c":%d,"$p":%d}`, marked[0].Commit, marked[0].Prepare), string(index[1].Data))
 }
 
-// A new leader continues where the last one stopped, with nothing lost and nothing doubled.
+// A new leader continues from the last leader's position, with nothing lost and nothing doubled.
 func TestProjectionsOfOneLeaderAfterAnother(t *testing.T) {
 	c := estest.RunCluster(t, 3, estest.WithProjections(), estest.WithElectionDelay(time.Millisecond))
 	appended := 0

@@ -28,7 +28,7 @@ const maxLookups = 10_000
 
 // needsLookup reports whether the rights for a request must be looked up first.
 func (c *conn) needsLookup(cmd *command, f *frame) bool {
-	return cmd.looksUpRights && c.srv.cfg.asyncRights > 0 && !f.user.IsAdmin() && f.user != eventlog.Nobody
+	return cmd.looksUpRights && c.srv.cfg.asyncRights > 0 && !f.user.IsAdmin() && f.user != eventlog.NoRights
 }
 
 // lookUp serves a request later.

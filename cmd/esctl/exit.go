@@ -21,7 +21,7 @@ const (
 	exitNotFound    = 6   // no such stream, event, group or user, or the stream is deleted
 	exitConflict    = 7   // another expected version, or it exists already
 	exitUnsupported = 8   // the server cannot do that
-	exitUnconfirmed = 9   // nobody has confirmed a destructive command
+	exitUnconfirmed = 9   // a destructive command without confirmation
 	exitOverLimit   = 10  // lag --max
 	exitInterrupted = 130 // Ctrl-C, other than for tail
 )
@@ -34,7 +34,7 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// errUnconfirmed ends a destructive command that nobody has confirmed.
+// errUnconfirmed ends a destructive command without confirmation.
 var errUnconfirmed = errors.New("not confirmed, nothing was done")
 
 // errOverLimit ends lag --max.

@@ -80,7 +80,7 @@ func askMembers(ctx context.Context, cfg *esclient.Config) ([]memberJSON, error)
 	return members, nil
 }
 
-// gossipConfig returns where the gossip of a configuration is: that of its cluster, or of its node's HTTP interface.
+// gossipConfig returns the address of the gossip: that of the cluster, or of the node's HTTP interface.
 func gossipConfig(cfg *esclient.Config) (gossip discovery.GossipConfig, err error) {
 	if cfg.Gossip != nil {
 		gossip = *cfg.Gossip
@@ -112,7 +112,7 @@ func gossipConfig(cfg *esclient.Config) (gossip discovery.GossipConfig, err erro
 	return gossip, nil
 }
 
-// httpInterface returns where a single node has its HTTP interface, and how to encrypt it.
+// httpInterface returns the address of a single node's HTTP interface, and its encryption.
 func httpInterface(cfg *esclient.Config) (discovery.Endpoint, *tls.Config, error) {
 	at, encryption := cfg.HTTPEndpoint, cfg.TLS
 	if at == "" {

@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// infoJSON is what can be learnt of a server. What it does not tell is absent.
+// infoJSON has the known facts of a server. Unknown ones are absent.
 type infoJSON struct {
 	Node    string             `json:"node"`
 	User    string             `json:"user,omitempty"`

@@ -47,7 +47,7 @@ func (c *cli) lag(ctx context.Context, args []string, limit int64) error {
 		over := false
 		for i := range summaries {
 			if summaries[i].Stream == esclient.AllStream {
-				continue // it goes by positions, between which nobody can count
+				continue // it goes by positions, which do not count events
 			}
 			group, err := lagOf(ctx, client, admin, &summaries[i])
 			if err != nil {

@@ -185,7 +185,7 @@ func (c *cli) consume(ctx context.Context, client *esclient.Client, stream strin
 			return sub.Ack(e)
 		},
 		end: func() string {
-			// What was not acked goes back at once, also after Ctrl-C.
+			// Messages without an ack go back at once, also after Ctrl-C.
 			ending, cancel := c.limited(context.WithoutCancel(ctx))
 			defer cancel()
 			if err := sub.Stop(ending); err != nil {

@@ -143,7 +143,7 @@ func (l *Log) Allowed(u *User, r Right, name string) bool {
 	if name == AllStream && (r == RightWrite || r == RightDelete) {
 		return false
 	}
-	if u == Nobody || u == nil && l.facts.DeniesAnonymous {
+	if u == NoRights || u == nil && l.facts.DeniesAnonymous {
 		return false
 	}
 	if u.IsAdmin() {

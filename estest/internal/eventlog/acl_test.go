@@ -88,7 +88,7 @@ func TestRights(t *testing.T) {
 				}
 			}
 			assert.Equal(t, tc.allowed, allowed)
-			assert.False(t, b.Allowed(eventlog.Nobody, tc.right, tc.stream))
+			assert.False(t, b.Allowed(eventlog.NoRights, tc.right, tc.stream))
 		})
 	}
 }

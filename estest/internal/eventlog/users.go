@@ -178,8 +178,8 @@ func (u *User) in(group string) bool { return u != nil && slices.Contains(u.Grou
 // System is the user for whom the server itself acts.
 var System = &User{Login: "system", Groups: []string{Admins}}
 
-// Nobody is a user without any right, even without the rights of Everyone.
-var Nobody = &User{Login: "nobody"}
+// NoRights is a user without any right, even without the rights of Everyone.
+var NoRights = &User{Login: "nobody"}
 
 // IsAdmin reports whether the user is an administrator, who may do everything.
 func (u *User) IsAdmin() bool { return u.in(Admins) }

@@ -59,7 +59,7 @@ func newRoot(c *cli) *cobra.Command {
 	root.AddCommand(
 		newPing(c), newInfo(c), newStreams(c), newRead(c), newTail(c), newPublish(c), newMeta(c), newDelete(c),
 		newGroups(c), newGroup(c),
-		newParked(c), newLag(c), newUsers(c), newGossip(c),
+		newParked(c), newLag(c), newUsers(c), newGossip(c), newBench(c),
 	)
 	return root
 }

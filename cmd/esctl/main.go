@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -38,6 +39,8 @@ func run(ctx context.Context, args []string) int {
 		// The command line was refused before anything was done.
 		err = &usageError{err}
 	}
-	fmt.Fprintln(c.errs, "esctl:", printable(err.Error()))
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(c.errs, "esctl:", printable(strings.TrimSuffix(line, "\n")))
+	}
 	return codeOf(ctx, err)
 }

@@ -107,10 +107,10 @@ func (j *publishedJSON) explain(err error) error {
 		written = fmt.Sprintf("lines %d to %d are written", j.FromLine, next-1)
 	}
 	if j.Unknown > 0 {
-		return fmt.Errorf("%w: %s, lines %d to %d may be, all of them or none, and no other is",
-			err, written, next, next+j.Unknown-1)
+		return errors.Join(err, fmt.Errorf("%s, lines %d to %d may be, all of them or none, and no other is",
+			written, next, next+j.Unknown-1))
 	}
-	return fmt.Errorf("%w: %s, line %d and those behind it are not", err, written, next)
+	return errors.Join(err, fmt.Errorf("%s, line %d and those behind it are not", written, next))
 }
 
 // events makes an event of each line. An error names its line, and the events before it are written.

@@ -70,7 +70,8 @@
 //
 // Where several subscriptions have the same labels, lag is that of the one that is furthest behind, and the queue
 // length the sum. The lag in events is missing for $all, where events have no numbers, and until a first event is
-// delivered. It never exceeds what the server has told the client: servers do not tell of events before they push them,
+// delivered. For a subscriber of a group it is 0 while nothing waits in the client: others of the group get what lies
+// behind. It never exceeds what the server has told the client: servers do not tell of events before they push them,
 // and they push to a persistent subscription only so many as are in flight. The server's own word is
 // eventstore_group_lag_events.
 //

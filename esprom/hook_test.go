@@ -220,6 +220,46 @@ func TestSubscriptionsOfOneStreamAreAddedUp(t *testing.T) {
 	m.reaches(t, 3, "eventstore_subscription_queue_length", of...)
 }
 
+func TestAllStreamsHaveALagInSeconds(t *testing.T) {
+	t.Parallel()
+	m := measure(t, esprom.HookConfig{})
+	ctx := testContext(t)
+	m.put(t, "orders", 3)
+	s, err := m.client.SubscribeCatchUp(ctx, esclient.AllStream, esclient.CatchUpOptions{})
+	require.NoError(t, err)
+	defer s.Stop()
+	_, err = s.Next(ctx)
+	require.NoError(t, err)
+	of := []string{"stream", "$all", "group", ""}
+	m.reaches(t, 1, "eventstore_subscription_active", of...)
+	seconds, ok := value(t, m.registry, "eventstore_subscription_lag_seconds", of...)
+	assert.True(t, ok)
+	assert.Positive(t, seconds)
+	_, ok = value(t, m.registry, "eventstore_subscription_lag_events", of...)
+	assert.False(t, ok, "its events have no numbers")
+}
+
+// A goroutine in Next may tell of an event when another one has stopped the subscription.
+func TestASubscriptionThatHasEndedIsForgotten(t *testing.T) {
+	t.Parallel()
+	m := measure(t, esprom.HookConfig{})
+	hook, err := esprom.NewHook(esprom.HookConfig{})
+	require.NoError(t, err)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(hook)
+	s, err := m.client.SubscribeVolatile(testContext(t), "s", esclient.VolatileOptions{})
+	require.NoError(t, err)
+	late := esclient.SubscriptionInfo{Subscription: s, Stream: "s", Event: &esclient.Event{Stream: "s"}}
+	hook.OnDelivered(late)
+	active, _ := value(t, registry, "eventstore_subscription_active")
+	assert.InDelta(t, 1, active, 0)
+	s.Stop()
+	hook.OnDelivered(late)
+	active, ok := value(t, registry, "eventstore_subscription_active")
+	assert.True(t, ok)
+	assert.Zero(t, active)
+}
+
 func TestLabelsAreBounded(t *testing.T) {
 	t.Parallel()
 	m := measure(t, esprom.HookConfig{Streams: []string{"listed"}, MaxSubscriptions: 4})

@@ -19,12 +19,11 @@ const (
 
 // endedSessions describes how a session ended, and the sessions after it that ended before the group was compared.
 type endedSessions struct {
-	sessions int  // ended since the group was last compared
-	dropped  bool // the server ended the first one; its connection was not lost
-	conn     *engine.Conn
-	deleted  bool  // the server had no such group right after it ended the first one
-	silent   bool  // one of the others ended before any event came, or had an unexplained retry
-	begins   int64 // the lowest number with which the group began on the others; -1 for none
+	dropped bool // the server ended the first one; its connection was not lost
+	conn    *engine.Conn
+	deleted bool  // the server had no such group right after it ended the first one
+	silent  bool  // one of the others ended before any event came, or had an unexplained retry
+	begins  int64 // the lowest number with which the group began on the others; -1 for none
 }
 
 // noteEnd records that a session has ended. p.mu is held.
@@ -39,9 +38,8 @@ func (p *PersistentSubscription) noteEnd(s *session, reason error) {
 func (e *endedSessions) note(s *session, reason error) *endedSessions {
 	conn := s.handle.Conn()
 	if e == nil {
-		return &endedSessions{sessions: 1, conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped), begins: -1}
+		return &endedSessions{conn: conn, dropped: errors.Is(reason, ErrSubscriptionDropped), begins: -1}
 	}
-	e.sessions++
 	e.silent = e.silent || s.latest < 0 || s.unexplained
 	e.begins = lowestNumber(e.begins, s.begins)
 	return e
@@ -53,11 +51,6 @@ func (e *endedSessions) missed(conn *engine.Conn) {
 	if e.stayed(conn) {
 		e.deleted = true
 	}
-}
-
-// leaderMoved reports whether the server ended the session because another node became the leader.
-func (e *endedSessions) leaderMoved(now *engine.Conn) bool {
-	return e != nil && e.sessions == 1 && e.dropped && e.conn.Endpoint() != now.Endpoint()
 }
 
 // stayed reports whether the server ended the session but kept the connection: the group was changed.
@@ -233,10 +226,6 @@ func (p *PersistentSubscription) follow(s *session, v groupState, now *snapshot)
 		p.ledger.forgetSettled(s)
 		p.lastKnown = now.stream.last
 	case groupUnknown:
-		if p.endedSessions.leaderMoved(s.handle.Conn()) {
-			now.fill(p.seen)
-			break
-		}
 		before := p.ledger.own.doubted
 		p.ledger.doubt()
 		if s.mayResume = p.endedSessions.tells(); s.mayResume {

@@ -77,3 +77,22 @@ func TestARecreatedGroupAfterASilentSession(t *testing.T) {
 		}
 	}
 }
+
+// TestARecreatedGroupAfterAnElection has the group made anew by another leader, before the subscriber
+// has got there.
+func TestARecreatedGroupAfterAnElection(t *testing.T) {
+	t.Parallel()
+	for _, asAdmin := range []bool{true, false} {
+		cluster := estest.RunCluster(t, 3, withJane())
+		m := join(t, cluster.ConnectionString(), asAdmin, 9, fromStart(), esclient.PersistentOptions{})
+		consume(t, m.sub, 9)
+		m.settle()
+		old := cluster.Leader()
+		m.link.down.Store(true)
+		require.NoError(t, cluster.Elect((old+1)%3))
+		eventually(t, func() bool { return cluster.Leader() == (old+1)%3 })
+		m.reset(fromStart())
+		m.link.down.Store(false)
+		assert.Equal(t, words(0, 8), consume(t, m.sub, 9), "admin %t", asAdmin)
+	}
+}

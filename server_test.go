@@ -51,16 +51,7 @@ func embeddedForAll(t testing.TB, opts ...estest.Option) (srv *estest.Server, ur
 	return srv, undertest.As(srv.ConnectionString())
 }
 
-// asAdmin returns a context whose requests run as an administrator of the server under test.
-func asAdmin(ctx context.Context) context.Context {
-	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
-	if server := undertest.Real(); server != "" {
-		if cfg, err := esclient.ParseConnectionString(server); err == nil && cfg.Credentials != nil {
-			admin = cfg.Credentials
-		}
-	}
-	return esclient.WithCredentials(ctx, *admin)
-}
+var asAdmin = undertest.AsAdmin
 
 func newPublisher(t testing.TB, cfg eventstore.PublisherConfig) *eventstore.Publisher {
 	t.Helper()

@@ -26,7 +26,7 @@ func program(t *testing.T, name string) string {
 		require.NoError(t, err, ".ci/prometheus installs it")
 	}
 	if err != nil {
-		t.Skipf("%s is not installed (Debian's package prometheus has it)", name)
+		t.Skipf("runs the real %s, which is not installed: install Debian's package prometheus", name)
 	}
 	return path
 }

@@ -10,27 +10,6 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// park has a group park all events of its stream.
-func park(t testing.TB, c *esclient.Client, p *esclient.PersistentSubscription, stream, group string, n int) {
-	t.Helper()
-	before := len(readParked(t, c, stream, group))
-	for range n {
-		e, err := p.Next(testContext(t))
-		require.NoError(t, err)
-		require.NoError(t, p.Nack(esclient.NackPark, "no "+string(e.Data), e))
-	}
-	eventually(t, func() bool { return len(readParked(t, c, stream, group)) == before+n })
-}
-
-func readParked(t testing.TB, c *esclient.Client, stream, group string) (parked []esclient.ParkedEvent) {
-	t.Helper()
-	for e, err := range c.ReadParked(asAdmin(testContext(t)), stream, group) {
-		require.NoError(t, err)
-		parked = append(parked, e)
-	}
-	return parked
-}
-
 func TestParkedEventsWhoseTargetIsGone(t *testing.T) {
 	c := connect(t)
 	ctx := testContext(t)

@@ -1,7 +1,6 @@
 package esclient_test
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -12,6 +11,16 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
+)
+
+// The users and the parked events of the server under test; see package undertest.
+var (
+	asAdmin       = undertest.AsAdmin
+	asOps         = undertest.AsOps
+	trusts        = undertest.Trusts
+	needsRefusals = undertest.NeedsRefusals
+	park          = undertest.Park
+	readParked    = undertest.ReadParked
 )
 
 // connect returns a client of the server under test, of the user as whom the tests run.
@@ -40,43 +49,6 @@ func embeddedAsAdmin(t testing.TB, opts ...estest.Option) (*estest.Server, *escl
 	t.Helper()
 	undertest.AdminOnly(t, "the test says itself who is who")
 	return embedded(t, opts...)
-}
-
-// asAdmin has requests made by an administrator of the server under test.
-func asAdmin(ctx context.Context) context.Context {
-	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
-	if server := undertest.Real(); server != "" {
-		if cfg, err := esclient.ParseConnectionString(server); err == nil && cfg.Credentials != nil {
-			admin = cfg.Credentials
-		}
-	}
-	return esclient.WithCredentials(ctx, *admin)
-}
-
-// asOps has requests made by the built-in user ops, who is no administrator.
-func asOps(ctx context.Context) context.Context {
-	return esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
-}
-
-// trusts reports whether the server accepts any credentials (--insecure).
-func trusts(t testing.TB, c *esclient.Client) bool {
-	t.Helper()
-	if undertest.Real() == "" {
-		return false // so that a test of the embedded one cannot pass because it refuses nothing
-	}
-	_, err := c.Ping(esclient.WithCredentials(testContext(t), esclient.Credentials{Login: "nobody", Password: "wrong"}))
-	if err != nil {
-		require.ErrorIs(t, err, esclient.ErrNotAuthenticated)
-	}
-	return err == nil
-}
-
-// needsRefusals skips a test of refusals if the server accepts any credentials.
-func needsRefusals(t testing.TB, c *esclient.Client) {
-	t.Helper()
-	if trusts(t, c) {
-		t.Skip("needs a server that refuses: the one given by " + undertest.ServerURL + " runs with --insecure")
-	}
 }
 
 func open(t testing.TB, url string) *esclient.Client {

@@ -59,22 +59,7 @@ func TestAKilledProjectorLosesAndRepeatsNothing(t *testing.T) {
 	const kills = 40
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	url := os.Getenv("EVENTSTORE_URL")
-	if url == "" {
-		url = estest.Run(t, estest.WithProjections()).ConnectionString()
-	}
-	client, err := esclient.Open(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	shop := &shop{client: client, category: "order" + watermill.NewShortUUID()}
-	file := filepath.ToSlash(filepath.Join(t.TempDir(), "orders.db"))
-	db, err := openDatabase(ctx, file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	url, shop, file, db := openShop(t, ctx)
 
 	stopWriting := make(chan struct{})
 	var kept []int // orders that were not deleted
@@ -304,22 +289,7 @@ func (p *process) stop(t *testing.T) {
 func TestALaterProjectorTakesOver(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	url := os.Getenv("EVENTSTORE_URL")
-	if url == "" {
-		url = estest.Run(t, estest.WithProjections()).ConnectionString()
-	}
-	client, err := esclient.Open(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	shop := &shop{client: client, category: "order" + watermill.NewShortUUID()}
-	file := filepath.ToSlash(filepath.Join(t.TempDir(), "orders.db"))
-	db, err := openDatabase(ctx, file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	url, shop, _, db := openShop(t, ctx)
 	run := func() <-chan error {
 		caughtUp, ended := make(chan struct{}), make(chan error, 1)
 		var once sync.Once
@@ -358,4 +328,25 @@ func TestALaterProjectorTakesOver(t *testing.T) {
 	if events := count(t.Context(), t, db); events != 1 {
 		t.Errorf("one event was applied %d times", events)
 	}
+}
+
+// openShop opens a server with an empty shop, and the database of its read model in a new file.
+func openShop(t *testing.T, ctx context.Context) (url string, s *shop, file string, db *sql.DB) {
+	t.Helper()
+	url = os.Getenv("EVENTSTORE_URL")
+	if url == "" {
+		url = estest.Run(t, estest.WithProjections()).ConnectionString()
+	}
+	client, err := esclient.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	file = filepath.ToSlash(filepath.Join(t.TempDir(), "orders.db"))
+	db, err = openDatabase(ctx, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return url, &shop{client: client, category: "order" + watermill.NewShortUUID()}, file, db
 }

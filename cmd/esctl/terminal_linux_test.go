@@ -33,7 +33,7 @@ func atTerminal(t *testing.T, s target, args ...string) *screen {
 	t.Helper()
 	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip("no pseudo terminals here:", err)
+		t.Skip("prompts need a terminal, and this system gives no pseudo terminal:", err)
 	}
 	t.Cleanup(func() { ptmx.Close() })
 	require.NoError(t, unix.IoctlSetPointerInt(int(ptmx.Fd()), unix.TIOCSPTLCK, 0))

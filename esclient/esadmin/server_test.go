@@ -19,6 +19,16 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
+// The users and the parked events of the server under test; see package undertest.
+var (
+	asAdmin       = undertest.AsAdmin
+	asOps         = undertest.AsOps
+	trusts        = undertest.Trusts
+	needsRefusals = undertest.NeedsRefusals
+	park          = undertest.Park
+	readParked    = undertest.ReadParked
+)
+
 var personas = []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310}
 
 // manage returns a client of the server under test, for the user of the tests, and an administrator of the server.
@@ -29,11 +39,12 @@ func manage(t testing.TB, opts ...estest.Option) (*esclient.Client, *esadmin.Cli
 		srv := undertest.Run(t, opts...)
 		url, web = srv.ConnectionString(), srv.HTTPURL()
 	} else if len(opts) > 0 {
-		t.Skip("needs a server with options, but that of " + undertest.ServerURL + " already runs")
+		t.Skip("starts a server with options of its own, and the one in " + undertest.ServerURL + " already runs")
 	}
 	m := administer(t, open(t, url, web))
 	if _, err := m.Users(testContext(t)); undertest.Real() != "" && unanswered(err) {
-		t.Skipf("needs HTTP, but there is no answer: set httpEndpoint in %s: %v", undertest.ServerURL, err)
+		t.Skipf("administration needs HTTP, and the server does not answer there: set httpEndpoint in %s: %v",
+			undertest.ServerURL, err)
 	}
 	return open(t, undertest.As(url), web), m
 }
@@ -96,43 +107,6 @@ func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// asAdmin returns a context for requests as an administrator of the server under test.
-func asAdmin(ctx context.Context) context.Context {
-	admin := &esclient.Credentials{Login: "admin", Password: "changeit"}
-	if server := undertest.Real(); server != "" {
-		if cfg, err := esclient.ParseConnectionString(server); err == nil && cfg.Credentials != nil {
-			admin = cfg.Credentials
-		}
-	}
-	return esclient.WithCredentials(ctx, *admin)
-}
-
-// asOps returns a context for requests as the built-in user ops, who is not an administrator.
-func asOps(ctx context.Context) context.Context {
-	return esclient.WithCredentials(ctx, esclient.Credentials{Login: "ops", Password: "changeit"})
-}
-
-// trusts reports whether the server accepts any credentials (--insecure).
-func trusts(t testing.TB, c *esclient.Client) bool {
-	t.Helper()
-	if undertest.Real() == "" {
-		return false // a test of the embedded server must not pass because it accepts them
-	}
-	_, err := c.Ping(esclient.WithCredentials(testContext(t), esclient.Credentials{Login: "nobody", Password: "wrong"}))
-	if err != nil {
-		require.ErrorIs(t, err, esclient.ErrNotAuthenticated)
-	}
-	return err == nil
-}
-
-// needsRefusals skips a test of refusals if the server accepts any credentials.
-func needsRefusals(t testing.TB, c *esclient.Client) {
-	t.Helper()
-	if trusts(t, c) {
-		t.Skip("needs a server that refuses credentials, but that of " + undertest.ServerURL + " runs with --insecure")
-	}
 }
 
 var (
@@ -205,27 +179,6 @@ func nothingMore(t testing.TB, next func(context.Context) (*esclient.Event, erro
 	e, err := next(ctx)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Nil(t, e)
-}
-
-// park makes a group park the next n events of its stream.
-func park(t testing.TB, c *esclient.Client, p *esclient.PersistentSubscription, stream, group string, n int) {
-	t.Helper()
-	before := len(readParked(t, c, stream, group))
-	for range n {
-		e, err := p.Next(testContext(t))
-		require.NoError(t, err)
-		require.NoError(t, p.Nack(esclient.NackPark, "no "+string(e.Data), e))
-	}
-	eventually(t, func() bool { return len(readParked(t, c, stream, group)) == before+n })
-}
-
-func readParked(t testing.TB, c *esclient.Client, stream, group string) (parked []esclient.ParkedEvent) {
-	t.Helper()
-	for e, err := range c.ReadParked(asAdmin(testContext(t)), stream, group) {
-		require.NoError(t, err)
-		parked = append(parked, e)
-	}
-	return parked
 }
 
 func eventually(t testing.TB, condition func() bool) {

@@ -46,7 +46,7 @@ var layers = []layer{
 		dir: "internal/chaos", testsUse: []string{".", "esclient", "esclient/esadmin", "esproto", "estest"},
 		watermill: true,
 	},
-	{dir: "internal/undertest", uses: []string{"estest"}},
+	{dir: "internal/undertest", uses: []string{"esclient", "estest"}},
 	{dir: "internal/wiretest", uses: []string{"esproto"}},
 	{dir: "internal/httpapi", uses: []string{"internal", "discovery"}},
 	{dir: "internal", uses: []string{"esproto"}, testsUse: []string{"internal/wiretest"}},

@@ -93,6 +93,14 @@ func RetryCountFromCtx(ctx context.Context) (count int, ok bool) {
 	return 0, false
 }
 
+// ConsumerGroupFromCtx returns the consumer group that the message was delivered to. ok is false without a group.
+func ConsumerGroupFromCtx(ctx context.Context) (group string, ok bool) {
+	if d := deliveryFromCtx(ctx); d != nil && d.s.cfg.Mode == ModePersistent {
+		return d.s.cfg.ConsumerGroup, true
+	}
+	return "", false
+}
+
 // LinkFromCtx returns the link that was resolved to the event; ok is false if there was no link.
 func LinkFromCtx(ctx context.Context) (link *esclient.Event, ok bool) {
 	if e, ok := EventFromCtx(ctx); ok && e.Link != nil {

@@ -60,6 +60,8 @@ func TestContextValues(t *testing.T) {
 	retries, ok := eventstore.RetryCountFromCtx(ctx)
 	assert.True(t, ok)
 	assert.Zero(t, retries)
+	group, _ := eventstore.ConsumerGroupFromCtx(ctx)
+	assert.Equal(t, "g", group)
 	_, ok = eventstore.LinkFromCtx(ctx)
 	assert.False(t, ok)
 	_, ok = eventstore.PositionFromCtx(ctx)
@@ -71,6 +73,7 @@ func TestContextValues(t *testing.T) {
 		second(eventstore.PositionFromCtx(ctx)), second(eventstore.EventTypeFromCtx(ctx)),
 		second(eventstore.CreatedFromCtx(ctx)), second(eventstore.RetryCountFromCtx(ctx)),
 		second(eventstore.LinkFromCtx(ctx)), second(eventstore.EventFromCtx(ctx)),
+		second(eventstore.ConsumerGroupFromCtx(ctx)),
 	} {
 		assert.False(t, known)
 	}

@@ -75,11 +75,8 @@
 // and they push to a persistent subscription only so many as are in flight. The server's own word is
 // eventstore_group_lag_events.
 //
-// The result of an operation, ok if there was no error, and the reasons are classes of errors: outcome_unknown, closed,
-// stopped, canceled, wrong_expected_version, stream_not_found, event_not_found, stream_deleted, group_exists,
-// group_not_found, max_subscribers, access_denied, not_authenticated, not_supported, too_large, slow_consumer,
-// message_timeout, log_went_back, heartbeat_timeout, dropped, server, not_ready, too_busy, not_leader, read_only,
-// not_handled, not_connected, connection, timeout, error. Of those that apply it is the first.
+// The result of an operation, ok if there was no error, and the reasons are classes of errors, as esclient.ErrorClass
+// lists them.
 //
 // # Metrics of Groups
 //

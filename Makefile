@@ -10,7 +10,7 @@ WATERMILL_TEST_EVENTSTORE_URL ?= tcp://admin:changeit@127.0.0.1:1113
 FUZZTIME ?= 20000x
 
 # The modules besides the root one.
-MODULES := benchmarks cmd/esctl dashboards esprom essql estest/browsertest $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
+MODULES := benchmarks cmd/esctl dashboards docs esprom essql estest/browsertest $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
 
 .PHONY: help
 help: ## list the targets
@@ -26,7 +26,7 @@ down: ## stop every container and forget its data
 wait: ## wait until the containers are healthy, starting them if need be
 	$(COMPOSE) up --detach --wait --wait-timeout 120
 
-.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_cluster test_chaos test_browser test_sql test_esctl test_metrics test_server
+.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_cluster test_chaos test_browser test_sql test_esctl test_metrics test_docs test_server
 test: ## run the tests on the embedded server
 	go test ./...
 
@@ -61,6 +61,9 @@ test_esctl: ## the command esctl, built and run on embedded servers of all versi
 test_metrics: ## Prometheus metrics, the dashboard and the alerts, on a Prometheus that is started for it
 	go -C esprom test -count=1 ./...
 	bash .ci/prometheus go -C dashboards test -count=1 ./...
+
+test_docs: ## the code, the commands and the links of the documents
+	go -C docs test -count=1 ./...
 
 test_cluster: ## kill and cut off the leader of a cluster a hundred times
 	go test -tags=soak -timeout=1h -v -run=TestClusterSoak .

@@ -32,6 +32,12 @@ var layers = []layer{
 		testsWatermill: true,
 	},
 	{dir: "dashboards"},
+	{
+		dir: "docs", testsUse: []string{
+			".", "discovery", "esclient", "esclient/esadmin", "esprom", "esproto", "essql", "estest",
+		},
+		testsWatermill: true,
+	},
 	{dir: "benchmarks", uses: []string{".", "esclient", "esproto", "estest"}, watermill: true},
 	{dir: ".", uses: []string{"esclient"}, testsUse: []string{"estest", "internal/undertest"}, watermill: true},
 	{

@@ -52,7 +52,7 @@ const DefaultEventType = "message"
 //
 // The event's type is the metadata [EventTypeKey] or, without it, EventType. For EventStore's own tools and
 // projections, DefaultMarshaler marks JSON objects and arrays as JSON and copies some metadata to the keys that they
-// know, such as [CorrelationIDKey] to $correlationId. README lists these keys.
+// know, such as [CorrelationIDKey] to $correlationId. The page docs/messages.md lists these keys.
 //
 // DefaultMarshaler reads events of other writers without an error. The event's id becomes the message's UUID. A
 // metadata value that is not a string becomes its JSON text. Metadata that is not a JSON object is the value of

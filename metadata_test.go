@@ -97,13 +97,13 @@ func TestMappingsAreSound(t *testing.T) {
 	}
 }
 
-// README has the table of the code, row by row.
-func TestREADMEListsTheMetadata(t *testing.T) {
+// The page has the table of the code, row by row.
+func TestThePageListsTheMetadata(t *testing.T) {
 	rows := []string{"| Metadata of the message | Event |", "|---|---|", "| `" + EventTypeKey + "` | type |"}
 	for _, mapping := range defaultMappings {
 		rows = append(rows, "| `"+mapping.message+"` | metadata `"+mapping.event+"` |")
 	}
-	text, err := os.ReadFile("README.md")
+	text, err := os.ReadFile("docs/messages.md")
 	require.NoError(t, err)
-	assert.Contains(t, string(text), "\n\n"+strings.Join(rows, "\n")+"\n\n", "README.md must have this table")
+	assert.Contains(t, string(text), "\n\n"+strings.Join(rows, "\n")+"\n\n", "docs/messages.md must have this table")
 }

@@ -30,7 +30,7 @@ const (
 	DefaultNodeCheckInterval = 3 * time.Second
 	DefaultMaxRetries        = 10
 	DefaultMaxPendingBytes   = 4 << 20
-	defaultConnectionName    = "watermill-eventstore"
+	DefaultConnectionName    = "watermill-eventstore"
 )
 
 // Config is the configuration of a Client. Only Address, Gossip or Discoverer is required. [ParseConnectionString]
@@ -61,7 +61,7 @@ type Config struct {
 	// is anonymous.
 	Credentials *Credentials
 	// ConnectionName is the name of the connection in the server's logs and statistics. The default is
-	// watermill-eventstore.
+	// [DefaultConnectionName].
 	ConnectionName string
 
 	// HeartbeatInterval is the silence after which the client sends a heartbeat, and HeartbeatTimeout the further
@@ -168,7 +168,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	if c.ConnectionName == "" {
-		c.ConnectionName = defaultConnectionName
+		c.ConnectionName = DefaultConnectionName
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

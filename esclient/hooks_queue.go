@@ -3,6 +3,7 @@ package esclient
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,7 @@ const (
 type notice struct {
 	kind noticeKind
 	info ConnectionInfo
+	to   []*noticeCalls // those that were there at the time
 }
 
 // maxNotices is how many notices may wait for a hook that does not return.
@@ -32,21 +34,45 @@ const maxNotices = 256
 // notices. So a hook that waits for a connection, or for another event of the client, does not block it.
 type hookQueue struct {
 	goroutines *goroutines
-	calls      [noticeKinds][]func(ConnectionInfo)
 
 	mu      sync.Mutex
+	sets    []*noticeCalls // of the configuration, and of AddConnectionHook; copied on each change
 	waiting []notice
 	idle    chan struct{} // closed when the queue is empty; nil if it is
 }
 
+// noticeCalls are the methods of hooks for each kind of notice.
+type noticeCalls struct {
+	byKind  [noticeKinds][]func(ConnectionInfo)
+	removed atomic.Bool
+}
+
 func newHookQueue(goroutines *goroutines, hooks *hookSet) hookQueue {
-	return hookQueue{goroutines: goroutines, calls: [noticeKinds][]func(ConnectionInfo){
+	return hookQueue{goroutines: goroutines, sets: []*noticeCalls{callsOf(hooks)}}
+}
+
+func callsOf(hooks *hookSet) *noticeCalls {
+	return &noticeCalls{byKind: [noticeKinds][]func(ConnectionInfo){
 		noticeConnected:    methods(hooks.connected, ConnectedHook.OnConnected),
 		noticeDisconnected: methods(hooks.disconnected, DisconnectedHook.OnDisconnected),
 		noticeReconnecting: methods(hooks.reconnecting, ReconnectingHook.OnReconnecting),
 		noticeAuthFailed:   methods(hooks.authFailed, AuthenticationFailedHook.OnAuthenticationFailed),
 		noticeClosed:       methods(hooks.closed, ClosedHook.OnClosed),
 	}}
+}
+
+func (q *hookQueue) add(calls *noticeCalls) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sets = append(slices.Clone(q.sets), calls)
+}
+
+// remove takes out what was added. A call of it may still be running.
+func (q *hookQueue) remove(calls *noticeCalls) {
+	calls.removed.Store(true)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sets = slices.DeleteFunc(slices.Clone(q.sets), func(c *noticeCalls) bool { return c == calls })
 }
 
 // methods returns the method of each hook.
@@ -60,15 +86,15 @@ func methods[H any](hooks []H, method func(H, ConnectionInfo)) []func(Connection
 
 // tell adds a notice. It does not wait for a hook.
 func (q *hookQueue) tell(kind noticeKind, info ConnectionInfo) {
-	if len(q.calls[kind]) == 0 {
-		return
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !slices.ContainsFunc(q.sets, func(c *noticeCalls) bool { return len(c.byKind[kind]) > 0 }) {
+		return
+	}
 	if len(q.waiting) >= maxNotices {
 		q.leaveOut()
 	}
-	q.waiting = append(q.waiting, notice{kind, info})
+	q.waiting = append(q.waiting, notice{kind, info, q.sets})
 	if q.idle == nil {
 		q.idle = make(chan struct{})
 		q.goroutines.start(q.run)
@@ -101,8 +127,16 @@ func (q *hookQueue) run() {
 		n := q.waiting[0]
 		q.waiting = slices.Delete(q.waiting, 0, 1)
 		q.mu.Unlock()
-		for _, call := range q.calls[n.kind] {
-			call(n.info)
+		n.call()
+	}
+}
+
+func (n *notice) call() {
+	for _, calls := range n.to {
+		for _, call := range calls.byKind[n.kind] {
+			if !calls.removed.Load() {
+				call(n.info)
+			}
 		}
 	}
 }

@@ -26,7 +26,7 @@ func (s *Subscriber) catchUp(
 			return nil, fmt.Errorf("LoadStart: %w", err)
 		}
 	}
-	sub, err := s.conn.client.SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
+	sub, err := s.conn.client().SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
 		Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
 		Filter: s.cfg.Filter, FilterInClient: true,
 		PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
@@ -81,7 +81,7 @@ func warnStartBeyondEnd(log watermill.LoggerAdapter, start esclient.Start, field
 
 // lastNumber returns the number of the last event of a stream, or -1 if it has none.
 func (s *Subscriber) lastNumber(ctx context.Context, stream string) (int64, error) {
-	last, err := s.conn.client.ReadEvent(ctx, stream, esclient.LastEvent, esclient.ReadEventOptions{})
+	last, err := s.conn.client().ReadEvent(ctx, stream, esclient.LastEvent, esclient.ReadEventOptions{})
 	switch {
 	case errors.Is(err, esclient.ErrStreamNotFound), errors.Is(err, esclient.ErrEventNotFound):
 		return -1, nil
@@ -93,6 +93,6 @@ func (s *Subscriber) lastNumber(ctx context.Context, stream string) (int64, erro
 
 // logEnd returns the position of the end of the log.
 func (s *Subscriber) logEnd(ctx context.Context) (esclient.Position, error) {
-	page, err := s.conn.client.ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true, PageSize: 1})
+	page, err := s.conn.client().ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true, PageSize: 1})
 	return page.From, err
 }

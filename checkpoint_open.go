@@ -143,7 +143,7 @@ func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.
 	if !ok {
 		return "", false
 	}
-	page, err := s.conn.client.ReadStreamPage(ctx, stream, esclient.ReadOptions{
+	page, err := s.conn.client().ReadStreamPage(ctx, stream, esclient.ReadOptions{
 		From: esclient.FromNumber(number), MaxCount: 1, PageSize: 1,
 	})
 	missing := errors.Is(err, esclient.ErrStreamNotFound)
@@ -157,7 +157,7 @@ func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.
 	}
 	// What is truncated may lie beyond the end. That is so of a stream that was deleted, too: it goes on behind its
 	// last number when it comes back.
-	m, _, err := s.conn.client.StreamMetadata(ctx, stream)
+	m, _, err := s.conn.client().StreamMetadata(ctx, stream)
 	if err != nil {
 		return end, !missing // an empty log would refuse nothing
 	}

@@ -1,35 +1,88 @@
 package eventstore
 
 import (
+	"cmp"
 	"errors"
+	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// connection is a client. Its owner, which opened it, closes it.
+// connection is a client that is in use. close ends the use.
 type connection struct {
 	client *esclient.Client
-	owned  bool // close closes the client
+	close  func() // may be called more than once; each call returns when the connection is closed
 }
 
-// connect borrows client if it is not nil, or opens a client.
-func connect(connectionString string, client *esclient.Client, log watermill.LoggerAdapter) (connection, error) {
+// connector returns a function that borrows client if it is not nil, or opens a client.
+func connector(
+	connectionString string, client *esclient.Client, log watermill.LoggerAdapter,
+) (connect func() (connection, error), err error) {
 	if client != nil {
-		return connection{client: client}, nil
+		return func() (connection, error) { return borrow(client, log) }, nil
 	}
 	cfg, err := esclient.ParseConnectionString(connectionString)
 	if err != nil {
-		return connection{}, err
+		return nil, err
 	}
-	cfg.Hooks = append(cfg.Hooks, connectionLog{log})
-	own, err := esclient.New(cfg)
-	if err != nil {
-		return connection{}, err
-	}
-	return connection{client: own, owned: true}, nil
+	cfg.Hooks = append(cfg.Hooks, newConnectionLog(log, &cfg))
+	return func() (connection, error) {
+		own, err := esclient.New(cfg)
+		if err != nil {
+			return connection{}, err
+		}
+		return connection{client: own, close: func() { _ = own.Close() }}, nil // Close returns no error
+	}, nil
 }
+
+// borrow makes a client tell log of its connections too, until the use ends.
+func borrow(client *esclient.Client, log watermill.LoggerAdapter) (connection, error) {
+	cfg := client.Config()
+	remove, err := client.AddConnectionHook(newConnectionLog(log, &cfg))
+	return connection{client: client, close: remove}, err
+}
+
+// sharedConnection is the connection of a Subscriber. It is open while there are users: the subscriptions.
+type sharedConnection struct {
+	connect func() (connection, error)
+
+	mu    sync.Mutex
+	users int
+	now   connection // fixed while there are users, so a user may read it
+}
+
+// acquire adds a user. The first one opens the connection, and does not wait for the server.
+func (s *sharedConnection) acquire() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users == 0 {
+		if s.now, err = s.connect(); err != nil {
+			return err
+		}
+	}
+	s.users++
+	return nil
+}
+
+// release removes a user. The last one closes the connection. The next user opens another one and does not wait for
+// that.
+func (s *sharedConnection) release() {
+	s.mu.Lock()
+	s.users--
+	if s.users > 0 {
+		s.mu.Unlock()
+		return
+	}
+	last := s.now
+	s.now = connection{}
+	s.mu.Unlock()
+	last.close()
+}
+
+// client returns the client, to a user.
+func (s *sharedConnection) client() *esclient.Client { return s.now.client }
 
 func validateConnection(prefix, connectionString string, client *esclient.Client) error {
 	switch {
@@ -41,15 +94,14 @@ func validateConnection(prefix, connectionString string, client *esclient.Client
 	return nil
 }
 
-func (c connection) close() error {
-	if !c.owned {
-		return nil
-	}
-	return c.client.Close()
-}
-
 // connectionLog logs the events of a connection.
 type connectionLog struct{ log watermill.LoggerAdapter }
+
+// newConnectionLog tells clients apart by their names, since several may use one logger.
+func newConnectionLog(log watermill.LoggerAdapter, cfg *esclient.Config) connectionLog {
+	name := cmp.Or(cfg.ConnectionName, esclient.DefaultConnectionName)
+	return connectionLog{log.With(watermill.LogFields{"connection_name": name})}
+}
 
 func (l connectionLog) OnConnected(i esclient.ConnectionInfo) {
 	l.log.Info("Connected to EventStore", watermill.LogFields{"endpoint": i.Endpoint})

@@ -48,7 +48,7 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 			return nil, err
 		}
 		opts.MessageTimeout, opts.ResolveLinks = s.messageTimeout(group), s.resolvesLinks(group)
-		p, err := s.conn.client.ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
+		p, err := s.conn.client().ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
 		if err == nil {
 			return groupSource{p}, nil
 		}
@@ -90,7 +90,7 @@ func (s *Subscriber) resolvesLinks(group *esclient.PersistentSettings) bool {
 // createGroup creates the group if it is missing.
 func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
 	s.creation.begin(time.Now())
-	err := s.conn.client.CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
+	err := s.conn.client().CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
 	if created, waiting, log := s.creation.end(time.Now(), err); log {
 		s.log.Info("Creating consumer groups", watermill.LogFields{"created": created, "waiting": waiting})
 	}

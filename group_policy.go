@@ -126,7 +126,7 @@ func (s *Subscriber) checkGroup(
 		return nil, nil // only gRPC clients have such groups: ConnectPersistent refuses one without a request
 	}
 	asked := s.cfg.groupSettings()
-	group, err := s.conn.client.GroupSettings(ctx, stream, s.cfg.ConsumerGroup)
+	group, err := s.conn.client().GroupSettings(ctx, stream, s.cfg.ConsumerGroup)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil, errors.Is(err, esclient.ErrClosed):
@@ -158,7 +158,7 @@ func (s *Subscriber) checkGroup(
 func (s *Subscriber) updateGroup(
 	ctx context.Context, asked *esclient.PersistentSettings, differ *GroupSettingsError, log watermill.LoggerAdapter,
 ) (*esclient.PersistentSettings, error) {
-	err := s.conn.client.UpdatePersistent(ctx, differ.Stream, differ.Group, *asked)
+	err := s.conn.client().UpdatePersistent(ctx, differ.Stream, differ.Group, *asked)
 	switch {
 	case errors.Is(err, esclient.ErrGroupNotFound):
 		return nil, nil // another client deleted it meanwhile

@@ -35,7 +35,7 @@ var _ message.Publisher = (*Publisher)(nil)
 
 // NewPublisher returns a [Publisher]. It returns an [*esclient.ConfigError] for an invalid configuration. It does not
 // wait for the server: [Publisher.Publish] waits for the connection. The logger, which may be nil, gets the state of
-// the connection.
+// the connection until Close, that of a borrowed Client too.
 func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publisher, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -43,8 +43,11 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	config.setDefaults()
 	p := &Publisher{cfg: config, log: orNop(logger).With(watermill.LogFields{"provider": "eventstore"})}
 	p.trace = !isNop(p.log)
-	var err error
-	if p.conn, err = connect(config.ConnectionString, config.Client, p.log); err != nil {
+	connect, err := connector(config.ConnectionString, config.Client, p.log)
+	if err != nil {
+		return nil, err
+	}
+	if p.conn, err = connect(); err != nil {
 		return nil, err
 	}
 	p.cfg.ConnectionString = withoutPassword(config.ConnectionString)
@@ -147,7 +150,7 @@ func (p *Publisher) firstContext(ctx context.Context) (context.Context, context.
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := p.timeouts.limited(esclient.WhileUnsent(ctx, p.closing))
-	if p.conn.owned {
+	if p.cfg.Client == nil {
 		return ctx, cancel // Close ends its calls
 	}
 	return endsWith(ctx, p.timeouts.ctx, cancel)
@@ -252,10 +255,10 @@ func (p *Publisher) Close() error {
 		p.log.Error("Publish calls are still running after CloseTimeout", nil,
 			watermill.LogFields{"timeout": p.cfg.CloseTimeout.String()})
 	}
-	err := p.conn.close() // each caller closes: the client detects a call by one of its hooks, such as a logger
+	p.conn.close() // each caller closes: the client detects a call by one of its hooks, such as a logger
 	p.timeouts.end()
 	if first {
 		p.log.Debug("Publisher closed", nil)
 	}
-	return err
+	return nil
 }

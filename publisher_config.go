@@ -21,7 +21,8 @@ type PublisherConfig struct {
 	// ConnectionString makes the Publisher open a connection, which [Publisher.Close] closes. See
 	// [esclient.ParseConnectionString] for its forms.
 	ConnectionString string
-	// Client lends its connection to the Publisher. The Publisher never closes it.
+	// Client lends its connection to the Publisher. The Publisher never closes it. Until Close, lost connections are in
+	// the Publisher's log as well as in the Client's own.
 	Client *esclient.Client
 
 	// Marshaler makes events of messages. The default is [DefaultMarshaler].

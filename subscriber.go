@@ -18,7 +18,7 @@ import (
 // topic can be subscribed to several times.
 type Subscriber struct {
 	cfg   SubscriberConfig
-	conn  connection
+	conn  sharedConnection
 	log   watermill.LoggerAdapter
 	trace bool
 
@@ -31,7 +31,7 @@ type Subscriber struct {
 	closed      bool
 	keepers     map[string]*checkpointKeeper // by the names of their checkpoints
 	watchers    int                          // goroutines that wait for late acks
-	subs        sync.WaitGroup               // subscriptions and watchers
+	subs        sync.WaitGroup               // subscriptions, with their use of the connection, and watchers
 	idle        chan struct{}                // closed when all of them have ended, after Close
 	closeLogged atomic.Bool                  // no sync.Once: a logger may call Close
 }
@@ -42,8 +42,9 @@ var (
 )
 
 // NewSubscriber returns a [Subscriber]. It returns an [*esclient.ConfigError] or [*esclient.ArgumentError] for an
-// invalid configuration. It does not wait for the server: [Subscriber.Subscribe] waits for the connection. The logger,
-// which may be nil, gets the state of the connection.
+// invalid configuration. It does not connect: the first [Subscriber.Subscribe] opens the connection and waits for it.
+// The logger, which may be nil, gets the state of the connection while there are subscriptions, that of a borrowed
+// Client too.
 func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Subscriber, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -54,7 +55,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	})}
 	s.trace = !isNop(s.log)
 	var err error
-	if s.conn, err = connect(config.ConnectionString, config.Client, s.log); err != nil {
+	if s.conn.connect, err = connector(config.ConnectionString, config.Client, s.log); err != nil {
 		return nil, err
 	}
 	s.cfg.ConnectionString = withoutPassword(config.ConnectionString)
@@ -82,16 +83,16 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	if err != nil {
 		return nil, err
 	}
-	if !s.begin() {
-		return nil, ErrSubscriberClosed
+	if err := s.begin(); err != nil {
+		return nil, err
 	}
 	sub, err := s.open(ctx, topic, stream)
 	if err != nil {
-		s.subs.Done()
+		s.end()
 		return nil, fmt.Errorf("eventstore: cannot subscribe to topic %q: %w", topic, s.orClosed(err))
 	}
 	go func() {
-		defer s.subs.Done()
+		defer s.end()
 		sub.run()
 	}()
 	sub.log.Info("Subscribed", nil)
@@ -134,7 +135,7 @@ func (s *Subscriber) source(
 	case ModeCatchUp:
 		return s.catchUp(ctx, topic, stream, log, keeper, live)
 	default:
-		sub, err := s.conn.client.SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
+		sub, err := s.conn.client().SubscribeVolatile(ctx, stream, esclient.VolatileOptions{
 			ResolveLinks: s.cfg.ResolveLinks, FillGaps: !s.cfg.DisableGapFilling,
 			Filter: s.cfg.Filter, FilterInClient: true,
 			BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
@@ -156,13 +157,13 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	if err != nil {
 		return err
 	}
-	if !s.begin() {
-		return ErrSubscriberClosed
-	}
-	defer s.subs.Done()
 	if s.cfg.Mode != ModePersistent || s.cfg.DisableGroupCreation {
-		return nil
+		return s.refuseClosed()
 	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.end()
 	ctx, cancel := s.creation.withStallTimeout(s.ctx)
 	defer cancel()
 	if err := s.createGroup(ctx, stream); err != nil {
@@ -187,15 +188,35 @@ func (s *Subscriber) stream(topic string) (string, error) {
 	return stream, s.cfg.validateStream(stream)
 }
 
-// begin adds a subscription or a call that Close waits for. It returns false if the Subscriber is closed.
-func (s *Subscriber) begin() bool {
+func (s *Subscriber) refuseClosed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return false
+		return ErrSubscriberClosed
+	}
+	return nil
+}
+
+// begin adds a subscription or a call, which uses the connection and which Close waits for, unless the Subscriber is
+// closed. The caller must call end.
+func (s *Subscriber) begin() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrSubscriberClosed
 	}
 	s.subs.Add(1)
-	return true
+	s.mu.Unlock()
+	if err := s.conn.acquire(); err != nil {
+		s.subs.Done()
+		return err
+	}
+	return nil
+}
+
+func (s *Subscriber) end() {
+	s.conn.release()
+	s.subs.Done()
 }
 
 // goWhileOpen runs f in a goroutine, unless the Subscriber is closed or maxLateAckWatchers are running. f must return
@@ -221,11 +242,11 @@ const maxLateAckWatchers = 100
 // maxCloseWait limits how long Close waits for handlers, because a handler may call it.
 const maxCloseWait = 3 * time.Second
 
-// Close ends all subscriptions as the end of their contexts does, closes their channels, and then closes the connection
-// if the Subscriber owns it. If no handler is running, it does so at once. Otherwise Close waits for handlers, for 3 s
-// at most, because a handler may call it. After that, answers still count until [SubscriberConfig.AckGrace] passes;
-// then the channels and the connection are closed. To wait for the end of a subscription, as a Router does, wait until
-// its channel is closed. Close may be called several times and concurrently.
+// Close ends all subscriptions as the end of their contexts does. They close their channels, and the last one closes
+// the connection if the Subscriber owns it. If no handler is running, it does so at once. Otherwise Close waits for
+// handlers, for 3 s at most, because a handler may call it. After that, answers still count until
+// [SubscriberConfig.AckGrace] passes; then the channels and the connection are closed. To wait for the end of a
+// subscription, as a Router does, wait until its channel is closed. Close may be called several times and concurrently.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	first := !s.closed
@@ -239,7 +260,8 @@ func (s *Subscriber) Close() error {
 		}()
 	}
 	if closedWithin(s.idle, maxCloseWait) {
-		return s.closeConnection()
+		s.logClosed()
+		return nil
 	}
 	if first {
 		s.log.Info("Subscriber closes after its handlers", watermill.LogFields{
@@ -247,18 +269,14 @@ func (s *Subscriber) Close() error {
 		})
 		go func() {
 			<-s.idle
-			_ = s.closeConnection() // Close has returned
+			s.logClosed()
 		}()
 	}
 	return nil
 }
 
-// closeConnection closes the connection after all subscriptions have ended. Each call of Close calls it, and so returns
-// after the connection is closed.
-func (s *Subscriber) closeConnection() error {
-	err := s.conn.close()
+func (s *Subscriber) logClosed() {
 	if !s.closeLogged.Swap(true) {
 		s.log.Debug("Subscriber closed", nil)
 	}
-	return err
 }

@@ -82,10 +82,12 @@ const (
 // SubscriberConfig configures a [Subscriber]. It needs either ConnectionString or Client. All other fields have
 // defaults.
 type SubscriberConfig struct {
-	// ConnectionString makes the Subscriber open a connection, which [Subscriber.Close] closes. See
-	// [esclient.ParseConnectionString] for its forms.
+	// ConnectionString makes the Subscriber open a connection with its first subscription and close it with its last.
+	// All subscriptions in between share it, and a later one opens another. So a Subscriber without subscriptions holds
+	// nothing that must be closed. See [esclient.ParseConnectionString] for the forms.
 	ConnectionString string
-	// Client lends its connection to the Subscriber. The Subscriber never closes it.
+	// Client lends its connection to the Subscriber. The Subscriber never closes it. While there are subscriptions,
+	// lost connections are in the Subscriber's log as well as in the Client's own.
 	Client *esclient.Client
 
 	// Unmarshaler makes messages of events. The default is [DefaultMarshaler].

@@ -84,7 +84,7 @@ func (s *subscription) watch() {
 	select {
 	case <-s.src.ended():
 		s.fail(s.src.err())
-	case <-s.owner.conn.client.Closed():
+	case <-s.owner.conn.client().Closed():
 		s.fail(esclient.ErrClosed)
 	case <-s.done:
 	}

@@ -211,10 +211,10 @@ func collect[H any](hook Hook, to *[]H) bool {
 	return ok
 }
 
-// AddConnectionHook adds a hook to a Client that exists already, for those who borrow it. The hook must implement one of
-// [ConnectedHook], [DisconnectedHook], [ReconnectingHook], [AuthenticationFailedHook] and [ClosedHook]; only these are
-// called, after the hooks of the configuration. A hook that was added twice is called twice. AddConnectionHook returns
-// an [*ArgumentError] for another hook. It may be called by hooks.
+// AddConnectionHook adds a hook to a Client that exists already, for those who borrow it. The hook must implement one
+// of [ConnectedHook], [DisconnectedHook], [ReconnectingHook], [AuthenticationFailedHook] and [ClosedHook]; only these
+// are called, after the hooks of the configuration. A hook that was added twice is called twice. AddConnectionHook
+// returns an [*ArgumentError] for another hook. It may be called by hooks.
 //
 // remove ends this. It does not wait, because a hook may call it: one call may still be running when it returns. It may
 // be called more than once, also after Close.
@@ -223,7 +223,7 @@ func (c *Client) AddConnectionHook(hook Hook) (remove func(), err error) {
 	calls := callsOf(&hooks)
 	if !slices.ContainsFunc(calls.byKind[:], func(of []func(ConnectionInfo)) bool { return len(of) > 0 }) {
 		return nil, &ArgumentError{
-			Argument: "hook", Reason: fmt.Sprintf("%T implements none of the interfaces of hooks of the connection", hook),
+			Argument: "hook", Reason: fmt.Sprintf("%T implements none of the hooks of the connection", hook),
 		}
 	}
 	c.told.add(calls)

@@ -161,39 +161,46 @@ func TestAHandlerThatBecomesSlow(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			t.Parallel()
-			const quick, n = 100, 110
+			const quick, n = 400, 410
 			srv, h := numberedServer(t, persona, n), new(handled)
 			log := watermill.NewCaptureLogger()
-			hanging, release := make(chan struct{}), make(chan struct{})
+			release := make(chan struct{})
 			sub, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
 				ConnectionString: srv.ConnectionString(), ConsumerGroup: "g", GroupSettings: finite(time.Second, 1),
 			}, log)
 			require.NoError(t, err)
 			defer func() { assert.NoError(t, sub.Close()) }()
+			letGo := sync.OnceFunc(func() { close(release) })
+			defer letGo()
 			messages := subscribe(t, sub, "topic")
 			go func() {
 				for msg := range messages {
 					if h.add(msg); string(msg.Payload) == fmt.Sprint(quick) {
-						close(hanging)
 						<-release
 					}
 					msg.Ack()
 				}
 			}()
-			<-hanging
-			require.Eventually(t, func() bool { return groupStats(t, srv).InFlight == 10 }, patience, time.Millisecond,
-				"it was quick")
+			require.Eventually(t, func() bool {
+				// While acks are on their way, more messages are unsettled, and the next subscriber would get the rest.
+				g := groupStats(t, srv)
+				unsettled := g.InFlight + g.Waiting + g.Retrying
+				return h.count() > quick && unsettled == n-quick && g.InFlight > 1
+			}, patience, time.Millisecond, "the subscriber has waiting messages")
 			handle(t, eventstore.SubscriberConfig{
 				ConnectionString: srv.ConnectionString(), GroupSettings: finite(time.Second, 1),
 			}, h, func(*message.Message) {})
 			require.Eventually(t, func() bool { return h.count() == n }, patience, time.Millisecond)
-			close(release)
+			letGo()
 			settledAll(t, srv, h, n)
 			for i := quick + 1; i < n; i++ {
 				assert.Equal(t, 1, h.get(fmt.Sprint(i)), "message %d", i)
 			}
 			assert.Empty(t, parkedNumbers(t, srv))
-			assert.NotEmpty(t, lines(log, watermill.InfoLogLevel, "Event given back to the server"))
+			require.Eventually(t, func() bool {
+				given := lines(log, watermill.InfoLogLevel, "Event given back to the server")
+				return len(given) > 0 && len(slowLines(log)) > 0
+			}, patience, time.Millisecond, "it is logged")
 			assert.Len(t, slowLines(log), 1, "it is logged once")
 		})
 	}

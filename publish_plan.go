@@ -155,6 +155,7 @@ func (p *Publisher) event(topic string, m *message.Message) (string, esclient.Ev
 	if err != nil {
 		return "", esclient.EventData{}, fmt.Errorf("StreamName of message %q: %w", m.UUID, err)
 	}
+	p.delays.check(p.log, topic, m)
 	e, err := p.cfg.Marshaler.Marshal(topic, m)
 	if err != nil {
 		return "", esclient.EventData{}, &MarshalError{MessageUUID: m.UUID, Err: err}

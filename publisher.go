@@ -21,6 +21,7 @@ type Publisher struct {
 	log      watermill.LoggerAdapter
 	trace    bool
 	timeouts timeouts
+	delays   delayLog
 
 	mu      sync.Mutex
 	closed  bool
@@ -70,6 +71,11 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 //     written.
 //
 // Publish does not change messages.
+//
+// EventStore has no delayed delivery. A message that package delay of Watermill has given a delay is delivered at once,
+// with its metadata, and the logger gets an error, once for each topic. Publish does not refuse it, because the
+// middleware DelayOnError leaves delays in messages that go to the poison queue. A message whose time has come is not
+// logged: a Pub/Sub with delays may have held it back.
 //
 // A context that has ended before the call does not end it: Publish uses its values only. So a dead letter can be
 // published after Watermill's Timeout, or the end of its subscription, has ended its context. To hold such a message

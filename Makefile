@@ -10,7 +10,7 @@ WATERMILL_TEST_EVENTSTORE_URL ?= tcp://admin:changeit@127.0.0.1:1113
 FUZZTIME ?= 20000x
 
 # The modules besides the root one.
-MODULES := benchmarks cmd/esctl dashboards docs esprom essql estest/browsertest $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
+MODULES := benchmarks cmd/esctl dashboards docs esotel esprom essql estest/browsertest $(patsubst %/go.mod,%,$(wildcard _examples/*/go.mod))
 
 .PHONY: help
 help: ## list the targets
@@ -26,7 +26,7 @@ down: ## stop every container and forget its data
 wait: ## wait until the containers are healthy, starting them if need be
 	$(COMPOSE) up --detach --wait --wait-timeout 120
 
-.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_cluster test_chaos test_browser test_sql test_esctl test_metrics test_docs test_server
+.PHONY: test test_v test_short test_race test_stress test_reconnect test_soak test_cluster test_chaos test_browser test_sql test_esctl test_metrics test_traces test_docs test_server
 test: ## run the tests on the embedded server
 	go test ./...
 
@@ -57,6 +57,9 @@ test_sql: ## checkpoints in SQLite, and on PostgreSQL and MariaDB servers that a
 
 test_esctl: ## the command esctl, built and run on embedded servers of all versions
 	go -C cmd/esctl test -count=1 ./...
+
+test_traces: ## OpenTelemetry traces of publishers, subscribers and clients
+	go -C esotel test -count=1 ./...
 
 test_metrics: ## Prometheus metrics, the dashboard and the alerts, on a Prometheus that is started for it
 	go -C esprom test -count=1 ./...

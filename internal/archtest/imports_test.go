@@ -23,7 +23,8 @@ type layer struct {
 // deliberately. The arrows point down: nothing imports what stands above it.
 var layers = []layer{
 	{
-		dir: "_examples", uses: []string{".", "essql", "esclient", "esclient/esadmin", "esprom", "estest"},
+		dir:       "_examples",
+		uses:      []string{".", "essql", "esclient", "esclient/esadmin", "esotel", "esprom", "estest"},
 		watermill: true,
 	},
 	{dir: "essql", uses: []string{".", "esclient"}, testsUse: []string{"estest"}, watermill: true},
@@ -31,10 +32,12 @@ var layers = []layer{
 		dir: "esprom", uses: []string{"esclient", "esclient/esadmin"}, testsUse: []string{".", "estest"},
 		testsWatermill: true,
 	},
+	{dir: "esotel", uses: []string{".", "esclient"}, testsUse: []string{"esproto", "estest"}, watermill: true},
 	{dir: "dashboards"},
 	{
 		dir: "docs", testsUse: []string{
-			".", "discovery", "esclient", "esclient/esadmin", "esprom", "esproto", "essql", "estest",
+			".", "discovery", "esclient", "esclient/esadmin", "esotel", "esprom", "esproto", "essql",
+			"estest",
 		},
 		testsWatermill: true,
 	},
@@ -206,6 +209,9 @@ func TestCheckImport(t *testing.T) {
 		{name: "which does not know them", dir: "esclient", test: true, importPath: module + "/esprom"},
 		{name: "they need no Watermill", dir: "esprom", importPath: watermill},
 		{name: "though their tests do", dir: "esprom", test: true, importPath: watermill, ok: true},
+		{name: "traces are of the root's publisher", dir: "esotel", importPath: module, ok: true},
+		{name: "which does not know them", dir: ".", test: true, importPath: module + "/esotel"},
+		{name: "they need no Prometheus", dir: "esotel", importPath: module + "/esprom"},
 		{name: "examples use what users can", dir: "_examples/quickstart", importPath: module, ok: true},
 		{name: "examples see nothing internal", dir: "_examples/quickstart", importPath: module + "/internal/engine"},
 		{name: "a similar name is another layer", dir: "esclient", importPath: module + "/esprotox"},

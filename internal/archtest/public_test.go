@@ -15,7 +15,9 @@ import (
 )
 
 // publicPackages are the packages for users.
-var publicPackages = []string{".", "esclient", "esclient/esadmin", "discovery", "esprom", "essql", "estest", "esproto"}
+var publicPackages = []string{
+	".", "esclient", "esclient/esadmin", "discovery", "esotel", "esprom", "essql", "estest", "esproto",
+}
 
 // TestPublicPackagesSpeakForThemselves holds that what go doc shows of a public package is all that its user has to
 // read: no exported name is an alias of something elsewhere or takes its value from there, and no exported signature,

@@ -234,14 +234,18 @@ func TestPublishEndsWithTheContextOfAnyMessage(t *testing.T) {
 
 func TestPublishTimeout(t *testing.T) {
 	srv := embedded(t)
+	srv.Pause() // before there is a connection: nothing can be sent
+	defer srv.Resume()
 	pub := newPublisher(t, eventstore.PublisherConfig{
 		ConnectionString: srv.ConnectionString(), PublishTimeout: 30 * time.Millisecond,
 	})
-	srv.Pause()
-	defer srv.Resume()
-	err := pub.Publish("topic", newMessage("x"))
+	msg := newMessage("x")
+	err := pub.Publish("topic", msg)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.ErrorContains(t, err, "not published within PublishTimeout, 30ms")
+	require.ErrorContains(t, err, "not published within PublishTimeout, 30ms")
+	var failed *eventstore.PublishError
+	require.ErrorAs(t, err, &failed)
+	assert.Equal(t, []*message.Message{msg}, failed.NotWritten)
 }
 
 func TestACallWaitsForTheConnection(t *testing.T) {

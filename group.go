@@ -28,7 +28,7 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		}
 	}
 	opts := esclient.PersistentOptions{
-		InFlight: s.cfg.InFlight, AckDelay: s.cfg.AckDelay, RememberAcked: s.cfg.rememberAcked(),
+		InFlightBytes: s.cfg.BufferBytes, AckDelay: s.cfg.AckDelay, RememberAcked: s.cfg.rememberAcked(),
 		Concurrency: s.cfg.Concurrency, Hooks: []esclient.Hook{groupLog{log}},
 	}
 	switch {
@@ -48,6 +48,7 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 			return nil, err
 		}
 		opts.MessageTimeout, opts.ResolveLinks = s.messageTimeout(group), s.resolvesLinks(group)
+		opts.InFlight, opts.InFlightAtFirst = s.inFlight(group)
 		p, err := s.conn.client().ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
 		if err == nil {
 			return groupSource{p}, nil
@@ -77,6 +78,21 @@ func (s *Subscriber) messageTimeout(group *esclient.PersistentSettings) time.Dur
 		return 0
 	}
 	return group.MessageTimeout
+}
+
+// inFlight returns how many messages the server may push ahead of the acks, and how many at first.
+func (s *Subscriber) inFlight(group *esclient.PersistentSettings) (most, first int) {
+	if group == nil {
+		group = s.cfg.groupSettings()
+	}
+	switch {
+	case s.givenInFlight, s.cfg.Concurrency > 1:
+	case group.MaxRetryCount < esclient.UnlimitedRetries: // of which a crash or a new session takes one
+		return esclient.DefaultInFlight, esclient.DefaultInFlight
+	case group.Strategy != esclient.Pinned && group.Strategy != esclient.PinnedByCorrelation:
+		return s.cfg.InFlight, min(esclient.DefaultInFlight, s.cfg.InFlight)
+	}
+	return s.cfg.InFlight, s.cfg.InFlight
 }
 
 // resolvesLinks reports whether a group resolves links, as far as is known.

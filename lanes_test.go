@@ -179,7 +179,7 @@ func TestAHotKeyStopsOthersOnlyWhenInFlightIsUsedUp(t *testing.T) {
 		topic := name("hot")
 		cfg.Client, cfg.Key, cfg.Concurrency = c, keyOf, 4
 		messages := subscribe(t, newSubscriber(t, cfg), topic)
-		publishKeyed(t, pub, topic, 1, eventstore.DefaultConcurrentInFlight-10)
+		publishKeyed(t, pub, topic, 1, eventstore.DefaultInFlight-10)
 		hanging := receive(t, messages)
 		var others []*message.Message
 		for n := range 20 {
@@ -192,7 +192,7 @@ func TestAHotKeyStopsOthersOnlyWhenInFlightIsUsedUp(t *testing.T) {
 			msg.Ack()
 		}
 		hanging.Ack()
-		for n := 1; n < eventstore.DefaultConcurrentInFlight-10; n++ {
+		for n := 1; n < eventstore.DefaultInFlight-10; n++ {
 			msg := receive(t, messages)
 			require.Equal(t, fmt.Sprintf("0/%d", n), string(msg.Payload))
 			msg.Ack()

@@ -27,6 +27,8 @@ type Subscriber struct {
 
 	creation groupCreation
 
+	givenInFlight bool // the configuration sets InFlight
+
 	mu          sync.Mutex
 	closed      bool
 	keepers     map[string]*checkpointKeeper // by the names of their checkpoints
@@ -49,8 +51,9 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	givenInFlight := config.InFlight > 0
 	config.setDefaults()
-	s := &Subscriber{cfg: config, log: orNop(logger).With(watermill.LogFields{
+	s := &Subscriber{cfg: config, givenInFlight: givenInFlight, log: orNop(logger).With(watermill.LogFields{
 		"provider": "eventstore", "consumer_group": config.ConsumerGroup, "subscriber_uuid": watermill.NewShortUUID(),
 	})}
 	s.trace = !isNop(s.log)

@@ -69,8 +69,8 @@ const (
 	DefaultMaxNackDelay = 30 * time.Second
 	// DefaultAckGrace is the default of AckGrace.
 	DefaultAckGrace = 30 * time.Second
-	// DefaultConcurrentInFlight is the lower limit of the default of InFlight with a Concurrency over 1.
-	DefaultConcurrentInFlight = 200
+	// DefaultInFlight is the lower limit of the default of InFlight.
+	DefaultInFlight = 200
 	// DefaultCheckpointAfter is the default of CheckpointAfter.
 	DefaultCheckpointAfter = time.Second
 	// DefaultCheckpointMaxCount is the default of CheckpointMaxCount.
@@ -135,12 +135,21 @@ type SubscriberConfig struct {
 	// stores nothing on disk or was restored from a backup, the subscription creates the group in any case, unless
 	// DisableGroupCreation is set.
 	RecreateGroup bool
-	// InFlight is the number of messages that the server pushes ahead of the acks. With a Concurrency of 1 the default
-	// is [esclient.DefaultInFlight]. With more it is eight times Concurrency, and at least [DefaultConcurrentInFlight].
-	// In all modes InFlight limits the messages that wait for others of their key; see Concurrency. If the group has a
-	// MessageTimeout, which runs from the push on, a Subscriber with slow handlers takes fewer messages ahead; with a
-	// short timeout it begins with few. [DefaultGroupSettings] have no such timeout. All pushed messages are in memory:
-	// plan for InFlight times the largest message.
+	// InFlight is the number of messages that the server pushes ahead of the acks. The default is eight times
+	// Concurrency, and at least [DefaultInFlight], 200. In all modes InFlight limits the messages that wait for others
+	// of their key; see Concurrency.
+	//
+	// With the default and a Concurrency of 1, a subscription begins with [esclient.DefaultInFlight], 10. It gets more
+	// while the handler is quick: no more than about 200 ms of work, and never fewer than 10. So a Subscriber with a
+	// slow handler leaves messages to others of the group. To get more, the Subscriber subscribes again, and servers
+	// from 20.x on count a retry of some messages for that. So the number stays 10 if the group's MaxRetryCount is less
+	// than [esclient.UnlimitedRetries]. It is 200 from the beginning if the group's Strategy is Pinned.
+	//
+	// If the group has a MessageTimeout, which runs from the push on, a Subscriber with slow handlers takes fewer
+	// messages ahead; with a short timeout it begins with few. [DefaultGroupSettings] have no such timeout.
+	//
+	// All messages in flight are in memory, where each takes some 250 bytes besides its data and metadata. Their bytes
+	// are limited by BufferBytes; large messages make the Subscriber take fewer ahead.
 	//
 	// When the process dies, the server counts a retry for each message that it has pushed, including those that no
 	// handler has seen. Example: InFlight is 4, MaxRetryCount is 3, and one message kills its process each time. Server
@@ -185,9 +194,11 @@ type SubscriberConfig struct {
 	// BufferSize is the number of pushed events that [ModeVolatile] and [ModeCatchUp] hold. The default is
 	// [esclient.DefaultBufferSize].
 	BufferSize int
-	// BufferBytes is about the number of bytes that those events may take. The default is
-	// [esclient.DefaultBufferBytes]. A single larger message is held too. The subscription reads events that do not fit
-	// again later; with DisableGapFilling it ends.
+	// BufferBytes is about the number of bytes that pushed events may take. The default is
+	// [esclient.DefaultBufferBytes], 16 MiB, and with [ModePersistent] [esclient.DefaultInFlightBytes], 8 MiB. A single
+	// larger message is held too. The subscription reads events that do not fit again later; with DisableGapFilling it
+	// ends. A group gives them back to the server and gets them again, fewer at a time; messages that handlers have are
+	// held in any case. See [esclient.PersistentOptions] for what the server does.
 	BufferBytes int
 	// StartOver makes [ModeCatchUp] begin again with the first message when the server comes back with an older or an
 	// empty log. Without it the subscription ends and logs [esclient.ErrLogWentBack], because checkpoints have lost
@@ -266,12 +277,8 @@ func (c *SubscriberConfig) setDefaults() {
 	}
 	c.Mode = c.mode()
 	c.Concurrency = max(c.Concurrency, 1)
-	switch {
-	case c.InFlight > 0:
-	case c.Concurrency == 1:
-		c.InFlight = esclient.DefaultInFlight
-	default:
-		c.InFlight = max(DefaultConcurrentInFlight, 8*c.Concurrency)
+	if c.InFlight == 0 {
+		c.InFlight = max(DefaultInFlight, 8*c.Concurrency)
 	}
 	c.setNackDelays()
 	c.setCheckpointDefaults()

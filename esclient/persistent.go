@@ -15,6 +15,7 @@ import (
 // Defaults of PersistentOptions.
 const (
 	DefaultInFlight      = 10
+	DefaultInFlightBytes = 8 << 20
 	DefaultAckDelay      = 5 * time.Millisecond
 	DefaultRememberAcked = 4096
 )
@@ -27,6 +28,18 @@ type PersistentOptions struct {
 	// InFlight is how many events the server may push before they are settled. 0 means Config.PersistentInFlight. If
 	// the group has a message timeout, it runs from the push on: InFlight times the time for one event must be less.
 	InFlight int
+	// InFlightAtFirst is how many events, at most InFlight, the server may push on a new connection. 0 means InFlight.
+	// The server may push more, up to InFlight, while the consumer settles all pushed events and waits for the next
+	// ones. With Concurrency these are no more than about 200 ms of work, so that a slow consumer leaves events to
+	// other subscribers. For a larger number the client subscribes again. Servers from 20.x on count a retry for each
+	// event that they have pushed at that moment, and Pinned groups assign their streams anew.
+	InFlightAtFirst int
+	// InFlightBytes is about how many bytes the events in flight may take. 0 means [DefaultInFlightBytes]. A single
+	// larger event is held too, and so are all events that the consumer has begun with. On the wire servers limit only
+	// the number of events. So when more bytes arrive, the subscription gives back the events that the consumer has not
+	// begun with, and subscribes again for fewer events at a time. Servers close a connection on which more than 10 MiB
+	// wait to be sent: with large events choose a small InFlight, or an InFlightAtFirst.
+	InFlightBytes int
 	// MessageTimeout is that of the group, such as [Client.GroupSettings] returns it. 0 means that it is not known: the
 	// subscription learns it from the first event that times out. The subscription does not deliver an event that has
 	// waited for so long. It gives the event back to the server, which delivers it again.
@@ -64,6 +77,12 @@ func (o *PersistentOptions) setDefaults(cfg *Config) {
 	if o.InFlight == 0 {
 		o.InFlight = cfg.PersistentInFlight
 	}
+	if o.InFlightAtFirst == 0 {
+		o.InFlightAtFirst = o.InFlight
+	}
+	if o.InFlightBytes == 0 {
+		o.InFlightBytes = DefaultInFlightBytes
+	}
 	if o.AckDelay == 0 {
 		o.AckDelay = DefaultAckDelay
 	}
@@ -80,12 +99,16 @@ func (o *PersistentOptions) validate() error {
 	case o.InFlight < 1 || o.InFlight > MaxInFlight:
 		return wrong("InFlight",
 			"%d is not between 1 and %d: with none in flight nothing is ever delivered", o.InFlight, MaxInFlight)
+	case o.InFlightAtFirst < 1 || o.InFlightAtFirst > o.InFlight:
+		return wrong("InFlightAtFirst", "%d is not between 0 and InFlight, %d", o.InFlightAtFirst, o.InFlight)
+	case o.InFlightBytes < 0:
+		return wrong("InFlightBytes", "%d is negative", o.InFlightBytes)
 	case o.AckDelay < 0:
 		return wrong("AckDelay", "%v is negative", o.AckDelay)
 	case o.MessageTimeout < 0:
 		return wrong("MessageTimeout", "%v is negative", o.MessageTimeout)
-	case o.Concurrency < 0 || o.Concurrency > o.InFlight:
-		return wrong("Concurrency", "%d is not between 0 and InFlight, %d", o.Concurrency, o.InFlight)
+	case o.Concurrency < 0 || o.Concurrency > o.InFlightAtFirst:
+		return wrong("Concurrency", "%d is not between 0 and InFlight, %d", o.Concurrency, o.InFlightAtFirst)
 	case o.RememberAcked < o.InFlight:
 		return wrong("RememberAcked", "%d is less than InFlight, %d", o.RememberAcked, o.InFlight)
 	}

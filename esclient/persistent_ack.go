@@ -87,6 +87,9 @@ func (p *PersistentSubscription) take(
 		}
 	}
 	p.sendNack(nacked, how)
+	if p.ledger.holding == 0 && p.pushLimit.mayGrow() {
+		p.queue.signal() // for Next, which makes the subscription grow
+	}
 	return told, sent, p.draining && p.ledger.holding == 0, nil
 }
 

@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// errRoom is the reason for a new session with a larger window.
-var errRoom = errors.New("esclient: the consumer has room for more events at a time")
+// The reasons for a new session with another window.
+var (
+	errRoom  = errors.New("esclient: the consumer has room for more events at a time")
+	errLarge = errors.New("esclient: the events in flight take more than InFlightBytes")
+)
 
 var epoch = time.Now().Add(-2)
 
@@ -71,6 +74,8 @@ func (p *PersistentSubscription) gotOn(f *flight) {
 	now := sinceEpoch()
 	if f.begun > 0 {
 		p.pushLimit.took(now - f.begun)
+	} else {
+		p.pushLimit.settled++
 	}
 	if p.pushLimit.timeout > 0 && now-f.pushed > p.pushLimit.timeout {
 		p.tellSlow()
@@ -179,6 +184,14 @@ func (p *PersistentSubscription) giveBackLate() {
 // giveBack gives back the waiting events, and more events that are not held. p.mu is held.
 func (p *PersistentSubscription) giveBack(reason error, more []*Event) {
 	p.unsubscribe(reason, more, 0)
+}
+
+// giveBackLarge gives back the waiting events, and more events that are not held, because their bytes do not fit. p.mu
+// is held.
+func (p *PersistentSubscription) giveBackLarge(more []*Event) {
+	p.pushLimit.narrow(int(p.ledger.begun))
+	p.timeOn()
+	p.giveBack(errLarge, more)
 }
 
 // growIfIdle makes the server push more events at a time, if the consumer is fast enough and no event has to be given

@@ -13,6 +13,7 @@ type flight struct {
 	pushed time.Duration // time of the last push, or untimed
 	begun  time.Duration // when the consumer last began with it, or untimed; 0 if it has not
 
+	weight       int64
 	streamLedger *streamLedger
 	next         *flight // with the same number, or a spare one
 }

@@ -41,6 +41,7 @@ type ledger struct {
 	own      streamLedger
 	replayed map[string]*streamLedger // by stream
 	holding  int32
+	bytes    int64          // of the held events
 	begun    int32          // held events that the consumer has begun with
 	unheard  map[int64]bool // numbers of settled events that the server may not know to be settled; kept while in doubt
 }
@@ -140,8 +141,9 @@ func (l *ledger) hold(e *Event, on *session, pushed time.Duration) *flight {
 	}
 	h := heldEvent{o.Number, o.ID}
 	f := b.held.add(h)
-	f.streamLedger, f.e, f.on, f.pushed = b, e, on, pushed
+	f.streamLedger, f.e, f.on, f.pushed, f.weight = b, e, on, pushed, weight(e)
 	l.holding++
+	l.bytes += f.weight
 	b.extend(h)
 	return f
 }
@@ -174,6 +176,7 @@ func (l *ledger) release(f *flight) {
 		l.begun--
 	}
 	l.holding--
+	l.bytes -= f.weight
 	f.streamLedger.held.remove(f)
 }
 

@@ -17,31 +17,45 @@ const (
 	leastTimeout = 500 * time.Millisecond
 	// serverTick is how often the server looks for events that have timed out.
 	serverTick = time.Second
+	// workAhead is how much work the server may push ahead, if the group has no message timeout. It covers a round trip
+	// to the server. More would take events away from other subscribers.
+	workAhead = 200 * time.Millisecond
 )
 
 // pushLimit limits how many events the server pushes, so that the consumer begins with each of them before the group's
 // message timeout, which runs from the push on. It needs the timeout, and a consumer that says when it begins with an
-// event.
+// event. It also limits the bytes in flight, by the size of the events of late.
 type pushLimit struct {
 	timeout time.Duration // of the group; 0 if it is unknown or practically never
 	told    bool          // the timeout is known, and not learnt
 	workers int           // how many events the consumer processes at a time; 0 if it does not say when it begins
 	most    int           // the largest window
+	first   int           // the largest window of a new connection
 	window  int           // how many events the server may have pushed
+	filled  bool          // the server has pushed half of the window without an ack in between, so it may have more
 	slowest time.Duration // the longest processing time of late
 	settled int           // since the window was changed
+	pace    time.Duration // the mean processing time of late; 0 if none is known
+	bytes   int64         // the limit of all events in flight
+	largest int64         // the largest event of late, in bytes
 	futile  int           // how often events were given back since the consumer last settled one
 
 	interested bool // in the timeout, although the consumer does not say when it begins
 }
 
 func newPushLimit(o *PersistentOptions) pushLimit {
-	p := pushLimit{workers: o.Concurrency, most: o.InFlight, window: o.InFlight, slowest: processingGuess}
+	p := pushLimit{
+		workers: o.Concurrency, most: o.InFlight, first: o.InFlight, bytes: int64(o.InFlightBytes),
+		slowest: processingGuess,
+	}
+	if o.InFlightAtFirst > 0 {
+		p.first = o.InFlightAtFirst
+	}
 	if o.MessageTimeout > 0 {
 		p.interested = true
 		p.hear(o.MessageTimeout)
 	}
-	p.window = p.fitting()
+	p.window = min(p.fitting(), p.first)
 	return p
 }
 
@@ -64,13 +78,23 @@ func (p *pushLimit) needsTimes() bool { return p.timeout > 0 || !p.told || p.win
 // limits reports whether the pace of the consumer limits the pushes.
 func (p *pushLimit) limits() bool { return p.timeout > 0 && p.workers > 0 }
 
-// fitting returns the window with which the last event waits for a quarter of the timeout.
+// fitting returns the window with which the last event waits for a quarter of the timeout, or without a timeout for
+// workAhead. Events of the latest sizes fit into it.
 func (p *pushLimit) fitting() int {
-	if !p.limits() {
+	wait, each, most := workAhead, p.pace, p.room()
+	if p.limits() {
+		wait, each = p.timeout/4, p.slowest
+	}
+	ahead := min(int64(wait/max(each, time.Microsecond)), int64(most))
+	return int(min(int64(max(p.workers, 1))*(1+ahead), int64(most)))
+}
+
+// room returns the window that events of the latest sizes fit into.
+func (p *pushLimit) room() int {
+	if p.largest == 0 {
 		return p.most
 	}
-	ahead := min(int64(p.timeout/(4*max(p.slowest, time.Microsecond))), int64(p.most))
-	return int(min(int64(p.workers)*(1+ahead), int64(p.most)))
+	return int(min(max(p.bytes/p.largest, 1), int64(p.most)))
 }
 
 // patience is how long an event may wait for the consumer.
@@ -87,19 +111,45 @@ func (p *pushLimit) took(d time.Duration) {
 	p.futile = 0
 	p.settled++
 	p.slowest = max(d, p.slowest-p.slowest/16)
+	if p.pace == 0 {
+		p.pace = d
+	}
+	p.pace += (d - p.pace) / 16
 }
+
+// sized notes the size of an event.
+func (p *pushLimit) sized(bytes int64) { p.largest = max(bytes, p.largest-p.largest/64) }
+
+// pushed notes how many events are in flight after a push.
+func (p *pushLimit) pushed(inFlight int) { p.filled = p.filled || 2*inFlight >= p.window }
 
 // mayGrow reports whether a larger window is worth a new subscription.
 func (p *pushLimit) mayGrow() bool {
-	return p.settled >= growAfter && p.window < p.most && p.fitting() >= min(2*p.window, p.most)
+	more := p.limits() || p.filled
+	return more && p.settled >= growAfter && p.window < p.most && p.fitting() >= min(2*p.window, p.most)
 }
 
-func (p *pushLimit) grow() { p.window, p.settled = p.fitting(), 0 }
+func (p *pushLimit) grow() { p.resize(p.fitting()) }
+
+func (p *pushLimit) resize(window int) { p.window, p.settled, p.filled = window, 0, false }
+
+// restart follows the end of a connection. A window that was large enough for small events can be too large for those
+// that come next: with 10 MiB waiting to be sent, servers close the connection.
+func (p *pushLimit) restart() { p.resize(min(p.window, p.first, p.room())) }
+
+// overflows reports whether an event does not fit beside held ones of so many bytes. The events that the consumer works
+// on, or a single one, always fit.
+func (p *pushLimit) overflows(bytes int64, e *Event, working int) bool {
+	return bytes > 0 && bytes+weight(e) > p.bytes && p.window > max(working, 1)
+}
+
+// narrow follows an overflow.
+func (p *pushLimit) narrow(working int) { p.resize(max(working, 1, min(p.window/2, p.room()))) }
 
 // shrink follows a wait that was too long. Events that the consumer processes keep their places. It returns how long to
 // stay away from the group, unless the consumer settles an event before.
 func (p *pushLimit) shrink(working int) (rest time.Duration) {
-	p.settled = 0
+	p.settled, p.filled = 0, false
 	switch {
 	case working >= p.workers:
 		p.window = working

@@ -93,3 +93,51 @@ func TestATimeoutIsLearntUnlessItIsKnown(t *testing.T) {
 	p.hear(MaxMessageTimeout)
 	assert.False(t, p.limits())
 }
+
+func TestTheWindowCoversOnlyLittleWork(t *testing.T) {
+	t.Parallel()
+	quick := newPushLimit(&PersistentOptions{Concurrency: 1, InFlight: 200, InFlightAtFirst: 10})
+	assert.Equal(t, 10, quick.window)
+	for range growAfter {
+		quick.took(time.Millisecond / 2)
+	}
+	assert.False(t, quick.mayGrow(), "the server had no more events")
+	quick.pushed(5)
+	assert.True(t, quick.mayGrow())
+	quick.grow()
+	assert.Equal(t, 200, quick.window)
+	quick.restart()
+	assert.Equal(t, 10, quick.window)
+
+	slow := newPushLimit(&PersistentOptions{Concurrency: 1, InFlight: 200, InFlightAtFirst: 10})
+	slow.pushed(10)
+	for range 10 * growAfter {
+		slow.took(11 * time.Millisecond)
+	}
+	assert.False(t, slow.mayGrow(), "other subscribers may be idle")
+	slow.restart()
+	assert.Equal(t, 10, slow.window)
+}
+
+func TestTheWindowFitsTheBytes(t *testing.T) {
+	t.Parallel()
+	p := newPushLimit(&PersistentOptions{InFlight: 200, InFlightAtFirst: 10, InFlightBytes: 1000 * eventWeight})
+	e := &Event{Data: make([]byte, 99*eventWeight)}
+	assert.False(t, p.overflows(0, e, 0), "one always fits")
+	assert.False(t, p.overflows(900*eventWeight, e, 0))
+	assert.True(t, p.overflows(901*eventWeight, e, 0))
+	p.sized(weight(e))
+	p.grow()
+	assert.Equal(t, 10, p.window)
+	p.sized(2 * weight(e))
+	p.narrow(0)
+	assert.Equal(t, 5, p.window)
+	p.narrow(7)
+	assert.Equal(t, 7, p.window, "the consumer works on these")
+	assert.False(t, p.overflows(2000*eventWeight, e, 7))
+	for range 1000 {
+		p.sized(eventWeight)
+	}
+	p.grow()
+	assert.Equal(t, 200, p.window, "the events are small again")
+}

@@ -34,6 +34,7 @@ type session struct {
 	// Settlements of other sessions count only if the group is still the same.
 	judged      bool         // that is decided; events that depend on it wait until then
 	waiting     []*Event     // these events, and all after them
+	waitingSize int64        // their bytes
 	before      *knownStream // the state of the stream when the session began; nil if there is nothing to compare
 	mayResume   bool         // in doubt: the group may go on after a checkpoint
 	began       int64        // the number with which the group began on earlier sessions that ended early; -1 for none
@@ -168,6 +169,7 @@ func (s *session) admit() {
 	again := false
 	if p.session == s && p.ended == nil {
 		s.slots.pushed += len(s.came)
+		p.pushLimit.pushed(s.slots.pushed - s.slots.freed)
 		again = p.admit(s, s.came, !p.draining)
 	}
 	p.mu.Unlock()
@@ -183,6 +185,7 @@ func (s *session) admit() {
 func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool) (again bool) {
 	fresh, now := events[:0], p.now()
 	var tooMany []*Event
+	large := false
 	for _, e := range events {
 		o := e.Original()
 		if o.Stream == p.stream {
@@ -201,8 +204,10 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 		}
 		if !s.judged && known != held {
 			// If this is another group, the event might be settled before that is known, and then handed out again.
-			if (wanted || known == settled) && !s.wait(e) {
-				tooMany = append(tooMany, e)
+			if wanted || known == settled {
+				if large = large || p.pushLimit.overflows(s.waitingSize, e, int(p.ledger.begun)); large || !s.wait(e) {
+					tooMany = append(tooMany, e)
+				}
 			}
 			continue
 		}
@@ -221,18 +226,22 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 			if !wanted {
 				continue
 			}
-			if p.queue.len()+len(fresh) >= p.queue.capacity() {
+			large = large || p.pushLimit.overflows(p.ledger.bytes, e, int(p.ledger.begun))
+			if large || p.queue.len()+len(fresh) >= p.queue.capacity() {
 				tooMany = append(tooMany, e)
 				continue
 			}
-			p.ledger.hold(e, s, now)
+			p.pushLimit.sized(p.ledger.hold(e, s, now).weight)
 			fresh = append(fresh, e)
 		}
 	}
 	p.queue.push(fresh)
-	if len(tooMany) > 0 {
+	switch {
+	case large:
+		p.giveBackLarge(tooMany)
+	case len(tooMany) > 0:
 		p.giveBack(ErrSlowConsumer, tooMany)
-	} else if len(fresh) > 0 {
+	case len(fresh) > 0:
 		p.watchWaiting()
 	}
 	return again
@@ -252,6 +261,7 @@ func (s *session) wait(e *Event) bool {
 		return false
 	}
 	s.waiting = append(s.waiting, e)
+	s.waitingSize += weight(e)
 	return true
 }
 
@@ -271,6 +281,10 @@ func (s *session) finish(reason error, byServer bool) {
 	if current {
 		p.leave(s)
 		p.unrepeated = 0
+		if !byServer {
+			p.pushLimit.restart()
+			p.timeOn()
+		}
 		if errors.Is(reason, ErrSubscriptionDropped) {
 			p.pushLimit.doubt()
 			p.timeOn()

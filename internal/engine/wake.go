@@ -12,13 +12,10 @@ func (c *Conn) wakeLater(r Receiver) {
 	}
 }
 
-// While the peer has few requests left, wakeReceivers wakes callers in several parts, and writes the next requests of
-// each part before it wakes the next part. So the peer does not idle while the last callers make their requests.
-const (
-	fewRequests = 64 // below so many calls in the table
-	wakeParts   = 4  // the most parts
-	wakePart    = 14 // the fewest Receivers in a part
-)
+// wakeReceivers wakes many callers in two halves if the peer has less than half as many requests left. It writes the
+// next requests of the first half before it wakes the second, so that the peer does not idle meanwhile. The halves then
+// go round by themselves: one is with the peer while the other is here, and neither is split again.
+const leastHalf = 14 // Receivers
 
 // wakeReceivers wakes all Receivers that got frames. Most callers have a next request. So if several calls are woken,
 // the reader takes the turn to write, yields to the callers, and writes their requests together.
@@ -27,11 +24,11 @@ func (c *Conn) wakeReceivers() {
 	if n == 0 {
 		return
 	}
-	parts := 1
-	if c.reader.wakesCalls && n >= 2*wakePart && c.pendingCalls() < fewRequests {
-		parts = min(n/wakePart, wakeParts)
+	together := n
+	if c.reader.wakesCalls && n >= 2*leastHalf && c.pendingCalls() < n/2 {
+		together = (n + 1) / 2
 	}
-	for part := range slices.Chunk(c.reader.toWake, (n+parts-1)/parts) {
+	for part := range slices.Chunk(c.reader.toWake, together) {
 		turn := c.reader.wakesCalls && n > 1 && c.takeTurn()
 		for _, r := range part {
 			r.Wake()

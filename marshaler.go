@@ -70,15 +70,23 @@ type DefaultMarshaler struct {
 var _ MarshalerUnmarshaler = DefaultMarshaler{}
 
 // Marshal implements [Marshaler]. It refuses reserved metadata keys.
-func (m DefaultMarshaler) Marshal(_ string, msg *message.Message) (esclient.EventData, error) {
+func (m DefaultMarshaler) Marshal(_ string, msg *message.Message) (e esclient.EventData, err error) {
 	if msg == nil {
-		return esclient.EventData{}, errors.New("the message is nil")
+		return e, errors.New("the message is nil")
 	}
-	metadata, err := marshalMetadata(msg)
-	if err != nil {
+	if err := m.marshal(&e, msg, nil); err != nil {
 		return esclient.EventData{}, err
 	}
-	e := esclient.EventData{Type: msg.Metadata[EventTypeKey], Data: msg.Payload, Metadata: metadata}
+	return e, nil
+}
+
+// marshal makes the event of a message. It appends the metadata to buf, which is empty.
+func (m *DefaultMarshaler) marshal(e *esclient.EventData, msg *message.Message, buf []byte) (err error) {
+	if e.Metadata, err = marshalMetadata(msg, buf); err != nil {
+		return err
+	}
+	e.Data = msg.Payload
+	e.Type = msg.Metadata[EventTypeKey]
 	if e.Type == "" || !utf8.ValidString(e.Type) {
 		e.Type = m.EventType
 	}
@@ -91,7 +99,7 @@ func (m DefaultMarshaler) Marshal(_ string, msg *message.Message) (esclient.Even
 	case isJSON(msg.Payload):
 		e.ContentType = esclient.ContentTypeJSON
 	}
-	return e, nil
+	return nil
 }
 
 // isJSON reports whether data is a JSON object or array. Other JSON values, such as a number, may be plain text.

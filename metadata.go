@@ -3,6 +3,7 @@ package eventstore
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,13 +31,13 @@ const (
 	binaryKey = "_watermill_binary" // metadata that is not UTF-8: pairs of key and value, base64
 )
 
-// marshalMetadata encodes the metadata and the UUID of a message as a JSON object.
-func marshalMetadata(msg *message.Message) ([]byte, error) {
+// marshalMetadata appends the metadata and the UUID of a message to b, which is empty, as a JSON object.
+func marshalMetadata(msg *message.Message, b []byte) ([]byte, error) {
 	size := len(UUIDKey) + len(msg.UUID) + 8
 	for k, v := range msg.Metadata {
 		size += len(k) + len(v) + 6
 	}
-	b := append(make([]byte, 0, size), '{')
+	b = append(slices.Grow(b, size), '{')
 	if len(msg.Metadata) > 0 {
 		var err error
 		if b, err = appendMetadata(b, msg.Metadata); err != nil {

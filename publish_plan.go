@@ -43,7 +43,8 @@ func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAp
 	var order []string
 	byStream := make(map[string][]plannedAppend)
 	for _, m := range messages {
-		stream, event, err := p.event(topic, m)
+		var event esclient.EventData
+		stream, err := p.event(&event, topic, m, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -67,30 +68,35 @@ func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAp
 
 // onePlan is the plan for a call with one message, the most common case. A pool reuses it.
 type onePlan struct {
-	appends [1]plannedAppend
-	events  [1]esclient.EventData
+	appends  [1]plannedAppend
+	events   [1]esclient.EventData
+	metadata []byte // of the event, from DefaultMarshaler; nobody keeps it after the call
 }
 
 var onePlans = sync.Pool{New: func() any { return new(onePlan) }}
 
-// planOne plans a call with one message. The caller must release the plan.
-func (p *Publisher) planOne(topic string, messages []*message.Message) (*onePlan, error) {
-	one := onePlans.Get().(*onePlan)
+// keptMetadata limits the memory for metadata that a pooled plan keeps.
+const keptMetadata = 4 << 10
+
+// planOne plans a call with one message.
+func (p *Publisher) planOne(one *onePlan, topic string, messages []*message.Message) (err error) {
 	a := &one.appends[0]
 	a.messages, a.events = messages, one.events[:]
-	var err error
-	if a.stream, a.events[0], err = p.event(topic, messages[0]); err == nil {
-		a.expected, err = p.expected(messages, 0)
+	if a.stream, err = p.event(&one.events[0], topic, messages[0], one.metadata); err != nil {
+		return err
 	}
-	if err != nil {
-		one.release()
-		return nil, err
+	if p.own != nil {
+		one.metadata = one.events[0].Metadata[:0]
 	}
-	return one, nil
+	a.expected, err = p.expected(messages, 0)
+	return err
 }
 
 func (o *onePlan) release() {
-	*o = onePlan{}
+	if cap(o.metadata) > keptMetadata {
+		o.metadata = nil
+	}
+	*o = onePlan{metadata: o.metadata}
 	onePlans.Put(o)
 }
 
@@ -149,16 +155,21 @@ func (p *Publisher) expected(messages []*message.Message, i int) (esclient.Expec
 		messages[i].UUID, v, first)}
 }
 
-// event returns the event of a message and its stream.
-func (p *Publisher) event(topic string, m *message.Message) (string, esclient.EventData, error) {
+// event makes the event of a message, which is empty before, and returns its stream. DefaultMarshaler appends the
+// metadata to buf, which is empty.
+func (p *Publisher) event(e *esclient.EventData, topic string, m *message.Message, buf []byte) (string, error) {
 	stream, err := p.cfg.StreamName(topic, m)
 	if err != nil {
-		return "", esclient.EventData{}, fmt.Errorf("StreamName of message %q: %w", m.UUID, err)
+		return "", fmt.Errorf("StreamName of message %q: %w", m.UUID, err)
 	}
 	p.delays.check(p.log, topic, m)
-	e, err := p.cfg.Marshaler.Marshal(topic, m)
+	if p.own != nil {
+		err = p.own.marshal(e, m, buf)
+	} else {
+		*e, err = p.cfg.Marshaler.Marshal(topic, m)
+	}
 	if err != nil {
-		return "", esclient.EventData{}, &MarshalError{MessageUUID: m.UUID, Err: err}
+		return "", &MarshalError{MessageUUID: m.UUID, Err: err}
 	}
 	switch {
 	case e.ID != uuid.Nil:
@@ -167,7 +178,7 @@ func (p *Publisher) event(topic string, m *message.Message) (string, esclient.Ev
 	case p.cfg.RepublishUnknown:
 		e.ID = uuid.New()
 	}
-	return stream, e, nil
+	return stream, nil
 }
 
 // namespace hashes message UUIDs of other forms into event ids. It must never change.

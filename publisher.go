@@ -17,6 +17,7 @@ import (
 // Publisher implements Watermill's [message.Publisher] for EventStore. Its methods are safe for concurrent use.
 type Publisher struct {
 	cfg      PublisherConfig
+	own      *DefaultMarshaler // the Marshaler, if it is this one; nil for another
 	conn     connection
 	log      watermill.LoggerAdapter
 	trace    bool
@@ -44,6 +45,9 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	config.setDefaults()
 	p := &Publisher{cfg: config, log: orNop(logger).With(watermill.LogFields{"provider": "eventstore"})}
 	p.trace = !isNop(p.log)
+	if m, ok := config.Marshaler.(DefaultMarshaler); ok { // itself: a type that embeds it may have another Marshal
+		p.own = &m
+	}
 	connect, err := connector(config.ConnectionString, config.Client, p.log)
 	if err != nil {
 		return nil, err
@@ -88,24 +92,35 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
+	return p.publish(topic, messages)
+}
+
+// publish is Publish for at least one message, after begin. It is a function of its own, as is publishOne: Go makes
+// the defers of small functions cheap.
+func (p *Publisher) publish(topic string, messages []*message.Message) error {
 	if err := refuseNil(messages); err != nil {
 		return &PublishError{Topic: topic, NotWritten: messages, Err: err}
 	}
 	ctx, cancel := p.context(messages) // first: a context that ends from now on ends the call
 	defer cancel()
 	if len(messages) == 1 {
-		one, err := p.planOne(topic, messages)
-		if err != nil {
-			return &PublishError{Topic: topic, NotWritten: messages, Err: err}
-		}
-		defer one.release()
-		return p.perform(ctx, topic, messages, one.appends[:])
+		return p.publishOne(ctx, topic, messages)
 	}
 	appends, err := p.plan(topic, messages)
 	if err != nil {
 		return &PublishError{Topic: topic, NotWritten: messages, Err: err}
 	}
 	return p.perform(ctx, topic, messages, appends)
+}
+
+// publishOne publishes one message, in memory that a pool reuses.
+func (p *Publisher) publishOne(ctx context.Context, topic string, messages []*message.Message) error {
+	one := onePlans.Get().(*onePlan)
+	defer one.release()
+	if err := p.planOne(one, topic, messages); err != nil {
+		return &PublishError{Topic: topic, NotWritten: messages, Err: err}
+	}
+	return p.perform(ctx, topic, messages, one.appends[:])
 }
 
 // perform performs the planned appends in order.

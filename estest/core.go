@@ -31,6 +31,7 @@ type core struct {
 	closed   bool      // there is no process
 	stopping bool      // the process says farewell
 	readyAt  time.Time // when the process serves clients
+	serves   bool      // that time has come
 	usersAt  time.Time // when users can log in
 
 	mu       *sync.Mutex

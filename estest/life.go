@@ -122,13 +122,18 @@ func WithStartUp(starting, emptyDatabase time.Duration) Option {
 func (c *core) processBegins(cfg *config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopping, c.closed, c.priority = false, false, 0
+	c.stopping, c.closed, c.serves, c.priority = false, false, false, 0
 	c.readyAt = c.now().Add(cfg.starting)
 	c.usersAt = c.readyAt.Add(cfg.emptyDatabase)
 }
 
 // starting reports whether the process serves no client yet.
-func (c *core) starting() bool { return c.now().Before(c.readyAt) }
+func (c *core) starting() bool {
+	if !c.serves { // then it serves until it ends: most requests do not read the clock
+		c.serves = !c.now().Before(c.readyAt)
+	}
+	return !c.serves
+}
 
 func (c *core) isStarting() bool {
 	c.mu.Lock()

@@ -21,6 +21,7 @@ type Log struct {
 	observers []func(Commit)
 
 	streams    map[string]*Stream
+	latest     *Stream   // the last one that was looked up: one request looks several times
 	records    []*Record // in the order of their positions
 	arena      arena     // that holds the records
 	written    []*Record // those of the last append: memory for the next

@@ -45,6 +45,7 @@ func (l *Log) take(recs []*Record) {
 // forgetLog empties the log. It tells no observer: the owner must cut off all readers.
 func (l *Log) forgetLog() {
 	clear(l.streams)
+	l.latest = nil
 	l.records, l.marks, l.defaults = nil, nil, parseDefaults(nil)
 	l.end, l.lastCommit, l.lastEmpty = firstPosition, -1, -1
 	l.ForgetIDs()

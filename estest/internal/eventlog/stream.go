@@ -76,14 +76,23 @@ func (s *Stream) Visible(n int64, now time.Time) *Record {
 }
 
 // Stream returns the stream of a name; nil if neither it nor its metadata was ever written.
-func (l *Log) Stream(name string) *Stream { return l.streams[name] }
+func (l *Log) Stream(name string) *Stream {
+	if s := l.latest; s != nil && s.Name == name {
+		return s
+	}
+	s := l.streams[name]
+	if s != nil {
+		l.latest = s
+	}
+	return s
+}
 
 // StreamCount returns the number of streams, including streams with metadata only.
 func (l *Log) StreamCount() int { return len(l.streams) }
 
 // streamFor returns the stream of a name, and makes a new one if there is none.
 func (l *Log) streamFor(name string) *Stream {
-	s := l.streams[name]
+	s := l.Stream(name)
 	if s == nil {
 		name = strings.Clone(name) // it may be part of a frame that is only borrowed
 		s = &Stream{Name: name}

@@ -51,7 +51,7 @@ type shell struct {
 var (
 	continued = regexp.MustCompile(`\\\n\s*`)
 	comment   = regexp.MustCompile(`(^|\s{2,})#.*`)
-	tested    = regexp.MustCompile(`(^|[|;&(]\s*)(\w+=\S* )*(go|esctl) `)
+	tested    = regexp.MustCompile(`(^|[|;&(]\s*|\bdo\s+)(\w+=\S* )*(go|esctl) `)
 	exported  = regexp.MustCompile(`^export (\w+)=(.*)$`)
 	changed   = regexp.MustCompile(`^cd (\S+)$`)
 )

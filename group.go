@@ -42,10 +42,13 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		backoff.WithMaxInterval(maxJoinDelay),
 		backoff.WithMaxElapsedTime(0),
 	)
-	for created := false; ; created = true {
-		group, err := s.checkGroup(ctx, stream, log)
-		if err != nil {
-			return nil, err
+	for created, own := false, false; ; created = true {
+		group := s.cfg.groupSettings() // those of a group that this call has just created
+		if !own {
+			var err error
+			if group, err = s.checkGroup(ctx, stream, log); err != nil {
+				return nil, err
+			}
 		}
 		opts.MessageTimeout, opts.ResolveLinks = s.messageTimeout(group), s.resolvesLinks(group)
 		opts.InFlight, opts.InFlightAtFirst = s.inFlight(group)
@@ -63,7 +66,7 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 				return nil, fmt.Errorf("%w; before that: %w", context.Cause(ctx), err)
 			}
 		}
-		if err := s.createGroup(ctx, stream); err != nil {
+		if own, err = s.createGroup(ctx, stream); err != nil {
 			return nil, err
 		}
 	}
@@ -103,22 +106,22 @@ func (s *Subscriber) resolvesLinks(group *esclient.PersistentSettings) bool {
 	return group.ResolveLinks
 }
 
-// createGroup creates the group if it is missing.
-func (s *Subscriber) createGroup(ctx context.Context, stream string) error {
+// createGroup creates the group if it is missing. own reports whether this call has created it.
+func (s *Subscriber) createGroup(ctx context.Context, stream string) (own bool, err error) {
 	s.creation.begin(time.Now())
-	err := s.conn.client().CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
+	err = s.conn.client().CreatePersistent(ctx, stream, s.cfg.ConsumerGroup, *s.cfg.groupSettings())
 	if created, waiting, log := s.creation.end(time.Now(), err); log {
 		s.log.Info("Creating consumer groups", watermill.LogFields{"created": created, "waiting": waiting})
 	}
 	switch {
 	case errors.Is(err, esclient.ErrGroupExists):
-		return nil
+		return false, nil
 	case errors.Is(err, esclient.ErrAccessDenied):
-		return fmt.Errorf("%w: only members of $admins, and from server 5.0 on of $ops, may create consumer groups: "+
-			"let one of them create the group beforehand, as SubscribeInitialize does; "+
+		return false, fmt.Errorf("%w: only members of $admins, and from server 5.0 on of $ops, may create consumer "+
+			"groups: let one of them create the group beforehand, as SubscribeInitialize does; "+
 			"with DisableGroupCreation the Subscriber does not try", err)
 	}
-	return err
+	return err == nil, err
 }
 
 // groupLog logs the events of a subscriber of a consumer group.

@@ -169,7 +169,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	defer s.end()
 	ctx, cancel := s.creation.withStallTimeout(s.ctx)
 	defer cancel()
-	if err := s.createGroup(ctx, stream); err != nil {
+	if _, err := s.createGroup(ctx, stream); err != nil {
 		return fmt.Errorf("eventstore: cannot initialize topic %q: %w", topic, s.orClosed(err))
 	}
 	return nil

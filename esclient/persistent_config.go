@@ -17,7 +17,11 @@ type groupConfig struct {
 	// Version is the version of the format: "1" or "2".
 	Version string             `json:"version"`
 	Entries []groupConfigEntry `json:"entries"`
+
+	index map[groupName]*groupConfigEntry
 }
+
+type groupName struct{ stream, group string }
 
 // groupConfigEntry is one group. Zeros, empty strings and false are left out. The names differ from those of the HTTP
 // API.
@@ -50,17 +54,21 @@ func parseGroupConfig(data []byte) (*groupConfig, error) {
 	if g.Version == "" { // the server itself then takes it as no configuration
 		return nil, errors.New("the configuration of the groups has no version")
 	}
+	g.index = make(map[groupName]*groupConfigEntry, len(g.Entries))
+	for i := range g.Entries {
+		e := &g.Entries[i]
+		g.index[groupName{e.Stream, e.Group}] = e
+	}
 	return &g, nil
 }
 
 // find returns the settings of a group; false if there is no such group.
 func (g *groupConfig) find(stream, group string) (PersistentSettings, bool) {
-	for i := range g.Entries {
-		if e := &g.Entries[i]; e.Stream == stream && e.Group == group {
-			return e.settings(), true
-		}
+	e, has := g.index[groupName{stream, group}]
+	if !has {
+		return PersistentSettings{}, false
 	}
-	return PersistentSettings{}, false
+	return e.settings(), true
 }
 
 func (e *groupConfigEntry) settings() PersistentSettings {

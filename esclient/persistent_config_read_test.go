@@ -109,3 +109,75 @@ func TestACancelledCallerDoesNotEndASharedRead(t *testing.T) {
 	giveUp()
 	wg.Wait()
 }
+
+// The configuration of many groups is large. A client on one connection reads it again only after a change.
+func TestSettingsOfManyGroupsTakeOneLargeRead(t *testing.T) {
+	t.Parallel()
+	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
+		t.Run(string(persona), func(t *testing.T) {
+			t.Parallel()
+			const groups = 100
+			srv, admin := embeddedAsAdmin(t, estest.WithPersona(persona))
+			ctx := testContext(t)
+			for i := range groups {
+				settings := fromStart()
+				settings.BufferSize += i
+				require.NoError(t, admin.CreatePersistent(ctx, "s", fmt.Sprint(i), settings))
+			}
+			config, err := srv.Read("$persistentSubscriptionConfig", groups-1, 1)
+			require.NoError(t, err)
+			require.Len(t, config, 1)
+			c := open(t, srv.ConnectionString())
+			before := srv.Stats().BytesOut
+			for i := range groups {
+				got, err := c.GroupSettings(ctx, "s", fmt.Sprint(i))
+				require.NoError(t, err)
+				assert.Equal(t, fromStart().BufferSize+i, got.BufferSize)
+			}
+			assert.Less(t, srv.Stats().BytesOut-before, int64(3*len(config[0].Data)))
+		})
+	}
+}
+
+// What another client changes is seen at once: one change, more changes than the stream keeps events, and the deletion
+// of the stream.
+func TestSettingsFollowChangesByOtherClients(t *testing.T) {
+	t.Parallel()
+	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
+		t.Run(string(persona), func(t *testing.T) {
+			t.Parallel()
+			srv, admin := embeddedAsAdmin(t, estest.WithPersona(persona))
+			ctx := testContext(t)
+			c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) { cfg.HTTPEndpoint = "" })
+			settings := fromStart()
+			require.NoError(t, admin.CreatePersistent(ctx, "s", "g", settings))
+			expect := func() {
+				t.Helper()
+				got, err := c.GroupSettings(ctx, "s", "g")
+				require.NoError(t, err)
+				assert.Equal(t, settings, got)
+				_, err = c.GroupSettings(ctx, "s", "none")
+				require.ErrorIs(t, err, esclient.ErrGroupNotFound)
+			}
+			expect()
+			for _, changes := range []int{0, 1, 2, 3, 20} {
+				for range changes {
+					settings.BufferSize++
+					require.NoError(t, admin.UpdatePersistent(ctx, "s", "g", settings))
+				}
+				expect()
+			}
+			require.NoError(t, admin.CreatePersistent(ctx, "s", "other", settings))
+			expect()
+			require.NoError(t, admin.DeletePersistent(ctx, "s", "g"))
+			_, err := c.GroupSettings(ctx, "s", "g")
+			require.ErrorIs(t, err, esclient.ErrGroupNotFound)
+			_, err = c.GroupSettings(ctx, "s", "other")
+			require.NoError(t, err)
+			_, err = admin.DeleteStream(ctx, "$persistentSubscriptionConfig", esclient.Any)
+			require.NoError(t, err)
+			_, err = c.GroupSettings(ctx, "s", "other")
+			require.ErrorIs(t, err, esclient.ErrGroupNotFound)
+		})
+	}
+}

@@ -49,15 +49,15 @@ func (c *Client) groupSettings(ctx context.Context, stream, group string) (Persi
 func (c *Client) settingsByConfig(ctx context.Context, stream, group string) (PersistentSettings, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, settingsTimeout, ErrOperationTimeout)
 	defer cancel()
-	cfg, err := c.readGroupConfig(ctx)
+	r, err := c.groupConfigRead(ctx)
 	if err != nil {
 		return PersistentSettings{}, err
 	}
-	s, ok := cfg.find(stream, group)
-	if !ok {
-		return s, ErrGroupNotFound
+	s, has, err := r.find(stream, group)
+	if err == nil && !has {
+		err = ErrGroupNotFound
 	}
-	return s, nil
+	return s, err
 }
 
 func (c *Client) settingsByHTTP(ctx context.Context, stream, group string) (PersistentSettings, error) {

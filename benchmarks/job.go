@@ -20,6 +20,10 @@ const (
 	subscribing = "subscribe"
 	routing     = "router"
 	handling    = "handler"
+
+	joining  = "join"  // Subscribe, each to a topic of its own
+	sharing  = "share" // messages that are published when all topics are subscribed to
+	churning = "churn" // a subscription, a message, and the end of the subscription, over and over
 )
 
 // job is the work of a worker process: one measurement of one contender.
@@ -38,6 +42,7 @@ type job struct {
 	Streams   int               // that the events are spread over
 	Subs      int               // subscriptions on the one connection to the one stream
 	Handler   time.Duration     // time in the handler of a message
+	Existing  bool              // the server has the groups, one for each stream, from the beginning
 }
 
 // sized fills in the defaults and the warm-up, and shrinks the work for a quick run.
@@ -50,8 +55,11 @@ func (j job) sized(quick bool) job {
 	unit := j.unit()
 	j.WarmUp = max(j.Events/10/unit, 1) * unit
 	j.Events = max(j.Events/unit, 1) * unit
-	if j.Work == reading && j.Streams > 1 {
+	switch {
+	case j.Work == reading && j.Streams > 1:
 		j.Streams = j.total() / j.Batch // each is read once
+	case j.Work == joining:
+		j.Streams = j.total()
 	}
 	return j
 }
@@ -60,7 +68,7 @@ func (j job) sized(quick bool) job {
 // number.
 func (j *job) unit() int {
 	switch {
-	case j.Work == persistent:
+	case slices.Contains([]string{persistent, joining, churning}, j.Work):
 		return 1
 	case slices.Contains([]string{reading, catchingUp}, j.Work) && j.Streams == 1 && j.Subs == 1:
 		return pageSize
@@ -87,7 +95,7 @@ func (j *job) prepared() bool {
 }
 
 // pushed tells that events are written once the contender has subscribed.
-func (j *job) pushed() bool { return j.Work == volatile }
+func (j *job) pushed() bool { return j.Work == volatile || j.Work == sharing }
 
 // streams names the streams, all with names of one length.
 func (j *job) streams() []string {

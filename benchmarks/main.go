@@ -34,6 +34,8 @@ import (
 const (
 	roleServer = "serve"
 	roleRelay  = "relay"
+	roleNATS   = "nats"
+	roleRedis  = "redis"
 	roleWorker = "work"
 )
 
@@ -54,6 +56,8 @@ func dispatch(ctx context.Context, args []string) error {
 			return serve(ctx, os.Stdin, os.Stdout)
 		case roleRelay:
 			return serveRelay(ctx, os.Stdin, os.Stdout)
+		case roleNATS, roleRedis:
+			return serveBroker(ctx, args[0], os.Stdin, os.Stdout)
 		case roleWorker:
 			return work(ctx, os.Stdin, os.Stdout)
 		}
@@ -73,6 +77,7 @@ type options struct {
 	cores  int // that each process uses
 	only   *regexp.Regexp
 	list   bool
+	growth bool // the series that show growth, in place of the comparison
 	url    string
 	out    string
 	// profiles is a directory for CPU profiles; empty for none.
@@ -86,6 +91,9 @@ func parseOptions(args []string) (options, error) {
 	flags.IntVar(&opts.rounds, "rounds", 0, "`number` of rounds (default 5, with -quick 2)")
 	flags.IntVar(&opts.cores, "cores", max(runtime.NumCPU()/2, 1), "`number` of cores that each process uses")
 	flags.BoolVar(&opts.list, "list", false, "print the scenarios and end")
+	flags.BoolVar(&opts.growth, "growth", false,
+		"measure how the cost of an event grows with topics, subscriptions, sizes, backlogs and time;\n"+
+			"without other contenders")
 	flags.StringVar(&opts.url, "url", "",
 		"measure on the server at `tcp://user:password@host:port` instead of the embedded one")
 	flags.StringVar(&opts.out, "out", "results",

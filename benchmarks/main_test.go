@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,7 +27,8 @@ func TestAQuickRun(t *testing.T) {
 	dir := t.TempDir()
 	run := "^(append, 256 in flight|append, batches of 100|read, pages of 500|read, 32 in flight, 10000 streams|" +
 		"catch-up|catch-up with all, 10000 streams|volatile|persistent with acks, in-flight 200|" +
-		"publish, 64 goroutines|subscribe|subscribe, 1000 topics|router|router, handlers of 1 ms, 256 keys)$"
+		"publish, 64 goroutines|subscribe|subscribe, 1000 topics|" +
+		"router|router, defaults|router, handlers of 1 ms, 256 keys)$"
 	opts, err := parseOptions([]string{"-quick", "-rounds", "1", "-run", run, "-out", dir})
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +53,8 @@ func TestAQuickRun(t *testing.T) {
 	if err := json.Unmarshal(data, &results); err != nil {
 		t.Fatal(err)
 	}
-	if len(results.Scenarios) != 13 {
-		t.Fatalf("%d scenarios, want 13", len(results.Scenarios))
+	if len(results.Scenarios) != 14 {
+		t.Fatalf("%d scenarios, want 14", len(results.Scenarios))
 	}
 	bench, err := os.ReadFile(filepath.Join(dir, benchFile))
 	if err != nil {
@@ -76,6 +78,38 @@ func TestAQuickRun(t *testing.T) {
 	for _, plot := range []string{"append-rate.svg", "persistent-cpu.svg", "publish-rate.svg", "router-cpu.svg"} {
 		if _, err := os.Stat(filepath.Join(dir, plot)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A small run of the series: every step has a result, and each series is drawn to one scale.
+func TestAQuickRunOfTheGrowth(t *testing.T) {
+	dir := t.TempDir()
+	run := "^(Subscribe as an? (new|existing) group, 100 topics|messages of groups, 100 topics|fan-out, .*|" +
+		"append, 1 MiB|subscriptions that come and go, 1000 times)$"
+	opts, err := parseOptions([]string{"-growth", "-quick", "-rounds", "1", "-run", run, "-out", dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := runAll(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile(filepath.Join(dir, "results.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(table), "failed") || strings.Count(string(table), "\n\n") != 9 {
+		t.Errorf("not every step of the series has a result:\n%s", table)
+	}
+	for _, name := range []string{"growth-cpu.svg", "growth-heap.svg"} {
+		svg, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{">fan-out<", ">1000 subscriptions<", ">append<", ">1 MiB<"} {
+			if !strings.Contains(string(svg), want) {
+				t.Errorf("%s has no %s", name, want)
+			}
 		}
 	}
 }

@@ -8,11 +8,16 @@ import (
 
 // plots draws bars of the events a second and of the client's CPU time: an SVG file for each figure and kind of work.
 func (r *report) plots() map[string][]byte {
+	files := make(map[string][]byte)
+	if grown := series(r.Scenarios); len(grown) > 0 {
+		files["growth-cpu.svg"] = plot("CPU µs of the client, an event", grown, figures[2])
+		files["growth-heap.svg"] = plot("peak of the client's heap, in MB", grown, figures[9])
+		return files
+	}
 	groups := make(map[string][]*outcome)
 	for _, o := range r.Scenarios {
 		groups[o.Job.Work] = append(groups[o.Job.Work], o)
 	}
-	files := make(map[string][]byte)
 	for work, outcomes := range groups {
 		files[work+"-rate.svg"] = plot(work+": events a second (more is better)", outcomes, figures[0])
 		files[work+"-cpu.svg"] = plot(work+": CPU µs of the client, an event (less is better)", outcomes, figures[2])
@@ -32,7 +37,14 @@ const (
 var colours = map[string]string{
 	esClient: "#2a6fdb", esSource: "#6a9be8", gesClient: "#d9822b", rawFrames: "#8a8a8a",
 	ownPubSub: "#2a6fdb", ownCatchUp: "#6a9be8", ownSerial: "#6a9be8", ownLanes: "#2a6fdb",
-	bareTCP: "#8a8a8a", goChannel: "#b8b8b8",
+	ownDefault: "#174a9c", bareTCP: "#8a8a8a", goChannel: "#b8b8b8", jetStream: "#3f9d6b", redisStreams: "#b5473c",
+}
+
+func colourOf(name string) string {
+	if c, ok := colours[name]; ok {
+		return c
+	}
+	return colours[esClient] // a number of a series
 }
 
 // plot draws the bars of each scenario to a scale of its own, with the range of the rounds as a line.
@@ -74,7 +86,7 @@ func plotScenario(b *bytes.Buffer, y int, o *outcome, f figure) int {
 		}
 		x := func(v float64) float64 { return labelEnd + v/most*barRoom }
 		fmt.Fprintf(b, "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"%s\"/>\n",
-			labelEnd, y, x(s.Median)-labelEnd, barHeight, colours[m.Name])
+			labelEnd, y, x(s.Median)-labelEnd, barHeight, colourOf(m.Name))
 		fmt.Fprintf(b, "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" stroke=\"black\"/>\n",
 			x(s.Min), x(s.Max), y+barHeight/2, y+barHeight/2)
 		fmt.Fprintf(b, "<text x=\"%.1f\" y=\"%d\">%s</text>\n", x(s.Max)+6, y+barHeight-4, number(s.Median, true))

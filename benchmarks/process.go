@@ -102,9 +102,9 @@ type server struct {
 }
 
 // startServer starts a server that writes a CPU profile if profile names a file, and owns so many bytes of memory.
-func startServer(ctx context.Context, role, profile string, memory int) (*server, error) {
-	p, err := startProcess(ctx, role, profileVariable+"="+profile, memoryVariable+"="+strconv.Itoa(memory),
-		fewCollections)
+func startServer(ctx context.Context, role, profile string, memory int, env ...string) (*server, error) {
+	p, err := startProcess(ctx, role, append(env, profileVariable+"="+profile,
+		memoryVariable+"="+strconv.Itoa(memory), fewCollections)...)
 	if err != nil {
 		return nil, fmt.Errorf("starting the server (%s): %w", role, err)
 	}
@@ -116,7 +116,7 @@ func startServer(ctx context.Context, role, profile string, memory int) (*server
 }
 
 // workerLimit is how long a measurement may take. A contender that hangs is a result, too.
-const workerLimit = time.Minute
+const workerLimit = 3 * time.Minute
 
 // runWorker measures one contender in a process of its own, which writes a CPU profile if profile names a file. A
 // worker that fails, crashes or hangs is a result that says so. heard is called when the worker is ready for events

@@ -138,6 +138,9 @@ func (o *outcome) print(w io.Writer) {
 	for i := range o.Contenders {
 		o.Contenders[i].printTroubles(w)
 	}
+	for _, why := range o.Missing {
+		fmt.Fprintf(w, "  ! not measured: %s\n", why)
+	}
 }
 
 func (m *measured) printTroubles(w io.Writer) {

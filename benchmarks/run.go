@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -15,7 +16,11 @@ func runAll(ctx context.Context, opts options) error {
 	if err := useCores(opts.cores); err != nil {
 		return err
 	}
-	for _, s := range scenarios() {
+	list := scenarios()
+	if opts.growth {
+		list = growthScenarios()
+	}
+	for _, s := range list {
 		if !opts.only.MatchString(s.name) {
 			continue
 		}
@@ -24,10 +29,12 @@ func runAll(ctx context.Context, opts options) error {
 			continue
 		}
 		s.job = s.job.sized(opts.quick)
+		missing := s.leaveOutAbsent()
 		outcome, err := runScenario(ctx, s, opts)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+		outcome.Missing = missing
 		rep.add(outcome)
 		outcome.print(os.Stdout)
 	}
@@ -45,6 +52,8 @@ type outcome struct {
 	Name       string
 	Job        job
 	Contenders []measured
+	Missing    []string // contenders that this machine has no server for, and why
+	growth     *step    // nil if the scenario belongs to no series
 }
 
 type measured struct {
@@ -55,6 +64,10 @@ type measured struct {
 // runScenario measures every contender once a round. The order changes from round to round, since the second contender
 // finds a warmer server.
 func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error) {
+	base := fmt.Sprintf("benchmark-%d", time.Now().UnixNano())
+	if s.job.Existing {
+		s.job.Stream, s.job.Group = base, base
+	}
 	urls, stop, err := startServers(ctx, s, opts)
 	if err != nil {
 		return nil, err
@@ -66,14 +79,13 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 	}
 	defer c.Close()
 
-	base := fmt.Sprintf("benchmark-%d", time.Now().UnixNano())
 	if s.job.prepared() {
 		s.job.Stream = base
 		if s.job.After, err = prepare(ctx, c, s.job); err != nil {
 			return nil, fmt.Errorf("writing the events to read: %w", err)
 		}
 	}
-	out := &outcome{Name: s.name, Job: s.job, Contenders: make([]measured, len(s.contenders))}
+	out := &outcome{Name: s.name, Job: s.job, Contenders: make([]measured, len(s.contenders)), growth: s.growth}
 	for i, name := range s.contenders {
 		out.Contenders[i].Name = name
 	}
@@ -82,11 +94,12 @@ func runScenario(ctx context.Context, s scenario, opts options) (*outcome, error
 			n := (i + round) % len(s.contenders)
 			j := s.job
 			j.Contender = s.contenders[n]
-			if j.URL = urls[roleServer]; j.Contender == bareTCP {
-				j.URL = urls[roleRelay]
-			}
+			j.URL = urls[roleOf(j.Contender)]
 			own := fmt.Sprintf("%s-%d-%d", base, round, n)
-			if j.Group = own; !j.prepared() {
+			if !j.Existing {
+				j.Group = own
+			}
+			if !j.Existing && !j.prepared() {
 				j.Stream = own
 			}
 			heard := func(int) error { return nil }
@@ -118,7 +131,11 @@ func startServers(ctx context.Context, s scenario, opts options) (urls map[strin
 			return
 		}
 		var srv *server
-		srv, err = startServer(ctx, role, opts.profileOf(s.name, role), s.memory(opts.rounds, contenders...))
+		var groups []string
+		if role == roleServer && s.job.Existing {
+			groups = append(groups, groupsVariable+"="+asJSON(s.job))
+		}
+		srv, err = startServer(ctx, role, opts.profileOf(s.name, role), s.memory(opts.rounds, contenders...), groups...)
 		if err == nil {
 			started = append(started, srv)
 			urls[role] = srv.url
@@ -127,11 +144,41 @@ func startServers(ctx context.Context, s scenario, opts options) (urls map[strin
 	if opts.url == "" {
 		start(roleServer, storing...)
 	}
-	if slices.Contains(s.contenders, bareTCP) {
-		start(roleRelay, bareTCP)
+	for _, contender := range s.contenders {
+		if role := roleOf(contender); role != roleServer {
+			start(role, contender)
+		}
 	}
 	if err != nil {
 		stop()
 	}
 	return urls, stop, err
+}
+
+func asJSON(j job) string {
+	text, _ := json.Marshal(j) // numbers and strings only
+	return string(text)
+}
+
+// roleOf returns the role of the server that a contender connects to.
+func roleOf(contender string) string {
+	if contender == bareTCP {
+		return roleRelay
+	}
+	if role, ok := brokerRoles[contender]; ok {
+		return role
+	}
+	return roleServer
+}
+
+// leaveOutAbsent removes the contenders that cannot be measured on this machine and tells why.
+func (s *scenario) leaveOutAbsent() (missing []string) {
+	s.contenders = slices.DeleteFunc(slices.Clone(s.contenders), func(contender string) bool {
+		err := absent(contender)
+		if err != nil {
+			missing = append(missing, fmt.Sprintf("%s: %v", contender, err))
+		}
+		return err != nil
+	})
+	return missing
 }

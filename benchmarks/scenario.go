@@ -16,19 +16,26 @@ const (
 	ownCatchUp = "eventstore catch-up" // the same in ModeCatchUp
 	ownSerial  = "one at a time"       // the first again, with a handler that takes its time
 	ownLanes   = "64 at a time"        // the same with Concurrency, by key
+	ownDefault = "eventstore defaults" // the first with no setting but the name of the group
 	bareTCP    = "bare TCP"            // a Pub/Sub that does no more than Watermill demands of one, see relay_server.go
 	goChannel  = "gochannel"           // Watermill's own, within the process
+
+	jetStream    = "JetStream"     // github.com/ThreeDotsLabs/watermill-nats v2.1.3 on nats-server, in memory
+	redisStreams = "Redis streams" // github.com/ThreeDotsLabs/watermill-redisstream v1.4.5 on redis-server, in memory
 )
 
 var (
 	clients    = []string{esClient, gesClient}
 	all        = []string{esClient, gesClient, rawFrames}
 	appenders  = []string{esClient, esSource, gesClient, rawFrames}
-	publishers = []string{ownPubSub, bareTCP, goChannel}
+	publishers = []string{ownPubSub, bareTCP, jetStream, redisStreams, goChannel}
 	pubSubs    = []string{ownPubSub, ownCatchUp, bareTCP, goChannel}
+	atDefaults = []string{ownDefault, ownPubSub, bareTCP, jetStream, redisStreams}
 	overTCP    = []string{ownPubSub, ownCatchUp, bareTCP} // gochannel passes pointers, so the size does not matter
 	// storing are contenders whose events the embedded server stores; the relay stores the events of bareTCP.
-	storing = []string{esClient, esSource, gesClient, rawFrames, ownPubSub, ownCatchUp, ownSerial, ownLanes}
+	storing = []string{
+		esClient, esSource, gesClient, rawFrames, ownPubSub, ownCatchUp, ownSerial, ownLanes, ownDefault,
+	}
 )
 
 // scenario is a job that all its contenders do in turn.
@@ -36,6 +43,7 @@ type scenario struct {
 	name       string
 	contenders []string
 	job        job
+	growth     *step // nil if the scenario belongs to no series
 }
 
 const pageSize = 500
@@ -44,7 +52,7 @@ const pageSize = 500
 func scenarios() []scenario {
 	var list []scenario
 	add := func(name string, contenders []string, j job) {
-		list = append(list, scenario{name, contenders, j})
+		list = append(list, scenario{name: name, contenders: contenders, job: j})
 	}
 	add("append, 1 in flight", all, job{Work: appending, Events: 10_000, Size: 256, InFlight: 1})
 	add("append, 32 in flight", all, job{Work: appending, Events: 100_000, Size: 256, InFlight: 32})
@@ -96,6 +104,7 @@ func scenarios() []scenario {
 	add("subscribe, 1000 topics", []string{ownPubSub, ownCatchUp, goChannel},
 		job{Work: subscribing, Events: 200_000, Size: 256, Streams: 1000})
 	add("router", pubSubs, job{Work: routing, Events: 200_000, Size: 256})
+	add("router, defaults", atDefaults, job{Work: routing, Events: 100_000, Size: 256})
 	for _, n := range otherSizes(300_000, 60_000, 4_000) {
 		add("router"+n.suffix, overTCP, job{Work: routing, Events: n.events, Size: n.size})
 	}
@@ -120,6 +129,9 @@ func otherSizes(of16B, of4KiB, of64KiB int) []sizedEvents {
 }
 
 func bytesName(n int) string {
+	if n >= 1<<20 {
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
 	if n >= 1<<10 {
 		return fmt.Sprintf("%d KiB", n>>10)
 	}

@@ -4,10 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
+	"os"
 	"runtime/pprof"
 
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
+
+// groupsVariable has the job whose groups a server has from the beginning, as JSON.
+const groupsVariable = "WATERMILL_BENCHMARKS_GROUPS"
 
 // serve is the process of the embedded server, for one scenario. It ends when in does.
 func serve(ctx context.Context, in io.Reader, out io.Writer) error {
@@ -29,7 +35,11 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(out).Encode(note{URL: srv.ConnectionString()}); err != nil {
+	err = withGroups(ctx, srv)
+	if err == nil {
+		err = json.NewEncoder(out).Encode(note{URL: srv.ConnectionString()})
+	}
+	if err != nil {
 		srv.Close()
 		return err
 	}
@@ -48,4 +58,55 @@ func untilEnd(ctx context.Context, in io.Reader) {
 	case <-ended:
 	case <-ctx.Done():
 	}
+}
+
+// withGroups gives a server the groups of a job, one for each stream. To create them one by one takes a server memory
+// that is quadratic in their number: each creation writes down all of them.
+func withGroups(ctx context.Context, srv *estest.Server) error {
+	value := os.Getenv(groupsVariable)
+	if value == "" {
+		return nil
+	}
+	var j job
+	if err := json.Unmarshal([]byte(value), &j); err != nil {
+		return err
+	}
+	c, err := esclient.Open(srv.ConnectionString())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	settings := esclient.DefaultPersistentSettings()
+	if err := c.CreatePersistent(ctx, j.Stream, j.Group, settings); err != nil {
+		return err
+	}
+	const stream = "$persistentSubscriptionConfig"
+	written, err := srv.Read(stream, 0, 1)
+	if err != nil {
+		return err
+	}
+	var config struct {
+		Version   string           `json:"version"`
+		Updated   string           `json:"updated"`
+		UpdatedBy string           `json:"updatedBy"`
+		Entries   []map[string]any `json:"entries"`
+	}
+	if err := json.Unmarshal(written[0].Data, &config); err != nil {
+		return err
+	}
+	model := config.Entries[0]
+	config.Entries = nil
+	for _, name := range j.streams() {
+		entry := maps.Clone(model)
+		entry["stream"] = name
+		config.Entries = append(config.Entries, entry)
+	}
+	event := estest.Event{Type: written[0].Type, JSON: true}
+	if event.Data, err = json.Marshal(config); err != nil {
+		return err
+	}
+	if _, err := srv.Append(stream, event); err != nil {
+		return err
+	}
+	return srv.Restart()
 }

@@ -19,6 +19,9 @@ type openPubSub func(ctx context.Context, j job, m *meter) (message.Publisher, m
 // overPubSub makes a contender of Watermill's interfaces.
 func overPubSub(open openPubSub) contender {
 	return func(ctx context.Context, j job, m *meter) (r result, err error) {
+		if j.Work == churning { // which opens Subscribers itself
+			return workChurn(ctx, j, m)
+		}
 		pub, sub, err := open(ctx, j, m)
 		if err != nil {
 			return result{}, fmt.Errorf("connecting: %w", err)
@@ -27,6 +30,10 @@ func overPubSub(open openPubSub) contender {
 		switch j.Work {
 		case publishing:
 			return workPublish(pub, j, m)
+		case joining:
+			return workJoin(ctx, sub, j, m)
+		case sharing:
+			return workShare(ctx, sub, j, m)
 		case subscribing, routing, handling:
 			if err := publishAll(pub, j); err != nil {
 				return result{}, fmt.Errorf("publishing the messages to receive: %w", err)
@@ -48,7 +55,10 @@ func openOwn(mode eventstore.Mode) openPubSub {
 			return nil, nil, err
 		}
 		cfg := eventstore.SubscriberConfig{Client: c, Mode: mode}
-		if mode == eventstore.ModePersistent {
+		switch {
+		case j.Contender == ownDefault:
+			cfg.ConsumerGroup = j.Group
+		case mode == eventstore.ModePersistent:
 			settings := eventstore.DefaultGroupSettings()
 			settings.ReadBatchSize, settings.BufferSize, settings.LiveBufferSize = groupPage, groupBuffer, groupBuffer
 			cfg.ConsumerGroup, cfg.GroupSettings, cfg.InFlight = j.Group, &settings, groupInFlight(j.Size)
@@ -66,7 +76,8 @@ func openOwn(mode eventstore.Mode) openPubSub {
 	}
 }
 
-// closing closes the shared resource of the Publisher and the Subscriber after the Subscriber.
+// closing closes the shared resource of the Publisher and the Subscriber after the Subscriber. A Router closes its
+// Subscriber as well, so last is called twice.
 type closing struct {
 	message.Subscriber
 	last func() error
@@ -86,6 +97,7 @@ func openGoChannel(_ context.Context, j job, m *meter) (message.Publisher, messa
 const (
 	lanes       = 64  // messages of ownLanes that are handled at a time
 	pubSubBatch = 100 // messages for each Publish, except in measurements of Publish
+	pubSubCalls = 32  // Publish calls at a time, with the same exception
 )
 
 // workPublish publishes one message at a time in each of so many goroutines.
@@ -96,18 +108,29 @@ func workPublish(pub message.Publisher, j job, m *meter) (result, error) {
 	})
 }
 
-// publishAll publishes the messages to receive, to one topic after the other.
+// publishAll publishes the messages to receive, to one topic after the other, from several goroutines: some contenders
+// wait for the server after each message.
 func publishAll(pub message.Publisher, j job) error {
-	data := j.payload()
+	data, left := j.payload(), j.total()/j.Streams
 	for _, topic := range j.streams() {
-		for left := j.total() / j.Streams; left > 0; left -= pubSubBatch {
-			batch := make([]*message.Message, min(left, pubSubBatch))
-			for i := range batch {
-				batch[i] = message.NewMessage(watermill.NewUUID(), data)
+		batches := make(chan int, left/pubSubBatch+1)
+		for rest := left; rest > 0; rest -= pubSubBatch {
+			batches <- min(rest, pubSubBatch)
+		}
+		close(batches)
+		if err := inParallel(min(len(batches), pubSubCalls), func(int) error {
+			for n := range batches {
+				batch := make([]*message.Message, n)
+				for i := range batch {
+					batch[i] = message.NewMessage(watermill.NewUUID(), data)
+				}
+				if err := pub.Publish(topic, batch...); err != nil {
+					return err
+				}
 			}
-			if err := pub.Publish(topic, batch...); err != nil {
-				return err
-			}
+			return nil
+		}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -32,8 +32,12 @@ var contenders = map[string]contender{
 	ownCatchUp: overPubSub(openOwn(eventstore.ModeCatchUp)),
 	ownSerial:  overPubSub(openOwn(eventstore.ModePersistent)),
 	ownLanes:   overPubSub(openOwn(eventstore.ModePersistent)),
+	ownDefault: overPubSub(openOwn(eventstore.ModePersistent)),
 	bareTCP:    overPubSub(openRelay),
 	goChannel:  overPubSub(openGoChannel),
+
+	jetStream:    overPubSub(openJetStream),
+	redisStreams: overPubSub(openRedis),
 }
 
 // work reads its job from in, does it, and writes the measurement to out.

@@ -106,7 +106,7 @@ func (l library) faults(t *testing.T, page []block) []string {
 // parse parses a block between two texts, of which the first has no new line.
 func (c *compiler) parse(b block, before, after string) (*ast.File, error) {
 	source := fmt.Sprintf("%s/*line %s:%d:1*/%s%s", before, b.page, b.line, b.text, after)
-	return parser.ParseFile(c.set, b.page, source, 0)
+	return parser.ParseFile(c.set, "block.go", source, 0)
 }
 
 // parsePart parses a block without a package clause: declarations, or else the body of a function that may return an

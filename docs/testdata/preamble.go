@@ -31,6 +31,8 @@ var (
 	db         *sql.DB
 	srv        *estest.Server
 	t          *testing.T
+
+	kafkaSubscriber, natsSubscriber message.Subscriber // which a program uses already
 )
 
 // handle is what an application does with a message.

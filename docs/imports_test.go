@@ -45,10 +45,17 @@ import (
 	_ "github.com/stretchr/testify/assert"
 	_ "github.com/stretchr/testify/require"
 
+	_ "go.opentelemetry.io/otel"
+	_ "go.opentelemetry.io/otel/baggage"
+	_ "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	_ "go.opentelemetry.io/otel/propagation"
+	_ "go.opentelemetry.io/otel/sdk/trace"
+
 	_ "github.com/watermill-eventstore/watermill-eventstore"
 	_ "github.com/watermill-eventstore/watermill-eventstore/discovery"
 	_ "github.com/watermill-eventstore/watermill-eventstore/esclient"
 	_ "github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
+	_ "github.com/watermill-eventstore/watermill-eventstore/esotel"
 	_ "github.com/watermill-eventstore/watermill-eventstore/esprom"
 	_ "github.com/watermill-eventstore/watermill-eventstore/esproto"
 	_ "github.com/watermill-eventstore/watermill-eventstore/essql"

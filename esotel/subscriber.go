@@ -20,7 +20,7 @@ type subscriber struct {
 	t      *Tracing
 	closed chan struct{} // when the other Subscriber is closed
 	close  func()
-	wg     sync.WaitGroup // subscriptions and spans
+	wg     sync.WaitGroup // subscriptions
 }
 
 // initializing is a subscriber whose Subscriber implements message.SubscribeInitializer.
@@ -34,7 +34,8 @@ type initializing struct {
 // it is in the same trace.
 //
 // A span begins when its message is handed out, or waits for a consumer that is slower than its subscription, and ends
-// with the answer, or with the subscription if there is none. Close returns after the end of all spans.
+// with the answer, or with the subscription if there is none. The channel of Subscribe is closed after the end of all
+// spans.
 func (t *Tracing) DecorateSubscriber(s message.Subscriber) (message.Subscriber, error) {
 	closed := make(chan struct{})
 	d := &subscriber{Subscriber: s, t: t, closed: closed, close: sync.OnceFunc(func() { close(closed) })}
@@ -55,7 +56,7 @@ func (s *subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	return out, nil
 }
 
-// Close closes the other Subscriber and waits for the end of all spans.
+// Close closes the other Subscriber and waits for the end of all subscriptions.
 func (s *subscriber) Close() error {
 	err := s.Subscriber.Close()
 	s.close()
@@ -66,12 +67,14 @@ func (s *subscriber) Close() error {
 // forward hands out messages until the other Subscriber's channel is closed.
 func (s *subscriber) forward(topic string, in <-chan *message.Message, out chan<- *message.Message) {
 	ended := make(chan struct{})
+	var spans sync.WaitGroup
+	defer close(out) // after the end of all spans
+	defer spans.Wait()
 	defer close(ended)
-	defer close(out)
 	for msg := range in {
 		untraced := msg.Context()
 		if p := s.t.startProcess(msg, topic); p != nil && p.span.IsRecording() {
-			s.wg.Go(func() { p.awaitAnswer(untraced, msg, ended) })
+			spans.Go(func() { p.awaitAnswer(untraced, msg, ended) })
 		}
 		select {
 		case out <- msg:

@@ -13,6 +13,7 @@ import (
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
+	"github.com/watermill-eventstore/watermill-eventstore/esotel"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
@@ -25,6 +26,7 @@ var (
 	publisher  *eventstore.Publisher
 	subscriber *eventstore.Subscriber
 	store      eventstore.Checkpoints
+	tracing    *esotel.Tracing
 	router     *message.Router
 	messages   <-chan *message.Message
 	msg        *message.Message

@@ -34,8 +34,10 @@ const (
 // marshalMetadata appends the metadata and the UUID of a message to b, which is empty, as a JSON object.
 func marshalMetadata(msg *message.Message, b []byte) ([]byte, error) {
 	size := len(UUIDKey) + len(msg.UUID) + 8
-	for k, v := range msg.Metadata {
-		size += len(k) + len(v) + 6
+	if len(msg.Metadata) > 0 { // a loop over an empty map has a cost, too
+		for k, v := range msg.Metadata {
+			size += len(k) + len(v) + 6
+		}
 	}
 	b = append(slices.Grow(b, size), '{')
 	if len(msg.Metadata) > 0 {

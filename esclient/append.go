@@ -118,7 +118,8 @@ func (c *Client) Append(
 		return AppendResult{}, err
 	}
 	op := appendOps.Get().(*appendOp)
-	op.stream, op.expected, op.events, op.requireLeader = stream, expected, events, c.requireLeader(ctx)
+	op.stream, op.expected, op.requireLeader = stream, expected, c.requireLeader(ctx)
+	op.events = append(op.events, events...) // a copy, so that the caller's slice need not be in the heap
 	op.ids = eventIDs(op.ids, events)
 	err := c.do(ctx, op, writeRepetition(stream, expected, op.requireLeader))
 	if err != nil && expected == NoStream {
@@ -175,7 +176,7 @@ func validateEvent(i int, e *EventData) error {
 	return nil
 }
 
-// appendOp is one append. It is reused, and so is the memory of its ids.
+// appendOp is one append. It is reused, and so is the memory of its events and ids.
 type appendOp struct {
 	stream        string
 	expected      ExpectedVersion
@@ -191,7 +192,10 @@ func (o *appendOp) release() {
 	if cap(o.ids) > 1024 {
 		o.ids = nil
 	}
-	*o = appendOp{ids: o.ids[:0]}
+	if clear(o.events); cap(o.events) > 256 {
+		o.events = nil
+	}
+	*o = appendOp{events: o.events[:0], ids: o.ids[:0]}
 	appendOps.Put(o)
 }
 

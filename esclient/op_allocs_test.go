@@ -23,7 +23,7 @@ func TestAllocations(t *testing.T) {
 		most float64
 		do   func() error
 	}{
-		{"append", 2.5, func() error {
+		{"append", 0.2, func() error {
 			_, err := writer.Append(ctx, "orders", esclient.Any, esclient.EventData{Type: "t", Data: data})
 			return err
 		}},

@@ -411,12 +411,20 @@ func TestPublishingAgainPauses(t *testing.T) {
 		rule := srv.Intercept(writeEvents, estest.Unanswered(
 			estest.ReplyBytes(writeEvents+1, []byte{8, result, 24, 0, 32, 0})))
 		pub := newPublisher(t, eventstore.PublisherConfig{
-			Client: c, RepublishUnknown: true, PublishTimeout: 300 * time.Millisecond,
+			Client: c, RepublishUnknown: true, PublishTimeout: -1,
 		})
-		failed := publishErrorOf(t, pub.Publish("topic", newMessage("x")))
+		msg := newMessage("x")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		msg.SetContext(ctx)
+		published := make(chan error, 1)
+		go func() { published <- pub.Publish("topic", msg) }()
+		require.Eventually(t, func() bool { return rule.Hits() > 1 }, patience, time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // without pauses, there would be hundreds of attempts
+		cancel()
+		failed := publishErrorOf(t, <-published)
 		require.ErrorIs(t, failed, esclient.ErrOutcomeUnknown)
 		assert.Len(t, failed.Unknown, 1)
-		assert.Greater(t, rule.Hits(), 1)
 		assert.Less(t, rule.Hits(), 50)
 		assert.Equal(t, 1, written(t, srv, "topic"))
 	}

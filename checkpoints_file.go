@@ -186,7 +186,7 @@ func (h *heldFile) tryRelease() (released bool, err error) {
 
 func (h *heldFile) releaseLocked() error {
 	h.released = true
-	return h.lock.Close()
+	return unlockFile(h.lock)
 }
 
 // Save implements [Checkpoints]. It writes a new file, and replaces the old one only after the new one is on the disk.

@@ -18,4 +18,6 @@ func lockFile(path string) (*os.File, error) {
 	return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 }
 
+func unlockFile(f *os.File) error { return f.Close() }
+
 func syncDir(string) error { return nil }

@@ -11,20 +11,14 @@ import (
 // errLocked means that somebody else has locked a file.
 var errLocked = errors.New("eventstore: the file is locked")
 
-// lockFile creates and locks a file, until it is closed or the process dies. The file stays: another process may be
-// about to lock it.
+// lockFile creates and locks a file, until unlockFile or the death of the process. The file stays: another process may
+// be about to lock it.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if err == nil {
+	if err = flock(f, syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
 		return f, nil
 	}
 	_ = f.Close()
@@ -32,6 +26,22 @@ func lockFile(path string) (*os.File, error) {
 		return nil, errLocked
 	}
 	return nil, &os.PathError{Op: "flock", Path: path, Err: err}
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), how)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// unlockFile unlocks and closes a file. To close it is not enough: while this process starts another program, that one
+// has the file, too, for a moment.
+func unlockFile(f *os.File) error {
+	err := flock(f, syscall.LOCK_UN)
+	return errors.Join(err, f.Close())
 }
 
 // syncDir makes the names of the files of a directory durable.

@@ -11,7 +11,7 @@ var errLocked = errors.New("eventstore: the file is locked")
 
 const errorSharingViolation syscall.Errno = 32
 
-// lockFile creates a file and opens it so that nobody else can, until it is closed or the process dies.
+// lockFile creates a file and opens it so that nobody else can, until unlockFile or the death of the process.
 func lockFile(path string) (*os.File, error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
@@ -28,6 +28,8 @@ func lockFile(path string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(h), path), nil
 }
+
+func unlockFile(f *os.File) error { return f.Close() }
 
 // syncDir does nothing: Windows cannot flush a directory, and a rename is in its journal.
 func syncDir(string) error { return nil }

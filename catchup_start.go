@@ -39,7 +39,9 @@ func (s *Subscriber) catchUp(
 		return nil, err
 	}
 	if keeper != nil {
-		keeper.mark.sub = sub
+		if err := keeper.use(ctx, sub); err != nil {
+			return nil, err
+		}
 	}
 	if keeper == nil || keeper.saved.IsZero() { // otherwise checkLog has looked
 		s.warnIfStartBeyondEnd(ctx, stream, start, log)

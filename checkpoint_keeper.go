@@ -55,6 +55,9 @@ func newCheckpointKeeper(
 		subscription: ctx, free: make(chan struct{}),
 		full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	if k.fromEnd() {
+		k.mark.origin = origin(k.mark.all)
+	}
 	k.values = context.WithValue(context.WithoutCancel(ctx), checkpointOwnerKey{}, k)
 	k.ctx, k.cancel = context.WithCancel(k.values)
 	return k
@@ -101,8 +104,10 @@ func adviceAfterLoad(err error) string {
 	case errors.Is(err, esclient.ErrStreamDeleted):
 		return "the name cannot be used any more: give the Subscriber another SubscriberName"
 	}
-	return "no message was handed out: repair the store and subscribe again"
+	return adviceBeforeMessages
 }
+
+const adviceBeforeMessages = "no message was handed out: repair the store and subscribe again"
 
 // isLasting reports whether an error of the store stays when the call is repeated.
 func isLasting(err error) bool {
@@ -157,6 +162,47 @@ func (k *checkpointKeeper) start() esclient.Start {
 		return k.cfg.Start
 	}
 	return k.saved.Start()
+}
+
+// use makes sub the subscription whose checkpoint is saved, or stops it.
+func (k *checkpointKeeper) use(ctx context.Context, sub *esclient.Subscription) error {
+	k.mark.sub = sub
+	err := k.saveStart(ctx)
+	if err != nil {
+		sub.Stop()
+		k.mark.sub = nil
+	}
+	return err
+}
+
+// fromEnd reports whether a subscription without a checkpoint begins at the end.
+func (k *checkpointKeeper) fromEnd() bool { return k.cfg.Start == esclient.FromEnd() }
+
+// origin returns the checkpoint before all events. No event is at the beginning of the log.
+func origin(all bool) esclient.Checkpoint {
+	if all {
+		return esclient.CheckpointAtPosition(esclient.StartPosition)
+	}
+	return esclient.CheckpointAtNumber(-1)
+}
+
+// saveStart saves where a subscription without a checkpoint begins, if that is the end: the next one would begin at a
+// later end, and miss the messages between.
+func (k *checkpointKeeper) saveStart(ctx context.Context) error {
+	if !k.fromEnd() || k.startOver || !k.saved.IsZero() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, checkpointOwnerKey{}, k), k.cfg.CheckpointTimeout)
+	defer cancel()
+	start := k.mark.mark()
+	err := k.retry(ctx, ctx.Done(), "save", func(ctx context.Context) error { return k.put(ctx, start) },
+		func(err error) bool { return isTaken(err) || isLasting(err) })
+	if err != nil {
+		return &CheckpointError{
+			Name: k.name, Op: "save", Err: err, Advice: adviceBeforeMessages,
+		}
+	}
+	return nil
 }
 
 // begin records that the message of an event is going to be handed out.

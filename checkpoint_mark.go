@@ -13,6 +13,7 @@ import (
 type lowWaterMark struct {
 	stream string
 	all    bool                   // the stream is $all
+	origin esclient.Checkpoint    // stands for the zero Checkpoint, which would begin at the end again
 	sub    *esclient.Subscription // knows what lies before an event: what was truncated, or passed over by a filter
 
 	mu      sync.Mutex
@@ -96,6 +97,14 @@ func (m *lowWaterMark) mark() esclient.Checkpoint {
 }
 
 func (m *lowWaterMark) markLocked() esclient.Checkpoint {
+	mark := m.settledUpTo()
+	if mark.IsZero() {
+		return m.origin
+	}
+	return mark
+}
+
+func (m *lowWaterMark) settledUpTo() esclient.Checkpoint {
 	for _, p := range m.pending {
 		if p.event != nil {
 			return p.before

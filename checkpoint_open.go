@@ -140,7 +140,7 @@ func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.
 		return end.String(), err == nil && position.Compare(end) >= 0
 	}
 	number, ok := c.Number()
-	if !ok {
+	if !ok || number < 0 {
 		return "", false
 	}
 	page, err := s.conn.client().ReadStreamPage(ctx, stream, esclient.ReadOptions{

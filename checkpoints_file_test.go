@@ -44,7 +44,7 @@ func TestFileCheckpointsKeepWhatIsSaved(t *testing.T) {
 		"con":           {}, "../../x": esclient.CheckpointAtNumber(7), "ä\x00%2F": esclient.CheckpointAtNumber(8),
 		strings.Repeat("x", 1000): esclient.CheckpointAtNumber(9),
 		strings.Repeat("x", 1001): esclient.CheckpointAtNumber(10),
-		"":                        esclient.CheckpointAtNumber(11),
+		"":                        esclient.CheckpointAtNumber(11), "before the first": esclient.CheckpointAtNumber(-1),
 	}
 	assert.ErrorContains(t, store.Save(t.Context(), "con", esclient.Checkpoint{}), "call Load first")
 	for name, c := range kept {
@@ -52,7 +52,7 @@ func TestFileCheckpointsKeepWhatIsSaved(t *testing.T) {
 		require.NoError(t, store.Save(t.Context(), name, esclient.CheckpointAtNumber(1)))
 		require.NoError(t, store.Save(t.Context(), name, c))
 	}
-	assert.ErrorIs(t, store.Save(t.Context(), "con", esclient.CheckpointAtNumber(-1)), esclient.ErrInvalidArgument)
+	assert.ErrorIs(t, store.Save(t.Context(), "con", esclient.CheckpointAtNumber(-2)), esclient.ErrInvalidArgument)
 	require.NoError(t, store.Close())
 	_, err := store.Load(t.Context(), "con")
 	assert.ErrorIs(t, err, os.ErrClosed)

@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(saverDir); dir != "" {
 		log.Fatal(saveUntilKilled(dir))
 	}
+	if url := os.Getenv(readerURL); url != "" {
+		log.Fatal(readUntilKilled(url, os.Getenv(readerTopic), os.Getenv(readerDir)))
+	}
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		_ = f.Value.Set(parallel)

@@ -161,9 +161,8 @@ type SubscriberConfig struct {
 	AckDelay time.Duration
 
 	// Start is the position where [ModeCatchUp] begins. The default is the first event. The topic "$all" needs a log
-	// position. With Checkpoints and [esclient.FromEnd], the first save is CheckpointAfter behind Subscribe, or, in a
-	// stream without events, behind the first settled message. A process that dies earlier begins at the new end, and
-	// misses the messages between: a read model that needs all of them begins with the first event.
+	// position. With Checkpoints and [esclient.FromEnd], Subscribe saves the place where it begins before any message
+	// is handed out. So a process that dies before it has settled a message misses none when it is started again.
 	Start esclient.Start
 	// LoadStart, if not nil, returns the start for each Subscribe call instead of Start: for checkpoints that the
 	// application stores. See also Checkpoints.

@@ -13,7 +13,8 @@ import (
 // compared with ==.
 //
 // As text it is "none", a number such as "41", or a position such as "C:1024/P:1024"; in JSON it is a string with that
-// text. A Checkpoint is read back exactly as it was written.
+// text. A Checkpoint is read back exactly as it was written. The number -1 is the place before the first event: unlike
+// the zero Checkpoint, it says that a subscription has begun there.
 type Checkpoint struct {
 	kind     checkpointKind
 	position Position // of AllStream; in a stream, Commit is the event number
@@ -27,8 +28,8 @@ const (
 	checkpointPosition
 )
 
-// CheckpointAtNumber returns the checkpoint of event n of a stream, n included. If n is negative, the Checkpoint cannot
-// be written as text, and no subscription begins there.
+// CheckpointAtNumber returns the checkpoint of event n of a stream, n included; -1 is before the first event. If n is
+// less than -1, the Checkpoint cannot be written as text, and no subscription begins there.
 func CheckpointAtNumber(n int64) Checkpoint {
 	return Checkpoint{kind: checkpointNumber, position: Position{Commit: n}}
 }
@@ -95,9 +96,13 @@ func (c Checkpoint) String() string {
 
 const textNone = "none"
 
-// MarshalText implements encoding.TextMarshaler. It fails with an *ArgumentError for a negative number or position.
+// beforeFirst is the only valid Checkpoint with a negative number.
+var beforeFirst = CheckpointAtNumber(-1)
+
+// MarshalText implements encoding.TextMarshaler. It fails with an *ArgumentError for a number less than -1 and for a
+// negative position.
 func (c Checkpoint) MarshalText() ([]byte, error) {
-	if c.position.Commit < 0 || c.position.Prepare < 0 {
+	if c != beforeFirst && (c.position.Commit < 0 || c.position.Prepare < 0) {
 		return nil, &ArgumentError{
 			Argument: "Checkpoint", Reason: fmt.Sprintf("no subscription can go on after %v", c),
 		}
@@ -120,6 +125,8 @@ func parseCheckpoint(s string) (c Checkpoint, err error) {
 	switch {
 	case s == textNone:
 		return Checkpoint{}, nil
+	case s == beforeFirst.String():
+		return beforeFirst, nil
 	case isDigit(s):
 		n, err := parseNumber(s)
 		return CheckpointAtNumber(n), err

@@ -35,6 +35,7 @@ func TestCheckpointsStartsAndPositionsRoundTrip(t *testing.T) {
 		text string
 	}{
 		{esclient.Checkpoint{}, "none"},
+		{esclient.CheckpointAtNumber(-1), "-1"},
 		{esclient.CheckpointAtNumber(0), "0"},
 		{esclient.CheckpointAtNumber(most), "9223372036854775807"},
 		{esclient.CheckpointAtPosition(at), "C:1024/P:1000"},
@@ -87,7 +88,7 @@ func readBack(t *testing.T, v storable, read func(reader) error) storable {
 func TestInvalidCheckpointsHaveNoText(t *testing.T) {
 	t.Parallel()
 	for _, v := range []storable{
-		esclient.CheckpointAtNumber(-1), esclient.CheckpointAtPosition(esclient.UnknownPosition),
+		esclient.CheckpointAtNumber(-2), esclient.CheckpointAtPosition(esclient.UnknownPosition),
 		esclient.CheckpointAtPosition(esclient.Position{Prepare: -1}),
 		esclient.FromNumber(-1), esclient.AfterNumber(-2), esclient.FromPosition(esclient.UnknownPosition),
 		esclient.AfterPosition(esclient.Position{Commit: -5}),
@@ -101,9 +102,9 @@ func TestInvalidCheckpointsHaveNoText(t *testing.T) {
 }
 
 var malformed = []string{
-	"", " ", "5 ", "+5", "05", "-0", "-1", "5x", "0x5", "5_0", "1e3", "9223372036854775808", "None", "C:1", "C:1/P:",
-	"C:1/P:01", "C:+1/P:1", "C:1/P:1/", "C:-1/P:1", "C:1/P:9223372036854775808", "P:1/C:1", "from:", "from:-1",
-	"after:-2", "after:C:-1/P:-1", "start ", "from:5from:5", "nil", "null", "{}", "\xff",
+	"", " ", "5 ", "+5", "05", "-0", "-01", "-2", "5x", "0x5", "5_0", "1e3", "9223372036854775808", "None",
+	"C:1", "C:1/P:", "C:1/P:01", "C:+1/P:1", "C:1/P:1/", "C:-1/P:1", "C:1/P:9223372036854775808", "P:1/C:1",
+	"from:", "from:-1", "after:-2", "after:C:-1/P:-1", "start ", "from:5from:5", "nil", "null", "{}", "\xff",
 }
 
 func TestTextThatIsNotOursIsRefused(t *testing.T) {
@@ -120,6 +121,9 @@ func TestTextThatIsNotOursIsRefused(t *testing.T) {
 		assert.Equal(t, esclient.CheckpointAtNumber(7), checkpoint)
 		assert.Equal(t, esclient.FromNumber(7), start)
 		assert.Equal(t, esclient.Position{Commit: 7, Prepare: 7}, position)
+	}
+	for _, r := range []reader{new(esclient.Start), new(esclient.Position)} {
+		assert.ErrorIs(t, r.UnmarshalText([]byte("-1")), esclient.ErrInvalidArgument, "%T", r)
 	}
 	for _, data := range []string{"null", "5", "{}", `["5"]`, "", `"5`, `"5" "6"`, "true"} {
 		for _, r := range []reader{new(esclient.Checkpoint), new(esclient.Start), new(esclient.Position)} {

@@ -25,7 +25,7 @@ var (
 // Save stores a checkpoint under a name that was loaded, durably. A checkpoint that is not later than the stored one
 // changes nothing and is no error, since [Store.SaveTx] may have been ahead of it. The zero Checkpoint is stored
 // always. Save fails with [eventstore.ErrCheckpointTaken] if another Store has loaded the name since, or the row was
-// deleted, with [ErrNotLoaded], and with an [*esclient.ArgumentError] for a checkpoint that is negative, or that is an
+// deleted, with [ErrNotLoaded], and with an [*esclient.ArgumentError] for a checkpoint that has no text, or that is an
 // event number where a position is stored or the other way round.
 func (s *Store) Save(ctx context.Context, name string, c esclient.Checkpoint) error {
 	if err := s.mayHold(name); err != nil {

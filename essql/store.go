@@ -157,9 +157,13 @@ func scan(r *sql.Row) (row, error) {
 	if err := r.Scan(&owner, &number, &commit, &prepare); err != nil {
 		return row{}, err
 	}
-	for _, n := range []sql.NullInt64{number, commit, prepare} {
-		if n.Valid && n.Int64 < 0 {
-			return row{}, fmt.Errorf("%w: %d is negative", eventstore.ErrCheckpointCorrupt, n.Int64)
+	for i, n := range []sql.NullInt64{number, commit, prepare} {
+		least := int64(0)
+		if i == 0 {
+			least = -1 // before the first event
+		}
+		if n.Valid && n.Int64 < least {
+			return row{}, fmt.Errorf("%w: %d is less than %d", eventstore.ErrCheckpointCorrupt, n.Int64, least)
 		}
 	}
 	switch {

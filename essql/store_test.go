@@ -35,7 +35,7 @@ func TestWhatWasSavedIsLoaded(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		store := d.store(t)
 		for _, c := range []esclient.Checkpoint{
-			{}, number(0), number(1), number(math.MaxInt64), position(0, 0), position(1024, 1000),
+			{}, number(-1), number(0), number(1), number(math.MaxInt64), position(0, 0), position(1024, 1000),
 			position(math.MaxInt64, math.MaxInt64), position(math.MaxInt64, 0),
 		} {
 			name := "of " + c.String()
@@ -56,7 +56,7 @@ func TestSaveNeverGoesBack(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		store := d.store(t)
 		later := [][]esclient.Checkpoint{
-			{{}, number(0), number(7), number(8), number(math.MaxInt64)},
+			{{}, number(-1), number(0), number(7), number(8), number(math.MaxInt64)},
 			{{}, position(0, 0), position(7, 5), position(7, 6), position(8, 1), position(math.MaxInt64, 2)},
 		}
 		for i, order := range later {
@@ -296,7 +296,7 @@ func TestWhatIsNoCheckpointIsRefused(t *testing.T) {
 		_, err := store.Load(t.Context(), "name")
 		require.NoError(t, err)
 		for _, c := range []esclient.Checkpoint{
-			number(-1), number(math.MinInt64), position(-1, -1), position(-1, 3), position(3, -1),
+			number(-2), number(math.MinInt64), position(-1, -1), position(-1, 3), position(3, -1),
 		} {
 			require.ErrorIs(t, store.Save(t.Context(), "name", c), esclient.ErrInvalidArgument)
 		}
@@ -310,7 +310,7 @@ func TestARowThatIsNoCheckpointIsTold(t *testing.T) {
 		db := d.open(t)
 		store := d.storeIn(t, db)
 		for _, columns := range []string{
-			"event_number = -1", "commit_position = 3", "prepare_position = 3",
+			"event_number = -2", "commit_position = 3", "prepare_position = 3",
 			"event_number = 1, commit_position = 3, prepare_position = 3",
 			"commit_position = -1, prepare_position = -1",
 		} {

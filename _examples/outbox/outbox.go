@@ -25,8 +25,8 @@ func createOutbox(db *sql.DB) error {
 }
 
 // outboxSchema and outboxOffsets teach the SQL Pub/Sub of Watermill the dialect of SQLite. For PostgreSQL and MySQL it
-// comes with such adapters. They are needed there: transactions of those databases do not commit in the order of the
-// numbers that their rows got. In SQLite they do, since one at a time writes.
+// has adapters, which also deal with transactions that commit in another order than their rows were numbered in. In
+// SQLite one transaction at a time writes, so the order is the same.
 type outboxSchema struct{}
 
 var _ wsql.SchemaAdapter = outboxSchema{}

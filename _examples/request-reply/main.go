@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -36,7 +35,7 @@ func main() {
 	}
 }
 
-func demonstrate(ctx context.Context, out io.Writer, url string) (err error) {
+func demonstrate(ctx context.Context, out io.Writer, url string) error {
 	if url == "" {
 		server, err := estest.Start()
 		if err != nil {
@@ -45,13 +44,28 @@ func demonstrate(ctx context.Context, out io.Writer, url string) (err error) {
 		defer server.Close()
 		url = server.ConnectionString()
 	}
-	client, opened, err := openCounted(url)
+	client, connections, err := openCounted(url)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	run := watermill.NewShortUUID()
-	service := &Service{Client: client, Commands: "commands-" + run, Price: price, Logger: watermill.NopLogger{}}
+	err = run(ctx, out, client)
+	if err == nil {
+		err = connections.wait(ctx, 1)
+	}
+	if err := errors.Join(err, client.Close()); err != nil {
+		return err
+	}
+	if err := connections.wait(ctx, 0); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "One connection was open, and after the end there is none.")
+	return nil
+}
+
+// run runs a service and a caller, which share a client.
+func run(ctx context.Context, out io.Writer, client *esclient.Client) (err error) {
+	id := watermill.NewShortUUID() // new streams for each run
+	service := &Service{Client: client, Commands: "commands-" + id, Price: price, Logger: watermill.NopLogger{}}
 	stop, err := service.Start(ctx)
 	if err != nil {
 		return err
@@ -59,7 +73,8 @@ func demonstrate(ctx context.Context, out io.Writer, url string) (err error) {
 	defer func() { err = errors.Join(err, stop()) }()
 	fmt.Fprintln(out, "The service listens.")
 
-	requester, err := NewRequester(ctx, client, service.Commands, "replies-"+run, 10*time.Second, watermill.NopLogger{})
+	replies := "replies-" + id
+	requester, err := NewRequester(ctx, client, service.Commands, replies, 10*time.Second, watermill.NopLogger{})
 	if err != nil {
 		return err
 	}
@@ -67,12 +82,11 @@ func demonstrate(ctx context.Context, out io.Writer, url string) (err error) {
 	if err := ask(ctx, out, requester); err != nil {
 		return err
 	}
-	metadata, _, err := client.StreamMetadata(ctx, "replies-"+run)
+	metadata, _, err := client.StreamMetadata(ctx, replies)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "The server keeps the replies for %v.\n", metadata.MaxAge)
-	fmt.Fprintf(out, "All of this took %d connection.\n", opened.Load())
 	return nil
 }
 
@@ -152,21 +166,32 @@ func price(ctx context.Context, cmd *GetPrice) (Price, error) {
 	return Price{Cents: cents * cmd.Count}, nil
 }
 
-// openCounted opens a client and counts its connections.
-func openCounted(url string) (client *esclient.Client, opened *atomic.Int64, err error) {
+// connections counts the open connections of a client.
+type connections struct{ open atomic.Int64 }
+
+// OnConnected and OnDisconnected are hooks of the client.
+func (c *connections) OnConnected(esclient.ConnectionInfo)    { c.open.Add(1) }
+func (c *connections) OnDisconnected(esclient.ConnectionInfo) { c.open.Add(-1) }
+
+// wait waits until n connections are open: hooks run a moment later.
+func (c *connections) wait(ctx context.Context, n int64) error {
+	for c.open.Load() != n {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d connections are open, want %d: %w", c.open.Load(), n, context.Cause(ctx))
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func openCounted(url string) (*esclient.Client, *connections, error) {
 	config, err := esclient.ParseConnectionString(url)
 	if err != nil {
 		return nil, nil, err
 	}
-	opened = new(atomic.Int64)
-	var dialer net.Dialer
-	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, network, address)
-		if err == nil {
-			opened.Add(1)
-		}
-		return conn, err
-	}
-	client, err = esclient.New(config)
-	return client, opened, err
+	counter := new(connections)
+	config.Hooks = append(config.Hooks, counter)
+	client, err := esclient.New(config)
+	return client, counter, err
 }

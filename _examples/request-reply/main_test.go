@@ -32,7 +32,7 @@ func TestDemonstration(t *testing.T) {
 		"3 tea cost 750 cents.\n", "Of 200 requests at once, 200 got their own reply.\n",
 		`The handler's error comes back: price of unicorn: there is no article "unicorn"`,
 		"A slow handler: price of antique: no reply in time\n", "The server keeps the replies for 10m0s.\n",
-		"All of this took 1 connection.\n",
+		"One connection was open, and after the end there is none.\n",
 	} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("want %q in\n%s", line, out.String())
@@ -63,20 +63,25 @@ func TestNoConnectionIsLeftOver(t *testing.T) {
 		}
 		return price(ctx, cmd)
 	}
-	var counts []*atomic.Int64
+	var clients []*connections
 	for range services {
-		counts = append(counts, b.startService(ctx, t, handler))
+		clients = append(clients, b.startService(ctx, t, handler))
 	}
 	var asking sync.WaitGroup
 	for caller := range callers {
-		requester, opened := b.newRequester(ctx, t, caller)
-		counts = append(counts, opened)
+		requester, client := b.newRequester(ctx, t, caller)
+		clients = append(clients, client)
 		for n := range requests {
 			n := caller*requests + n
 			asking.Go(func() { checkPrice(ctx, t, requester, n, begun[n]) })
 		}
 	}
 	asking.Wait()
+	for i, client := range clients {
+		if err := client.wait(ctx, 1); err != nil {
+			t.Errorf("client %d: %v", i, err)
+		}
+	}
 	if b.server != nil {
 		if have := b.server.Stats().Connections; have != services+callers {
 			t.Errorf("there are %d connections, want one for each of %d clients", have, services+callers)
@@ -90,9 +95,9 @@ func TestNoConnectionIsLeftOver(t *testing.T) {
 		t.Errorf("%d commands were handled, want %d", have, callers*requests)
 	}
 	b.close(t)
-	for i, opened := range counts {
-		if opened.Load() != 1 {
-			t.Errorf("client %d has opened %d connections", i, opened.Load())
+	for i, client := range clients {
+		if err := client.wait(ctx, 0); err != nil {
+			t.Errorf("client %d: %v", i, err)
 		}
 	}
 	if b.server == nil {
@@ -187,42 +192,42 @@ func openBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) open(t *testing.T) (*esclient.Client, *atomic.Int64) {
+func (b *bench) open(t *testing.T) (*esclient.Client, *connections) {
 	t.Helper()
-	client, opened, err := openCounted(b.url)
+	client, counter, err := openCounted(b.url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.closers = append(b.closers, client.Close)
-	return client, opened
+	return client, counter
 }
 
 func (b *bench) startService(
 	ctx context.Context, t *testing.T, handler func(context.Context, *GetPrice) (Price, error),
-) (opened *atomic.Int64) {
+) *connections {
 	t.Helper()
-	client, opened := b.open(t)
+	client, counter := b.open(t)
 	service := &Service{Client: client, Commands: "commands-" + b.run, Price: handler, Logger: watermill.NopLogger{}}
 	stop, err := service.Start(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.closers = append(b.closers, stop)
-	return opened
+	return counter
 }
 
 func (b *bench) replies(caller int) string { return fmt.Sprintf("replies-%s-%d", b.run, caller) }
 
-func (b *bench) newRequester(ctx context.Context, t *testing.T, caller int) (*Requester, *atomic.Int64) {
+func (b *bench) newRequester(ctx context.Context, t *testing.T, caller int) (*Requester, *connections) {
 	t.Helper()
-	client, opened := b.open(t)
+	client, counter := b.open(t)
 	requester, err := NewRequester(
 		ctx, client, "commands-"+b.run, b.replies(caller), 30*time.Second, watermill.NopLogger{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.closers = append(b.closers, requester.Close)
-	return requester, opened
+	return requester, counter
 }
 
 // waitForReplies waits until the stream of a caller has so many replies. There may not be more.

@@ -2,13 +2,17 @@ module github.com/watermill-eventstore/watermill-eventstore/esotel
 
 go 1.25.0
 
-replace github.com/watermill-eventstore/watermill-eventstore => ../
+replace (
+	github.com/watermill-eventstore/watermill-eventstore => ../
+	github.com/watermill-eventstore/watermill-eventstore/esprom => ../esprom
+)
 
 require (
 	github.com/ThreeDotsLabs/watermill v1.5.3
 	github.com/prometheus/client_golang v1.23.2
 	github.com/stretchr/testify v1.12.1
 	github.com/watermill-eventstore/watermill-eventstore v0.0.0-00010101000000-000000000000
+	github.com/watermill-eventstore/watermill-eventstore/esprom v0.0.0-00010101000000-000000000000
 	go.opentelemetry.io/otel v1.46.0
 	go.opentelemetry.io/otel/sdk v1.46.0
 	go.opentelemetry.io/otel/trace v1.46.0

@@ -18,6 +18,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esprom"
 )
 
 // run runs a Router until the test has ended.
@@ -168,12 +170,16 @@ func TestAMessagePassedOnGoesOnWithItsTrace(t *testing.T) {
 	requireChild(t, f.span("process poison"), f.span("send poison"))
 }
 
-func TestItWorksBesideWatermillsMetrics(t *testing.T) {
+func TestItWorksBesideMetrics(t *testing.T) {
 	t.Parallel()
 	f := newTraced(t, nil)
+	hook, err := esprom.NewHook(esprom.HookConfig{})
+	require.NoError(t, err)
+	f.client = f.newClient(func(cfg *esclient.Config) { cfg.Hooks = []esclient.Hook{hook, f.tracing.Hook()} })
 	plain, err := eventstore.NewPublisher(eventstore.PublisherConfig{Client: f.client}, nil)
 	require.NoError(t, err)
 	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(hook)
 	f.run(func(r *message.Router) {
 		builder := metrics.NewPrometheusMetricsBuilder(registry, "", "")
 		builder.AddPrometheusRouterMetrics(r)
@@ -183,14 +189,16 @@ func TestItWorksBesideWatermillsMetrics(t *testing.T) {
 	})
 	require.NoError(t, f.publisher(eventstore.PublisherConfig{}).Publish("from", newMessage(f.ctx(), "{}")))
 	requireChild(t, f.span("send to"), f.span("process from"))
+	requireChild(t, f.spans("WriteEvents", 2)[1], f.span("send to"))
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	counted := make(map[string]uint64)
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			counted[family.GetName()] += m.GetHistogram().GetSampleCount()
+			counted[family.GetName()] += m.GetHistogram().GetSampleCount() + uint64(m.GetCounter().GetValue())
 		}
 	}
 	assert.Equal(t, uint64(1), counted["publish_time_seconds"])
 	assert.Equal(t, uint64(1), counted["handler_execution_time_seconds"])
+	assert.Equal(t, uint64(1), counted["eventstore_subscription_delivered_total"])
 }

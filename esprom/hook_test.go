@@ -365,3 +365,26 @@ func TestAScrapeMeetsSubscriptionsThatComeAndGo(t *testing.T) {
 	m.reaches(t, 400, "eventstore_subscription_delivered_total", "stream", "other", "group", "")
 	m.reaches(t, 0, "eventstore_subscription_active", "stream", "other", "group", "")
 }
+
+// What makes a client leave out events is in the tests of esclient.
+func TestEventsThatAreLeftOutAreCountedByTheReason(t *testing.T) {
+	t.Parallel()
+	m := measure(t, esprom.HookConfig{Streams: []string{"orders"}})
+	hook, err := esprom.NewHook(esprom.HookConfig{Streams: []string{"orders"}})
+	require.NoError(t, err)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(hook)
+	s, err := m.client.SubscribeVolatile(testContext(t), "orders", esclient.VolatileOptions{})
+	require.NoError(t, err)
+	defer s.Stop()
+	for reason, why := range map[string]error{
+		"message_timeout": esclient.ErrMessageTimeout, "slow_consumer": esclient.ErrSlowConsumer,
+		"too_large": &esclient.FrameTooLargeError{},
+	} {
+		hook.OnLeftOut(esclient.SubscriptionInfo{Subscription: s, Stream: "orders", Group: "billing", Err: why})
+		n, ok := value(t, registry, "eventstore_subscription_left_out_total",
+			"stream", "orders", "group", "billing", "reason", reason)
+		assert.True(t, ok, reason)
+		assert.InDelta(t, 1, n, 0, reason)
+	}
+}

@@ -32,7 +32,10 @@ var layers = []layer{
 		dir: "esprom", uses: []string{"esclient", "esclient/esadmin"}, testsUse: []string{".", "estest"},
 		testsWatermill: true,
 	},
-	{dir: "esotel", uses: []string{".", "esclient"}, testsUse: []string{"esproto", "estest"}, watermill: true},
+	{
+		dir: "esotel", uses: []string{".", "esclient"}, testsUse: []string{"esprom", "esproto", "estest"},
+		watermill: true,
+	},
 	{dir: "dashboards"},
 	{
 		dir: "docs", testsUse: []string{

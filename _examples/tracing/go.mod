@@ -40,4 +40,5 @@ require (
 replace (
 	github.com/watermill-eventstore/watermill-eventstore => ../..
 	github.com/watermill-eventstore/watermill-eventstore/esotel => ../../esotel
+	github.com/watermill-eventstore/watermill-eventstore/esprom => ../../esprom // of the tests of esotel
 )

@@ -3,7 +3,6 @@ package eventstore
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -39,7 +38,10 @@ func marshalMetadata(msg *message.Message, b []byte) ([]byte, error) {
 			size += len(k) + len(v) + 6
 		}
 	}
-	b = append(slices.Grow(b, size), '{')
+	if cap(b) < size {
+		b = make([]byte, 0, size)
+	}
+	b = append(b, '{')
 	if len(msg.Metadata) > 0 {
 		var err error
 		if b, err = appendMetadata(b, msg.Metadata); err != nil {

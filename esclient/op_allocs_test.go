@@ -1,7 +1,6 @@
 package esclient_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,11 +9,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// TestAllocations holds what operations allocate from end to end; see TestReadsAllocateByThePage, too. The peer's next
-// to nothing is counted.
+// TestAllocations holds what operations allocate from end to end; see TestAppendsAllocateNothing and
+// TestReadsAllocateByThePage, too. The peer's next to nothing is counted.
 func TestAllocations(t *testing.T) {
-	ctx, data := context.Background(), make([]byte, 256)
-	writer := appendClient(t)
 	volatile := volatileSubscriber(t)
 	group := groupSubscriber(t, esclient.PersistentOptions{InFlight: 200})
 	paced := groupSubscriber(t, esclient.PersistentOptions{InFlight: 200, Concurrency: 1})
@@ -23,10 +20,6 @@ func TestAllocations(t *testing.T) {
 		most float64
 		do   func() error
 	}{
-		{"append", 0.2, func() error {
-			_, err := writer.Append(ctx, "orders", esclient.Any, esclient.EventData{Type: "t", Data: data})
-			return err
-		}},
 		{"event of a volatile subscription", 0.2, volatile},
 		{"event of a group, acked", 0.2, func() error { return ackNext(group, false) }},
 		{"event of a group, offered and acked", 0.2, func() error { return ackNext(paced, true) }},

@@ -56,6 +56,40 @@ func Example() {
 	// esclient: ping: the client is closed
 }
 
+// lostConnections is a hook that is told of lost connections.
+type lostConnections chan esclient.ConnectionInfo
+
+func (l lostConnections) OnDisconnected(i esclient.ConnectionInfo) { l <- i }
+
+// Watch the connections of a client that somebody else has made.
+func ExampleClient_AddConnectionHook() {
+	srv, err := estest.Start() // a real one: tcp://admin:changeit@localhost:1113
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer srv.Close()
+	client, err := esclient.Open(srv.ConnectionString())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := client.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	lost := make(lostConnections, 10)
+	remove, err := client.AddConnectionHook(lost)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer remove()
+	srv.DropConnections()
+	fmt.Println((<-lost).Endpoint == srv.Addr())
+	// Output: true
+}
+
 // Print the configuration of a client, defaults included, without the password.
 func ExampleClient_Config() {
 	client, err := esclient.Open("tcp://admin:changeit@localhost:1113?operationTimeout=3000")

@@ -113,7 +113,9 @@ func TestASourceSurvivesDropsAndRestarts(t *testing.T) {
 			require.NoError(t, err)
 			defer c.Close()
 			stream, last := name("s"), 5999
-			res, err := c.AppendFrom(testContext(t), stream, expected, source(0, last, func(n int) {
+			ctx, moved := progressContext(t)
+			res, err := c.AppendFrom(ctx, stream, expected, source(0, last, func(n int) {
+				moved()
 				switch {
 				case n%500 == 499:
 					assert.NoError(t, srv.Restart())

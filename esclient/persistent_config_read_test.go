@@ -22,7 +22,7 @@ func TestManyGroupsOverACrash(t *testing.T) {
 	t.Parallel()
 	const groups, each = 200, 3
 	srv, c := embeddedAsAdmin(t)
-	ctx := testContext(t)
+	ctx, moved := progressContext(t)
 	stream := name("s")
 	appendNumbered(t, c, stream, 0, each-1)
 	subs := make([]*esclient.PersistentSubscription, groups)
@@ -31,9 +31,11 @@ func TestManyGroupsOverACrash(t *testing.T) {
 		require.NoError(t, c.CreatePersistent(ctx, stream, group, fromStart()))
 		subs[i] = subscribe(t, c, stream, group, esclient.PersistentOptions{})
 		consume(t, subs[i], each)
+		moved()
 	}
 	for _, p := range subs { // with nothing left to do they send their acks, and have their group looked at
 		nothingSoon(t, p)
+		moved()
 	}
 	require.Eventually(t, func() bool { return srv.Stats().InFlight == 0 }, 30*time.Second, time.Millisecond)
 	_, err := c.Ping(ctx)
@@ -51,6 +53,7 @@ func TestManyGroupsOverACrash(t *testing.T) {
 				assert.EqualValues(t, each, e.Number, "acked events do not come again")
 				assert.NoError(t, p.Ack(e))
 			}
+			moved()
 		})
 	}
 	wg.Wait()

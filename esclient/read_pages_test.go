@@ -191,7 +191,8 @@ func TestReadsSurviveEverything(t *testing.T) {
 	t.Parallel()
 	srv, _ := embedded(t)
 	c := openWith(t, undertest.As(srv.ConnectionString()), func(cfg *esclient.Config) { cfg.MaxRetries = 1000 })
-	ctx, stream := testContext(t), name("s")
+	ctx, moved := progressContext(t)
+	stream := name("s")
 	const total = 3000
 	for n := 0; n < total; n += 500 {
 		appendNumbered(t, c, stream, n, n+499)
@@ -225,6 +226,7 @@ func TestReadsSurviveEverything(t *testing.T) {
 					continue
 				}
 				if got = append(got, string(e.Data)); len(got)%100 == 0 {
+					moved()
 					progress <- struct{}{}
 				}
 			}

@@ -2,6 +2,7 @@ package esclient_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -146,8 +147,24 @@ func (s *script) client(change func(*esclient.Config)) *esclient.Client {
 	return c
 }
 
+// patience is the time limit of tests that wait.
+const patience = 20 * time.Second
+
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+var errStuck = errors.New("the test makes no progress")
+
+// progressContext returns a context for long work. It ends when moved was not called for as long as a test waits.
+func progressContext(t testing.TB) (ctx context.Context, moved func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	limit := time.AfterFunc(patience, func() { cancel(errStuck) })
+	t.Cleanup(func() {
+		limit.Stop()
+		cancel(nil)
+	})
+	return ctx, func() { limit.Reset(patience) }
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -129,10 +130,10 @@ func TestCredentialsThatStayRefusedAreToldAfterAMoment(t *testing.T) {
 	lose(t, m)
 	_, err = m.Conn(background(t))
 	assert.ErrorIs(t, err, ErrNotAuthenticated)
-	assert.WithinRange(t, time.Now(), start.Add(refusalGrace/2), start.Add(4*refusalGrace))
+	assert.GreaterOrEqual(t, time.Since(start), refusalGrace/2)
 	_, err = m.Conn(background(t))
 	assert.ErrorIs(t, err, ErrNotAuthenticated, "the next call is told at once")
-	assert.Contains(t, j.all(), "refused")
+	require.Eventually(t, func() bool { return slices.Contains(j.all(), "refused") }, 10*time.Second, time.Millisecond)
 	a.play((*peer).Echo)
 	require.Eventually(t, func() bool {
 		_, err := m.Conn(background(t))
@@ -161,9 +162,8 @@ func TestAuthenticateIsSentAgainOnTheSameConnection(t *testing.T) {
 	start := time.Now()
 	_, err := manage(t, managerConfig(&journal{}, a.listen(t))).Conn(background(t))
 	require.NoError(t, err)
-	assert.Equal(t, int32(1), a.conns.Load())
+	assert.Equal(t, int32(1), a.conns.Load(), "longer pauses would exceed ConnectTimeout")
 	assert.Greater(t, time.Since(start), 2*shortLoginPause)
-	assert.Less(t, time.Since(start), 2*longLoginPause+time.Second)
 }
 
 // Servers from 20.x refuse operations while an Authenticate is being checked, whatever they answered to the one before.
@@ -231,9 +231,15 @@ func TestAServerThatCannotServeYetIsAskedAgainSoon(t *testing.T) {
 			cfg.Conn.HeartbeatInterval = 20 * time.Millisecond
 			cfg.MaxReconnects = 1000
 			slow := make(chan struct{})
-			var grown atomic.Bool
-			cfg.Events.Reconnecting = func(_ int, delay time.Duration, _ error) {
-				if delay > 200*time.Millisecond && !grown.Swap(true) {
+			var grown, answered atomic.Bool
+			cfg.Events.Reconnecting = func(_ int, delay time.Duration, err error) {
+				switch {
+				case Transient(err):
+					if !answered.Swap(true) {
+						assert.Less(t, delay, 50*time.Millisecond, "the pauses begin anew")
+					}
+					assert.Less(t, delay, time.Second)
+				case delay > 200*time.Millisecond && !grown.Swap(true):
 					close(slow)
 				}
 			}
@@ -243,14 +249,13 @@ func TestAServerThatCannotServeYetIsAskedAgainSoon(t *testing.T) {
 			n := a.conns.Load()
 			require.Eventually(t, func() bool { return a.conns.Load() >= n+3 }, 10*time.Second, time.Millisecond)
 			a.play((*peer).Echo)
-			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			for err := ErrNotEventStore; err != nil; {
 				_, err = m.Conn(ctx)
 				require.NoError(t, ctx.Err())
 			}
-			assert.Less(t, time.Since(start), 2*time.Second)
+			assert.True(t, answered.Load())
 		})
 	}
 }

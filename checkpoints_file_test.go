@@ -273,7 +273,7 @@ func TestADiskThatHangsHoldsUpNoOtherName(t *testing.T) {
 	require.Eventually(t, func() bool {
 		c, err = store.Load(t.Context(), "name")
 		return err == nil
-	}, 20*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	assert.Equal(t, esclient.CheckpointAtNumber(7), c)
 	assert.Error(t, store.Save(owner.ctx, "name", esclient.CheckpointAtNumber(8)), "the lock is another's")
 	assert.Equal(t, esclient.CheckpointAtNumber(7), loadFile(t, store, "name"))

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is the time limit of tests that wait.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // connectionString returns the connection string of the server under test, for the user of the test run.
 func connectionString(t testing.TB) string {

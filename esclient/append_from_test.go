@@ -140,7 +140,9 @@ func TestASourceSurvivesElections(t *testing.T) {
 		cfg.ReconnectDelay, cfg.MaxReconnectDelay = time.Millisecond, 10*time.Millisecond
 	})
 	stream, last, cutOff := name("s"), 1999, 0
-	res, err := c.AppendFrom(testContext(t), stream, esclient.NoStream, source(0, last, func(n int) {
+	ctx, moved := progressContext(t)
+	res, err := c.AppendFrom(ctx, stream, esclient.NoStream, source(0, last, func(n int) {
+		moved()
 		leader := cluster.Leader()
 		switch {
 		case leader < 0:

@@ -26,7 +26,7 @@ func loseAndElect(
 		assert.Eventually(t, func() bool {
 			all, err := cluster.Node(0).Read(stream, 0, 0)
 			return err == nil && len(all) == events
-		}, 10*time.Second, time.Millisecond)
+		}, patience, time.Millisecond)
 		for _, n := range leaders {
 			assert.NoError(t, cluster.Elect(n))
 		}

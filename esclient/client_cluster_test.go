@@ -56,7 +56,7 @@ func (r *route) ends(t testing.TB, nodes ...string) {
 	assert.EventuallyWithT(t, func(c *assert.CollectT) {
 		all := r.all()
 		assert.Equal(c, nodes, all[max(0, len(all)-len(nodes)):])
-	}, 20*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 }
 
 // is waits until these are all the nodes that the client was ever connected to.
@@ -353,7 +353,7 @@ func TestALeaderThatLostItsClusterIsLeft(t *testing.T) {
 func TestTwoNodesThatBothCallThemselvesLeader(t *testing.T) {
 	c := runCluster(t, estest.WithElectionDelay(10*time.Millisecond), estest.WithStepDownDelay(never))
 	c.Partition(0)
-	require.Eventually(t, func() bool { return c.Leader() > 0 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.Leader() > 0 }, patience, time.Millisecond)
 	client, route := openClient(t, c.ConnectionString(), nil)
 	appendNew(t, client)
 	route.is(t, c.Node(c.Leader()).Addr()) // that of the later epoch

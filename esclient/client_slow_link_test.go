@@ -45,30 +45,41 @@ func (l *slowLink) through(t *testing.T, srv *estest.Server) (addr string) {
 	}).Addr()
 }
 
+// relay keeps the rate on average: if it wakes late, it makes up for that. Otherwise the link would be slower on a
+// machine that is busy.
 func (l *slowLink) relay(dst, src net.Conn, rate *atomic.Int64) {
-	const piece = 4 << 10
-	pieces := make(chan []byte)
+	const size = 4 << 10
+	type piece struct {
+		data []byte
+		came time.Time
+	}
+	pieces := make(chan piece)
 	if l.holds {
-		pieces = make(chan []byte, relayed/piece)
+		pieces = make(chan piece, relayed/size)
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
 		defer close(pieces)
 		for {
-			b := make([]byte, piece)
+			b := make([]byte, size)
 			n, err := io.ReadAtLeast(src, b, 1)
 			if err != nil {
 				return
 			}
-			pieces <- b[:n]
+			pieces <- piece{b[:n], time.Now()}
 		}
 	})
-	for b := range pieces {
-		if r := rate.Load(); r > 0 {
-			time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(r))
+	var due time.Time
+	for p := range pieces {
+		if due.Before(p.came) {
+			due = p.came
 		}
-		if _, err := dst.Write(b); err != nil {
+		if r := rate.Load(); r > 0 {
+			due = due.Add(time.Duration(len(p.data)) * time.Second / time.Duration(r))
+			time.Sleep(time.Until(due))
+		}
+		if _, err := dst.Write(p.data); err != nil {
 			break
 		}
 	}
@@ -208,7 +219,7 @@ func TestSubscribingBesideLargeTrafficOverASlowLink(t *testing.T) {
 	require.Eventually(t, func() bool {
 		in := srv.Stats().FramesIn
 		return in[esproto.CmdReadStreamEventsForward] == 1
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	wg.Go(func() {
 		sub, err := c.SubscribeVolatile(ctx, "s", esclient.VolatileOptions{})
 		if assert.NoError(t, err) {

@@ -107,7 +107,7 @@ func TestTheCAFileIsReadAgainForEachConnection(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.ErrorContains(c, ping(100*time.Millisecond), "TLSCAFile")
-	}, 10*time.Second, time.Millisecond, "the error says that the file cannot be read")
+	}, patience, time.Millisecond, "the error says that the file cannot be read")
 	require.NoError(t, os.WriteFile(path, srv.CertPEM(), 0o600))
 	require.NoError(t, ping(10*time.Second))
 }
@@ -125,7 +125,7 @@ func TestTheCAFileOfGossipAndHTTPIsReadAgain(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := c.Ping(testContext(t))
 		return err == nil
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	_, err = m.Users(testContext(t))
 	assert.NoError(t, err)
 }
@@ -141,5 +141,5 @@ func TestATLSHandshakeThatIsNotAnsweredIsNamed(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		return strings.Contains(c.Connect(ctx).Error(), "TLS handshake")
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 }

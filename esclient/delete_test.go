@@ -62,7 +62,7 @@ func TestADeletedStreamComesBack(t *testing.T) {
 	assert.Eventually(t, func() bool {
 		numbers := numbersOf(t, c, stream)
 		return len(numbers) == 1 && numbers[0] == 3
-	}, 5*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }
 
 func TestATombstoneIsForEver(t *testing.T) {

@@ -49,7 +49,7 @@ func (l *errorLog) told(t testing.TB, hook string) (err error) {
 			err = l.errors[hook][0]
 		}
 		return err != nil
-	}, 10*time.Second, time.Millisecond, hook)
+	}, patience, time.Millisecond, hook)
 	return err
 }
 

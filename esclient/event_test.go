@@ -129,7 +129,7 @@ func TestACloneFreesItsPage(t *testing.T) {
 		default:
 			return false
 		}
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	assert.Equal(t, "50", string(clone.Data))
 	assert.Nil(t, event)
 }

@@ -40,7 +40,7 @@ func TestAddedHooksAreCalledUntilTheyAreRemoved(t *testing.T) {
 	})
 	connected := func(n int32) {
 		t.Helper()
-		require.Eventually(t, func() bool { return own.connected.Load() == n }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return own.connected.Load() == n }, patience, time.Millisecond)
 	}
 	connected(1)
 
@@ -59,7 +59,7 @@ func TestAddedHooksAreCalledUntilTheyAreRemoved(t *testing.T) {
 		srv.DropConnections()
 		connected(n + 2)
 	}
-	require.Eventually(t, func() bool { return always.connected.Load() == 3 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return always.connected.Load() == 3 }, patience, time.Millisecond)
 	assert.EqualValues(t, 3, always.lost.Load())
 	assert.EqualValues(t, 1, once.lost.Load())
 	assert.Zero(t, once.connected.Load())

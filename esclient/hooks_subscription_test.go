@@ -58,7 +58,7 @@ func (l *subscriptionLog) told(t testing.TB, n int) (lines []string) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return len(l.lines) >= n
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lines, l.lines = l.lines, nil

@@ -148,7 +148,7 @@ func TestMetadataOfADeletedStream(t *testing.T) {
 	require.Eventually(t, func() bool {
 		m, _, err = c.StreamMetadata(ctx, stream)
 		return err == nil && m.TruncateBefore == 3
-	}, 5*time.Second, 5*time.Millisecond, "the server says from where on the stream is back")
+	}, patience, 5*time.Millisecond, "the server says from where on the stream is back")
 	assert.Equal(t, int64(5), m.MaxCount)
 	appendNumbered(t, c, stream, 3, 3)
 	assert.Equal(t, []int64{3}, numbersOf(t, c, stream))

@@ -80,7 +80,7 @@ func TestSubscriptionsAndCallsOutliveAnotherServer(t *testing.T) {
 				_, err := c.Ping(testContext(t))
 				pinged <- err
 			}()
-			require.Eventually(t, func() bool { return g.l.Taken() >= before+2 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return g.l.Taken() >= before+2 }, patience, time.Millisecond)
 			g.letThrough()
 			put(t, srv, "s", 1)
 			nextOfAll(t, subs, 1)
@@ -109,7 +109,7 @@ func TestSubscriptionsAndCallsOutliveAServerThatBegins(t *testing.T) {
 					}
 				}
 				return err == nil
-			}, 10*time.Second, 50*time.Millisecond)
+			}, patience, 50*time.Millisecond)
 			defer c.Close()
 			subs := subscriptions(t, c)
 			put(t, srv, "s", 1)
@@ -139,7 +139,7 @@ func TestRefusedCredentialsDoNotEndSubscriptionsAtOnce(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := c.Ping(testContext(t))
 		return errors.Is(err, esclient.ErrNotAuthenticated)
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	start := time.Now()
 	_, err := c.Ping(testContext(t))
 	assert.ErrorIs(t, err, esclient.ErrNotAuthenticated)

@@ -98,7 +98,7 @@ func TestTheReasonOfANackIsKeptInBounds(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		return len(parked(t, c, stream, group)) == 2
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	var why [2]struct{ Reason string }
 	for i, e := range parked(t, c, stream, group) {
 		require.NoError(t, e.Link.MetadataJSON(&why[i]))

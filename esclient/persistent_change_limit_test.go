@@ -25,7 +25,7 @@ func TestManyGroupsAreMadeAtATime(t *testing.T) {
 		return estest.Action{}
 	}))
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {
-		cfg.OperationTimeout, cfg.MaxRetries = 300*time.Millisecond, -1
+		cfg.OperationTimeout, cfg.MaxRetries = 1500*time.Millisecond, -1 // for all 100 it takes the server two seconds
 	})
 	var wg sync.WaitGroup
 	for i := range 100 {

@@ -362,7 +362,7 @@ func TestASilentServerDelaysItsGroupForAShortTimeOnly(t *testing.T) {
 	t.Parallel()
 	srv := estest.Run(t)
 	settings := fromStart()
-	settings.CheckpointAfter = time.Hour // the restarted server begins with event 0
+	settings.CheckpointMinCount = settings.CheckpointMaxCount // the restarted server begins with event 0
 	opts := esclient.PersistentOptions{InFlight: 5}
 	m := joinWith(t, srv.ConnectionString(), true, 20, settings, opts, func(cfg *esclient.Config) {
 		cfg.OperationTimeout = time.Hour

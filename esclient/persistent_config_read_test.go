@@ -20,7 +20,11 @@ import (
 // same, and acked events would be handed out again.
 func TestManyGroupsOverACrash(t *testing.T) {
 	t.Parallel()
-	const groups, each = 200, 3
+	const each = 3
+	groups := 200
+	if testing.Short() {
+		groups = 60
+	}
 	srv, c := embeddedAsAdmin(t)
 	ctx, moved := progressContext(t)
 	stream := name("s")
@@ -37,7 +41,7 @@ func TestManyGroupsOverACrash(t *testing.T) {
 		nothingSoon(t, p)
 		moved()
 	}
-	require.Eventually(t, func() bool { return srv.Stats().InFlight == 0 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return srv.Stats().InFlight == 0 }, patience, time.Millisecond)
 	_, err := c.Ping(ctx)
 	require.NoError(t, err)
 
@@ -103,7 +107,7 @@ func TestACancelledCallerDoesNotEndASharedRead(t *testing.T) {
 		_, err := c.GroupSettings(asked, stream, group)
 		assert.ErrorIs(t, err, context.Canceled)
 	})
-	require.Eventually(t, func() bool { return rule.Hits() > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return rule.Hits() > 0 }, patience, time.Millisecond)
 	wg.Go(func() {
 		got, err := c.GroupSettings(testContext(t), stream, group)
 		assert.NoError(t, err)
@@ -121,11 +125,12 @@ func TestSettingsOfManyGroupsTakeOneLargeRead(t *testing.T) {
 			t.Parallel()
 			const groups = 100
 			srv, admin := embeddedAsAdmin(t, estest.WithPersona(persona))
-			ctx := testContext(t)
+			ctx, moved := progressContext(t)
 			for i := range groups {
 				settings := fromStart()
 				settings.BufferSize += i
 				require.NoError(t, admin.CreatePersistent(ctx, "s", fmt.Sprint(i), settings))
+				moved()
 			}
 			config, err := srv.Read("$persistentSubscriptionConfig", groups-1, 1)
 			require.NoError(t, err)
@@ -136,6 +141,7 @@ func TestSettingsOfManyGroupsTakeOneLargeRead(t *testing.T) {
 				got, err := c.GroupSettings(ctx, "s", fmt.Sprint(i))
 				require.NoError(t, err)
 				assert.Equal(t, fromStart().BufferSize+i, got.BufferSize)
+				moved()
 			}
 			assert.Less(t, srv.Stats().BytesOut-before, int64(3*len(config[0].Data)))
 		})

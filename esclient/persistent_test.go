@@ -205,7 +205,7 @@ func TestNacks(t *testing.T) {
 	require.Eventually(t, func() bool {
 		inPark = parked(t, c, stream, group)
 		return len(inPark) == 1
-	}, 5*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	assert.Equal(t, "2", string(inPark[0].Data))
 	var why struct{ Reason string }
 	require.NoError(t, inPark[0].Link.MetadataJSON(&why))

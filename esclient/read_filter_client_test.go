@@ -102,7 +102,7 @@ func waitsUntilPassed(t *testing.T, s *esclient.Subscription, p esclient.Positio
 		at, ok := s.Checkpoint().Position()
 		return ok && at.Compare(p) >= 0
 	}
-	require.Eventually(t, passed, 20*time.Second, time.Millisecond)
+	require.Eventually(t, passed, patience, time.Millisecond)
 	stop()
 	require.ErrorIs(t, <-done, context.Canceled)
 }

@@ -148,7 +148,7 @@ func (s *script) client(change func(*esclient.Config)) *esclient.Client {
 }
 
 // patience is the time limit of tests that wait.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

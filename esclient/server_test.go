@@ -94,5 +94,5 @@ func appendNumbered(t testing.TB, c *esclient.Client, stream string, from, to in
 
 func eventually(t testing.TB, condition func() bool) {
 	t.Helper()
-	require.Eventually(t, condition, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, condition, patience, 5*time.Millisecond)
 }

@@ -43,7 +43,7 @@ func backlogBecomes(t *testing.T, s esclient.AnySubscription, queued int, newest
 	require.Eventually(t, func() bool {
 		b = s.Backlog()
 		return b.Queued == queued && b.Newest == newest
-	}, 10*time.Second, time.Millisecond, "the backlog")
+	}, patience, time.Millisecond, "the backlog")
 	return b
 }
 
@@ -89,7 +89,7 @@ func TestABacklogTellsHowFarTheConsumerIsBehind(t *testing.T) {
 
 	caughtUp.Stop()
 	require.NoError(t, p.Stop(ctx))
-	require.Eventually(t, func() bool { return hook.count() == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return hook.count() == 0 }, patience, time.Millisecond)
 	assert.Zero(t, p.Backlog().Queued, "a stopped subscription has nothing")
 }
 
@@ -101,7 +101,7 @@ func TestABacklogOfAllStreamsHasNoNumbers(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Stop()
 	appendNumbered(t, c, name("s"), 0, 2)
-	require.Eventually(t, func() bool { return s.Backlog().Queued >= 3 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Backlog().Queued >= 3 }, patience, time.Millisecond)
 	assert.Equal(t, int64(-1), s.Backlog().Newest)
 }
 

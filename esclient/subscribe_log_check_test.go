@@ -58,7 +58,7 @@ func (l *wentBackLog) count() (subscribed, wentBack, behind int) {
 
 func (l *wentBackLog) waitSubscribed(t *testing.T, times int) {
 	t.Helper()
-	require.Eventually(t, func() bool { n, _, _ := l.count(); return n >= times }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { n, _, _ := l.count(); return n >= times }, patience, time.Millisecond)
 }
 
 // newStand opens a client of srv, for a user.

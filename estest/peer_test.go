@@ -15,7 +15,7 @@ import (
 
 // patience is how long a test waits for what must come, eagerness how often it looks.
 const (
-	patience  = 20 * time.Second
+	patience  = time.Minute
 	eagerness = time.Millisecond
 )
 

@@ -136,6 +136,19 @@ func TestBlocksHaveAKnownLanguage(t *testing.T) {
 	}
 }
 
+// The table of README has every example.
+func TestREADMEListsTheExamples(t *testing.T) {
+	t.Parallel()
+	modules, err := filepath.Glob(filepath.Join(top, "_examples", "*", "go.mod"))
+	require.NoError(t, err)
+	require.NotEmpty(t, modules)
+	readme := markdown(t)["README.md"]
+	for _, module := range modules {
+		example := filepath.Base(filepath.Dir(module))
+		assert.Contains(t, readme, "\n| `"+example+"` | ", "README.md has no row of this example")
+	}
+}
+
 func TestBlocks(t *testing.T) {
 	t.Parallel()
 	const text = "a\n```go run\nx\n\n```\n```\n~~~\n```\n  ~~~~sh\n```\n~~~\n~~~~\n```\nend"

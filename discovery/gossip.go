@@ -315,7 +315,7 @@ func (g *Gossip) learn(r *round) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for e, l := range g.learned {
-		if l.misses++; l.misses > maxMisses {
+		if l.misses++; l.misses >= maxMisses {
 			delete(g.learned, e)
 		} else {
 			g.learned[e] = l

@@ -79,7 +79,7 @@ func EventTypeFromCtx(ctx context.Context) (eventType string, ok bool) {
 // CreatedFromCtx returns the time when the server wrote the event, in UTC.
 func CreatedFromCtx(ctx context.Context) (created time.Time, ok bool) {
 	if e, ok := EventFromCtx(ctx); ok {
-		return e.Created, true
+		return e.Created.Time(), true
 	}
 	return time.Time{}, false
 }
@@ -88,7 +88,7 @@ func CreatedFromCtx(ctx context.Context) (created time.Time, ok bool) {
 // and those of this subscription after a nack.
 func RetryCountFromCtx(ctx context.Context) (count int, ok bool) {
 	if d := deliveryFromCtx(ctx); d != nil {
-		return d.event.RetryCount + int(d.nacks), true
+		return int(d.event.RetryCount) + int(d.nacks), true
 	}
 	return 0, false
 }

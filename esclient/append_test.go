@@ -41,7 +41,7 @@ func TestAppendAndReadBack(t *testing.T) {
 	assert.Equal(t, stream, e.Stream)
 	assert.Equal(t, "placed", e.Type)
 	assert.Equal(t, esclient.ContentTypeJSON, e.ContentType)
-	assert.WithinRange(t, e.Created, before, time.Now().Add(time.Minute))
+	assert.WithinRange(t, e.Created.Time(), before, time.Now().Add(time.Minute))
 	assert.Nil(t, e.Link)
 	assert.Same(t, e, e.Original())
 	var v struct{ Total int }

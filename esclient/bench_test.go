@@ -211,7 +211,7 @@ func ackNext(p *esclient.PersistentSubscription, offer bool) error {
 
 // volatileSubscriber returns what takes the next event from a peer that pushes as many as the client has taken, which
 // it says by a ping.
-func volatileSubscriber(tb testing.TB) (next func() error) {
+func volatileSubscriber(tb testing.TB) (next func() (*esclient.Event, error)) {
 	const ahead = 1000
 	confirmation, err := proto.Marshal(&esproto.SubscriptionConfirmation{
 		LastCommitPosition: proto.Int64(0), LastEventNumber: proto.Int64(-1),
@@ -250,12 +250,12 @@ func volatileSubscriber(tb testing.TB) (next func() error) {
 	require.NoError(tb, err)
 	tb.Cleanup(s.Stop)
 	taken := 0
-	return func() error {
-		_, err := s.Next(ctx)
+	return func() (*esclient.Event, error) {
+		e, err := s.Next(ctx)
 		if taken++; err == nil && taken%ahead == 0 {
 			_, err = c.Ping(ctx)
 		}
-		return err
+		return e, err
 	}
 }
 
@@ -264,7 +264,7 @@ func BenchmarkVolatile(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {
-		if err := next(); err != nil {
+		if _, err := next(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 // ContentType tells the server what an event's data is. It only matters to others: projections and the web interface
 // look into JSON alone. The data is never changed or checked.
-type ContentType int32
+type ContentType uint8
 
 // The content types.
 const (
@@ -96,6 +96,44 @@ func (p Position) Compare(q Position) int {
 // String prints the position as C:…/P:….
 func (p Position) String() string { return fmt.Sprintf("C:%d/P:%d", p.Commit, p.Prepare) }
 
+// Timestamp is a time as servers tell it, in units of 100 ns since the year 1, UTC. Zero means that the server does not
+// tell the time. It takes a third of the memory of a [time.Time]. Later times are greater.
+type Timestamp int64
+
+// TimestampOf returns the timestamp of a time in the years 1 to 9999. It cuts off parts below 100 ns. The zero time has
+// the zero Timestamp.
+func TimestampOf(t time.Time) Timestamp { return Timestamp(esproto.TimeToTicks(t)) }
+
+// IsZero reports whether the time is not known.
+func (t Timestamp) IsZero() bool { return t == 0 }
+
+// Time returns the time in UTC; the zero time if it is not known.
+func (t Timestamp) Time() time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return esproto.TicksToTime(int64(t))
+}
+
+// String prints the time in the format of RFC 3339.
+func (t Timestamp) String() string { return t.Time().Format(time.RFC3339Nano) }
+
+// MarshalText writes the time in the format of RFC 3339, so JSON has it like a [time.Time]. It never fails.
+func (t Timestamp) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads the format of RFC 3339. It cuts off parts below 100 ns.
+func (t *Timestamp) UnmarshalText(text []byte) error {
+	parsed, err := time.Parse(time.RFC3339, string(text))
+	if parsed = parsed.UTC(); err == nil && (parsed.Year() < 1 || parsed.Year() > 9999) {
+		err = fmt.Errorf("%s is not in the years 1 to 9999", text)
+	}
+	if err != nil {
+		return fmt.Errorf("esclient: no timestamp: %w", err)
+	}
+	*t = TimestampOf(parsed)
+	return nil
+}
+
 // Event is an event that was read or pushed. An event that was read is part of its page: a caller that keeps the event,
 // or only the name of its stream, keeps the whole page in memory. An event that was pushed, or that ReadEvent has read,
 // keeps little more than itself; a small pushed event shares some 12 KiB with the events before and after it. Clone
@@ -108,15 +146,15 @@ type Event struct {
 	Type     string
 	Data     []byte
 	Metadata []byte
-	// Created is when the server wrote the event, in UTC; zero if the server does not tell it.
-	Created time.Time
+	// Created is when the server wrote the event.
+	Created Timestamp
 	// Position is the position of the event in the log, if the server tells it: in reads of $all, in subscriptions to
 	// $all, and in pushes of volatile subscriptions. Otherwise it is [UnknownPosition].
 	Position Position
 	// Link is the link event through which this one was read, if links were resolved.
 	Link *Event
 	// RetryCount is how often a persistent subscription has delivered the event before, by the server's count.
-	RetryCount int
+	RetryCount int32
 	// ContentType is the type of Data.
 	ContentType ContentType
 	// Unresolved is true for a link that leads to no event, if links were resolved: the target is gone, the data of the
@@ -182,6 +220,9 @@ func (e *Event) fill(v *esproto.EventView, pos Position) {
 func (e *Event) fillRecord(r *esproto.RecordView) {
 	id, _ := esproto.ParseGUID(r.EventID)
 	e.Stream, e.Number, e.ID, e.Type = r.StreamID, r.EventNumber, id.UUID(), r.EventType
-	e.ContentType, e.Data, e.Metadata, e.Created = ContentType(r.DataContentType), r.Data, r.Metadata, r.Time()
+	e.Data, e.Metadata, e.Created = r.Data, r.Metadata, Timestamp(r.Ticks())
 	e.Position = UnknownPosition
+	if r.DataContentType == esproto.ContentTypeJSON {
+		e.ContentType = ContentTypeJSON
+	}
 }

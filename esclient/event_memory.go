@@ -19,7 +19,7 @@ type recordNames struct{ stream, typ string }
 
 const (
 	smallPayload  = 1 << 10
-	eventsPerSlab = 18 // these fill one size class of the allocator, 3 KiB
+	eventsPerSlab = 21 // these fill one size class of the allocator, 3 KiB
 )
 
 // keepsPayload reports whether an Event keeps a payload of n bytes. Smaller payloads are only borrowed.

@@ -3,7 +3,6 @@ package esclient
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
@@ -151,7 +150,7 @@ func (q *queue) newestNumber() int64 {
 }
 
 // oldest returns when the event that is taken next was written; zero if there is none.
-func (q *queue) oldest() time.Time {
+func (q *queue) oldest() Timestamp {
 	q.out.Lock()
 	defer q.out.Unlock()
 	q.in.Lock()
@@ -162,7 +161,7 @@ func (q *queue) oldest() time.Time {
 	case len(q.in.events) > 0:
 		return q.in.events[0].Original().Created
 	}
-	return time.Time{}
+	return 0
 }
 
 func (q *queue) len() int { return int(q.n.Load()) }

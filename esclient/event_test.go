@@ -36,8 +36,8 @@ func TestEventFields(t *testing.T) {
 		assert.Equal(t, "me", metadata.By)
 		assert.Equal(t, []any{id, "placed", esclient.ContentTypeJSON, target, int64(0)},
 			[]any{e.ID, e.Type, e.ContentType, e.Stream, e.Number})
-		assert.Equal(t, time.UTC, e.Created.Location())
-		assert.WithinDuration(t, time.Now(), e.Created, time.Hour)
+		assert.Equal(t, time.UTC, e.Created.Time().Location())
+		assert.WithinDuration(t, time.Now(), e.Created.Time(), time.Hour)
 	}
 	var read []*esclient.Event
 	from := esclient.FromPosition(written.Position)

@@ -12,7 +12,11 @@ import (
 // TestAllocations holds what operations allocate from end to end; see TestAppendsAllocateNothing and
 // TestReadsAllocateByThePage, too. The peer's next to nothing is counted.
 func TestAllocations(t *testing.T) {
-	volatile := volatileSubscriber(t)
+	next := volatileSubscriber(t)
+	volatile := func() error {
+		_, err := next()
+		return err
+	}
 	group := groupSubscriber(t, esclient.PersistentOptions{InFlight: 200})
 	paced := groupSubscriber(t, esclient.PersistentOptions{InFlight: 200, Concurrency: 1})
 	for _, tt := range []struct {

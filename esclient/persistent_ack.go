@@ -94,7 +94,7 @@ func (p *PersistentSubscription) take(
 }
 
 // settleAgain repeats the settlement of an event that the server delivers again. p.mu is held.
-func (p *PersistentSubscription) settleAgain(o *Event, retries int) {
+func (p *PersistentSubscription) settleAgain(o *Event, retries int32) {
 	p.repeatedOne()
 	id, k := esproto.NewGUID(o.ID), p.ledger.parkOf(o)
 	if o.Stream == p.stream {

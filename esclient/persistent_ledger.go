@@ -320,7 +320,7 @@ func (l *ledger) addUnheard(number int64) {
 
 // believes reports whether the group still knows an event that comes again: that it was settled, or at least handed
 // out. In doubt only a retry counts, and only of an event whose settlement the server may have missed.
-func (l *ledger) believes(e *Event, retries int) bool {
+func (l *ledger) believes(e *Event, retries int32) bool {
 	if e.Stream != l.stream {
 		return retries > 0 // otherwise it is replayed once more, on purpose
 	}

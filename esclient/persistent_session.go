@@ -132,7 +132,7 @@ func (s *session) deliver(payload []byte) error {
 	}
 	e := s.newEvent(&v, len(payload), UnknownPosition)
 	e.markUnresolvedOf(s.p.stream, s.p.opts.ResolveLinks)
-	e.RetryCount = int(retries)
+	e.RetryCount = retries
 	s.came = append(s.came, e)
 	return nil
 }
@@ -250,7 +250,7 @@ func (p *PersistentSubscription) admit(s *session, events []*Event, wanted bool)
 // explains reports whether the server may deliver a settled event of the old group. A retry needs a reason: the server
 // may not know of the settlement, or it has delivered the event on a session that ended before the group was compared.
 // Other retries show a new group, whose events were lost. p.mu is held.
-func (p *PersistentSubscription) explains(s *session, o *Event, retries int) bool {
+func (p *PersistentSubscription) explains(s *session, o *Event, retries int32) bool {
 	begun := s.begins >= 0 || p.endedSessions != nil && p.endedSessions.begins >= 0
 	return retries == 0 || o.Stream != p.stream || begun || p.ledger.unheard[o.Number]
 }

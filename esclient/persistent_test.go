@@ -169,7 +169,7 @@ func TestStopGivesBackUnackedEvents(t *testing.T) {
 	e, err = next.Next(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, "4", string(e.Data), "the acks were sent before, the rest came back at once")
-	assert.Equal(t, 1, e.RetryCount)
+	assert.EqualValues(t, 1, e.RetryCount)
 	require.NoError(t, next.Ack(e))
 	assert.Equal(t, words(5, 9), consume(t, next, 5))
 }
@@ -193,7 +193,7 @@ func TestNacks(t *testing.T) {
 	require.NoError(t, p.Nack(esclient.NackRetry, "once more", events["2"]))
 	e := next()
 	assert.Equal(t, "2", string(e.Data))
-	assert.Equal(t, 1, e.RetryCount)
+	assert.EqualValues(t, 1, e.RetryCount)
 	require.NoError(t, p.Nack(esclient.NackPark, "no good", e))
 	require.NoError(t, p.Nack(esclient.NackSkip, "", events["3"]))
 	require.NoError(t, p.Nack(esclient.NackStop, "", events["4"]))

@@ -153,7 +153,7 @@ func TestReadEvent(t *testing.T) {
 		assert.Equal(t, want, string(e.Data))
 		assert.Equal(t, stream, e.Stream)
 		assert.Equal(t, "numbered", e.Type)
-		assert.WithinDuration(t, time.Now(), e.Created, time.Hour)
+		assert.WithinDuration(t, time.Now(), e.Created.Time(), time.Hour)
 		assert.Equal(t, esclient.UnknownPosition, e.Position)
 	}
 	links := name("links")

@@ -27,12 +27,12 @@ type AnySubscription interface {
 // Backlog returns how far the consumer is behind. It asks the server nothing. Any goroutine may call it.
 func (s *Subscription) Backlog() Backlog {
 	b := Backlog{Queued: s.unread.len(), Newest: -1}
-	b.Oldest = s.unread.oldest()
+	b.Oldest = s.unread.oldest().Time()
 	f := s.feed.Load()
 	if f != nil {
 		b.Queued += f.queue.len()
 		if b.Oldest.IsZero() {
-			b.Oldest = f.queue.oldest()
+			b.Oldest = f.queue.oldest().Time()
 		}
 	}
 	switch {
@@ -48,7 +48,7 @@ func (s *Subscription) Backlog() Backlog {
 // Backlog returns how far the consumer is behind. It asks the server nothing. Any goroutine may call it.
 func (p *PersistentSubscription) Backlog() Backlog {
 	return Backlog{
-		Queued: p.queue.len(), Oldest: p.queue.oldest(),
+		Queued: p.queue.len(), Oldest: p.queue.oldest().Time(),
 		Newest: newestNumber(p.lastNumber(), p.queue.newestNumber()),
 	}
 }
@@ -57,7 +57,7 @@ func (p *PersistentSubscription) Backlog() Backlog {
 // writes it.
 type unread struct {
 	n       atomic.Int64
-	created atomic.Int64 // of the first event, in nanoseconds since 1970; 0 for none
+	created atomic.Int64 // Timestamp of the first event; 0 for none
 	last    atomic.Int64 // 1 more than the number of the stream's last event, by the latest page
 }
 
@@ -73,11 +73,7 @@ func (u *unread) publish(page []Event, last int64) {
 		}
 		return
 	}
-	created := int64(0)
-	if at := page[0].Original().Created; !at.IsZero() {
-		created = at.UnixNano()
-	}
-	u.created.Store(created)
+	u.created.Store(int64(page[0].Original().Created))
 	u.n.Store(int64(len(page)))
 }
 
@@ -85,9 +81,4 @@ func (u *unread) len() int { return int(u.n.Load()) }
 
 func (u *unread) newest() int64 { return u.last.Load() - 1 }
 
-func (u *unread) oldest() time.Time {
-	if nanos := u.created.Load(); nanos != 0 {
-		return time.Unix(0, nanos).UTC()
-	}
-	return time.Time{}
-}
+func (u *unread) oldest() Timestamp { return Timestamp(u.created.Load()) }

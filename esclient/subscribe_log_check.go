@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -30,7 +29,7 @@ type mark struct {
 	number   int64
 	position Position // in $all
 	id       uuid.UUID
-	created  time.Time
+	created  Timestamp
 }
 
 // set makes e the mark.
@@ -212,7 +211,7 @@ func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error)
 	case err != nil:
 		return found, err
 	}
-	found.same = e == nil || known.created.IsZero() || !e.Created.After(known.created)
+	found.same = e == nil || known.created.IsZero() || e.Created <= known.created
 	return found, nil
 }
 

@@ -86,7 +86,7 @@ func (s *Subscription) newest(ctx context.Context) (Start, error) {
 			return FromStart(), nil
 		case err != nil:
 			return Start{}, err
-		case e.Created.After(s.known.created):
+		case e.Created > s.known.created:
 		case s.cursor.all:
 			return AfterPosition(e.Position), nil
 		default:

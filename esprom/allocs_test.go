@@ -27,7 +27,9 @@ func hotPath(t testing.TB) map[string]func() {
 	}
 	failed := operation
 	failed.Err = &esclient.OperationError{Err: &esclient.WrongExpectedVersionError{Stream: "orders-17"}}
-	event := &esclient.Event{Stream: "orders", Number: 7, Data: []byte("{}"), Created: time.Now(), RetryCount: 1}
+	event := &esclient.Event{
+		Stream: "orders", Number: 7, Data: []byte("{}"), Created: esclient.TimestampOf(time.Now()), RetryCount: 1,
+	}
 	subscription := esclient.SubscriptionInfo{
 		Subscription: s, Stream: "orders", Group: "billing", Event: event, Action: esclient.NackPark,
 	}

@@ -25,7 +25,7 @@ func (r *running) passed(e *esclient.Event, all bool) {
 		r.number.Store(e.Number + 1)
 	}
 	if !e.Created.IsZero() {
-		r.created.Store(e.Created.UnixNano())
+		r.created.Store(e.Created.Time().UnixNano())
 	}
 }
 

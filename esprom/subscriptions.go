@@ -154,7 +154,7 @@ func (m *subscriptionMetrics) OnDelivered(i esclient.SubscriptionInfo) {
 	}
 	original := i.Event.Original()
 	if !original.Created.IsZero() {
-		r.delay.Observe(max(0, time.Since(original.Created).Seconds()))
+		r.delay.Observe(max(0, time.Since(original.Created.Time()).Seconds()))
 	}
 	r.passed(original, i.Stream == esclient.AllStream)
 }

@@ -95,6 +95,17 @@ func (r *RecordView) Append(b []byte, style Style) []byte {
 	return b
 }
 
+// Ticks returns the time of the write at the server, in .NET ticks: that of Time. It is zero if the server sent none.
+func (r *RecordView) Ticks() int64 {
+	switch {
+	case r.Created != 0:
+		return r.Created & ticksMask
+	case r.CreatedEpoch != 0:
+		return (r.CreatedEpoch*ticksPerMilli + unixEpochTicks) & ticksMask
+	}
+	return 0
+}
+
 // Time returns the time of the write at the server, in UTC: Created, in units of 100 ns, or CreatedEpoch, in
 // milliseconds, if the server sent only that. It is the zero time if the server sent neither.
 func (r *RecordView) Time() time.Time {
@@ -109,6 +120,7 @@ func (r *RecordView) Time() time.Time {
 
 const (
 	ticksPerSecond = 10_000_000
+	ticksPerMilli  = 10_000
 	unixEpochTicks = 621_355_968_000_000_000 // 1970-01-01 in ticks
 	ticksMask      = 1<<62 - 1               // the two top bits are .NET's DateTimeKind
 )

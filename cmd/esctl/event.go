@@ -46,10 +46,11 @@ type linkJSON struct {
 func asJSON(e *esclient.Event) eventJSON {
 	j := eventJSON{
 		Stream: e.Stream, Number: e.Number, ID: e.ID.String(), Type: e.Type, ContentType: e.ContentType.String(),
-		Unresolved: e.Unresolved, RetryCount: e.RetryCount,
+		Unresolved: e.Unresolved, RetryCount: int(e.RetryCount),
 	}
 	if !e.Created.IsZero() {
-		j.Created = &e.Created
+		created := e.Created.Time()
+		j.Created = &created
 	}
 	if e.Position != esclient.UnknownPosition {
 		j.Position = &e.Position
@@ -82,7 +83,7 @@ func (c *cli) printEvent(e *esclient.Event, metadata bool) error {
 	if e.Position != esclient.UnknownPosition {
 		fmt.Fprintf(&b, "%s ", e.Position)
 	}
-	fmt.Fprintf(&b, "%s/%d %s %s", printable(e.Stream), e.Number, printable(e.Type), at(e.Created))
+	fmt.Fprintf(&b, "%s/%d %s %s", printable(e.Stream), e.Number, printable(e.Type), at(e.Created.Time()))
 	if e.Link != nil {
 		fmt.Fprintf(&b, " by %s/%d", printable(e.Link.Stream), e.Link.Number)
 	}

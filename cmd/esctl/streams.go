@@ -117,7 +117,7 @@ func (s *streamSurvey) add(e *esclient.Event) {
 			delete(s.found, e.Stream)
 		} else {
 			name := strings.Clone(e.Stream) // the event would keep its page
-			s.found[name] = streamJSON{Stream: name, Last: e.Number, Written: e.Created}
+			s.found[name] = streamJSON{Stream: name, Last: e.Number, Written: e.Created.Time()}
 		}
 	}
 	stream, isMetadata := strings.CutPrefix(e.Stream, "$$")

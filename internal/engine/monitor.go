@@ -25,6 +25,7 @@ type monitor struct {
 	framesBefore int64 // frames at the last tick
 	missing      int   // bytes that the latest frame lacks; 0 or less if it is complete
 
+	due          time.Time // when the next tick is due
 	silentSince  time.Time // start of the silence
 	heartbeatEnd int64     // position of the end of the heartbeat that was sent in this silence; 0 for none
 	timeoutFrom  time.Time // start of the heartbeat timeout
@@ -79,11 +80,24 @@ func (m *monitor) Read(b []byte) (int, error) {
 
 // setReadDeadline makes Read return at the next tick. Once in a tick is enough, so reads do not set deadlines.
 func (m *monitor) setReadDeadline(now time.Time) error {
-	return m.c.nc.SetReadDeadline(now.Add(m.c.cfg.tickPeriod()))
+	m.due = now.Add(m.c.cfg.tickPeriod())
+	return m.c.nc.SetReadDeadline(m.due)
+}
+
+// excuseDelay takes the time between the due tick and this one out of the silence. In that time the process did not
+// run, as on a laptop that sleeps or in a paused virtual machine. What came meanwhile has not been read yet.
+func (m *monitor) excuseDelay(now time.Time) {
+	late := now.Sub(m.due)
+	if late <= 0 {
+		return
+	}
+	m.silentSince, m.timeoutFrom = m.silentSince.Add(late), m.timeoutFrom.Add(late)
+	m.stalledSince = m.stalledSince.Add(late)
 }
 
 // tick checks everything that depends on time. Its error ends the connection.
 func (m *monitor) tick(now time.Time) error {
+	m.excuseDelay(now)
 	current := m.c.measureProgress(&m.last)
 	m.c.failOverdue(&current, &m.last, m.incoming())
 	m.c.freeMemory(m.received == 0 && !current.advanced(&m.last, current.appended))

@@ -10,5 +10,6 @@
 //   - In a block ```sh, the commands go and esctl run in the order of the page, on an embedded server in place of the
 //     one at port 1113. The table standIns says which commands of Go are only looked at, and why.
 //   - A block ```json is JSON.
+//   - Names of Go in other text exist, as do settings of connection strings.
 //   - Links lead to files and headings that exist, and make's targets exist. Every page can be found from README.md.
 package docs

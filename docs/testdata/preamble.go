@@ -32,6 +32,8 @@ var (
 	msg        *message.Message
 	db         *sql.DB
 	srv        *estest.Server
+	server     *estest.Server
+	cluster    *estest.Cluster
 	t          *testing.T
 
 	kafkaSubscriber, natsSubscriber message.Subscriber // which a program uses already

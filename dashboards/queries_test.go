@@ -3,6 +3,7 @@ package dashboards
 import (
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -126,6 +127,29 @@ func TestEveryMetricAndLabelOfTheQueriesExists(t *testing.T) {
 		}
 	}
 	assert.Empty(t, wrong)
+}
+
+// The documentation of esprom lists its metrics. Those of the scrape come one by one.
+func TestAPanelShowsEachMetric(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "esprom", "doc.go"))
+	require.NoError(t, err)
+	shown := make(map[string]bool)
+	for _, q := range panelQueries(t) {
+		expr, err := parser.ParseExpr(q.expr)
+		require.NoError(t, err)
+		parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+			if v, ok := n.(*parser.VectorSelector); ok {
+				shown[v.Name] = true
+			}
+			return nil
+		})
+	}
+	metrics := regexp.MustCompile(`(?m)^//\t(eventstore_\w+)`).FindAllStringSubmatch(string(text), -1)
+	assert.Greater(t, len(metrics), 20)
+	for _, m := range metrics {
+		assert.True(t, shown[m[1]] || shown[m[1]+"_bucket"], "no panel shows %s", m[1])
+	}
 }
 
 func TestFaultsOfQueriesAreFound(t *testing.T) {

@@ -3,6 +3,8 @@ package esprom_test
 import (
 	"context"
 	"errors"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
 	"github.com/watermill-eventstore/watermill-eventstore/esprom"
 )
 
@@ -313,6 +316,40 @@ func TestNamesFollowTheConventions(t *testing.T) {
 	problems, err := testutil.GatherAndLint(m.registry)
 	require.NoError(t, err)
 	assert.Empty(t, problems)
+}
+
+// descriptions returns the metrics of a collector, each with its labels.
+func descriptions(c prometheus.Collector) (all []string) {
+	to := make(chan *prometheus.Desc)
+	go func() {
+		c.Describe(to)
+		close(to)
+	}()
+	form := regexp.MustCompile(`fqName: "(\w+)".*variableLabels: {([^}]*)}`)
+	for d := range to {
+		m := form.FindStringSubmatch(d.String())
+		all = append(all, m[1]+"{"+m[2]+"}")
+	}
+	return all
+}
+
+func TestTheDocumentationListsEachMetric(t *testing.T) {
+	t.Parallel()
+	hook, err := esprom.NewHook(esprom.HookConfig{})
+	require.NoError(t, err)
+	groups, err := esprom.NewGroups(new(esadmin.Client), esprom.GroupsConfig{})
+	require.NoError(t, err)
+	text, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	var listed []string
+	for _, m := range regexp.MustCompile(`(?m)^//\t(eventstore_\w+)({\S*})?`).FindAllStringSubmatch(string(text), -1) {
+		labels := strings.Trim(m[2], "{}")
+		if strings.HasPrefix(m[1], "eventstore_subscription_") || strings.HasPrefix(m[1], "eventstore_group_") {
+			labels = strings.TrimSuffix("stream,group,"+labels, ",")
+		}
+		listed = append(listed, m[1]+"{"+labels+"}")
+	}
+	assert.ElementsMatch(t, append(descriptions(hook), descriptions(groups)...), listed)
 }
 
 func TestUselessConfigurationsAreRefused(t *testing.T) {

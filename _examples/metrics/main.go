@@ -77,7 +77,7 @@ func run(ctx context.Context, out io.Writer, url, listen string, last time.Durat
 	return summary(out, registry)
 }
 
-// measuredClient opens a client and registers its metrics, and those of the group that will be.
+// measuredClient opens a client and registers its metrics, and those of the groups that will be.
 func measuredClient(url, http, topic string, registry *prometheus.Registry) (*esclient.Client, error) {
 	hook, err := esprom.NewHook(esprom.HookConfig{Streams: []string{topic}})
 	if err != nil {
@@ -101,7 +101,8 @@ func measuredClient(url, http, topic string, registry *prometheus.Registry) (*es
 		return nil, err
 	}
 	groups, err := esprom.NewGroups(admin, esprom.GroupsConfig{
-		Groups: []esprom.GroupName{{Stream: topic, Group: group}}, CacheFor: time.Second,
+		Groups:   []esprom.GroupName{{Stream: topic, Group: billers}, {Stream: topic, Group: packers}},
+		CacheFor: time.Second,
 	})
 	if err != nil {
 		client.Close()

@@ -16,8 +16,15 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// group is the consumer group that sends bills.
-const group = "billing"
+// These are the consumer groups.
+const (
+	billers = "billing"
+	packers = "packing"
+)
+
+// packingTime is how long the server waits for the packer. When that takes a break, the client gives the orders that
+// wait back to the server.
+const packingTime = 200 * time.Millisecond
 
 // shop publishes orders and bills them. All that it does is measured by its client.
 type shop struct {
@@ -39,6 +46,9 @@ func (s *shop) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.packing(router, log); err != nil {
+		return err
+	}
 	var working sync.WaitGroup
 	defer working.Wait()
 	defer router.Close()
@@ -58,7 +68,7 @@ func (s *shop) open(ctx context.Context) error {
 // billing returns a router with the handler of orders. Every tenth order cannot be billed and is parked.
 func (s *shop) billing(log watermill.LoggerAdapter) (*message.Router, error) {
 	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
-		Client: s.client, ConsumerGroup: group, MaxNacks: 1, NackAction: eventstore.ActionPark,
+		Client: s.client, ConsumerGroup: billers, MaxNacks: 1, NackAction: eventstore.ActionPark,
 	}, log)
 	if err != nil {
 		return nil, err
@@ -69,13 +79,36 @@ func (s *shop) billing(log watermill.LoggerAdapter) (*message.Router, error) {
 	}
 	metrics.NewPrometheusMetricsBuilder(s.registry, "watermill", "").AddPrometheusRouterMetrics(router)
 	billed := 0
-	router.AddConsumerHandler("billing", s.topic, subscriber, func(*message.Message) error {
+	router.AddConsumerHandler(billers, s.topic, subscriber, func(*message.Message) error {
 		if billed++; billed%10 == 0 {
 			return errors.New("the customer has moved")
 		}
 		return nil
 	})
 	return router, nil
+}
+
+// packing adds the handler that packs orders. It takes a break before every fortieth.
+func (s *shop) packing(router *message.Router, log watermill.LoggerAdapter) error {
+	settings := eventstore.DefaultGroupSettings()
+	settings.MessageTimeout = packingTime
+	subscriber, err := eventstore.NewSubscriber(eventstore.SubscriberConfig{
+		Client: s.client, ConsumerGroup: packers, GroupSettings: &settings,
+	}, log)
+	if err != nil {
+		return err
+	}
+	packed := 0
+	router.AddConsumerHandler(packers, s.topic, subscriber, func(msg *message.Message) error {
+		if packed++; packed%40 == 0 {
+			select {
+			case <-time.After(2 * packingTime):
+			case <-msg.Context().Done():
+			}
+		}
+		return nil
+	})
+	return nil
 }
 
 // sell publishes orders, and has somebody look at the first one now and then.

@@ -39,6 +39,7 @@ type PublishError struct {
 	Err error // the cause
 }
 
+// Error names the topic, the numbers of messages that were written or not, and the cause.
 func (e *PublishError) Error() string {
 	target := fmt.Sprintf("topic %q", e.Topic)
 	if e.Stream != "" && e.Stream != e.Topic {
@@ -54,6 +55,7 @@ func (e *PublishError) Error() string {
 	return fmt.Sprintf("eventstore: cannot publish to %s (%s): %v", target, written, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *PublishError) Unwrap() error { return e.Err }
 
 // MarshalError is the error of a [Marshaler] that refused a message, or of an [Unmarshaler] that refused an event.
@@ -62,6 +64,7 @@ type MarshalError struct {
 	Err         error
 }
 
+// Error names the message, if there is one, and the cause.
 func (e *MarshalError) Error() string {
 	if e.MessageUUID == "" {
 		return fmt.Sprintf("eventstore: marshaling: %v", e.Err)
@@ -69,6 +72,7 @@ func (e *MarshalError) Error() string {
 	return fmt.Sprintf("eventstore: marshaling message %q: %v", e.MessageUUID, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *MarshalError) Unwrap() error { return e.Err }
 
 // CheckpointError is the error of a subscription that could not load or save its checkpoint, or could not begin there.
@@ -80,10 +84,12 @@ type CheckpointError struct {
 	Err    error
 }
 
+// Error names the checkpoint and the cause, and says what to do.
 func (e *CheckpointError) Error() string {
 	return fmt.Sprintf("eventstore: cannot %s checkpoint %q: %v: %s", e.Op, e.Name, e.Err, e.Advice)
 }
 
+// Unwrap returns Err.
 func (e *CheckpointError) Unwrap() error { return e.Err }
 
 func configError(setting, value, reason string) error {

@@ -51,6 +51,7 @@ type SettingDifference struct {
 	Asked   string // the value that the Subscriber asks for
 }
 
+// Error names the group, and lists the settings that differ.
 func (e *GroupSettingsError) Error() string {
 	return fmt.Sprintf("eventstore: the settings of the consumer group %q on stream %q differ: %s",
 		e.Group, e.Stream, e.list())

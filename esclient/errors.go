@@ -84,6 +84,7 @@ type OperationError struct {
 	Err       error
 }
 
+// Error names the operation, its stream and group, and the cause.
 func (e *OperationError) Error() string {
 	s := "esclient: " + e.Operation
 	if e.Stream != "" {
@@ -95,6 +96,7 @@ func (e *OperationError) Error() string {
 	return s + ": " + trimPrefix(e.Err)
 }
 
+// Unwrap returns Err.
 func (e *OperationError) Unwrap() error { return e.Err }
 
 // serverError is a result without a kind of its own, with the server's text.

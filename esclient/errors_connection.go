@@ -17,6 +17,7 @@ type ConnectionError struct {
 	Err error
 }
 
+// Error names the node and the cause.
 func (e *ConnectionError) Error() string {
 	if e.Endpoint == "" {
 		return fmt.Sprintf("esclient: connecting: %v", e.Err)
@@ -24,6 +25,7 @@ func (e *ConnectionError) Error() string {
 	return fmt.Sprintf("esclient: connection to %s: %v", e.Endpoint, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *ConnectionError) Unwrap() error { return e.Err }
 
 // NotConnectedError is the error of a call whose context ended while the client had no connection. It wraps both
@@ -36,6 +38,7 @@ type NotConnectedError struct {
 	Last error
 }
 
+// Error names the end of the context, and the error of the latest attempt.
 func (e *NotConnectedError) Error() string {
 	if e.Last == nil {
 		return fmt.Sprintf("esclient: not connected: %v", e.Err)
@@ -57,6 +60,7 @@ type NotAuthenticatedError struct {
 	Text string // what the server says
 }
 
+// Error has the server's text.
 func (e *NotAuthenticatedError) Error() string { return ErrNotAuthenticated.Error() + ": " + e.Text }
 
 // Is makes the error match [ErrNotAuthenticated].
@@ -73,6 +77,7 @@ type BadRequestError struct {
 	Text string // what the server says
 }
 
+// Error has the server's text.
 func (e *BadRequestError) Error() string { return "esclient: bad request: " + e.Text }
 
 // NotHandledError is the server's reply to a request that it did not process. A call ends with it if its context ends
@@ -86,6 +91,7 @@ type NotHandledError struct {
 	LeaderTLS string
 }
 
+// Error names the reason, and the leader if the server names one.
 func (e *NotHandledError) Error() string {
 	s := fmt.Sprintf("esclient: the server did not handle the request: %v", e.Reason)
 	leader := e.Leader
@@ -133,6 +139,7 @@ type UnexpectedReplyError struct {
 	Err     error  // the error of the decoder; nil if the reply does not belong to the request
 }
 
+// Error names the request, the reply, and the fault of a reply that cannot be decoded.
 func (e *UnexpectedReplyError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("esclient: the server answered %v with an unreadable %v: %v", e.Request, e.Reply, e.Err)
@@ -140,6 +147,7 @@ func (e *UnexpectedReplyError) Error() string {
 	return fmt.Sprintf("esclient: the server answered %v with %v", e.Request, e.Reply)
 }
 
+// Unwrap returns Err.
 func (e *UnexpectedReplyError) Unwrap() error { return e.Err }
 
 // unexpected returns the error of a request whose reply does not belong to it. If err is not nil, the reply belongs to
@@ -156,6 +164,7 @@ type FrameTooLargeError struct {
 	Max    int    // Config.MaxFrameSize
 }
 
+// Error names the reply, its length and the limit.
 func (e *FrameTooLargeError) Error() string {
 	return fmt.Sprintf("esclient: %s of %d bytes is larger than Config.MaxFrameSize, %d: "+
 		"raise it, or ask for less at a time", e.Reply, e.Length, e.Max)

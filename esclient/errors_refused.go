@@ -10,6 +10,7 @@ type ConfigError struct {
 	Err     error  // the cause, or nil
 }
 
+// Error names the setting, its value, and the reason.
 func (e *ConfigError) Error() string {
 	s := fmt.Sprintf("%v: %s", ErrInvalidConfig, e.Setting)
 	if e.Value != "" {
@@ -25,6 +26,7 @@ func (e *ConfigError) Error() string {
 // Is makes the error match [ErrInvalidConfig].
 func (e *ConfigError) Is(target error) bool { return target == ErrInvalidConfig }
 
+// Unwrap returns Err.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 // ArgumentError names an invalid argument. Nothing was sent. It matches [ErrInvalidArgument], and [ErrTooLarge] if the
@@ -35,6 +37,7 @@ type ArgumentError struct {
 	Err      error  // [ErrTooLarge] or nil
 }
 
+// Error names the argument and the reason.
 func (e *ArgumentError) Error() string {
 	return fmt.Sprintf("%v: %s: %s", ErrInvalidArgument, e.Argument, e.Reason)
 }
@@ -42,4 +45,5 @@ func (e *ArgumentError) Error() string {
 // Is makes the error match [ErrInvalidArgument].
 func (e *ArgumentError) Is(target error) bool { return target == ErrInvalidArgument }
 
+// Unwrap returns Err.
 func (e *ArgumentError) Unwrap() error { return e.Err }

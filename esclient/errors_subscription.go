@@ -37,6 +37,7 @@ type SlowConsumerError struct {
 	InFlight       int           // [PersistentOptions.InFlight]
 }
 
+// Error names the two settings and their values.
 func (e *SlowConsumerError) Error() string {
 	return fmt.Sprintf("esclient: the consumer is too slow for a message timeout of %v with up to %d events "+
 		"in flight: make PersistentSettings.MessageTimeout of the group longer, or InFlight less",
@@ -47,6 +48,7 @@ func (e *SlowConsumerError) Error() string {
 // [ErrSubscriptionDropped] and the condition of its Reason.
 type SubscriptionDroppedError struct{ Reason DropReason }
 
+// Error is the text of the condition, or names the Reason.
 func (e *SubscriptionDroppedError) Error() string {
 	if is := e.condition(); is != nil {
 		return is.Error()

@@ -18,6 +18,7 @@ type WrongExpectedVersionError struct {
 // UnknownVersion is the number of a stream's last event if the server does not tell it.
 const UnknownVersion int64 = -1 << 31
 
+// Error names the stream, the expected version, and the current one if it is known.
 func (e *WrongExpectedVersionError) Error() string {
 	if e.Current == UnknownVersion {
 		return fmt.Sprintf("%v of stream %q: it is not at %v", ErrWrongExpectedVersion, e.Stream, e.Expected)
@@ -40,6 +41,7 @@ type OutcomeUnknownError struct {
 	Err error // why the outcome is unknown
 }
 
+// Error names the cause.
 func (e *OutcomeUnknownError) Error() string {
 	return fmt.Sprintf("%v: %s", ErrOutcomeUnknown, trimPrefix(e.Err))
 }
@@ -47,4 +49,5 @@ func (e *OutcomeUnknownError) Error() string {
 // Is makes the error match [ErrOutcomeUnknown].
 func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
 
+// Unwrap returns Err.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }

@@ -61,6 +61,9 @@ func ExampleClient_Append() {
 	if errors.As(err, &wrong) {
 		fmt.Println("another writer was faster: the stream is at", wrong.Current)
 	}
+	// Output:
+	// the last event has the number 1
+	// appended behind it: true
 	// another writer was faster: the stream is at 2
 }
 

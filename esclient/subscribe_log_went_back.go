@@ -27,6 +27,7 @@ type LogWentBackError struct {
 	FoundPosition Position
 }
 
+// Error names the stream, the last known event, and the end of the log now.
 func (e *LogWentBackError) Error() string {
 	s := fmt.Sprintf("%v: stream %q", ErrLogWentBack, e.Stream)
 	what, known, found := "number", any(e.KnownNumber), any(e.FoundNumber)

@@ -22,6 +22,7 @@ type FrameTooLargeError struct {
 	Max    int // the reader's limit
 }
 
+// Error names the command of the frame, its length and the limit.
 func (e *FrameTooLargeError) Error() string {
 	return fmt.Sprintf("%v: %v of %d bytes, allowed are up to %d", ErrFrame, e.Header.Command, e.Length, e.Max)
 }

@@ -29,6 +29,7 @@ type HTTPError struct {
 	Err    error  // the cause, or nil: the connection failed, or the answer could not be read
 }
 
+// Error names the request, the status, the beginning of the answer, and the cause.
 func (e *HTTPError) Error() string { return (*httpapi.Error)(e).Error() }
 
 // Is makes the error match [esclient.ErrAccessDenied] and [ErrNotFound], by its Status.
@@ -37,6 +38,7 @@ func (e *HTTPError) Is(target error) bool {
 		target == ErrNotFound && e.Status == http.StatusNotFound
 }
 
+// Unwrap returns Err.
 func (e *HTTPError) Unwrap() error { return e.Err }
 
 // SafeToRetry reports whether the request had no effect and can be repeated unchanged. [esclient.SafeToRetry] calls it.

@@ -235,6 +235,7 @@ func (p *relayPublisher) fail(err error) {
 func (p *relayPublisher) Close() error {
 	p.fail(net.ErrClosed)
 	p.wg.Wait()
+	p.out, p.spare = nil, nil
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -26,7 +27,8 @@ func overPubSub(open openPubSub) contender {
 		if err != nil {
 			return result{}, fmt.Errorf("connecting: %w", err)
 		}
-		defer func() { err = errors.Join(err, pub.Close(), sub.Close()) }()
+		closePub := sync.OnceValue(pub.Close)
+		defer func() { err = errors.Join(err, closePub(), sub.Close()) }()
 		switch j.Work {
 		case publishing:
 			return workPublish(pub, j, m)
@@ -37,6 +39,12 @@ func overPubSub(open openPubSub) contender {
 		case subscribing, routing, handling:
 			if err := publishAll(pub, j); err != nil {
 				return result{}, fmt.Errorf("publishing the messages to receive: %w", err)
+			}
+			// The buffers of a Publisher would make the heap larger, and so collections of garbage rarer.
+			if any(pub) != any(sub) {
+				if err := closePub(); err != nil {
+					return result{}, err
+				}
 			}
 			if j.Work != subscribing {
 				return workRoute(ctx, sub, j, m)

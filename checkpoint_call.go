@@ -9,13 +9,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// storeCalls are the calls of a [Checkpoints] store by one subscription. There is one at a time, also if the store
-// ignores the end of its context: nobody waits for it then, but no other call begins before it has returned.
+// storeCalls are the calls of a [Checkpoints] store by one subscription. They run one at a time. If the store ignores
+// the end of its context, the subscription stops waiting for the call, but begins no other call before it has returned.
 type storeCalls struct {
 	latest chan struct{} // closed when the latest call has returned; nil before the first
 }
 
-// storeGrace is how long a call may go on after the end of its context before nobody waits for it any more.
+// storeGrace is the time after the end of its context for which the subscription still waits for a call.
 const storeGrace = time.Second
 
 var errStoreHangs = errors.New("eventstore: a call of the store goes on although its context has ended")

@@ -22,10 +22,10 @@ type checkpointKeeper struct {
 	calls  storeCalls
 
 	// Only one goroutine at a time uses it: Subscribe, and then run.
-	saved     esclient.Checkpoint // the store has it
+	saved     esclient.Checkpoint // the latest that the store has
 	taken     bool                // another process has the name
-	tellAt    int                 // how many messages behind a stuck one the logger is told of next
-	startOver bool                // the checkpoint is one of another log
+	logAt     int                 // at this number of settled messages after a stuck one, the next line is logged
+	startOver bool                // the checkpoint belongs to another log
 
 	subscription context.Context // ends with the subscription
 	free         chan struct{}   // closed when another subscription can use the name
@@ -63,8 +63,8 @@ func newCheckpointKeeper(
 	return k
 }
 
-// checkpointOwner returns what tells the subscriptions of one process apart: the stores of this package need it,
-// because a name alone does not. It is nil if the caller of the store is no Subscriber.
+// checkpointOwner returns the keeper that calls the store with ctx. The stores of this package need it, because
+// subscriptions of one process may have the same name. It is nil if the caller of the store is no Subscriber.
 func checkpointOwner(ctx context.Context) *checkpointKeeper {
 	k, _ := ctx.Value(checkpointOwnerKey{}).(*checkpointKeeper)
 	return k
@@ -109,7 +109,7 @@ func adviceAfterLoad(err error) string {
 
 const adviceBeforeMessages = "no message was handed out: repair the store and subscribe again"
 
-// isLasting reports whether an error of the store stays when the call is repeated.
+// isLasting reports whether a repetition of the call would return the same error.
 func isLasting(err error) bool {
 	for _, lasting := range []error{
 		ErrCheckpointCorrupt, esclient.ErrClosed, esclient.ErrInvalidArgument, esclient.ErrAccessDenied,
@@ -129,8 +129,8 @@ const (
 	maxCheckpointDelay   = 30 * time.Second
 )
 
-// retry calls f with backoff until it succeeds, gives up by an error, or the channel until is closed. It returns the
-// latest error of f. It logs the 1st, 10th, 100th … failure.
+// retry calls f with backoff until f succeeds or returns a lasting error, or the channel until is closed. It returns
+// the latest error of f. It logs the 1st, 10th, 100th … failure.
 func (k *checkpointKeeper) retry(
 	ctx context.Context, until <-chan struct{}, op string, f func(context.Context) error, givesUp func(error) bool,
 ) error {
@@ -175,7 +175,7 @@ func (k *checkpointKeeper) use(ctx context.Context, sub *esclient.Subscription) 
 	return err
 }
 
-// fromEnd reports whether a subscription without a checkpoint begins at the end.
+// fromEnd reports whether the subscription begins at the end if it has no checkpoint.
 func (k *checkpointKeeper) fromEnd() bool { return k.cfg.Start == esclient.FromEnd() }
 
 // origin returns the checkpoint before all events. No event is at the beginning of the log.
@@ -186,8 +186,8 @@ func origin(all bool) esclient.Checkpoint {
 	return esclient.CheckpointAtNumber(-1)
 }
 
-// saveStart saves where a subscription without a checkpoint begins, if that is the end: the next one would begin at a
-// later end, and miss the messages between.
+// saveStart saves the start of a subscription without a checkpoint if it begins at the end. Otherwise the next
+// subscription would begin at a later end, and miss the messages between.
 func (k *checkpointKeeper) saveStart(ctx context.Context) error {
 	if !k.fromEnd() || k.startOver || !k.saved.IsZero() {
 		return nil
@@ -205,7 +205,7 @@ func (k *checkpointKeeper) saveStart(ctx context.Context) error {
 	return nil
 }
 
-// begin records that the message of an event is going to be handed out.
+// begin records that the message of an event will be handed out.
 func (k *checkpointKeeper) begin(e *esclient.Event) {
 	if k != nil {
 		k.mark.add(e)
@@ -240,7 +240,7 @@ func (k *checkpointKeeper) run(taken func(error)) {
 			continue
 		}
 		if !k.mark.due(k.saved) {
-			k.tellIfStuck()
+			k.logIfStuck()
 			continue
 		}
 		if err := k.save(k.stop, isTaken); k.taken {
@@ -249,33 +249,33 @@ func (k *checkpointKeeper) run(taken func(error)) {
 	}
 }
 
-// stuckFactor is how many times CheckpointMaxCount messages are settled behind a stuck one until the logger is told. It
-// is told again at ten times as many, and so on.
+// stuckFactor times CheckpointMaxCount messages are settled after a stuck one when the logger gets the first error. It
+// gets the next one at ten times as many, and so on.
 const stuckFactor = 10
 
 var errStuck = errors.New("eventstore: the checkpoint stands at a message whose handler has not acked it; " +
 	"a restart hands out all later messages again")
 
-// tellIfStuck logs a message that holds the checkpoint while very many later ones are settled.
-func (k *checkpointKeeper) tellIfStuck() {
+// logIfStuck logs a message that holds up the checkpoint while very many later ones are settled.
+func (k *checkpointKeeper) logIfStuck() {
 	e, behind := k.mark.stuck()
 	if behind < k.cfg.CheckpointMaxCount { // the mark has moved
-		k.tellAt = 0
+		k.logAt = 0
 	}
-	if k.tellAt == 0 {
-		k.tellAt = stuckFactor * k.cfg.CheckpointMaxCount
+	if k.logAt == 0 {
+		k.logAt = stuckFactor * k.cfg.CheckpointMaxCount
 	}
-	if e == nil || behind < k.tellAt {
+	if e == nil || behind < k.logAt {
 		return
 	}
-	k.tellAt *= 10
+	k.logAt *= 10
 	o := e.Original()
 	k.log.Error("Message holds up the checkpoint", errStuck, watermill.LogFields{
 		"event_number": o.Number, "event_stream": o.Stream, "event_id": o.ID.String(), "settled_behind": behind,
 	})
 }
 
-// save saves the mark, with retries until the channel until is closed. Each attempt saves where the mark is then.
+// save saves the mark, with retries until the channel until is closed. Each attempt saves the mark of its time.
 func (k *checkpointKeeper) save(until <-chan struct{}, givesUp func(error) bool) error {
 	err := k.retry(k.ctx, until, "save", k.saveOnce, givesUp)
 	switch {
@@ -302,7 +302,7 @@ func (k *checkpointKeeper) saveOnce(ctx context.Context) error {
 	k.mark.saving()
 	mark := k.mark.mark()
 	if back, err := mark.Compare(k.saved); err != nil || back < 0 {
-		if err := k.put(ctx, esclient.Checkpoint{}); err != nil { // a store may refuse to go back otherwise
+		if err := k.put(ctx, esclient.Checkpoint{}); err != nil { // without it, a store may refuse to go back
 			return err
 		}
 	}
@@ -323,7 +323,7 @@ func (k *checkpointKeeper) put(ctx context.Context, c esclient.Checkpoint) error
 	return nil
 }
 
-// finish saves the mark for the last time, after all handlers have answered, and ends run. It takes CheckpointTimeout
+// finish ends run, and saves the mark for the last time. All handlers have answered before. It takes CheckpointTimeout
 // and storeGrace at most.
 func (k *checkpointKeeper) finish() {
 	if k == nil {

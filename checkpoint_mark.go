@@ -13,16 +13,16 @@ import (
 type lowWaterMark struct {
 	stream string
 	all    bool                   // the stream is $all
-	origin esclient.Checkpoint    // stands for the zero Checkpoint, which would begin at the end again
-	sub    *esclient.Subscription // knows what lies before an event: what was truncated, or passed over by a filter
+	origin esclient.Checkpoint    // replaces the zero Checkpoint, which means the end
+	sub    *esclient.Subscription // knows whether events before another one were truncated, or passed over by a filter
 
 	mu      sync.Mutex
-	pending []pendingEvent // in the order of the stream; settled ones are removed now and then
-	open    int            // those that are not settled
+	pending []pendingEvent // in the order of the stream; compact removes settled ones
+	open    int            // the number of events that are not settled
 	last    esclient.Checkpoint
 	settled int  // events that count for CheckpointMaxCount, since the latest save
-	echoes  int  // events that may be there only because checkpoints are saved, since the latest save
-	moved   bool // an event was settled that is no echo, since the latest save
+	echoes  int  // events of the server, which saving a checkpoint may have caused, since the latest save
+	moved   bool // an event that is no echo was settled since the latest save
 }
 
 type pendingEvent struct {
@@ -30,10 +30,10 @@ type pendingEvent struct {
 	at, before esclient.Checkpoint
 }
 
-// minCompaction is how many settled events are kept at least before they are removed.
+// minCompaction is the number of settled events from which on compact removes them.
 const minCompaction = 32
 
-// add adds an event that is going to be handed out.
+// add adds an event that will be handed out.
 func (m *lowWaterMark) add(e *esclient.Event) {
 	before := m.sub.Checkpoint()
 	at, ok := e.CheckpointIn(m.stream)
@@ -43,7 +43,7 @@ func (m *lowWaterMark) add(e *esclient.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if order, _ := at.Compare(m.last); order <= 0 {
-		clear(m.pending) // the log went back: what was handed out is of another log
+		clear(m.pending) // the log went back: these events are of another log
 		m.pending, m.open = m.pending[:0], 0
 	}
 	m.pending = append(m.pending, pendingEvent{event: e, at: at, before: before})
@@ -75,7 +75,7 @@ func (m *lowWaterMark) settle(e *esclient.Event) int {
 	return m.settled
 }
 
-// compact removes settled events, so that one that is stuck does not make all later ones pile up.
+// compact removes settled events. Without it, all events after a stuck one would stay in memory.
 func (m *lowWaterMark) compact() {
 	if m.open > 0 && len(m.pending) < 2*m.open+minCompaction {
 		return
@@ -83,13 +83,13 @@ func (m *lowWaterMark) compact() {
 	m.pending = slices.DeleteFunc(m.pending, func(p pendingEvent) bool { return p.event == nil })
 }
 
-// isEcho reports whether an event may be there only because a checkpoint was saved: in $all, a checkpoint that was
-// saved on the same server is an event too, and the server's projections answer it with more.
+// isEcho reports whether saving a checkpoint may have caused an event. In $all, a checkpoint that was saved on the same
+// server is an event too, and the server's projections write more events for it.
 func (m *lowWaterMark) isEcho(e *esclient.Event) bool {
 	return m.all && (strings.HasPrefix(e.Original().Stream, "$") || e.Type == checkpointEventType)
 }
 
-// mark returns the mark.
+// mark returns the checkpoint up to which all events are settled.
 func (m *lowWaterMark) mark() esclient.Checkpoint {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -113,14 +113,14 @@ func (m *lowWaterMark) settledUpTo() esclient.Checkpoint {
 	if m.sub.Delivered() == m.last {
 		return m.last
 	}
-	// The subscription is behind that event. It has perhaps delivered another, which is not counted here.
+	// The subscription has passed that event. It may have delivered another, which was not added yet.
 	return m.sub.Checkpoint()
 }
 
-// maxEchoes is how many echoes are settled at most before the mark is due to be saved for them alone.
+// maxEchoes is the number of settled echoes after which the mark is saved for them alone.
 const maxEchoes = 1000
 
-// due reports whether the mark is to be saved although the subscription does not end.
+// due reports whether to save the mark while the subscription goes on.
 func (m *lowWaterMark) due(saved esclient.Checkpoint) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -145,7 +145,7 @@ func (m *lowWaterMark) stuck() (e *esclient.Event, behind int) {
 	return nil, 0
 }
 
-// saving begins to count anew.
+// saving resets the counts since the latest save.
 func (m *lowWaterMark) saving() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

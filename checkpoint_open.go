@@ -41,7 +41,7 @@ func (s *Subscriber) openCheckpoint(
 	return k, nil
 }
 
-// closeCheckpoint saves the checkpoint of a subscription that has ended, and gives its name free.
+// closeCheckpoint saves the checkpoint of a subscription that has ended, and releases its name.
 func (s *Subscriber) closeCheckpoint(k *checkpointKeeper) {
 	if k == nil {
 		return
@@ -52,7 +52,7 @@ func (s *Subscriber) closeCheckpoint(k *checkpointKeeper) {
 	s.release(k)
 }
 
-// reserve makes sure that one subscription of the Subscriber at a time uses a name. It waits for one that is ending.
+// reserve gives a name to one subscription of the Subscriber at a time. It waits for a subscription that is ending.
 func (s *Subscriber) reserve(ctx context.Context, k *checkpointKeeper) error {
 	for {
 		other := s.tryReserve(k)
@@ -71,7 +71,7 @@ func (s *Subscriber) reserve(ctx context.Context, k *checkpointKeeper) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if other.calls.isRunning() { // it could overwrite what this subscription saves
+		if other.calls.isRunning() { // it could overwrite a checkpoint of this subscription
 			return &CheckpointError{
 				Name: k.name, Op: "use", Err: errStoreHangs,
 				Advice: "the call is of the subscription before this one: repair the store and subscribe again",
@@ -93,7 +93,7 @@ func (s *Subscriber) tryReserve(k *checkpointKeeper) (other *checkpointKeeper) {
 	return nil
 }
 
-// release gives the name of a keeper free, which nobody uses any more. A call of the store that still runs keeps it.
+// release releases the name of a keeper that has ended. A call of the store that still runs keeps the name.
 func (s *Subscriber) release(k *checkpointKeeper) {
 	k.cancel()
 	s.mu.Lock()
@@ -104,14 +104,14 @@ func (s *Subscriber) release(k *checkpointKeeper) {
 	close(k.free)
 }
 
-// isGone reports whether the name of a released keeper can be used again.
+// isGone reports whether another subscription can use the name of a released keeper.
 func (k *checkpointKeeper) isGone() bool { return isClosed(k.free) && !k.calls.isRunning() }
 
-// checkLog looks whether the log still reaches the checkpoint. If it does not, the checkpoint is one of another log:
-// the subscription would wait until the log gets there, and miss what comes before.
+// checkLog checks that the log still reaches the checkpoint. If it does not, the checkpoint belongs to another log: the
+// subscription would wait until this log gets there, and miss all events before.
 func (s *Subscriber) checkLog(ctx context.Context, stream string, k *checkpointKeeper) error {
 	end, beyond := s.isBeyondEnd(ctx, stream, k.saved)
-	if beyond { // by a node that is perhaps behind its leader
+	if beyond { // on a node that may lag behind its leader
 		end, beyond = s.isBeyondEnd(esclient.WithRequireLeader(ctx, true), stream, k.saved)
 	}
 	if !beyond {
@@ -130,8 +130,8 @@ func (s *Subscriber) checkLog(ctx context.Context, stream string, k *checkpointK
 	return nil
 }
 
-// isBeyondEnd reports whether a checkpoint is beyond the end of the stream or the log, and where that is. If the end
-// cannot be read, it is not.
+// isBeyondEnd reports whether a checkpoint is beyond the end of the stream or the log, and returns that end. It returns
+// false if it cannot read the end.
 func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.Checkpoint) (end string, beyond bool) {
 	ctx, cancel := context.WithTimeout(ctx, endLookupTimeout)
 	defer cancel()
@@ -155,8 +155,8 @@ func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.
 	default:
 		end = fmt.Sprint("event ", page.LastEventNumber)
 	}
-	// What is truncated may lie beyond the end. That is so of a stream that was deleted, too: it goes on behind its
-	// last number when it comes back.
+	// A truncation may reach beyond the end, also in a deleted stream: when the stream is created again, it goes on
+	// after its last number.
 	m, _, err := s.conn.client().StreamMetadata(ctx, stream)
 	if err != nil {
 		return end, !missing // an empty log would refuse nothing

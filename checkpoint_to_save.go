@@ -8,15 +8,14 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// CheckpointToSave returns what a handler saves together with the change that it makes for a message, in one
-// transaction of a database: the checkpoint, and the name that [SubscriberConfig.Checkpoints] is given for it. Module
-// essql does that. If the stored checkpoint is this one or a later one, the message has come again, and the handler
-// only acks it.
+// CheckpointToSave returns the checkpoint of a message, and the name under which [SubscriberConfig.Checkpoints] stores
+// it. A handler saves both in the transaction in which it changes a database for the message, as module essql does. If
+// the stored checkpoint is this one or a later one, the message was redelivered, and the handler only acks it.
 //
-// It returns an [*esclient.ArgumentError] if the checkpoint does not tell which messages the database has:
-//   - The message is not of a Subscriber with Checkpoints, or does not have the context that it came with.
+// It returns an [*esclient.ArgumentError] if a checkpoint cannot say which messages the database has:
+//   - The message is not from a Subscriber with Checkpoints, or its context was replaced.
 //   - Concurrency is over 1. Then later messages are handled before earlier ones.
-//   - StartOver is set. Then the messages of another log have the checkpoints of earlier ones.
+//   - StartOver is set. Then messages of another log can have the checkpoints of earlier messages.
 func CheckpointToSave(msg *message.Message) (name string, c esclient.Checkpoint, err error) {
 	refuse := func(reason string) (string, esclient.Checkpoint, error) {
 		return "", esclient.Checkpoint{}, &esclient.ArgumentError{Argument: "msg", Reason: reason}

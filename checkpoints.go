@@ -11,23 +11,23 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// Checkpoints stores how far subscriptions are. Use [NewStreamCheckpoints], [NewFileCheckpoints], module essql, or a
-// store of your own. Its methods must be safe for concurrent use; a [Subscriber] calls them for one name one after the
-// other, with a context that has the values of Subscribe's context and a time limit.
+// Checkpoints stores the checkpoints of subscriptions. Use [NewStreamCheckpoints], [NewFileCheckpoints], module essql,
+// or a store of your own. Its methods must be safe for concurrent use. A [Subscriber] makes one call at a time for a
+// name. The context of a call has the values of Subscribe's context and a time limit.
 //
-// An error is retried with backoff and logged. [ErrCheckpointTaken] ends the subscription instead: a store should
-// return it if another process has taken the name over, so that two processes do not overwrite each other's
-// checkpoints.
+// The Subscriber logs an error and retries the call with backoff. [ErrCheckpointTaken] ends the subscription instead: a
+// store should return it if another process has taken the name over, so that two processes do not overwrite each
+// other's checkpoints.
 //
-// A call should return when its context ends. A call that goes on for one more second is given up: the logger or
-// Subscribe gets an error, and Close and the end of the subscription do not wait for it. Its name is not used by
-// another subscription of this Subscriber before it returns.
+// A call should return when its context ends. One second later the Subscriber gives the call up: the logger or
+// Subscribe gets an error, and Close and the end of the subscription do not wait for the call. No other subscription of
+// this Subscriber uses the name before the call returns.
 type Checkpoints interface {
-	// Load returns the checkpoint that was saved last under a name, or the zero Checkpoint if there is none. It is
-	// called once for each Subscribe call, retries aside, before any Save.
+	// Load returns the checkpoint that was saved last under a name, or the zero Checkpoint if there is none. Each
+	// Subscribe call calls it once, and again for retries, before any Save.
 	Load(ctx context.Context, name string) (esclient.Checkpoint, error)
-	// Save stores a checkpoint durably. A Subscriber saves later and later ones. Only if the log of the server went
-	// back, it saves the zero Checkpoint, which is to be stored as well, and earlier ones after it.
+	// Save stores a checkpoint durably. Each checkpoint is later than the one before, unless the log of the server went
+	// back. Then the Subscriber saves the zero Checkpoint, which the store must store too, and after it earlier ones.
 	Save(ctx context.Context, name string, c esclient.Checkpoint) error
 }
 

@@ -15,12 +15,12 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// FileCheckpoints is a [Checkpoints] store in a directory of local files: each name has a file. Its methods are safe
-// for concurrent use. A Save that returned nil survives a crash of the machine.
+// FileCheckpoints is a [Checkpoints] store in a local directory, with one file for each name. Its methods are safe for
+// concurrent use. A Save that returned nil survives a crash of the machine.
 //
-// A Load locks the name until the subscription ends. So of two processes with one name the first goes on, and the
-// Subscribe call of the other fails with [ErrCheckpointTaken] after CheckpointTimeout. The operating system unlocks the
-// names of a process that dies. Do not share the directory between machines: many network file systems do not lock.
+// A Load locks the name until the subscription ends. If two processes use one name, the first goes on. The Subscribe
+// call of the other fails with [ErrCheckpointTaken] after CheckpointTimeout. The operating system unlocks the names of
+// a process that dies. Do not share the directory between machines: many network file systems do not lock.
 type FileCheckpoints struct {
 	dir  string
 	disk disk
@@ -41,7 +41,7 @@ type heldFile struct {
 	released bool       // another process may have the name
 }
 
-// disk is how a FileCheckpoints changes files. Tests let it fail.
+// disk makes the changes of files. Tests replace it by one that fails.
 type disk struct {
 	write   func(f *os.File, data []byte) (int, error)
 	sync    func(f *os.File) error
@@ -68,7 +68,7 @@ func NewFileCheckpoints(dir string) (*FileCheckpoints, error) {
 	}}, nil
 }
 
-// makeDir makes a directory durably. Nothing but the directory itself must be accessible if it is there.
+// makeDir makes a directory durably. If the directory exists, the process needs no access to its parents.
 func makeDir(dir string) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
@@ -156,7 +156,7 @@ func (s *FileCheckpoints) hold(name string, by *checkpointKeeper) (*heldFile, er
 	return h, nil
 }
 
-// unhold unlocks a name whose subscription has ended.
+// unhold unlocks the name of a subscription that has ended.
 func (s *FileCheckpoints) unhold(name string, h *heldFile) {
 	s.mu.Lock()
 	held := s.held[name] == h
@@ -165,7 +165,7 @@ func (s *FileCheckpoints) unhold(name string, h *heldFile) {
 	}
 	s.mu.Unlock()
 	if held {
-		_ = h.release() // without s.mu, because a disk may hang; the lock is gone in any case
+		_ = h.release() // without s.mu, because a disk may hang; an error does not matter: the file is unlocked
 	}
 }
 
@@ -175,7 +175,7 @@ func (h *heldFile) release() error {
 	return h.releaseLocked()
 }
 
-// tryRelease does what release does, unless the file is being used.
+// tryRelease calls release, unless the file is in use.
 func (h *heldFile) tryRelease() (released bool, err error) {
 	if !h.mu.TryLock() {
 		return false, nil
@@ -189,7 +189,7 @@ func (h *heldFile) releaseLocked() error {
 	return unlockFile(h.lock)
 }
 
-// Save implements [Checkpoints]. It writes a new file, and replaces the old one only after the new one is on the disk.
+// Save implements [Checkpoints]. It writes a new file, and replaces the old one when the new one is on the disk.
 func (s *FileCheckpoints) Save(ctx context.Context, name string, c esclient.Checkpoint) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -217,7 +217,7 @@ func (s *FileCheckpoints) Save(ctx context.Context, name string, c esclient.Chec
 	return s.disk.replace(s.path(name), data)
 }
 
-// replace replaces a file as a whole: after a crash, the old or the new one is there.
+// replace replaces a file as a whole: after a crash, either the old or the new one is on the disk.
 func (d *disk) replace(path string, data []byte) error {
 	fresh := path + ".new"
 	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
@@ -235,13 +235,13 @@ func (d *disk) replace(path string, data []byte) error {
 		err = d.rename(fresh, path)
 	}
 	if err != nil {
-		_ = os.Remove(fresh) // a part of it may take the last place on the disk
+		_ = os.Remove(fresh) // the disk may be full, and the new file takes space
 		return err
 	}
 	return d.syncDir(filepath.Dir(path))
 }
 
-// fileContent is what a file holds, as JSON.
+// fileContent is the JSON in a file.
 type fileContent struct {
 	Name       string              `json:"name"`
 	Checkpoint esclient.Checkpoint `json:"checkpoint"`

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// maxFileName is how long a file name may get. File systems take 255 bytes, with the endings that are added.
+// maxFileName is the limit of a file name, in bytes. File systems allow 255, and endings are added to it.
 const maxFileName = 200
 
 // path returns the file of a name.
@@ -15,8 +15,8 @@ func (s *FileCheckpoints) path(name string) string {
 	return filepath.Join(s.dir, checkpointFileName(name))
 }
 
-// checkpointFileName makes a file name of a checkpoint name, another one for each. Upper case letters are escaped too,
-// because some file systems do not tell them from lower case ones. The beginning and the end keep it from being a name
+// checkpointFileName makes a file name of a checkpoint name, a different one for each. It also escapes upper case
+// letters, because some file systems do not distinguish case. The first and the last part of the name prevent names
 // that Windows reserves.
 func checkpointFileName(name string) string {
 	const digits = "0123456789ABCDEF"
@@ -35,7 +35,7 @@ func checkpointFileName(name string) string {
 	if len(escaped) > maxFileName {
 		sum := sha256.Sum256([]byte(name))
 		sumText := hex.EncodeToString(sum[:])
-		escaped = escaped[:maxFileName-len(sumText)-1] + "~" + sumText // nothing is escaped by ~
+		escaped = escaped[:maxFileName-len(sumText)-1] + "~" + sumText // escaping makes no ~
 	}
 	return "checkpoint-" + escaped + ".json"
 }

@@ -9,7 +9,7 @@ import (
 	"runtime"
 )
 
-// errLocked means that somebody else has locked a file.
+// errLocked means that another process has locked a file.
 var errLocked = errors.New("eventstore: the file is locked")
 
 // lockFile fails: without a lock, two processes could overwrite each other's checkpoints.

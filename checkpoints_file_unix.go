@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// errLocked means that somebody else has locked a file.
+// errLocked means that another process has locked a file.
 var errLocked = errors.New("eventstore: the file is locked")
 
-// lockFile creates and locks a file, until unlockFile or the death of the process. The file stays: another process may
-// be about to lock it.
+// lockFile creates and locks a file, until unlockFile or the death of the process. No function removes the file,
+// because another process may be about to lock it.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
@@ -37,14 +37,14 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// unlockFile unlocks and closes a file. To close it is not enough: while this process starts another program, that one
-// has the file, too, for a moment.
+// unlockFile unlocks and closes a file. Closing is not enough: while this process starts another program, that program
+// has the file too for a moment.
 func unlockFile(f *os.File) error {
 	err := flock(f, syscall.LOCK_UN)
 	return errors.Join(err, f.Close())
 }
 
-// syncDir makes the names of the files of a directory durable.
+// syncDir makes the names of the files in a directory durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

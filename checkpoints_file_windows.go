@@ -6,12 +6,12 @@ import (
 	"syscall"
 )
 
-// errLocked means that somebody else has locked a file.
+// errLocked means that another process has locked a file.
 var errLocked = errors.New("eventstore: the file is locked")
 
 const errorSharingViolation syscall.Errno = 32
 
-// lockFile creates a file and opens it so that nobody else can, until unlockFile or the death of the process.
+// lockFile creates a file and opens it for this process alone, until unlockFile or the death of the process.
 func lockFile(path string) (*os.File, error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {

@@ -19,21 +19,22 @@ const DefaultCheckpointPrefix = "checkpoint-"
 const (
 	// checkpointEventType is the type of the events that StreamCheckpoints writes.
 	checkpointEventType = "watermill-checkpoint"
-	// checkpointMaxCount is the $maxCount of their streams. One would do; the others help to see what happened.
+	// checkpointMaxCount is the $maxCount of their streams. One event would be enough; the others help to find the
+	// cause of a problem.
 	checkpointMaxCount = 10
 	// maxVersionChecks limits how often one call looks up the version of a stream that has changed meanwhile.
 	maxVersionChecks = 10
 )
 
-// StreamCheckpoints is a [Checkpoints] store on the server itself: each name has a stream, whose last event holds the
-// checkpoint. Its methods are safe for concurrent use.
+// StreamCheckpoints is a [Checkpoints] store on the server itself. Each name has a stream, and the last event of the
+// stream has the checkpoint. Its methods are safe for concurrent use.
 //
-// A Load takes the name over: it writes an event, and every Save expects the version that its own subscription has
-// written. So of two processes with one name the one that subscribed later goes on, and the other ends with
-// [ErrCheckpointTaken] when it saves next. Messages that both have handled meanwhile were handled twice.
+// A Load takes the name over: it writes an event, and each Save expects the version that its own subscription has
+// written. If two processes use one name, the one that subscribed later goes on, and the other ends with
+// [ErrCheckpointTaken] when it saves next. Both may have handled the same messages until then.
 //
-// The user needs the rights to read and to write the streams. Load sets their $maxCount to 10 if they have no metadata;
-// without the right to do so, an administrator has to, or the streams keep all checkpoints.
+// The user needs the rights to read and to write the streams. Load sets their $maxCount to 10 if they have no metadata.
+// If the user may not write metadata, an administrator must set $maxCount, or the streams keep all checkpoints.
 //
 // In $all, the saved checkpoints are messages too, of the type "watermill-checkpoint". They and the events of the
 // server do not count for CheckpointAfter and CheckpointMaxCount, so that saving does not cause more saving.
@@ -51,7 +52,7 @@ var _ Checkpoints = (*StreamCheckpoints)(nil)
 type heldStream struct {
 	stream  string
 	by      *checkpointKeeper // the subscription; nil if another caller has loaded the checkpoint
-	owner   string            // what the events of this subscription say
+	owner   string            // in the events of this subscription
 	version esclient.ExpectedVersion
 }
 
@@ -63,7 +64,7 @@ type storedCheckpoint struct {
 }
 
 // NewStreamCheckpoints returns a store that uses client, which stays the caller's. The streams have the names prefix +
-// name; the default prefix is [DefaultCheckpointPrefix]. It asks nothing of the server.
+// name; the default prefix is [DefaultCheckpointPrefix]. It sends nothing to the server.
 func NewStreamCheckpoints(client *esclient.Client, prefix string) (*StreamCheckpoints, error) {
 	if client == nil {
 		return nil, &esclient.ArgumentError{Argument: "client", Reason: "is missing"}
@@ -96,7 +97,7 @@ func (s *StreamCheckpoints) Load(ctx context.Context, name string) (esclient.Che
 		case !errors.Is(err, esclient.ErrWrongExpectedVersion):
 			return esclient.Checkpoint{}, err
 		}
-		read = esclient.WithRequireLeader(ctx, true) // the client may be on a node that is behind
+		read = esclient.WithRequireLeader(ctx, true) // the client may be connected to a node that lags
 	}
 	return esclient.Checkpoint{}, fmt.Errorf("%w: others go on writing to stream %q", ErrCheckpointTaken, h.stream)
 }
@@ -131,17 +132,18 @@ func (s *StreamCheckpoints) Save(ctx context.Context, name string, c esclient.Ch
 	return err
 }
 
-// adopt looks why the version of a stream is not the expected one. It returns an error if another process has taken the
-// name over. Otherwise Save goes on with the version that there is.
+// adopt finds out why a stream does not have the expected version. It returns an error if another process has taken the
+// name over. Otherwise Save goes on with the current version.
 func (s *StreamCheckpoints) adopt(ctx context.Context, h *heldStream) error {
-	// A node that is behind its leader would look like a log that went back.
+	// The log of a node that lags behind its leader would look like a log that went back.
 	last, version, err := s.last(esclient.WithRequireLeader(ctx, true), h.stream)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A write of our own whose reply was lost; or the log went back, and nobody has taken the stream over since.
+	// Either the reply to an earlier write of this subscription was lost, or the log went back, and no other process
+	// has taken the stream over since.
 	if last.Owner == h.owner || version < h.version {
 		h.version = version
 		return nil
@@ -149,7 +151,7 @@ func (s *StreamCheckpoints) adopt(ctx context.Context, h *heldStream) error {
 	return fmt.Errorf("%w: process %s, by event %d of stream %q", ErrCheckpointTaken, last.Process, version, h.stream)
 }
 
-// write appends a checkpoint behind the version that is held.
+// write appends a checkpoint and expects the held version.
 func (s *StreamCheckpoints) write(ctx context.Context, h *heldStream, c esclient.Checkpoint) error {
 	event, err := esclient.JSONEvent(checkpointEventType, storedCheckpoint{
 		Checkpoint: c, Owner: h.owner, Process: thisProcess(),
@@ -170,7 +172,7 @@ func (s *StreamCheckpoints) write(ctx context.Context, h *heldStream, c esclient
 	return nil
 }
 
-// last returns what the last event of a stream says, and the version of the stream.
+// last returns the checkpoint in the last event of a stream, and the version of the stream.
 func (s *StreamCheckpoints) last(
 	ctx context.Context, stream string,
 ) (c storedCheckpoint, version esclient.ExpectedVersion, err error) {

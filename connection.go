@@ -37,14 +37,14 @@ func connector(
 	}, nil
 }
 
-// borrow makes a client tell log of its connections too, until the use ends.
+// borrow lets log see the connections of a borrowed client, until close is called.
 func borrow(client *esclient.Client, log watermill.LoggerAdapter) (connection, error) {
 	cfg := client.Config()
 	remove, err := client.AddConnectionHook(newConnectionLog(log, &cfg))
 	return connection{client: client, close: remove}, err
 }
 
-// sharedConnection is the connection of a Subscriber. It is open while there are users: the subscriptions.
+// sharedConnection is the connection of a Subscriber. It is open while it has users, the subscriptions.
 type sharedConnection struct {
 	connect func() (connection, error)
 

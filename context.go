@@ -109,9 +109,9 @@ func LinkFromCtx(ctx context.Context) (link *esclient.Event, ok bool) {
 	return nil, false
 }
 
-// CheckpointFromCtx returns the checkpoint of the message in its topic: the number of its event in the stream that was
-// subscribed to, which is that of the link if links are resolved, or the position in $all. All earlier messages are
-// dealt with, too, only if Concurrency is 1. ok is false in a group on $all.
+// CheckpointFromCtx returns the checkpoint of the message in its topic: the position in $all, or the number of its
+// event in the subscribed stream. With ResolveLinks this is the number of the link. All earlier messages are settled
+// only if Concurrency is 1. ok is false in a group on $all.
 func CheckpointFromCtx(ctx context.Context) (c esclient.Checkpoint, ok bool) {
 	if d := deliveryFromCtx(ctx); d != nil {
 		return d.event.CheckpointIn(d.s.stream)
@@ -119,8 +119,8 @@ func CheckpointFromCtx(ctx context.Context) (c esclient.Checkpoint, ok bool) {
 	return esclient.Checkpoint{}, false
 }
 
-// CheckpointNameFromCtx returns the name under which the subscription of the message saves its checkpoint: what
-// [SubscriberConfig.Checkpoints] is given. ok is false without Checkpoints.
+// CheckpointNameFromCtx returns the name under which [SubscriberConfig.Checkpoints] stores the checkpoint of the
+// message's subscription. ok is false without Checkpoints.
 func CheckpointNameFromCtx(ctx context.Context) (name string, ok bool) {
 	if d := deliveryFromCtx(ctx); d != nil && d.s.cfg.Checkpoints != nil {
 		return d.s.cfg.checkpointName(d.s.topic), true

@@ -16,9 +16,9 @@ var (
 	// [Subscriber.Close].
 	ErrSubscriberClosed = errors.New("eventstore: the subscriber is closed")
 	// ErrCheckpointTaken is the error of a [Checkpoints] store whose name another process has taken over, or has in
-	// use. It ends a subscription, or its Subscribe call.
+	// use. A subscription or its Subscribe call ends with it.
 	ErrCheckpointTaken = errors.New("eventstore: another subscription uses the name of the checkpoint")
-	// ErrCheckpointCorrupt is the error of a [Checkpoints] store that holds something else than a checkpoint.
+	// ErrCheckpointCorrupt is the error of a [Checkpoints] store if the stored data is no checkpoint.
 	ErrCheckpointCorrupt = errors.New("eventstore: the stored checkpoint cannot be read")
 )
 

@@ -90,7 +90,7 @@ func (s *Subscriber) inFlight(group *esclient.PersistentSettings) (most, first i
 	}
 	switch {
 	case s.givenInFlight, s.cfg.Concurrency > 1:
-	case group.MaxRetryCount < esclient.UnlimitedRetries: // of which a crash or a new session takes one
+	case group.MaxRetryCount < esclient.UnlimitedRetries: // a crash or a new session counts as a retry
 		return esclient.DefaultInFlight, esclient.DefaultInFlight
 	case group.Strategy != esclient.Pinned && group.Strategy != esclient.PinnedByCorrelation:
 		return s.cfg.InFlight, min(esclient.DefaultInFlight, s.cfg.InFlight)

@@ -8,9 +8,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// LiveFromCtx reports whether a message arrived after its subscription had caught up: it is new. Messages that the
-// subscription reads back, at its start and after a lost connection, are not live. In a consumer group no message is,
-// because the server does not tell.
+// LiveFromCtx reports whether a message is new: it arrived after its subscription had caught up. Messages that the
+// subscription reads back, at its start and after a lost connection, are not live. In a consumer group no message is
+// live, because the server does not report when a group has caught up.
 func LiveFromCtx(ctx context.Context) bool {
 	d := deliveryFromCtx(ctx)
 	return d != nil && d.live
@@ -26,11 +26,11 @@ type liveSignal struct {
 
 	mu      sync.Mutex
 	round   uint32 // counts how often the subscription has caught up
-	before  int    // unsettled messages that came before the latest time
-	since   int    // unsettled messages that have come since
-	due     bool   // OnCaughtUp has to be called when before is 0
+	before  int    // unsettled messages from before it last caught up
+	since   int    // unsettled messages since then
+	due     bool   // OnCaughtUp follows when before is 0
 	calling bool   // a goroutine calls it
-	again   bool   // ... and has to call it once more
+	again   bool   // ... and will call it once more
 }
 
 func newLiveSignal(ctx context.Context, onCaughtUp func(topic string), topic string) *liveSignal {
@@ -63,7 +63,7 @@ func (l *liveSignal) OnFellBehind(esclient.SubscriptionInfo) {
 	l.due = false
 }
 
-// begin notes that the message of d is going to be handed out.
+// begin notes that the message of d will be handed out.
 func (l *liveSignal) begin(d *delivery) {
 	if d.live = l.live.Load(); l.call == nil {
 		return

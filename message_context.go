@@ -54,7 +54,7 @@ func (d *delivery) noticeEnd() {
 	}
 }
 
-// endWithSubscription ends the context because the subscription ends. A plain nack that came before still counts.
+// endWithSubscription ends the context because the subscription ends. An earlier plain nack still counts.
 func (d *delivery) endWithSubscription(nackedBefore bool) {
 	d.mu.Lock()
 	d.sawEnd = d.sawEnd || d.err == nil && !nackedBefore

@@ -91,7 +91,7 @@ func (ms metadataMappings) append(b []byte, m message.Metadata) []byte {
 	return b
 }
 
-// adopt sets each message key that an event of another writer lacks to the value of its event key.
+// adopt sets each message key that is missing in an event of another writer to the value of its event key.
 func (ms metadataMappings) adopt(m message.Metadata) {
 	for _, mapping := range ms {
 		adopt(m, mapping.message, m[mapping.event])
@@ -105,8 +105,8 @@ func adopt(m message.Metadata, key, value string) {
 	}
 }
 
-// removeMapped undoes metadataMappings.append. It goes by the list in the event, not by the mappings: the writer may be
-// a later version with more of them.
+// removeMapped undoes metadataMappings.append. It uses the list in the event, because a later version with more
+// mappings may have written the event.
 func removeMapped(m message.Metadata) {
 	_, keys, ok := strings.Cut(m[mappedKey], "$")
 	delete(m, mappedKey)

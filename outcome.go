@@ -25,8 +25,8 @@ const (
 	outcomeRedeliver
 )
 
-// fixOutcome decides the outcome of a delivery, while the subscription lasts and while it ends. No other function does.
-// A later answer of the handler does not count.
+// fixOutcome decides the outcome of a delivery, during the subscription and at its end. No other function decides it. A
+// later answer of the handler does not count.
 func (s *subscription) fixOutcome(d *delivery) outcome {
 	d.mu.Lock()
 	d.outcomeFixed = true
@@ -50,7 +50,7 @@ func (s *subscription) outcome(d *delivery) outcome {
 	case decided:
 		return outcome{kind: outcomeAction, action: d.decision.action, reason: d.decision.reason}
 	case d.sawEnd, !isClosed(d.msg.Nacked()):
-		return outcome{kind: outcomeGivenBack} // a nack because of the end says nothing about the message
+		return outcome{kind: outcomeGivenBack} // a nack after the end may have the end as its reason
 	case s.cfg.MaxNacks > 0 && nacks >= s.cfg.MaxNacks:
 		return outcome{
 			kind: outcomeAction, action: s.cfg.NackAction, reason: fmt.Sprintf("nacked %d times", nacks),
@@ -91,7 +91,8 @@ func (s *subscription) logLateAnswer(d *delivery, answer string, err error) {
 	}
 }
 
-// watchForLateAck logs that a message was given back while its handler was running, and later its ack, if one comes.
+// watchForLateAck logs that a message was given back while its handler was running. It also logs an ack that comes
+// later.
 func (s *subscription) watchForLateAck(d *delivery) {
 	if s.keeper != nil && s.cfg.AckGrace > 0 && !errors.Is(context.Cause(s.ctx), ErrCheckpointTaken) {
 		s.log.Error("Message is behind the checkpoint: the next subscription hands it out again", errUnanswered,

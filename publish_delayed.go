@@ -18,8 +18,8 @@ type delayLog struct {
 	told map[string]struct{}
 }
 
-// check does not refuse the message. Watermill's DelayOnError leaves a delay in messages that failed, and these must
-// still get to the poison queue.
+// check does not refuse the message. Watermill's DelayOnError leaves a delay in failed messages, which must still reach
+// the poison queue.
 func (l *delayLog) check(log watermill.LoggerAdapter, topic string, m *message.Message) {
 	until, ok := m.Metadata[delay.DelayedUntilKey]
 	if !ok || !isAhead(until) || !l.isNew(topic) {
@@ -30,7 +30,7 @@ func (l *delayLog) check(log watermill.LoggerAdapter, topic string, m *message.M
 		watermill.LogFields{"topic": topic, "message_uuid": m.UUID, "delayed_until": until})
 }
 
-// isAhead reports whether a time is not yet there. A text that is no time counts as such.
+// isAhead reports whether the text is a time in the future. A text that is no time counts as one.
 func isAhead(until string) bool {
 	t, err := time.Parse(time.RFC3339, until)
 	return err != nil || t.After(time.Now())

@@ -70,7 +70,7 @@ func (p *Publisher) plan(topic string, messages []*message.Message) ([]plannedAp
 type onePlan struct {
 	appends  [1]plannedAppend
 	events   [1]esclient.EventData
-	metadata []byte // of the event, from DefaultMarshaler; nobody keeps it after the call
+	metadata []byte // of the event, from DefaultMarshaler; unused after the call
 }
 
 var onePlans = sync.Pool{New: func() any { return new(onePlan) }}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// timeouts ends Publish calls after a limit. A timer and a context for each call would be a fifth of its cost, so calls
-// that begin at about the same time share them. A call may end early by one part in timeoutSlices.
+// timeouts ends Publish calls after a limit. A timer and a context of its own would be a fifth of the cost of a call,
+// so calls that begin at about the same time share them. A call may end too early, by limit/timeoutSlices.
 type timeouts struct {
 	limit  time.Duration // no limit if it is not positive
 	cause  error

@@ -37,7 +37,7 @@ var _ message.Publisher = (*Publisher)(nil)
 
 // NewPublisher returns a [Publisher]. It returns an [*esclient.ConfigError] for an invalid configuration. It does not
 // wait for the server: [Publisher.Publish] waits for the connection. The logger, which may be nil, gets the state of
-// the connection until Close, that of a borrowed Client too.
+// the connection until Close, also that of a borrowed Client.
 func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publisher, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -256,10 +256,9 @@ func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
 }
 
 // Close makes later Publish calls fail with [ErrPublisherClosed], and running ones that have not sent their messages:
-// nothing is written by them. It waits for the calls that have sent their messages, for [PublisherConfig.CloseTimeout]
-// at most, and then closes the connection if the Publisher owns it. Calls that are still running then fail, with a
-// borrowed Client too. Close may be called several times and concurrently. Each call returns when the Publisher is
-// closed.
+// they write nothing. It waits for the calls that have sent their messages, for [PublisherConfig.CloseTimeout] at most,
+// and then closes the connection if the Publisher owns it. Calls that are still running then fail, also with a borrowed
+// Client. Close may be called several times and concurrently. Each call returns when the Publisher is closed.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	first := !p.closed

@@ -14,8 +14,8 @@ type source interface {
 	// next returns the next event. One goroutine at a time may call it.
 	next(ctx context.Context) (*esclient.Event, error)
 	// offer asks, before a message is handed out, whether its event still belongs to this subscription. If ok is false,
-	// it does not: the server delivers the event again, and the caller must drop it. When revoked is closed before the
-	// call of begin, the caller must ask again.
+	// the server delivers the event again, and the caller must drop it. When revoked is closed before the call of
+	// begin, the caller must ask again.
 	offer(e *esclient.Event) (revoked <-chan struct{}, ok bool)
 	// begin records that a message was handed out.
 	begin(e *esclient.Event)
@@ -25,11 +25,11 @@ type source interface {
 	nack(e *esclient.Event, action Action, reason string) error
 	// supports reports whether nack can apply action.
 	supports(action Action) bool
-	// ended is closed when the source has ended by itself; err then returns why.
+	// ended is closed when the source has ended, not by stop; err then returns the reason.
 	ended() <-chan struct{}
 	err() error
-	// readAhead watches, while a nacked message waits, a source that shows its end only in next: it calls failed when
-	// that source ends. It must not run at the same time as next.
+	// readAhead calls failed if the source ends while a nacked message waits. It is for a source that shows its end
+	// only in next, and must not run at the same time as next.
 	readAhead(ctx context.Context, failed func(error))
 	// stop sends the pending acks and gives all unsettled events back to the server.
 	stop()

@@ -45,8 +45,8 @@ var (
 
 // NewSubscriber returns a [Subscriber]. It returns an [*esclient.ConfigError] or [*esclient.ArgumentError] for an
 // invalid configuration. It does not connect: the first [Subscriber.Subscribe] opens the connection and waits for it.
-// The logger, which may be nil, gets the state of the connection while there are subscriptions, that of a borrowed
-// Client too.
+// The logger, which may be nil, gets the state of the connection while there are subscriptions, also that of a borrowed
+// Client.
 func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Subscriber, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -78,9 +78,9 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 // too. No message is lost. A lost connection does not end the subscription.
 //
 // The channel is closed early, and the logger gets the error, only if waiting does not help: the group or the right to
-// read was removed, the stream was deleted for good, the Client was closed, another process has taken the name of the
-// checkpoint over, or, in [ModeCatchUp] without StartOver, the server came back with another log. If this is so from
-// the beginning, Subscribe returns the error.
+// read was removed, the stream was tombstoned, the Client was closed, another process has taken the name of the
+// checkpoint over, or, in [ModeCatchUp] without StartOver, the server came back with another log. If Subscribe meets
+// such an error itself, it returns the error.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	stream, err := s.stream(topic)
 	if err != nil {
@@ -152,9 +152,9 @@ func (s *Subscriber) source(
 }
 
 // SubscribeInitialize creates the consumer group of a topic if it is missing, so that the group also gets messages that
-// are published before the first Subscribe, whatever its StartFrom. Otherwise it is not needed. In modes without groups
-// it does nothing. It fails when no group was created for 30 s: with thousands of groups, the server needs longer for
-// all of them, and the logger gets the progress.
+// are published before the first Subscribe, with any StartFrom. No program needs it otherwise, and in modes without
+// groups it does nothing. It fails when the Subscriber has created no group for 30 s. The server may need longer for
+// thousands of groups; the logger then gets the progress.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
 	stream, err := s.stream(topic)
 	if err != nil {

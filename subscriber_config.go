@@ -106,10 +106,9 @@ type SubscriberConfig struct {
 	// stops no handler of its category.
 	UnresolvedAction UnresolvedAction
 
-	// Filter, if not nil, hands out only the events of "$all" that it picks, such as those of
-	// [esclient.ExcludeSystemEvents]. It needs the topic "$all" and [ModeCatchUp] or [ModeVolatile]. Servers from 20.6
-	// on filter; for others the Subscriber does, which takes all events over the network, and refuses a regular
-	// expression that Go cannot compile.
+	// Filter, if not nil, picks the events of "$all" that are handed out; see [esclient.ExcludeSystemEvents]. It needs
+	// the topic "$all" and [ModeCatchUp] or [ModeVolatile]. Servers from 20.6 on filter themselves. For older servers
+	// the Subscriber filters: all events come over the network, and a regular expression must compile in Go.
 	Filter *esclient.Filter
 
 	// Mode is the kind of subscription.
@@ -121,9 +120,9 @@ type SubscriberConfig struct {
 	// ResolveLinks of this configuration is added to them.
 	GroupSettings *esclient.PersistentSettings
 	// GroupPolicy applies when a group exists with other settings. The default, [GroupKeep], logs the differences.
-	// StartFrom is not compared. Administrators can read the settings of a group, and other users can where the HTTP
-	// interface is known; see [esclient.Client.GroupSettings]. Where they cannot be read, the Subscriber uses the group
-	// as it is.
+	// StartFrom is not compared. Administrators can read the settings of a group, and other users if the HTTP interface
+	// is known; see [esclient.Client.GroupSettings]. If it cannot read the settings, the Subscriber uses the group as
+	// it is.
 	GroupPolicy GroupPolicy
 	// DisableGroupCreation makes Subscribe fail with [esclient.ErrGroupNotFound] if the group is missing. Only members
 	// of $admins, and from server 5.0 on of $ops, may create groups. To consume, a user needs only the right to read
@@ -148,8 +147,8 @@ type SubscriberConfig struct {
 	// If the group has a MessageTimeout, which runs from the push on, a Subscriber with slow handlers takes fewer
 	// messages ahead; with a short timeout it begins with few. [DefaultGroupSettings] have no such timeout.
 	//
-	// All messages in flight are in memory, where each takes some 250 bytes besides its data and metadata. Their bytes
-	// are limited by BufferBytes; large messages make the Subscriber take fewer ahead.
+	// All messages in flight are in memory, where each takes some 250 bytes besides its data and metadata. BufferBytes
+	// limits their bytes: with large messages the Subscriber takes fewer ahead.
 	//
 	// When the process dies, the server counts a retry for each message that it has pushed, including those that no
 	// handler has seen. Example: InFlight is 4, MaxRetryCount is 3, and one message kills its process each time. Server
@@ -167,26 +166,27 @@ type SubscriberConfig struct {
 	// LoadStart, if not nil, returns the start for each Subscribe call instead of Start: for checkpoints that the
 	// application stores. See also Checkpoints.
 	LoadStart func(ctx context.Context, topic string) (esclient.Start, error)
-	// Checkpoints, if not nil, is where [ModeCatchUp] loads and saves how far a subscription is. A subscription without
-	// a checkpoint begins at Start. It saves the place up to which all messages are settled, so no message is lost with
-	// any Concurrency. After a crash, messages that were settled after the latest save are handed out again.
+	// Checkpoints, if not nil, stores the checkpoints of [ModeCatchUp]. A subscription without a checkpoint begins at
+	// Start. The checkpoint is the place up to which all messages are settled, so no message is lost with any
+	// Concurrency. After a crash, messages that were settled after the latest save are handed out again.
 	Checkpoints Checkpoints
-	// SubscriberName names what the messages are for, such as a read model. With Checkpoints it is needed. The store is
-	// given the name SubscriberName + "/" + topic. So SubscriberName must not contain "/". Two Subscribers of one name
-	// exclude each other; the store says how. Choose another SubscriberName when StreamName returns another stream for
-	// a topic, or when the Filter picks events that were passed over before: the checkpoint does not tell.
+	// SubscriberName names what the messages are for, such as a read model. With Checkpoints it is needed. The store
+	// gets the name SubscriberName + "/" + topic, so SubscriberName must not contain "/". Two Subscribers with one name
+	// exclude each other; the documentation of the store says how. Choose another SubscriberName if StreamName returns
+	// another stream for a topic, or if the Filter picks events that the old one passed over, because the checkpoint
+	// has neither.
 	SubscriberName string
 	// CheckpointAfter is the longest time until a settled message is saved, if all messages before it are settled, too.
-	// The default is [DefaultCheckpointAfter], 1 s. In "$all", events of the server wait longer: until a message of an
-	// application is settled, 1000 of them are, or the subscription ends.
+	// The default is [DefaultCheckpointAfter], 1 s. In "$all", events of the server are saved later: with a settled
+	// message of an application, after 1000 of them, or at the end of the subscription.
 	CheckpointAfter time.Duration
 	// CheckpointMaxCount is the number of settled messages after which the checkpoint is saved before CheckpointAfter.
-	// The default is [DefaultCheckpointMaxCount], 1000. Messages are handed out while it is being saved. With a
+	// The default is [DefaultCheckpointMaxCount], 1000. The subscription hands out messages during a save. With a
 	// Concurrency over 1, a message whose handler hangs or keeps nacking holds up the checkpoint: the logger gets an
 	// error when 10, 100 … times CheckpointMaxCount later messages are settled.
 	CheckpointMaxCount int
-	// CheckpointTimeout limits how long Subscribe tries to load the checkpoint, how long one attempt to save it takes,
-	// and how long the end of a subscription does. The default is [DefaultCheckpointTimeout], 10 s.
+	// CheckpointTimeout is a limit of three times: of the attempts of Subscribe to load the checkpoint, of one attempt
+	// to save it, and of the last saves when the subscription ends. The default is [DefaultCheckpointTimeout], 10 s.
 	CheckpointTimeout time.Duration
 	// PageSize is the number of events that [ModeCatchUp] reads at a time. The default is [esclient.DefaultPageSize].
 	PageSize int
@@ -208,11 +208,11 @@ type SubscriberConfig struct {
 	// duplicates.
 	DisableGapFilling bool
 
-	// OnCaughtUp, if not nil, is called for a topic, in [ModeCatchUp] and [ModeVolatile], when all messages are settled
-	// that were there: the subscription has received them and waits for new ones. It is called again each time that
-	// the subscription has read back what it missed, because the connection was lost or its buffer was full. With
-	// [ModeVolatile] nothing is there at first, so the first call comes at once. Messages that arrive later can be in
-	// handlers during the call; [LiveFromCtx] tells them apart. A message that keeps being nacked delays the call.
+	// OnCaughtUp, if not nil, is called with the topic, in [ModeCatchUp] and [ModeVolatile], when all existing messages
+	// are settled and the subscription waits for new ones. It is called again each time that the subscription has read
+	// back messages that it missed, because the connection was lost or its buffer was full. With [ModeVolatile] there
+	// are no messages at first, so the first call comes at once. Newer messages can be in handlers during the call;
+	// [LiveFromCtx] distinguishes them. A message that keeps being nacked delays the call.
 	//
 	// OnCaughtUp runs in a goroutine of its own, one call at a time for each subscription. It may take as long as it
 	// likes and call Close, which does not wait for it.
@@ -247,8 +247,8 @@ type SubscriberConfig struct {
 	// AckGrace is the time, in [ModePersistent] and with Checkpoints, during which an ack or a [NackWith] decision
 	// still counts after the end of its subscription. The default is [DefaultAckGrace], the time that a Router waits
 	// for its handlers. A negative value is no grace. Without a message in a handler a subscription ends at once. After
-	// the grace the message goes back to the server. The logger gets that, and, until the Subscriber is closed, an
-	// answer that comes too late.
+	// the grace the message goes back to the server. The logger gets a line then, and another one if the answer comes
+	// later, before the Subscriber is closed.
 	AckGrace time.Duration
 }
 

@@ -79,7 +79,7 @@ func (s *subscription) explain(err error) error {
 	return err
 }
 
-// watch ends the subscription when its source ends by itself, even while a handler is running.
+// watch ends the subscription when its source ends, even while a handler is running.
 func (s *subscription) watch() {
 	select {
 	case <-s.src.ended():
@@ -189,7 +189,7 @@ func (s *subscription) deliver(d *delivery) (redelivery *delivery) {
 // handOut hands out a message, waits for the handler's answer and decides the outcome.
 func (s *subscription) handOut(d *delivery) outcome {
 	if !s.offer(d) {
-		return outcome{kind: outcomeGivenBack} // the consumer did not take it
+		return outcome{kind: outcomeGivenBack} // the consumer did not receive the message
 	}
 	if s.trace {
 		s.log.Trace("Message handed out", s.fields(d, watermill.LogFields{"nacks": d.nacks}))

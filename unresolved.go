@@ -18,9 +18,9 @@ type UnresolvedAction int
 
 const (
 	// UnresolvedSkip passes over the link, and acks it in a group. The logger gets a debug line, and an
-	// [esclient.UnresolvedHook] of the client can count.
+	// [esclient.UnresolvedHook] of the client can count such links.
 	UnresolvedSkip UnresolvedAction = iota
-	// UnresolvedHandOut hands out the link as a message. [UnresolvedFromCtx] tells the handler.
+	// UnresolvedHandOut hands out the link as a message. The handler can ask [UnresolvedFromCtx].
 	UnresolvedHandOut
 	// UnresolvedStop ends the subscription, closes its channel and logs [ErrUnresolved]. In a group the link goes back
 	// to the server.
@@ -41,14 +41,14 @@ var ErrUnresolved = errors.New("eventstore: a link leads to no event")
 
 // UnresolvedFromCtx reports whether a message is a link that leads to no event, or to a deletion. Only
 // [UnresolvedHandOut] hands out such messages. [esclient.Event.LinkTarget] of its event, or of that event's Link,
-// returns what the link names.
+// returns the event that the link names.
 func UnresolvedFromCtx(ctx context.Context) bool {
 	e, ok := EventFromCtx(ctx)
 	return ok && unresolved(e)
 }
 
-// unresolved reports whether UnresolvedAction applies to an event. When a stream is deleted, but not for good, its
-// category gets a link to the metadata that did it.
+// unresolved reports whether UnresolvedAction applies to an event. A soft delete writes metadata of the stream, and the
+// category of the stream gets a link to that metadata.
 func unresolved(e *esclient.Event) bool {
 	return e.Unresolved || e.Link != nil && e.Type == metadataType && strings.HasPrefix(e.Link.Stream, categoryPrefix)
 }
@@ -58,7 +58,7 @@ const (
 	categoryPrefix = "$ce-"
 )
 
-// handsOutUnresolved applies UnresolvedAction, and reports whether that is to hand out the link.
+// handsOutUnresolved applies UnresolvedAction, and reports whether to hand out the link.
 func (s *subscription) handsOutUnresolved(d *delivery) bool {
 	switch o := d.event.Original(); s.cfg.UnresolvedAction {
 	case UnresolvedHandOut:
@@ -88,7 +88,7 @@ func sourceStream(msg *message.Message) string {
 		}
 	}
 	if unresolved(e) {
-		stream = strings.TrimPrefix(stream, "$$") // whose metadata it is
+		stream = strings.TrimPrefix(stream, "$$") // the stream of the metadata
 	}
 	return stream
 }

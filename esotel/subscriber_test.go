@@ -151,6 +151,22 @@ func TestAConsumerThatWentAwayGivesItsMessageBack(t *testing.T) {
 	msg.Ack()
 }
 
+// Nobody takes the message from the decorator, so nobody can answer it within AckGrace.
+func TestAMessageThatNobodyTookIsGivenBackEarly(t *testing.T) {
+	t.Parallel()
+	f := newTraced(t, nil)
+	require.NoError(t, f.publisher(eventstore.PublisherConfig{}).Publish("orders", newMessage(f.ctx(), "{}")))
+	ctx, cancel := context.WithCancel(f.ctx())
+	leaving := f.subscriber(eventstore.SubscriberConfig{ConsumerGroup: "g", AckGrace: time.Hour})
+	abandoned, err := leaving.Subscribe(ctx, "orders")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return processing(f) > 0 }, 30*time.Second, time.Millisecond)
+	cancel()
+	receive(t, f.subscribe(f.subscriber(eventstore.SubscriberConfig{ConsumerGroup: "g"}), "orders")).Ack()
+	_, more := <-abandoned
+	assert.False(t, more)
+}
+
 // processing returns how many process spans have begun.
 func processing(f *traced) int {
 	n := 0

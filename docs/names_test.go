@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"go/types"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,10 +28,10 @@ var guides = []string{
 
 // foreign has the words of a page that look like names of Go, and are neither that nor settings.
 var foreign = map[string][]string{
-	"docs/groups.md":      {"terminationGracePeriodSeconds"},
-	"docs/kafka.md":       {"auto.offset.reset", "retention.bytes", "retention.ms"},
-	"docs/photon-pump.md": {"event.json", "subscription.ack"},
-	"docs/tracing.md":     {"error.type", "messaging.system"},
+	"docs/group-handlers.md": {"terminationGracePeriodSeconds"},
+	"docs/kafka.md":          {"auto.offset.reset", "retention.bytes", "retention.ms"},
+	"docs/photon-pump.md":    {"event.json", "subscription.ack"},
+	"docs/tracing.md":        {"error.type", "messaging.system"},
 }
 
 var (
@@ -176,6 +177,23 @@ func TestPagesNameCodeThatExists(t *testing.T) {
 		}
 	}
 	assert.Greater(t, looked, 500)
+}
+
+var metric = regexp.MustCompile(`\beventstore_(client|subscription|group|groups)_\w+`)
+
+// A test of esprom compares its documentation with its metrics.
+func TestPagesNameMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	listed, err := os.ReadFile(filepath.Join(top, "esprom", "doc.go"))
+	require.NoError(t, err)
+	exist, looked := metric.FindAllString(string(listed), -1), 0
+	for page, text := range markdown(t) {
+		for _, name := range metric.FindAllString(text, -1) {
+			looked++
+			assert.Contains(t, exist, name, page)
+		}
+	}
+	assert.Greater(t, looked, 10)
 }
 
 func TestNamesThatDoNotExistAreFound(t *testing.T) {

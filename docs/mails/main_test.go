@@ -15,7 +15,7 @@ func TestThePageAboutTestingHasThisTest(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("mails_test.go")
 	require.NoError(t, err)
-	page, err := os.ReadFile("../testing.md")
+	page, err := os.ReadFile("../testing-handlers.md")
 	require.NoError(t, err)
 	assert.Contains(t, string(page), "```go\n"+string(source)+"```\n", "copy mails_test.go into the page")
 }

@@ -19,7 +19,7 @@ import (
 type broker struct {
 	program string
 	// arguments make the program listen at a port of 127.0.0.1 and keep its messages in memory. dir is an empty
-	// directory for what it writes nevertheless.
+	// directory for files that it writes all the same.
 	arguments func(port int, dir string) []string
 	scheme    string
 }

@@ -68,7 +68,7 @@ const (
 	basicMemory = 64 << 20
 )
 
-// storedBytes is what a server takes for the events that are written to it once. With large ones there is more garbage.
+// storedBytes is the memory of a server for events that are written once. Large events leave more garbage.
 func (j *job) storedBytes() int { return j.total() / j.fanOut() * (j.Size + j.Size/2 + eventMemory) }
 
 // memory is how many bytes a server takes that some contenders use, in all rounds.

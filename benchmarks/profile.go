@@ -12,7 +12,7 @@ const profileVariable = "WATERMILL_BENCHMARKS_PROFILE"
 
 var notInFileNames = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// profileOf names the file for the profile of one process; empty for none. Later rounds write it anew.
+// profileOf names the file for the profile of one process; empty for none. Later rounds overwrite it.
 func (o *options) profileOf(scenario, process string) string {
 	if o.profiles == "" {
 		return ""

@@ -7,7 +7,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// openPusher connects the leader itself, which writes what the contenders receive.
+// openPusher connects to the leader itself. The pusher writes the events that the contenders receive.
 func openPusher(ctx context.Context, url string) (*esclient.Client, error) {
 	c, err := esclient.Open(url)
 	if err != nil {

@@ -25,7 +25,8 @@ func openRelay(ctx context.Context, j job, m *meter) (message.Publisher, message
 	return newRelayPublisher(nc, j.Stream), &relayReceiver{url: j.URL, meter: m, window: j.relayWindow()}, nil
 }
 
-// relayWindow is what a subscriber is sent ahead of its word: as many messages as a group sends ahead of the acks.
+// relayWindow is the number of messages that a subscriber gets ahead of its requests: as many as a group pushes ahead
+// of the acks.
 func (j *job) relayWindow() int {
 	var frame []byte
 	frame = appendMessage(frame, message.NewMessage(watermill.NewUUID(), j.payload()))

@@ -1,4 +1,4 @@
-// Package docs holds tests only: the documents say what the code does.
+// Package docs has tests only: they compare the documents with the code.
 //
 // The tests read README.md, CONTRIBUTING.md and the pages of this directory.
 //

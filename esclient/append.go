@@ -137,8 +137,8 @@ func (c *Client) Append(
 	}, nil
 }
 
-// ValidateAppend reports what Append would refuse without asking the server, as an *ArgumentError. It serves callers
-// that make several appends and want to know of a mistake before the first.
+// ValidateAppend returns the *ArgumentError with which Append would refuse the arguments before it sends anything. It
+// serves callers that make several appends and want to know of a mistake before the first.
 func ValidateAppend(stream string, expected ExpectedVersion, events ...EventData) error {
 	if err := validateName("stream", stream); err != nil {
 		return err

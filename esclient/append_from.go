@@ -22,8 +22,7 @@ type AppendFromOptions struct {
 	// WindowEvents limits the events that were taken from the source and are not confirmed. 0 means four times
 	// BatchEvents.
 	WindowEvents int
-	// WindowBytes is the same limit in bytes. 0 means four times BatchBytes. One event is always taken, whatever its
-	// size.
+	// WindowBytes is the same limit in bytes. 0 means four times BatchBytes. One event is always taken, of any size.
 	WindowBytes int
 	// Linger is how long an append that has room for more events waits for them. With 0 it does not wait. Events that
 	// come while one append is under way are together in the next one in any case.
@@ -102,7 +101,8 @@ type AppendFromResult struct {
 }
 
 // AppendFrom appends the events of source to the end of a stream, in order, until the source ends, ctx ends or
-// something fails. Also with an error the result tells exactly what is written: the first Events events of the source.
+// something fails. Also with an error, the result is exact: the first Events events of the source are written, and no
+// others.
 //
 // AppendFrom writes no event twice and keeps the order, also over lost connections and restarts of the server. One
 // append is under way at a time. Each has an exact expected version, the number of the event before it, so that the

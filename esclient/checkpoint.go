@@ -110,7 +110,7 @@ func (c Checkpoint) MarshalText() ([]byte, error) {
 	return []byte(c.String()), nil
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It accepts only what MarshalText returns. An error is an
+// UnmarshalText implements encoding.TextUnmarshaler. It accepts only a text of MarshalText. An error is an
 // *ArgumentError and leaves c as it is.
 func (c *Checkpoint) UnmarshalText(text []byte) error {
 	d, err := parseCheckpoint(string(text))

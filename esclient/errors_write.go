@@ -36,7 +36,7 @@ func (e *WrongExpectedVersionError) Is(target error) bool { return target == Err
 // After an append, either all of its events are in the stream or none is. To find out, read the stream and look for the
 // ids of the events. To write the events again, give them the same ids: the server recognises them unless it was
 // restarted, another node leads, or it has written some hundred thousand others since. If that append fails in another
-// way, the outcome of the first one is still unknown. The documentation of other methods says what they leave behind.
+// way, the outcome of the first one is still unknown. The documentation of other methods names their possible effects.
 type OutcomeUnknownError struct {
 	Err error // why the outcome is unknown
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// ContentType tells the server what an event's data is. It only matters to others: projections and the web interface
-// look into JSON alone. The data is never changed or checked.
+// ContentType tells the server the format of an event's data. It only matters to others: projections and the web
+// interface look into JSON alone. The data is never changed or checked.
 type ContentType uint8
 
 // The content types.

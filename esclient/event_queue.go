@@ -36,7 +36,7 @@ func (q *queue) init(limit int) {
 	q.limit, q.wake, q.in.mark = int64(limit), make(chan struct{}, 1), UnknownPosition
 }
 
-// eventWeight is what an event takes beside its data and metadata, in bytes, about.
+// eventWeight is about the number of bytes that an event takes beside its data and metadata.
 const eventWeight = 256
 
 // weight is the size of an event for the byte limit of a queue.

@@ -14,7 +14,7 @@ import (
 // client calls the hooks of the connection, in order. Neither the connection nor a call waits for them. If a hook takes
 // long, its next calls come late, and if hundreds of them wait, the oldest are left out. The goroutine that uses the
 // client calls the hooks of operations and subscriptions, so that many may run at the same time. A goroutine of the
-// client calls the hooks for what happens to a persistent subscription by itself.
+// client calls the hooks for changes that the consumer of a persistent subscription does not cause.
 type Hook any
 
 // ConnectionInfo is the argument of the hooks of the connection. Fields that do not apply are zero.
@@ -53,7 +53,7 @@ type OperationInfo struct {
 	Stream   string        // that it is about
 	Group    string        // of persistent subscriptions that it is about
 	Endpoint string        // host:port of the node that was asked last
-	Sent     int           // bytes of the requests, all attempts together, without what frames them
+	Sent     int           // bytes of the payloads of the requests, all attempts together
 	Received int           // bytes of the reply, likewise
 	Retries  int           // attempts that followed the first
 	Delay    time.Duration // until the retry that follows; 0 for as soon as there is a connection
@@ -211,7 +211,7 @@ func collect[H any](hook Hook, to *[]H) bool {
 	return ok
 }
 
-// AddConnectionHook adds a hook to a Client that exists already, for those who borrow it. The hook must implement one
+// AddConnectionHook adds a hook to an existing Client, for packages that borrow the Client. The hook must implement one
 // of [ConnectedHook], [DisconnectedHook], [ReconnectingHook], [AuthenticationFailedHook] and [ClosedHook]; only these
 // are called, after the hooks of the configuration. A hook that was added twice is called twice. AddConnectionHook
 // returns an [*ArgumentError] for another hook. It may be called by hooks.

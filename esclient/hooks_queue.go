@@ -67,7 +67,7 @@ func (q *hookQueue) add(calls *noticeCalls) {
 	q.sets = append(slices.Clone(q.sets), calls)
 }
 
-// remove takes out what was added. A call of it may still be running.
+// remove removes an added hook. A call of the hook may still be running.
 func (q *hookQueue) remove(calls *noticeCalls) {
 	calls.removed.Store(true)
 	q.mu.Lock()

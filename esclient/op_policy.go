@@ -268,7 +268,7 @@ func (r *resumption) goesOn(err error) bool {
 	return false
 }
 
-// effect is what a repetition does if an earlier attempt has taken place.
+// effect is the effect of a repetition if an earlier attempt has taken place.
 type effect int
 
 const (

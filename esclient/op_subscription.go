@@ -62,7 +62,7 @@ func (s *connSubscription) endOf(cmd esproto.Command, payload []byte) error {
 	if cmd == esproto.CmdSubscriptionDropped {
 		var m esproto.SubscriptionDropped
 		if proto.Unmarshal(payload, &m) != nil {
-			return &SubscriptionDroppedError{Reason: DropUnsubscribed} // it has ended, for whatever reason
+			return &SubscriptionDroppedError{Reason: DropUnsubscribed} // it has ended; the reason does not matter
 		}
 		return &SubscriptionDroppedError{Reason: DropReason(m.GetReason())}
 	}

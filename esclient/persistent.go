@@ -32,7 +32,7 @@ type PersistentOptions struct {
 	// The server may push more, up to InFlight, while the consumer settles all pushed events and waits for the next
 	// ones. With Concurrency these are no more than about 200 ms of work, so that a slow consumer leaves events to
 	// other subscribers. For a larger number the client subscribes again. Servers from 20.x on count a retry for each
-	// event that they have pushed at that moment, and Pinned groups assign their streams anew.
+	// event that they have pushed at that moment, and Pinned groups assign their streams again.
 	InFlightAtFirst int
 	// InFlightBytes is about how many bytes the events in flight may take. 0 means [DefaultInFlightBytes]. A single
 	// larger event is held too, and so are all events that the consumer has begun with. On the wire servers limit only
@@ -123,7 +123,7 @@ func (o *PersistentOptions) validate() error {
 	return nil
 }
 
-// NackAction is what the server does with an event that is nacked. Zero is no action.
+// NackAction is the action of the server on a nacked event. Zero is no action.
 type NackAction int
 
 // The actions.

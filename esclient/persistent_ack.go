@@ -20,7 +20,7 @@ func (p *PersistentSubscription) Ack(events ...*Event) error {
 // MaxNackReason is how many bytes of a reason Nack keeps.
 const MaxNackReason = 8 << 10
 
-// Nack tells the server what to do with events that the consumer could not process. The server stores the reason, of
+// Nack makes the server apply an action to events that the consumer could not process. The server stores the reason, of
 // which MaxNackReason bytes are kept, with parked events. Nack is sent at once; in all else it is as Ack.
 func (p *PersistentSubscription) Nack(action NackAction, reason string, events ...*Event) error {
 	if action < NackPark || action > NackStop {

@@ -60,7 +60,7 @@ type configRead struct {
 	unread error // why there is no answer
 }
 
-// configAnswer is what the server answered. Reads that find no event after it share it.
+// configAnswer is an answer of the server. Reads that find no event after it share it.
 type configAnswer struct {
 	events  []Event // the last one first
 	parse   sync.Once

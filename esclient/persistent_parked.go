@@ -46,7 +46,7 @@ func (c *Client) ReadParked(ctx context.Context, stream, group string) iter.Seq2
 	}
 }
 
-// parkedEvent reads what the server noted down when it parked an event. It leaves zero values out.
+// parkedEvent reads the metadata that the server wrote when it parked an event. The server leaves zero values out.
 func parkedEvent(e *Event) ParkedEvent {
 	var note struct {
 		Added                   string `json:"added"`

@@ -346,7 +346,7 @@ func (s *Subscription) Err() error {
 }
 
 // CaughtUp returns a channel that is closed while the subscription has caught up: Next has delivered all events that
-// were there, and waits for others. A subscription that fell behind catches up again. Call CaughtUp anew to wait for
+// were there, and waits for others. A subscription that fell behind catches up again. Call CaughtUp again to wait for
 // that. The end of the subscription changes nothing, so wait for Closed, too:
 //
 //	for {

@@ -12,9 +12,9 @@ type Backlog struct {
 	// Oldest is when the server wrote the first of these, in UTC; see Event.Original. It is zero if none is queued, or
 	// the server does not tell.
 	Oldest time.Time
-	// Newest is the highest number of an event of the stream that the server has told of. Servers do not tell of every
-	// event before it is delivered, so there may be higher ones. It is -1 if the server has told of none, and in
-	// AllStream, where events have no numbers.
+	// Newest is the highest number of an event of the stream that the client knows. The client does not know all events
+	// before their delivery, so there may be higher ones. It is -1 if the client knows none, and in AllStream, where
+	// events have no numbers.
 	Newest int64
 }
 
@@ -53,8 +53,8 @@ func (p *PersistentSubscription) Backlog() Backlog {
 	}
 }
 
-// unread tells any goroutine what is left of the page that a Subscription delivers. The goroutine that calls Next
-// writes it.
+// unread counts, for any goroutine, the events that are left of the page that a Subscription delivers. The goroutine
+// that calls Next writes it.
 type unread struct {
 	n       atomic.Int64
 	created atomic.Int64 // Timestamp of the first event; 0 for none

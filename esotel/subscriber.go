@@ -91,7 +91,7 @@ func (s *subscriber) forward(topic string, in <-chan *message.Message, out chan<
 	}
 }
 
-// process is what the context of a message knows of its span.
+// process is the part of a span in the context of its message.
 type process struct {
 	span    trace.Span
 	ctx     context.Context

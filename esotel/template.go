@@ -18,7 +18,7 @@ type spanKind struct {
 	topic, group string
 }
 
-// template is what all spans of one kind have in common.
+// template has the parts that all spans of one kind share.
 type template struct {
 	name    string
 	options []trace.SpanStartOption

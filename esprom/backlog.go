@@ -49,12 +49,12 @@ func (r *running) lag(b esclient.Backlog, now time.Time) (events int64, seconds 
 	case !b.Oldest.IsZero():
 		seconds = now.Sub(b.Oldest).Seconds()
 	case b.Queued == 0 && waiting && r.created.Load() != 0:
-		seconds = now.Sub(time.Unix(0, r.created.Load())).Seconds() // what follows was not read yet, and is younger
+		seconds = now.Sub(time.Unix(0, r.created.Load())).Seconds() // later events were not read yet, and are younger
 	}
 	return events, max(0, seconds)
 }
 
-// behind is what the subscriptions of one pair of labels have in common.
+// behind sums up the subscriptions with one pair of labels.
 type behind struct {
 	active, queued int
 	lagEvents      int64 // of the one that is furthest behind; -1 if none has any
@@ -80,7 +80,7 @@ func (m *subscriptionMetrics) collectBacklog(to chan<- prometheus.Metric) {
 	for s, r := range running {
 		select {
 		case <-s.Closed():
-			// A hook may have been told something behind the end, by another goroutine.
+			// Another goroutine may have called a hook after the end.
 			m.remove(s)
 		default:
 			all[r.pair].add(r, s.Backlog(), now)

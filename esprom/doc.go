@@ -70,9 +70,9 @@
 //
 // Where several subscriptions have the same labels, lag is that of the one that is furthest behind, and the queue
 // length the sum. The lag in events is missing for $all, where events have no numbers, and until a first event is
-// delivered. For a subscriber of a group it is 0 while nothing waits in the client: others of the group get what lies
-// behind. It never exceeds what the server has told the client: servers do not tell of events before they push them,
-// and they push to a persistent subscription only so many as are in flight. The server's own word is
+// delivered. For a subscriber of a group it is 0 while nothing waits in the client, because other subscribers of the
+// group get the later events. It counts only events that the client knows: servers push to a persistent subscription
+// only as many as may be in flight, and the client does not know of others. The server's own count is
 // eventstore_group_lag_events.
 //
 // The result of an operation, ok if there was no error, and the reasons are classes of errors, as esclient.ErrorClass

@@ -72,9 +72,9 @@ func (c *GroupsConfig) setDefaults() error {
 	return nil
 }
 
-// Groups is a prometheus.Collector of what the server tells of persistent subscription groups, over HTTP. A scrape
-// waits for the server, at most GroupsConfig.Timeout. If the server does not answer, eventstore_groups_up is 0 and the
-// groups have no series. All methods may be called by any number of goroutines at once.
+// Groups is a prometheus.Collector of the progress of persistent subscription groups. It asks the server over HTTP. A
+// scrape waits for the server, at most GroupsConfig.Timeout. If the server does not answer, eventstore_groups_up is 0
+// and the groups have no series. All methods may be called by any number of goroutines at once.
 type Groups struct {
 	admin *esadmin.Client
 	cfg   GroupsConfig
@@ -86,7 +86,7 @@ type Groups struct {
 	last  groupsAnswer
 }
 
-// groupsAnswer is what the server has told.
+// groupsAnswer is an answer of the server.
 type groupsAnswer struct {
 	groups  []esadmin.GroupInfo
 	leftOut int
@@ -95,7 +95,7 @@ type groupsAnswer struct {
 }
 
 // NewGroups makes a collector. It fails with ErrInvalidConfig. The user of the admin, or of its esclient.Client, must
-// be logged in: servers tell nobody else.
+// be logged in, because servers refuse others.
 func NewGroups(admin *esadmin.Client, cfg GroupsConfig) (*Groups, error) {
 	if admin == nil {
 		return nil, fmt.Errorf("%w: the esadmin.Client is missing", ErrInvalidConfig)

@@ -117,7 +117,7 @@ func (m *subscriptionMetrics) countsOf(labels pair) *counts {
 // valid returns a label that Prometheus takes: a server's names may have any bytes.
 func valid(label string) string { return strings.ToValidUTF8(label, "\uFFFD") }
 
-// of returns the series of the subscription that a hook is told of, and notes that it is running.
+// of returns the series of the subscription in a hook's call, and notes that the subscription is running.
 func (m *subscriptionMetrics) of(i *esclient.SubscriptionInfo) *running {
 	m.mu.RLock()
 	r := m.running[i.Subscription]

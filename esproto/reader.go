@@ -164,8 +164,8 @@ func (f *FrameReader) Take() ([]byte, error) {
 	}
 }
 
-// TakeInto reads what follows the header into b, whose length must be the number that Next returned. Another length is
-// an error after which the payload can still be had.
+// TakeInto reads the payload into b, whose length must be the number that Next returned. Another length is an error
+// after which the payload can still be had.
 func (f *FrameReader) TakeInto(b []byte) error {
 	if len(b) != f.rest {
 		return fmt.Errorf("esproto: TakeInto got %d bytes for a payload of %d", len(b), f.rest)

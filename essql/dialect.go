@@ -33,7 +33,7 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// maxIdentifier is PostgreSQL's limit in bytes: it cuts off what is longer. MySQL's is 64.
+// maxIdentifier is PostgreSQL's limit in bytes: it truncates longer names. MySQL's is 64.
 const maxIdentifier = 63
 
 // quoteTable returns a table's name, perhaps with a schema, as it stands in a statement.
@@ -70,7 +70,7 @@ type statements struct {
 	probe       string // fails unless the table is there with its columns
 	take        string // name, owner, owner
 	load        string // name
-	lock        string // load, but reads what is committed and not what an older snapshot of the transaction has
+	lock        string // load, but reads the committed row, not that of an older snapshot of the transaction
 	saveNumber  string // number, name, owner, number
 	savePos     string // commit, prepare, name, owner, commit, commit, prepare
 	saveNothing string // name, owner

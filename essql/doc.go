@@ -1,9 +1,9 @@
 // Package essql keeps the checkpoints of read models in a SQL database: SQLite, PostgreSQL, MySQL or MariaDB. It works
 // with any driver of database/sql and imports none.
 //
-// Set a [Store] as Checkpoints of [eventstore.SubscriberConfig]. Then a projector goes on where it stopped. A
-// handler that changes a read model in the same database calls [Store.SaveTx] first in its transaction. The checkpoint
-// is committed with the change, so that each event is applied exactly once, whatever fails between the two:
+// Set a [Store] as Checkpoints of [eventstore.SubscriberConfig]. Then a projector goes on where it stopped. A handler
+// that changes a read model in the same database calls [Store.SaveTx] first in its transaction. The checkpoint is
+// committed with the change, so that each event is applied exactly once:
 //
 //	tx, err := db.BeginTx(msg.Context(), nil)
 //	if err != nil {

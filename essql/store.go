@@ -139,13 +139,13 @@ func (s *Store) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 		return err
 	}
 	if err := f(tx); err != nil {
-		_ = tx.Rollback() // what f did was refused or lost; nothing of it stays
+		_ = tx.Rollback() // the changes of f were refused or lost; none of them stays
 		return err
 	}
 	return tx.Commit()
 }
 
-// row is what the table has under a name.
+// row is the row of a name.
 type row struct {
 	owner      string
 	checkpoint esclient.Checkpoint
@@ -178,7 +178,7 @@ func scan(r *sql.Row) (row, error) {
 	return row{owner: owner}, nil
 }
 
-// checkName refuses what not all databases can store.
+// checkName refuses names that not all databases can store.
 func checkName(name string) error {
 	var reason string
 	switch {

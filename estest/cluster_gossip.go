@@ -11,7 +11,7 @@ type Member struct {
 	Node       int // its number in the Cluster
 	Role       Role
 	Alive      bool
-	TCPAddr    string    // host:port; empty if it is to be told that there is none
+	TCPAddr    string    // host:port; empty for a node without one
 	HTTPAddr   string    // host:port
 	Time       time.Time // when it was so
 	InstanceID string    // of the node's process

@@ -19,7 +19,7 @@ func (s *Server) answerLocked(w http.ResponseWriter) (kept http.ResponseWriter, 
 	s.core.mu.Lock()
 	return a, func() {
 		s.core.mu.Unlock()
-		limitAnswer(w) // anew: the client had nothing to take so far
+		limitAnswer(w) // starts again: the client had nothing to receive so far
 		w.WriteHeader(a.status)
 		_, _ = w.Write(a.body.Bytes()) // the client may be gone
 	}

@@ -29,7 +29,7 @@ type benchFlags struct {
 	concurrency int
 }
 
-// benchJSON is what one part of bench has measured.
+// benchJSON has the measurements of one part of bench.
 type benchJSON struct {
 	Operation       string  `json:"operation"`
 	Events          int64   `json:"events"`

@@ -75,7 +75,7 @@ func codeOf(ctx context.Context, err error) int {
 	usage := (*usageError)(nil)
 	switch {
 	case errors.Is(err, esclient.ErrOutcomeUnknown):
-		return exitUnknown // whatever the reason for it
+		return exitUnknown // for any reason
 	case errors.As(err, &usage):
 		return exitUsage
 	case ctx.Err() != nil:
@@ -96,7 +96,7 @@ func codeOf(ctx context.Context, err error) int {
 	return exitFailed
 }
 
-// timedOut returns err, or what says that nothing has moved for --timeout if that has ended ctx.
+// timedOut returns err, or the error that nothing has moved for --timeout if that has ended ctx.
 func timedOut(ctx context.Context, err error) error {
 	if errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		return fmt.Errorf("%w: %w", errTimeout, err)

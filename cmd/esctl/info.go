@@ -60,7 +60,8 @@ func (c *cli) info(ctx context.Context) error {
 	})
 }
 
-// askLog finds the end of the log, and whether the server filters. A user who may not read the log learns neither.
+// askLog finds the end of the log, and whether the server filters. For a user who may not read the log, both stay
+// unknown.
 func (i *infoJSON) askLog(ctx context.Context, client *esclient.Client) error {
 	last := esclient.ReadAllOptions{Backward: true, From: esclient.FromEnd(), MaxCount: 1}
 	page, err := client.ReadAllPage(ctx, last)

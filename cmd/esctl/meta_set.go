@@ -49,7 +49,7 @@ func newMetaSet(c *cli) *cobra.Command {
 	return cmd
 }
 
-// apply changes what was given, and reports whether anything was.
+// apply changes the settings of the given flags, and reports whether there were any.
 func (f *metaFlags) apply(flags *pflag.FlagSet, m *esclient.StreamMetadata) (changed bool) {
 	for name, set := range map[string]func(){
 		"max-count":       func() { m.MaxCount = f.maxCount },
@@ -98,7 +98,7 @@ type metaSetJSON struct {
 	Version int64  `json:"version"` // to expect in the next change
 }
 
-// changeMetadata expects the version that it has read, so that it takes nobody's change back.
+// changeMetadata expects the version that it has read, so that it does not undo another writer's change.
 func changeMetadata(
 	ctx context.Context, client *esclient.Client, stream string, f *metaFlags, flags *pflag.FlagSet,
 ) (result esclient.AppendResult, err error) {

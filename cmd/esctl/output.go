@@ -48,7 +48,7 @@ func printList[T any](c *cli, items []T, head []string, row func(T) []any) error
 	return table.Flush()
 }
 
-// printable escapes what a terminal would obey.
+// printable escapes characters that a terminal would obey.
 func printable(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
 		return s

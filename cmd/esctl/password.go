@@ -30,7 +30,7 @@ func readPassword(name string) (string, error) {
 	return line, nil
 }
 
-// terminal opens the terminal of the process, whatever its standard input is.
+// terminal opens the terminal of the process, even if its standard input is something else.
 func terminal() (*os.File, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -42,7 +42,8 @@ func terminal() (*os.File, error) {
 	return tty, nil
 }
 
-// askPassword reads a password from the terminal, which does not show it, and shows again what comes after Ctrl-C.
+// askPassword reads a password from the terminal, which does not show it. After Ctrl-C the terminal shows the input
+// again.
 func (c *cli) askPassword(ctx context.Context, question string) (string, error) {
 	tty, err := terminal()
 	if err != nil {

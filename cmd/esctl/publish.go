@@ -29,7 +29,7 @@ type publishFlags struct {
 	expected  expectation
 }
 
-// publishedJSON tells what is written. It is printed also if publish fails.
+// publishedJSON counts the written messages. It is printed also if publish fails.
 type publishedJSON struct {
 	Stream   string             `json:"stream"`
 	Written  int64              `json:"written"` // events; their lines are FromLine and those behind it

@@ -75,7 +75,7 @@ type streamSurvey struct {
 	found  map[string]streamJSON
 }
 
-// filter has a server leave out what wants does not want. Metadata is needed to know of deletions.
+// filter makes a server leave out the streams that wants does not accept. Metadata is needed to find deletions.
 func (s *streamSurvey) filter() *esclient.Filter {
 	switch {
 	case s.prefix != "":

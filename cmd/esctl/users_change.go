@@ -15,7 +15,7 @@ type userChangedJSON struct {
 	Did   string `json:"did"` // created, updated, deleted, enabled, disabled, or given a password
 }
 
-// changed tells in words what the verbs did.
+// changed has the past participles of the verbs.
 var changed = map[string]string{
 	"create": "created", "update": "updated", "delete": "deleted", "enable": "enabled", "disable": "disabled",
 	"passwd": "given a password",

@@ -39,5 +39,5 @@ var (
 	kafkaSubscriber, natsSubscriber message.Subscriber // which a program uses already
 )
 
-// handle is what an application does with a message.
+// handle is the handler of an application.
 var handle func(msg *message.Message) error

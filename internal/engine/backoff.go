@@ -28,7 +28,7 @@ func newBackoffs(first, longest time.Duration) *backoffs {
 	return &backoffs{silent: grow(longest), answering: grow(max(first, min(longest, answeringMax)))}
 }
 
-// reset starts both sequences anew.
+// reset starts both sequences from the beginning.
 func (b *backoffs) reset() {
 	b.silent.Reset()
 	b.answering.Reset()

@@ -54,7 +54,7 @@
 //
 // Connecting:
 //   - manager.go: Manager, and its loop
-//   - connect.go: one attempt to connect, and what its error means
+//   - connect.go: one attempt to connect, and the meaning of its error
 //   - handshake.go: authentication and identification
 //   - node_check.go: checks the node while the connection lives
 //   - backoff.go: the pauses between attempts

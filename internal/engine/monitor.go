@@ -85,7 +85,8 @@ func (m *monitor) setReadDeadline(now time.Time) error {
 }
 
 // excuseDelay takes the time between the due tick and this one out of the silence. In that time the process did not
-// run, as on a laptop that sleeps or in a paused virtual machine. What came meanwhile has not been read yet.
+// run, as on a laptop that sleeps or in a paused virtual machine. The bytes that came in that time have not been read
+// yet.
 func (m *monitor) excuseDelay(now time.Time) {
 	late := now.Sub(m.due)
 	if late <= 0 {
@@ -116,7 +117,7 @@ func (m *monitor) tick(now time.Time) error {
 // timeout.go.
 const minFrameRate = 4 << 10
 
-// incoming returns what timeoutCheck has to know of the bytes that came since the last tick.
+// incoming describes the bytes that came since the last tick, for timeoutCheck.
 func (m *monitor) incoming() incoming {
 	if m.quietTicks++; m.received > 0 {
 		m.quietTicks = 0

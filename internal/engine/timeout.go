@@ -11,7 +11,7 @@ import (
 // one, because to read the clock for each call would be expensive. These rules keep calls over a slow link from
 // failing:
 //
-//   - The timeout starts anew when bytes of the request, or of those before it, make progress.
+//   - The timeout starts again when bytes of the request, or of those before it, make progress.
 //   - If a large frame is not read by the peer yet, the call has the extra time of that frame, see progress.go.
 //   - If the timeout is over while bytes come, the reply may be among the bytes that are still on their way. So the
 //     Conn sends a heartbeat as a probe. Servers keep their frames in order, so if the probe is answered first, the

@@ -42,8 +42,8 @@ func permanent(err error) bool {
 // that starts with an empty database has no users for some tenths of a second.
 const refusalGrace = time.Second
 
-// history is what has happened in earlier attempts of a [Manager]. The meaning of an error depends on it. It belongs to
-// the goroutine of Manager.run.
+// history summarizes the earlier attempts of a [Manager]. The meaning of an error depends on it. It belongs to the
+// goroutine of Manager.run.
 type history struct {
 	succeeded    bool      // there was a connection
 	silent       int       // silent connections in a row, before the first success

@@ -51,7 +51,7 @@ type Client struct {
 	tls       *tls.Config // nil for HTTP
 }
 
-// New makes a Client. The error says what is wrong with HTTPEndpoint, in the second half of a sentence.
+// New makes a Client. The error is the second half of a sentence about HTTPEndpoint.
 func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg}
 	if err := c.locate(); err != nil {

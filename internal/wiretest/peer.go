@@ -8,7 +8,7 @@ import (
 
 const readBuffer = 4096
 
-// Frame is what a peer has received.
+// Frame is a frame that a peer has received.
 type Frame struct {
 	esproto.Header
 	Payload []byte // credentials included
@@ -60,7 +60,7 @@ func (p *Peer) Greet(h esproto.Header) bool {
 	return ok
 }
 
-// Echo answers pings and what Greet does, until the connection ends.
+// Echo answers pings, and the frames that Greet answers, until the connection ends.
 func (p *Peer) Echo() {
 	for {
 		f, err := p.Next()
@@ -71,7 +71,7 @@ func (p *Peer) Echo() {
 	}
 }
 
-// Reply answers a ping, or what Greet does.
+// Reply answers a ping, or a frame that Greet answers.
 func (p *Peer) Reply(f Frame) {
 	if f.Command == esproto.CmdPing {
 		p.Send(esproto.CmdPong, f.CorrelationID, f.Payload)
@@ -80,8 +80,8 @@ func (p *Peer) Reply(f Frame) {
 	p.Greet(f.Header)
 }
 
-// AppendGreeting appends what a server says to heartbeats, to credentials that it takes, and to the client's name. It
-// returns false for any other frame.
+// AppendGreeting appends the server's answer to a heartbeat, to credentials that it accepts, or to the client's name.
+// It returns false for any other frame.
 func AppendGreeting(b []byte, h esproto.Header) ([]byte, bool) {
 	switch h.Command {
 	case esproto.CmdHeartbeatRequest:

@@ -13,8 +13,8 @@ type arena struct {
 	records []Record
 }
 
-// reserve returns an empty slice with a capacity of n bytes. Before anything else is reserved, keep may be told how
-// many of them were used.
+// reserve returns an empty slice with a capacity of n bytes. Before the next call of reserve, keep can return the
+// unused rest.
 func (a *arena) reserve(n int) []byte {
 	if n > arenaLargest {
 		return make([]byte, 0, n)

@@ -20,7 +20,7 @@ const (
 // The modes of projections.
 const (
 	ModeContinuous = "Continuous"      // goes on with new events
-	ModeOneTime    = "OneTime"         // ends with what there is
+	ModeOneTime    = "OneTime"         // ends at the end of the log
 	ModeTransient  = "Transient"       // ends at the end of the log
 	ModesKept      = "AllNonTransient" // stands for all that are in the log
 )

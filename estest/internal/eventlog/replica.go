@@ -1,7 +1,7 @@
 package eventlog
 
 // CatchUp copies the records of another log that this one lacks. If this log has records that the other lacks, it
-// begins anew, and truncated is true.
+// begins again, and truncated is true.
 func (l *Log) CatchUp(from *Log) (truncated bool) {
 	if n := len(l.records); n > len(from.records) || n > 0 && !l.records[n-1].copies(from.records[n-1]) {
 		l.forgetLog()

@@ -31,6 +31,7 @@ var standIns = []struct {
 	{regexp.MustCompile(`\bgo run \./cmd/estest\b`), (*shell).serve, "serves until it is interrupted, at fixed ports"},
 	{regexp.MustCompile(`\bgo( -C \S+)? test\b`), (*shell).dry, "takes minutes; other steps of .ci/run run the tests"},
 	{regexp.MustCompile(`\bgo -C benchmarks run\b`), (*shell).dry, "takes minutes"},
+	{regexp.MustCompile(`\bgo -C docs run\b`), (*shell).dry, "serves until it is interrupted; its test runs it"},
 	{regexp.MustCompile(`\bgo -C _examples/\S+ run\b`), (*shell).dry, "the step examples of .ci/run runs it"},
 	{regexp.MustCompile(`\bgo generate\b`), (*shell).dry, "needs protoc, and changes files"},
 }

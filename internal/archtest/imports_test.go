@@ -38,6 +38,10 @@ var layers = []layer{
 	},
 	{dir: "dashboards"},
 	{
+		dir: "docs/service", uses: []string{".", "esclient", "esclient/esadmin", "esotel", "esprom", "essql"},
+		testsUse: []string{"estest"}, watermill: true,
+	},
+	{
 		dir: "docs", testsUse: []string{
 			".", "discovery", "esclient", "esclient/esadmin", "esotel", "esprom", "esproto", "essql",
 			"estest",

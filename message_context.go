@@ -19,7 +19,28 @@ func (d *delivery) Err() error {
 	d.noticeEnd()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.err
+	return d.errLocked()
+}
+
+// contextEnd tells how the context of a message has ended.
+type contextEnd uint8
+
+const (
+	notEnded contextEnd = iota
+	endedByOutcome
+	endedBySubscription
+)
+
+// errLocked returns the error of the context; nil until it has ended. The caller holds d.mu.
+func (d *delivery) errLocked() error {
+	switch d.end {
+	case endedByOutcome:
+		return context.Canceled
+	case endedBySubscription:
+		return d.s.ctx.Err()
+	default:
+		return nil
+	}
 }
 
 func (d *delivery) Value(key any) any {
@@ -35,16 +56,20 @@ func (d *delivery) Value(key any) any {
 func (d *delivery) context(wait bool) context.Context {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.cancelable == nil && (wait || d.err != nil) {
-		d.cancelable, d.cancel = context.WithCancelCause(d.s.values)
-		if d.err != nil {
-			d.cancel(context.Cause(d.s.ctx))
-		}
-	}
-	if d.cancelable == nil {
+	if !wait && d.end == notEnded && d.onDemand == nil {
 		return d.s.values
 	}
-	return d.cancelable
+	o := d.demandLocked()
+	if o.cancelable == nil && (wait || d.end != notEnded) {
+		o.cancelable, o.cancel = context.WithCancelCause(d.s.values)
+		if d.end != notEnded {
+			o.cancel(context.Cause(d.s.ctx))
+		}
+	}
+	if o.cancelable == nil {
+		return d.s.values
+	}
+	return o.cancelable
 }
 
 // noticeEnd ends the context if the subscription has ended, before the handler can see that.
@@ -57,27 +82,23 @@ func (d *delivery) noticeEnd() {
 // endWithSubscription ends the context because the subscription ends. An earlier plain nack still counts.
 func (d *delivery) endWithSubscription(nackedBefore bool) {
 	d.mu.Lock()
-	d.sawEnd = d.sawEnd || d.err == nil && !nackedBefore
+	d.sawEnd = d.sawEnd || d.end == notEnded && !nackedBefore
+	cancel := d.endLocked(endedBySubscription)
 	d.mu.Unlock()
-	d.end(d.s.ctx.Err())
-}
-
-// end ends the context. Only the first call has an effect.
-func (d *delivery) end(err error) {
-	d.mu.Lock()
-	cancel := d.endLocked(err)
-	d.mu.Unlock()
-	if cancel {
-		d.cancel(context.Cause(d.s.ctx))
+	if cancel != nil {
+		cancel(context.Cause(d.s.ctx))
 	}
 }
 
-// endLocked records the end of the context. If it returns true, the caller must call d.cancel after it has released
-// d.mu, which it holds.
-func (d *delivery) endLocked(err error) (cancel bool) {
-	if d.err != nil {
-		return false
+// endLocked records the end of the context. Only the first call has an effect. The caller, which holds d.mu, must call
+// cancel after it has released d.mu, unless cancel is nil.
+func (d *delivery) endLocked(how contextEnd) (cancel context.CancelCauseFunc) {
+	if d.end != notEnded {
+		return nil
 	}
-	d.err = err
-	return d.cancel != nil
+	d.end = how
+	if d.onDemand == nil {
+		return nil
+	}
+	return d.onDemand.cancel
 }

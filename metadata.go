@@ -108,8 +108,12 @@ func adopt(m message.Metadata, key, value string) {
 // removeMapped undoes metadataMappings.append. It uses the list in the event, because a later version with more
 // mappings may have written the event.
 func removeMapped(m message.Metadata) {
-	_, keys, ok := strings.Cut(m[mappedKey], "$")
+	listed, ok := m[mappedKey]
+	if !ok {
+		return
+	}
 	delete(m, mappedKey)
+	_, keys, ok := strings.Cut(listed, "$")
 	if !ok {
 		return
 	}
@@ -157,6 +161,9 @@ func unmarshalMetadata(m message.Metadata, data []byte) (uuid string, ours bool)
 	if len(data) == 0 {
 		return "", false
 	}
+	if uuid, ok := scanUUID(data); ok {
+		return uuid, true
+	}
 	if uuid, ours, ok := scanStrings(m, string(data)); ok {
 		if ours {
 			removeMapped(m)
@@ -182,11 +189,28 @@ func unmarshalMetadata(m message.Metadata, data []byte) (uuid string, ours bool)
 	return uuid, true
 }
 
+const uuidPrefix = `{"` + UUIDKey + `":"`
+
+// scanUUID decodes the metadata of a message that has none but its UUID. It allocates only the UUID.
+func scanUUID(data []byte) (uuid string, ok bool) {
+	end := len(data) - 2
+	if end < len(uuidPrefix) || string(data[:len(uuidPrefix)]) != uuidPrefix || string(data[end:]) != `"}` {
+		return "", false
+	}
+	id := data[len(uuidPrefix):end]
+	for _, c := range id {
+		if c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return "", false
+		}
+	}
+	return string(id), true
+}
+
 // scanStrings decodes the most common metadata, an object of strings without escapes, in a fraction of the time of
 // encoding/json. The strings share the memory of s. If ok is false, s has another form and the contents of m are
 // undefined.
 func scanStrings(m message.Metadata, s string) (uuid string, ours, ok bool) {
-	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' || strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
+	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' || !utf8.ValidString(s) {
 		return "", false, false
 	}
 	rest := s[1 : len(s)-1]
@@ -218,11 +242,15 @@ func scanString(s string) (text, rest string, ok bool) {
 	if s == "" || s[0] != '"' {
 		return "", "", false
 	}
-	end := strings.IndexByte(s[1:], '"')
-	if end < 0 || !needsNoEscape(s[1:1+end]) {
-		return "", "", false
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			return s[1:i], s[i+1:], true
+		case c < ' ' || c == '\\':
+			return "", "", false
+		}
 	}
-	return s[1 : 1+end], s[2+end:], true
+	return "", "", false
 }
 
 // restoreMetadata removes the copies that marshalMetadata added and decodes metadata that is not UTF-8.

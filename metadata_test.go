@@ -107,3 +107,23 @@ func TestThePageListsTheMetadata(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(text), "\n\n"+strings.Join(rows, "\n")+"\n\n", "docs/messages.md must have this table")
 }
+
+// scanUUID must read as encoding/json does, or leave it to that.
+func TestMetadataOfJustAUUID(t *testing.T) {
+	for _, id := range []string{
+		"", "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "a b", `"`, `\`, "\x1f", "ä", "\x7f", `","a":"b`,
+	} {
+		data, err := marshalMetadata(message.NewMessage(id, nil), nil)
+		require.NoError(t, err)
+		m := message.Metadata{}
+		got, ours := unmarshalMetadata(m, data)
+		require.True(t, ours)
+		require.Equal(t, id, got)
+		require.Empty(t, m)
+		if quick, ok := scanUUID(data); ok {
+			require.Equal(t, id, quick)
+		}
+	}
+	_, ok := scanUUID([]byte(uuidPrefix + `1","name":"a"}`))
+	require.False(t, ok, "there is more than a UUID")
+}

@@ -39,16 +39,17 @@ func NackWith(msg *message.Message, action Action, reason string) bool {
 func (d *delivery) decide(action Action, reason string) (counts, late bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	earlier := d.decisionLocked()
 	switch nacked := d.msg.Nack(); {
 	case !nacked:
 		return false, false
-	case d.decision != nil:
-		return d.decision.action == action, false
+	case earlier != nil:
+		return earlier.action == action, false
 	case d.outcomeFixed:
 		return false, true
 	}
 	if action != ActionDefault {
-		d.decision = &decision{action, reason}
+		d.demandLocked().decision = &decision{action, reason}
 	}
 	return true, false
 }

@@ -31,10 +31,10 @@ func (s *subscription) fixOutcome(d *delivery) outcome {
 	d.mu.Lock()
 	d.outcomeFixed = true
 	o := s.outcome(d)
-	cancel := d.endLocked(context.Canceled)
+	cancel := d.endLocked(endedByOutcome)
 	d.mu.Unlock()
-	if cancel {
-		d.cancel(context.Cause(s.ctx))
+	if cancel != nil {
+		cancel(context.Cause(s.ctx))
 	}
 	return o
 }
@@ -42,13 +42,14 @@ func (s *subscription) fixOutcome(d *delivery) outcome {
 // outcome returns the first outcome that applies: acked, an action decided by NackWith, given back, nacked. The caller
 // holds d.mu.
 func (s *subscription) outcome(d *delivery) outcome {
-	decided := d.decision != nil && (d.decision.action == ActionStop || s.src.supports(d.decision.action))
+	how := d.decisionLocked()
+	decided := how != nil && (how.action == ActionStop || s.src.supports(how.action))
 	nacks := int(d.nacks) + 1
 	switch {
 	case isClosed(d.msg.Acked()):
 		return outcome{kind: outcomeAcked}
 	case decided:
-		return outcome{kind: outcomeAction, action: d.decision.action, reason: d.decision.reason}
+		return outcome{kind: outcomeAction, action: how.action, reason: how.reason}
 	case d.sawEnd, !isClosed(d.msg.Nacked()):
 		return outcome{kind: outcomeGivenBack} // a nack after the end may have the end as its reason
 	case s.cfg.MaxNacks > 0 && nacks >= s.cfg.MaxNacks:

@@ -88,7 +88,7 @@ func exprText(e ast.Expr) string {
 
 type configField struct{ name, typ string }
 
-// isConfig matches what is set once. ReadOptions and its kind are arguments of a call.
+// isConfig matches types that are set once. ReadOptions and the like are arguments of a call.
 var isConfig = regexp.MustCompile(
 	`^([A-Z]\w*)?Config$|^(AppendFrom|CatchUp|Persistent|Volatile)Options$|^PersistentSettings$`)
 

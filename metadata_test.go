@@ -42,7 +42,7 @@ func TestOnlyListedCopiesAreRemoved(t *testing.T) {
 	}
 }
 
-// A mapping takes one line in the table, whatever its keys have in common with others.
+// A mapping takes one line in the table, also if its keys contain others.
 func TestMappingsWhoseKeysBeginAlike(t *testing.T) {
 	mappings := metadataMappings{
 		{"correlation_id", "$correlationId"}, {"chain", "$correlationIdChain"}, {"id", "$correlation"}, {"i", "$"},

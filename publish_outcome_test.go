@@ -463,7 +463,7 @@ func TestCloseEndsCallsOfABorrowedClient(t *testing.T) {
 	}
 }
 
-// The errors of package esclient, which users can name, say what happened to each message.
+// The errors of package esclient, which users can name, give the outcome of each message.
 func TestAPublishErrorHasErrorsOfTheClient(t *testing.T) {
 	srv := embedded(t)
 	pub := newPublisher(t, eventstore.PublisherConfig{ConnectionString: srv.ConnectionString()})

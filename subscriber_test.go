@@ -87,7 +87,7 @@ func TestANackedMessageComesAgainInProcess(t *testing.T) {
 	publishNumbered(t, pub, topic, 1, 2)
 	sub := newSubscriber(t, eventstore.SubscriberConfig{Client: c, ConsumerGroup: "g"})
 	messages := subscribe(t, sub, topic)
-	for n := range 30 { // three times what the server would allow before it parks the message
+	for n := range 30 { // three times the retries after which the server would park the message
 		msg := receive(t, messages)
 		require.Equal(t, "1", string(msg.Payload))
 		retries, _ := eventstore.RetryCountFromCtx(msg.Context())

@@ -31,8 +31,8 @@ func startRelay(t *testing.T) (url string, stop func()) {
 	}
 }
 
-// The relay is a measure only as long as it does what a Pub/Sub must: everything comes, unchanged, in order, and what
-// is nacked comes again before the next.
+// The relay is a measure only if it does the work of a Pub/Sub: everything comes, unchanged, in order, and what is
+// nacked comes again before the next.
 func TestRelayCarriesMessages(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// query is what a panel or a rule asks Prometheus.
+// query is a query of a panel or a rule.
 type query struct {
 	of     string // the panel's title or the alert's name
 	expr   string

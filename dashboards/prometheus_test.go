@@ -131,7 +131,7 @@ func TestPrometheusHasTheSeriesOfEachPanelAndRule(t *testing.T) {
 	t.Parallel()
 	program(t, "prometheus")
 	s := startPrometheus(t, startExample(t))
-	wanted := make(map[string]string) // what asks, by query
+	wanted := make(map[string]string) // the panel or rule of each query
 	for _, q := range panelQueries(t) {
 		wanted[q.expr] = "panel " + q.of
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 )
 
-// apart is what a node says that takes others for dead, or that has another state.
+// apart is the gossip of a node that lists others as dead, or has another state.
 func apart(all []member, change func(m *member)) []member {
 	all = slices.Clone(all)
 	for i := range all {

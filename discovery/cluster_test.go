@@ -23,7 +23,7 @@ import (
 type network struct {
 	mu     sync.Mutex
 	hosts  map[string]*host
-	silent map[string]bool // hosts that drop what is sent to them
+	silent map[string]bool // hosts that drop all packets
 	open   int             // dials and connections at the moment
 	most   int
 }
@@ -125,7 +125,7 @@ func (n *network) drop(address string, silent bool) {
 	n.silent[address] = silent
 }
 
-// member is what the gossip of the tests says of a node. Zero values stand for what is usual.
+// member describes a node in the gossip of the tests. Zero values stand for the usual ones.
 type member struct {
 	ip       string
 	state    string
@@ -205,14 +205,14 @@ func (f form) gossip(self string, members ...member) string {
 	return string(doc)
 }
 
-// cluster is a cluster whose nodes say what the test has them say.
+// cluster is a cluster whose gossip the test sets.
 type cluster struct {
 	t    *testing.T
 	net  *network
 	form form
 
 	mu    sync.Mutex
-	says  map[string][]member // by node; what a node is not told to say it takes from all
+	says  map[string][]member // by node; a node without an entry says what all says
 	all   []member
 	wait  map[string]time.Duration
 	asked map[string]int

@@ -19,7 +19,7 @@ type dnsServer struct {
 	srv   map[string][]net.SRV
 	fail  error         // of connecting to the server
 	mute  bool          // take the question and say nothing
-	asked chan struct{} // told of each question, if not nil
+	asked chan struct{} // gets a value for each question, if not nil
 
 	wg sync.WaitGroup
 }

@@ -116,7 +116,7 @@ func TestEndpointWithDefaultPort(t *testing.T) {
 	assert.Equal(t, "[::1]:7", discovery.Endpoint{Host: "::1", Port: 7}.WithDefaultPort(1113).String())
 }
 
-// An endpoint that is accepted prints as what it was read from, and means the same to the dialer.
+// An accepted endpoint prints as the text that it was parsed from, and means the same to the dialer.
 func FuzzParseEndpoint(f *testing.F) {
 	for _, s := range []string{
 		"localhost", "localhost:1113", "[::1]:1113", "[fe80::1%eth0]", "10.0.0.1:2113", "::1", "[]:1", "a:b:c",

@@ -58,7 +58,7 @@ func TestGossipForgetsWhoIsNoLongerMentioned(t *testing.T) {
 	})
 }
 
-// A node that gossips alive but refuses TCP: whatever the caller does, there is no storm.
+// A node that gossips alive but refuses TCP causes no storm of requests, however often the caller asks.
 func TestGossipNoConnectionStorm(t *testing.T) {
 	t.Parallel()
 	for name, members := range map[string][]member{
@@ -568,7 +568,7 @@ func TestGossipForms(t *testing.T) {
 	}
 }
 
-// startingError is what a client reports of a node that answers and cannot serve yet.
+// startingError is the reported error of a node that answers and cannot serve yet.
 type startingError struct{}
 
 func (startingError) Error() string   { return "it is starting" }

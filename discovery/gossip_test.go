@@ -75,7 +75,7 @@ func TestGossipPreferences(t *testing.T) {
 	}
 }
 
-// These are all words of the servers, and what is no word of theirs.
+// These are all states of the servers, and texts that are none.
 func TestGossipStates(t *testing.T) {
 	t.Parallel()
 	serves := map[string]discovery.State{

@@ -72,7 +72,7 @@ type compiler struct {
 	faults []string
 }
 
-// faults returns what the compiler has against the Go blocks of one page.
+// faults returns the errors of the compiler about the Go blocks of one page.
 func (l library) faults(t *testing.T, page []block) []string {
 	t.Helper()
 	c := &compiler{lib: l, set: token.NewFileSet()}
@@ -120,7 +120,7 @@ func (c *compiler) parsePart(b block) *ast.File {
 	if notStatements == nil {
 		return file
 	}
-	// The one that got further is what the block was meant to be.
+	// The one that the parser reads further shows the intended form of the block.
 	err := notStatements
 	if position(notDeclarations) > position(notStatements) {
 		err = notDeclarations
@@ -162,7 +162,7 @@ func declarations(file *ast.File) map[string]bool {
 	return names
 }
 
-// hide makes room in the preamble for what a page declares itself.
+// hide removes the declarations from the preamble that a page makes itself.
 func hide(preamble *ast.File, declared map[string]bool) {
 	for _, decl := range preamble.Decls {
 		if d, ok := decl.(*ast.GenDecl); ok && d.Tok == token.VAR {
@@ -177,7 +177,7 @@ func hide(preamble *ast.File, declared map[string]bool) {
 	}
 }
 
-// addImports imports what the names that nobody declares can mean.
+// addImports imports the packages of the names that no block declares.
 func (c *compiler) addImports(file *ast.File, declared map[string]bool) {
 	imported := make(map[string]bool)
 	for _, name := range file.Unresolved {
@@ -205,7 +205,7 @@ func (c *compiler) check(files ...*ast.File) {
 	_, _ = config.Check(files[0].Name.Name, c.set, files, nil) // Error has had the errors
 }
 
-// importsOf returns what blocks with a package clause, or with an import declaration, import.
+// importsOf returns the imports of blocks with a package clause or an import declaration.
 func importsOf(all map[string][]block) (paths []string) {
 	for _, page := range all {
 		for _, b := range page {

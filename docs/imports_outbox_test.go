@@ -1,6 +1,6 @@
 //go:build never
 
-// This file is never compiled. It keeps in go.mod what pages import by themselves, beside database/sql.
+// This file is never compiled. It keeps the modules in go.mod that pages import beside database/sql.
 
 package docs
 

@@ -48,7 +48,7 @@ type vocabulary struct {
 	typed map[string][]types.Type // of types, fields and variables
 }
 
-// newVocabulary loads what the pages import, too.
+// newVocabulary also loads the imports of the pages.
 func newVocabulary(t *testing.T) *vocabulary {
 	t.Helper()
 	_, all := pages(t)

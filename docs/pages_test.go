@@ -116,7 +116,7 @@ func pages(t *testing.T) (names []string, all map[string][]block) {
 	return names, all
 }
 
-// languages are those that a block may have: what the others hold, nothing here can look at.
+// languages are those that a block may have. No test can check others.
 var languages = []string{"go", "sh", "json", "yaml", "toml", "sql", "text", "console", "diff", ""}
 
 func TestBlocksHaveAKnownLanguage(t *testing.T) {

@@ -26,7 +26,7 @@ type user struct {
 	admin  *esadmin.Client
 }
 
-// needs are what the user does in each row of the page. Each returns the first error.
+// needs has the actions of the user for each row of the page. Each returns the first error.
 var needs = map[string]func(ctx context.Context, u *user) error{
 	"publish to a stream":                       func(_ context.Context, u *user) error { return u.publish("orders") },
 	"publish to new streams, such as `order-1`": func(_ context.Context, u *user) error { return u.publish("order-1") },

@@ -74,12 +74,12 @@ func build(t *testing.T, module, pkg string) string {
 	return program
 }
 
-// faults collects what a test would report.
+// faults collects the failures that a test would report.
 type faults []string
 
 func (f *faults) Errorf(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
-// output is what a program says that it prints, as in an example of a Go test.
+// output is the expected output in a comment of a program, as in a Go example.
 var output = regexp.MustCompile(`(?m)^\s*// Output:\n((?:\s*//.*\n?)*)`)
 
 // runProgram runs a block on a server of its own.

@@ -39,7 +39,7 @@ var standIns = []struct {
 // shell runs the commands of one page.
 type shell struct {
 	t      *testing.T
-	faults assert.TestingT // gets what is wrong with a command
+	faults assert.TestingT // gets the faults of a command
 	server *estest.Server
 	at     string   // the page and the line
 	dir    string   // below top
@@ -77,7 +77,7 @@ func (s *shell) block(b block) {
 	}
 }
 
-// run runs a line, or what stands in for it.
+// run runs a line, or its replacement.
 func (s *shell) run(line string) {
 	for _, in := range standIns {
 		if in.is.MatchString(line) {

@@ -131,7 +131,7 @@ func TestASourceSurvivesDropsAndRestarts(t *testing.T) {
 	}
 }
 
-// TestASourceSurvivesElections also loses what a leader has written alone, while it was cut off from the others.
+// TestASourceSurvivesElections also loses the events that a leader wrote while it was cut off from the others.
 func TestASourceSurvivesElections(t *testing.T) {
 	t.Parallel()
 	cluster := runCluster(t, estest.WithElectionDelay(20*time.Millisecond),

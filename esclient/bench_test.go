@@ -209,8 +209,8 @@ func ackNext(p *esclient.PersistentSubscription, offer bool) error {
 	return p.Ack(e)
 }
 
-// volatileSubscriber returns what takes the next event from a peer that pushes as many as the client has taken, which
-// it says by a ping.
+// volatileSubscriber returns a function that takes the next event from a peer that pushes as many as the client has
+// taken, which it says by a ping.
 func volatileSubscriber(tb testing.TB) (next func() (*esclient.Event, error)) {
 	const ahead = 1000
 	confirmation, err := proto.Marshal(&esproto.SubscriptionConfirmation{

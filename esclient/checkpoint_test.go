@@ -14,7 +14,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
 )
 
-// storable is what the types have in common that are kept between two runs of a program.
+// storable has the methods of all types that a program stores between two runs.
 type storable interface {
 	encoding.TextMarshaler
 	json.Marshaler
@@ -132,7 +132,8 @@ func TestTextThatIsNotOursIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzCheckpointText checks that whatever is read is written in the same way again, and that nothing panics.
+// FuzzCheckpointText checks that each text that can be parsed is written in the same way again, and that nothing
+// panics.
 func FuzzCheckpointText(f *testing.F) {
 	for _, text := range malformed {
 		f.Add(text)

@@ -17,7 +17,7 @@ import (
 func inUse() int {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // what pools held is freed by the second
+	runtime.GC() // the second run frees the memory of pools
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc + m.StackInuse)
 }

@@ -29,7 +29,7 @@ type slowLink struct {
 // many events of 8 KiB take two seconds at 512 KiB a second, which is the rate of most tests: well above their limits.
 const many = 128
 
-// relayed is what a link with holds has taken at most.
+// relayed is the most that a link with holds has taken.
 const relayed = 8 << 20
 
 func (l *slowLink) through(t *testing.T, srv *estest.Server) (addr string) {
@@ -89,8 +89,8 @@ func (l *slowLink) relay(dst, src net.Conn, rate *atomic.Int64) {
 	}
 }
 
-// client opens a client through the link whose limits are shorter than what the tests send takes. It returns how often
-// a connection was lost.
+// client opens a client through the link. Its limits are shorter than the time that the link needs for the tests. It
+// returns how often a connection was lost.
 func (l *slowLink) client(
 	t *testing.T, srv *estest.Server, change ...func(*esclient.Config),
 ) (*esclient.Client, *atomic.Int64) {

@@ -24,7 +24,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// trusting writes down what a client of the server must trust.
+// trusting writes the certificate that a client of the server must trust.
 func trusting(t testing.TB, srv *estest.Server) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.pem")

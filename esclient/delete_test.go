@@ -172,7 +172,7 @@ func TestADeleteIsRepeatedOnlyIfThatIsSafe(t *testing.T) {
 		del     del
 		repeats bool
 		answer  esproto.OperationResult // to the repetition
-		is      []error                 // what the call ends with
+		is      []error                 // the errors of the call
 		isNot   error
 	}{
 		"soft, any":           {del: soft(esclient.Any), is: []error{esclient.ErrOutcomeUnknown}},

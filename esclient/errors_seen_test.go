@@ -102,7 +102,7 @@ func isLost(t testing.TB, err error) {
 	assert.NotEmpty(t, lost.Endpoint)
 }
 
-// A user meets the errors of this package, whatever tells of them: a call, a hook, a subscription, a Discoverer.
+// A user sees only errors of this package, from a call, a hook, a subscription or a Discoverer.
 func TestALostConnectionIsAnErrorOfThisPackage(t *testing.T) {
 	t.Parallel()
 	var log errorLog

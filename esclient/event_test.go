@@ -101,7 +101,7 @@ func TestACloneSharesNothing(t *testing.T) {
 	assert.Equal(t, "m", string(clone.Link.Metadata))
 }
 
-// TestACloneFreesItsPage holds what the documentation says of memory: an event keeps its page, a clone does not.
+// TestACloneFreesItsPage checks that an event keeps its page in memory, and that a clone does not.
 func TestACloneFreesItsPage(t *testing.T) {
 	c, ctx, stream := connect(t), testContext(t), name("s")
 	appendNumbered(t, c, stream, 0, 99)

@@ -236,7 +236,7 @@ func ExampleFilter() {
 	// order-1 1 shipped
 }
 
-// A subscription goes on where another has stopped. The checkpoint covers what Next was called behind.
+// A subscription goes on where another has stopped. The checkpoint covers the events before the latest call of Next.
 func ExampleSubscription_Checkpoint() {
 	client, closeAll := exampleFiltering()
 	defer closeAll()

@@ -69,7 +69,7 @@ func ExampleClient_SubscribeCatchUp() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		checkpoint = event.Original().Number // to be stored together with what the event led to
+		checkpoint = event.Original().Number // to be stored together with the changes for the event
 		fmt.Println(checkpoint, event.Type)
 		if event.Type == "shipped" {
 			break

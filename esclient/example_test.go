@@ -56,12 +56,12 @@ func Example() {
 	// esclient: ping: the client is closed
 }
 
-// lostConnections is a hook that is told of lost connections.
+// lostConnections is a hook for lost connections.
 type lostConnections chan esclient.ConnectionInfo
 
 func (l lostConnections) OnDisconnected(i esclient.ConnectionInfo) { l <- i }
 
-// Watch the connections of a client that somebody else has made.
+// Watch the connections of a borrowed client.
 func ExampleClient_AddConnectionHook() {
 	srv, err := estest.Start() // a real one: tcp://admin:changeit@localhost:1113
 	if err != nil {

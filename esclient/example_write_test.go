@@ -223,7 +223,7 @@ func ExampleClient_ContinueTransaction() {
 	// Output: the last event has the number 1 <nil>
 }
 
-// A stream keeps its last ten events, and whatever else its metadata says.
+// A stream keeps its last ten events, and its other metadata.
 func ExampleClient_SetStreamMetadata() {
 	client, closeAll := exampleClient()
 	defer closeAll()

@@ -9,7 +9,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
-// TestAllocations holds what operations allocate from end to end; see TestAppendsAllocateNothing and
+// TestAllocations bounds the allocations of operations from end to end; see TestAppendsAllocateNothing and
 // TestReadsAllocateByThePage, too. The peer's next to nothing is counted.
 func TestAllocations(t *testing.T) {
 	next := volatileSubscriber(t)

@@ -232,7 +232,7 @@ func operations() map[string]operation {
 // dropped reports whether the answer is that a subscription has ended.
 func (o *operation) dropped() bool { return o.reply == esproto.CmdSubscriptionDropped }
 
-// groupState is what a client makes of an answer.
+// groupState is the client's result for an answer.
 type groupState struct {
 	again   bool  // it asks again, after a pause or on another connection
 	is      error // how the call ends; nil for an error of no special kind
@@ -283,7 +283,7 @@ func (o *operation) answers() map[string]answer {
 	if o.result != 0 {
 		v := nonsense(o.repeat)
 		if o.dropped() {
-			v = again // whatever the reason
+			v = again // for any reason
 		}
 		half := string(protowire.AppendTag(nil, o.result, protowire.VarintType))
 		all["half a reply"] = answer{raw(o.completed(), half), v}
@@ -438,8 +438,8 @@ func (r *retries) OnRetry(_ context.Context, info esclient.OperationInfo) {
 
 var errHungUp = errors.New("the caller hung up")
 
-// TestAServerThatIsNeverReady is asked again, after pauses, as long as the context lives, whatever MaxRetries is. Hooks
-// are told of each time and why.
+// TestAServerThatIsNeverReady checks that the client asks again, with pauses, as long as the context lives, with any
+// MaxRetries. Hooks get each attempt and its error.
 func TestAServerThatIsNeverReady(t *testing.T) {
 	together(t, operations(), func(t *testing.T, o operation) {
 		ctx, cancel := context.WithCancelCause(testContext(t))

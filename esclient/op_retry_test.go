@@ -57,8 +57,8 @@ func (s *script) repetitions(done <-chan outcome, first esproto.WriteEventsView)
 	}
 }
 
-// TestAppendIsRepeatedOnlyIfTheServerRecognisesIt plays, for each kind of expected version, what may become of the
-// first attempt, and looks at what the client does then.
+// TestAppendIsRepeatedOnlyIfTheServerRecognisesIt plays the possible results of the first attempt, for each kind of
+// expected version, and checks the reaction of the client.
 func TestAppendIsRepeatedOnlyIfTheServerRecognisesIt(t *testing.T) {
 	const timeout = 60 * time.Millisecond
 	exact := []esclient.ExpectedVersion{esclient.NoStream, 0, 2}
@@ -222,7 +222,7 @@ func TestAppendWhoseContextEndsIsUnknown(t *testing.T) {
 }
 
 // TestAppendWhoseReplyIsTooLargeIsUnknown has a server answer with a frame that is skipped: a repetition, which might
-// settle what happened, would get another such reply.
+// settle the outcome, would get another such reply.
 func TestAppendWhoseReplyIsTooLargeIsUnknown(t *testing.T) {
 	s := newScript(t)
 	c := s.client(func(cfg *esclient.Config) { cfg.MaxFrameSize = 1 << 10 })

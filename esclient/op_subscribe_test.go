@@ -65,7 +65,7 @@ func waysToJoin(t *testing.T) map[string]joins {
 	}
 }
 
-// event is what the script pushes.
+// event is the event that the script pushes.
 func (j *joins) event(data string) []byte {
 	id := esproto.NewGUID(uuid.New())
 	record := esproto.RecordView{StreamID: "orders", EventNumber: 1, EventID: id[:], EventType: "t", Data: []byte(data)}

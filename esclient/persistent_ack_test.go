@@ -109,8 +109,7 @@ func TestTheReasonOfANackIsKeptInBounds(t *testing.T) {
 }
 
 // TestDrainEndsWithoutAConnection loses the connection when nothing has been handed out yet: what is to be settled then
-// goes back to the server by itself.
-// What has been received waits for the look at its group, and is delivered then.
+// goes back to the server by itself. What has been received waits for the look at its group, and is delivered then.
 func TestDrainWaitsForTheLookAtTheGroup(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {

@@ -21,7 +21,7 @@ import (
 func TestManyGroupsAreMadeAtATime(t *testing.T) {
 	srv, _ := embedded(t)
 	srv.Intercept(esproto.CmdCreatePersistentSubscription, estest.Choose(func(estest.Request) estest.Action {
-		time.Sleep(20 * time.Millisecond) // what the server does, one after another
+		time.Sleep(20 * time.Millisecond) // the server makes the changes one after another
 		return estest.Action{}
 	}))
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {

@@ -17,7 +17,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// jane is a user who may read streams of users, and not what the server writes about its groups.
+// jane is a user who may read streams of users, but not the server's streams about its groups.
 var jane = esclient.Credentials{Login: "jane", Password: "secret"}
 
 func withJane() estest.Option { return estest.WithUser(jane.Login, jane.Password) }
@@ -326,7 +326,7 @@ func TestAckedEventsDoNotComeAgainFromAnotherLeader(t *testing.T) {
 				t.Parallel()
 				cluster := estest.RunCluster(t, 3, withJane())
 				s, events := fromStart(), 9
-				if !asAdmin { // without a checkpoint, nothing shows whether the group was made anew
+				if !asAdmin { // without a checkpoint, nothing shows whether the group was created again
 					s.CheckpointMinCount, s.CheckpointMaxCount, events = 20, 20, 50
 				}
 				m := join(t, cluster.ConnectionString(), asAdmin, events, s, esclient.PersistentOptions{})

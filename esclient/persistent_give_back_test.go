@@ -24,7 +24,7 @@ func finite(timeout time.Duration, retries int) esclient.PersistentSettings {
 }
 
 // TestAnEventThatTimedOutInTheQueueIsNotDelivered has a consumer that is longer at work on an event than the server
-// waits for the next: that belongs to the server again, which delivers it anew.
+// waits for the next: that belongs to the server again, which redelivers it.
 func TestAnEventThatTimedOutInTheQueueIsNotDelivered(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {

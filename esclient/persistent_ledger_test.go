@@ -156,7 +156,7 @@ func TestLedgerDoubtsOnlyEarlierSettlements(t *testing.T) {
 	assert.True(t, l.believes(young, 0))
 }
 
-// TestLedgerIgnoresAcksOfAnEarlierGroup is about events that are held while a group is made anew.
+// TestLedgerIgnoresAcksOfAnEarlierGroup is about events that are held while a group is created again.
 func TestLedgerIgnoresAcksOfAnEarlierGroup(t *testing.T) {
 	t.Parallel()
 	l := newLedger(testStream, 10)

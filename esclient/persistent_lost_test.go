@@ -76,7 +76,7 @@ func copyUntilClosed(to, from net.Conn) {
 	}
 }
 
-// copyFrames is copyUntilClosed for what a server sends.
+// copyFrames is copyUntilClosed for the frames of a server.
 func (l *deafLink) copyFrames(to, from net.Conn) {
 	r := bufio.NewReader(from)
 	for {

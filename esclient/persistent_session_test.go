@@ -156,7 +156,7 @@ func TestALostPlaceIsTakenAgain(t *testing.T) {
 	assert.Equal(t, "orders", e.Stream)
 }
 
-// TestASubscriberGoesOnIfItsGroupMayHaveBeenCreated loses the connection to each request that creates the group anew.
+// TestASubscriberGoesOnIfItsGroupMayHaveBeenCreated loses the connection at each request that creates the group again.
 func TestASubscriberGoesOnIfItsGroupMayHaveBeenCreated(t *testing.T) {
 	s := newScript(t)
 	c := s.client(func(cfg *esclient.Config) { cfg.MaxRetries = 1 })

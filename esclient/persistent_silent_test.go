@@ -14,9 +14,9 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// TestARecreatedGroupAfterASilentSession has a plain user join a group that was made anew, over a connection
-// on which what the server sends gets lost. The server does not hear of the end of that connection. So on the next one
-// the events come as retries, and new ones behind them.
+// TestARecreatedGroupAfterASilentSession has a plain user join a group that was created again, over a connection that
+// loses all frames of the server. The server does not hear of the end of that connection. So on the next one the events
+// come as retries, and new ones behind them.
 func TestARecreatedGroupAfterASilentSession(t *testing.T) {
 	t.Parallel()
 	pushes := esproto.CmdPersistentSubscriptionStreamEventAppeared
@@ -78,8 +78,7 @@ func TestARecreatedGroupAfterASilentSession(t *testing.T) {
 	}
 }
 
-// TestARecreatedGroupAfterAnElection has the group made anew by another leader, before the subscriber
-// has got there.
+// TestARecreatedGroupAfterAnElection has another leader create the group again, before the subscriber has got there.
 func TestARecreatedGroupAfterAnElection(t *testing.T) {
 	t.Parallel()
 	for _, asAdmin := range []bool{true, false} {

@@ -78,7 +78,7 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// TestReadAllStopsAtACount counts what others have written between as well.
+// TestReadAllStopsAtACount also counts events of other writers in between.
 func TestReadAllStopsAtACount(t *testing.T) {
 	undertest.AdminOnly(t, "it reads $all")
 	c, stream := connect(t), name("s")
@@ -119,7 +119,7 @@ func TestReadAllStopsAtACount(t *testing.T) {
 
 func TestAllPages(t *testing.T) {
 	undertest.AdminOnly(t, "it reads $all")
-	_, c := embedded(t) // $all holds what the test writes, and what the server has written before
+	_, c := embedded(t) // $all has the events of the test, and those of the server before
 	ctx, stream := testContext(t), name("s")
 	positions := appendEach(t, c, stream, 0, 9)
 

@@ -176,7 +176,8 @@ func TestARegexThatTheClientCannotCompile(t *testing.T) {
 	}
 }
 
-// TestExcludeSystemEvents writes what a stream's name alone, or a type alone, would not tell from events of users.
+// TestExcludeSystemEvents writes events that only the name of the stream and the type together distinguish from events
+// of users.
 func TestExcludeSystemEvents(t *testing.T) {
 	undertest.AdminOnly(t, "filters are for $all")
 	for _, persona := range filteringPersonas {

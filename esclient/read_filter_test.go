@@ -60,7 +60,7 @@ func filterable(t testing.TB, c *esclient.Client) (prefix string) {
 	return prefix
 }
 
-// filtered is what filterable has written, by stream and step.
+// filtered are the events that filterable has written, by stream and step.
 func filtered(step int, streams ...string) (data []string) {
 	for n := 0; n < 20; n += step {
 		for _, stream := range streams {
@@ -277,7 +277,7 @@ func TestFiltersTakeANewerServer(t *testing.T) {
 	}
 }
 
-// connectTo is connect with a say in what the embedded server is.
+// connectTo is connect with options for the embedded server.
 func connectTo(t testing.TB, persona estest.Persona) *esclient.Client {
 	t.Helper()
 	if undertest.Real() != "" {

@@ -113,7 +113,7 @@ func TestAPageAheadThatIsLostIsAskedForAgain(t *testing.T) {
 	}
 }
 
-// opCounter counts operations that hooks were told of.
+// opCounter is a hook that counts operations.
 type opCounter struct {
 	mu               sync.Mutex
 	started, ended   int

@@ -16,7 +16,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
-// script is a server that is played by a test, for what no real server does on demand: it answers the handshake and
+// script is a server that a test plays, for behaviour that no real server shows on demand: it answers the handshake and
 // heartbeats by itself, says of every group that nothing was written about it, and leaves all other frames to the test.
 type script struct {
 	t        testing.TB

@@ -15,7 +15,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// dialTo connects to addr, whatever the address is.
+// dialTo connects to addr, for any address.
 func dialTo(addr *atomic.Value) func(ctx context.Context, network, _ string) (net.Conn, error) {
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var d net.Dialer

@@ -79,7 +79,8 @@ func (s *stand) swap(old, fresh *estest.Server) {
 	old.Close()
 }
 
-// consumed is what a subscription delivers of one stream, gathered by a goroutine, and how it ended.
+// consumed has the events of one stream that a subscription delivers, which a goroutine gathers, and the end of the
+// subscription.
 type consumed struct {
 	mu   sync.Mutex
 	data []string

@@ -83,7 +83,7 @@ func TestNextContinuesAnEarlierStep(t *testing.T) {
 	}
 }
 
-// TestAStepEndsWithItsSubscription has a server that never answers what Next has begun.
+// TestAStepEndsWithItsSubscription has a server that never answers the request of Next.
 func TestAStepEndsWithItsSubscription(t *testing.T) {
 	for what, end := range map[string]func(*testing.T, *esclient.Client, *esclient.Subscription) error{
 		"stop": func(_ *testing.T, _ *esclient.Client, s *esclient.Subscription) error {

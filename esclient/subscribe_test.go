@@ -30,7 +30,7 @@ func take(t testing.TB, next func(context.Context) (*esclient.Event, error), n i
 	return data
 }
 
-// of leaves only the events of one stream: $all has more than what the test writes.
+// of returns only the events of one stream: $all has more than those of the test.
 func of(
 	stream string, next func(context.Context) (*esclient.Event, error),
 ) func(context.Context) (*esclient.Event, error) {
@@ -444,7 +444,7 @@ func TestSubscriptionsTryForEver(t *testing.T) {
 			_, err := next(testContext(t))
 			require.NoError(t, err)
 			s.l.Cut()
-			go func() { // the volatile one subscribes anew when it is asked for the next event
+			go func() { // the volatile one subscribes again at the next call of Next
 				for range attempts {
 					s.next(tc.cmd).reply(esproto.CmdNotHandled, notReady)
 				}

@@ -30,7 +30,7 @@ func (h handing) Subscribe(context.Context, string) (<-chan *message.Message, er
 }
 func (h handing) Close() error { return nil }
 
-// costs returns what traces add to one message or operation.
+// costs returns the allocations that traces add to one message or operation.
 func costs(t testing.TB, provider trace.TracerProvider) map[string]func() {
 	t.Helper()
 	tracing, err := esotel.New(esotel.Config{TracerProvider: provider, Propagator: w3c, Server: "localhost:1113"})
@@ -85,7 +85,7 @@ func providers() map[string]trace.TracerProvider {
 	}
 }
 
-// Without a TracerProvider, a span costs what the API of OpenTelemetry makes of it: its context.
+// Without a TracerProvider, a span costs only the context that the API of OpenTelemetry makes.
 func TestWithoutATracerAlmostNothingIsAllocated(t *testing.T) {
 	for _, provider := range []string{"none", "noop"} {
 		for what, do := range costs(t, providers()[provider]) {

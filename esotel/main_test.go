@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// w3c has what the propagators of most programs are.
+// w3c has the propagators of most programs.
 var w3c = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 
 // traced is a server, a client of it with a Hook, and the spans of both.

@@ -114,7 +114,7 @@ func TestTheNETClientFindsTheTrace(t *testing.T) {
 	}
 }
 
-// The next span would take $traceId for its parent, and the .NET client would record what was not sampled.
+// The next span would take $traceId for its parent, and the .NET client would record spans that were not sampled.
 func TestTracesThatAreNotSampledStayThatWay(t *testing.T) {
 	t.Parallel()
 	f := newTraced(t, nil, sdktrace.WithSampler(sdktrace.NeverSample()))

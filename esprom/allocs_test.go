@@ -12,7 +12,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esprom"
 )
 
-// hotPath returns what a Hook is told over and over while all goes well, and when an operation fails.
+// hotPath returns the frequent calls of a Hook: those without errors, and those for a failed operation.
 func hotPath(t testing.TB) map[string]func() {
 	t.Helper()
 	hook, err := esprom.NewHook(esprom.HookConfig{Streams: []string{"orders"}})

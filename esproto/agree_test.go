@@ -181,7 +181,7 @@ func agreeFilteredPage(t *testing.T, b []byte) {
 	requireAllPage(t, b, v, events, &m, int32(m.GetResult()))
 }
 
-// allPage is what the two replies of $all have in common.
+// allPage has the common methods of the two replies of $all.
 type allPage interface {
 	GetCommitPosition() int64
 	GetPreparePosition() int64
@@ -208,7 +208,7 @@ func requireAllPage(t *testing.T, b []byte, v *esproto.PageView, events []esprot
 	}
 }
 
-// readPage reads a page with all of its events. The first error is returned, whoever has it.
+// readPage reads a page with all of its events. It returns the first error.
 func readPage(b []byte, decode func(*esproto.PageView, []byte) error) (*esproto.PageView, []esproto.EventView, error) {
 	v := &esproto.PageView{Result: 9, Error: "stale", IsEndOfStream: true, Len: 99}
 	if err := decode(v, b); err != nil {
@@ -254,7 +254,7 @@ func staleEvent() esproto.EventView {
 	return esproto.EventView{Event: r, Link: r, HasEvent: true, HasLink: true, CommitPosition: 7, PreparePosition: 7}
 }
 
-// requireAliases holds that every part lies in b and cannot grow into what follows it there.
+// requireAliases checks that every part lies in b and cannot grow into the next part.
 func requireAliases(t *testing.T, b []byte, parts ...[]byte) {
 	t.Helper()
 	begin := uintptr(unsafe.Pointer(unsafe.SliceData(b)))

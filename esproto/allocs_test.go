@@ -9,8 +9,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// TestAllocations holds what the hot paths allocate. The views and encoders live in memory that their user has already,
-// as in the client: what remains is the payload that FrameReader.Take hands over.
+// TestAllocations bounds the allocations of the hot paths. The views and encoders live in memory of their user, as in
+// the client. Only the payload that FrameReader.Take returns is allocated.
 func TestAllocations(t *testing.T) {
 	var (
 		buf    []byte

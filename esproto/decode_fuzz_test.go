@@ -112,8 +112,8 @@ var oddMessages = [][]byte{
 	{0x0A, 0x04, 0x0A, 0x02, 0x10, 0x01, 0x0A, 0x04, 0x0A, 0x02, 0x28, 0x02}, // a message in two pieces
 }
 
-// asMessages makes two messages of fuzzed bytes: the bytes themselves, and what they say as a program. The second is
-// well-formed far more often, so that nesting and merging are reached.
+// asMessages makes two messages of fuzzed bytes: the bytes themselves, and the message that they compose as a program.
+// The second is well-formed far more often, so that nesting and merging are reached.
 func asMessages(data []byte) [][]byte {
 	p := program{in: data}
 	return [][]byte{data, p.message(0)}

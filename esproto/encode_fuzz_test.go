@@ -35,7 +35,7 @@ func bytesField(style esproto.Style, b []byte) []byte {
 	return []byte{}
 }
 
-// requireMessage reads b, which begins with what was in the buffer before, as want.
+// requireMessage requires that b has the old bytes of the buffer, and want after them.
 func requireMessage(t *testing.T, want proto.Message, b []byte) {
 	t.Helper()
 	require.GreaterOrEqual(t, len(b), len(before))
@@ -45,7 +45,7 @@ func requireMessage(t *testing.T, want proto.Message, b []byte) {
 	require.True(t, proto.Equal(want, got), "\nwant %v\ngot  %v", want, got)
 }
 
-// before is what encoders find in their buffer.
+// before are the bytes in the buffer of the encoders.
 const before = "before"
 
 func FuzzEncodeWriteEvents(f *testing.F) {

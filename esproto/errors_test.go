@@ -27,7 +27,7 @@ func TestMalformedMessagesSayWhatIsWrong(t *testing.T) {
 		err := v.Decode(unhex(t, in))
 		require.ErrorIs(t, err, esproto.ErrMalformed, in)
 		assert.ErrorContains(t, err, "esproto: malformed message: "+want[0], in)
-		assert.ErrorContains(t, err, want[1], in) // the protobuf library varies what stands before it
+		assert.ErrorContains(t, err, want[1], in) // the protobuf library varies the text before it
 	}
 }
 

@@ -143,7 +143,7 @@ func TestFrameReaderBuffered(t *testing.T) {
 }
 
 // TestFrameReaderLengths tries every kind of length. A wrong one must be seen as soon as its four bytes are there,
-// since whoever sends it may send nothing more.
+// since the sender may send nothing more.
 func TestFrameReaderLengths(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -278,7 +278,7 @@ func TestFrameReaderEnd(t *testing.T) {
 	}
 }
 
-// TestFrameReaderDoesNotTrustALength sees what a frame costs that says that it is large and does not come.
+// TestFrameReaderDoesNotTrustALength checks the memory for a frame that announces a large length and does not come.
 func TestFrameReaderDoesNotTrustALength(t *testing.T) {
 	head := binary.LittleEndian.AppendUint32(nil, esproto.MaxFrameSize)
 	head = append(head, make([]byte, 18+100)...)
@@ -326,7 +326,7 @@ func TestFrameReaderLargePayloads(t *testing.T) {
 func FuzzFrameReader(f *testing.F) {
 	two := esproto.AppendFrame(nil, esproto.CmdPing, testID, []byte("hello"))
 	two = esproto.AppendFrame(two, esproto.CmdWriteEvents, testID, []byte(strings.Repeat("long ", 50)))
-	two = slices.Clip(two) // the corpus keeps what is appended to it
+	two = slices.Clip(two) // the corpus keeps the appended bytes
 	long := []byte("\xff\xff\xff\x7f, in front of eighteen bytes and more")
 	f.Add(two, []byte{1, 0, 200}, []byte{0, 1, 2}, uint8(16), uint16(0), false)
 	f.Add(two, []byte{255}, []byte{3, 4, 5, 6}, uint8(64), uint16(30), false)
@@ -381,7 +381,7 @@ func FuzzFrameReader(f *testing.F) {
 
 			payload, err := readBy(t, way, r, n)
 			if way == wayToSkip && wantErr != nil {
-				_, _, err = r.Next() // what is not there is seen when it is to be skipped
+				_, _, err = r.Next() // missing bytes show only when they are skipped
 			}
 			if wantErr != nil {
 				require.Equal(t, wantErr, err)
@@ -460,7 +460,7 @@ type parsed struct {
 	payload      []byte
 }
 
-// nextFrame is what the protocol says of frames, without any of the care for speed.
+// nextFrame reads a frame as the protocol defines it, without regard for speed.
 func nextFrame(b []byte, limit int, skips bool) (f parsed, rest []byte, err error) {
 	if len(b) == 0 {
 		return f, nil, io.EOF

@@ -30,7 +30,7 @@ var encoders = map[esproto.Command]func(*testing.T, []byte, esproto.Style) []byt
 	esproto.CmdPersistentSubscriptionNakEvents:           rewriteNak,
 }
 
-// TestRecordedPayloadsAreWrittenAlike holds the hand-written encoders against what went over real wires, byte by byte.
+// TestRecordedPayloadsAreWrittenAlike compares the hand-written encoders with payloads of real servers, byte by byte.
 func TestRecordedPayloadsAreWrittenAlike(t *testing.T) {
 	t.Parallel()
 	written := make(map[esproto.Command]int)
@@ -134,7 +134,7 @@ func rewriteReadStreamEvents(t *testing.T, b []byte, _ esproto.Style) []byte {
 	)
 }
 
-// rewriteRecords returns the event's records, encoded; nil for what it lacks.
+// rewriteRecords returns the event's records, encoded; nil for a missing one.
 func rewriteRecords(e *esproto.EventView, style esproto.Style) (event, link []byte) {
 	if e.HasEvent {
 		event = e.Event.Append(nil, style)

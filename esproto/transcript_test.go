@@ -30,10 +30,10 @@ type frame struct {
 	Raw    string         `json:"raw"`
 	RawLen int            `json:"raw_len"` // set where raw is cut off
 	Fields map[string]any `json:"fields"`
-	style  esproto.Style  // of the server, in what it sent
+	style  esproto.Style  // of the frames of the server
 }
 
-// payload returns what follows the header; ok is false where the recording has only the beginning of it.
+// payload returns the bytes after the header; ok is false if the recording has only their beginning.
 func (f *frame) payload(tb testing.TB) (b []byte, ok bool) {
 	tb.Helper()
 	if f.RawLen != 0 {

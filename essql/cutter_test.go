@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cutter passes connections on to a server, and cuts them: the server gets what was sent last, or does not, and its
-// answer is lost.
+// cutter passes connections on to a server, and cuts them: the server gets the last bytes, or does not, and its answer
+// is lost.
 type cutter struct {
 	listener net.Listener
 	target   string
@@ -19,7 +19,7 @@ type cutter struct {
 	mu    sync.Mutex
 	cuts  int  // that are left
 	until int  // packets from clients until the next cut
-	gone  bool // nobody gets through
+	gone  bool // no connection gets through
 	conns map[net.Conn]bool
 	wg    sync.WaitGroup
 }
@@ -38,7 +38,7 @@ func newCutter(t *testing.T, target string, cuts int) *cutter {
 	return c
 }
 
-// refuse ends all connections, and new ones at once, or lets new ones through again.
+// refuse ends all connections, and new ones at once, or allows new ones again.
 func (c *cutter) refuse(refuse bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,7 +105,7 @@ func (c *cutter) accept() {
 	}
 }
 
-// send copies what a client sends to the server until the connection ends or is cut.
+// send copies the client's bytes to the server until the connection ends or is cut.
 func (c *cutter) send(server, client net.Conn) {
 	buf := make([]byte, 64<<10)
 	for {
@@ -127,7 +127,7 @@ func (c *cutter) send(server, client net.Conn) {
 		}
 	}
 	_ = client.Close()
-	// The server reads what was sent, finds the end and closes the connection, which ends the other goroutine.
+	// The server reads the rest, finds the end and closes the connection, which ends the other goroutine.
 	if tcp, ok := server.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
 	}

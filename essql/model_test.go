@@ -49,7 +49,7 @@ func (m model) handle(store *essql.Store, msg *message.Message) error {
 	return store.Apply(ctx, msg, func(tx *sql.Tx) error { return m.add(ctx, tx, msg) })
 }
 
-// applied returns what was applied, in the order of the stream.
+// applied returns the applied events, in the order of the stream.
 func (m model) applied(t *testing.T) (places []int) {
 	t.Helper()
 	rows, err := m.db.QueryContext(t.Context(), "SELECT place FROM "+m.d.Table+"_applied ORDER BY place")

@@ -53,7 +53,7 @@ func project(ctx context.Context, m model, connectionString string) error {
 	return subscriber.Close()
 }
 
-// projectorVariable tells the test's program to be a projector: of what is the JSON of a job.
+// projectorVariable makes the test's program a projector. Its value is a job in JSON.
 const projectorVariable = "ESSQL_TEST_PROJECTOR"
 
 type job struct {
@@ -209,7 +209,7 @@ func TestLostConnectionsLoseAndRepeatNothing(t *testing.T) {
 		go func() { ended <- project(ctx, process, srv.ConnectionString()) }()
 		published := events
 		for applied := 0; applied < published || cutter.left() > 0; applied += each {
-			if applied >= published { // the cutter counts what is sent
+			if applied >= published { // the cutter counts the sent bytes
 				publish(t, srv, each)
 				published += each
 			}

@@ -66,7 +66,7 @@ func receive(t *testing.T, n int, config eventstore.SubscriberConfig) []*message
 	return messages
 }
 
-// unseen is a store of checkpoints that saves nothing, so that what a test finds was saved by SaveTx.
+// unseen is a store of checkpoints that saves nothing, so that only SaveTx can have saved a checkpoint.
 type unseen struct{ *essql.Store }
 
 func (unseen) Save(context.Context, string, esclient.Checkpoint) error { return nil }
@@ -106,7 +106,7 @@ func TestACheckpointIsSavedWithTheTransaction(t *testing.T) {
 		require.ErrorIs(t, inTx(t, db, save(0)), essql.ErrAlreadySaved)
 		require.Equal(t, number(1), saved())
 
-		// The Subscriber saves what was acked, later than the handler and in larger steps.
+		// The Subscriber saves acked messages later than the handler, and in larger steps.
 		require.NoError(t, store.Save(t.Context(), saveName, number(0)))
 		require.NoError(t, store.Save(t.Context(), saveName, number(1)))
 		require.Equal(t, number(1), saved())

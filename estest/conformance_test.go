@@ -20,8 +20,8 @@ type put struct {
 	expected int64
 }
 
-// puts reads what the suites write in the names of their tests: "0em1" is event 0 with expected version -1, "0any" with
-// any version, and "S_0em1_1em1_E" is one write of both.
+// puts parses the names of tests of the suites: "0em1" is event 0 with expected version -1, "0any" with any version,
+// and "S_0em1_1em1_E" is one write of both.
 func puts(t *testing.T, sequence string) (all []put) {
 	t.Helper()
 	together := false

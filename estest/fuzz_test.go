@@ -17,7 +17,7 @@ import (
 )
 
 // fuzzedFrames makes the frames that a client of FuzzServer sends. An input is a list of frames: command, flags, length
-// of the rest, and the rest; what does not fit is sent as it is.
+// of the rest, and the rest. Other bytes are sent unchanged.
 func fuzzedFrames(input []byte) (wire []byte) {
 	const head = 4
 	for len(input) >= head {

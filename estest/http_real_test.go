@@ -85,8 +85,8 @@ func TestHTTPAnswersAreThoseOf2310(t *testing.T) {
 	}
 }
 
-// billing makes what the recorded server had: a stream of twelve events with a group, whose consumer has settled four
-// of them, parked one of these, and holds eight.
+// billing makes the data of the recorded server: a stream of twelve events with a group, whose consumer has settled
+// four of them, parked one of these, and holds eight.
 func billing(t testing.TB, s *estest.Server) {
 	p := dial(t, s)
 	p.ask(esproto.CmdIdentifyClient, nil, &esproto.IdentifyClient{

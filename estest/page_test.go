@@ -19,7 +19,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// pageState is what the page asks for.
+// pageState is the data that the page requests.
 type pageState struct {
 	Version      string
 	Connections  int

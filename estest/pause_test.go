@@ -39,7 +39,7 @@ func TestAPausedServerServesNothingThatItHasPutOff(t *testing.T) {
 	}
 }
 
-// The next process knows nothing of what the last one had put off.
+// The next process does not know the work that the last one had put off.
 func TestACrashEndsWhatAPausedServerHasPutOff(t *testing.T) {
 	s, clock := slowRights(t, estest.Persona5011)
 	p := connectAs(t, s, plain)

@@ -13,13 +13,13 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// patience is how long a test waits for what must come, eagerness how often it looks.
+// patience is the longest time that a test waits for a condition, eagerness the time between two looks.
 const (
 	patience  = time.Minute
 	eagerness = time.Millisecond
 )
 
-// peer is a client that does what a test tells it, and nothing else but answer heartbeats.
+// peer is a client that a test controls. By itself it only answers heartbeats.
 type peer struct {
 	t  testing.TB
 	s  *estest.Server

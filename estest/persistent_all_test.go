@@ -12,7 +12,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// allGroupInfo is what HTTP tells of a group on $all.
+// allGroupInfo is the description of a group on $all over HTTP.
 type allGroupInfo struct {
 	EventStreamID, GroupName, Status string
 	LastKnownEventNumber             int64

@@ -21,7 +21,7 @@ func standardProjections(version estest.Persona) []string {
 	return names
 }
 
-// Readers of $all see what projections write about themselves.
+// Readers of $all see the events of projections about themselves.
 func TestWhatProjectionsWriteOfThemselves(t *testing.T) {
 	for _, version := range personas {
 		t.Run(string(version), func(t *testing.T) {

@@ -51,7 +51,7 @@ func TestWhereARepeatedWriteIs(t *testing.T) {
 	for _, persona := range personas {
 		s, clock := runByClock(t, estest.WithPersona(persona))
 		p := connectAs(t, s, admin)
-		// told is what servers that tell positions say; the others say -1.
+		// told checks the position in a reply. Servers that do not send it send -1.
 		told := func(want, got int64, what string) {
 			t.Helper()
 			if !since20[persona] {

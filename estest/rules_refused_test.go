@@ -144,7 +144,7 @@ func TestWhoMayWriteToATransaction(t *testing.T) {
 		assert.Equal(t, ok, r.GetResult(), persona)
 		want := int64(0)
 		if unchecked == ok {
-			want = 1 // what ops wrote is there as well
+			want = 1 // the event of ops is there as well
 		}
 		assert.Equal(t, want, r.GetLastEventNumber(), persona)
 	}

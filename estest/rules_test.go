@@ -87,7 +87,7 @@ func TestReadingAllAtOddPositions(t *testing.T) {
 		"behind the last event":    {cmd: forward, commit: last + 1, prepare: 0, count: 2},
 		"far behind":               {cmd: forward, commit: 1 << 50, prepare: 0, count: 2},
 		"backward from an event":   {cmd: backward, commit: last, prepare: last, count: 1, data: "a"},
-		// what ends at last is left out
+		// without the records that end at last
 		"backward, but behind no record": {cmd: backward, commit: last, prepare: 0, count: 1, data: "admin"},
 		"backward from inside":           {cmd: backward, commit: last + 1, prepare: last + 1, count: 2, result: 2},
 		"backward from too far":          {cmd: backward, commit: 1 << 50, prepare: 1 << 50, count: 2, result: 2},

@@ -81,10 +81,10 @@ type soaker struct {
 	grouped bool
 	written int64             // events of that stream
 	held    map[string][]byte // delivered and neither acked nor given back
-	acked   map[string]bool   // by what the server has seen: these must not come again
+	acked   map[string]bool   // acks that the server has seen: these events must not come again
 }
 
-// modelStream is what a stream must hold.
+// modelStream is the expected content of a stream.
 type modelStream struct {
 	name    string
 	ids     []string // by number
@@ -321,13 +321,13 @@ func (k *soaker) work(t *testing.T) {
 		}
 		delete(k.held, id)
 	}
-	k.takeDelivered(t) // whatever came before the pong may have been on its way before
+	k.takeDelivered(t) // events before the pong may have been on their way before
 	for _, id := range settled {
 		k.acked[id] = true
 	}
 }
 
-// takeDelivered reads what the group has sent until now.
+// takeDelivered reads the events that the group has sent until now.
 func (k *soaker) takeDelivered(t *testing.T) {
 	ping := k.worker.send(esproto.CmdPing, nil, nil)
 	for {

@@ -102,7 +102,7 @@ func isOptional(field protoreflect.FieldDescriptor) bool {
 	return optionalFields[name] || optionalFields[string(field.Parent().Name())+"."+name]
 }
 
-// reader brings what one server said into a form in which two can be compared.
+// reader gives the answers of one server a form that can be compared with those of another.
 type reader struct {
 	sc        *scenario
 	positions []int64 // of records, sorted
@@ -298,7 +298,7 @@ func (r *reader) id(id string) string {
 	return r.ids[id]
 }
 
-// data is that of an event; what a server wrote itself is JSON whose form is its own affair.
+// data is that of an event. Events of the server itself are JSON, and its form does not matter.
 func (r *reader) data(b []byte, id string) string {
 	var object map[string]any
 	d := json.NewDecoder(bytes.NewReader(b))

@@ -20,7 +20,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// translation is what our server calls the things that the real one has chosen a name or number for.
+// translation has our server's values for the names and numbers that the real server has chosen.
 type translation struct {
 	positions map[int64]int64
 	tx        map[int64]int64
@@ -84,7 +84,7 @@ func (tr *translation) translate(m protoreflect.Message) (changed bool) {
 	return changed
 }
 
-// position is what our server calls a position, be it that of a record or one inside of it.
+// position returns our server's value of a position: that of a record, or one inside of it.
 func (tr *translation) position(recorded int64) (ours int64, ok bool) {
 	const shortest = 30 // no record takes less of the log
 	for inside := range min(recorded, shortest) {
@@ -118,7 +118,8 @@ func commandName(c esproto.Command) string {
 	return fmt.Sprintf("0x%02x", byte(c))
 }
 
-// send says what the client said. A frame with credentials has the right password unless it was refused for them.
+// send sends a frame of the recorded client. A frame with credentials has the right password unless the server refused
+// them.
 func (p *player) send(f *entry) {
 	p.unanswered++
 	body, err := hex.DecodeString(strings.TrimSuffix(f.Raw, "..."))
@@ -169,7 +170,7 @@ func (p *player) wasRefused(sent *entry) bool {
 	return answer != nil && answer.Cmd == "NotAuthenticated"
 }
 
-// rebuild makes a WriteEvents anew of which only the beginning and the fields were kept, of long data only its hash.
+// rebuild makes a WriteEvents again of which only the beginning and the fields were kept, of long data only its hash.
 func (p *player) rebuild(f *entry) []byte {
 	var w struct {
 		Stream   string `json:"event_stream_id"`
@@ -216,8 +217,8 @@ func hashed(data []byte) string {
 		hex.EncodeToString(binary.BigEndian.AppendUint64(nil, h.Sum64())))
 }
 
-// likeTruncated returns what our server said if it can be what the real one said, of which only the beginning, the
-// length and a hash were kept. Else it returns nothing.
+// likeTruncated returns our server's answer if it can be the real one's, of which only the beginning, the length and a
+// hash were kept. Else it returns nothing.
 func (p *player) likeTruncated(f *entry, got []byte) []byte {
 	var m esproto.ReadEventCompleted
 	if f.RawLen != len(got) || proto.Unmarshal(got, &m) != nil {

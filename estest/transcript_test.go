@@ -35,7 +35,7 @@ type step struct {
 	Frames []entry  `json:"frames"`
 }
 
-// entry is a frame or what happened to a connection.
+// entry is a frame, or the start or the end of a connection.
 type entry struct {
 	Dir    string          `json:"dir"`
 	Conn   int             `json:"conn"`
@@ -137,7 +137,7 @@ type player struct {
 	answered   []side
 }
 
-// side is what one server said in a step.
+// side has the answers of one server in a step.
 type side struct {
 	title string
 	order string
@@ -164,7 +164,7 @@ type line struct {
 	number int
 	peer   *peer
 	said   []spoken // all of it
-	seen   int      // what belongs to earlier steps
+	seen   int      // frames of earlier steps
 	closed bool
 	shut   bool // by us
 }
@@ -236,7 +236,7 @@ func (p *player) playStep(st *step, readers *sync.WaitGroup) bool {
 				break
 			}
 			p.send(f)
-			if settles { // it has no answer, and what follows may go another line
+			if settles { // it has no answer, and the next frame may go over another line
 				p.fence()
 			}
 		case "recv", "closed":
@@ -329,7 +329,7 @@ func (p *player) take(limit <-chan time.Time) bool {
 	}
 }
 
-// nth returns what a line said n-th under a label.
+// nth returns the nth frame of a line under a label.
 func (l *line) nth(corr string, n int) (spoken, bool) {
 	for _, s := range l.said {
 		if s.corr == corr {
@@ -341,7 +341,8 @@ func (l *line) nth(corr string, n int) (spoken, bool) {
 	return spoken{}, false
 }
 
-// expect waits for what the real server said at this point, and learns what ours calls the same things.
+// expect waits for the answer of the real server at this point, and learns our server's values for its names and
+// numbers.
 func (p *player) expect(st *step, f *entry) spoken {
 	s := spoken{conn: f.Conn, cmd: f.Cmd, corr: f.Corr}
 	if f.Flags != nil {

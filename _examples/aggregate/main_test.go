@@ -113,7 +113,7 @@ func insist(ctx context.Context, unknown *atomic.Int64, command func(context.Con
 }
 
 // checkLog holds that the account has each accepted command once and no other, was never overdrawn, and that the latest
-// snapshot does not change what is loaded.
+// snapshot does not change the loaded account.
 func checkLog(ctx context.Context, t *testing.T, accounts *Accounts, id string, want map[uuid.UUID]int) {
 	t.Helper()
 	replayed := Account{Version: esclient.NoStream}

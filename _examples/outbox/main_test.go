@@ -171,8 +171,8 @@ func (s *shopUnderTest) count(ctx context.Context, t *testing.T) (orders int) {
 	return orders
 }
 
-// requireForwarded forwards what is in the outbox. It holds that EventStore then has all events of the orders in the
-// database, once and in order, and no others.
+// requireForwarded forwards the outbox. It checks that EventStore then has all events of the orders in the database,
+// once and in order, and no others.
 func (s *shopUnderTest) requireForwarded(ctx context.Context, t *testing.T) {
 	t.Helper()
 	stop := startForwarding(ctx, s.shop.DB, s.client, watermill.NopLogger{})

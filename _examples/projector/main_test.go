@@ -170,7 +170,7 @@ func fold(ctx context.Context, t *testing.T, shop *shop, kept []int) model {
 	return m
 }
 
-// readModel reads what the projector has made, the deleted orders aside.
+// readModel reads the read model without the deleted orders.
 func readModel(ctx context.Context, t *testing.T, db *sql.DB, shop *shop, kept []int) model {
 	t.Helper()
 	streams := make(map[string]bool, len(kept))

@@ -146,7 +146,7 @@ func applied(ctx context.Context, db *sql.DB, version int) (orders int) {
 	return orders
 }
 
-// model is the read model, or what it should be.
+// model is the read model, or the expected one.
 type model struct {
 	orders    int
 	customers map[string][2]int // orders and amount
@@ -201,7 +201,7 @@ func readModel(ctx context.Context, t *testing.T, db *sql.DB) model {
 	return m
 }
 
-// stopper ends what runs beside the test, and waits for its end.
+// stopper ends a function that runs beside the test, and waits for its end.
 type stopper struct {
 	ctx    context.Context
 	cancel context.CancelFunc

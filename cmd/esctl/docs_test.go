@@ -15,7 +15,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// variable is what differs from run to run: ids, times, numbers, and the width of columns.
+// variable matches the parts that differ between runs: ids, times, numbers, and the width of columns.
 var variable = []struct {
 	is *regexp.Regexp
 	as string
@@ -28,7 +28,7 @@ var variable = []struct {
 	{regexp.MustCompile(`Leader true ADDRESS (\S+) \d+ \d+`), "Leader true ADDRESS $1 N N"},
 }
 
-// shape is what a text has in common with that of another run.
+// shape is the part of a text that all runs share.
 func shape(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {

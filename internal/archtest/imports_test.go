@@ -20,7 +20,7 @@ type layer struct {
 }
 
 // layers lists every part of the repository: a package in none of them fails the test, so that a new one is placed here
-// deliberately. The arrows point down: nothing imports what stands above it.
+// deliberately. The arrows point down: no package imports one above it.
 var layers = []layer{
 	{
 		dir:       "_examples",
@@ -86,7 +86,7 @@ var layers = []layer{
 // testOnly are libraries that only test files may import: users of our packages must not have to load them.
 var testOnly = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "golang.org/x/net"}
 
-// drivers are what the tests of essql connect by. Its code works with any driver.
+// drivers are the drivers in the tests of essql. Its code works with any driver.
 var drivers = []string{"github.com/go-sql-driver/mysql", "github.com/jackc/pgx", "modernc.org/sqlite"}
 
 func isDriver(importPath string) bool {

@@ -48,7 +48,7 @@ func TestLinesAreShort(t *testing.T) {
 // target is the target of a link in Markdown: it cannot be wrapped.
 var target = regexp.MustCompile(`\]\([^)]*\)|^\[[^]]*\]:.*|<?https?://[^\s)]+`)
 
-// wrappable takes out of a Markdown text what may be longer than a line: rows of tables, and targets of links.
+// wrappable removes the parts of a Markdown text that may be longer than a line: rows of tables, and targets of links.
 func wrappable(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {

@@ -19,9 +19,9 @@ var publicPackages = []string{
 	".", "esclient", "esclient/esadmin", "discovery", "esotel", "esprom", "essql", "estest", "esproto",
 }
 
-// TestPublicPackagesSpeakForThemselves holds that what go doc shows of a public package is all that its user has to
-// read: no exported name is an alias of something elsewhere or takes its value from there, and no exported signature,
-// field or method names a type that is internal or generated.
+// TestPublicPackagesSpeakForThemselves checks that a user needs to read only the go doc of a public package: no
+// exported name is an alias of another package's or takes its value from there, and no exported signature, field or
+// method names a type that is internal or generated.
 func TestPublicPackagesSpeakForThemselves(t *testing.T) {
 	t.Parallel()
 	generated := generatedTypes(t)
@@ -160,7 +160,7 @@ func (f *publicFile) values(s *ast.ValueSpec) {
 	}
 }
 
-// value complains of a value that is what another package calls it.
+// value complains of a value that another package defines.
 func (f *publicFile) value(v ast.Expr, of string) {
 	ast.Inspect(v, func(n ast.Node) bool {
 		if _, ok := n.(*ast.FuncLit); ok {

@@ -38,7 +38,7 @@ func TestTheServersPartsKnowNoSockets(t *testing.T) {
 	assert.Greater(t, looked, 10)
 }
 
-// knowsSockets lists what a file has to do with connections and frames.
+// knowsSockets lists the names in a file that belong to connections and frames.
 func knowsSockets(imports []string, file *ast.File) (found []string) {
 	for _, path := range imports {
 		for _, socket := range sockets {

@@ -81,7 +81,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// sources parses every Go file, whatever its build tags.
+// sources parses every Go file, with any build tags.
 func sources(t *testing.T) (parsed []source) {
 	t.Helper()
 	set := token.NewFileSet()

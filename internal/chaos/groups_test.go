@@ -46,7 +46,7 @@ type group struct {
 	unclear map[int64]bool   // settled while the group was being created again
 	highest map[string]int64 // by the key of the order, from its first message on: the old group's may come before
 	first   map[string]int64 // the number of the first message of each key, in all epochs
-	began   map[string]bool  // that message was handed out while the group was being made anew
+	began   map[string]bool  // that message was handed out while the group was being created again
 }
 
 // asked is the time and the link of a request to park a message.

@@ -40,7 +40,7 @@ var broken = []string{
 	passed, beyond, forgotten, unsaved, unfenced, idle,
 }
 
-// report counts what happened and keeps the first examples of broken promises.
+// report counts the results and keeps the first examples of broken promises.
 type report struct {
 	started time.Time
 

@@ -176,7 +176,7 @@ func TestContextEndsACallThatWaits(t *testing.T) {
 		}
 		asked <- f
 		<-release
-		p.Reply(f) // late: nobody waits for it any more
+		p.Reply(f) // late: no caller waits for it any more
 		p.Echo()
 	})
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -450,7 +450,7 @@ func (*probe) TooLarge(esproto.Command, error) bool { return false }
 func (*probe) Wake()                                {}
 func (p *probe) Fail(_ error, sent bool)            { p.sent <- sent }
 
-// FuzzConn feeds a connection with whatever bytes: it must neither panic nor hang.
+// FuzzConn feeds a connection with any bytes: it must neither panic nor hang.
 func FuzzConn(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	f.Add(esproto.AppendFrame(nil, esproto.CmdHeartbeatRequest, esproto.CorrelationID{1}, nil))

@@ -298,7 +298,7 @@ func TestMaxReconnectsClosesTheManager(t *testing.T) {
 	assert.Equal(t, []string{"reconnecting", "reconnecting", "closed"}, j.all())
 }
 
-// errNotLeader is what a follower answers.
+// errNotLeader is the answer of a follower.
 var errNotLeader = &NotHandledError{Reason: esproto.NotHandled_NotLeader}
 
 func TestRedirectGoesToTheNamedNode(t *testing.T) {

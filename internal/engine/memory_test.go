@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMemoryKeepsWhatItWasGiven copies parts of all sizes, changes what they were copied from, and grows the copies.
+// TestMemoryKeepsWhatItWasGiven copies parts of all sizes, changes the originals, and grows the copies.
 func TestMemoryKeepsWhatItWasGiven(t *testing.T) {
 	t.Parallel()
 	var m Memory
@@ -21,7 +21,7 @@ func TestMemoryKeepsWhatItWasGiven(t *testing.T) {
 			part[at] = byte(i + at)
 		}
 		copies, wanted = append(copies, m.Copy(part)), append(wanted, bytes.Clone(part))
-		_ = append(copies[len(copies)-1], 0xee) // goes elsewhere, not into what follows
+		_ = append(copies[len(copies)-1], 0xee) // goes elsewhere, not into the next copy
 	}
 	for i, want := range wanted {
 		require.True(t, bytes.Equal(want, copies[i]), "part %d of %d bytes", i, len(want))

@@ -88,7 +88,7 @@ func (c aContext) Done() <-chan struct{} { return c.Context.Done() }
 
 func (c aContext) Value(any) any { return nil }
 
-// TestAWatchedContextIsLetGo looks at what is left of contexts that go on: goleak finds the goroutines.
+// TestAWatchedContextIsLetGo leaves contexts that go on: goleak finds a goroutine that still watches them.
 func TestAWatchedContextIsLetGo(t *testing.T) {
 	cfg := connConfig()
 	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 40*time.Millisecond, time.Minute

@@ -24,7 +24,7 @@ import (
 // link is a TCP connection through a relay with a limited rate.
 type link struct {
 	up, down int  // bytes a second; 0 for no limit
-	holds    bool // the relay takes what comes at once, and passes it on at its rate
+	holds    bool // the relay takes all bytes at once, and passes them on at its rate
 	tight    bool // it takes no more than it passes on, as far as sockets allow
 }
 
@@ -67,7 +67,7 @@ func (l *link) relay(dst io.Writer, src io.Reader, rate int) {
 	}
 }
 
-// piece is what passes at a time: a hundredth of a second's worth.
+// piece returns the number of bytes that pass at a time: those of a hundredth of a second.
 func piece(rate int) int {
 	if rate <= 0 {
 		return 16 << 10
@@ -118,7 +118,7 @@ func (h *hold) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// hurried has limits that are much shorter than what the tests send takes.
+// hurried has limits that are much shorter than the link needs for the tests.
 func hurried() ConnConfig {
 	cfg := connConfig()
 	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 100*time.Millisecond, 200*time.Millisecond
@@ -138,7 +138,7 @@ func brief(p *peer) {
 	}
 }
 
-// bare hides all of a connection but what every net.Conn has.
+// bare hides all methods of a connection but those of net.Conn.
 type bare struct{ net.Conn }
 
 func TestALargeRequestOverASlowLinkIsNotGivenUp(t *testing.T) {
@@ -243,7 +243,7 @@ func dialThrough(t testing.TB, cfg ConnConfig, l *link, serve func(p *peer)) *Co
 	return c
 }
 
-// What a server asks of a silent client waits behind what it sends, so the client has to speak by itself.
+// The heartbeat of a server to a silent client waits behind its other frames, so the client must send one by itself.
 func TestAClientThatOnlyReceivesSpeaks(t *testing.T) {
 	t.Parallel()
 	cfg := connConfig()

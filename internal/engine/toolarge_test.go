@@ -156,7 +156,7 @@ func TestSkippingIsASignOfLife(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// TestTooLargeFramesThatAreNobodys sends what no EventStore sends: the bytes are out of step.
+// TestTooLargeFramesThatAreNobodys sends frames that no EventStore sends: the bytes are out of step.
 func TestTooLargeFramesThatAreNobodys(t *testing.T) {
 	stranger := func(esproto.CorrelationID) esproto.CorrelationID { return esproto.CorrelationID{1, 2, 3} }
 	nobody := func(esproto.CorrelationID) esproto.CorrelationID { return esproto.CorrelationID{} }

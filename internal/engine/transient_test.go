@@ -16,7 +16,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// says is a peer that says something, whatever it is asked, and goes.
+// says is a peer that sends bytes, for any request, and closes the connection.
 func says(text string) func(p *peer) {
 	return func(p *peer) {
 		p.Write([]byte(text))
@@ -166,7 +166,7 @@ func TestAuthenticateIsSentAgainOnTheSameConnection(t *testing.T) {
 	assert.Greater(t, time.Since(start), 2*shortLoginPause)
 }
 
-// Servers from 20.x refuse operations while an Authenticate is being checked, whatever they answered to the one before.
+// Servers from 20.x refuse operations while they check an Authenticate, with any answer to an earlier one.
 func TestNoCallBeginsBeforeTheLastLoginIsAnswered(t *testing.T) {
 	var a actor
 	a.play(func(p *peer) {

@@ -24,7 +24,7 @@ func pinged(p *peer) frame {
 	}
 }
 
-// givenUp returns a connection with a subscription that nobody has any more, and what the peer then does.
+// givenUp returns a connection with a subscription that was given up. serve plays the peer from then on.
 func givenUp(t *testing.T, serve func(p *peer, subscription esproto.CorrelationID)) *Conn {
 	c := dial(t, connConfig(), func(p *peer) {
 		subscribed, err := p.Next()
@@ -124,7 +124,7 @@ func TestFramesOfNoSubscriptionAreNotAnswered(t *testing.T) {
 		p.Send(esproto.CmdNotHandled, id, nil)
 		p.Send(esproto.CmdPong, id, nil)
 		p.Send(esproto.CmdSubscriptionDropped, id, nil)
-		p.Send(esproto.CmdSubscriptionConfirmation, id, nil) // as if it had begun anew
+		p.Send(esproto.CmdSubscriptionConfirmation, id, nil) // as if it had begun again
 		assert.Equal(t, esproto.CmdUnsubscribeFromStream, pinged(p).Command)
 	})
 	<-done

@@ -163,7 +163,7 @@ func TestThePeerIsHeardWhileItDoesNotRead(t *testing.T) {
 	wg.Wait()
 }
 
-// A caller whose requests nobody reads must not be kept in a write beyond its context.
+// A caller whose peer does not read must not stay in a write beyond its context.
 func TestACallerIsNotHeldByAPeerThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	stall := make(chan struct{})

@@ -125,7 +125,7 @@ func TestImpossibleSnapshots(t *testing.T) {
 	}
 }
 
-// A log that catches up with another one copies the missing records, or starts anew if the logs differ.
+// A log that catches up with another one copies the missing records, or starts again if the logs differ.
 func TestCatchUp(t *testing.T) {
 	leader := full(t)
 	follower := newBench(t, eventlog.Facts{WritesEpochEvents: true})

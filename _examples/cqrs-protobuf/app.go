@@ -45,7 +45,7 @@ type application struct {
 func (a *application) start(ctx context.Context, logger watermill.LoggerAdapter) (stop func() error, err error) {
 	publisher, err := eventstore.NewPublisher(eventstore.PublisherConfig{
 		// The UUID of a message is the id of its event, so that EventStore's tools find the event that a causation id
-		// names. It also makes a command or event that is sent again the same one: see trace.
+		// names. EventStore recognises a message that is sent again by this id; see trace.
 		Client: a.client, UseMessageUUIDAsEventID: true, RepublishUnknown: true,
 	}, logger)
 	if err != nil {
@@ -100,8 +100,12 @@ func (a *application) commandTopic(name string) string {
 	return a.category + "_commands." + name[strings.LastIndexByte(name, '.')+1:]
 }
 
-// trace makes msg an effect of the message that its sender handles: they have one correlation id, and the causation id
-// is the id of that message. DefaultMarshaler stores both under the keys that EventStore knows.
+// trace makes msg an effect of its cause, the message that its sender handles. Both have one correlation id, and the
+// causation id of msg is the id of the cause. DefaultMarshaler stores both under the keys that EventStore knows.
+//
+// The id of msg is computed from the cause, the handler and the name of the command or event. So if a handler gets its
+// cause again, because an ack was lost, it sends the same id again, and EventStore writes one event. A handler that
+// sends several messages of one name must give each an id of its own.
 func trace(msg *message.Message, name string) error {
 	cause := cqrs.OriginalMessageFromCtx(msg.Context())
 	if cause == nil {
@@ -111,9 +115,8 @@ func trace(msg *message.Message, name string) error {
 	if err != nil {
 		return fmt.Errorf("message %q: %w", cause.UUID, err)
 	}
-	// If cause is handled again, because its ack was lost, the effect has the same id, and EventStore writes it once.
-	// That is right as long as a handler sends at most one message of a name.
-	msg.UUID = uuid.NewSHA1(id, []byte(name)).String()
+	sender := message.HandlerNameFromCtx(msg.Context())
+	msg.UUID = uuid.NewSHA1(id, []byte(sender+" "+name)).String()
 	msg.Metadata.Set(eventstore.CausationIDKey, cause.UUID)
 	correlation := middleware.MessageCorrelationID(cause)
 	if correlation == "" {

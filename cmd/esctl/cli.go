@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +41,7 @@ The server is that of the environment's EVENTSTORE_URL, such as tcp://admin:chan
 func newRoot(c *cli) *cobra.Command {
 	root := &cobra.Command{
 		Use: "esctl", Short: rootShort, Long: rootLong,
-		SilenceErrors: true, SilenceUsage: true,
+		Version: version(), SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if c.timeout <= 0 {
 				return fmt.Errorf("--timeout must be positive, not %s", c.timeout)
@@ -62,6 +63,14 @@ func newRoot(c *cli) *cobra.Command {
 		newParked(c), newLag(c), newUsers(c), newGossip(c), newBench(c),
 	)
 	return root
+}
+
+// version returns that of the module, or (devel) if it was built in a clone.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 // family is a command that only has others.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient/esadmin"
@@ -35,7 +37,7 @@ func (c *cli) config(ctx context.Context) (esclient.Config, error) {
 	if cfg.ConnectionName == "" {
 		cfg.ConnectionName = "esctl"
 	}
-	cfg.Hooks = c.hooks
+	cfg.Hooks = append([]esclient.Hook{&waiting{errs: c.errs}}, c.hooks...)
 	if c.verbose {
 		cfg.Logger = slog.New(slog.NewTextHandler(c.errs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -60,6 +62,16 @@ func (c *cli) credentials(ctx context.Context, cfg *esclient.Config) (err error)
 	}
 	cfg.Credentials = &credentials
 	return credentials.Validate()
+}
+
+// waiting says why nothing happens, once for each loss or lack of a connection.
+type waiting struct{ errs io.Writer }
+
+func (w *waiting) OnReconnecting(i esclient.ConnectionInfo) {
+	if i.Attempt == 1 && i.Err != nil {
+		reason := strings.ReplaceAll(i.Err.Error(), "esclient: ", "")
+		fmt.Fprintf(w.errs, "esctl: %s; trying again\n", printable(reason))
+	}
 }
 
 // withClient runs do with a connected client.

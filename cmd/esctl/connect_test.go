@@ -51,18 +51,21 @@ func TestTheCommandLineIsRefusedWithAStatus(t *testing.T) {
 	t.Parallel()
 	s := target{t, "tcp://127.0.0.1:1"}
 	for said, args := range map[string][]string{
-		`unknown command "pong"`:   {"pong"},
-		`unknown flag: --nope`:     {"ping", "--nope"},
-		`unknown command "clear"`:  {"meta", "clear"},
-		`meta is not complete`:     {"meta"},
-		`accepts 1 arg(s)`:         {"read"},
-		`--timeout must be`:        {"ping", "--timeout", "0s"},
-		`--count must not`:         {"read", "orders", "--count=-1"},
-		`--no-ack is for --group`:  {"tail", "orders", "--no-ack"},
-		`a group knows where`:      {"tail", "orders", "--group", "g", "--from", "1"},
-		`invalid syntax`:           {"read", "orders", "--count", "many"},
-		`invalid configuration`:    {"ping", "--url", "tcp://host?nonsense=1"},
-		`unknown command "a\x1b["`: {"a\x1b["},
+		`unknown command "pong"`:                       {"pong"},
+		`unknown flag: --nope`:                         {"ping", "--nope"},
+		`unknown command "clear"`:                      {"meta", "clear"},
+		`meta is not complete`:                         {"meta"},
+		`accepts 1 arg(s)`:                             {"read"},
+		`usage: esctl group show STREAM GROUP [flags]`: {"group", "show", "orders"},
+		`needs --backward`:                             {"read", "orders", "--from", "end"},
+		`nothing to change`:                            {"group", "update", "orders", "mail"},
+		`--timeout must be`:                            {"ping", "--timeout", "0s"},
+		`--count must not`:                             {"read", "orders", "--count=-1"},
+		`--no-ack is for --group`:                      {"tail", "orders", "--no-ack"},
+		`a group knows where`:                          {"tail", "orders", "--group", "g", "--from", "1"},
+		`invalid syntax`:                               {"read", "orders", "--count", "many"},
+		`invalid configuration`:                        {"ping", "--url", "tcp://host?nonsense=1"},
+		`unknown command "a\x1b["`:                     {"a\x1b["},
 	} {
 		r := s.run("", args...)
 		assert.Equal(t, exitUsage, r.code, "%v: %s", args, r.err)
@@ -77,8 +80,21 @@ func TestNoConnectionHasAStatus(t *testing.T) {
 	t.Parallel()
 	s := target{t, "tcp://admin:changeit@127.0.0.1:1"}
 	for _, args := range [][]string{{"ping"}, {"read", "orders"}, {"tail", "orders"}, {"groups"}, {"gossip"}} {
-		s.run("", append(args, "--timeout", "200ms")...).expect(exitUnreachable, "esctl: ")
+		r := s.run("", append(args, "--timeout", "200ms")...).expect(exitUnreachable, "esctl: ")
+		assert.NotContains(t, r.err, "esclient: ")
 	}
+}
+
+func TestAPersonSeesWhyNothingHappens(t *testing.T) {
+	t.Parallel()
+	s := target{t, "tcp://admin:changeit@127.0.0.1:1"}
+	r := s.run("", "ping", "--timeout", "2s").expect(exitUnreachable, "connection refused; trying again")
+	assert.Equal(t, 1, strings.Count(r.err, "trying again"))
+}
+
+func TestTheVersionIsPrinted(t *testing.T) {
+	t.Parallel()
+	assert.Regexp(t, `^esctl version \S+\n$`, target{t, ""}.ok("--version").out)
 }
 
 // A server that falls silent must not keep a script for ever.

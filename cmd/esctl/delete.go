@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +45,10 @@ func (c *cli) delete(ctx context.Context, stream string, expected esclient.Expec
 		ctx, cancel := c.limited(ctx)
 		defer cancel()
 		position, err := remove(ctx, stream, expected)
+		if expected == esclient.Any && errors.Is(err, esclient.ErrWrongExpectedVersion) {
+			// Nothing else is wrong about it.
+			return fmt.Errorf("delete stream %q: %w", stream, esclient.ErrStreamNotFound)
+		}
 		if err != nil {
 			return err
 		}

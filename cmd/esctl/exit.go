@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/watermill-eventstore/watermill-eventstore/discovery"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
@@ -94,6 +97,22 @@ func codeOf(ctx context.Context, err error) int {
 		return exitUnreachable
 	}
 	return exitFailed
+}
+
+// explain prints an error, and the form of a command whose arguments are wrong.
+func (c *cli) explain(cmd *cobra.Command, err error) {
+	text := strings.ReplaceAll(err.Error(), "esclient: ", "")
+	if answer := (*esadmin.HTTPError)(nil); errors.As(err, &answer) && codeOf(context.Background(), err) != exitFailed {
+		text = strings.ReplaceAll(text, fmt.Sprintf(": %q", answer.Body), "") // the error says it in words
+	}
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, "\n"); line != "" {
+			fmt.Fprintln(c.errs, "esctl:", printable(strings.ReplaceAll(line, "\t", "  ")))
+		}
+	}
+	if !c.started && cmd.HasParent() {
+		fmt.Fprintf(c.errs, "esctl: usage: %s; more with --help\n", cmd.UseLine())
+	}
 }
 
 // timedOut returns err, or the error that nothing has moved for --timeout if that has ended ctx.

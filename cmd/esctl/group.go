@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -114,12 +115,12 @@ func (c *cli) printGroup(j *groupInfoJSON) error {
 	s := &j.Settings
 	line("--resolve", s.ResolveLinks)
 	line("--start-from", s.StartFrom)
-	line("--message-timeout", fmt.Sprint(s.MessageTimeout, "ms"))
+	line("--message-timeout", time.Duration(s.MessageTimeout)*time.Millisecond)
 	line("--max-retries", s.MaxRetryCount)
 	line("--buffer", s.BufferSize)
 	line("--live-buffer", s.LiveBufferSize)
 	line("--read-batch", s.ReadBatchSize)
-	line("--checkpoint-after", fmt.Sprint(s.CheckpointAfter, "ms"))
+	line("--checkpoint-after", time.Duration(s.CheckpointAfter)*time.Millisecond)
 	line("--checkpoint-min", s.CheckpointMinCount)
 	line("--checkpoint-max", s.CheckpointMaxCount)
 	line("--max-subscribers", s.MaxSubscribers)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,6 +41,13 @@ func newGroupUpdate(c *cli) *cobra.Command {
 	}
 	copies := settingsFlags(cmd, &given)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		changed := false
+		for name := range copies {
+			changed = changed || cmd.Flags().Changed(name)
+		}
+		if !changed {
+			return &usageError{errors.New("nothing to change: give a setting, such as --max-retries")}
+		}
 		return c.changeGroup(cmd.Context(), args, "updated", func(ctx context.Context, client *esclient.Client) error {
 			settings, err := client.GroupSettings(ctx, args[0], args[1])
 			if err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 )
 
@@ -28,7 +27,7 @@ func run(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(c.out)
 	root.SetErr(c.errs)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if flushErr := c.out.Flush(); err == nil && flushErr != nil {
 		err = fmt.Errorf("write the output: %w", flushErr)
 	}
@@ -39,8 +38,6 @@ func run(ctx context.Context, args []string) int {
 		// The command line was refused before anything was done.
 		err = &usageError{err}
 	}
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintln(c.errs, "esctl:", printable(strings.TrimSuffix(line, "\n")))
-	}
+	c.explain(cmd, err)
 	return codeOf(ctx, err)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -122,7 +123,7 @@ func (c *cli) readMetadata(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read standard input: %w", err)
 	}
-	raw := []byte(text)
+	raw := bytes.TrimSpace([]byte(text))
 	var metadata esclient.StreamMetadata
 	if err := json.Unmarshal(raw, &metadata); err != nil {
 		return nil, &usageError{fmt.Errorf("standard input is no metadata: %w", err)}

@@ -34,6 +34,6 @@ func (c *cli) parkedReplay(ctx context.Context, args []string, limit int64) erro
 			return err
 		}
 		return c.printOne(changedJSON{args[0], args[1], "replayed"},
-			"replayed group %s of stream %s", printable(args[1]), printable(args[0]))
+			"group %s of stream %s delivers its parked events again", printable(args[1]), printable(args[0]))
 	})
 }

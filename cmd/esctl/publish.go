@@ -85,13 +85,19 @@ func (c *cli) publish(ctx context.Context, stream string, f *publishFlags) error
 		if result.Events > 0 && result.Position != esclient.UnknownPosition {
 			j.Position = &result.Position
 		}
+		if err != nil && j.Written == 0 && !c.json {
+			return j.explain(err)
+		}
 		return errors.Join(c.printOne(j, "%s", j.text()), j.explain(err))
 	})
 }
 
 func (j *publishedJSON) text() string {
-	if j.Written == 0 {
+	switch j.Written {
+	case 0:
 		return "0 events written to " + printable(j.Stream)
+	case 1:
+		return fmt.Sprintf("1 event written to %s, number %d", printable(j.Stream), j.First)
 	}
 	return fmt.Sprintf("%d events written to %s, numbers %d to %d", j.Written, printable(j.Stream), j.First, j.Last)
 }
@@ -104,21 +110,32 @@ func (j *publishedJSON) explain(err error) error {
 	next := j.FromLine + j.Written
 	written := "no line is written"
 	if j.Written > 0 {
-		written = fmt.Sprintf("lines %d to %d are written", j.FromLine, next-1)
+		written = lines(j.FromLine, next-1) + " written"
 	}
 	if j.Unknown > 0 {
-		return errors.Join(err, fmt.Errorf("%s, lines %d to %d may be, all of them or none, and no other is",
-			written, next, next+j.Unknown-1))
+		return errors.Join(err, fmt.Errorf("%s, the next %d may be, all of them or none, and no other is",
+			written, j.Unknown))
 	}
-	return errors.Join(err, fmt.Errorf("%s, line %d and those behind it are not", written, next))
+	if j.Written > 0 {
+		written += fmt.Sprintf(", no other is: go on with --from-line %d", next)
+	}
+	return errors.Join(err, errors.New(written))
+}
+
+// lines names some lines.
+func lines(first, last int64) string {
+	if first == last {
+		return fmt.Sprintf("line %d is", first)
+	}
+	return fmt.Sprintf("lines %d to %d are", first, last)
 }
 
 // events makes an event of each line. An error names its line, and the events before it are written.
 func (c *cli) events(ctx context.Context, stream string, f *publishFlags) iter.Seq2[esclient.EventData, error] {
 	return func(yield func(esclient.EventData, error) bool) {
-		lines := bufio.NewReaderSize(c.in, 64<<10)
+		input := bufio.NewReaderSize(c.in, 64<<10)
 		for number := int64(1); ; number++ {
-			line, err := readLine(ctx, lines)
+			line, err := readLine(ctx, input)
 			if errors.Is(err, errNoLine) {
 				return
 			}

@@ -42,6 +42,9 @@ func (c *cli) read(ctx context.Context, stream string, f *readFlags) error {
 	if f.count < 0 {
 		return &usageError{errors.New("--count must not be negative")}
 	}
+	if f.from == "end" && !f.backward {
+		return &usageError{errors.New("--from end needs --backward: nothing is behind the end")}
+	}
 	return c.withClient(ctx, func(client *esclient.Client) error {
 		ctx, moved, end := c.whileItMoves(ctx)
 		defer end()

@@ -35,7 +35,7 @@ func TestPublishAppendsTheLines(t *testing.T) {
 			require.Equal(t, "placed", e.Type)
 		}
 		r = s.run("{}", "publish", "orders", "--type", "placed").expect(exitOK, "")
-		assert.Equal(t, "1 events written to orders, numbers 1000 to 1000\n", r.out)
+		assert.Equal(t, "1 event written to orders, number 1000\n", r.out)
 		r = s.run("", "publish", "orders", "--type", "placed").expect(exitOK, "")
 		assert.Equal(t, "0 events written to orders\n", r.out)
 	})
@@ -77,7 +77,7 @@ func TestPublishNamesTheLineThatFailed(t *testing.T) {
 		"{}\n{}\n\n":      "line 3: is empty",
 	} {
 		r := s.run(input, "publish", "orders", "--type", "placed", "--json").expect(exitUsage, said)
-		assert.Contains(t, r.err, "lines 1 to 2 are written, line 3 and those behind it are not")
+		assert.Contains(t, r.err, "lines 1 to 2 are written, no other is: go on with --from-line 3")
 		assert.Equal(t, int64(2), one[publishedJSON](r).Written)
 	}
 	for line, said := range map[string]string{
@@ -91,12 +91,13 @@ func TestPublishNamesTheLineThatFailed(t *testing.T) {
 	} {
 		r := s.run(line, "publish", "nothing").expect(exitUsage, said)
 		assert.Contains(t, r.err, "no line is written", line)
+		assert.Empty(t, r.out, line)
 	}
 	s.run("", "read", "nothing").expect(exitNotFound, "does not exist")
 
 	// The first line of the rest counts on.
 	r := s.run("{}\n{}\n{}\nx\n", "publish", "orders", "--type", "t", "--from-line", "3").expect(exitUsage, "line 4: ")
-	assert.Contains(t, r.err, "lines 3 to 3 are written, line 4 and those behind it are not")
+	assert.Contains(t, r.err, "line 3 is written, no other is: go on with --from-line 4")
 	s.run("x y\n", "publish", "text", "--type", "t", "--text").expect(exitOK, "")
 	assert.Equal(t, "x y", one[eventJSON](s.ok("read", "text", "--json")).DataText)
 }
@@ -108,7 +109,7 @@ func TestTheExpectedVersionIsKept(t *testing.T) {
 			return s.run("{}\n", "publish", "orders", "--type", "placed", "--expect", expected)
 		}
 		publish("none").expect(exitOK, "")
-		publish("none").expect(exitConflict, "line 1 and those behind it are not")
+		publish("none").expect(exitConflict, "no line is written")
 		publish("0").expect(exitOK, "")
 		publish("5").expect(exitConflict, "version")
 		publish("exists").expect(exitOK, "")
@@ -136,7 +137,7 @@ func TestAFailedAppendDoesNotWaitForMoreInput(t *testing.T) {
 	server := estest.Run(t)
 	s := on(t, server)
 	r := s.withOpenInput("{}\n", "publish", "orders", "--type", "placed", "--expect", "7")
-	r.expect(exitConflict, "no line is written, line 1 and those behind it are not")
+	r.expect(exitConflict, "no line is written")
 }
 
 // The server writes, and its reply is lost with the connection: another node may lead, or it was restarted.
@@ -173,7 +174,7 @@ func TestAnInterruptedPublishTellsWhatIsWritten(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	_ = cmd.Wait() // the status is looked at
 	r := result{t, out.String(), errs.String(), cmd.ProcessState.ExitCode()}
-	r.expect(exitInterrupted, "lines 1 to 2 are written, line 3 and those behind it are not")
+	r.expect(exitInterrupted, "lines 1 to 2 are written, no other is: go on with --from-line 3")
 	assert.Equal(t, int64(2), one[publishedJSON](r).Written)
 }
 
@@ -204,6 +205,9 @@ func TestStreamsAreDeletedWhenSomebodyConfirms(t *testing.T) {
 		s.run("y\n", "delete", "orders").expect(exitUnconfirmed, "give --yes")
 		s.run("", "delete", "orders", "--yes", "--expect", "7").expect(exitConflict, "version")
 		s.ok("read", "orders")
+		if !strings.HasSuffix(t.Name(), "4.1.4") && !strings.HasSuffix(t.Name(), "5.0.11") { // these delete it
+			s.run("", "delete", "nothing", "--yes").expect(exitNotFound, "does not exist")
+		}
 		assert.Equal(t, "deleted orders\n", s.ok("delete", "orders", "--yes").out)
 		s.run("", "read", "orders").expect(exitNotFound, "does not exist")
 		write(t, server, "orders", 1)

@@ -77,9 +77,16 @@ test_chaos: ## 10 000 faults under load, on single servers and clusters of all v
 test_server: ## run the tests on the server at WATERMILL_TEST_EVENTSTORE_URL
 	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 . ./esclient/...
 
-.PHONY: bench fuzz
+.PHONY: bench speed fuzz
+ALL_CORES := ^(append, (1|256) in flight|volatile|persistent with acks, in-flight 200|publish, 64 goroutines|router)$$
 bench: ## run the benchmarks
 	go -C benchmarks test -run='^$$' -bench=. -benchmem ./...
+
+speed: ## measure everything for docs/speed.md, in a quarter of an hour: benchmarks/results and the tables of that page
+	go -C benchmarks run . -rounds 3
+	go -C benchmarks run . -rounds 3 -growth -out results/growth
+	go -C benchmarks run . -rounds 3 -cores 2 -out results/all-cores -run '$(ALL_CORES)'
+	go -C benchmarks run . -publish ../docs/speed.md
 
 fuzz: ## run every fuzz target (FUZZTIME=10m: ten minutes each)
 	bash .ci/fuzz $(FUZZTIME)

@@ -16,6 +16,8 @@
 //
 //	benchstat -col /by results/results.bench
 //	benchstat -filter /by:esclient old/results.bench new/results.bench
+//
+// With -publish the program measures nothing. It writes earlier results into the tables of docs/speed.md.
 package main
 
 import (
@@ -66,6 +68,9 @@ func dispatch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if opts.page != "" {
+		return publish(opts.page, opts.out)
+	}
 	return runAll(ctx, opts)
 }
 
@@ -82,6 +87,7 @@ type options struct {
 	out    string
 	// profiles is a directory for CPU profiles; empty for none.
 	profiles string
+	page     string // to write results into; empty to measure
 }
 
 func parseOptions(args []string) (options, error) {
@@ -100,6 +106,9 @@ func parseOptions(args []string) (options, error) {
 		"`directory` for the table (results.txt), the JSON file (results.json), the same in Go's benchmark format\n"+
 			"(results.bench: benchstat -col /by results.bench) and the plots; empty for none")
 	flags.StringVar(&opts.profiles, "profile", "", "`directory` for a CPU profile of each process, of its last round")
+	flags.StringVar(&opts.page, "publish", "",
+		"instead of measuring, write the results of earlier runs into the tables of the Markdown `file`: those in\n"+
+			"the directory -out, in all-cores below it, and in growth below it")
 	only := flags.String("run", "", "only scenarios whose name matches this `regexp`")
 	if err := flags.Parse(args); err != nil {
 		return opts, err

@@ -11,8 +11,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-// TestTheMarkHoldsOnlyWhatIsNotSettled has an event that is stuck while very many others are settled.
-func TestTheMarkHoldsOnlyWhatIsNotSettled(t *testing.T) {
+// TestTheMarkHoldsOnlyUnsettledEvents has an event that is stuck while very many others are settled.
+func TestTheMarkHoldsOnlyUnsettledEvents(t *testing.T) {
 	t.Parallel()
 	client, err := esclient.Open(estest.Run(t).ConnectionString())
 	require.NoError(t, err)

@@ -121,8 +121,8 @@ func (s *Subscriber) checkLog(ctx context.Context, stream string, k *checkpointK
 	if !s.cfg.StartOver {
 		return &CheckpointError{
 			Name: k.name, Op: "use", Err: err,
-			Advice: "the server has another log than before: empty what was made of the old one, and remove the " +
-				"checkpoint, or set StartOver",
+			Advice: "the server has another log than before: remove the changes and " +
+				"the checkpoint of the old one, or set StartOver",
 		}
 	}
 	k.log.Error("EventStore has another log than before: the subscription starts over", err, nil)

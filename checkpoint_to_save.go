@@ -31,11 +31,11 @@ func CheckpointToSave(msg *message.Message) (name string, c esclient.Checkpoint,
 	switch cfg := deliveryFromCtx(msg.Context()).s.cfg; {
 	case cfg.Concurrency > 1:
 		return refuse(fmt.Sprintf("is of a Subscriber with Concurrency %d, and a checkpoint that is saved for each "+
-			"message needs their order: set it to 1 and use Subscribers for several topics, or let Checkpoints save "+
+			"message needs their order: set it to 1 and use Subscribers for several topics, or have Checkpoints save "+
 			"and have the handler recognise messages that come again", cfg.Concurrency))
 	case cfg.StartOver:
-		return refuse("is of a Subscriber with StartOver: what was made of another log must be emptied before its " +
-			"messages are handled, so let the subscription end with ErrLogWentBack")
+		return refuse("is of a Subscriber with StartOver: the changes of another log must be removed before its " +
+			"messages are handled. Without StartOver the subscription ends with ErrLogWentBack")
 	}
 	return name, c, nil
 }

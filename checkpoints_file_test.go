@@ -34,7 +34,7 @@ func loadFile(t testing.TB, store *FileCheckpoints, name string) esclient.Checkp
 	return c
 }
 
-func TestFileCheckpointsKeepWhatIsSaved(t *testing.T) {
+func TestFileCheckpointsKeepSavedCheckpoints(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	store := fileCheckpoints(t, dir)

@@ -227,8 +227,8 @@ func TestAHandlerThatExceedsAckGraceIsBehindTheCheckpoint(t *testing.T) {
 	require.NoError(t, sub.Close())
 }
 
-// TestAMessageThatHoldsUpTheCheckpointIsTold has a key stuck while very many messages of others are settled.
-func TestAMessageThatHoldsUpTheCheckpointIsTold(t *testing.T) {
+// TestAMessageThatHoldsUpTheCheckpointIsLogged has a key stuck while very many messages of others are settled.
+func TestAMessageThatHoldsUpTheCheckpointIsLogged(t *testing.T) {
 	t.Parallel()
 	c, topic := openClient(t, connectionString(t)), name("topic")
 	const others = 120

@@ -29,7 +29,7 @@ func keptAt(name string, c esclient.Checkpoint) *memoryCheckpoints {
 	return &memoryCheckpoints{kept: map[string]esclient.Checkpoint{name: c}}
 }
 
-func TestACheckpointPassesOnlyWhatIsSettled(t *testing.T) {
+func TestACheckpointPassesOnlySettledEvents(t *testing.T) {
 	for _, concurrency := range []int{1, 4} {
 		c, topic := openClient(t, connectionString(t)), name("topic")
 		publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: c}), topic, 0, 9)
@@ -225,8 +225,8 @@ func TestALogThatGoesBackTakesTheCheckpointBack(t *testing.T) {
 	}
 }
 
-// TestACheckpointSurvivesWhatHappensToItsStream has a stream deleted, recreated, truncated and deleted for good.
-func TestACheckpointSurvivesWhatHappensToItsStream(t *testing.T) {
+// TestACheckpointSurvivesChangesOfItsStream has a stream deleted, recreated, truncated and deleted for good.
+func TestACheckpointSurvivesChangesOfItsStream(t *testing.T) {
 	overPersonas(t, func(t *testing.T, srv *estest.Server, _ *estest.Clock) {
 		c := openClient(t, srv.ConnectionString())
 		pub := newPublisher(t, eventstore.PublisherConfig{Client: c})

@@ -41,7 +41,7 @@ func saves(t testing.TB, store eventstore.Checkpoints, name string, c esclient.C
 
 var somePosition = esclient.CheckpointAtPosition(esclient.Position{Commit: 1024, Prepare: 1000})
 
-func TestStreamCheckpointsKeepWhatIsSaved(t *testing.T) {
+func TestStreamCheckpointsKeepSavedCheckpoints(t *testing.T) {
 	c, key := openClient(t, connectionString(t)), name("invoices")+"/orders/ä"
 	first := streamCheckpoints(t, c)
 	assert.ErrorContains(t, first.Save(timeout(t), key, somePosition), "call Load first")
@@ -120,7 +120,7 @@ func TestOneOfManyProcessesGoesOn(t *testing.T) {
 	assert.Equal(t, esclient.CheckpointAtNumber(latest), loaded(t, streamCheckpoints(t, c), key))
 }
 
-func TestStreamCheckpointsRefuseWhatTheyHaveNotWritten(t *testing.T) {
+func TestStreamCheckpointsRefuseEventsOfOtherWriters(t *testing.T) {
 	c := openClient(t, connectionString(t))
 	for i, event := range []esclient.EventData{
 		{Type: "order", Data: []byte(`{"checkpoint":"5"}`)},

@@ -281,7 +281,7 @@ func TestCrashesLoseNoMessageOfAllStreams(t *testing.T) {
 	})
 }
 
-func TestAReadModelGoesOnBehindWhatItHadSettledWhenItEnded(t *testing.T) {
+func TestAReadModelGoesOnAfterItsSettledMessages(t *testing.T) {
 	c, topic := openClient(t, connectionString(t)), name("topic")
 	pub := newPublisher(t, eventstore.PublisherConfig{Client: c})
 	publishNumbered(t, pub, topic, 0, 9)
@@ -340,7 +340,7 @@ func withName(cfg eventstore.SubscriberConfig, name string) eventstore.Subscribe
 	return cfg
 }
 
-func TestSaversRetryAndSaveWhatIsSettledThen(t *testing.T) {
+func TestSaversRetryWithTheLatestMark(t *testing.T) {
 	c, topic := openClient(t, connectionString(t)), name("topic")
 	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: c}), topic, 0, 9)
 	store := &memoryCheckpoints{}

@@ -85,7 +85,7 @@ func TestALostBorrowedConnectionIsInTheLogs(t *testing.T) {
 	srv.DropConnections()
 	require.Eventually(t, func() bool { return own.lost.Load() > before }, patience, time.Millisecond)
 	require.NoError(t, c.Connect(timeout(t)))
-	assert.Len(t, logged(log, lost), 4, "nobody logs after Close")
+	assert.Len(t, logged(log, lost), 4, "no line after Close")
 	assert.EqualValues(t, 3, own.lost.Load(), "the hook of the application is called as before")
 }
 

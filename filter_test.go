@@ -138,9 +138,9 @@ func (s *storeOnTheServer) Save(ctx context.Context, name string, c esclient.Che
 	return s.memoryCheckpoints.Save(ctx, name, c)
 }
 
-// TestASavedCheckpointMovesOverWhatTheFilterPasses holds that a read model of a rare event does not begin far back
+// TestASavedCheckpointMovesOverFilteredEvents holds that a read model of a rare event does not begin far back
 // after a restart, and that saving, which writes events itself, comes to rest.
-func TestASavedCheckpointMovesOverWhatTheFilterPasses(t *testing.T) {
+func TestASavedCheckpointMovesOverFilteredEvents(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			srv := embedded(t, estest.WithPersona(persona))

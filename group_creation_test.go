@@ -36,7 +36,7 @@ func TestCreationOfManyGroupsIsLogged(t *testing.T) {
 }
 
 // No call times out while the server creates groups for others. Calls to a server that creates none time out.
-func TestStallTimeoutBeginsAnewWithEachGroup(t *testing.T) {
+func TestStallTimeoutRestartsWithEachGroup(t *testing.T) {
 	var c groupCreation
 	begun := time.Unix(1000, 0)
 	at := func(seconds int) time.Time { return begun.Add(time.Duration(seconds) * time.Second) }

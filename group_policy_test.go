@@ -164,7 +164,7 @@ func TestAGroupWithOtherSettingsIsRefusedOnRequest(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAUserWhoMayNotUpdateTheGroupIsTold(t *testing.T) {
+func TestAUserWhoMayNotUpdateTheGroupGetsAnError(t *testing.T) {
 	srv := embedded(t, estest.WithUser("jane", "secret"))
 	admin := openClient(t, srv.ConnectionString())
 	require.NoError(t, admin.CreatePersistent(timeout(t), "topic", "g", oldSettings()))

@@ -216,8 +216,8 @@ func slowLines(log *watermill.CaptureLoggerAdapter) (found []watermill.CapturedM
 	return found
 }
 
-// TestAUserWhoIsNotToldTheTimeoutLearnsIt subscribes as a user who cannot read the settings of the group.
-func TestAUserWhoIsNotToldTheTimeoutLearnsIt(t *testing.T) {
+// TestAUserWithoutTheSettingsLearnsTheTimeout subscribes as a user who cannot read the settings of the group.
+func TestAUserWithoutTheSettingsLearnsTheTimeout(t *testing.T) {
 	t.Parallel()
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {

@@ -150,7 +150,7 @@ func TestADeletedGroupEndsTheSubscription(t *testing.T) {
 	}
 }
 
-func TestADeletedGroupIsMadeAnewOnRequest(t *testing.T) {
+func TestADeletedGroupIsRecreatedOnRequest(t *testing.T) {
 	undertest.AdminOnly(t, "groups are made and deleted")
 	c := openClient(t, connectionString(t))
 	topic := name("anew")
@@ -166,7 +166,7 @@ func TestADeletedGroupIsMadeAnewOnRequest(t *testing.T) {
 }
 
 // A server without a disk comes back without the group.
-func TestAGroupIsMadeAnewOnAnEmptyServer(t *testing.T) {
+func TestAGroupIsRecreatedOnAnEmptyServer(t *testing.T) {
 	t.Parallel()
 	for _, disabled := range []bool{false, true} {
 		old, fresh := embedded(t), embedded(t)

@@ -52,7 +52,7 @@ func TestAMessageIsReadAsItWasPublished(t *testing.T) {
 	}
 }
 
-func TestWhatEventStoreSeesOfAMessage(t *testing.T) {
+func TestAMessageIsAnEventForEventStore(t *testing.T) {
 	typed := func(m eventstore.DefaultMarshaler, name, payload string) esclient.EventData {
 		msg := newMessage(payload)
 		msg.Metadata.Set("name", name)

@@ -47,7 +47,7 @@ func publishErrorOf(t testing.TB, err error) *eventstore.PublishError {
 }
 
 // The outcome of the first attempt is unknown, so a failure of a later one does not mean that nothing was written.
-func TestWhatIsUnknownStaysUnknown(t *testing.T) {
+func TestAnUnknownOutcomeStaysUnknown(t *testing.T) {
 	limited := eventstore.PublisherConfig{PublishTimeout: 300 * time.Millisecond}
 	for what, tc := range map[string]struct {
 		cfg   eventstore.PublisherConfig
@@ -104,7 +104,7 @@ func TestWhatIsUnknownStaysUnknown(t *testing.T) {
 }
 
 // With an exact version the outcome of an earlier attempt becomes known: the server compares the ids.
-func TestAnExactVersionSettlesWhatIsUnknown(t *testing.T) {
+func TestAnExactVersionSettlesAnUnknownOutcome(t *testing.T) {
 	srv := embedded(t)
 	c := openTough(t, srv.ConnectionString())
 	pub := newPublisher(t, eventstore.PublisherConfig{Client: c, RepublishUnknown: true})
@@ -359,7 +359,7 @@ func TestCloseEndsCallsThatMerelyWait(t *testing.T) {
 }
 
 // A call that has sent its messages has CloseTimeout, even if its connection is lost and it sends them again.
-func TestCloseWaitsForWhatWasSent(t *testing.T) {
+func TestCloseWaitsForSentMessages(t *testing.T) {
 	srv := embedded(t)
 	c := openTough(t, srv.ConnectionString())
 	pub := newPublisher(t, eventstore.PublisherConfig{

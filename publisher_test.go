@@ -134,7 +134,7 @@ func TestStreamNameSpreadsATopicOverStreams(t *testing.T) {
 	assert.ErrorContains(t, err, "there is no id")
 }
 
-func TestWhatIsTooLargeForOneAppendIsSplitInOrder(t *testing.T) {
+func TestMessagesTooLargeForOneAppendAreSplitInOrder(t *testing.T) {
 	cfg, err := esclient.ParseConnectionString(connectionString(t))
 	require.NoError(t, err)
 	// 60 MiB take long with the race detector on a busy machine.

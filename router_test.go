@@ -36,7 +36,7 @@ func runRouter(t testing.TB, router *message.Router) (stop func()) {
 	}
 }
 
-func TestRouterFinishesWhatItIsDoing(t *testing.T) {
+func TestRouterFinishesRunningHandlers(t *testing.T) {
 	c := openClient(t, connectionString(t))
 	in, out := name("in"), name("out")
 	publishNumbered(t, newPublisher(t, eventstore.PublisherConfig{Client: c}), in, 1, 5)

@@ -198,7 +198,7 @@ func (p picky) Unmarshal(topic string, e *esclient.Event) (*message.Message, err
 	return p.DefaultMarshaler.Unmarshal(topic, e)
 }
 
-func TestWhatCannotBeUnmarshaledIsParkedAndBlocksNothing(t *testing.T) {
+func TestAnEventThatIsNoMessageIsParkedAndBlocksNothing(t *testing.T) {
 	c := openClient(t, connectionString(t))
 	pub, topic := newPublisher(t, eventstore.PublisherConfig{Client: c}), name("bad")
 	require.NoError(t, pub.Publish(topic, newMessage("1"), newMessage("bad"), newMessage("nil"), newMessage("2")))

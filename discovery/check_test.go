@@ -21,7 +21,7 @@ func apart(all []member, change func(m *member)) []member {
 	return all
 }
 
-func TestCheckTellsWhetherTheClusterGoesOnWithoutANode(t *testing.T) {
+func TestCheckFindsANodeThatLostItsCluster(t *testing.T) {
 	t.Parallel()
 	// 10.0.0.2 leads; the client is connected to 10.0.0.1.
 	all := []member{
@@ -120,7 +120,7 @@ func TestCheckCostsOneRequest(t *testing.T) {
 	})
 }
 
-func TestCheckAsksNobodyAboutASingleNode(t *testing.T) {
+func TestCheckSendsNothingAboutASingleNode(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, form20, member{ip: "10.0.0.1", state: "Leader"})

@@ -383,7 +383,7 @@ func reasonsOf(t *testing.T, err error) []*discovery.CandidateError {
 	return none.Reasons
 }
 
-func TestGossipRefusesWhatIsNoGossip(t *testing.T) {
+func TestGossipRefusesOtherAnswers(t *testing.T) {
 	t.Parallel()
 	write := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
@@ -482,7 +482,7 @@ func TestGossipErrorNamesEveryReason(t *testing.T) {
 	})
 }
 
-func TestGossipBoundsWhatItAsksAtATime(t *testing.T) {
+func TestGossipBoundsItsRequestsAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, form20)
@@ -503,7 +503,7 @@ func TestGossipBoundsWhatItAsksAtATime(t *testing.T) {
 }
 
 // What one liar says is bounded in its effect: it may not make us ask the whole world.
-func TestGossipBoundsWhatItLearns(t *testing.T) {
+func TestGossipBoundsItsMembers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, form20, member{ip: "10.0.0.1", state: "Leader"})

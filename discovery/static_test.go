@@ -52,7 +52,7 @@ func TestStaticGoesRound(t *testing.T) {
 	assert.Equal(t, eps("a", "b:7", "[::1]"), given, "the caller's list stays as it was")
 	target, err := s.Next(t.Context())
 	require.NoError(t, err)
-	assert.False(t, target.Leader(), "nobody said so")
+	assert.False(t, target.Leader(), "no node said so")
 }
 
 func TestStaticShuffle(t *testing.T) {
@@ -70,7 +70,7 @@ func TestStaticShuffle(t *testing.T) {
 	assert.Len(t, first, 6, "each comes first for some client")
 }
 
-func TestStaticPassesOverWhatFailed(t *testing.T) {
+func TestStaticPassesOverFailedNodes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, err := discovery.NewStatic(discovery.StaticConfig{Endpoints: eps("a", "b", "c")})
@@ -89,7 +89,7 @@ func TestStaticPassesOverWhatFailed(t *testing.T) {
 	})
 }
 
-func TestStaticTriesWhatFailedIfThereIsNothingElse(t *testing.T) {
+func TestStaticTriesFailedNodesIfThereAreNoOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, err := discovery.NewStatic(discovery.StaticConfig{Endpoints: eps("a", "b")})

@@ -14,7 +14,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-func TestErrorsTellThatTheGroupWasDeleted(t *testing.T) {
+func TestErrorsNameADeletedGroup(t *testing.T) {
 	t.Parallel()
 	everybody(t, func(t *testing.T, persona estest.Persona, asAdmin bool) {
 		settings := fromStart()

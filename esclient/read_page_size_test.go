@@ -105,9 +105,9 @@ func TestEventsThatFitNoFrameTogether(t *testing.T) {
 	}
 }
 
-// TestReadersOfLargeEventsBearWithEachOther has readers share a connection on which each of them gets, now and then, a
-// page in which some large events have come together: that must not touch the others, nor the connection.
-func TestReadersOfLargeEventsBearWithEachOther(t *testing.T) {
+// TestLargeEventsDoNotDisturbOtherReaders has readers share a connection. Now and then each of them gets a page with
+// several large events. The other readers and the connection must go on.
+func TestLargeEventsDoNotDisturbOtherReaders(t *testing.T) {
 	srv, writer := embedded(t)
 	var log operationLog
 	c := openWith(t, srv.ConnectionString(), func(cfg *esclient.Config) {

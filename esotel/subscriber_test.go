@@ -151,8 +151,8 @@ func TestAConsumerThatWentAwayGivesItsMessageBack(t *testing.T) {
 	msg.Ack()
 }
 
-// Nobody takes the message from the decorator, so nobody can answer it within AckGrace.
-func TestAMessageThatNobodyTookIsGivenBackEarly(t *testing.T) {
+// No handler takes the message from the decorator, so none can answer it within AckGrace.
+func TestAnUnreceivedMessageIsGivenBackEarly(t *testing.T) {
 	t.Parallel()
 	f := newTraced(t, nil)
 	require.NoError(t, f.publisher(eventstore.PublisherConfig{}).Publish("orders", newMessage(f.ctx(), "{}")))

@@ -83,7 +83,7 @@ func (o *observedGroups) consume(t *testing.T, stream, group string, events int)
 	return p
 }
 
-func TestGroupsTellWhatTheServerKnows(t *testing.T) {
+func TestGroupsReportTheServersNumbers(t *testing.T) {
 	t.Parallel()
 	for _, persona := range []estest.Persona{estest.Persona414, estest.Persona5011, estest.Persona2310} {
 		o := observeGroups(t, esprom.GroupsConfig{CacheFor: time.Nanosecond}, false, estest.WithPersona(persona))

@@ -10,8 +10,8 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// TestMalformedMessagesSayWhatIsWrong looks at the errors a user sees when a server or a proxy talks nonsense.
-func TestMalformedMessagesSayWhatIsWrong(t *testing.T) {
+// TestErrorsOfMalformedMessagesNameTheFault looks at the errors a user sees when a server or a proxy talks nonsense.
+func TestErrorsOfMalformedMessagesNameTheFault(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string][2]string{
 		"0800 0affffff0141":      {"field 1 at byte 2: ", "unexpected EOF"},

@@ -48,7 +48,7 @@ func TestTicksOfAnyValueAreATime(t *testing.T) {
 	require.NoError(t, quick.Check(check, nil))
 }
 
-func TestTimeToTicksCutsOffWhatTicksLack(t *testing.T) {
+func TestTimeToTicksTruncates(t *testing.T) {
 	t.Parallel()
 	east := time.FixedZone("east", 3600)
 	for _, in := range []time.Time{

@@ -61,8 +61,8 @@ func TestFrameReaderFlags(t *testing.T) {
 	assert.Equal(t, 4, n, "the credentials count")
 }
 
-// TestFrameReaderWhatWasHadIsGone asks for a payload again and in several ways: the next frame must be found.
-func TestFrameReaderWhatWasHadIsGone(t *testing.T) {
+// TestFrameReaderReturnsAPayloadOnce asks for a payload again and in several ways: the next frame must be found.
+func TestFrameReaderReturnsAPayloadOnce(t *testing.T) {
 	t.Parallel()
 	payload := []byte("0123456789")
 	stream := esproto.AppendFrame(nil, esproto.CmdPing, testID, payload)
@@ -176,9 +176,9 @@ func TestFrameReaderLengths(t *testing.T) {
 	}
 }
 
-// TestFrameReaderSkipsWhatIsTooLarge has frames of usual size around some that are larger than allowed, and larger than
+// TestFrameReaderSkipsTooLargeFrames has frames of usual size around some that are larger than allowed, and larger than
 // the reader's buffer.
-func TestFrameReaderSkipsWhatIsTooLarge(t *testing.T) {
+func TestFrameReaderSkipsTooLargeFrames(t *testing.T) {
 	t.Parallel()
 	const limit = esproto.HeaderSize + 10
 	fits, large, huge := []byte("0123456789"), []byte("0123456789a"), make([]byte, 1000)

@@ -58,8 +58,8 @@
 // Any isolation level will do. With REPEATABLE READ or SERIALIZABLE the database may refuse a transaction because of
 // another one. As with every error, the handler returns it, and the message is redelivered.
 //
-// SQLite has one writer at a time. Let the others wait, with the pragma busy_timeout, and begin transactions with BEGIN
-// IMMEDIATE if they read before SaveTx. In the driver modernc.org/sqlite these are _pragma=busy_timeout(5000) and
+// SQLite has one writer at a time. Make the others wait, with the pragma busy_timeout, and begin transactions with
+// BEGIN IMMEDIATE if they read before SaveTx. In the driver modernc.org/sqlite these are _pragma=busy_timeout(5000) and
 // _txlock=immediate. A commit survives a crash of the process. It survives a loss of power as well with PRAGMA
 // synchronous=FULL, which is SQLite's default.
 package essql

@@ -229,7 +229,7 @@ func TestApplyHasBothOrNeither(t *testing.T) {
 	})
 }
 
-func TestSaveTxRefusesWhatItCannotSave(t *testing.T) {
+func TestSaveTxRefusesOtherMessages(t *testing.T) {
 	t.Parallel()
 	d := sqlite(t)
 	db, store, messages := received(t, d, 1)

@@ -30,7 +30,7 @@ func requireSaved(t *testing.T, d database, name string, want esclient.Checkpoin
 	require.Equal(t, want, got)
 }
 
-func TestWhatWasSavedIsLoaded(t *testing.T) {
+func TestSavedCheckpointsAreLoaded(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		store := d.store(t)
@@ -289,7 +289,7 @@ func TestNamesThatSomeDatabaseCannotStoreAreRefused(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoCheckpointIsRefused(t *testing.T) {
+func TestOtherTextsThanCheckpointsAreRefused(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		store := d.store(t)
@@ -304,7 +304,7 @@ func TestWhatIsNoCheckpointIsRefused(t *testing.T) {
 	})
 }
 
-func TestARowThatIsNoCheckpointIsTold(t *testing.T) {
+func TestARowThatIsNoCheckpointIsAnError(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		db := d.open(t)
@@ -336,7 +336,7 @@ func inTx(t *testing.T, db *sql.DB, f func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-func TestResetBeginsAnewAndEndsTheOwner(t *testing.T) {
+func TestResetStartsOverAndEndsTheOwner(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		db := d.open(t)
@@ -362,7 +362,7 @@ func TestResetBeginsAnewAndEndsTheOwner(t *testing.T) {
 	})
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRefusesInvalidSettings(t *testing.T) {
 	t.Parallel()
 	d := sqlite(t)
 	db := d.open(t)

@@ -85,7 +85,7 @@ func TestClusterKeepsOneLog(t *testing.T) {
 	}
 }
 
-func TestFollowersSendToTheLeaderWhatDemandsIt(t *testing.T) {
+func TestFollowersForwardRequestsThatDemandTheLeader(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona5011, estest.Persona2310} {
 		c := estest.RunCluster(t, 3, estest.WithPersona(persona))
 		require.NoError(t, c.Elect(2))
@@ -283,7 +283,7 @@ func TestLeaderWithoutMajorityStepsDown(t *testing.T) {
 	assert.Equal(t, "Slave", gossipOf(t, c.Node(0))[0].State)
 }
 
-func TestNodesDoByTheClockWhatTheyDoByTime(t *testing.T) {
+func TestNodesFollowTheClock(t *testing.T) {
 	clock := estest.NewClock(time.Time{})
 	c := estest.RunCluster(t, 3, estest.WithClock(clock), estest.WithElectionDelay(time.Minute),
 		estest.WithStepDownDelay(never))

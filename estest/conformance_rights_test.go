@@ -134,10 +134,10 @@ const (
 // acl returns metadata with the given rights, in which W stands for who.
 func acl(rights, who string) string { return `{"$acl":{` + strings.ReplaceAll(rights, "W", who) + `}}` }
 
-// TestWhoMayDoWhat plays ClientAPI/Security of the servers' own tests, which the legacy .NET client 22.0 has as well:
+// TestRightsOfUsers plays ClientAPI/Security of the servers' own tests, which the legacy .NET client 22.0 has as well:
 // all_stream_with_no_acl_security, delete_, read_all_, read_stream_, read_stream_meta_, subscribe_to_all_,
 // subscribe_to_stream_, system_stream_, transactional_write_stream_, write_stream_ and write_stream_meta_security.
-func TestWhoMayDoWhat(t *testing.T) {
+func TestRightsOfUsers(t *testing.T) {
 	checkRights(t, "", []mays{
 		{stream: "no-acl", metadata: `{}`, who: everybody},
 		{stream: "r", metadata: acl(`"$r":W`, `"user1"`), who: everybody, but: map[string]string{reading: "1a"}},
@@ -161,9 +161,9 @@ func TestWhoMayDoWhat(t *testing.T) {
 	})
 }
 
-// TestSettingsSayWhoMayDoWhat plays multiple_role_security, overriden_system_stream_security and that for all,
+// TestSettingsNameTheRights plays multiple_role_security, overriden_system_stream_security and that for all,
 // overriden_user_stream_security and stream_security_inheritance.
-func TestSettingsSayWhoMayDoWhat(t *testing.T) {
+func TestSettingsNameTheRights(t *testing.T) {
 	checkRights(t, `{"$userStreamAcl":{"$r":["user1","user2"],"$w":["$admins","user1"],"$d":["user1","$all"]}}`, []mays{
 		{stream: "s", who: everybody, but: map[string]string{reading: "12a", writing: "1a"}},
 	})

@@ -122,9 +122,9 @@ func (p *peer) mustWrite(tx int64, events ...*esproto.NewEvent) {
 	require.Equal(p.t, esproto.OperationResult_Success, r.GetResult())
 }
 
-// TestWhatARepetitionOfOneIDSays plays in_wtf_multiple_case_... and in_slightly_reasonable_... of append_to_stream: the
-// same event, six times in one write, and the same write again. It checks the number in the second reply.
-func TestWhatARepetitionOfOneIDSays(t *testing.T) {
+// TestRepetitionsOfOneIDHaveItsReply plays in_wtf_multiple_case_... and in_slightly_reasonable_... of append_to_stream:
+// the same event, six times in one write, and the same write again. It checks the number in the second reply.
+func TestRepetitionsOfOneIDHaveItsReply(t *testing.T) {
 	for _, persona := range personas {
 		p := connect(t, estest.Run(t, estest.WithPersona(persona)))
 		for expected, want := range map[int64]int64{esproto.ExpectAny: 0, esproto.ExpectNoStream: 5} {
@@ -297,9 +297,9 @@ func TestSoftDeletedStreamsComeBack(t *testing.T) {
 	}
 }
 
-// TestLinksToWhatIsGone plays read_stream_events_with_unresolved_linkto and
+// TestLinksToMissingEvents plays read_stream_events_with_unresolved_linkto and
 // read_all_events_forward_with_linkto_to_deleted_event and ..._passed_max_count.
-func TestLinksToWhatIsGone(t *testing.T) {
+func TestLinksToMissingEvents(t *testing.T) {
 	for _, persona := range personas {
 		p := connect(t, estest.Run(t, estest.WithPersona(persona), estest.WithAnonymousAccess()))
 		p.mustAppend(nil, "target", newEvent("t", "0"), newEvent("t", "1"))

@@ -61,7 +61,7 @@ func TestAppendAndReadWithoutAConnection(t *testing.T) {
 	assert.Equal(t, int64(3), page.GetNextEventNumber(), "a client reads the same")
 }
 
-func TestReadLeavesOutWhatMetadataHides(t *testing.T) {
+func TestReadLeavesOutHiddenEvents(t *testing.T) {
 	s := estest.Run(t)
 	for _, data := range []string{"a", "b", "c"} {
 		_, err := s.Append("s", estest.Event{Type: "T", Data: []byte(data)})
@@ -77,7 +77,7 @@ func TestReadLeavesOutWhatMetadataHides(t *testing.T) {
 	assert.Equal(t, []string{"c"}, texts(events))
 }
 
-func TestDirectMethodsTellWhatIsWrong(t *testing.T) {
+func TestDirectMethodsNameTheFault(t *testing.T) {
 	s := estest.Run(t)
 	_, err := s.Read("nothing", 0, 0)
 	require.ErrorIs(t, err, estest.ErrNoStream)
@@ -165,7 +165,7 @@ func (p *peer) nak(
 		}))
 }
 
-func TestStatsCountWhatHappens(t *testing.T) {
+func TestStatsCountEvents(t *testing.T) {
 	s := estest.Run(t)
 	p := connect(t, s)
 	p.mustAppend(nil, "s", newEvent("T", "a"), newEvent("T", "b"), newEvent("T", "c"))
@@ -200,7 +200,7 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	assert.Equal(t, int64(1), s.Stats().ConnectionsTotal)
 }
 
-func TestStreamsListsWhatThereIs(t *testing.T) {
+func TestStreamsListsTheStreams(t *testing.T) {
 	s := estest.Run(t)
 	p := connect(t, s)
 	p.mustAppend(nil, "b", newEvent("T", "1"), newEvent("T", "2"), newEvent("T", "3"))

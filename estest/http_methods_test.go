@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-func TestAWrongMethodIsTold(t *testing.T) {
+func TestAWrongMethodIsRefusedWithTheMethods(t *testing.T) {
 	for _, persona := range personas {
 		url := estest.Run(t, estest.WithPersona(persona)).HTTPURL()
 		for path, tc := range map[string]struct{ allowed, wrong []string }{
@@ -54,7 +54,7 @@ func TestAWrongMethodIsTold(t *testing.T) {
 	}
 }
 
-func TestWhatInfoTellsOfAuthentication(t *testing.T) {
+func TestInfoDescribesAuthentication(t *testing.T) {
 	for persona, want := range map[estest.Persona]string{
 		estest.Persona414: ``, estest.Persona5011: ``,
 		estest.Persona2310: `{"type":"internal","properties":null}`,

@@ -27,7 +27,7 @@ func keys(t testing.TB, object []byte) (names []string) {
 	return names
 }
 
-func TestWhatHTTPTellsOfAGroup(t *testing.T) {
+func TestHTTPDescribesAGroup(t *testing.T) {
 	inAll := []string{
 		"averageItemsPerSecond", "eventStreamId", "getMessagesUri", "groupName", "lastKnownEventNumber",
 		"lastProcessedEventNumber", "links", "parkedMessageUri", "status", "totalInFlightMessages",
@@ -88,7 +88,7 @@ func TestWhoMayReplayParkedMessages(t *testing.T) {
 	}
 }
 
-func TestWhatHTTPTellsOfUsers(t *testing.T) {
+func TestHTTPDescribesUsers(t *testing.T) {
 	url := estest.Run(t).HTTPURL()
 	request(t, "POST", url+"/users/", admin,
 		`{"loginName":"jane","fullName":"Jane","password":"secret","groups":["g"]}`)
@@ -116,7 +116,7 @@ func TestWhatHTTPTellsOfUsers(t *testing.T) {
 		request(t, "POST", url+"/users/joe/command/change-password", ops, `{}`).StatusCode)
 }
 
-func TestWhatHTTPTellsOfUsersByVersion(t *testing.T) {
+func TestHTTPDescribesUsersByVersion(t *testing.T) {
 	for _, persona := range personas {
 		t.Run(string(persona), func(t *testing.T) {
 			url := estest.Run(t, estest.WithPersona(persona)).HTTPURL()
@@ -151,7 +151,7 @@ func TestWhatHTTPTellsOfUsersByVersion(t *testing.T) {
 	}
 }
 
-func TestWhatStatsTellByVersion(t *testing.T) {
+func TestStatsByVersion(t *testing.T) {
 	for _, persona := range personas {
 		url := estest.Run(t, estest.WithPersona(persona)).HTTPURL()
 		var stats struct {

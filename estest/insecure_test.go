@@ -28,7 +28,7 @@ func TestThePageOfAnInsecureServer(t *testing.T) {
 	}
 }
 
-func TestAnInsecureServerLetsEverybodyDoEverything(t *testing.T) {
+func TestAnInsecureServerRefusesNoUser(t *testing.T) {
 	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithInsecure())
 	unknown := &esproto.Credentials{Login: "unknown", Password: "anything"}
 	for _, as := range []*esproto.Credentials{admin, wrong, unknown, nil} {
@@ -74,7 +74,7 @@ func TestAnInsecureServerLetsEverybodyDoEverything(t *testing.T) {
 	}
 }
 
-func TestWhatAnInsecureServerTellsOfItself(t *testing.T) {
+func TestAnInsecureServerDescribesItself(t *testing.T) {
 	s := estest.Run(t, estest.WithPersona(estest.Persona2310), estest.WithInsecure())
 	var info struct {
 		Features       map[string]bool
@@ -103,7 +103,7 @@ func TestWhatAnInsecureServerTellsOfItself(t *testing.T) {
 	assert.Equal(t, []string{"system", "anonymous"}, names())
 }
 
-func TestWhatAnInsecureServerCannotHave(t *testing.T) {
+func TestAnInsecureServerRefusesOtherOptions(t *testing.T) {
 	insecure := estest.WithInsecure()
 	for what, opts := range map[string][]estest.Option{
 		"20.6":  {insecure},

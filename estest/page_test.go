@@ -52,7 +52,7 @@ func (s *pageState) data() (data []string) {
 	return data
 }
 
-func TestThePageShowsWhatWasWritten(t *testing.T) {
+func TestThePageShowsWrittenEvents(t *testing.T) {
 	s := estest.Run(t)
 	p := connect(t, s)
 	p.mustAppend(nil, "orders", newEvent("Placed", `{"n":1}`), newEvent("Placed", "\xff\x01"))

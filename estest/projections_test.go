@@ -116,7 +116,7 @@ func TestProjectionsAreOffAtFirst(t *testing.T) {
 	}
 }
 
-func TestProjectionsLetEveryUserReadWhatTheyWrite(t *testing.T) {
+func TestEveryUserMayReadTheStreamsOfProjections(t *testing.T) {
 	for _, version := range personas {
 		s := estest.Run(t, estest.WithProjections(), estest.WithPersona(version), estest.WithUser("plain", "secret"))
 		p := connectAs(t, s, plain)

@@ -22,7 +22,7 @@ func standardProjections(version estest.Persona) []string {
 }
 
 // Readers of $all see the events of projections about themselves.
-func TestWhatProjectionsWriteOfThemselves(t *testing.T) {
+func TestReadersOfAllSeeTheStateOfProjections(t *testing.T) {
 	for _, version := range personas {
 		t.Run(string(version), func(t *testing.T) {
 			s := estest.Run(t, estest.WithProjections(), estest.WithPersona(version))

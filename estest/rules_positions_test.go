@@ -191,7 +191,7 @@ func TestPagesOverTheEdgeOfMaxAge(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoLinkWhenItIsReadAndPushed(t *testing.T) {
+func TestEventsThatAreNoLinksWhenReadAndPushed(t *testing.T) {
 	type shape struct{ event, link bool }
 	plainEvent, dead := shape{event: true}, shape{link: true}
 	for _, persona := range personas {

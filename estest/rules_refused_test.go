@@ -303,7 +303,7 @@ func TestGroupsNeedAuthenticatedConsumersSince20(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithAGroupFirst(t *testing.T) {
+func TestTheFirstFaultOfAGroupIsReported(t *testing.T) {
 	const (
 		success  = esproto.CreatePersistentSubscriptionCompleted_Success
 		existing = esproto.CreatePersistentSubscriptionCompleted_AlreadyExists // of updates and deletes: there is none

@@ -93,7 +93,7 @@ func TestTheCertificateAsPEM(t *testing.T) {
 }
 
 // What a node with TLS tells of itself, and others of it, is the secure port.
-func TestTheSecurePortIsTold(t *testing.T) {
+func TestNodesAdvertiseTheSecurePort(t *testing.T) {
 	for _, persona := range []estest.Persona{estest.Persona5011, estest.Persona2310} {
 		s := estest.Run(t, estest.WithTLS(), estest.WithPersona(persona))
 		_, port, err := net.SplitHostPort(s.Addr())

@@ -42,7 +42,7 @@ type Account struct {
 	Commands []uuid.UUID              `json:"commands"` // the latest, up to rememberedCommands
 }
 
-// apply changes the state by one event. It never refuses: what is in the stream has happened.
+// apply changes the state by one event. It never refuses: events have happened.
 func (a *Account) apply(e *esclient.Event) error {
 	switch e.Type {
 	case "Deposited":
@@ -71,9 +71,9 @@ func (a *Account) apply(e *esclient.Event) error {
 // Accounts loads and changes accounts. Each has a stream of its own, and a second one for its snapshots.
 type Accounts struct {
 	Client *esclient.Client
-	// Category is what the names of the streams begin with. It must not contain "-", which ends the category's name.
+	// Category is the first part of the names of the streams. It must not contain "-", which ends the category's name.
 	Category string
-	// OnSnapshotError is told of snapshots that could not be saved.
+	// OnSnapshotError gets the errors of snapshots that could not be saved.
 	OnSnapshotError func(error)
 }
 
@@ -103,7 +103,7 @@ func (r *Accounts) Withdraw(ctx context.Context, id string, command uuid.UUID, a
 	})
 }
 
-// change loads an account, decides, and appends the event on condition that nobody has changed the account meanwhile.
+// change loads an account, decides, and appends the event on condition that the account is unchanged.
 //
 // The id of the command is that of its event. So a command counts once, however often it is made: if the error is
 // esclient.ErrOutcomeUnknown, the caller makes it again, with the same id.
@@ -153,7 +153,7 @@ func (r *Accounts) Load(ctx context.Context, id string) (Account, error) {
 	}
 	for event, err := range r.Client.ReadStream(ctx, r.stream(id), esclient.ReadOptions{From: from}) {
 		if errors.Is(err, esclient.ErrStreamNotFound) && account.Version == esclient.NoStream {
-			break // nobody has deposited yet
+			break // there was no deposit yet
 		}
 		if err != nil {
 			return Account{}, err

@@ -94,7 +94,7 @@ func disturb(cluster *estest.Cluster, diary *diary, n int) {
 type demo struct {
 	*diary
 	topic string
-	at    func(n int) // is told of each message that is about to be published
+	at    func(n int) // called before each message is published
 
 	counting sync.Mutex
 	received map[string]int // how often each message came
@@ -191,13 +191,13 @@ func (d *diary) note(format string, args ...any) {
 	fmt.Fprintf(d.out, "%5.2f s  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// OnConnected is told by the client of each connection.
+// OnConnected prints each connection. The client calls it.
 func (d *diary) OnConnected(i esclient.ConnectionInfo) { d.note("connected to %s", i.Endpoint) }
 
-// OnDisconnected is told by the client of the end of each.
+// OnDisconnected prints the end of each connection.
 func (d *diary) OnDisconnected(i esclient.ConnectionInfo) { d.note("disconnected: %v", i.Err) }
 
-// OnReconnecting is told by the client of each attempt that follows.
+// OnReconnecting prints each attempt to connect again.
 func (d *diary) OnReconnecting(i esclient.ConnectionInfo) {
 	d.note("connecting again, attempt %d, in %v", i.Attempt, i.Delay.Round(time.Millisecond))
 }

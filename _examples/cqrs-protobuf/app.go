@@ -200,7 +200,7 @@ func (a *application) addEventHandlers(router *message.Router, logger watermill.
 	)
 }
 
-// placeOrder is what the shop's website calls. The correlation id of a request is that of all messages that follow.
+// placeOrder serves the shop's website. The correlation id of a request is that of all messages that follow.
 func (a *application) placeOrder(ctx context.Context, request string, order *shop.PlaceOrder) error {
 	return a.commands.SendWithModifiedMessage(ctx, order, func(msg *message.Message) error {
 		middleware.SetCorrelationID(request, msg)

@@ -19,9 +19,9 @@ import (
 // eventNumberKey is the metadata with the number that an event has in its stream.
 const eventNumberKey = "event_number"
 
-// forward publishes what is in the outbox, in its order, until ctx ends. If EventStore is down, it tries the same
-// message again until it is back. An event that EventStore refuses for good, because another program has written to the
-// stream of the order, holds up those behind it: the log has the error at each attempt.
+// forward publishes the messages of the outbox, in their order, until ctx ends. If EventStore is down, it tries the
+// same message again until it is back. An event that EventStore refuses for good, because another program has written
+// to the stream of the order, holds up those behind it: the log has the error at each attempt.
 func forward(ctx context.Context, db *sql.DB, client *esclient.Client, logger watermill.LoggerAdapter) error {
 	outbox, err := newOutboxSubscriber(db)
 	if err != nil {

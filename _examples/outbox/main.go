@@ -73,7 +73,7 @@ func sell(ctx context.Context, url, file, category string) error {
 	return errors.Join(err, stopForwarding())
 }
 
-// startForwarding forwards beside what the caller does, until stop is called or ctx ends.
+// startForwarding forwards in the background, until stop is called or ctx ends.
 func startForwarding(
 	ctx context.Context, db *sql.DB, client *esclient.Client, logger watermill.LoggerAdapter,
 ) (stop func() error) {
@@ -179,7 +179,7 @@ func (e *eventStore) start() error {
 	return err
 }
 
-// sellInAnOutage tells what it does. It returns when the outbox is empty again.
+// sellInAnOutage prints its steps. It returns when the outbox is empty again.
 func sellInAnOutage(ctx context.Context, out io.Writer, embedded *eventStore, shop *Shop) error {
 	if err := shop.Place(ctx, "1", OrderPlaced{"Ann", 60}); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 )
 
-// schema is what the shop itself stores. The outbox has a table of its own.
+// schema has the tables of the shop itself. The outbox has a table of its own.
 const schema = `
 CREATE TABLE IF NOT EXISTS orders (
 	seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,

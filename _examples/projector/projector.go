@@ -48,7 +48,7 @@ func openDatabase(ctx context.Context, file string) (*sql.DB, error) {
 type Projector struct {
 	DB       *sql.DB
 	URL      string // of EventStore
-	Category string // of the orders: what stands before the first "-" in the names of their streams
+	Category string // of the orders: the part before the first "-" in the names of their streams
 	// OnCaughtUp is called when the read model has all that the category has, and OnLive after each event since.
 	OnCaughtUp func()
 	OnLive     func(stream, eventType string)

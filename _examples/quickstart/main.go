@@ -1,5 +1,5 @@
 // Command quickstart publishes messages through Watermill to EventStore and consumes them again: by the two members of
-// a consumer group, who share them, and by a fan-out subscriber, who sees them all.
+// a consumer group, which share them, and by a fan-out subscriber, which gets them all.
 //
 //	go -C _examples/quickstart run .                                                    on an embedded server
 //	EVENTSTORE_URL=tcp://admin:changeit@localhost:1113 go -C _examples/quickstart run .  on a real one

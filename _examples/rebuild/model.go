@@ -49,7 +49,7 @@ var versions = map[int]struct {
 }
 
 // rebuildPause leaves the database to the live version, after each old event: SQLite has one writer at a time, and does
-// not let them take turns.
+// not make them take turns.
 const rebuildPause = 2 * time.Millisecond
 
 // errNewerVersion ends a projector whose version of the read model is not needed any more.

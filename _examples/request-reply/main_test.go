@@ -143,7 +143,7 @@ func checkPrice(ctx context.Context, t *testing.T, requester *Requester, n int, 
 }
 
 // A request that comes after a late reply gets its own.
-func TestALateReplyGoesToNobody(t *testing.T) {
+func TestALateReplyHasNoReceiver(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	b := openBench(t)

@@ -1,5 +1,5 @@
 // Command router runs a Watermill Router on EventStore: commands and events by Watermill's CQRS component, each event
-// handler with a consumer group of its own, and a poison queue for what cannot be handled.
+// handler with a consumer group of its own, and a poison queue for messages that cannot be handled.
 //
 //	go -C _examples/router run .                                                    on an embedded server
 //	EVENTSTORE_URL=tcp://admin:changeit@localhost:1113 go -C _examples/router run .  on a real one
@@ -51,7 +51,7 @@ func run(ctx context.Context, out io.Writer, url string) error {
 		defer server.Close()
 		url = server.ConnectionString()
 	}
-	// One connection for all publishers and subscribers: who borrows it never closes it.
+	// One connection for all publishers and subscribers, which borrow it and never close it.
 	client, err := esclient.Open(url)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func run(ctx context.Context, out io.Writer, url string) error {
 	return app.run(ctx, out)
 }
 
-// application is what the handlers need.
+// application has the dependencies of the handlers.
 type application struct {
 	client         *esclient.Client
 	orders, poison string // topics

@@ -54,7 +54,7 @@ func run(ctx context.Context, out io.Writer, url string) error {
 		defer server.Close()
 		url = server.ConnectionString()
 	}
-	spans := tracetest.NewInMemoryExporter() // what is printed
+	spans := tracetest.NewInMemoryExporter() // for the printed spans
 	shutdown, err := setUpOpenTelemetry(ctx, spans)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func run(ctx context.Context, out io.Writer, url string) error {
 	return printTraces(out, recorded)
 }
 
-// setUpOpenTelemetry is what every program with traces does. It returns a function that sends what is left.
+// setUpOpenTelemetry is the same in every program with traces. It returns a function that sends the remaining spans.
 func setUpOpenTelemetry(ctx context.Context, spans sdktrace.SpanExporter) (func(context.Context) error, error) {
 	options := []sdktrace.TracerProviderOption{sdktrace.WithSyncer(spans)}
 	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" {
@@ -117,7 +117,7 @@ func trade(ctx context.Context, url string) error {
 	return s.open(ctx)
 }
 
-// shop is what the handlers need.
+// shop has the dependencies of the handlers.
 type shop struct {
 	client  *esclient.Client
 	tracing *esotel.Tracing

@@ -63,7 +63,7 @@ func TestASubscriberAcksWhatItHasPrinted(t *testing.T) {
 	})
 }
 
-func TestLagIsWhatIsNotSettled(t *testing.T) {
+func TestLagCountsUnsettledEvents(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s target, server *estest.Server) {
 		write(t, server, "orders", 5)

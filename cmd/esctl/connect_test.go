@@ -12,7 +12,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
 
-func TestPasswordsAreTakenWhereNobodySeesThem(t *testing.T) {
+func TestPasswordsAreReadWithoutAnEcho(t *testing.T) {
 	t.Parallel()
 	server := estest.Run(t, estest.WithUser("ann", "correct horse"), estest.WithPersona(estest.Persona2310))
 	s := on(t, server)

@@ -28,7 +28,7 @@ func newDelete(c *cli) *cobra.Command {
 			return c.delete(cmd.Context(), args[0], expected.version, hard)
 		},
 	}
-	cmd.Flags().BoolVar(&hard, "hard", false, "leave a tombstone: nobody can use the name again")
+	cmd.Flags().BoolVar(&hard, "hard", false, "leave a tombstone: the name cannot be used again")
 	expected.addTo(cmd.Flags())
 	return c.confirmed(cmd)
 }
@@ -37,7 +37,7 @@ func (c *cli) delete(ctx context.Context, stream string, expected esclient.Expec
 	return c.withClient(ctx, func(client *esclient.Client) error {
 		remove, question := client.DeleteStream, "Delete stream %s?"
 		if hard {
-			remove, question = client.TombstoneStream, "Delete stream %s for ever? Nobody can use its name again."
+			remove, question = client.TombstoneStream, "Delete stream %s for ever? Its name cannot be used again."
 		}
 		if err := c.confirm(ctx, question, stream); err != nil {
 			return err

@@ -26,7 +26,7 @@ func TestPingNamesTheNode(t *testing.T) {
 	})
 }
 
-func TestInfoTellsWhatTheServerTells(t *testing.T) {
+func TestInfoShowsTheServersAnswers(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s target, server *estest.Server) {
 		info := one[infoJSON](s.ok("info", "--json"))
@@ -210,7 +210,7 @@ func TestDataIsPrintedWithoutLossAndWithoutHarm(t *testing.T) {
 	assert.Contains(t, text[1], `a\x1b[31m\nb meta={"by":"ann"}`)
 }
 
-func TestWhatCannotBeReadHasAStatus(t *testing.T) {
+func TestFailedReadsHaveAStatus(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s target, _ *estest.Server) {
 		s.run("", "read", "nothing").expect(exitNotFound, "does not exist")

@@ -27,7 +27,7 @@ func newUsers(c *cli) *cobra.Command {
 	cmd.AddCommand(
 		newUsersShow(c), newUsersCreate(c), newUsersUpdate(c), newUsersPasswd(c),
 		newUsersChange(c, "delete", "Delete a user", (*esadmin.Client).DeleteUser),
-		newUsersChange(c, "enable", "Let a user log in again", (*esadmin.Client).EnableUser),
+		newUsersChange(c, "enable", "Allow a user to log in again", (*esadmin.Client).EnableUser),
 		newUsersChange(c, "disable", "Keep a user from logging in", (*esadmin.Client).DisableUser),
 	)
 	return cmd

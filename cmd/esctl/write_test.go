@@ -41,7 +41,7 @@ func TestPublishAppendsTheLines(t *testing.T) {
 	})
 }
 
-func TestWhatWasReadIsPublishedAsItWas(t *testing.T) {
+func TestAReadMessageIsPublishedUnchanged(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s target, server *estest.Server) {
 		_, err := server.Append("odd",
@@ -155,7 +155,7 @@ func TestAnUnknownOutcomeHasItsOwnStatus(t *testing.T) {
 	})
 }
 
-func TestAnInterruptedPublishTellsWhatIsWritten(t *testing.T) {
+func TestAnInterruptedPublishReportsTheWrittenMessages(t *testing.T) {
 	t.Parallel()
 	server := estest.Run(t)
 	s := on(t, server)

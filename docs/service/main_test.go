@@ -140,7 +140,7 @@ func TestTheServiceStopsWhileItWaitsForAServer(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := listener.Addr().String()
-	require.NoError(t, listener.Close()) // nobody listens there now
+	require.NoError(t, listener.Close()) // no server listens there now
 
 	s := start(t, "tcp://admin:changeit@"+address, filepath.ToSlash(filepath.Join(t.TempDir(), "orders.db")))
 	s.waitFor("/ready", http.StatusServiceUnavailable, "not complete")

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMemoryKeepsWhatItWasGiven copies parts of all sizes, changes the originals, and grows the copies.
-func TestMemoryKeepsWhatItWasGiven(t *testing.T) {
+// TestMemoryKeepsItsCopies copies parts of all sizes, changes the originals, and grows the copies.
+func TestMemoryKeepsItsCopies(t *testing.T) {
 	t.Parallel()
 	var m Memory
 	lent := make([]byte, 2*largestPart)

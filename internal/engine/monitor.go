@@ -131,7 +131,7 @@ func (m *monitor) incoming() incoming {
 
 // maxSendPause is the longest time that the client sends nothing while bytes come. A server sends a heartbeat after 2 s
 // without bytes from the client, and closes the connection a second later. Its heartbeat would wait behind the other
-// bytes that the server sends, so the client must not let it come to that.
+// bytes that the server sends, so the client sends its own first.
 const maxSendPause = time.Second
 
 // checkPeer sends a heartbeat after silence. It returns an error if the heartbeat timeout is over.

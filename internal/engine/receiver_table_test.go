@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTableKeepsWhatWaits compares the table with a map: calls that come and go among some that stay for ever.
-func TestTableKeepsWhatWaits(t *testing.T) {
+// TestTableKeepsWaitingReceivers compares the table with a map: calls that come and go among some that stay for ever.
+func TestTableKeepsWaitingReceivers(t *testing.T) {
 	t.Parallel()
 	var (
 		table   receiverTable

@@ -53,7 +53,7 @@ func TestALateReplyAnswersTheRepetition(t *testing.T) {
 	p.Reply(<-asked)
 	_, err = other.Wait(background(t))
 	require.NoError(t, err)
-	assert.Nil(t, op.back, "the other reply is nobody's")
+	assert.Nil(t, op.back, "the other reply has no Receiver")
 	require.Eventually(t, func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()

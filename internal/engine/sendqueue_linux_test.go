@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheKernelTellsWhatItHolds(t *testing.T) {
+func TestTheKernelCountsItsBytes(t *testing.T) {
 	t.Parallel()
 	stall := make(chan struct{})
 	nc, err := net.Dial("tcp", listen(t, func(*peer) { <-stall }))

@@ -88,8 +88,8 @@ func (c aContext) Done() <-chan struct{} { return c.Context.Done() }
 
 func (c aContext) Value(any) any { return nil }
 
-// TestAWatchedContextIsLetGo leaves contexts that go on: goleak finds a goroutine that still watches them.
-func TestAWatchedContextIsLetGo(t *testing.T) {
+// TestAWatchedContextIsReleased leaves contexts that go on: goleak finds a goroutine that still watches them.
+func TestAWatchedContextIsReleased(t *testing.T) {
 	cfg := connConfig()
 	cfg.HeartbeatInterval, cfg.HeartbeatTimeout = 40*time.Millisecond, time.Minute
 	c := dial(t, cfg, (*peer).Echo)

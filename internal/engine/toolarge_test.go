@@ -66,7 +66,7 @@ func TestATooLargeReplyFailsItsCallAlone(t *testing.T) {
 	}
 }
 
-func TestATooLargeReplyThatNobodyWaitsForIsSkipped(t *testing.T) {
+func TestATooLargeReplyWithoutACallIsSkipped(t *testing.T) {
 	asked, givenUp := make(chan struct{}), make(chan struct{})
 	c := dialSmall(t, nil, func(p *peer) {
 		f, err := p.Next()
@@ -128,7 +128,7 @@ func TestASubscriptionDecidesAboutTooLargeFrames(t *testing.T) {
 	}
 	_, err := c.Do(background(t), &ping{}, nil)
 	require.NoError(t, err)
-	assert.Empty(t, s.came, "it has had enough, and nobody tells it of more")
+	assert.Empty(t, s.came, "it gets no more after its end")
 }
 
 // TestSkippingIsASignOfLife sends a large frame slowly, and never answers a heartbeat.
@@ -156,8 +156,8 @@ func TestSkippingIsASignOfLife(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// TestTooLargeFramesThatAreNobodys sends frames that no EventStore sends: the bytes are out of step.
-func TestTooLargeFramesThatAreNobodys(t *testing.T) {
+// TestTooLargeFramesWithoutAReceiver sends frames that no EventStore sends: the bytes are out of step.
+func TestTooLargeFramesWithoutAReceiver(t *testing.T) {
 	stranger := func(esproto.CorrelationID) esproto.CorrelationID { return esproto.CorrelationID{1, 2, 3} }
 	nobody := func(esproto.CorrelationID) esproto.CorrelationID { return esproto.CorrelationID{} }
 	same := func(id esproto.CorrelationID) esproto.CorrelationID { return id }

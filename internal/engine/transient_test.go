@@ -104,7 +104,7 @@ func TestAStrayAnswerIsWaitedOutAfterASuccess(t *testing.T) {
 	}
 }
 
-func TestAStrangerIsToldAtOnceBeforeTheFirstSuccess(t *testing.T) {
+func TestAnotherServerIsReportedBeforeTheFirstSuccess(t *testing.T) {
 	for name, text := range map[string]string{
 		"HTTP": "the HTTP port", "SSH": "SSH", "TLS alert": "TLS", "something else": "1113",
 	} {
@@ -118,7 +118,7 @@ func TestAStrangerIsToldAtOnceBeforeTheFirstSuccess(t *testing.T) {
 	}
 }
 
-func TestCredentialsThatStayRefusedAreToldAfterAMoment(t *testing.T) {
+func TestCredentialsThatStayRefusedFailCallsAfterAMoment(t *testing.T) {
 	var a actor
 	a.play((*peer).Echo)
 	j := &journal{}
@@ -132,7 +132,7 @@ func TestCredentialsThatStayRefusedAreToldAfterAMoment(t *testing.T) {
 	assert.ErrorIs(t, err, ErrNotAuthenticated)
 	assert.GreaterOrEqual(t, time.Since(start), refusalGrace/2)
 	_, err = m.Conn(background(t))
-	assert.ErrorIs(t, err, ErrNotAuthenticated, "the next call is told at once")
+	assert.ErrorIs(t, err, ErrNotAuthenticated, "the next call fails at once")
 	require.Eventually(t, func() bool { return slices.Contains(j.all(), "refused") }, 10*time.Second, time.Millisecond)
 	a.play((*peer).Echo)
 	require.Eventually(t, func() bool {

@@ -43,7 +43,7 @@ func givenUp(t *testing.T, serve func(p *peer, subscription esproto.CorrelationI
 	return c
 }
 
-func TestWhatIsPushedForNobodyIsUnsubscribed(t *testing.T) {
+func TestPushesWithoutAReceiverAreUnsubscribed(t *testing.T) {
 	for _, tc := range []struct{ confirmation, push esproto.Command }{
 		{esproto.CmdSubscriptionConfirmation, esproto.CmdStreamEventAppeared},
 		{esproto.CmdSubscriptionConfirmation, esproto.CmdCheckpointReached},
@@ -82,7 +82,7 @@ func TestWhatIsPushedForNobodyIsUnsubscribed(t *testing.T) {
 	}
 }
 
-func TestManySubscriptionsThatNobodyHas(t *testing.T) {
+func TestManySubscriptionsWithoutAReceiver(t *testing.T) {
 	removed, done := make(chan struct{}), make(chan struct{})
 	c := dial(t, connConfig(), func(p *peer) {
 		defer close(done)

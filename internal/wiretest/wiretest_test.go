@@ -35,7 +35,7 @@ func reply(t *testing.T, c *wiretest.Peer) (esproto.Command, esproto.Correlation
 	return h.Command, h.CorrelationID, string(payload)
 }
 
-func TestWhatClientsSendByThemselvesIsAnswered(t *testing.T) {
+func TestFramesOfEveryClientAreAnswered(t *testing.T) {
 	t.Parallel()
 	c := dial(t, wiretest.Listen(t, (*wiretest.Peer).Echo))
 	for sent, want := range map[esproto.Command]esproto.Command{

@@ -131,7 +131,7 @@ func TestDeletes(t *testing.T) {
 	}
 }
 
-func TestADeleteOfWhatNeverWas(t *testing.T) {
+func TestADeleteOfAStreamThatNeverExisted(t *testing.T) {
 	b := newBench(t, eventlog.Facts{DeleteNeedsStream: true})
 	assert.Equal(t, wrongVersion, b.Delete(eventlog.System, "s", anyVersion, false).Result)
 	assert.Equal(t, success, b.Delete(eventlog.System, "s", anyVersion, true).Result, "a tombstone needs none")

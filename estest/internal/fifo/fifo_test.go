@@ -43,7 +43,7 @@ func TestQueueIsASlice(t *testing.T) {
 }
 
 // The garbage collector can free elements that left the queue.
-func TestQueueForgetsWhatLeaves(t *testing.T) {
+func TestQueueForgetsDequeuedValues(t *testing.T) {
 	var q Queue[*int]
 	for range 100 {
 		q.Enqueue(new(int))

@@ -92,7 +92,7 @@ func TestWithoutAMajorityNoCheckpointIsWritten(t *testing.T) {
 }
 
 // Retries and parked events hold a checkpoint back until they are settled.
-func TestWhatIsRetriedHoldsTheCheckpointBack(t *testing.T) {
+func TestARetriedEventHoldsTheCheckpointBack(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		g := s.group(func(c *Settings) { c.CheckpointMax = 1 })
@@ -190,7 +190,7 @@ func TestTheCheckpointBelowAGap(t *testing.T) {
 }
 
 // A checkpoint that cannot be read is none.
-func TestAGroupWithABrokenCheckpointBeginsAnew(t *testing.T) {
+func TestAGroupWithABrokenCheckpointStartsOver(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		s.write("s", 2)

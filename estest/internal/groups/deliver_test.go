@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
 )
 
-func TestAGroupBeginsWhereItIsTold(t *testing.T) {
+func TestAGroupBeginsAtItsStart(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {
 		for from, want := range map[int64]string{0: "0 1 2 3", 2: "2 3", 3: "3", -1: "3", 5: ""} {
 			s := newSite(t, f)

@@ -11,7 +11,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-func TestWhatANakDoes(t *testing.T) {
+func TestNaksByAction(t *testing.T) {
 	for name, test := range map[string]struct {
 		action esproto.PersistentSubscriptionNakEvents_NakAction
 		again  string

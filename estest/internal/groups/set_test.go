@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhatGroupsAreRefused(t *testing.T) {
+func TestInvalidGroupsAreRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		stream   string
 		change   func(c *Settings)
@@ -158,7 +158,7 @@ func TestAGroupIsDeleted(t *testing.T) {
 }
 
 // The groups of a new process are those of the configuration.
-func TestGroupsAreMadeAnewFromTheConfiguration(t *testing.T) {
+func TestGroupsAreRestoredFromTheConfiguration(t *testing.T) {
 	bothFacts(t, func(t *testing.T, f Facts) {
 		s := newSite(t, f)
 		s.set.Restart()

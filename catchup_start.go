@@ -46,7 +46,7 @@ func (s *Subscriber) catchUp(
 	if keeper == nil || keeper.saved.IsZero() { // otherwise checkLog has looked
 		s.warnIfStartBeyondEnd(ctx, stream, start, log)
 	}
-	return &streamSource{s: sub}, nil
+	return &streamSource{s: sub, start: start}, nil
 }
 
 // endLookupTimeout limits how long Subscribe looks for the end of the stream or of the log.

@@ -16,6 +16,7 @@ import (
 type checkpointKeeper struct {
 	cfg    *SubscriberConfig
 	name   string
+	source checkpointSource
 	log    watermill.LoggerAdapter
 	values context.Context // of the Subscribe call; it never ends
 	mark   lowWaterMark
@@ -51,6 +52,7 @@ func newCheckpointKeeper(
 	name := cfg.checkpointName(topic)
 	k := &checkpointKeeper{
 		cfg: cfg, name: name, log: log.With(watermill.LogFields{"checkpoint_name": name}),
+		source:       newCheckpointSource(stream, cfg.Filter),
 		mark:         lowWaterMark{stream: stream, all: stream == esclient.AllStream},
 		subscription: ctx, free: make(chan struct{}),
 		full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
@@ -81,7 +83,11 @@ func (k *checkpointKeeper) load(ctx context.Context) error {
 		return err
 	}, isLasting)
 	if err != nil {
-		return &CheckpointError{Name: k.name, Op: "load", Advice: adviceAfterLoad(err), Err: err}
+		op := "load"
+		if errors.Is(err, ErrCheckpointSource) {
+			op = "use"
+		}
+		return &CheckpointError{Name: k.name, Op: op, Advice: adviceAfterLoad(err), Err: err}
 	}
 	_, isPosition := k.saved.Position()
 	if !k.saved.IsZero() && isPosition != k.mark.all {
@@ -99,6 +105,9 @@ func adviceAfterLoad(err error) string {
 	switch {
 	case errors.Is(err, ErrCheckpointTaken):
 		return "end the other subscription, or give this one another SubscriberName"
+	case errors.Is(err, ErrCheckpointSource):
+		return "give the Subscriber another SubscriberName to get all messages, or take back the change of Filter or " +
+			"StreamName"
 	case errors.Is(err, ErrCheckpointCorrupt):
 		return "restore the checkpoint, or remove it to begin at Start again"
 	case errors.Is(err, esclient.ErrStreamDeleted):
@@ -112,8 +121,8 @@ const adviceBeforeMessages = "no message was handed out: repair the store and su
 // isLasting reports whether a repetition of the call would return the same error.
 func isLasting(err error) bool {
 	for _, lasting := range []error{
-		ErrCheckpointCorrupt, esclient.ErrClosed, esclient.ErrInvalidArgument, esclient.ErrAccessDenied,
-		esclient.ErrStreamDeleted,
+		ErrCheckpointCorrupt, ErrCheckpointSource, esclient.ErrClosed, esclient.ErrInvalidArgument,
+		esclient.ErrAccessDenied, esclient.ErrStreamDeleted,
 	} {
 		if errors.Is(err, lasting) {
 			return true

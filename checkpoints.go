@@ -19,6 +19,9 @@ import (
 // store should return it if another process has taken the name over, so that two processes do not overwrite each
 // other's checkpoints.
 //
+// A store can also keep the stream and the filter that a checkpoint belongs to, so that a Subscriber with others is
+// refused; see [CheckpointSourceFromCtx].
+//
 // A call should return when its context ends. One second later the Subscriber gives the call up: the logger or
 // Subscribe gets an error, and Close and the end of the subscription do not wait for the call. No other subscription of
 // this Subscriber uses the name before the call returns.

@@ -34,8 +34,9 @@ var _ Checkpoints = (*FileCheckpoints)(nil)
 
 // heldFile is a file whose name this process has locked.
 type heldFile struct {
-	by   *checkpointKeeper // the subscription; nil if another caller has loaded the checkpoint
-	lock *os.File
+	by     *checkpointKeeper // the subscription; nil if another caller has loaded the checkpoint
+	lock   *os.File
+	source string // of the subscription
 
 	mu       sync.Mutex // held while the file is used
 	released bool       // another process may have the name
@@ -94,12 +95,13 @@ func (s *FileCheckpoints) Close() error {
 }
 
 // Load implements [Checkpoints]. It locks the name, and returns [ErrCheckpointTaken] if another process or Subscriber
-// has locked it, and [ErrCheckpointCorrupt] if the file was damaged.
+// has locked it, [ErrCheckpointCorrupt] if the file was damaged, and [ErrCheckpointSource] if the checkpoint is one of
+// another stream or filter.
 func (s *FileCheckpoints) Load(ctx context.Context, name string) (esclient.Checkpoint, error) {
 	if err := ctx.Err(); err != nil {
 		return esclient.Checkpoint{}, err
 	}
-	h, err := s.hold(name, checkpointOwner(ctx))
+	h, err := s.hold(name, checkpointOwner(ctx), CheckpointSourceFromCtx(ctx))
 	if err != nil {
 		return esclient.Checkpoint{}, err
 	}
@@ -113,15 +115,15 @@ func (s *FileCheckpoints) Load(ctx context.Context, name string) (esclient.Check
 	case err != nil:
 		return esclient.Checkpoint{}, err
 	}
-	c, err := decodeFile(data, name)
+	saved, err := decodeFile(data, name)
 	if err != nil {
 		return esclient.Checkpoint{}, fmt.Errorf("%w: file %s: %w", ErrCheckpointCorrupt, path, err)
 	}
-	return c, nil
+	return saved.Checkpoint, CheckCheckpointSource(ctx, saved.Source)
 }
 
 // hold locks a name for a subscription, unless it has it already.
-func (s *FileCheckpoints) hold(name string, by *checkpointKeeper) (*heldFile, error) {
+func (s *FileCheckpoints) hold(name string, by *checkpointKeeper, source string) (*heldFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -148,7 +150,7 @@ func (s *FileCheckpoints) hold(name string, by *checkpointKeeper) (*heldFile, er
 		}
 		return nil, err
 	}
-	h := &heldFile{by: by, lock: lock}
+	h := &heldFile{by: by, lock: lock, source: source}
 	s.held[name] = h
 	if by != nil {
 		context.AfterFunc(by.ctx, func() { s.unhold(name, h) })
@@ -194,10 +196,6 @@ func (s *FileCheckpoints) Save(ctx context.Context, name string, c esclient.Chec
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	data, err := encodeFile(name, c)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	h, closed := s.held[name], s.closed
 	s.mu.Unlock()
@@ -208,6 +206,10 @@ func (s *FileCheckpoints) Save(ctx context.Context, name string, c esclient.Chec
 		return fmt.Errorf("eventstore: checkpoint %q was not loaded: call Load first", name)
 	case h.by != checkpointOwner(ctx):
 		return fmt.Errorf("%w: another Subscriber of this process", ErrCheckpointTaken)
+	}
+	data, err := encodeFile(name, c, h.source)
+	if err != nil {
+		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -245,29 +247,35 @@ func (d *disk) replace(path string, data []byte) error {
 type fileContent struct {
 	Name       string              `json:"name"`
 	Checkpoint esclient.Checkpoint `json:"checkpoint"`
-	Checksum   string              `json:"crc32c"` // of the name and the checkpoint
+	Source     string              `json:"source,omitempty"`
+	Checksum   string              `json:"crc32c"` // of the other members
 }
 
-func checksum(name string, c esclient.Checkpoint) string {
-	sum := crc32.Checksum([]byte(name+"\n"+c.String()), crc32.MakeTable(crc32.Castagnoli))
+func (f *fileContent) checksum() string {
+	text := f.Name + "\n" + f.Checkpoint.String()
+	if f.Source != "" {
+		text += "\n" + f.Source
+	}
+	sum := crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli))
 	return fmt.Sprintf("%08x", sum)
 }
 
-func encodeFile(name string, c esclient.Checkpoint) ([]byte, error) {
-	data, err := json.Marshal(fileContent{Name: name, Checkpoint: c, Checksum: checksum(name, c)})
+func encodeFile(name string, c esclient.Checkpoint, source string) ([]byte, error) {
+	content := fileContent{Name: name, Checkpoint: c, Source: source}
+	content.Checksum = content.checksum()
+	data, err := json.Marshal(content)
 	return append(data, '\n'), err
 }
 
-func decodeFile(data []byte, name string) (esclient.Checkpoint, error) {
-	var content fileContent
+func decodeFile(data []byte, name string) (content fileContent, err error) {
 	if err := decodeCheckpoint(data, &content); err != nil {
-		return esclient.Checkpoint{}, err
+		return content, err
 	}
 	switch {
 	case content.Name != name:
-		return esclient.Checkpoint{}, fmt.Errorf("it is that of %q", content.Name)
-	case content.Checksum != checksum(name, content.Checkpoint):
-		return esclient.Checkpoint{}, errors.New("the checksum is wrong")
+		return content, fmt.Errorf("it is that of %q", content.Name)
+	case content.Checksum != content.checksum():
+		return content, errors.New("the checksum is wrong")
 	}
-	return content.Checkpoint, nil
+	return content, nil
 }

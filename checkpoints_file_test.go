@@ -206,7 +206,7 @@ func TestFileCheckpointsAreSafeForConcurrentUse(t *testing.T) {
 
 // FuzzCheckpointFile checks that no content of a file makes Load panic, and that a loaded checkpoint survives a Save.
 func FuzzCheckpointFile(f *testing.F) {
-	data, err := encodeFile("name", esclient.CheckpointAtNumber(5))
+	data, err := encodeFile("name", esclient.CheckpointAtNumber(5), `{"stream":"s"}`)
 	require.NoError(f, err)
 	f.Add(data)
 	f.Add([]byte(`{"checkpoint":null}`))
@@ -216,11 +216,12 @@ func FuzzCheckpointFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := encodeFile("name", c)
+		again, err := encodeFile(c.Name, c.Checkpoint, c.Source)
 		require.NoError(t, err)
 		d, err := decodeFile(again, "name")
 		require.NoError(t, err)
-		require.Equal(t, c, d)
+		require.Equal(t, c.Source, d.Source)
+		require.Equal(t, c.Checkpoint, d.Checkpoint)
 	})
 }
 

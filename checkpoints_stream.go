@@ -53,12 +53,14 @@ type heldStream struct {
 	stream  string
 	by      *checkpointKeeper // the subscription; nil if another caller has loaded the checkpoint
 	owner   string            // in the events of this subscription
+	source  string            // the same; see CheckpointSourceFromCtx
 	version esclient.ExpectedVersion
 }
 
 // storedCheckpoint is the data of an event.
 type storedCheckpoint struct {
 	Checkpoint esclient.Checkpoint `json:"checkpoint"`
+	Source     string              `json:"source,omitempty"`
 	Owner      string              `json:"owner"`   // one for each Load
 	Process    string              `json:"process"` // for people
 }
@@ -76,9 +78,11 @@ func NewStreamCheckpoints(client *esclient.Client, prefix string) (*StreamCheckp
 }
 
 // Load implements [Checkpoints]. It takes the name over. It returns an error that is [ErrCheckpointCorrupt] if the
-// stream has an event that no StreamCheckpoints has written, and the errors of [esclient.Client.Append].
+// stream has an event that no StreamCheckpoints has written, [ErrCheckpointSource] if the checkpoint is one of another
+// stream or filter, and the errors of [esclient.Client.Append].
 func (s *StreamCheckpoints) Load(ctx context.Context, name string) (esclient.Checkpoint, error) {
 	h := &heldStream{stream: s.prefix + name, by: checkpointOwner(ctx), owner: uuid.NewString()}
+	source := CheckpointSourceFromCtx(ctx)
 	if err := s.limit(ctx, h.stream); err != nil {
 		return esclient.Checkpoint{}, err
 	}
@@ -88,10 +92,14 @@ func (s *StreamCheckpoints) Load(ctx context.Context, name string) (esclient.Che
 		if err != nil {
 			return esclient.Checkpoint{}, err
 		}
-		h.version = version
+		if err := CheckCheckpointSource(ctx, last.Source); err != nil {
+			return esclient.Checkpoint{}, err
+		}
+		h.version, h.source = version, last.Source // the next Save replaces both checkpoint and source
 		err = s.write(ctx, h, last.Checkpoint)
 		switch {
 		case err == nil:
+			h.source = source
 			s.hold(name, h)
 			return last.Checkpoint, nil
 		case !errors.Is(err, esclient.ErrWrongExpectedVersion):
@@ -154,7 +162,7 @@ func (s *StreamCheckpoints) adopt(ctx context.Context, h *heldStream) error {
 // write appends a checkpoint and expects the held version.
 func (s *StreamCheckpoints) write(ctx context.Context, h *heldStream, c esclient.Checkpoint) error {
 	event, err := esclient.JSONEvent(checkpointEventType, storedCheckpoint{
-		Checkpoint: c, Owner: h.owner, Process: thisProcess(),
+		Checkpoint: c, Source: h.source, Owner: h.owner, Process: thisProcess(),
 	})
 	if err != nil {
 		return err

@@ -18,6 +18,9 @@ var (
 	// ErrCheckpointTaken is the error of a [Checkpoints] store whose name another process has taken over, or has in
 	// use. A subscription or its Subscribe call ends with it.
 	ErrCheckpointTaken = errors.New("eventstore: another subscription uses the name of the checkpoint")
+	// ErrCheckpointSource is the error of a Subscribe call whose checkpoint was saved for another stream, or with a
+	// Filter that may have passed over events which the Filter of now picks.
+	ErrCheckpointSource = errors.New("eventstore: the checkpoint is one of another stream or filter")
 	// ErrCheckpointCorrupt is the error of a [Checkpoints] store if the stored data is no checkpoint.
 	ErrCheckpointCorrupt = errors.New("eventstore: the stored checkpoint cannot be read")
 )

@@ -73,6 +73,7 @@ func (s groupSource) stop() {
 // streamSource is a volatile or catch-up subscription. The server does not track its events.
 type streamSource struct {
 	s     *esclient.Subscription
+	start esclient.Start  // of a catch-up subscription
 	ahead chan nextResult // the result of readAhead; nil if readAhead was not called
 }
 

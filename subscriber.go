@@ -98,7 +98,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		defer s.end()
 		sub.run()
 	}()
-	sub.log.Info("Subscribed", nil)
+	sub.log.Info("Subscribed", sub.beginning())
 	return sub.out, nil
 }
 

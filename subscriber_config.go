@@ -173,8 +173,9 @@ type SubscriberConfig struct {
 	// SubscriberName names what the messages are for, such as a read model. With Checkpoints it is needed. The store
 	// gets the name SubscriberName + "/" + topic, so SubscriberName must not contain "/". Two Subscribers with one name
 	// exclude each other; the documentation of the store says how. Choose another SubscriberName if StreamName returns
-	// another stream for a topic, or if the Filter picks events that the old one passed over, because the checkpoint
-	// has neither.
+	// another stream for a topic, or if the Filter picks events that the old one passed over. Otherwise Subscribe fails
+	// with [ErrCheckpointSource], if the store keeps [CheckpointSourceFromCtx], as those of this project do. Regular
+	// expressions cannot be compared, so another one counts as a Filter that picks more.
 	SubscriberName string
 	// CheckpointAfter is the longest time until a settled message is saved, if all messages before it are settled, too.
 	// The default is [DefaultCheckpointAfter], 1 s. In "$all", events of the server are saved later: with a settled

@@ -43,6 +43,19 @@ func (e *sourceError) Unwrap() error { return e.err }
 // fail ends the subscription with the error of its source.
 func (s *subscription) fail(err error) { s.cancel(&sourceError{err}) }
 
+// beginning returns where a catch-up subscription begins: somebody may wonder why old messages come again, or none.
+func (s *subscription) beginning() watermill.LogFields {
+	src, ok := s.src.(*streamSource)
+	if !ok || s.cfg.Mode != ModeCatchUp {
+		return nil
+	}
+	fields := watermill.LogFields{"start": src.start.String()}
+	if s.keeper != nil {
+		fields["checkpoint_name"] = s.keeper.name
+	}
+	return fields
+}
+
 func (s *subscription) ended() bool { return isClosed(s.done) }
 
 // run hands out messages until the subscription ends.

@@ -71,25 +71,26 @@ type statements struct {
 	take        string // name, owner, owner
 	load        string // name
 	lock        string // load, but reads the committed row, not that of an older snapshot of the transaction
-	saveNumber  string // number, name, owner, number
-	savePos     string // commit, prepare, name, owner, commit, commit, prepare
-	saveNothing string // name, owner
+	saveNumber  string // number, source, name, owner, number
+	savePos     string // commit, prepare, source, name, owner, commit, commit, prepare
+	saveNothing string // source, name, owner
 	reset       string // name
 }
 
 func (d Dialect) statements(table string) statements {
-	nameType, suffix := `TEXT COLLATE "C"`, ""
+	nameType, sourceType, suffix := `TEXT COLLATE "C"`, "TEXT", ""
 	take := "ON CONFLICT (name) DO UPDATE SET owner = ?"
 	forUpdate := " FOR UPDATE"
 	switch d {
 	case SQLite:
 		nameType, forUpdate = "TEXT COLLATE BINARY", ""
 	case MySQL:
-		nameType, suffix = fmt.Sprintf("VARBINARY(%d)", MaxNameLength), " ENGINE = InnoDB"
+		nameType, sourceType = fmt.Sprintf("VARBINARY(%d)", MaxNameLength), "LONGTEXT"
+		suffix = " ENGINE = InnoDB"
 		take = "ON DUPLICATE KEY UPDATE owner = ?"
 	}
-	load := "SELECT owner, event_number, commit_position, prepare_position FROM " + table
-	update := "UPDATE " + table + " SET event_number = %s, commit_position = %s, prepare_position = %s" +
+	load := "SELECT owner, event_number, commit_position, prepare_position, source FROM " + table
+	update := "UPDATE " + table + " SET event_number = %s, commit_position = %s, prepare_position = %s, source = ?" +
 		" WHERE name = ? AND owner = ?"
 	return statements{
 		create: "CREATE TABLE IF NOT EXISTS " + table + " (\n" +
@@ -97,7 +98,8 @@ func (d Dialect) statements(table string) statements {
 			"\towner VARCHAR(64) NOT NULL,\n" +
 			"\tevent_number BIGINT,\n" +
 			"\tcommit_position BIGINT,\n" +
-			"\tprepare_position BIGINT\n" +
+			"\tprepare_position BIGINT,\n" +
+			"\tsource " + sourceType + "\n" +
 			")" + suffix,
 		probe: load + " WHERE name = '' AND 1 = 0",
 		take:  d.numbered("INSERT INTO " + table + " (name, owner) VALUES (?, ?) " + take),

@@ -42,16 +42,18 @@
 //		owner VARCHAR(64) NOT NULL,
 //		event_number BIGINT,
 //		commit_position BIGINT,
-//		prepare_position BIGINT
+//		prepare_position BIGINT,
+//		source TEXT
 //	)
 //
-// On MySQL and MariaDB the name is VARBINARY(1024) and the engine InnoDB: their text columns do not distinguish case
-// and trailing spaces, and other engines have no transactions. On SQLite the name is TEXT with the collation BINARY.
-// The user needs the rights to SELECT, INSERT and UPDATE, for CreateTable that to create a table, and for
-// [Store.ResetTx] that to DELETE.
+// On MySQL and MariaDB the name is VARBINARY(1024), the source LONGTEXT, and the engine InnoDB: their text columns do
+// not distinguish case and trailing spaces, and other engines have no transactions. On SQLite the name is TEXT with the
+// collation BINARY. The user needs the rights to SELECT, INSERT and UPDATE, for CreateTable that to create a table, and
+// for [Store.ResetTx] that to DELETE.
 //
 // A checkpoint of a stream is in event_number, and one of $all in the two positions. Save and SaveTx only move it
-// forward. There are two exceptions: Save of the zero Checkpoint, and ResetTx, which deletes the row.
+// forward. There are two exceptions: Save of the zero Checkpoint, and ResetTx, which deletes the row. The source is the
+// stream and the filter of the subscription that saved the checkpoint; see [eventstore.CheckpointSourceFromCtx].
 //
 // # Databases
 //

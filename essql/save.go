@@ -115,12 +115,13 @@ func (s *Store) save(ctx context.Context, tx *sql.Tx, name string, c esclient.Ch
 	if _, err := c.MarshalText(); err != nil {
 		return err
 	}
-	statement, args := s.sql.saveNothing, []any{s.dialect.name(name), s.owner}
+	source := s.sourceOf(name)
+	statement, args := s.sql.saveNothing, []any{source, s.dialect.name(name), s.owner}
 	if n, ok := c.Number(); ok {
-		statement, args = s.sql.saveNumber, []any{n, s.dialect.name(name), s.owner, n}
+		statement, args = s.sql.saveNumber, []any{n, source, s.dialect.name(name), s.owner, n}
 	} else if p, ok := c.Position(); ok {
 		statement, args = s.sql.savePos, []any{
-			p.Commit, p.Prepare, s.dialect.name(name), s.owner, p.Commit, p.Commit, p.Prepare,
+			p.Commit, p.Prepare, source, s.dialect.name(name), s.owner, p.Commit, p.Commit, p.Prepare,
 		}
 	}
 	result, err := tx.ExecContext(ctx, statement, args...)

@@ -31,7 +31,7 @@ type Store struct {
 	owner   string // of the names that Load takes over
 
 	mu     sync.Mutex
-	loaded map[string]bool
+	loaded map[string]string // the source of the subscription, by name
 }
 
 var _ eventstore.Checkpoints = (*Store)(nil)
@@ -63,7 +63,7 @@ func New(db *sql.DB, dialect Dialect, opts ...Option) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
-		db: db, dialect: dialect, sql: dialect.statements(table), owner: rand.Text(), loaded: make(map[string]bool),
+		db: db, dialect: dialect, sql: dialect.statements(table), owner: rand.Text(), loaded: make(map[string]string),
 	}, nil
 }
 
@@ -101,7 +101,8 @@ func (s *Store) probe(ctx context.Context) error {
 // Load returns the checkpoint that was saved last under a name, or the zero Checkpoint, and takes the name over: Save
 // and SaveTx of other Stores fail from now on with [eventstore.ErrCheckpointTaken]. If it fails, the name may have been
 // taken over nevertheless; a repetition is safe. A row that holds no checkpoint is an
-// [eventstore.ErrCheckpointCorrupt].
+// [eventstore.ErrCheckpointCorrupt]. A checkpoint of another stream or filter is an [eventstore.ErrCheckpointSource],
+// and its owner keeps the name.
 func (s *Store) Load(ctx context.Context, name string) (esclient.Checkpoint, error) {
 	if err := checkName(name); err != nil {
 		return esclient.Checkpoint{}, err
@@ -111,13 +112,16 @@ func (s *Store) Load(ctx context.Context, name string) (esclient.Checkpoint, err
 		if _, err = tx.ExecContext(ctx, s.sql.take, s.dialect.name(name), s.owner, s.owner); err == nil {
 			saved, err = scan(tx.QueryRowContext(ctx, s.sql.load, s.dialect.name(name)))
 		}
+		if err == nil {
+			err = eventstore.CheckCheckpointSource(ctx, saved.source)
+		}
 		return err
 	})
 	if err != nil {
 		return esclient.Checkpoint{}, fmt.Errorf("essql: cannot load checkpoint %q: %w", name, err)
 	}
 	s.mu.Lock()
-	s.loaded[name] = true
+	s.loaded[name] = eventstore.CheckpointSourceFromCtx(ctx)
 	s.mu.Unlock()
 	return saved.checkpoint, nil
 }
@@ -126,10 +130,16 @@ func (s *Store) Load(ctx context.Context, name string) (esclient.Checkpoint, err
 func (s *Store) mayHold(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.loaded[name] {
+	if _, ok := s.loaded[name]; !ok {
 		return fmt.Errorf("%w: %q", ErrNotLoaded, name)
 	}
 	return nil
+}
+
+func (s *Store) sourceOf(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loaded[name]
 }
 
 // inTx runs f in a transaction of the Store's own.
@@ -149,12 +159,14 @@ func (s *Store) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 type row struct {
 	owner      string
 	checkpoint esclient.Checkpoint
+	source     string
 }
 
 func scan(r *sql.Row) (row, error) {
 	var owner string
 	var number, commit, prepare sql.NullInt64
-	if err := r.Scan(&owner, &number, &commit, &prepare); err != nil {
+	var source sql.NullString
+	if err := r.Scan(&owner, &number, &commit, &prepare, &source); err != nil {
 		return row{}, err
 	}
 	for i, n := range []sql.NullInt64{number, commit, prepare} {
@@ -170,12 +182,12 @@ func scan(r *sql.Row) (row, error) {
 	case commit.Valid != prepare.Valid || number.Valid && commit.Valid:
 		return row{}, fmt.Errorf("%w: it is neither an event number nor a position", eventstore.ErrCheckpointCorrupt)
 	case number.Valid:
-		return row{owner, esclient.CheckpointAtNumber(number.Int64)}, nil
+		return row{owner, esclient.CheckpointAtNumber(number.Int64), source.String}, nil
 	case commit.Valid:
 		p := esclient.Position{Commit: commit.Int64, Prepare: prepare.Int64}
-		return row{owner, esclient.CheckpointAtPosition(p)}, nil
+		return row{owner, esclient.CheckpointAtPosition(p), source.String}, nil
 	}
-	return row{owner: owner}, nil
+	return row{owner: owner, source: source.String}, nil
 }
 
 // checkName refuses names that not all databases can store.

@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"encoding/binary"
+	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -46,4 +48,41 @@ func (j *joining) see(cmd esproto.Command) {
 	case esproto.CmdPersistentSubscriptionStreamEventAppeared, esproto.CmdSubscriptionDropped:
 		j.Store(false)
 	}
+}
+
+// clientConn is a client's end of a connection. It parses what the client has read: the relay cannot know that, because
+// a lost connection may take along what the relay has passed on.
+type clientConn struct {
+	*net.TCPConn
+	link           *link
+	joins          joining
+	sent, received frames
+	ends           sync.Once
+}
+
+func newClientConn(c *net.TCPConn, l *link) *clientConn {
+	cc := &clientConn{TCPConn: c, link: l}
+	cc.sent.see, cc.received.see = cc.joins.see, cc.joins.see
+	return cc
+}
+
+// Read is called by one goroutine at a time, and so is Write.
+func (c *clientConn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	c.received.pass(b[:n])
+	return n, err
+}
+
+func (c *clientConn) Write(b []byte) (int, error) {
+	c.sent.pass(b) // before the answer can come
+	return c.TCPConn.Write(b)
+}
+
+func (c *clientConn) Close() error {
+	c.ends.Do(func() {
+		if c.joins.Load() {
+			c.link.noteUnused()
+		}
+	})
+	return c.TCPConn.Close()
 }

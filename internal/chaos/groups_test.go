@@ -86,7 +86,7 @@ func (w *world) newGroup(
 		messages, err := sub.Subscribe(context.Background(), stream)
 		require.NoError(w.t, err)
 		m := &member{
-			g: g, link: w.links[len(w.links)-1], acked: make(map[int64]done), held: make(map[int64]int),
+			g: g, link: w.links[len(w.links)-1], acked: make(map[int64]int), held: make(map[int64]int),
 			rand: rand.New(rand.NewPCG(w.seed, uint64(i)+100)),
 		}
 		workers := max(1, cfg.Concurrency)

@@ -40,7 +40,11 @@ func (l *link) dial(ctx context.Context, network, address string) (net.Conn, err
 		return nil, err
 	}
 	var d net.Dialer
-	return d.DialContext(ctx, network, relay)
+	c, err := d.DialContext(ctx, network, relay)
+	if err != nil {
+		return nil, err
+	}
+	return newClientConn(c.(*net.TCPConn), l), nil
 }
 
 func (l *link) relay(address string) (string, error) {
@@ -155,38 +159,29 @@ func (l *link) serve(near net.Conn, address string) {
 	}
 	defer l.drop(far)
 	var other sync.WaitGroup
-	var joins joining
-	sent, received := frames{see: joins.see}, frames{see: joins.see}
 	other.Go(func() {
-		l.pump(far, near, sent.pass, func() { l.noteEnd(&joins) })
+		l.pump(far, near)
 		far.Close()
 		near.Close()
 	})
-	l.pump(near, far, received.pass, func() {})
+	l.pump(near, far)
 	far.Close()
 	near.Close()
 	other.Wait()
 }
 
-// noteEnd notes that a connection ends.
-func (l *link) noteEnd(j *joining) {
-	if !j.Load() {
-		return
-	}
+// noteUnused notes that a connection ends on which a group had not pushed anything since the client asked for it.
+func (l *link) noteUnused() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unused = append(l.unused, time.Now())
 }
 
-// pump copies until an end closes or the link cuts the connection. It calls passed with the copied bytes, and ends when
-// from has ended.
-func (l *link) pump(to io.Writer, from io.Reader, passed func([]byte), ends func()) {
+// pump copies until an end closes or the link cuts the connection.
+func (l *link) pump(to io.Writer, from io.Reader) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buf)
-		if err != nil {
-			ends()
-		}
 		for l.stalled.Load() {
 			time.Sleep(time.Millisecond)
 		}
@@ -198,7 +193,6 @@ func (l *link) pump(to io.Writer, from io.Reader, passed func([]byte), ends func
 			if _, err := to.Write(buf[:may]); err != nil {
 				return
 			}
-			passed(buf[:may])
 		}
 		if err != nil || cut {
 			return

@@ -9,18 +9,12 @@ import (
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 )
 
-// done is the time and the epoch of an ack.
-type done struct {
-	epoch int
-	at    time.Time
-}
-
 // member is one subscriber of a group.
 type member struct {
 	g     *group
 	link  *link
-	acked map[int64]done // by the number of the event
-	held  map[int64]int  // the epoch in which it was handed out, until it is settled
+	acked map[int64]int // the epoch of its ack, by the number of the event
+	held  map[int64]int // the epoch in which it was handed out, until it is settled
 	rand  *rand.Rand
 }
 
@@ -78,8 +72,8 @@ func (m *member) note(number int64, payload string) {
 		}
 		return // the old group may have handed it out
 	}
-	if done, ok := m.acked[number]; ok && done.epoch == g.epoch {
-		m.again(number, payload, done.at)
+	if epoch, ok := m.acked[number]; ok && epoch == g.epoch {
+		m.again(number, payload)
 	}
 	// The server distinguishes events by their ids. If both events of a message that was written twice are in flight,
 	// the second one comes again late or never. So the first one counts.
@@ -112,9 +106,9 @@ func (g *group) noteFirst(key string, number int64) {
 	}
 }
 
-// again notes that a message was handed out after its ack at some time. g.mu is held.
-func (m *member) again(number int64, payload string, at time.Time) {
-	if why := m.excuse(at); why != "" {
+// again notes that a message was handed out after its ack. g.mu is held.
+func (m *member) again(number int64, payload string) {
+	if why := m.excuse(); why != "" {
 		m.g.w.report.count("handed out again after the ack, to a plain user: "+why, 1)
 		return
 	}
@@ -122,32 +116,25 @@ func (m *member) again(number int64, payload string, at time.Time) {
 }
 
 // doubtTime is how long after a fault a message may come again because of it: a client checks its group for two
-// seconds.
+// seconds. Acks of that time are in doubt, too: a new group has perhaps not pushed their messages yet.
 const doubtTime = 3 * time.Second
 
 // excuse returns why a plain user cannot know whether a group still knows an ack; "" if the user can. g.mu is held.
-func (m *member) excuse(acked time.Time) string {
+func (m *member) excuse() string {
 	lately := time.Now().Add(-doubtTime)
 	switch g := m.g; {
 	case !g.plain:
 		return ""
 	case g.shared:
 		return "others take messages"
-	case g.shaken, acked.Before(g.young) && g.young.After(lately):
+	case g.shaken, g.young.After(lately):
 		return "no checkpoint"
 	case g.hasDouble():
 		return "a message is there twice"
-	case m.link.lostUnused(later(acked, lately)):
+	case m.link.lostUnused(lately):
 		return "the connection was lost again"
 	}
 	return ""
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // ack acks under the lock, so that no message is handed out between the ack and its note.
@@ -162,7 +149,7 @@ func (m *member) ack(msg *message.Message, number int64) {
 	case g.changing:
 		g.unclear[number] = true
 	case held == g.epoch: // or the new group may hand it out once more
-		m.acked[number] = done{g.epoch, time.Now()}
+		m.acked[number] = g.epoch
 		fallthrough
 	default:
 		g.acked[number] = true

@@ -109,11 +109,14 @@ func (l *Log) writeScavenges() {
 }
 
 // Indented returns v as JSON in the form of the objects that a server writes.
-func Indented(v any) []byte {
+func Indented(v any) []byte { return IndentedBy("", v) }
+
+// IndentedBy returns v as Indented does, as a part of such an object. All lines but the first begin with prefix.
+func IndentedBy(prefix string, v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
+	e.SetIndent(prefix, "  ")
 	_ = e.Encode(v) // the server's own events can be encoded
 	return bytes.TrimRight(b.Bytes(), "\n")
 }

@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -80,16 +81,40 @@ func (s *Set) save(by string) {
 		Version: "2", Updated: s.cfg.Now().Local().Format("2006-01-02T15:04:05.9999999-07:00"), UpdatedBy: by,
 		Entries: []configEntry{},
 	}
+	entries := make([][]byte, 0, len(s.listed))
 	for _, g := range s.listed {
-		cfg.Entries = append(cfg.Entries, g.entry())
+		entries = append(entries, g.entryText())
 	}
 	for _, g := range s.OnAll() {
-		cfg.Entries = append(cfg.Entries, g.entry())
+		entries = append(entries, eventlog.IndentedBy(entryIndent, g.entry()))
 	}
 	if !s.cfg.Log.HasMetadata(configStream) {
 		s.cfg.Log.SystemAppend("$$"+configStream, eventlog.MetadataType, true, []byte(`{"$maxCount":2}`), nil)
 	}
-	s.cfg.Log.SystemAppend(configStream, s.cfg.Facts.ConfigType, true, eventlog.Indented(cfg), nil)
+	s.cfg.Log.SystemAppend(configStream, s.cfg.Facts.ConfigType, true, cfg.text(entries), nil)
+}
+
+const entryIndent = "    " // of an entry in the configuration
+
+// entryText returns the entry of a group as it is in the configuration. Each change of a group writes the entries of
+// all groups, so an entry is encoded only if it has changed.
+func (g *Group) entryText() []byte {
+	if g.saved == nil || g.savedOf != g.Settings {
+		g.saved, g.savedOf = eventlog.IndentedBy(entryIndent, g.entry()), g.Settings
+	}
+	return g.saved
+}
+
+// text returns the configuration with these entries, in place of its own.
+func (c *configuration) text(entries [][]byte) []byte {
+	const none = "[]\n}" // the end of a configuration without entries
+	b := eventlog.Indented(c)
+	if len(entries) == 0 {
+		return b
+	}
+	b = append(b[:len(b)-len(none)], "[\n"+entryIndent...)
+	b = append(b, bytes.Join(entries, []byte(",\n"+entryIndent))...)
+	return append(b, "\n  ]\n}"...)
 }
 
 // Restart replaces all groups by those of the configuration in the log, as a server does when it starts. Clients are

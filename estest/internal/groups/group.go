@@ -18,6 +18,8 @@ type Group struct {
 	Settings Settings
 
 	set      *Set
+	saved    []byte   // the entry in the configuration; nil until it was written
+	savedOf  Settings // those in saved
 	strategy strategy
 	clients  []*Client // in the order in which they joined
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
@@ -37,7 +38,7 @@ func (c *cli) config(ctx context.Context) (esclient.Config, error) {
 	if cfg.ConnectionName == "" {
 		cfg.ConnectionName = "esctl"
 	}
-	cfg.Hooks = append([]esclient.Hook{&waiting{errs: c.errs}}, c.hooks...)
+	cfg.Hooks = c.hooks
 	if c.verbose {
 		cfg.Logger = slog.New(slog.NewTextHandler(c.errs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -74,13 +75,19 @@ func (w *waiting) OnReconnecting(i esclient.ConnectionInfo) {
 	}
 }
 
-// withClient runs do with a connected client.
-func (c *cli) withClient(ctx context.Context, do func(client *esclient.Client) error) error {
+// open makes a client, which the caller must close. It does not wait for the connection.
+func (c *cli) open(ctx context.Context, hooks ...esclient.Hook) (*esclient.Client, error) {
 	cfg, err := c.config(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	client, err := esclient.New(cfg)
+	cfg.Hooks = slices.Concat(hooks, cfg.Hooks)
+	return esclient.New(cfg)
+}
+
+// withClient runs do with a connected client.
+func (c *cli) withClient(ctx context.Context, do func(client *esclient.Client) error) error {
+	client, err := c.open(ctx, &waiting{errs: c.errs})
 	if err != nil {
 		return err
 	}
@@ -93,15 +100,12 @@ func (c *cli) withClient(ctx context.Context, do func(client *esclient.Client) e
 	return do(client)
 }
 
-// withAdmin runs do with a client of the HTTP interface. The TCP client beside it need not be connected.
+// withAdmin runs do with a client of the HTTP interface. The TCP client beside it need not be connected, so it does not
+// report lost or refused connections: do may change the password with which it logs in.
 func (c *cli) withAdmin(
 	ctx context.Context, do func(ctx context.Context, client *esclient.Client, admin *esadmin.Client) error,
 ) error {
-	cfg, err := c.config(ctx)
-	if err != nil {
-		return err
-	}
-	client, err := esclient.New(cfg)
+	client, err := c.open(ctx)
 	if err != nil {
 		return err
 	}

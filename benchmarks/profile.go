@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 )
 
 // profileVariable names, for a process of a run, the file for its CPU profile.
@@ -31,4 +32,20 @@ func profileFile() (*os.File, error) {
 		return nil, fmt.Errorf("-profile: %w", err)
 	}
 	return f, nil
+}
+
+// startProfile begins the profile of this process, if one is wanted. stop ends it.
+func startProfile() (stop func(), err error) {
+	f, err := profileFile()
+	if err != nil || f == nil {
+		return func() {}, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, nil
 }

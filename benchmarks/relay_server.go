@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime/pprof"
 	"sync"
 )
 
@@ -66,17 +65,11 @@ func serveRelay(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := warmMemory(); err != nil {
 		return err
 	}
-	profile, err := profileFile()
+	stopProfile, err := startProfile()
 	if err != nil {
 		return err
 	}
-	if profile != nil {
-		defer profile.Close()
-		if err := pprof.StartCPUProfile(profile); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
+	defer stopProfile()
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"runtime/pprof"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
@@ -20,17 +19,11 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := warmMemory(); err != nil {
 		return err
 	}
-	profile, err := profileFile()
+	stopProfile, err := startProfile()
 	if err != nil {
 		return err
 	}
-	if profile != nil {
-		defer profile.Close()
-		if err := pprof.StartCPUProfile(profile); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
+	defer stopProfile()
 	srv, err := estest.Start(estest.WithHTTPAddr(""))
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/undertest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // never is longer than any test.
@@ -313,11 +314,8 @@ func TestNoStormOnNodesThatNameEachOther(t *testing.T) {
 
 func TestVanishedSeeds(t *testing.T) {
 	c := runCluster(t, estest.WithElectionDelay(10*time.Millisecond))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	nobody := l.Addr().String()
-	require.NoError(t, l.Close())
-	seeds := "GossipSeeds=" + nobody + "," + c.Node(0).HTTPAddr() + "; DefaultUserCredentials=admin:changeit"
+	refusing := wiretest.Refusing(t)
+	seeds := "GossipSeeds=" + refusing + "," + c.Node(0).HTTPAddr() + "; DefaultUserCredentials=admin:changeit"
 	client, route := openClient(t, seeds, nil)
 	appendNew(t, client)
 	require.NoError(t, c.Kill(0)) // the last seed: the client has learned of the others

@@ -1,7 +1,6 @@
 package esclient_test
 
 import (
-	"net"
 	"testing"
 	"time"
 
@@ -9,22 +8,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 func TestDiscoverByGossip(t *testing.T) {
 	srv, _ := embedded(t)
-	// A port without a listener.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	nobody := l.Addr().String()
-	require.NoError(t, l.Close())
+	refusing := wiretest.Refusing(t)
 	for _, s := range []string{
 		"discover://admin:changeit@" + srv.HTTPAddr(),
 		"ConnectTo=discover://admin:changeit@" + srv.HTTPAddr() + "; NodePreference=master; GossipTimeout=2000",
-		"discover://admin:changeit@" + srv.HTTPAddr() + "?gossipSeeds=" + nobody,
-		"discover://admin:changeit@" + nobody + "?gossipSeeds=" + srv.HTTPAddr(),
-		"tcp://admin:changeit@" + nobody + "?gossipSeeds=" + nobody + "," + srv.HTTPAddr(),
-		"GossipSeeds=" + nobody + "," + srv.HTTPAddr() + "; DefaultUserCredentials=admin:changeit",
+		"discover://admin:changeit@" + srv.HTTPAddr() + "?gossipSeeds=" + refusing,
+		"discover://admin:changeit@" + refusing + "?gossipSeeds=" + srv.HTTPAddr(),
+		"tcp://admin:changeit@" + refusing + "?gossipSeeds=" + refusing + "," + srv.HTTPAddr(),
+		"GossipSeeds=" + refusing + "," + srv.HTTPAddr() + "; DefaultUserCredentials=admin:changeit",
 	} {
 		c := open(t, s)
 		stream := name("s")

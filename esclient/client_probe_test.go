@@ -2,7 +2,6 @@ package esclient_test
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 func TestErrorsNameTheKindOfAWrongPort(t *testing.T) {
@@ -47,11 +47,8 @@ func TestErrorsNameTheKindOfAWrongPort(t *testing.T) {
 
 func TestErrorsNameTheAddressThatCouldNotBeReached(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	nobody := l.Addr().String()
-	require.NoError(t, l.Close())
-	for _, addr := range []string{nobody, "no-such-host.invalid:1113"} {
+	refusing := wiretest.Refusing(t)
+	for _, addr := range []string{refusing, "no-such-host.invalid:1113"} {
 		c := open(t, "tcp://admin:changeit@"+addr)
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()

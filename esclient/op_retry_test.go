@@ -13,6 +13,7 @@ import (
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 var success = esproto.WriteEventsCompletedView{
@@ -257,11 +258,7 @@ func TestAppendThatIsClosedUponIsUnknownAndClosed(t *testing.T) {
 }
 
 func TestAppendThatWasNeverSentIsNotUnknown(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	l.Close()
-	c, err := esclient.New(esclient.Config{Address: addr})
+	c, err := esclient.New(esclient.Config{Address: wiretest.Refusing(t)})
 	require.NoError(t, err)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)

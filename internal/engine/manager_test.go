@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
+	"github.com/watermill-eventstore/watermill-eventstore/internal/wiretest"
 )
 
 // journal notes the events of a Manager.
@@ -203,14 +204,11 @@ func TestAServerThatStartsIsWaitedFor(t *testing.T) {
 }
 
 func TestContextEndsTheWaitForAConnectionAndSaysWhy(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	l.Close()
+	addr := wiretest.Refusing(t)
 	m := manage(t, managerConfig(&journal{}, addr))
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	_, err = m.Conn(ctx)
+	_, err := m.Conn(ctx)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	var conn *ConnectionError
 	require.ErrorAs(t, err, &conn)
@@ -283,16 +281,13 @@ func TestAServerThatFallsSilentIsWaitedFor(t *testing.T) {
 }
 
 func TestMaxReconnectsClosesTheManager(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	l.Close()
+	addr := wiretest.Refusing(t)
 	j := &journal{}
 	cfg := managerConfig(j, addr)
 	cfg.MaxReconnects = 2
 	m := manage(t, cfg)
 	<-m.Done()
-	_, err = m.Conn(background(t))
+	_, err := m.Conn(background(t))
 	assert.ErrorIs(t, err, ErrClosed)
 	assert.ErrorContains(t, err, "2 attempts")
 	assert.Equal(t, []string{"reconnecting", "reconnecting", "closed"}, j.all())
@@ -317,10 +312,7 @@ func TestRedirectGoesToTheNamedNode(t *testing.T) {
 }
 
 func TestCloseEndsWaitersAndIsRepeatable(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	l.Close()
+	addr := wiretest.Refusing(t)
 	m := NewManager(managerConfig(&journal{}, addr))
 	errs := make(chan error, 10)
 	for range 10 {

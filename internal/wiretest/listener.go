@@ -98,3 +98,16 @@ func (l *Listener) Close() {
 	l.Cut()
 	l.wg.Wait()
 }
+
+// Refusing returns the host:port of a port without a listener, which refuses connections.
+func Refusing(t testing.TB) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}

@@ -117,12 +117,12 @@ func (s *Subscriber) checkLog(ctx context.Context, stream string, k *checkpointK
 	if !beyond {
 		return nil
 	}
-	err := fmt.Errorf("%w: the checkpoint is %v, and the stream ends at %s", esclient.ErrLogWentBack, k.saved, end)
+	err := fmt.Errorf("%w: the checkpoint is %v, and %s", esclient.ErrLogWentBack, k.saved, end)
 	if !s.cfg.StartOver {
 		return &CheckpointError{
 			Name: k.name, Op: "use", Err: err,
-			Advice: "the server has another log than before: remove the changes and " +
-				"the checkpoint of the old one, or set StartOver",
+			Advice: "the server has another log than before, as a server in memory has after a restart: remove the " +
+				"changes and the checkpoint of the old one, or set StartOver",
 		}
 	}
 	k.log.Error("EventStore has another log than before: the subscription starts over", err, nil)
@@ -130,14 +130,14 @@ func (s *Subscriber) checkLog(ctx context.Context, stream string, k *checkpointK
 	return nil
 }
 
-// isBeyondEnd reports whether a checkpoint is beyond the end of the stream or the log, and returns that end. It returns
-// false if it cannot read the end.
+// isBeyondEnd reports whether a checkpoint is beyond the end of the stream or the log, and says where that is. It
+// returns false if it cannot read the end.
 func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.Checkpoint) (end string, beyond bool) {
 	ctx, cancel := context.WithTimeout(ctx, endLookupTimeout)
 	defer cancel()
 	if position, ok := c.Position(); ok {
 		end, err := s.logEnd(ctx)
-		return end.String(), err == nil && position.Compare(end) >= 0
+		return fmt.Sprint("the log ends at ", end), err == nil && position.Compare(end) >= 0
 	}
 	number, ok := c.Number()
 	if !ok || number < 0 {
@@ -149,11 +149,11 @@ func (s *Subscriber) isBeyondEnd(ctx context.Context, stream string, c esclient.
 	missing := errors.Is(err, esclient.ErrStreamNotFound)
 	switch {
 	case missing:
-		end = "no event"
+		end = "the stream has no event"
 	case err != nil || number <= page.LastEventNumber:
 		return "", false
 	default:
-		end = fmt.Sprint("event ", page.LastEventNumber)
+		end = fmt.Sprint("the stream ends at event ", page.LastEventNumber)
 	}
 	// A truncation may reach beyond the end, also in a deleted stream: when the stream is created again, it goes on
 	// after its last number.

@@ -168,6 +168,11 @@ func TestACheckpointOfAnotherLogIsNotUsed(t *testing.T) {
 			require.ErrorAs(t, err, &refused)
 			assert.ErrorIs(t, err, esclient.ErrLogWentBack)
 			assert.ErrorContains(t, err, "StartOver")
+			end := "the stream ends at event 2"
+			if topic == esclient.AllStream {
+				end = "the log ends at "
+			}
+			assert.ErrorContains(t, err, end)
 			assert.Equal(t, lost, store.at("readmodel/"+topic), "nothing is changed")
 
 			cfg.StartOver = true

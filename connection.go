@@ -115,10 +115,19 @@ func (l connectionLog) OnDisconnected(i esclient.ConnectionInfo) {
 	l.log.Error("Connection to EventStore lost", i.Err, watermill.LogFields{"endpoint": i.Endpoint})
 }
 
+// OnReconnecting logs few attempts, since each user of a client logs them. A logger of errors only gets each 10th one.
 func (l connectionLog) OnReconnecting(i esclient.ConnectionInfo) {
-	l.log.Info("Reconnecting to EventStore", watermill.LogFields{
-		"attempt": i.Attempt, "delay": i.Delay.String(), "reason": i.Err.Error(),
-	})
+	fields := watermill.LogFields{"attempt": i.Attempt, "delay": i.Delay.String()}
+	if i.Attempt%10 == 0 {
+		l.log.Error("EventStore cannot be reached", i.Err, fields)
+		return
+	}
+	fields["reason"] = i.Err.Error()
+	if i.Attempt == 1 {
+		l.log.Info("Reconnecting to EventStore", fields)
+	} else {
+		l.log.Debug("Reconnecting to EventStore", fields)
+	}
 }
 
 func (l connectionLog) OnAuthenticationFailed(i esclient.ConnectionInfo) {

@@ -2,7 +2,9 @@ package eventstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -87,6 +89,29 @@ func TestALostBorrowedConnectionIsInTheLogs(t *testing.T) {
 	require.NoError(t, c.Connect(timeout(t)))
 	assert.Len(t, logged(log, lost), 4, "no line after Close")
 	assert.EqualValues(t, 3, own.lost.Load(), "the hook of the application is called as before")
+}
+
+// Each user of a client logs its attempts, so most of them are for those who look closely.
+func TestAServerThatIsMissingIsInTheLogs(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("nobody listens there")
+	c, err := esclient.New(esclient.Config{
+		Address: "eventstore:1113", ReconnectDelay: time.Millisecond, MaxReconnectDelay: 2 * time.Millisecond,
+		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, refused },
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.Close()) })
+	log := watermill.NewCaptureLogger()
+	pub, err := eventstore.NewPublisher(eventstore.PublisherConfig{Client: c}, log)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, pub.Close()) })
+	for i, line := range awaitLogged(t, log, "EventStore cannot be reached", 2)[:2] {
+		assert.Equal(t, 10*(i+1), line.Fields["attempt"])
+		require.ErrorIs(t, line.Err, refused)
+	}
+	const again = "Reconnecting to EventStore"
+	assert.GreaterOrEqual(t, len(linesOf(log, watermill.DebugLogLevel, again)), 9)
+	assert.LessOrEqual(t, len(linesOf(log, watermill.InfoLogLevel, again)), 1)
 }
 
 // everyMode returns configurations of all kinds of subscriptions.

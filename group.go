@@ -56,8 +56,12 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		if err == nil {
 			return groupSource{p}, nil
 		}
-		if s.cfg.DisableGroupCreation || !errors.Is(err, esclient.ErrGroupNotFound) {
+		switch {
+		case !errors.Is(err, esclient.ErrGroupNotFound):
 			return nil, err
+		case s.cfg.DisableGroupCreation:
+			return nil, fmt.Errorf("%w: let an administrator create it, as SubscribeInitialize does, or unset "+
+				"DisableGroupCreation", err)
 		}
 		if created {
 			delay := delays.NextBackOff()
@@ -117,6 +121,9 @@ func (s *Subscriber) createGroup(ctx context.Context, stream string) (own bool, 
 	case errors.Is(err, esclient.ErrGroupExists):
 		return false, nil
 	case errors.Is(err, esclient.ErrAccessDenied):
+		if s.conn.client().Config().Credentials == nil {
+			err = fmt.Errorf("%w: the client has no credentials", err)
+		}
 		return false, fmt.Errorf("%w: only members of $admins, and from server 5.0 on of $ops, may create consumer "+
 			"groups: let one of them create the group beforehand, as SubscribeInitialize does; "+
 			"with DisableGroupCreation the Subscriber does not try", err)

@@ -98,8 +98,19 @@ func TestARefusedGroupSaysWhoMayMakeIt(t *testing.T) {
 			}
 			_, err = newSubscriber(t, cfg).Subscribe(timeout(t), "other")
 			require.ErrorIs(t, err, esclient.ErrGroupNotFound)
+			assert.ErrorContains(t, err, "unset DisableGroupCreation")
 		})
 	}
+}
+
+func TestARefusedGroupSaysThatThereIsNoLogin(t *testing.T) {
+	embeddedOnly(t)
+	sub := newSubscriber(t, eventstore.SubscriberConfig{
+		ConnectionString: "tcp://" + embedded(t).Addr(), ConsumerGroup: "g",
+	})
+	_, err := sub.Subscribe(timeout(t), "topic")
+	require.ErrorIs(t, err, esclient.ErrAccessDenied)
+	assert.ErrorContains(t, err, "the client has no credentials")
 }
 
 func TestOperatorsMayMakeGroupsFrom50On(t *testing.T) {

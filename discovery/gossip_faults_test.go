@@ -414,6 +414,7 @@ func TestGossipRefusesOtherAnswers(t *testing.T) {
 		"too large":      {write(good + strings.Repeat(" ", 1<<20)), discovery.ErrTooLarge, "more than 1048576 bytes"},
 		"404":            {status(http.StatusNotFound), nil, "GossipOnSingleNode"},
 		"403":            {status(http.StatusForbidden), nil, "Credentials"},
+		"400":            {status(http.StatusBadRequest), nil, "gossipTLS=true"},
 		"503":            {status(http.StatusServiceUnavailable), nil, "HTTP status 503"},
 		"redirection": {func(w http.ResponseWriter, r *http.Request) {
 			assert.Equal(t, "/gossip", r.URL.Path, "it is not followed")
@@ -421,7 +422,7 @@ func TestGossipRefusesOtherAnswers(t *testing.T) {
 		}, nil, "HTTP status 302"},
 		"cut header": {
 			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, io.ErrUnexpectedEOF,
-			"if the server expects HTTPS, set GossipConfig.TLS",
+			"the port must be the one for HTTP",
 		},
 		"long header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Long", strings.Repeat("x", 100<<10))

@@ -127,6 +127,10 @@ func (g *Gossip) fetch(ctx context.Context, source, addr Endpoint) (*view, error
 	return v, nil
 }
 
+// portAdvice is for servers that do not answer HTTP as they should.
+const portAdvice = "the port must be the one for HTTP, 2113 by default; if the server expects HTTPS, set " +
+	"GossipConfig.TLS, or gossipTLS=true in a connection string"
+
 // get makes the request on a connection of its own, in the calling goroutine. An http.Client would use goroutines that
 // outlive the request by a moment, and would not dial the given addr. get follows no redirect, which would send the
 // credentials to another host.
@@ -155,12 +159,15 @@ func (g *Gossip) get(ctx context.Context, source, addr Endpoint) (*view, error) 
 		case limit.N <= 0:
 			return nil, fmt.Errorf("%w: more than %d bytes of header", ErrTooLarge, maxHeaderBytes)
 		case g.cfg.TLS == nil:
-			return nil, fmt.Errorf("no HTTP answer (if the server expects HTTPS, set GossipConfig.TLS): %w", err)
+			return nil, fmt.Errorf("no HTTP answer (%s): %w", portAdvice, err)
 		}
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	switch {
+	case resp.StatusCode == http.StatusBadRequest && g.cfg.TLS == nil: // as some servers answer HTTP where HTTPS is due
+		return nil, fmt.Errorf("%w (%s)", &StatusError{Code: resp.StatusCode}, portAdvice)
+	case resp.StatusCode != http.StatusOK:
 		return nil, &StatusError{Code: resp.StatusCode}
 	}
 	limit.N = math.MaxInt64 // the decoder has the limit for the body

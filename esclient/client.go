@@ -3,6 +3,7 @@ package esclient
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -214,7 +215,11 @@ func (c *Client) events() engine.Events {
 		},
 		Reconnecting: func(attempt int, delay time.Duration, err error) {
 			err = fromEngine(err)
-			log.Info("reconnecting", "attempt", attempt, "delay", delay, "error", err)
+			level := slog.LevelInfo
+			if attempt%10 == 0 {
+				level = slog.LevelWarn
+			}
+			log.Log(context.Background(), level, "reconnecting", "attempt", attempt, "delay", delay, "error", err)
 			c.told.tell(noticeReconnecting, ConnectionInfo{Attempt: attempt, Delay: delay, Err: err})
 		},
 		AuthFailed: func(endpoint string, err error) {

@@ -3,6 +3,7 @@ package esclient
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,12 @@ var (
 	errHTTPS    = errors.New("it speaks HTTPS: this looks like the HTTP port, and TCP has another one, 1113 by default")
 	errTLSPort  = errors.New("it speaks TLS: set Config.TLS, or tls in the connection string")
 	errPlain    = errors.New("it does not speak TLS: unset Config.TLS, or tls in the connection string")
+)
+
+// What to do about a certificate.
+const (
+	trustAdvice = "give the file of the authority as Config.TLSCAFile, or as tlsCAFile in the connection string"
+	nameAdvice  = "connect to a host that it is for, or set tlsServerName in the connection string"
 )
 
 // anyPeer accepts any certificate. Probes send no secrets.
@@ -80,8 +87,16 @@ func (d *dialer) probe(ctx context.Context, endpoint string, ask func(context.Co
 
 // explainTLS adds a cause to the error of a TLS handshake if the peer does not use TLS.
 func (d *dialer) explainTLS(ctx context.Context, endpoint string, err error) error {
-	var record tls.RecordHeaderError
+	var (
+		record    tls.RecordHeaderError
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+	)
 	switch {
+	case errors.As(err, &authority) && d.caFile == "":
+		return fmt.Errorf("%w: %s", err, trustAdvice)
+	case errors.As(err, &name):
+		return fmt.Errorf("%w: %s", err, nameAdvice)
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return fmt.Errorf("%w: %w: %w", errEngineNotEventStore, errHTTPPort, err)
 	case errors.As(err, &record):

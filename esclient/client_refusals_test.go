@@ -122,6 +122,16 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 		})
 		var e *tls.CertificateVerificationError
 		assert.ErrorAs(t, err, &e)
+		assert.ErrorContains(t, err, "tlsCAFile")
+	})
+	t.Run("another name", func(t *testing.T) {
+		srv, _ := embedded(t, estest.WithTLS())
+		err := firstCall(t, esclient.Config{Address: srv.Addr(), TLS: &tls.Config{
+			RootCAs: srv.CertPool(), ServerName: "elsewhere.example", MinVersion: tls.VersionTLS12,
+		}})
+		var e *tls.CertificateVerificationError
+		assert.ErrorAs(t, err, &e)
+		assert.ErrorContains(t, err, "tlsServerName")
 	})
 }
 

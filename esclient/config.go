@@ -126,9 +126,10 @@ type Config struct {
 	SubscriptionBufferBytes int
 	PersistentInFlight      int
 
-	// Logger logs connections (Info; Warn when they are lost), refused credentials (Error), subscriptions that end by
-	// themselves (Warn) or that the server drops (Info), events that are larger than MaxFrameSize (Warn), and repeated
-	// operations and the course of subscriptions (Debug). With nil nothing is logged.
+	// Logger logs connections (Info; Warn when they are lost, and for each 10th attempt to connect again), refused
+	// credentials (Error), subscriptions that end by themselves (Warn) or that the server drops (Info), events that are
+	// larger than MaxFrameSize (Warn), and repeated operations and the course of subscriptions (Debug). With nil
+	// nothing is logged.
 	Logger *slog.Logger
 	// Hooks are called for events in the client; see [Hook].
 	Hooks []Hook

@@ -57,8 +57,13 @@ import (
 // The error is a *ConfigError that names the setting. It never shows a password.
 func ParseConnectionString(s string) (Config, error) {
 	p := connStringParser{seen: make(map[string]bool)}
+	if s = strings.TrimSpace(s); s == "" {
+		return Config{}, &ConfigError{
+			Setting: "connection string", Reason: "is empty; one such as tcp://user:password@localhost:1113 is needed",
+		}
+	}
 	var err error
-	if s = strings.TrimSpace(s); isURI(s) {
+	if isURI(s) {
 		err = p.parseURI(s)
 	} else {
 		err = p.parsePairs(s)
@@ -185,6 +190,12 @@ func (p *connStringParser) connectTo(setting, s string) (query string, err error
 		return "", &ConfigError{
 			Setting: setting, Value: u.Scheme + "://",
 			Reason: "is the scheme of the gRPC protocol; for TCP use tcp, tls or discover",
+		}
+	case "http", "https":
+		return "", &ConfigError{
+			Setting: setting, Value: u.Scheme + "://",
+			Reason: "is the scheme of the HTTP interface; use tcp or tls with the port for TCP, 1113 by default, or " +
+				"discover with the one for HTTP",
 		}
 	default:
 		return "", &ConfigError{
@@ -465,7 +476,7 @@ func (p *connStringParser) finish() error {
 		p.cfg.TLS.MinVersion = tls.VersionTLS12
 	}
 	if p.scheme == "" && len(p.seeds) == 0 && p.clusterDNS == "" {
-		return &ConfigError{Setting: "ConnectTo", Reason: "is missing"}
+		return &ConfigError{Setting: "ConnectTo", Reason: "is missing: it names the server"}
 	}
 	if err := p.target(); err != nil {
 		return err

@@ -170,7 +170,8 @@ func TestBadConnectionStringsNameTheSetting(t *testing.T) {
 	noPEM := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(noPEM, []byte("hello"), 0o600))
 	for s, setting := range map[string]string{
-		"":                      "ConnectTo",
+		"":                      "connection string",
+		" ":                     "connection string",
 		"localhost":             "connection string",
 		"localhost:1113":        "connection string",
 		"http://localhost:2113": "connection string",

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -158,6 +160,26 @@ func TestNoLogShowsThePassword(t *testing.T) {
 	assert.Regexp(t, dropped, out.String())
 	assert.Regexp(t, `level=WARN msg="subscription ended" stream=orders .* group=g`, out.String())
 	assert.NotContains(t, out.String(), "hunter")
+}
+
+func TestAServerThatIsMissingIsInTheWarnings(t *testing.T) {
+	t.Parallel()
+	var (
+		mu  sync.Mutex
+		out bytes.Buffer
+	)
+	c, err := esclient.New(esclient.Config{
+		Address: "eventstore:1113", ReconnectDelay: time.Millisecond, MaxReconnectDelay: 2 * time.Millisecond,
+		Dial:   func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody listens") },
+		Logger: slog.New(slog.NewTextHandler(lockedWriter{&mu, &out}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.Close()) })
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		mu.Lock()
+		defer mu.Unlock()
+		assert.Regexp(t, `(?s)^\S+ level=WARN msg=reconnecting attempt=10 .*nobody listens.* attempt=20 `, out.String())
+	}, patience, time.Millisecond)
 }
 
 type lockedWriter struct {

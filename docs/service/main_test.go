@@ -137,12 +137,19 @@ func TestTheServiceShipsAndCountsOrders(t *testing.T) {
 
 func TestTheServiceStopsWhileItWaitsForAServer(t *testing.T) {
 	t.Parallel()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	proxy, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close()) // no server listens there now
+	var proxying sync.WaitGroup
+	t.Cleanup(proxying.Wait)
+	t.Cleanup(func() { assert.NoError(t, proxy.Close()) })
+	proxying.Go(func() { // no server is behind it
+		for conn, err := proxy.Accept(); err == nil; conn, err = proxy.Accept() {
+			assert.NoError(t, conn.Close())
+		}
+	})
 
-	s := start(t, "tcp://admin:changeit@"+address, filepath.ToSlash(filepath.Join(t.TempDir(), "orders.db")))
+	file := filepath.ToSlash(filepath.Join(t.TempDir(), "orders.db"))
+	s := start(t, "tcp://admin:changeit@"+proxy.Addr().String(), file)
 	s.waitFor("/ready", http.StatusServiceUnavailable, "not complete")
 	s.waitFor("/metrics", http.StatusOK, "eventstore_client_reconnects_total")
 	assert.NoError(t, s.stop())

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill"
 
@@ -95,19 +96,23 @@ func validateConnection(prefix, connectionString string, client *esclient.Client
 }
 
 // connectionLog logs the events of a connection.
-type connectionLog struct{ log watermill.LoggerAdapter }
-
-// newConnectionLog tells clients apart by their names, since several may use one logger.
-func newConnectionLog(log watermill.LoggerAdapter, cfg *esclient.Config) connectionLog {
-	name := cmp.Or(cfg.ConnectionName, esclient.DefaultConnectionName)
-	return connectionLog{log.With(watermill.LogFields{"connection_name": name})}
+type connectionLog struct {
+	log          watermill.LoggerAdapter
+	reconnecting atomic.Bool // since the log has said so
 }
 
-func (l connectionLog) OnConnected(i esclient.ConnectionInfo) {
+// newConnectionLog tells clients apart by their names, since several may use one logger.
+func newConnectionLog(log watermill.LoggerAdapter, cfg *esclient.Config) *connectionLog {
+	name := cmp.Or(cfg.ConnectionName, esclient.DefaultConnectionName)
+	return &connectionLog{log: log.With(watermill.LogFields{"connection_name": name})}
+}
+
+func (l *connectionLog) OnConnected(i esclient.ConnectionInfo) {
+	l.reconnecting.Store(false)
 	l.log.Info("Connected to EventStore", watermill.LogFields{"endpoint": i.Endpoint})
 }
 
-func (l connectionLog) OnDisconnected(i esclient.ConnectionInfo) {
+func (l *connectionLog) OnDisconnected(i esclient.ConnectionInfo) {
 	if errors.Is(i.Err, esclient.ErrClosed) {
 		l.log.Debug("Disconnected from EventStore", watermill.LogFields{"endpoint": i.Endpoint})
 		return
@@ -115,21 +120,23 @@ func (l connectionLog) OnDisconnected(i esclient.ConnectionInfo) {
 	l.log.Error("Connection to EventStore lost", i.Err, watermill.LogFields{"endpoint": i.Endpoint})
 }
 
-// OnReconnecting logs few attempts, since each user of a client logs them. A logger of errors only gets each 10th one.
-func (l connectionLog) OnReconnecting(i esclient.ConnectionInfo) {
+// OnReconnecting logs few attempts, since each user of a client logs them. With a borrowed client, the first one that
+// it sees may be a later one. A logger of errors only gets each 10th one.
+func (l *connectionLog) OnReconnecting(i esclient.ConnectionInfo) {
+	first := !l.reconnecting.Swap(true)
 	fields := watermill.LogFields{"attempt": i.Attempt, "delay": i.Delay.String()}
 	if i.Attempt%10 == 0 {
 		l.log.Error("EventStore cannot be reached", i.Err, fields)
 		return
 	}
 	fields["reason"] = i.Err.Error()
-	if i.Attempt == 1 {
+	if first {
 		l.log.Info("Reconnecting to EventStore", fields)
 	} else {
 		l.log.Debug("Reconnecting to EventStore", fields)
 	}
 }
 
-func (l connectionLog) OnAuthenticationFailed(i esclient.ConnectionInfo) {
+func (l *connectionLog) OnAuthenticationFailed(i esclient.ConnectionInfo) {
 	l.log.Error("EventStore refuses the credentials", i.Err, watermill.LogFields{"endpoint": i.Endpoint})
 }

@@ -32,9 +32,13 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("/", s.byLeader(s.unescapeTwice(s.withMethods(leaders))))
 	limited := limitBodies(s.withMethods(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.gate.wait(r.Context().Done())
+		if !s.lockToServe(r) {
+			return
+		}
+		unready := s.core.stopping || s.core.starting()
+		s.core.mu.Unlock()
 		limitAnswer(w)
-		if s.core.isStarting() {
+		if unready {
 			notReady(w)
 			return
 		}

@@ -91,7 +91,9 @@ func (s *Server) appendBody(w http.ResponseWriter, r *http.Request, u *eventlog.
 		badRequest(w, err.Error())
 		return
 	}
-	s.core.mu.Lock()
+	if !s.lockToServe(r) {
+		return
+	}
 	o := s.core.log.Append(u, stream, expected, events)
 	s.core.mu.Unlock()
 	s.writeAppended(w, stream, &o)

@@ -31,11 +31,17 @@ func (s *Server) newWeb() *http.Server {
 		Handler:           http.NewCrossOriginProtection().Handler(s.handler()),
 		ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.cfg.logger.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), processKey{}, s.halt)
+		},
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, nc)
 		},
 	}
 }
+
+// processKey is the key, in the context of a request, of a channel that is closed when the process ends.
+type processKey struct{}
 
 // connKey is the key of a request's connection in its context.
 type connKey struct{}

@@ -75,19 +75,21 @@ func (s *Server) shutdown(graceful bool) error {
 	}
 	s.node.leaves()
 	s.alarms.stop()
-	s.core.mu.Lock()
-	s.missed = nil
-	s.core.closed = true
-	s.awake()
-	s.core.projected.raise()
-	s.core.mu.Unlock()
 	s.tcp.Close()
 	var err error
 	if s.http != nil {
 		err = s.web.Close()
 	}
+	s.core.mu.Lock()
+	s.missed = nil
+	s.core.closed = true
+	s.core.projected.raise()
+	s.core.mu.Unlock()
 	s.DropConnections()
 	close(s.halt)
+	s.core.mu.Lock()
+	s.awake() // after the connections: a process that was killed in a hang confirms nothing
+	s.core.mu.Unlock()
 	s.wg.Wait()
 	return err
 }
@@ -133,12 +135,6 @@ func (c *core) starting() bool {
 		c.serves = !c.now().Before(c.readyAt)
 	}
 	return !c.serves
-}
-
-func (c *core) isStarting() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.starting()
 }
 
 // withoutUsers reports whether the server has no users yet, so that no login can succeed.

@@ -1,9 +1,14 @@
 package estest_test
 
 import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -69,5 +74,35 @@ func TestNothingIsWrittenBehindPause(t *testing.T) {
 		for _, id := range ids {
 			p.answer(id)
 		}
+	}
+}
+
+// A process that hangs and is killed confirms nothing, so a snapshot taken before has all that it has confirmed.
+func TestAServerThatIsKilledInAHangServesNothing(t *testing.T) {
+	for name, kill := range map[string]func(*estest.Server) error{
+		"Close": (*estest.Server).Close, "Crash": (*estest.Server).Crash,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				s := estest.Run(t)
+				p := connectAs(t, s, admin)
+				web, err := net.Dial("tcp", s.HTTPAddr())
+				require.NoError(t, err)
+				pings(t, p)
+				s.Pause()
+				p.send(esproto.CmdWriteEvents, nil, write("tcp"))
+				_, err = fmt.Fprint(web, "POST /streams/http HTTP/1.1\r\nHost: eventstore\r\n",
+					"Authorization: Basic ", base64.StdEncoding.EncodeToString([]byte("admin:changeit")), "\r\n",
+					"ES-EventType: T\r\nES-EventId: ", uuid.NewString(), "\r\n",
+					"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+				require.NoError(t, err)
+				require.NoError(t, kill(s))
+				answer, err := io.ReadAll(web)
+				assert.Empty(t, string(answer), "%v", err)
+				require.NoError(t, web.Close())
+				assert.Zero(t, written(t, s, "tcp"))
+				assert.Zero(t, written(t, s, "http"))
+			}
+		})
 	}
 }

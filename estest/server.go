@@ -305,7 +305,8 @@ func (s *Server) DropConnections() {
 
 // Pause makes the server hang until [Server.Resume]: connections stay, and the system accepts new ones, but the server
 // reads, answers and sends nothing, not even heartbeats. It changes nothing either: delayed work, as by [Delay],
-// happens after Resume.
+// happens after Resume. [Server.Close] and [Server.Crash] kill the server while it hangs: the requests that it has not
+// served are lost. So a [Server.Snapshot] after Pause has all that such a server has confirmed.
 func (s *Server) Pause() {
 	s.core.mu.Lock() // waits for operations that have passed the gate
 	s.gate.close()
@@ -345,16 +346,17 @@ func (s *Server) awake() {
 	}
 }
 
-// lockAwake locks core.mu while the server does not hang. It returns false, and has locked nothing, if stop is closed
-// before.
+// lockAwake locks core.mu while the server does not hang. It returns false, and has locked nothing, if the process or
+// stop ends before: what a process that was killed has not served is lost.
 func (s *Server) lockAwake(stop <-chan struct{}) (locked bool) {
 	for {
 		s.core.mu.Lock()
-		if !s.gate.isShut() {
+		hangs, closed := s.gate.isShut(), s.core.closed
+		if !hangs && !closed {
 			return true
 		}
 		s.core.mu.Unlock()
-		if !s.gate.wait(stop) {
+		if closed || !s.gate.wait(stop) {
 			return false
 		}
 	}

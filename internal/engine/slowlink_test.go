@@ -384,7 +384,7 @@ func TestAPeerThatTakesNothingIsFoundBehindALargeRequest(t *testing.T) {
 			require.NoError(t, nc.(*net.TCPConn).SetWriteBuffer(4<<10))
 			c := NewConn(wrap(t, nc), "peer", hurried())
 			t.Cleanup(func() { c.Close(ErrClosed) })
-			ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			_, err = c.Do(ctx, &ping{payload: make([]byte, 8<<20)}, nil)
 			require.Error(t, err)

@@ -45,11 +45,16 @@ func (o *observedOp) Decode(cmd esproto.Command, payload []byte) error {
 	return o.Operation.Decode(cmd, payload)
 }
 
+// seeOperations reports whether there are hooks for operations.
+func (h *hookSet) seeOperations() bool {
+	return len(h.operationStarted) > 0 || len(h.operationEnded) > 0
+}
+
 // observe calls the hooks for the start of an operation. It returns the context and the operation to perform. The
 // caller must call tellEnd.
 func (a *attempts) observe(ctx context.Context, op engine.Operation) (context.Context, engine.Operation) {
 	hooks := &a.c.hooks
-	if len(hooks.operationStarted) == 0 && len(hooks.operationEnded) == 0 {
+	if !hooks.seeOperations() {
 		return ctx, op
 	}
 	o := &observedOp{Operation: op, info: operationInfo(op), started: time.Now()}

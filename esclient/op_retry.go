@@ -48,8 +48,30 @@ type attempts struct {
 	observed *observedOp    // for the hooks; nil if there are none
 }
 
-// do performs an operation, and repeats it if that is safe and useful.
+// do performs an operation, and repeats it if that is safe and useful. Most operations need one attempt. do makes it
+// itself, without the state that hooks and repetitions need.
 func (c *Client) do(ctx context.Context, op engine.Operation, r repetition) error {
+	conn := c.manager.Current()
+	if conn == nil || c.closing.Load() || ctx.Err() != nil || c.hooks.seeOperations() {
+		return c.doObserved(ctx, op, r)
+	}
+	creds, err := credentialsFrom(ctx)
+	if err != nil {
+		return err
+	}
+	sent, err := conn.Do(ctx, op, creds)
+	if err == nil {
+		return nil
+	}
+	a := attempts{c: c, repetition: r, conn: conn}
+	if err := a.again(ctx, op, sent, a.failedWith(err)); err != nil {
+		return a.final(err)
+	}
+	return a.perform(ctx, op)
+}
+
+// doObserved is do with hooks and with a wait for the connection.
+func (c *Client) doObserved(ctx context.Context, op engine.Operation, r repetition) error {
 	a := attempts{c: c, repetition: r}
 	ctx, op = a.observe(ctx, op)
 	return a.tellEnd(ctx, a.perform(ctx, op))
@@ -116,11 +138,17 @@ func (a *attempts) attempt(ctx context.Context, op engine.Operation) (sent bool,
 		sent, err = a.conn.Do(ctx, op, a.creds) // a late reply would be larger than the new request wants
 	default:
 		sent, err = a.conn.Repeat(ctx, op, a.creds, a.late)
-		if errors.Is(err, errEngineTimeout) {
-			a.late = err
-		}
+		return sent, a.failedWith(err)
 	}
 	return sent, fromEngine(err)
+}
+
+// failedWith notes the engine's error of an attempt, and returns the error for the caller.
+func (a *attempts) failedWith(err error) error {
+	if errors.Is(err, errEngineTimeout) {
+		a.late = err
+	}
+	return fromEngine(err)
 }
 
 // again prepares another attempt after one that has failed with reason. It returns an error if there is none.

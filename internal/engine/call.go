@@ -59,11 +59,21 @@ func (c *call) Fail(err error, sent bool) {
 // Do sends an operation and waits for its reply, the end of ctx, or the end of the connection. sent is false if the
 // server cannot have the whole request.
 func (c *Conn) Do(ctx context.Context, op Operation, creds *esproto.Credentials) (sent bool, err error) {
-	p, err := c.Begin(ctx, op, creds)
-	if err != nil {
+	cl := callPool.Get().(*call)
+	cl.op = op
+	h, err := c.start(ctx, op, creds, cl, 0)
+	switch {
+	case err != nil:
+		cl.recycle()
 		return false, err
+	case h.watched:
+		<-cl.done
+	default:
+		if err := cl.wait(ctx, h); err != nil {
+			return true, err
+		}
 	}
-	return p.Wait(ctx)
+	return cl.result(h)
 }
 
 // Pending is a sent operation. The reader decodes the reply into it as soon as the reply comes. The caller must call
@@ -102,23 +112,35 @@ func (p Pending) Conn() *Conn { return p.handle.Conn() }
 
 // Wait waits for the reply, as [Conn.Do] does.
 func (p Pending) Wait(ctx context.Context) (sent bool, err error) {
-	if ended := ctx.Done(); ended == p.watchedDone {
+	if ctx.Done() == p.watchedDone {
 		<-p.call.done // ctx never ends, or its watcher fails the call
-	} else {
-		select {
-		case <-p.call.done:
-		case <-ended:
-			if p.handle.Remove() {
-				p.call.recycle()
-				return true, context.Cause(ctx) // sent: the request is in the write buffer and will be written
-			}
-			<-p.call.done // another goroutine has removed the call and is about to end it
-		}
+	} else if err := p.call.wait(ctx, p.handle); err != nil {
+		return true, err
 	}
-	sent, err = p.call.sent, p.call.err
-	p.call.recycle()
-	if errors.Is(err, ErrOperationTimeout) {
-		err = &TimedOutError{p.handle, err}
+	return p.call.result(p.handle)
+}
+
+// wait waits until the call has its reply or its error. If ctx ends before that, wait recycles the call and returns the
+// cause. The request was sent: it is in the write buffer and will be written.
+func (c *call) wait(ctx context.Context, h Handle) error {
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		if h.Remove() {
+			c.recycle()
+			return context.Cause(ctx)
+		}
+		<-c.done // another goroutine has removed the call and is about to end it
+	}
+	return nil
+}
+
+// result recycles a call that has ended, and returns how it ended.
+func (c *call) result(h Handle) (sent bool, err error) {
+	sent, err = c.sent, c.err
+	c.recycle()
+	if err != nil && errors.Is(err, ErrOperationTimeout) {
+		err = &TimedOutError{h, err}
 	}
 	return sent, err
 }

@@ -8,9 +8,10 @@
 //
 // A [Manager] owns the current Conn and one goroutine, which replaces the Conn when it dies, with a backoff.
 //
-// # One request, from Begin to Wake
+// # One request, from Do to Wake
 //
-//  1. [Conn.Begin] (call.go) makes a Receiver for the operation and calls Conn.start (send.go).
+//  1. [Conn.Do] (call.go) makes a Receiver for the operation and calls Conn.start (send.go). [Conn.Begin] does the same
+//     and does not wait.
 //  2. Conn.start waits for room in the write buffer and takes the lock. It adds the Receiver to the table
 //     (receiver_table.go), which assigns the number in the correlation id, and appends the frame to the write buffer.
 //  3. The goroutine that has the turn to write swaps the buffers and writes the frame to the socket, outside the lock
@@ -19,9 +20,9 @@
 //     frame it looks up the Receiver, removes it if the reply is single, and calls [Receiver.Receive], which has the
 //     operation decode the payload.
 //  5. Before the reader waits for more bytes it calls [Receiver.Wake] of each Receiver that got frames (wake.go). Wake
-//     ends [Pending.Wait] in the goroutine of the caller.
+//     ends Conn.Do, or [Pending.Wait], in the goroutine of the caller.
 //
-// A request can end in other ways. Its context ends: Pending.Wait, or the watcher of a shared context
+// A request can end in other ways. Its context ends: Conn.Do, Pending.Wait, or the watcher of a shared context
 // (shared_context.go), removes the Receiver. Its time is up: the monitor fails it (timeout.go). The connection dies:
 // Conn.die (conn.go) fails all Receivers that still wait. A call is removed from the table before it gets its reply or
 // its error, so it gets exactly one.

@@ -37,7 +37,7 @@ type Receiver interface {
 type Handle struct {
 	c       *Conn
 	seq     uint64
-	watched bool // a contextWatcher fails the call when its context ends
+	watched bool // the context never ends, or a contextWatcher fails the call when it ends
 }
 
 // Conn returns the connection of the Receiver; nil for the zero Handle.

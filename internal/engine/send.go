@@ -9,7 +9,8 @@ import (
 // Start sends a request whose single reply goes to r. It blocks while the write buffer is full, until ctx ends. If it
 // returns an error, nothing was sent and no method of r is called.
 //
-// If the Handle is watched, the end of ctx fails r with the cause of ctx.
+// If the Handle is watched, the caller need not wait for the end of ctx: ctx never ends, or its end fails r with its
+// cause.
 func (c *Conn) Start(ctx context.Context, req Request, creds *esproto.Credentials, r Receiver) (Handle, error) {
 	return c.start(ctx, req, creds, r, 0)
 }
@@ -24,7 +25,7 @@ func (c *Conn) start(
 	}
 	w := c.watchLocked(ctx, done)
 	h := c.addReceiverLocked(req, creds, entry{r: r, deadline: c.deadlineLocked(), single: true, watcher: w})
-	h.watched = w != nil
+	h.watched = w != nil || done == nil
 	if earlier > 0 {
 		c.addRepetitionLocked(earlier, h.seq)
 	}

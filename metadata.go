@@ -145,8 +145,15 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// needsNoEscape reports whether s, which is UTF-8, is a JSON string without escapes.
+// needsNoEscape reports whether s, which is UTF-8, is a JSON string without escapes. It compares eight bytes at a time.
 func needsNoEscape(s string) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		if (hasLess(w, ' ')|hasLess(w^'"'*eachByte, 1)|hasLess(w^'\\'*eachByte, 1))&(0x80*eachByte) != 0 {
+			return false
+		}
+	}
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] == '"' || s[i] == '\\' {
 			return false
@@ -154,6 +161,12 @@ func needsNoEscape(s string) bool {
 	}
 	return true
 }
+
+const eachByte = 0x0101010101010101
+
+// hasLess sets the highest bit of a byte if any byte of w is less than n, which is at most 128. The other bits mean
+// nothing.
+func hasLess(w, n uint64) uint64 { return (w - n*eachByte) &^ w }
 
 // unmarshalMetadata decodes the metadata of any event into an empty m. ours reports whether marshalMetadata wrote it;
 // only then it has a UUID.

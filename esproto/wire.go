@@ -122,8 +122,16 @@ func appendTag(b []byte, num protowire.Number, typ protowire.Type) []byte {
 	return append(b, byte(num)<<3|byte(typ))
 }
 
+// appendSmall appends a tag and a value. Most values take one byte, and then no loop is needed.
+func appendSmall(b []byte, num protowire.Number, typ protowire.Type, v uint64) []byte {
+	if v < 0x80 {
+		return append(b, byte(num)<<3|byte(typ), byte(v))
+	}
+	return protowire.AppendVarint(appendTag(b, num, typ), v)
+}
+
 func appendInt(b []byte, num protowire.Number, v int64) []byte {
-	return protowire.AppendVarint(appendTag(b, num, protowire.VarintType), uint64(v))
+	return appendSmall(b, num, protowire.VarintType, uint64(v))
 }
 
 func appendBool(b []byte, num protowire.Number, v bool) []byte {
@@ -131,11 +139,9 @@ func appendBool(b []byte, num protowire.Number, v bool) []byte {
 }
 
 func appendBytes[T []byte | string](b []byte, num protowire.Number, v T) []byte {
-	b = appendTag(b, num, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(len(v)))
-	return append(b, v...)
+	return append(appendLength(b, num, len(v)), v...)
 }
 
 func appendLength(b []byte, num protowire.Number, n int) []byte {
-	return protowire.AppendVarint(appendTag(b, num, protowire.BytesType), uint64(n))
+	return appendSmall(b, num, protowire.BytesType, uint64(n))
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -24,10 +26,10 @@ type Publisher struct {
 	timeouts timeouts
 	delays   delayLog
 
-	mu      sync.Mutex
-	closed  bool
-	pending sync.WaitGroup // running Publish calls
-	idle    chan struct{}  // closed after Close, when no Publish call is running
+	running  atomic.Int64  // running Publish calls; plus publisherClosed after Close
+	closed   sync.Once     // Close has begun
+	idle     chan struct{} // closed after Close, when no Publish call is running
+	idleOnce sync.Once
 
 	closing      context.Context // ends with Close: a message that was not sent by then is not sent
 	cancelUnsent context.CancelCauseFunc
@@ -88,7 +90,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if !p.begin() {
 		return ErrPublisherClosed
 	}
-	defer p.pending.Done()
+	defer p.end()
 	if len(messages) == 0 {
 		return nil
 	}
@@ -136,14 +138,25 @@ func (p *Publisher) perform(
 	return nil
 }
 
+// publisherClosed is added to running by Close, and makes it negative.
+const publisherClosed = math.MinInt64 / 2
+
+// begin counts a call as running. It returns false if the Publisher is closed.
 func (p *Publisher) begin() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return false
+	if p.running.Add(1) > 0 {
+		return true
 	}
-	p.pending.Add(1)
-	return true
+	p.end()
+	return false
+}
+
+func (p *Publisher) end() { p.calls(-1) }
+
+// calls adds n to running. The last call that ends after Close has begun closes idle.
+func (p *Publisher) calls(n int64) {
+	if p.running.Add(n) == publisherClosed {
+		p.idleOnce.Do(func() { close(p.idle) })
+	}
 }
 
 // context returns a context that ends when the context of a message ends, unless that has ended already, or when the
@@ -260,17 +273,12 @@ func (p *Publisher) traceAppend(topic string, a *plannedAppend) {
 // and then closes the connection if the Publisher owns it. Calls that are still running then fail, also with a borrowed
 // Client. Close may be called several times and concurrently. Each call returns when the Publisher is closed.
 func (p *Publisher) Close() error {
-	p.mu.Lock()
-	first := !p.closed
-	p.closed = true
-	p.mu.Unlock()
-	if first {
+	first := false
+	p.closed.Do(func() {
+		first = true
+		p.calls(publisherClosed) // from now on no call begins
 		p.cancelUnsent(ErrPublisherClosed)
-		go func() {
-			p.pending.Wait()
-			close(p.idle)
-		}()
-	}
+	})
 	if !closedWithin(p.idle, p.cfg.CloseTimeout) && first {
 		p.log.Error("Publish calls are still running after CloseTimeout", nil,
 			watermill.LogFields{"timeout": p.cfg.CloseTimeout.String()})

@@ -99,13 +99,13 @@ var serverFaults = []fault{
 
 // groupFaults are actions of operators and users.
 var groupFaults = []fault{
-	{"group made anew", 2, func(w *world) { w.groups[w.faults.IntN(len(w.groups))].makeAnew(func() {}) }},
-	{"group made anew while its links are down", 2, func(w *world) {
+	{"group created again", 2, func(w *world) { w.groups[w.faults.IntN(len(w.groups))].recreate(func() {}) }},
+	{"group created again while its links are down", 2, func(w *world) {
 		for _, l := range w.links {
 			l.stranger.Store(&strangers[3])
 			l.cut()
 		}
-		w.groups[w.faults.IntN(len(w.groups))].makeAnew(func() {
+		w.groups[w.faults.IntN(len(w.groups))].recreate(func() {
 			for _, l := range w.links {
 				l.stranger.Store(nil)
 			}

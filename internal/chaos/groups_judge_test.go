@@ -44,7 +44,8 @@ func (g *group) judge(log []logged, srv *estest.Server) {
 	for number, n := range parked {
 		switch most := len(g.parked[number]); {
 		case n > most+g.untold(number):
-			g.w.report.breach(surprise, "%s: number %d is parked %d times, asked for %d times", g.name, number, n, most)
+			g.w.report.breach(parkedUnasked, "%s: number %d is parked %d times, asked for %d times",
+				g.name, number, n, most)
 		case n > most:
 			g.w.report.count("parked twice, since nothing could tell a plain user of the first time", 1)
 		}
@@ -120,7 +121,7 @@ func (g *group) judgeClients(srv *estest.Server) {
 			return
 		}
 	}
-	g.w.report.breach(ghost, "%s has %d, there are %d", g.name, g.stats(srv).Clients, len(g.subs))
+	g.w.report.breach(leftover, "%s has %d, there are %d", g.name, g.stats(srv).Clients, len(g.subs))
 }
 
 // stats returns the server's counters of the group.

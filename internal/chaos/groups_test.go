@@ -121,9 +121,9 @@ func (g *group) create() {
 	}
 }
 
-// makeAnew deletes the group and creates it again. Then all messages must be handed out once more. Messages of the old
+// recreate deletes the group and creates it again. Then all messages must be handed out once more. Messages of the old
 // group may be handed out until the subscribers have joined the new one. afterwards makes that possible.
-func (g *group) makeAnew(afterwards func()) {
+func (g *group) recreate(afterwards func()) {
 	g.mu.Lock()
 	g.changing, g.unclear, g.began = true, make(map[int64]bool), make(map[string]bool)
 	g.mu.Unlock()

@@ -19,19 +19,19 @@ import (
 
 // model is a read model: subscriptions with one name, one after the other, that go on from its checkpoint.
 type model struct {
-	w      *world
-	name   string
-	topic  string
-	from   func(stream string) bool          // selects the streams if the topic is $all
-	key    func(*message.Message) string     // returns the key whose messages stay in order
-	handle func(r *rand.Rand) decision       // park stands for skip
-	cfg    eventstore.SubscriberConfig       // of all its processes
-	open   func(*esclient.Client) modelStore // the store as a new process opens it
-	fenced bool                              // the store takes the name away from earlier processes
-	s      setting
-	link   *link
-	ends   chan ending
-	corpse *process // the latest one that has crashed
+	w       *world
+	name    string
+	topic   string
+	from    func(stream string) bool          // selects the streams if the topic is $all
+	key     func(*message.Message) string     // returns the key whose messages stay in order
+	handle  func(r *rand.Rand) decision       // park stands for skip
+	cfg     eventstore.SubscriberConfig       // of all its processes
+	open    func(*esclient.Client) modelStore // the store as a new process opens it
+	fenced  bool                              // the store takes the name away from earlier processes
+	s       setting
+	link    *link
+	ends    chan ending
+	crashed *process // the latest one that has crashed
 
 	mu      sync.Mutex
 	rand    *rand.Rand
@@ -131,18 +131,18 @@ func (m *model) live() {
 	for !m.w.stopped() {
 		if p == nil {
 			if p = m.start(); !p.subscribe() {
-				p.bury()
+				p.release()
 				p = nil
 				continue
 			}
-			m.buryCorpse()
+			m.closeCrashed()
 		}
 		select {
 		case how := <-m.ends:
 			p = m.end(p, how)
 		case <-p.over:
 			p.judgeEnd()
-			p.bury()
+			p.release()
 			p = nil
 		case <-m.w.stop:
 		}
@@ -150,13 +150,13 @@ func (m *model) live() {
 	if p != nil {
 		p.close()
 	}
-	m.buryCorpse()
+	m.closeCrashed()
 }
 
-func (m *model) buryCorpse() {
-	if m.corpse != nil {
-		m.corpse.bury()
-		m.corpse = nil
+func (m *model) closeCrashed() {
+	if m.crashed != nil {
+		m.crashed.release()
+		m.crashed = nil
 	}
 }
 
@@ -166,18 +166,18 @@ func (m *model) end(p *process, how ending) *process {
 	switch how {
 	case crashed:
 		p.crash()
-		m.buryCorpse()
-		m.corpse = p
+		m.closeCrashed()
+		m.crashed = p
 		return nil
 	case overtaken:
-		return m.overtake(p)
+		return m.takeOver(p)
 	}
 	p.close()
 	return nil
 }
 
-// overtake starts another process with the same name while one runs. It returns the successor.
-func (m *model) overtake(p *process) *process {
+// takeOver starts another process with the same name while one runs. It returns the successor.
+func (m *model) takeOver(p *process) *process {
 	q := m.start()
 	switch subscribed := q.subscribe(); {
 	case subscribed && m.fenced:
@@ -186,7 +186,7 @@ func (m *model) overtake(p *process) *process {
 	case subscribed:
 		m.w.report.breach(unfenced, "%s: a second process has subscribed", m.name)
 	}
-	q.bury()
+	q.release()
 	return p
 }
 
@@ -287,8 +287,8 @@ func (m *model) judge() {
 	}
 }
 
-// lastWords appends one more message to each shared stream, and makes the first save of each read model fail.
-func (w *world) lastWords() {
+// appendFinal appends one more message to each shared stream, and makes the first save of each read model fail.
+func (w *world) appendFinal() {
 	for _, m := range w.models {
 		m.mu.Lock()
 		m.refuse = 2

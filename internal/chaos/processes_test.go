@@ -214,7 +214,7 @@ func (p *process) Load(ctx context.Context, name string) (esclient.Checkpoint, e
 	case order(c, before) < 0:
 		m.w.report.breach(forgotten, "%s: %v was loaded, and %v had been saved", m.name, c, before)
 	case !c.IsZero() && !m.tried[c]:
-		m.w.report.breach(beyond, "%s: %v was loaded, and nobody has saved it", m.name, c)
+		m.w.report.breach(beyond, "%s: %v was loaded, and no process has saved it", m.name, c)
 	}
 	m.owner, p.loaded = p, c
 	if order(c, m.saved) > 0 {
@@ -245,7 +245,7 @@ func (p *process) Save(ctx context.Context, name string, c esclient.Checkpoint) 
 			m.saved = c
 		}
 	case errors.Is(err, eventstore.ErrCheckpointTaken) && m.asked == p:
-		r.breach(endedEarly, "%s: nobody has taken the name, and Save says: %v", m.name, err)
+		r.breach(endedEarly, "%s: no process has taken the name, and Save says: %v", m.name, err)
 	default:
 		r.count("saves of a checkpoint that failed", 1)
 	}
@@ -283,7 +283,7 @@ func (p *process) close() {
 	require.NoError(p.m.w.t, p.sub.Close())
 	<-p.over
 	p.judgeClose()
-	p.bury()
+	p.release()
 }
 
 func (p *process) judgeClose() {
@@ -321,8 +321,8 @@ func (p *process) crash() {
 	p.store.close()
 }
 
-// bury ends the remains of a process.
-func (p *process) bury() {
+// release ends the remains of a process.
+func (p *process) release() {
 	close(p.buried)
 	require.NoError(p.m.w.t, p.sub.Close())
 	<-p.over
@@ -358,7 +358,7 @@ func (p *process) awaitLoss() {
 			p.m.w.report.breach(unfenced, "%s: a process goes on that had lost the name", p.m.name)
 		}
 	}
-	p.bury()
+	p.release()
 }
 
 // endLog keeps why a subscription ended by itself.

@@ -11,32 +11,32 @@ import (
 
 // The ways in which a promise can be broken.
 const (
-	lost       = "reported written, and not in the log"
-	phantom    = "reported not written, and in the log"
-	doubled    = "written twice, which no server that forgot its id explains"
-	torn       = "messages of one append that are apart"
-	missed     = "never handed out"
-	again      = "handed out again after the ack"
-	disordered = "out of order"
-	ghost      = "subscribers in a group that nobody is behind"
-	endedEarly = "subscriptions that ended by themselves"
-	refused    = "Subscribe or Publish calls that failed for no reason"
-	surprise   = "parked, and nobody asked for it"
-	stuckOpen  = "subscriptions to a deleted stream that did not end"
-	unlisted   = "PublishErrors whose lists are not the messages of the call"
-	unheard    = "acks and nacks that the server has not heard of"
-	unparked   = "to be parked, and neither parked nor acked"
-	passed     = "handed out although a checkpoint behind them was saved"
-	beyond     = "checkpoints beyond a message that was not settled"
-	forgotten  = "checkpoints before one that was saved already"
-	unsaved    = "checkpoints that were not saved, with no fault left"
-	unfenced   = "names of checkpoints that two processes used"
-	idle       = "writers, groups and readers that did nothing"
+	lost          = "reported written, and not in the log"
+	phantom       = "reported not written, and in the log"
+	doubled       = "written twice, which no server that forgot its id explains"
+	torn          = "messages of one append that are apart"
+	missed        = "never handed out"
+	again         = "handed out again after the ack"
+	disordered    = "out of order"
+	leftover      = "subscribers in a group without a client"
+	endedEarly    = "subscriptions that ended by themselves"
+	refused       = "Subscribe or Publish calls that failed for no reason"
+	parkedUnasked = "parked without a request"
+	stuckOpen     = "subscriptions to a deleted stream that did not end"
+	unlisted      = "PublishErrors whose lists are not the messages of the call"
+	unheard       = "acks and nacks that the server has not heard of"
+	unparked      = "to be parked, and neither parked nor acked"
+	passed        = "handed out although a checkpoint behind them was saved"
+	beyond        = "checkpoints beyond a message that was not settled"
+	forgotten     = "checkpoints before one that was saved already"
+	unsaved       = "checkpoints that were not saved, with no fault left"
+	unfenced      = "names of checkpoints that two processes used"
+	idle          = "writers, groups and readers that did nothing"
 )
 
 var broken = []string{
-	lost, phantom, doubled, torn, missed, again, disordered, ghost, endedEarly, refused,
-	surprise, stuckOpen, unlisted, unheard, unparked,
+	lost, phantom, doubled, torn, missed, again, disordered, leftover, endedEarly, refused,
+	parkedUnasked, stuckOpen, unlisted, unheard, unparked,
 	passed, beyond, forgotten, unsaved, unfenced, idle,
 }
 

@@ -163,7 +163,7 @@ func (w *world) run(n int, s setting) {
 	for _, p := range w.writers {
 		p.stop()
 	}
-	w.lastWords()
+	w.appendFinal()
 	w.settle()
 	close(w.stop)
 	w.wg.Wait()

@@ -261,7 +261,7 @@ func (p *PersistentSubscription) decide(s *session) {
 	begin := lowestNumber(s.began, s.begins)
 	switch {
 	case !p.ledger.doubts():
-	case s.mayResume && p.ledger.resumed(begin, int64(p.opts.RememberAcked)):
+	case s.mayResume && p.ledger.resumed(s, begin, int64(p.opts.RememberAcked)):
 		p.ledger.believe()
 	case begin <= p.ledger.own.doubted:
 		p.ledger.forgetDoubted(s)

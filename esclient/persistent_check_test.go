@@ -276,6 +276,17 @@ func TestEventsAckedByAPlainUserDoNotComeAgain(t *testing.T) {
 			assert.NoError(m.t, srv.Crash())
 			eventually(m.t, func() bool { return cut.Hits() == 1 })
 		},
+		"cut while events wait, and a crash after they came again": func(m *member, srv *estest.Server) {
+			m.append(5)
+			eventually(m.t, func() bool { return srv.Stats().InFlight == 5 })
+			_, err := m.client.Ping(testContext(m.t)) // after the pushes
+			require.NoError(m.t, err)
+			srv.DropConnections()
+			m.append(5)
+			assert.Equal(m.t, words(m.written-10, m.written-1), consume(m.t, m.sub, 10))
+			eventually(m.t, func() bool { return srv.Stats().InFlight == 0 })
+			require.NoError(m.t, srv.Crash())
+		},
 		"update, and a cut before the group is judged": func(m *member, srv *estest.Server) {
 			m.unjudged(srv, m.update)
 			srv.DropConnections()

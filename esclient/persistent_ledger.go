@@ -354,15 +354,16 @@ func (l *ledger) came(e *Event) {
 func (b *streamLedger) forgetPushes() { b.lowest, b.next, b.jumped = -1, -1, false }
 
 // resumed reports whether a group that begins with number begin seems to go on after a checkpoint. Such a group does
-// not begin with its first event again. Its checkpoint is not after an event that is held, and at most window events
-// back. If other subscribers got some of the events, a new group may look the same.
-func (l *ledger) resumed(begin, window int64) bool {
+// not begin with its first event again. Its checkpoint is not after an event that is held and has not come again on
+// session s, and at most window events back. If other subscribers got some of the events, a new group may look the
+// same.
+func (l *ledger) resumed(s *session, begin, window int64) bool {
 	own := &l.own
 	if own.jumped || begin <= own.lowest || own.next-begin > window {
 		return false
 	}
 	for f := range own.held.all {
-		if f.number < begin && f.on != stale {
+		if f.number < begin && f.on != stale && f.on != s {
 			return false
 		}
 	}

@@ -177,24 +177,27 @@ func TestLedgerIgnoresAcksOfAnEarlierGroup(t *testing.T) {
 func TestLedgerTellsAGroupThatGoesOnByItsFirstNumber(t *testing.T) {
 	t.Parallel()
 	const window = 8
+	now := new(session)
 	for what, tc := range map[string]struct {
 		numbers []int64 // pushed, in this order
 		held    int64   // -1 for none
 		stale   bool    // it came from the group before
 		begin   int64
 		goesOn  bool
+		again   bool // the held one has come again on the session
 	}{
-		"behind a checkpoint":            {run(10, 19), -1, false, 15, true},
-		"behind everything":              {run(10, 19), -1, false, 20, true},
-		"where it began":                 {run(10, 19), -1, false, 10, false},
-		"before it began":                {run(10, 19), -1, false, 5, false},
-		"as far back as can be":          {run(10, 19), -1, false, 12, true},
-		"farther back":                   {run(10, 19), -1, false, 11, false},
-		"some came again":                {append(run(10, 19), 13, 14), -1, false, 15, true},
-		"others got one":                 {append(run(10, 16), 18, 19), -1, false, 15, false},
-		"behind one that is held":        {run(10, 19), 14, false, 15, false},
-		"with one that is held":          {run(10, 19), 15, false, 15, true},
-		"behind one of the group before": {run(10, 19), 5, true, 15, true},
+		"behind a checkpoint":            {run(10, 19), -1, false, 15, true, false},
+		"behind everything":              {run(10, 19), -1, false, 20, true, false},
+		"where it began":                 {run(10, 19), -1, false, 10, false, false},
+		"before it began":                {run(10, 19), -1, false, 5, false, false},
+		"as far back as can be":          {run(10, 19), -1, false, 12, true, false},
+		"farther back":                   {run(10, 19), -1, false, 11, false, false},
+		"some came again":                {append(run(10, 19), 13, 14), -1, false, 15, true, false},
+		"others got one":                 {append(run(10, 16), 18, 19), -1, false, 15, false, false},
+		"behind one that is held":        {run(10, 19), 14, false, 15, false, false},
+		"with one that is held":          {run(10, 19), 15, false, 15, true, false},
+		"behind one of the group before": {run(10, 19), 5, true, 15, true, false},
+		"behind one that came again":     {run(10, 19), 14, false, 15, true, true},
 	} {
 		l := newLedger(testStream, 10)
 		if tc.stale {
@@ -215,7 +218,10 @@ func TestLedgerTellsAGroupThatGoesOnByItsFirstNumber(t *testing.T) {
 				l.hold(e, nil, 0)
 			}
 		}
-		assert.Equal(t, tc.goesOn, l.resumed(tc.begin, window), what)
+		if tc.again {
+			l.flight(&Event{Stream: testStream, Number: tc.held}).on = now
+		}
+		assert.Equal(t, tc.goesOn, l.resumed(now, tc.begin, window), what)
 		l.forgetSettled(nil)
 		assert.False(t, l.own.jumped)
 	}

@@ -49,7 +49,11 @@ func (s *subscription) beginning() watermill.LogFields {
 	if !ok || s.cfg.Mode != ModeCatchUp {
 		return nil
 	}
-	fields := watermill.LogFields{"start": src.start.String()}
+	start := src.start
+	if start == (esclient.Start{}) {
+		start = esclient.FromStart()
+	}
+	fields := watermill.LogFields{"start": start.String()}
 	if s.keeper != nil {
 		fields["checkpoint_name"] = s.keeper.name
 	}

@@ -84,7 +84,7 @@ bench: ## run the benchmarks
 
 speed: ## measure everything for docs/speed.md, in a quarter of an hour: benchmarks/results and the tables of that page
 	go -C benchmarks run . -rounds 3
-	go -C benchmarks run . -rounds 3 -growth -out results/growth
+	go -C benchmarks run . -rounds 2 -growth -out results/growth
 	go -C benchmarks run . -rounds 3 -cores 2 -out results/all-cores -run '$(ALL_CORES)'
 	go -C benchmarks run . -publish ../docs/speed.md
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 
+	eventstore "github.com/watermill-eventstore/watermill-eventstore"
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 	"github.com/watermill-eventstore/watermill-eventstore/estest"
 )
@@ -69,8 +70,8 @@ func withGroups(ctx context.Context, srv *estest.Server) error {
 		return err
 	}
 	defer c.Close()
-	settings := esclient.DefaultPersistentSettings()
-	if err := c.CreatePersistent(ctx, j.Stream, j.Group, settings); err != nil {
+	// With the limited retries of esclient's own default, a Subscriber takes few messages ahead.
+	if err := c.CreatePersistent(ctx, j.Stream, j.Group, eventstore.DefaultGroupSettings()); err != nil {
 		return err
 	}
 	const stream = "$persistentSubscriptionConfig"

@@ -44,6 +44,10 @@ type Config struct {
 	// LinkConsumers makes each process span the first of a trace of its own, with a link to the span that created the
 	// message. It is meant for consumers that read old events, whose traces are no longer kept.
 	LinkConsumers bool
+	// ReceiveSpans adds a receive span before each process span, from the time when the message waits for the consumer
+	// until the consumer takes it. It shows how long messages wait for a slow handler. By the conventions, receive
+	// spans are meant for consumers that pull, so they are left out otherwise.
+	ReceiveSpans bool
 	// DisableTraceIDs leaves out $traceId and $spanId, by which the .NET client for gRPC finds the trace of an event.
 	// They have 80 bytes or so in the metadata of each event of a sampled trace. They are read in any case.
 	DisableTraceIDs bool

@@ -19,12 +19,13 @@
 //
 //	send TOPIC      PRODUCER  a Publish call
 //	create TOPIC    PRODUCER  each message of several in a Publish call, whose send span is a CLIENT with links
+//	receive TOPIC   CLIENT    a message that waits for the consumer, with Config.ReceiveSpans only
 //	process TOPIC   CONSUMER  a message, from the time it is handed out to its ack or nack
 //	COMMAND         CLIENT    one operation of the client, such as WriteEvents, with an event for each retry
 //
 // A process span is a child of the span that created the message, and has a link to it. Config.LinkConsumers leaves
-// the link only. There are no receive spans, because a Subscriber is pushed to, and no settle spans: a process span
-// ends with the answer.
+// the link only. If there is a receive span, it takes that place, and the process span is its child. There are no
+// settle spans: a process span ends with the answer.
 //
 // Span names have a bounded number of values; see Config.Template. The attribute messaging.destination.name is always
 // the topic.

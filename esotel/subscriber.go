@@ -33,9 +33,9 @@ type initializing struct {
 // once, either here or by [Tracing.AddTo]. The context of a message has its span, so that what a handler publishes with
 // it is in the same trace.
 //
-// A span begins when its message is handed out, or waits for a consumer that is slower than its subscription, and ends
-// with the answer, or with the subscription if there is none. The channel of Subscribe is closed after the end of all
-// spans.
+// A process span begins when its message is handed out, or waits for a consumer that is slower than its subscription,
+// and ends with the answer, or with the subscription if there is none. The channel of Subscribe is closed after the end
+// of all spans.
 func (t *Tracing) DecorateSubscriber(s message.Subscriber) (message.Subscriber, error) {
 	closed := make(chan struct{})
 	d := &subscriber{Subscriber: s, t: t, closed: closed, close: sync.OnceFunc(func() { close(closed) })}
@@ -73,30 +73,40 @@ func (s *subscriber) forward(topic string, in <-chan *message.Message, out chan<
 	defer close(ended)
 	for msg := range in {
 		untraced := msg.Context()
-		if p := s.t.startProcess(msg, topic); p != nil && p.span.IsRecording() {
+		p := s.t.startProcess(msg, topic)
+		if p != nil && p.span.IsRecording() {
 			spans.Go(func() { p.awaitAnswer(untraced, msg, ended) })
 		}
-		select {
-		case out <- msg:
-			continue
-		default:
+		s.handOut(untraced, msg, out)
+		if p != nil && p.received != nil {
+			p.received.End()
 		}
-		select {
-		case out <- msg:
-		case <-untraced.Done(): // first: so a nack does not count, and the message is given back
-			msg.Nack()
-		case <-s.closed:
-			msg.Nack()
-		}
+	}
+}
+
+// handOut waits until the consumer takes a message, or gives it back.
+func (s *subscriber) handOut(untraced context.Context, msg *message.Message, out chan<- *message.Message) {
+	select {
+	case out <- msg:
+		return
+	default:
+	}
+	select {
+	case out <- msg:
+	case <-untraced.Done(): // first: so a nack does not count, and the message is given back
+		msg.Nack()
+	case <-s.closed:
+		msg.Nack()
 	}
 }
 
 // process is the part of a span in the context of its message.
 type process struct {
-	span    trace.Span
-	ctx     context.Context
-	created trace.SpanContext // of the span that created the message; not valid if that is not known
-	failed  atomic.Bool       // the handler has returned an error
+	span     trace.Span
+	ctx      context.Context
+	created  trace.SpanContext // of the span that created the message; not valid if that is not known
+	received trace.Span        // nil without Config.ReceiveSpans
+	failed   atomic.Bool       // the handler has returned an error
 }
 
 type processKey struct{}
@@ -110,30 +120,39 @@ func withProcess(ctx context.Context, p *process) context.Context {
 	return context.WithValue(ctx, processKey{}, p)
 }
 
-// startProcess begins the process span of a message and sets the context of the message. It returns nil if there is
-// neither a span nor a trace to go on with.
+// startProcess begins the process span of a message, after its receive span if there is one, and sets the context of
+// the message. It returns nil if there is neither a span nor a trace to go on with.
 func (t *Tracing) startProcess(msg *message.Message, topic string) *process {
 	group, _ := eventstore.ConsumerGroupFromCtx(msg.Context())
-	of := t.spans.of(spanKind{operation: "process", kind: trace.SpanKindConsumer, topic: topic, group: group})
 	ambient := trace.SpanContextFromContext(msg.Context())
 	ctx, created := t.extractMessage(msg)
-	options := of.options
-	if created.IsValid() || ambient.IsValid() {
-		options = append(options[:len(options):len(options)], linksTo(created, ambient))
-		if t.cfg.LinkConsumers || !created.IsValid() {
-			options = append(options, trace.WithNewRoot())
+	root := t.cfg.LinkConsumers || !created.IsValid()
+	start := func(operation string, kind trace.SpanKind) (span trace.Span) {
+		of := t.spans.of(spanKind{operation: operation, kind: kind, topic: topic, group: group})
+		options := of.options
+		if created.IsValid() || ambient.IsValid() {
+			options = append(options[:len(options):len(options)], linksTo(created, ambient))
+			if root {
+				options = append(options, trace.WithNewRoot())
+			}
 		}
+		ctx, span = t.tracer.Start(ctx, of.name, options...)
+		if span.IsRecording() {
+			span.SetAttributes(idsOf(msg)...)
+			span.SetAttributes(deliveryOf(ctx)...)
+		}
+		return span
 	}
-	ctx, span := t.tracer.Start(ctx, of.name, options...)
+	var received trace.Span
+	if t.cfg.ReceiveSpans {
+		received, root = start("receive", trace.SpanKindClient), false
+	}
+	span := start("process", trace.SpanKindConsumer)
 	if !created.IsValid() && !span.SpanContext().IsValid() {
 		return nil
 	}
-	p := &process{span: span, ctx: ctx, created: created}
+	p := &process{span: span, ctx: ctx, created: created, received: received}
 	msg.SetContext(withProcess(ctx, p))
-	if span.IsRecording() {
-		span.SetAttributes(idsOf(msg)...)
-		span.SetAttributes(deliveryOf(ctx)...)
-	}
 	return p
 }
 

@@ -2,6 +2,7 @@ package esotel_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	eventstore "github.com/watermill-eventstore/watermill-eventstore"
@@ -54,6 +56,49 @@ func TestEveryModeHasProcessSpans(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestReceiveSpansComeBeforeProcessSpans(t *testing.T) {
+	t.Parallel()
+	for name, link := range map[string]bool{"child of the sender": false, "trace of its own": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newTraced(t, func(cfg *esotel.Config) { cfg.ReceiveSpans, cfg.LinkConsumers = true, link })
+			message := newMessage(f.ctx(), "{}")
+			require.NoError(t, f.publisher(eventstore.PublisherConfig{}).Publish("orders", message))
+			received := f.subscribe(f.subscriber(eventstore.SubscriberConfig{ConsumerGroup: "g"}), "orders")
+			receive(t, received).Ack()
+			sent, got, processed := f.span("send orders"), f.span("receive orders"), f.span("process orders")
+			assert.Equal(t, trace.SpanKindClient, got.SpanKind())
+			assert.Equal(t, "receive", attributeOf(got, "messaging.operation.type"))
+			assert.Equal(t, "g", attributeOf(got, "messaging.consumer.group.name"))
+			assert.Equal(t, message.UUID, attributeOf(got, "messaging.message.id"))
+			assert.Equal(t, got.SpanContext().SpanID(), processed.Parent().SpanID())
+			assert.Equal(t, link, got.Parent().SpanID() != sent.SpanContext().SpanID())
+			assert.Equal(t, !link, got.Parent().IsValid())
+			for _, s := range []sdktrace.ReadOnlySpan{got, processed} {
+				require.Len(t, s.Links(), 1)
+				assert.Equal(t, sent.SpanContext().SpanID(), s.Links()[0].SpanContext.SpanID())
+			}
+		})
+	}
+}
+
+// The message is given back at Close, because no consumer takes it.
+func TestReceiveSpansOfUntakenMessagesEnd(t *testing.T) {
+	t.Parallel()
+	f := newTraced(t, func(cfg *esotel.Config) { cfg.ReceiveSpans = true })
+	s := f.subscriber(eventstore.SubscriberConfig{ConsumerGroup: "g"})
+	require.NoError(t, f.publisher(eventstore.PublisherConfig{}).Publish("orders", newMessage(f.ctx(), "{}")))
+	f.subscribe(s, "orders")
+	require.Eventually(t, func() bool {
+		return slices.ContainsFunc(f.recorder.Started(), func(s sdktrace.ReadWriteSpan) bool {
+			return s.Name() == "receive orders"
+		})
+	}, 30*time.Second, time.Millisecond)
+	require.NoError(t, s.Close())
+	f.span("receive orders")
+	assert.Equal(t, "nacked", attributeOf(f.span("process orders"), "error.type"))
 }
 
 func TestANackAndTheRedeliveryHaveSpans(t *testing.T) {

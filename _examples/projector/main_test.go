@@ -86,7 +86,7 @@ func TestAKilledProjectorLosesAndRepeatsNothing(t *testing.T) {
 		p.check(ctx, t)
 		have = readModel(ctx, t, db, shop, kept)
 	}
-	p.stop(t)
+	p.stop(ctx, t)
 	if have := readModel(ctx, t, db, shop, kept); !reflect.DeepEqual(have, want) {
 		t.Errorf("the read model is\n%v\nwant\n%v", have, want)
 	}
@@ -226,16 +226,29 @@ func count(ctx context.Context, t *testing.T, db *sql.DB) (events int) {
 
 // process is a projector that runs as a process of its own.
 type process struct {
-	cmd   *exec.Cmd
-	out   bytes.Buffer
-	ended chan error
+	cmd      *exec.Cmd
+	out      bytes.Buffer // its errors
+	caughtUp caughtUp
+	ended    chan error
+}
+
+// caughtUp is the output of a projector. The first that it prints is that it has caught up.
+type caughtUp struct {
+	once    sync.Once
+	printed chan struct{}
+}
+
+func (c *caughtUp) Write(b []byte) (int, error) {
+	c.once.Do(func() { close(c.printed) })
+	return len(b), nil
 }
 
 func start(t *testing.T, url, file, category string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0], "-db", file, "-category", category), ended: make(chan error, 1)}
 	p.cmd.Env = append(os.Environ(), programVariable+"=1", "EVENTSTORE_URL="+url)
-	p.cmd.Stderr = &p.out
+	p.caughtUp.printed = make(chan struct{})
+	p.cmd.Stdout, p.cmd.Stderr = &p.caughtUp, &p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -274,9 +287,18 @@ func (p *process) kill(t *testing.T) {
 	}
 }
 
-// stop interrupts the projector, which then ends in good order.
-func (p *process) stop(t *testing.T) {
+// stop interrupts the projector, which then ends in good order. Before it has caught up, the program may not have
+// begun to wait for signals.
+func (p *process) stop(ctx context.Context, t *testing.T) {
 	t.Helper()
+	for waiting := true; waiting; {
+		select {
+		case <-p.caughtUp.printed:
+			waiting = false
+		default:
+			p.check(ctx, t)
+		}
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

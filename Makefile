@@ -78,7 +78,7 @@ test_server: ## run the tests on the server at WATERMILL_TEST_EVENTSTORE_URL
 	WATERMILL_TEST_EVENTSTORE_URL='$(WATERMILL_TEST_EVENTSTORE_URL)' go test -count=1 . ./esclient/...
 
 .PHONY: bench speed fuzz
-ALL_CORES := ^(append, (1|256) in flight|volatile|persistent with acks, in-flight 200|publish, 64 goroutines|router)$$
+ALL_CORES := ^(append, (1|256) in flight|volatile|persistent with acks, in-flight 200|publish, 64 goroutines|router(, defaults)?)$$
 bench: ## run the benchmarks
 	go -C benchmarks test -run='^$$' -bench=. -benchmem ./...
 

@@ -33,27 +33,33 @@ func TestAnIdleConnectionIsSmall(t *testing.T) {
 	assert.Less(t, (inUse()-before)/count, 32<<10+script)
 }
 
+// TestAnIdleSubscriptionIsSmall also checks that it keeps none of the events that it has handed out.
 func TestAnIdleSubscriptionIsSmall(t *testing.T) {
-	const count = 500
+	const count, events = 500, 20
 	confirmation, err := proto.Marshal(&esproto.SubscriptionConfirmation{
 		LastCommitPosition: proto.Int64(0), LastEventNumber: proto.Int64(-1),
 	})
 	require.NoError(t, err)
 	joined, err := proto.Marshal(&esproto.PersistentSubscriptionConfirmation{SubscriptionId: proto.String("orders::g")})
 	require.NoError(t, err)
-	record := benchRecord(7, esproto.GUID{1})
 	c := newBenchClient(t, func(cmd esproto.Command, id esproto.CorrelationID, _, out []byte) []byte {
 		switch cmd {
 		case esproto.CmdReadStreamEventsBackward:
 			return esproto.AppendFrame(out, esproto.CmdReadStreamEventsBackwardCompleted, id, noStream)
 		case esproto.CmdSubscribeToStream:
 			out = esproto.AppendFrame(out, esproto.CmdSubscriptionConfirmation, id, confirmation)
-			return esproto.AppendFrame(out, esproto.CmdStreamEventAppeared, id,
-				esproto.AppendStreamEventAppeared(nil, record, nil, 7, 7, esproto.Explicit))
+			for i := range int64(events) {
+				record := benchRecord(i, esproto.GUID{1, byte(i)})
+				out = esproto.AppendFrame(out, esproto.CmdStreamEventAppeared, id,
+					esproto.AppendStreamEventAppeared(nil, record, nil, i, i, esproto.Explicit))
+			}
 		case esproto.CmdConnectToPersistentSubscription:
 			out = esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionConfirmation, id, joined)
-			return esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionStreamEventAppeared, id,
-				esproto.AppendPersistentEvent(nil, record, nil, 0, esproto.Explicit))
+			for i := range int64(events) {
+				record := benchRecord(i, esproto.GUID{1, byte(i)})
+				out = esproto.AppendFrame(out, esproto.CmdPersistentSubscriptionStreamEventAppeared, id,
+					esproto.AppendPersistentEvent(nil, record, nil, 0, esproto.Explicit))
+			}
 		}
 		return out
 	})
@@ -62,21 +68,25 @@ func TestAnIdleSubscriptionIsSmall(t *testing.T) {
 	for kind, subscribe := range map[string]func() error{
 		"volatile": func() error {
 			s, err := c.SubscribeVolatile(ctx, "orders", esclient.VolatileOptions{})
-			if err == nil {
-				_, err = s.Next(ctx)
+			for range events {
+				if err == nil {
+					_, err = s.Next(ctx)
+				}
 			}
 			return err
 		},
 		"group": func() error {
 			p, err := c.ConnectPersistent(ctx, "orders", "g", esclient.PersistentOptions{})
-			if err != nil {
-				return err
+			for range events {
+				if err != nil {
+					return err
+				}
+				var e *esclient.Event
+				if e, err = p.Next(ctx); err == nil {
+					err = p.Ack(e)
+				}
 			}
-			e, err := p.Next(ctx)
-			if err != nil {
-				return err
-			}
-			return p.Ack(e)
+			return err
 		},
 	} {
 		require.NoError(t, subscribe(), kind) // buffers of the connection

@@ -7,12 +7,35 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
-// eventSlab makes the Events of pushed frames. Small events are numerous, so they share memory: an Event and its data
-// need no allocation of their own, the rest of the frame is not kept, and a name that is the same as in the previous
-// event is kept once.
-type eventSlab struct {
-	free        []Event
+// eventMaker makes the Events of the pushed frames of one subscription. Small events are numerous, so they share
+// memory: an Event and its data need no allocation of their own, the rest of the frame is not kept, and a name that is
+// the same as in the previous event is kept once.
+type eventMaker struct {
 	event, link recordNames // of the previous event
+}
+
+// eventSlab is the free rest of an array of Events. The subscriptions of a connection share it, as they share the
+// memory for data: the rest of an array keeps the data of the events before it, which would add up if thousands of idle
+// subscriptions had one each.
+type eventSlab struct{ free []Event }
+
+func (s *eventSlab) next() *Event {
+	if len(s.free) == 0 {
+		s.free = make([]Event, eventsPerSlab)
+	}
+	e := &s.free[0]
+	s.free = s.free[1:]
+	return e
+}
+
+// slabOf returns the slab of a connection.
+func slabOf(mem *engine.Memory) *eventSlab {
+	s, ok := mem.Shared.(*eventSlab)
+	if !ok {
+		s = new(eventSlab)
+		mem.Shared = s
+	}
+	return s
 }
 
 type recordNames struct{ stream, typ string }
@@ -27,17 +50,13 @@ func keepsPayload(n int) bool { return n > smallPayload }
 
 // newEvent makes the Event of a payload of n bytes, which v aliases. If the payload is borrowed, it copies the
 // necessary parts to mem.
-func (s *eventSlab) newEvent(v *esproto.EventView, n int, pos Position, mem *engine.Memory) *Event {
+func (s *eventMaker) newEvent(v *esproto.EventView, n int, pos Position, mem *engine.Memory) *Event {
 	if keepsPayload(n) {
 		e := new(Event) // in a slab, one event that is kept would keep the payloads of all others
 		e.fill(v, pos)
 		return e
 	}
-	if len(s.free) == 0 {
-		s.free = make([]Event, eventsPerSlab)
-	}
-	e := &s.free[0]
-	s.free = s.free[1:]
+	e := slabOf(mem).next()
 	if v.HasEvent {
 		s.event.own(&v.Event, mem)
 	}

@@ -20,8 +20,8 @@ type connSubscription struct {
 	creds  *esproto.Credentials // to unsubscribe; nil for those of the connection
 
 	// The reader owns these.
-	came []*Event // pushed since the last Wake
-	slab eventSlab
+	came  []*Event // pushed since the last Wake
+	maker eventMaker
 
 	told chan struct{} // has a token when the server has confirmed the subscription, and when it has ended
 
@@ -40,7 +40,7 @@ type connSubscriber interface {
 
 // newEvent makes an Event of a frame of n bytes.
 func (s *connSubscription) newEvent(v *esproto.EventView, n int, pos Position) *Event {
-	return s.slab.newEvent(v, n, pos, s.handle.Conn().Memory())
+	return s.maker.newEvent(v, n, pos, s.handle.Conn().Memory())
 }
 
 // forget empties the list of received events. The consumer has them by then.

@@ -2,7 +2,12 @@ package engine
 
 // Memory allocates copies of the parts of a payload that a [Receiver] keeps, if the payload itself is only borrowed
 // from the read buffer. It belongs to the reader goroutine, so only [Receiver.Receive] may use it.
-type Memory struct{ free []byte }
+type Memory struct {
+	// Shared is for what the Receivers of a connection share besides. It is nil at first, and again after a silence.
+	Shared any
+
+	free []byte
+}
 
 const (
 	memoryChunk = 9472    // a size class of which the runtime allocates six per span; of 8 KiB, only one

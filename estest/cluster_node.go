@@ -101,7 +101,7 @@ func newest(side []*node) *node {
 	return slices.MaxFunc(side, func(a, b *node) int {
 		return cmp.Or(
 			cmp.Compare(a.core.log.Epoch().Number, b.core.log.Epoch().Number),
-			cmp.Compare(len(a.core.log.Records()), len(b.core.log.Records())),
+			cmp.Compare(a.core.log.Records().Len(), b.core.log.Records().Len()),
 			cmp.Compare(a.core.log.End(), b.core.log.End()), cmp.Compare(len(a.held), len(b.held)),
 			cmp.Compare(a.core.priority, b.core.priority), cmp.Compare(b.index, a.index))
 	})

@@ -173,7 +173,7 @@ func (s *Server) storeStats() map[string]any {
 		frames += s.traffic.framesIn[i].Load()
 	}
 	s.core.mu.Lock()
-	end, records, streams := s.core.log.End(), int64(len(s.core.log.Records())), s.core.log.StreamCount()
+	end, records, streams := s.core.log.End(), int64(s.core.log.Records().Len()), s.core.log.StreamCount()
 	s.core.mu.Unlock()
 	queues := make(map[string]any)
 	for _, q := range s.queueNames() {

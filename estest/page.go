@@ -120,7 +120,7 @@ func (s *Server) httpPageState(w http.ResponseWriter, r *http.Request) {
 	c := s.core
 	c.mu.Lock()
 	state := pageState{
-		Version: c.persona.full, Connections: len(c.conns), EventsTotal: len(c.log.Records()),
+		Version: c.persona.full, Connections: len(c.conns), EventsTotal: c.log.Records().Len(),
 		Groups: []GroupStats{}, Streams: []StreamInfo{},
 	}
 	for _, g := range c.groups.All() {
@@ -167,14 +167,14 @@ func byLastWrite(a, b *eventlog.Stream) int {
 
 // newestEvents returns a page of the log, the newest event first: the events before the index before, or the last ones
 // if before is negative. oldest is the start of the next page; empty on the last page.
-func newestEvents(records []*eventlog.Record, before int64) (events []pageEvent, oldest string) {
+func newestEvents(records *eventlog.RecordList, before int64) (events []pageEvent, oldest string) {
 	events = []pageEvent{}
-	i := len(records)
+	i := records.Len()
 	if before >= 0 {
 		i = int(min(before, int64(i)))
 	}
 	for ; i > 0 && len(events) < pageEvents; i-- {
-		events = append(events, pageEventOf(records[i-1]))
+		events = append(events, pageEventOf(records.At(i-1)))
 	}
 	if i > 0 {
 		oldest = strconv.Itoa(i)

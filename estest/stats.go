@@ -55,7 +55,7 @@ func (s *Server) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stats.Connections, stats.Subscriptions = len(c.conns), len(c.volatile.byID)
-	stats.Events = len(c.log.Records())
+	stats.Events = c.log.Records().Len()
 	for range c.log.Streams() {
 		stats.Streams++
 	}

@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,15 +20,15 @@ type Log struct {
 	observers []func(Commit)
 
 	streams    map[string]*Stream
-	latest     *Stream   // the last one that was looked up: one request looks several times
-	records    []*Record // in the order of their positions
-	arena      arena     // that holds the records
-	written    []*Record // those of the last append: memory for the next
-	end        int64     // position of the next record
-	began      int64     // end of the log when the process began
-	marks      []int64   // start positions of records that are not events with a position of their own, in order
-	lastCommit int64     // position of the last record in the index; -1 without one
-	lastEmpty  int64     // position of the last write of nothing, which no index has; -1 without one
+	latest     *Stream    // the last one that was looked up: one request looks several times
+	records    RecordList // in the order of their positions
+	arena      arena      // that holds the records
+	written    []*Record  // those of the last append: memory for the next
+	end        int64      // position of the next record
+	began      int64      // end of the log when the process began
+	marks      []int64    // start positions of records that are not events with a position of their own, in order
+	lastCommit int64      // position of the last record in the index; -1 without one
+	lastEmpty  int64      // position of the last write of nothing, which no index has; -1 without one
 	ids        idCache
 	transact   map[int64]*transaction
 	users      map[string]*User
@@ -74,8 +73,8 @@ func (l *Log) LastCommit() int64 { return l.lastCommit }
 // Epoch returns the last epoch.
 func (l *Log) Epoch() Epoch { return l.epoch }
 
-// Records returns all records in the order of their positions. The caller must not change them.
-func (l *Log) Records() []*Record { return l.records }
+// Records returns all records in the order of their positions.
+func (l *Log) Records() *RecordList { return &l.records }
 
 // Restart forgets everything that does not outlive a process.
 func (l *Log) Restart() {
@@ -93,15 +92,15 @@ func NewGUID() esproto.GUID { return esproto.NewGUID(uuid.New()) }
 // commit shows records to readers and tells the observers. The records must be of one stream, and their numbers must
 // follow its last one.
 func (l *Log) commit(recs []*Record) {
-	before := len(l.records)
+	before := l.records.Len()
 	for _, r := range recs {
 		s := r.Stream
 		if r.Number == esproto.DeletedStream {
 			s.tombstone = r
 		} else {
-			s.events = append(s.events, r)
+			s.events.add(r)
 		}
-		l.records = append(l.records, r)
+		l.records.add(r)
 		l.ids.add(r)
 		l.lastCommit = r.Commit
 		switch {
@@ -111,7 +110,7 @@ func (l *Log) commit(recs []*Record) {
 			l.defaults = parseDefaults(r.Data)
 		}
 	}
-	l.tell(Commit{Stream: recs[0].Stream, Records: slices.Clip(l.records[before:])})
+	l.tell(Commit{Stream: recs[0].Stream, Records: l.records.tail(before)})
 }
 
 // SystemAppend writes an event of the server itself. It checks nothing.

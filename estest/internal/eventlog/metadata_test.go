@@ -143,7 +143,7 @@ func TestATombstone(t *testing.T) {
 	b := newBench(t, eventlog.Facts{})
 	b.write("s", events(1, 2)...)
 	b.remove("s", true)
-	last := b.Records()[len(b.Records())-1]
+	last := b.Records().At(b.Records().Len() - 1)
 	assert.Equal(t, deleted, last.Number)
 	assert.Equal(t, "$streamDeleted", last.Type)
 	assert.Equal(t, deleted, b.LastNumber("s"))

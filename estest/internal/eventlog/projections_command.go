@@ -153,8 +153,8 @@ func (pr *Projection) statusText() string {
 }
 
 func (pr *Projection) progress() float64 {
-	if log := pr.log.records; pr.next < len(log) {
-		return 100 * float64(log[pr.next].Prepare) / float64(pr.log.lastCommit)
+	if log := &pr.log.records; pr.next < log.Len() {
+		return 100 * float64(log.At(pr.next).Prepare) / float64(pr.log.lastCommit)
 	}
 	return 100
 }

@@ -133,7 +133,7 @@ func (p *Projector) register() {
 	if s.Last() < 0 {
 		l.SystemWrite(registrationStream, projectionsInitialized, false, nil, nil)
 	}
-	for _, r := range s.events {
+	for _, r := range s.events.From(0) {
 		p.readRegistration(r)
 	}
 	var added []*Projection

@@ -117,8 +117,8 @@ func (p *Projector) Step() (more, busy bool) {
 	if p.held || !p.running || !p.ready() {
 		return false, false
 	}
-	busy = len(p.log.records) != p.left
-	defer func() { p.left = len(p.log.records) }()
+	busy = p.log.records.Len() != p.left
+	defer func() { p.left = p.log.records.Len() }()
 	for range recordsAStep {
 		more = false
 		for _, pr := range p.list {
@@ -141,7 +141,7 @@ func (pr *Projection) isBehind(end int64) bool {
 	if pr.status != statusRunning {
 		return false
 	}
-	for _, r := range pr.log.records[pr.next:] {
+	for _, r := range pr.log.records.From(pr.next) {
 		if r.Commit >= end {
 			return false
 		}
@@ -258,10 +258,10 @@ func (pr *Projection) fault(reason string) {
 
 // advance looks at the next record. It reports whether there was one.
 func (pr *Projection) advance() bool {
-	if pr.status != statusRunning || pr.next >= len(pr.log.records) {
+	if pr.status != statusRunning || pr.next >= pr.log.records.Len() {
 		return false
 	}
-	r := pr.log.records[pr.next]
+	r := pr.log.records.At(pr.next)
 	pr.next++
 	if pr.sees(r) {
 		began := time.Now()

@@ -96,7 +96,7 @@ func TestProjectionsWait(t *testing.T) {
 	p.Start()
 	b.write("order-1", events(1)...)
 	run := func() {
-		for range len(b.Records()) {
+		for range b.Records().Len() {
 			_, _ = p.Step()
 		}
 	}

@@ -9,12 +9,12 @@ import (
 
 // IndexFrom returns the index in the log of the first record at or behind p.
 func (l *Log) IndexFrom(p Position) int {
-	return sort.Search(len(l.records), func(i int) bool { return !l.records[i].Position().before(p) })
+	return sort.Search(l.records.Len(), func(i int) bool { return !l.records.At(i).Position().before(p) })
 }
 
 // indexBefore returns how many records of the log end at or before p.
 func (l *Log) indexBefore(p Position) int {
-	return sort.Search(len(l.records), func(i int) bool { return p.before(l.records[i].ending()) })
+	return sort.Search(l.records.Len(), func(i int) bool { return p.before(l.records.At(i).ending()) })
 }
 
 // AllPage is the result of a read of $all.
@@ -93,13 +93,13 @@ func (l *Log) scanAll(from Position, scan *Scan) (recs []*Record, next Position,
 	}
 	next = from
 	for seen := 0; len(recs) < scan.Count && seen < scan.Window; seen++ {
-		if scan.Forward && i == len(l.records) || !scan.Forward && i == 0 {
+		if scan.Forward && i == l.records.Len() || !scan.Forward && i == 0 {
 			return recs, next, true
 		}
 		if !scan.Forward {
 			i--
 		}
-		r := l.records[i]
+		r := l.records.At(i)
 		if !l.Hidden(r) && (scan.Picks == nil || scan.Picks(r)) {
 			recs = append(recs, r)
 		}

@@ -87,7 +87,7 @@ func (l *Log) begins(pos int64) bool {
 		return true
 	}
 	i := l.IndexFrom(Position{pos, pos})
-	return i < len(l.records) && l.records[i].Prepare == pos && l.records[i].Commit == pos
+	return i < l.records.Len() && l.records.At(i).Position() == Position{pos, pos}
 }
 
 // encode sets the number and the position of a record and encodes it once for all readers. The slices of the record

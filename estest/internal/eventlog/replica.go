@@ -3,12 +3,12 @@ package eventlog
 // CatchUp copies the records of another log that this one lacks. If this log has records that the other lacks, it
 // begins again, and truncated is true.
 func (l *Log) CatchUp(from *Log) (truncated bool) {
-	if n := len(l.records); n > len(from.records) || n > 0 && !l.records[n-1].copies(from.records[n-1]) {
+	if n := l.records.Len(); n > from.records.Len() || n > 0 && !l.records.At(n-1).copies(from.records.At(n-1)) {
 		l.forgetLog()
 		truncated = true
 	}
-	for len(l.records) < len(from.records) {
-		l.take(from.records[len(l.records):])
+	for l.records.Len() < from.records.Len() {
+		l.take(&from.records)
 	}
 	l.takeMarks(from.marks)
 	l.end, l.lastCommit, l.lastEmpty, l.epoch = from.end, from.lastCommit, from.lastEmpty, from.epoch
@@ -27,12 +27,13 @@ func (l *Log) takeMarks(marks []int64) {
 // copies reports whether two records are the same in the logs of two nodes.
 func (r *Record) copies(o *Record) bool { return r.ID == o.ID && r.Prepare == o.Prepare }
 
-// take copies and commits the first records that belong to one stream.
-func (l *Log) take(recs []*Record) {
-	s := l.streamFor(recs[0].Stream.Name)
+// take copies and commits the next records of another log that belong to one stream.
+func (l *Log) take(from *RecordList) {
+	theirs := from.At(l.records.Len()).Stream
+	s := l.streamFor(theirs.Name)
 	var own []*Record
-	for _, r := range recs {
-		if r.Stream != recs[0].Stream {
+	for _, r := range from.From(l.records.Len()) {
+		if r.Stream != theirs {
 			break
 		}
 		mine := *r
@@ -46,7 +47,7 @@ func (l *Log) take(recs []*Record) {
 func (l *Log) forgetLog() {
 	clear(l.streams)
 	l.latest = nil
-	l.records, l.marks, l.defaults = nil, nil, parseDefaults(nil)
+	l.records, l.marks, l.defaults = RecordList{}, nil, parseDefaults(nil)
 	l.end, l.lastCommit, l.lastEmpty = firstPosition, -1, -1
 	l.ForgetIDs()
 }

@@ -41,10 +41,10 @@ func (r *Record) Saved() SavedEvent {
 // Snapshot returns the present content of the log.
 func (l *Log) Snapshot() *Snapshot {
 	snap := &Snapshot{
-		Events: make([]SavedEvent, len(l.records)), End: l.end, LastCommit: l.lastCommit, LastEmpty: l.lastEmpty,
+		Events: make([]SavedEvent, l.records.Len()), End: l.end, LastCommit: l.lastCommit, LastEmpty: l.lastEmpty,
 		Marks: slices.Clone(l.marks), Epochs: l.epoch.Number + 1, EpochAt: l.epoch.Position,
 	}
-	for i, r := range l.records {
+	for i, r := range l.records.From(0) {
 		snap.Events[i] = r.Saved()
 	}
 	return snap

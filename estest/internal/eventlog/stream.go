@@ -8,10 +8,10 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Stream is one stream. Event n is events[n]: numbers have no gaps, as soft deletes and truncation only hide events.
+// Stream is one stream. Event n is events.At(n): numbers have no gaps, as soft deletes and truncation only hide events.
 type Stream struct {
 	Name      string
-	events    []*Record
+	events    RecordList
 	tombstone *Record  // not nil once the stream is hard-deleted
 	meta      metadata // as the last event of $$name says; of a metadata stream the implicit one
 
@@ -24,7 +24,7 @@ func (s *Stream) Last() int64 {
 	if s.tombstone != nil {
 		return esproto.DeletedStream
 	}
-	return int64(len(s.events)) - 1
+	return int64(s.events.Len()) - 1
 }
 
 // HardDeleted reports whether the stream is deleted for good.
@@ -49,10 +49,10 @@ func (s *Stream) At(n int64) *Record {
 	if n == esproto.DeletedStream && s.tombstone != nil {
 		return s.tombstone
 	}
-	if n < 0 || n >= int64(len(s.events)) {
+	if n < 0 || n >= int64(s.events.Len()) {
 		return nil
 	}
-	return s.events[n]
+	return s.events.At(int(n))
 }
 
 // expired reports whether $maxAge hides an event.
@@ -118,7 +118,7 @@ func (l *Log) Streams() iter.Seq[*Stream] {
 // Extent returns the number of the first visible event, the number of the last event, visible or not, and how many
 // events are visible. A number is -1 if there is no such event.
 func (s *Stream) Extent(now time.Time) (first, last int64, visible int) {
-	last = int64(len(s.events)) - 1
+	last = int64(s.events.Len()) - 1
 	if s.HardDeleted() || s.SoftDeleted() {
 		return -1, last, 0
 	}

@@ -38,7 +38,7 @@ func (s *Set) CreateOnAll(by, name string) bool {
 }
 
 func (s *Set) addOnAll(name string, settings Settings, start eventlog.Position) {
-	s.onAll[name] = &AllGroup{set: s, Name: name, Settings: settings, start: start, since: len(s.cfg.Log.Records())}
+	s.onAll[name] = &AllGroup{set: s, Name: name, Settings: settings, start: start, since: s.cfg.Log.Records().Len()}
 }
 
 // FindOnAll returns the group on $all of that name, or nil.
@@ -72,12 +72,12 @@ func (g *AllGroup) Lag() (buffered, newest int, last *eventlog.Record, live bool
 	if g.start.Commit >= 0 {
 		from = g.set.cfg.Log.IndexFrom(g.start)
 	}
-	for i, r := range g.set.cfg.Log.Records()[from:] {
+	for i, r := range g.set.cfg.Log.Records().From(from) {
 		if g.set.cfg.Log.Hidden(r) {
 			continue
 		}
 		buffered++
-		if from+i >= g.since {
+		if i >= g.since {
 			newest++
 		}
 		last = r

@@ -21,13 +21,13 @@ func keepMemory() string {
 	return "GODEBUG=" + strings.TrimPrefix(os.Getenv("GODEBUG")+",madvdontneed=0", ",")
 }
 
-// fewCollections makes the servers collect garbage only when their memory is full: the benchmarks measure their
-// clients.
-const fewCollections = "GOGC=400"
-
 // warmMemory gives this process the memory that it will need, all of it used before, like that of a server that has
 // been running for a while, and keeps it at that. The first use of a page costs more than storing some events does, in
 // a virtual machine several times as much: that would be the machine's figure, not the contender's.
+//
+// The server collects garbage only when that memory is full. A server has many objects and little garbage, so with one
+// core a collection takes half a second, in which calls wait for up to 50 ms. Some contenders would meet one and others
+// not.
 func warmMemory() error {
 	value := os.Getenv(memoryVariable)
 	if value == "" {
@@ -44,6 +44,7 @@ func warmMemory() error {
 	runtime.KeepAlive(b)
 	runtime.GC() // from now on the runtime hands it out
 	debug.SetMemoryLimit(int64(len(b)))
+	debug.SetGCPercent(-1)
 	return nil
 }
 

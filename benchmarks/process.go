@@ -104,7 +104,7 @@ type server struct {
 // startServer starts a server that writes a CPU profile if profile names a file, and owns so many bytes of memory.
 func startServer(ctx context.Context, role, profile string, memory int, env ...string) (*server, error) {
 	p, err := startProcess(ctx, role, append(env, profileVariable+"="+profile,
-		memoryVariable+"="+strconv.Itoa(memory), fewCollections)...)
+		memoryVariable+"="+strconv.Itoa(memory))...)
 	if err != nil {
 		return nil, fmt.Errorf("starting the server (%s): %w", role, err)
 	}

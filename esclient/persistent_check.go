@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 	"github.com/watermill-eventstore/watermill-eventstore/internal/engine"
 )
 
@@ -277,7 +278,7 @@ func (p *PersistentSubscription) distrust(s *session, o *Event) {
 	}
 }
 
-// prove finds out whether the server has read the parks that were sent on a session: it answers a ping after them.
+// prove finds out whether the server has read the parks that were sent on a session. p.mu is not held.
 func (p *PersistentSubscription) prove(s *session) {
 	p.mu.Lock()
 	start := s != nil && p.session == s && !s.proving && len(p.ledger.onTheWay(s)) > 0
@@ -300,16 +301,33 @@ func (p *PersistentSubscription) proveAll(s *session) {
 			return
 		}
 		p.mu.Unlock()
-		_, err := s.handle.Conn().Do(p.ctx, pingOp{}, p.creds)
+		proof := parkProof{s: s}
+		_, err := s.handle.Conn().Do(p.ctx, &proof, p.creds)
 		p.mu.Lock()
 		for k, sent := range parks {
-			k.arrived = k.arrived || err == nil && k.session == s && k.sent == sent
+			if err == nil && !proof.late && k.session == s && k.sent == sent {
+				k.arrived = true
+			}
 		}
 		again := err == nil || errors.Is(fromEngine(err), ErrOperationTimeout) // the connection is alive
 		s.proving = again
+		p.queue.signal() // for Next, which makes the subscription grow
 		p.mu.Unlock()
 		if !again {
 			return
 		}
 	}
+}
+
+// parkProof is a ping after parks that were sent on a session. The server reads them before it answers. But when it has
+// ended the session before that, as a leader does that steps down, it ignores them.
+type parkProof struct {
+	pingOp
+	s    *session
+	late bool // the server had ended the session
+}
+
+func (o *parkProof) Decode(cmd esproto.Command, payload []byte) error {
+	o.late = o.s.byServer
+	return o.pingOp.Decode(cmd, payload)
 }

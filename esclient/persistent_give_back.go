@@ -195,10 +195,10 @@ func (p *PersistentSubscription) giveBackLarge(more []*Event) {
 }
 
 // growIfIdle makes the server push more events at a time, if the consumer is fast enough and no event has to be given
-// back for it. p.mu is held.
+// back for it. It waits for the proof of parks, which a session that has ended may not get. p.mu is held.
 func (p *PersistentSubscription) growIfIdle() {
 	idle := p.session != nil && p.session.judged && !p.draining && p.ledger.holding == 0 && p.queue.len() == 0
-	if idle && p.pushLimit.mayGrow() {
+	if idle && p.pushLimit.mayGrow() && len(p.ledger.onTheWay(p.session)) == 0 {
 		p.pushLimit.grow()
 		p.unsubscribe(errRoom, nil, 0)
 	}
@@ -212,7 +212,6 @@ func (p *PersistentSubscription) comeBack(s *session, reason error, back []*Even
 	defer confirmation.Stop()
 	select {
 	case <-s.gone:
-		p.heard(s)
 	case <-confirmation.C:
 		s.close(ErrOperationTimeout)
 	case <-p.ctx.Done():
@@ -260,17 +259,6 @@ func (p *PersistentSubscription) repeatBeforeStop(ctx context.Context) {
 	case <-allRepeated:
 	case <-ctx.Done():
 	case <-p.closed:
-	}
-}
-
-// heard notes that the server has answered the end of a session. So it has read the parks before that.
-func (p *PersistentSubscription) heard(s *session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if errors.Is(s.ended, ErrSubscriptionDropped) {
-		for k := range p.ledger.onTheWay(s) {
-			k.arrived = true
-		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package esclient_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -131,6 +132,51 @@ func TestAParkThatWasLostIsRepeated(t *testing.T) {
 			eventually(t, func() bool { return srv.Stats().InFlight == 0 })
 		}
 	})
+}
+
+// TestAParkThatAFormerLeaderReadsIsRepeated parks an event while the leader hangs. The leader reads the park, and the
+// ping after it, when the others have elected another leader and it has dropped its subscriptions. An idle subscription
+// may leave the session, to have more events pushed at a time. Then the drop looks like the answer to that.
+func TestAParkThatAFormerLeaderReadsIsRepeated(t *testing.T) {
+	t.Parallel()
+	for _, asAdmin := range []bool{true, false} {
+		for _, idle := range []bool{true, false} {
+			t.Run(fmt.Sprintf("admin %t, idle %t", asAdmin, idle), func(t *testing.T) {
+				t.Parallel()
+				const events = 50
+				s := fromStart()
+				s.CheckpointMinCount, s.CheckpointMaxCount = 2, 2
+				cluster := estest.RunCluster(t, 3, withJane(), estest.WithElectionDelay(20*time.Millisecond))
+				m := join(t, cluster.ConnectionString(), asAdmin, events, s, esclient.PersistentOptions{
+					InFlight: 100, InFlightAtFirst: 4,
+				})
+				consume(t, m.sub, 10)
+				former := cluster.Node(cluster.Leader())
+				eventually(t, func() bool { return former.Stats().Groups[0].Checkpoint > 0 })
+				e := m.next()
+				consume(t, m.sub, events-11-1)
+				last := m.next()
+				if idle {
+					require.NoError(t, m.sub.Ack(last))
+				}
+				former.Pause()
+				next := make(chan *esclient.Event)
+				go func() {
+					e, err := m.sub.Next(testContext(t))
+					assert.NoError(t, err)
+					next <- e
+				}()
+				m.park(e)
+				eventually(t, func() bool { return cluster.Leader() >= 0 })
+				leader := cluster.Node(cluster.Leader())
+				former.Resume()
+				m.append(1)
+				require.NoError(t, m.sub.Ack(last, <-next)) // the leader has delivered the parked event before
+				eventually(t, func() bool { return leader.Stats().InFlight == 0 })
+				assert.Equal(t, 1, leader.Stats().Groups[0].Parked)
+			})
+		}
+	}
 }
 
 // TestAParkWithoutProofIsFoundInTheParkedStream has the server park an event without telling that it has read

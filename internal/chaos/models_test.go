@@ -31,7 +31,8 @@ type model struct {
 	s       setting
 	link    *link
 	ends    chan ending
-	crashed *process // the latest one that has crashed
+	rest    chan struct{} // takes a token while a process runs and no end is under way
+	crashed *process      // the latest one that has crashed
 
 	mu      sync.Mutex
 	rand    *rand.Rand
@@ -61,7 +62,7 @@ const (
 )
 
 func (w *world) newModel(m *model) {
-	m.w, m.link, m.ends = w, newLink(), make(chan ending, 1)
+	m.w, m.link, m.ends, m.rest = w, newLink(), make(chan ending, 1), make(chan struct{})
 	w.links = append(w.links, m.link)
 	m.rand = rand.New(rand.NewPCG(w.seed, uint64(len(w.models))+200))
 	m.settled, m.tried = make(map[esclient.Checkpoint]int), make(map[esclient.Checkpoint]bool)
@@ -140,6 +141,7 @@ func (m *model) live() {
 		select {
 		case how := <-m.ends:
 			p = m.end(p, how)
+		case <-m.rest:
 		case <-p.over:
 			p.judgeEnd()
 			p.release()
@@ -195,6 +197,17 @@ func (m *model) disturb(how ending) {
 	select {
 	case m.ends <- how:
 	default: // the one before is not over yet
+	}
+}
+
+// awaitEnds waits until all requested ends are over. So a process that has lost its name still gets the message that is
+// appended next: it learns of its loss when it saves.
+func (m *model) awaitEnds() {
+	require.Eventually(m.w.t, func() bool { return len(m.ends) == 0 }, settleLimit, time.Millisecond)
+	select {
+	case m.rest <- struct{}{}:
+	case <-time.After(settleLimit):
+		require.FailNow(m.w.t, "an end of a read model is not over", m.name)
 	}
 }
 
@@ -290,6 +303,7 @@ func (m *model) judge() {
 // appendFinal appends one more message to each shared stream, and makes the first save of each read model fail.
 func (w *world) appendFinal() {
 	for _, m := range w.models {
+		m.awaitEnds()
 		m.mu.Lock()
 		m.refuse = 2
 		m.mu.Unlock()

@@ -59,7 +59,8 @@ func (g *group) judge(log []logged, srv *estest.Server) {
 		case g.w.cluster != nil && g.askedBefore(number, g.w.lastReset):
 			g.w.report.count("parks that were lost with a leader", 1)
 		default:
-			g.w.report.breach(unparked, "%s: number %d", g.name, number)
+			g.w.report.breach(unparked, "%s: number %d, asked for at %v; the last reset was at %v",
+				g.name, number, g.timesAsked(number), g.w.report.since(g.w.lastReset))
 		}
 	}
 }
@@ -70,6 +71,14 @@ func (g *group) judgeIdle() {
 	if len(g.handed) == 0 {
 		g.w.report.breach(idle, "%s handed out nothing", g.name)
 	}
+}
+
+// timesAsked returns when the handler asked to park a message.
+func (g *group) timesAsked(number int64) (times []time.Duration) {
+	for _, a := range g.parked[number] {
+		times = append(times, g.w.report.since(a.at))
+	}
+	return times
 }
 
 // askedBefore reports whether a message was parked by the handler before a time only.

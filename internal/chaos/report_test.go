@@ -71,10 +71,15 @@ func (r *report) fault(name string) {
 	defer r.mu.Unlock()
 	r.counts["faults"]++
 	r.counts["fault: "+name]++
-	r.history = append(r.history, fmt.Sprintf("%v %s", time.Since(r.started).Round(time.Millisecond), name))
+	r.history = append(r.history, fmt.Sprintf("%v %s", r.since(time.Now()), name))
 	if len(r.history) > keepHistory {
 		r.history = r.history[1:]
 	}
+}
+
+// since returns the time of the round at some moment.
+func (r *report) since(moment time.Time) time.Duration {
+	return moment.Sub(r.started).Round(time.Millisecond)
 }
 
 // breach records a broken promise.
@@ -84,7 +89,7 @@ func (r *report) breach(what, format string, args ...any) {
 	r.counts[what]++
 	if len(r.examples[what]) < keepExamples {
 		r.examples[what] = append(r.examples[what], fmt.Sprintf("at %v: %s; faults before: %s",
-			time.Since(r.started).Round(time.Millisecond), fmt.Sprintf(format, args...), strings.Join(r.history, ", ")))
+			r.since(time.Now()), fmt.Sprintf(format, args...), strings.Join(r.history, ", ")))
 	}
 }
 

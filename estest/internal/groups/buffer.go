@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/eventlog"
+	"github.com/watermill-eventstore/watermill-eventstore/estest/internal/fifo"
 )
 
 // Events wait in the buffer of a group in the order of their numbers, and in the retry list if they are to be delivered
@@ -180,11 +181,45 @@ func (g *Group) addRetry(m *message, retries int) {
 	g.retry = slices.Insert(g.retry, i, m)
 }
 
-// numberHeap finds the lowest outstanding number. A settled message stays in it until it reaches the top.
+// openMessages finds the message with the lowest number that is outstanding. A settled message stays in it until it
+// would be the lowest. Most messages come in the order of their numbers: they need no heap.
+type openMessages struct {
+	rising  fifo.Queue[*message]
+	highest int64 // number of the last one in rising
+	others  numberHeap
+}
+
+func (o *openMessages) add(m *message) {
+	n := m.original().Number
+	if o.rising.Len() > 0 && n < o.highest {
+		heap.Push(&o.others, m)
+		return
+	}
+	o.rising.Enqueue(m)
+	o.highest = n
+}
+
+// lowest returns nil if no message is outstanding.
+func (o *openMessages) lowest() *message {
+	for o.rising.Len() > 0 && !o.rising.Peek().open {
+		o.rising.Dequeue()
+	}
+	for len(o.others) > 0 && !o.others[0].open {
+		heap.Pop(&o.others)
+	}
+	switch {
+	case o.rising.Len() == 0 && len(o.others) == 0:
+		return nil
+	case o.rising.Len() == 0 || len(o.others) > 0 && byNumber(o.others[0], o.rising.Peek()) < 0:
+		return o.others[0]
+	}
+	return o.rising.Peek()
+}
+
 type numberHeap []*message
 
 func (h numberHeap) Len() int           { return len(h) }
-func (h numberHeap) Less(i, j int) bool { return h[i].original().Number < h[j].original().Number }
+func (h numberHeap) Less(i, j int) bool { return byNumber(h[i], h[j]) < 0 }
 func (h numberHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *numberHeap) Push(x any)        { *h = append(*h, x.(*message)) }
 
@@ -198,12 +233,7 @@ func (h *numberHeap) Pop() any {
 
 // lowestOpen returns the message with the lowest number that is outstanding or in the retry list, or nil.
 func (g *Group) lowestOpen() (lowest *message) {
-	for len(g.lowest) > 0 && !g.lowest[0].open {
-		heap.Pop(&g.lowest)
-	}
-	if len(g.lowest) > 0 {
-		lowest = g.lowest[0]
-	}
+	lowest = g.opened.lowest()
 	for _, m := range g.retry {
 		if !m.replayed && (lowest == nil || byNumber(m, lowest) < 0) {
 			lowest = m

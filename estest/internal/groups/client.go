@@ -1,7 +1,6 @@
 package groups
 
 import (
-	"container/heap"
 	"slices"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -122,10 +121,13 @@ func (c *Client) deliver(m *message) {
 		m.sent = g.set.cfg.Now()
 	}
 	if _, twice := g.outstanding[id]; !twice {
-		m.open, m.due = true, g.set.cfg.Now().Add(g.Settings.MessageTimeout)
+		m.open = true
+		if g.timesOut() {
+			m.due = g.set.cfg.Now().Add(g.Settings.MessageTimeout)
+		}
 		g.outstanding[id] = m
 		if !m.replayed {
-			heap.Push(&g.lowest, m)
+			g.opened.add(m)
 		}
 	}
 	c.consumer.Deliver(m.event, m.link, m.retries)

@@ -31,10 +31,10 @@ type Group struct {
 	newest      fifo.Queue[*message] // the last events that were written
 	retry       []*message           // by order; from 21.10 on replayed events come last
 	outstanding map[esproto.GUID]*message
-	lowest      numberHeap // of the outstanding messages, and of some that were settled
-	lastKnown   int64      // the highest number that was delivered
-	lastSeen    int64      // the highest number that was read or written
-	checkpoint  int64      // event number of the last checkpoint
+	opened      openMessages // the outstanding messages, and some that were settled
+	lastKnown   int64        // the highest number that was delivered
+	lastSeen    int64        // the highest number that was read or written
+	checkpoint  int64        // event number of the last checkpoint
 	checkedAt   time.Time
 	processed   int64
 	measured    gauge // of processed
@@ -203,7 +203,7 @@ func (g *Group) retryLater(m *message, retries int) {
 // tick retries messages whose time is over, and writes a checkpoint if one is due.
 func (g *Group) tick(now time.Time) {
 	var late []*message
-	if g.Settings.MessageTimeout > 0 || g.set.cfg.Facts.ZeroTimeoutIsOver {
+	if g.timesOut() {
 		for _, m := range g.outstanding {
 			if !m.due.After(now) {
 				late = append(late, m)
@@ -216,6 +216,11 @@ func (g *Group) tick(now time.Time) {
 	}
 	g.dispatch()
 	g.mark(true)
+}
+
+// timesOut reports whether the group retries a message that a client has had for some time.
+func (g *Group) timesOut() bool {
+	return g.Settings.MessageTimeout > 0 || g.set.cfg.Facts.ZeroTimeoutIsOver
 }
 
 func byNumber(a, b *message) int { return cmp.Compare(a.original().Number, b.original().Number) }

@@ -340,19 +340,19 @@ func (s *Server) embedBody(rich *richEntry, event, link *eventlog.Record, embed 
 		return s.core.persona.orNull(strings.ToValidUTF8(string(b), "\uFFFD"))
 	}
 	if event.JSON || embed >= embedTryHarder {
-		rich.Data = text(event.Data)
-		_, looksLikeJSON := asObject(event.Data)
+		rich.Data = text(event.Data())
+		_, looksLikeJSON := asObject(event.Data())
 		rich.IsJSON = event.JSON || looksLikeJSON
 	}
-	rich.MetaData, rich.IsMetaData = text(event.Metadata), len(event.Metadata) > 0
+	rich.MetaData, rich.IsMetaData = text(event.Metadata()), len(event.Metadata()) > 0
 	if link != nil {
-		rich.LinkMetaData, rich.IsLinkMetaData = text(link.Metadata), len(link.Metadata) > 0
+		rich.LinkMetaData, rich.IsLinkMetaData = text(link.Metadata()), len(link.Metadata()) > 0
 	}
 }
 
 // linkTarget is the event that a link names.
 func linkTarget(link *eventlog.Record) (stream string, number int64) {
-	digits, stream, _ := strings.Cut(string(link.Data), "@")
+	digits, stream, _ := strings.Cut(string(link.Data()), "@")
 	number, _ = strconv.ParseInt(digits, 10, 64)
 	return stream, number
 }
@@ -370,7 +370,7 @@ type eventTextBody struct {
 func eventText(r *eventlog.Record) eventTextBody {
 	return eventTextBody{
 		EventStreamID: r.Stream.Name, EventNumber: r.Number, EventType: r.Type, EventID: r.ID.String(),
-		Data: textOrJSON(r, r.Data), Metadata: textOrJSON(r, r.Metadata),
+		Data: textOrJSON(r, r.Data()), Metadata: textOrJSON(r, r.Metadata()),
 	}
 }
 
@@ -446,9 +446,9 @@ func (s *Server) eventBody(event, link *eventlog.Record, mediaType string, embed
 	var v any
 	switch mediaType {
 	case typeRaw:
-		return event.Data
+		return event.Data()
 	case typeJSON:
-		v = textOrJSON(event, event.Data)
+		v = textOrJSON(event, event.Data())
 	case typeEventJSON:
 		v = eventText(event)
 	default:

@@ -207,7 +207,7 @@ func pageEventOf(r *eventlog.Record) pageEvent {
 	return pageEvent{
 		Stream: r.Stream.Name, Number: r.Number, Type: r.Type, Position: r.Commit,
 		Created: esproto.TicksToTime(r.Created).Format(time.RFC3339Nano),
-		Data:    readable(r.Data), Metadata: readable(r.Metadata),
+		Data:    readable(r.Data()), Metadata: readable(r.Metadata()),
 	}
 }
 

@@ -113,7 +113,7 @@ func (l *Log) LoadDefaults() {
 	var data []byte
 	if s := l.Stream(settingsStream); s != nil && !s.HardDeleted() && s.Last() >= 0 {
 		if r := s.Visible(s.Last(), l.now()); r != nil {
-			data = r.Data
+			data = r.Data()
 		}
 	}
 	l.defaults = parseDefaults(data)

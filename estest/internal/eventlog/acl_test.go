@@ -168,6 +168,6 @@ func TestUsers(t *testing.T) {
 	b.DeleteUser(b.User("a"))
 	assert.Nil(t, b.User("a"))
 	for _, r := range b.Records().From(0) {
-		assert.NotContains(t, string(r.Data), "changeit", "no password is written down")
+		assert.NotContains(t, string(r.Data()), "changeit", "no password is written down")
 	}
 }

@@ -39,7 +39,8 @@ func (l *Log) Resolve(r *Record) (event, link *Record) {
 	if r.Type != LinkType {
 		return r, nil
 	}
-	event, ok := l.target(r.Data, linkedStream(r.Data))
+	data := r.Data()
+	event, ok := l.target(data, linkedStream(data))
 	if !ok && l.facts.BadLinkIsEvent {
 		return r, nil // no link at all
 	}
@@ -52,11 +53,12 @@ func (l *Log) ResolvePushed(r *Record, persistent bool) (event, link *Record) {
 	if r.Type != LinkType {
 		return r, nil
 	}
-	name := linkedStream(r.Data)
+	data := r.Data()
+	name := linkedStream(data)
 	if persistent && l.facts.PushedLinkIsCut {
 		name, _, _ = strings.Cut(name, "@")
 	}
-	event, _ = l.target(r.Data, name)
+	event, _ = l.target(data, name)
 	return event, r
 }
 
@@ -68,7 +70,7 @@ func (l *Log) ResolveFor(u *User, r *Record, resolveLinks bool) (event, link *Re
 	}
 	event, link = l.Resolve(r)
 	if link != nil && l.facts.ChecksRightsOnLinkTarget {
-		if name := linkedStream(r.Data); name != "" && !l.Allowed(u, RightRead, name) {
+		if name := linkedStream(r.Data()); name != "" && !l.Allowed(u, RightRead, name) {
 			return nil, nil, false
 		}
 	}

@@ -20,7 +20,10 @@ type Log struct {
 	observers []func(Commit)
 
 	streams    map[string]*Stream
-	latest     *Stream    // the last one that was looked up: one request looks several times
+	latest     *Stream           // the last one that was looked up: one request looks several times
+	types      map[string]string // the types of events, each under itself
+	latestType string            // the last one that was looked up
+
 	records    RecordList // in the order of their positions
 	arena      arena      // that holds the records
 	written    []*Record  // those of the last append: memory for the next
@@ -38,7 +41,8 @@ type Log struct {
 // New returns an empty log. f are the facts of the server's version; now tells the time.
 func New(f *Facts, logger *slog.Logger, now func() time.Time) *Log {
 	return &Log{
-		facts: f, logger: logger, now: now, epoch: noEpoch, streams: make(map[string]*Stream),
+		facts: f, logger: logger, now: now, epoch: noEpoch,
+		streams: make(map[string]*Stream), types: make(map[string]string),
 		lastCommit: -1, lastEmpty: -1, end: firstPosition,
 		transact: make(map[int64]*transaction), users: make(map[string]*User),
 	}
@@ -107,7 +111,7 @@ func (l *Log) commit(recs []*Record) {
 		case isMetastream(s.Name):
 			l.setMetadata(s.Name[2:], r)
 		case s.Name == settingsStream:
-			l.defaults = parseDefaults(r.Data)
+			l.defaults = parseDefaults(r.Data())
 		}
 	}
 	l.tell(Commit{Stream: recs[0].Stream, Records: l.records.tail(before)})

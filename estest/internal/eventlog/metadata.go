@@ -29,7 +29,7 @@ func parseMetadata(r *Record) metadata {
 	if !r.JSON {
 		return metadata{}
 	}
-	fields, err := parseObject(r.Data)
+	fields, err := parseObject(r.Data())
 	if err != nil {
 		return metadata{}
 	}
@@ -91,7 +91,7 @@ var SoftDeleteData = []byte(`{"$tb":9223372036854775807}`)
 // the metadata with another $tb. It does nothing if the metadata are no JSON object.
 func (l *Log) showFrom(s *Stream, first int64) {
 	meta := l.streamFor("$$" + s.Name)
-	if data, ok := withTruncateBefore(meta.At(meta.Last()).Data, first); ok {
+	if data, ok := withTruncateBefore(meta.At(meta.Last()).Data(), first); ok {
 		l.SystemAppend(meta.Name, MetadataType, true, data, nil)
 	}
 }

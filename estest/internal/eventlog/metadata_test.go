@@ -171,7 +171,7 @@ func TestARecreatedStream(t *testing.T) {
 			revive(b)
 			assert.Equal(t, []int64{2, 3}, b.numbers("s"))
 			meta := b.Stream("$$s")
-			data := string(meta.At(meta.Last()).Data)
+			data := string(meta.At(meta.Last()).Data())
 			assert.Contains(t, data, `"$tb":2`)
 			assert.Equal(t, name == "metadata", strings.Contains(data, `"own":1`))
 		})

@@ -68,7 +68,7 @@ func LinkData(number int64, stream string) string {
 // linkTo returns the data of a link to an event. For a link it returns the link's own data.
 func linkTo(r *Record) string {
 	if r.Type == LinkType {
-		return string(r.Data)
+		return string(r.Data())
 	}
 	return LinkData(r.Number, r.Stream.Name)
 }
@@ -109,7 +109,7 @@ func emitTypeEvent(_ *projectionSettings, r *Record) (emission, bool) {
 }
 
 func emitCorrelated(s *projectionSettings, r *Record) (emission, bool) {
-	id := stringMember(r.Metadata, s.correlation)
+	id := stringMember(r.Metadata(), s.correlation)
 	if id == "" {
 		return emission{}, false
 	}
@@ -117,7 +117,7 @@ func emitCorrelated(s *projectionSettings, r *Record) (emission, bool) {
 	e := emission{stream: correlationEvents + id, typ: LinkType, data: linkTo(r)}
 	e.extra = `,"$eventTimestamp":"` + at + `"`
 	if r.Type == LinkType {
-		e.extra += `,"$link":{"eventId":"` + r.ID.String() + `","metadata":` + string(r.Metadata) + `}`
+		e.extra += `,"$link":{"eventId":"` + r.ID.String() + `","metadata":` + string(r.Metadata()) + `}`
 	}
 	return e, true
 }

@@ -116,7 +116,7 @@ func (pr *Projection) load() {
 		return
 	}
 	r := s.At(s.Last())
-	if json.Unmarshal(r.Data, &pr.State) == nil {
+	if json.Unmarshal(r.Data(), &pr.State) == nil {
 		pr.State.Version = r.Number
 	}
 	pr.checkpoint = pr.loadCheckpoint()
@@ -154,7 +154,7 @@ func (p *Projector) register() {
 
 // readRegistration adds or removes a projection, as an event says. It returns a projection that it adds.
 func (p *Projector) readRegistration(r *Record) *Projection {
-	name := string(r.Data)
+	name := string(r.Data())
 	switch pr := p.Find(name); {
 	case name == "":
 	case r.Type == projectionCreated && pr != nil:

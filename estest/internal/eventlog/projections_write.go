@@ -37,7 +37,7 @@ func (pr *Projection) enter(s *Stream, last, cause *Record) (write bool) {
 	case earlier && s.SoftDeleted():
 		pr.openStream(s, last.Number+1)
 	default:
-		t, ok := parseTag(last.Metadata)
+		t, ok := parseTag(last.Metadata())
 		switch {
 		case !ok:
 			pr.fault("The '" + s.Name + "' stream managed by projection " + pr.Name +
@@ -91,7 +91,7 @@ func (pr *Projection) loadCheckpoint() Position {
 		return zeroPosition
 	}
 	if r := s.At(s.Last()); r != nil && r.Type == projectionCheckpointType {
-		if t, ok := parseTag(r.Metadata); ok && t.id == pr.id && t.version >= pr.State.Epoch {
+		if t, ok := parseTag(r.Metadata()); ok && t.id == pr.id && t.version >= pr.State.Epoch {
 			return t.at
 		}
 	}
@@ -145,7 +145,7 @@ func (pr *Projection) noteCheckpoint() {
 
 // writtenBy returns the version of the projection that wrote an event.
 func writtenBy(r *Record) int64 {
-	t, _ := parseTag(r.Metadata)
+	t, _ := parseTag(r.Metadata())
 	return t.version
 }
 

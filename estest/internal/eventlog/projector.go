@@ -168,7 +168,7 @@ func (p *Projector) isValid(r *Record) bool {
 		return true
 	}
 	if p.checked != r {
-		p.checked, p.valid = r, json.Valid(r.Data)
+		p.checked, p.valid = r, json.Valid(r.Data())
 	}
 	return p.valid
 }
@@ -181,7 +181,7 @@ func (p *Projector) correlationOf(r *Record) string {
 		if !r.JSON {
 			return ""
 		}
-		if id := stringMember(r.Metadata, correlationMember); id != "" {
+		if id := stringMember(r.Metadata(), correlationMember); id != "" {
 			p.correlation = `,"` + correlationMember + `":` + quoted(id)
 		}
 	}

@@ -28,7 +28,7 @@ func projected(t *testing.T, f eventlog.Facts) (b *bench, p *eventlog.Projector,
 // data are those of the visible events of a stream.
 func (b *bench) data(stream string) (list []string) {
 	for _, r := range b.Read(eventlog.System, stream, 0, 1000, true).Records {
-		list = append(list, string(r.Data))
+		list = append(list, string(r.Data()))
 	}
 	return list
 }

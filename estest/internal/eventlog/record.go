@@ -3,25 +3,37 @@ package eventlog
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
 )
 
-// Record is one event in the log. It never changes after its commit, so a reader needs no lock.
+// Record is one event in the log. It never changes after its commit, so a reader needs no lock. It has few pointers,
+// because the collector of garbage looks at all of them again and again.
 type Record struct {
-	Stream   *Stream
-	Number   int64
-	ID       esproto.GUID
-	Type     string
-	JSON     bool
-	Data     []byte
-	Metadata []byte
-	Prepare  int64  // position of the record
-	Commit   int64  // position of its commit: another one only in transactions
-	Created  int64  // in ticks
-	Wire     []byte // the encoded record, which Data and Metadata are parts of
+	Stream  *Stream
+	Type    string
+	Wire    []byte // the encoded record
+	Number  int64
+	Prepare int64 // position of the record
+	Commit  int64 // position of its commit: another one only in transactions
+	Created int64 // in ticks
+	ID      esproto.GUID
+	JSON    bool
+	payload int32 // length of data and metadata
+}
+
+// Data returns the data of the event, a part of Wire.
+func (r *Record) Data() []byte { return r.decoded().Data }
+
+// Metadata returns the metadata of the event, a part of Wire.
+func (r *Record) Metadata() []byte { return r.decoded().Metadata }
+
+func (r *Record) decoded() (v esproto.RecordView) {
+	_ = v.Decode(r.Wire) // the log has encoded it
+	return v
 }
 
 // Event is an event to write.
@@ -46,23 +58,16 @@ func (l *Log) ticks() int64 { return esproto.TimeToTicks(l.now()) }
 
 // newRecord puts an event at the end of the log. commit shows it.
 func (l *Log) newRecord(s *Stream, number int64, e *Event, created int64) *Record {
-	r := l.placeRecord(s, e, created)
-	l.encode(r, number, r.Prepare)
-	return r
-}
-
-// placeRecord gives an event its place in the log.
-func (l *Log) placeRecord(s *Stream, e *Event, created int64) *Record {
 	r := l.arena.record()
-	r.Stream, r.ID, r.Type, r.JSON, r.Data, r.Metadata = s, e.ID, e.Type, e.JSON, e.Data, e.Metadata
 	r.Prepare, r.Created = l.end, created
+	l.encode(r, s, e, number, l.end)
 	l.end += r.size()
 	return r
 }
 
 // size returns how many bytes of the log a record takes.
 func (r *Record) size() int64 {
-	return int64(recordSize(r.Stream.Name, r.Type, len(r.Data)+len(r.Metadata)))
+	return int64(recordSize(r.Stream.Name, r.Type, int(r.payload)))
 }
 
 // recordSize returns how many bytes of the log a record takes. data is the length of its data and metadata.
@@ -90,22 +95,33 @@ func (l *Log) begins(pos int64) bool {
 	return i < l.records.Len() && l.records.At(i).Position() == Position{pos, pos}
 }
 
-// encode sets the number and the position of a record and encodes it once for all readers. The slices of the record
-// then alias the encoding.
-func (l *Log) encode(r *Record, number, commit int64) {
-	r.Number, r.Commit = number, commit
+// encode fills a record, whose position and time are set, with an event of a stream, and encodes it once for all
+// readers.
+func (l *Log) encode(r *Record, s *Stream, e *Event, number, commit int64) {
+	r.Stream, r.Number, r.ID, r.Type, r.JSON, r.Commit = s, number, e.ID, l.typeOf(e.Type), e.JSON, commit
+	r.payload = int32(len(e.Data) + len(e.Metadata))
 	v := esproto.RecordView{
-		StreamID: r.Stream.Name, EventNumber: number, EventID: r.ID[:], EventType: r.Type, Data: r.Data,
-		Metadata: r.Metadata, Created: r.Created, CreatedEpoch: esproto.TicksToTime(r.Created).UnixMilli(),
+		StreamID: s.Name, EventNumber: number, EventID: r.ID[:], EventType: r.Type, Data: e.Data,
+		Metadata: e.Metadata, Created: r.Created, CreatedEpoch: esproto.TicksToTime(r.Created).UnixMilli(),
 	}
 	if r.JSON {
 		v.DataContentType, v.MetadataContentType = esproto.ContentTypeJSON, esproto.ContentTypeJSON
 	}
 	size := len(v.StreamID) + len(v.EventType) + len(v.Data) + len(v.Metadata) + 80
 	r.Wire = l.arena.keep(size, v.Append(l.arena.reserve(size), l.facts.Style))
-	if err := v.Decode(r.Wire); err == nil {
-		r.Type, r.Data, r.Metadata = v.EventType, v.Data, v.Metadata
+}
+
+// typeOf returns an event type in memory that all its events share. The argument may be part of a borrowed frame.
+func (l *Log) typeOf(name string) string {
+	if name != l.latestType {
+		typ, ok := l.types[name]
+		if !ok {
+			typ = strings.Clone(name)
+			l.types[typ] = typ
+		}
+		l.latestType = typ
 	}
+	return l.latestType
 }
 
 // Position is a place in the log.

@@ -31,8 +31,9 @@ type SavedEvent struct {
 
 // Saved returns a record in the form of a snapshot. Both share the data.
 func (r *Record) Saved() SavedEvent {
+	v := r.decoded()
 	return SavedEvent{
-		Event:  Event{ID: r.ID, Type: r.Type, JSON: r.JSON, Data: r.Data, Metadata: r.Metadata},
+		Event:  Event{ID: r.ID, Type: r.Type, JSON: r.JSON, Data: v.Data, Metadata: v.Metadata},
 		Stream: r.Stream.Name, Number: r.Number, Created: esproto.TicksToTime(r.Created), Prepare: r.Prepare,
 		Commit: r.Commit,
 	}
@@ -66,11 +67,8 @@ func (l *Log) Restore(snap *Snapshot) error {
 			return e.impossible(i, "is at an impossible position")
 		}
 		before = at
-		r := &Record{
-			Stream: s, ID: e.ID, Type: e.Type, JSON: e.JSON, Data: e.Data, Metadata: e.Metadata, Prepare: e.Prepare,
-			Created: esproto.TimeToTicks(e.Created),
-		}
-		l.encode(r, e.Number, e.Commit)
+		r := &Record{Prepare: e.Prepare, Created: esproto.TimeToTicks(e.Created)}
+		l.encode(r, s, &e.Event, e.Number, e.Commit)
 		l.commit([]*Record{r})
 	}
 	if err := l.restoreMarks(snap); err != nil {

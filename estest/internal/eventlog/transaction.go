@@ -87,10 +87,8 @@ func (l *Log) finishTransaction(t *transaction, first int64) (commit int64) {
 		s = l.streamFor(t.stream)
 		recs, created := make([]*Record, len(t.events)), l.ticks()
 		for i := range t.events {
-			e := &t.events[i]
-			recs[i] = &Record{Stream: s, ID: e.ID, Type: e.Type, JSON: e.JSON, Data: e.Data, Metadata: e.Metadata,
-				Prepare: t.positions[i], Created: created}
-			l.encode(recs[i], first+int64(i), commit)
+			recs[i] = &Record{Prepare: t.positions[i], Created: created}
+			l.encode(recs[i], s, &t.events[i], first+int64(i), commit)
 		}
 		l.commit(recs)
 	}

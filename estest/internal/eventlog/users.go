@@ -132,7 +132,7 @@ func (l *Log) restoreUsers() {
 			continue
 		}
 		var stored storedUser
-		if err := json.Unmarshal(s.At(s.Last()).Data, &stored); err != nil {
+		if err := json.Unmarshal(s.At(s.Last()).Data(), &stored); err != nil {
 			l.logger.Error("a user cannot be read", "user", login, "error", err)
 			continue
 		}

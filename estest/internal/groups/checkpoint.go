@@ -21,7 +21,7 @@ func (g *Group) loadCheckpoint() (n int64, ok bool) {
 	if r == nil {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(strings.Trim(string(r.Data), `"`), 10, 64)
+	n, err := strconv.ParseInt(strings.Trim(string(r.Data()), `"`), 10, 64)
 	return n, err == nil
 }
 

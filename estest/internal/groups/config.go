@@ -126,7 +126,7 @@ func (s *Set) Restart() {
 		return
 	}
 	var cfg configuration
-	if err := json.Unmarshal(st.At(st.Last()).Data, &cfg); err != nil {
+	if err := json.Unmarshal(st.At(st.Last()).Data(), &cfg); err != nil {
 		s.cfg.Logger.Error("the configuration of the groups cannot be read", "error", err)
 		return
 	}

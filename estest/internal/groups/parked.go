@@ -33,7 +33,7 @@ func (g *Group) park(m *message, reason string) {
 	if about != nil {
 		data = []byte(eventlog.LinkData(about.Number, about.Stream.Name))
 	} else {
-		data = m.link.Data
+		data = m.link.Data()
 	}
 	metadata, _ := json.Marshal(parkedMetadata{
 		Added: g.set.cfg.Now().Format(time.RFC3339Nano), Reason: reason, SubscriptionEventNumber: m.original().Number,

@@ -19,11 +19,11 @@ func TestAParkedEventTellsWhyAndWhen(t *testing.T) {
 	parked := s.records(parkedOfG)
 	require.Len(t, parked, 1)
 	assert.Equal(t, eventlog.LinkType, parked[0].Type)
-	assert.Equal(t, "1@s", string(parked[0].Data))
+	assert.Equal(t, "1@s", string(parked[0].Data()))
 	assert.JSONEq(t, `{
 		"added": "2024-05-21T10:21:33Z", "reason": "Client explicitly NAK'ed message.\nbad data",
 		"subscriptionEventNumber": 1
-	}`, string(parked[0].Metadata))
+	}`, string(parked[0].Metadata()))
 }
 
 // For a link the group parks the target. For a link without a target it parks the link's own content.
@@ -37,7 +37,7 @@ func TestLinksAreParked(t *testing.T) {
 		b.nak(nakPark, "", 0, 1)
 		assert.Equal(t, []string{"2@target", "7@target"}, s.read(parkedOfG))
 		var about struct{ SubscriptionEventNumber int64 }
-		require.NoError(t, json.Unmarshal(s.records(parkedOfG)[1].Metadata, &about))
+		require.NoError(t, json.Unmarshal(s.records(parkedOfG)[1].Metadata(), &about))
 		assert.EqualValues(t, 1, about.SubscriptionEventNumber, "the number of the link")
 
 		b.group.ReplayParked(math.MaxInt64)

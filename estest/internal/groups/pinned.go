@@ -105,7 +105,7 @@ func (m *message) source() string {
 		return m.event.Stream.Name
 	}
 	r := m.original()
-	if _, name, ok := bytes.Cut(r.Data, []byte("@")); ok {
+	if _, name, ok := bytes.Cut(r.Data(), []byte("@")); ok {
 		return string(name)
 	}
 	return r.Stream.Name
@@ -120,7 +120,7 @@ func (m *message) correlation() string {
 	var metadata struct {
 		ID *string `json:"$correlationId"`
 	}
-	if json.Unmarshal(r.Metadata, &metadata) != nil || metadata.ID == nil {
+	if json.Unmarshal(r.Metadata(), &metadata) != nil || metadata.ID == nil {
 		return m.source()
 	}
 	return *metadata.ID

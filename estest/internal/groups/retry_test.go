@@ -98,7 +98,7 @@ func TestAnEventIsRetriedWhenItsTimeIsOver(t *testing.T) {
 		s.pass(5 * time.Second)
 		assert.Empty(t, b.next())
 		assert.Equal(t, []string{"0@s"}, s.read(parkedOfG))
-		assert.Contains(t, string(s.records(parkedOfG)[0].Metadata), `"reason":"Reached retry count of 2"`)
+		assert.Contains(t, string(s.records(parkedOfG)[0].Metadata()), `"reason":"Reached retry count of 2"`)
 		assert.Zero(t, b.group.Counters().InFlight)
 	})
 }

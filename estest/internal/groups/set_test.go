@@ -83,7 +83,7 @@ func (s *site) entries() (names []string, by string) {
 		UpdatedBy string
 		Entries   []struct{ Stream, Group string }
 	}
-	require.NoError(s.t, json.Unmarshal(recs[len(recs)-1].Data, &config))
+	require.NoError(s.t, json.Unmarshal(recs[len(recs)-1].Data(), &config))
 	for _, e := range config.Entries {
 		names = append(names, IDOf(e.Stream, e.Group))
 	}

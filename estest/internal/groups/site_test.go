@@ -73,7 +73,7 @@ func (s *site) deleteForGood(stream string) {
 // read returns the data of the visible events of a stream.
 func (s *site) read(stream string) (data []string) {
 	for _, r := range s.records(stream) {
-		data = append(data, string(r.Data))
+		data = append(data, string(r.Data()))
 	}
 	return data
 }

@@ -192,6 +192,11 @@ func defaultText(v reflect.Value) string {
 		return s
 	case esclient.Start:
 		return ""
+	case esclient.KnownEvent:
+		if x.IsZero() {
+			return "none"
+		}
+		return ""
 	case fmt.Stringer:
 		return x.String()
 	default:

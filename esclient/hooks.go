@@ -139,7 +139,7 @@ type CaughtUpHook interface{ OnCaughtUp(SubscriptionInfo) }
 // [Subscription.FellBehind].
 type FellBehindHook interface{ OnFellBehind(SubscriptionInfo) }
 
-// LogWentBackHook is called when the server has come back with an older or an empty log, and a Subscription goes on
+// LogWentBackHook is called when the server has come back with another log, and a Subscription goes on
 // with new events or begins anew. Err is a [*LogWentBackError]. If the subscription ends with that error,
 // SubscriptionEndedHook is called instead.
 type LogWentBackHook interface{ OnLogWentBack(SubscriptionInfo) }

@@ -31,6 +31,12 @@ type CatchUpOptions struct {
 	// BufferBytes is about how many bytes of pushed events wait at most. 0 means Config.SubscriptionBufferBytes. It
 	// also limits a page, as far as the size of earlier events tells. A single event may be larger.
 	BufferBytes int
+	// Known, if not zero, is an event that an earlier subscription to the stream has delivered: the Event.KnownIn that
+	// the caller has stored together with a checkpoint. If the log has another event at that place, or ends before it,
+	// then the log was replaced, and the subscription ends with [ErrLogWentBack], which Ready or Next return; but see
+	// StartOver. Without Known, a start means nothing more than its number or position: another log that has grown
+	// beyond it is not recognised. An event that was removed from its stream tells nothing.
+	Known KnownEvent
 	// StartOver makes the subscription begin again, instead of ending with [ErrLogWentBack]. It begins with the first
 	// event of the stream. After [FromEnd] it begins with the events that were created, by the server's clock, after
 	// the last event that it knew. The client logs this and calls [LogWentBackHook].
@@ -41,7 +47,8 @@ type CatchUpOptions struct {
 
 // SubscribeCatchUp delivers the events of a stream, which need not exist yet, or of [AllStream]: first the existing
 // events, then new ones. It delivers every event once, also across lost connections. The caller keeps the checkpoint:
-// save [Subscription.Checkpoint], and begin at its Start the next time.
+// save [Subscription.Checkpoint], and begin at its Start the next time. Save the last event's [Event.KnownIn] as well,
+// and give it back as CatchUpOptions.Known: without it, another log that is longer is not recognised.
 //
 // With [FromEnd] the server has confirmed the subscription when this method returns. Otherwise the client asks the
 // server nothing before Ready or Next, which then return the server's refusal. The end of ctx ends this method and not
@@ -52,6 +59,9 @@ type CatchUpOptions struct {
 // numbers and positions may belong to other events from then on; but see CatchUpOptions.StartOver.
 func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts CatchUpOptions) (*Subscription, error) {
 	if err := opts.Start.validate("Start", stream); err != nil {
+		return nil, err
+	}
+	if err := opts.Known.validate("CatchUpOptions.Known", stream); err != nil {
 		return nil, err
 	}
 	if opts.PageSize == 0 {
@@ -70,6 +80,7 @@ func (c *Client) SubscribeCatchUp(ctx context.Context, stream string, opts Catch
 	}
 	s.report.hooks = hooks
 	s.fillGaps, s.mayFilterHere = true, opts.FilterInClient
+	s.known.know(opts.Known)
 	s.setPageSize(opts.PageSize)
 	fromEnd := opts.Start.kind == startEnd
 	switch {

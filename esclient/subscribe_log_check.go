@@ -21,8 +21,8 @@ const (
 	goOn                       // with new events
 )
 
-// mark is an event that identifies the log: the last delivered one, or the last one at the start of the subscription.
-// The subscription looks for it once on each connection.
+// mark is an event that identifies the log: the last delivered one, and before that CatchUpOptions.Known or the last
+// one at the start of the subscription. The subscription looks for it once on each connection.
 type mark struct {
 	conn     *engine.Conn // of the last check
 	any      bool         // there is such an event
@@ -42,8 +42,10 @@ func (m *mark) set(e *Event) {
 type finding struct {
 	conn *engine.Conn
 	same bool
-	last mark     // the last event of the log
-	end  Position // of $all
+	// other is set if another event is at the place of the mark. A node that merely lags has none there.
+	other bool
+	last  mark     // the last event of the log
+	end   Position // of $all
 }
 
 // sameLog checks that a page that was read on conn is of the known log. If not, the caller must drop the page: the
@@ -76,16 +78,16 @@ func (s *Subscription) verify(ctx context.Context) (same bool, err error) {
 		return false, err
 	}
 	switch {
-	case !found.same && s.leads(ctx, found.conn):
+	case !found.same && (found.other || s.leads(ctx, found.conn)):
 		return false, s.wentBack(ctx, &found)
 	case !s.known.any:
-		if s.known = found.last; s.cursor.all {
-			s.tellIfBehind(s.start.position.Compare(found.end) > 0, found.end)
-		}
+		s.known = found.last
 	case found.same && s.cursor.all && found.last.any:
 		s.turnBack(found.last.position)
 	}
-	s.known.conn = found.conn
+	if s.known.conn = found.conn; s.cursor.all && found.same && err == nil {
+		s.tellIfBehind(s.start.position.Compare(found.end) > 0, found.end)
+	}
 	return true, nil
 }
 
@@ -142,6 +144,7 @@ func (s *Subscription) lookInStream(ctx context.Context) (found finding, err err
 		return found, nil
 	case len(page.Events) > 0 && page.Events[0].Number == known.number:
 		found.same = page.Events[0].ID == known.id
+		found.other = !found.same
 	case missing && page.LastEventNumber < 0:
 		if found.same, err = s.softDeleted(ctx); err != nil {
 			return found, err
@@ -187,6 +190,7 @@ func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error)
 		return found, nil
 	case 0:
 		found.same = last.ID == known.id
+		found.other = !found.same
 		return found, nil
 	}
 	page, conn, err = s.oneOfAll(ctx, ReadAllOptions{From: FromPosition(known.position)})
@@ -200,6 +204,7 @@ func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error)
 		return found, err
 	case e != nil && e.Position == known.position:
 		found.same = e.ID == known.id
+		found.other = !found.same
 		return found, nil
 	}
 	// The event may have been removed from the log. Then the events before it are older.

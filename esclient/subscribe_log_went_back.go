@@ -8,8 +8,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrLogWentBack ends a catch-up subscription when the server comes back with an older or an empty log. Numbers and
-// positions that the subscription has seen may belong to other events from then on. The error is a [*LogWentBackError].
+// ErrLogWentBack ends a catch-up subscription when the server comes back with an older or an empty log, or with one
+// that has other events. Numbers and positions that the subscription has seen may belong to other events from then on.
+// The error is a [*LogWentBackError].
 var ErrLogWentBack = errors.New("esclient: the log went back")
 
 // LogWentBackError is the error of a subscription whose log went back: the last event that the subscription knew, and

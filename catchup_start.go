@@ -26,24 +26,35 @@ func (s *Subscriber) catchUp(
 			return nil, fmt.Errorf("LoadStart: %w", err)
 		}
 	}
+	hooks := []esclient.Hook{streamLog{log, s.cfg.StartOver}, live}
+	if keeper != nil {
+		keeper.mark.known = keeper.known()
+		hooks = append(hooks, &keeper.mark)
+	}
 	sub, err := s.conn.client().SubscribeCatchUp(ctx, stream, esclient.CatchUpOptions{
-		Start: start, StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
+		Start: start, Known: keeper.known(), StartOver: s.cfg.StartOver, ResolveLinks: s.cfg.ResolveLinks,
 		Filter: s.cfg.Filter, FilterInClient: true,
 		PageSize: s.cfg.PageSize, BufferSize: s.cfg.BufferSize, BufferBytes: s.cfg.BufferBytes,
-		Hooks: []esclient.Hook{streamLog{log, s.cfg.StartOver}, live},
+		Hooks: hooks,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := sub.Ready(ctx); err != nil {
+		if keeper != nil && errors.Is(err, esclient.ErrLogWentBack) {
+			err = keeper.ofAnotherLog(err)
+		}
 		return nil, err
 	}
 	if keeper != nil {
+		if keeper.savesStart() {
+			keeper.mark.known = s.lastEvent(ctx, stream)
+		}
 		if err := keeper.use(ctx, sub); err != nil {
 			return nil, err
 		}
 	}
-	if keeper == nil || keeper.saved.IsZero() { // otherwise checkLog has looked
+	if keeper == nil || keeper.saved.checkpoint.IsZero() { // otherwise checkLog has looked
 		s.warnIfStartBeyondEnd(ctx, stream, start, log)
 	}
 	return &streamSource{s: sub, start: start}, nil
@@ -91,6 +102,24 @@ func (s *Subscriber) lastNumber(ctx context.Context, stream string) (int64, erro
 		return 0, err
 	}
 	return last.Number, nil
+}
+
+// lastEvent returns the last event of a stream or of the log. It is zero if there is none, or if it cannot be read.
+func (s *Subscriber) lastEvent(ctx context.Context, stream string) (known esclient.KnownEvent) {
+	ctx, cancel := context.WithTimeout(ctx, endLookupTimeout)
+	defer cancel()
+	if stream != esclient.AllStream {
+		e, err := s.conn.client().ReadEvent(ctx, stream, esclient.LastEvent, esclient.ReadEventOptions{})
+		if err == nil {
+			known, _ = e.KnownIn(stream)
+		}
+		return known
+	}
+	page, err := s.conn.client().ReadAllPage(ctx, esclient.ReadAllOptions{Backward: true, MaxCount: 1, PageSize: 1})
+	if err == nil && len(page.Events) > 0 {
+		known, _ = page.Events[0].KnownIn(stream)
+	}
+	return known
 }
 
 // logEnd returns the position of the end of the log.

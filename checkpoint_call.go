@@ -9,6 +9,33 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
+// storeCall is one call of a [Checkpoints] store by a Subscriber. The context of the call has it.
+type storeCall struct {
+	keeper *checkpointKeeper
+	known  esclient.KnownEvent // to save; or that was loaded
+}
+
+type storeCallKey struct{}
+
+func (c *storeCall) context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, storeCallKey{}, c)
+}
+
+// storeCallFrom returns the call that has ctx, or nil if the caller of the store is no Subscriber.
+func storeCallFrom(ctx context.Context) *storeCall {
+	c, _ := ctx.Value(storeCallKey{}).(*storeCall)
+	return c
+}
+
+// checkpointOwner returns the keeper that calls the store with ctx. The stores of this package need it, because
+// subscriptions of one process may have the same name. It is nil if the caller of the store is no Subscriber.
+func checkpointOwner(ctx context.Context) *checkpointKeeper {
+	if c := storeCallFrom(ctx); c != nil {
+		return c.keeper
+	}
+	return nil
+}
+
 // storeCalls are the calls of a [Checkpoints] store by one subscription. They run one at a time. If the store ignores
 // the end of its context, the subscription stops waiting for the call, but begins no other call before it has returned.
 type storeCalls struct {

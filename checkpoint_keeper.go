@@ -18,15 +18,14 @@ type checkpointKeeper struct {
 	name   string
 	source checkpointSource
 	log    watermill.LoggerAdapter
-	values context.Context // of the Subscribe call; it never ends
 	mark   lowWaterMark
 	calls  storeCalls
 
 	// Only one goroutine at a time uses it: Subscribe, and then run.
-	saved     esclient.Checkpoint // the latest that the store has
-	taken     bool                // another process has the name
-	logAt     int                 // at this number of settled messages after a stuck one, the next line is logged
-	startOver bool                // the checkpoint belongs to another log
+	saved     place // the latest that the store has
+	taken     bool  // another process has the name
+	logAt     int   // at this number of settled messages after a stuck one, the next line is logged
+	startOver bool  // the checkpoint belongs to another log
 
 	subscription context.Context // ends with the subscription
 	free         chan struct{}   // closed when another subscription can use the name
@@ -38,8 +37,6 @@ type checkpointKeeper struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 }
-
-type checkpointOwnerKey struct{}
 
 // newCheckpointKeeper returns the keeper of a topic, or nil without Checkpoints. ctx is that of the
 // subscription.
@@ -60,26 +57,22 @@ func newCheckpointKeeper(
 	if k.fromEnd() {
 		k.mark.origin = origin(k.mark.all)
 	}
-	k.values = context.WithValue(context.WithoutCancel(ctx), checkpointOwnerKey{}, k)
-	k.ctx, k.cancel = context.WithCancel(k.values)
-	return k
-}
-
-// checkpointOwner returns the keeper that calls the store with ctx. The stores of this package need it, because
-// subscriptions of one process may have the same name. It is nil if the caller of the store is no Subscriber.
-func checkpointOwner(ctx context.Context) *checkpointKeeper {
-	k, _ := ctx.Value(checkpointOwnerKey{}).(*checkpointKeeper)
+	k.ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return k
 }
 
 // load loads the checkpoint, for CheckpointTimeout at most.
 func (k *checkpointKeeper) load(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, checkpointOwnerKey{}, k), k.cfg.CheckpointTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.CheckpointTimeout)
 	defer cancel()
-	err := k.retry(ctx, ctx.Done(), "load", func(ctx context.Context) (err error) {
-		k.saved, err = k.calls.call(ctx, func(ctx context.Context) (esclient.Checkpoint, error) {
-			return k.cfg.Checkpoints.Load(ctx, k.name)
+	err := k.retry(ctx, ctx.Done(), "load", func(ctx context.Context) error {
+		call := &storeCall{keeper: k}
+		saved, err := k.calls.call(ctx, func(ctx context.Context) (esclient.Checkpoint, error) {
+			return k.cfg.Checkpoints.Load(call.context(ctx), k.name)
 		})
+		if err == nil {
+			k.saved = place{saved, call.known}
+		}
 		return err
 	}, isLasting)
 	if err != nil {
@@ -89,8 +82,8 @@ func (k *checkpointKeeper) load(ctx context.Context) error {
 		}
 		return &CheckpointError{Name: k.name, Op: op, Advice: adviceAfterLoad(err), Err: err}
 	}
-	_, isPosition := k.saved.Position()
-	if !k.saved.IsZero() && isPosition != k.mark.all {
+	_, isPosition := k.saved.checkpoint.Position()
+	if !k.saved.checkpoint.IsZero() && isPosition != k.mark.all {
 		return &CheckpointError{
 			Name: k.name, Op: "use", Err: errOfAnotherKind,
 			Advice: "remove the checkpoint, or give the Subscriber another SubscriberName",
@@ -167,10 +160,18 @@ func (k *checkpointKeeper) start() esclient.Start {
 	switch {
 	case k.startOver:
 		return esclient.FromStart()
-	case k.saved.IsZero():
+	case k.saved.checkpoint.IsZero():
 		return k.cfg.Start
 	}
-	return k.saved.Start()
+	return k.saved.checkpoint.Start()
+}
+
+// known returns the event by which the subscription recognises the log.
+func (k *checkpointKeeper) known() esclient.KnownEvent {
+	if k == nil || k.startOver || k.saved.checkpoint.IsZero() {
+		return esclient.KnownEvent{}
+	}
+	return k.saved.known
 }
 
 // use makes sub the subscription whose checkpoint is saved, or stops it.
@@ -195,13 +196,18 @@ func origin(all bool) esclient.Checkpoint {
 	return esclient.CheckpointAtNumber(-1)
 }
 
+// savesStart reports whether use saves the start of the subscription.
+func (k *checkpointKeeper) savesStart() bool {
+	return k.fromEnd() && !k.startOver && k.saved.checkpoint.IsZero()
+}
+
 // saveStart saves the start of a subscription without a checkpoint if it begins at the end. Otherwise the next
 // subscription would begin at a later end, and miss the messages between.
 func (k *checkpointKeeper) saveStart(ctx context.Context) error {
-	if !k.fromEnd() || k.startOver || !k.saved.IsZero() {
+	if !k.savesStart() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, checkpointOwnerKey{}, k), k.cfg.CheckpointTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.CheckpointTimeout)
 	defer cancel()
 	start := k.mark.mark()
 	err := k.retry(ctx, ctx.Done(), "save", func(ctx context.Context) error { return k.put(ctx, start) },
@@ -310,25 +316,29 @@ func (k *checkpointKeeper) saveOnce(ctx context.Context) error {
 	defer cancel()
 	k.mark.saving()
 	mark := k.mark.mark()
-	if back, err := mark.Compare(k.saved); err != nil || back < 0 {
-		if err := k.put(ctx, esclient.Checkpoint{}); err != nil { // without it, a store may refuse to go back
+	if mark == k.saved {
+		return nil
+	}
+	if order, err := mark.checkpoint.Compare(k.saved.checkpoint); err != nil || order <= 0 {
+		if err := k.put(ctx, place{}); err != nil { // without it, a store may refuse to go back
 			return err
 		}
 	}
 	return k.put(ctx, mark)
 }
 
-func (k *checkpointKeeper) put(ctx context.Context, c esclient.Checkpoint) error {
-	if c == k.saved {
+func (k *checkpointKeeper) put(ctx context.Context, p place) error {
+	if p == k.saved {
 		return nil
 	}
+	call := &storeCall{keeper: k, known: p.known}
 	_, err := k.calls.call(ctx, func(ctx context.Context) (esclient.Checkpoint, error) {
-		return c, k.cfg.Checkpoints.Save(ctx, k.name, c)
+		return p.checkpoint, k.cfg.Checkpoints.Save(call.context(ctx), k.name, p.checkpoint)
 	})
 	if err != nil {
 		return err
 	}
-	k.saved = c
+	k.saved = p
 	return nil
 }
 

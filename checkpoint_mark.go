@@ -8,6 +8,12 @@ import (
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
 )
 
+// place is a checkpoint, and the last event up to there that the log is recognised by: zero if none is known.
+type place struct {
+	checkpoint esclient.Checkpoint
+	known      esclient.KnownEvent
+}
+
 // lowWaterMark is the place up to which all events of a subscription are settled. Its methods may be called by any
 // goroutine, but an event must be added before next is called for the one after it.
 type lowWaterMark struct {
@@ -23,11 +29,15 @@ type lowWaterMark struct {
 	settled int  // events that count for CheckpointMaxCount, since the latest save
 	echoes  int  // events of the server, which saving a checkpoint may have caused, since the latest save
 	moved   bool // an event that is no echo was settled since the latest save
+
+	known   esclient.KnownEvent // the last added event, or at first the saved one
+	another bool                // the log has become another one since
 }
 
 type pendingEvent struct {
-	event      *esclient.Event // nil once it is settled
-	at, before esclient.Checkpoint
+	event  *esclient.Event // nil once it is settled
+	at     esclient.Checkpoint
+	before place
 }
 
 // minCompaction is the number of settled events from which on compact removes them.
@@ -40,15 +50,26 @@ func (m *lowWaterMark) add(e *esclient.Event) {
 	if !ok {
 		at = before
 	}
+	known, isKnown := e.KnownIn(m.stream)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if order, _ := at.Compare(m.last); order <= 0 {
-		clear(m.pending) // the log went back: these events are of another log
+	if order, _ := at.Compare(m.last); m.another || order <= 0 {
+		clear(m.pending) // these events are of another log
 		m.pending, m.open = m.pending[:0], 0
+		m.known, m.another = esclient.KnownEvent{}, false
 	}
-	m.pending = append(m.pending, pendingEvent{event: e, at: at, before: before})
+	m.pending = append(m.pending, pendingEvent{event: e, at: at, before: place{before, m.known}})
 	m.open++
-	m.last = at
+	if m.last = at; isKnown {
+		m.known = known
+	}
+}
+
+// OnLogWentBack implements [esclient.LogWentBackHook]. All events that were added before are of another log.
+func (m *lowWaterMark) OnLogWentBack(esclient.SubscriptionInfo) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.another = true
 }
 
 // settle records that an event is settled. It returns how many count for CheckpointMaxCount since the latest save.
@@ -89,47 +110,50 @@ func (m *lowWaterMark) isEcho(e *esclient.Event) bool {
 	return m.all && (strings.HasPrefix(e.Original().Stream, "$") || e.Type == checkpointEventType)
 }
 
-// mark returns the checkpoint up to which all events are settled.
-func (m *lowWaterMark) mark() esclient.Checkpoint {
+// mark returns the place up to which all events are settled.
+func (m *lowWaterMark) mark() place {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.markLocked()
 }
 
-func (m *lowWaterMark) markLocked() esclient.Checkpoint {
+func (m *lowWaterMark) markLocked() place {
 	mark := m.settledUpTo()
-	if mark.IsZero() {
-		return m.origin
+	if mark.checkpoint.IsZero() {
+		return place{checkpoint: m.origin}
 	}
 	return mark
 }
 
-func (m *lowWaterMark) settledUpTo() esclient.Checkpoint {
+func (m *lowWaterMark) settledUpTo() place {
 	for _, p := range m.pending {
 		if p.event != nil {
 			return p.before
 		}
 	}
 	if m.sub.Delivered() == m.last {
-		return m.last
+		return place{m.last, m.known}
 	}
 	// The subscription has passed that event. It may have delivered another, which was not added yet.
-	return m.sub.Checkpoint()
+	if m.another {
+		return place{checkpoint: m.sub.Checkpoint()}
+	}
+	return place{m.sub.Checkpoint(), m.known}
 }
 
 // maxEchoes is the number of settled echoes after which the mark is saved for them alone.
 const maxEchoes = 1000
 
 // due reports whether to save the mark while the subscription goes on.
-func (m *lowWaterMark) due(saved esclient.Checkpoint) bool {
+func (m *lowWaterMark) due(saved place) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	mark := m.markLocked()
 	if mark == saved {
 		return false
 	}
-	passed, _ := mark.Compare(m.last) // the kinds are the same: all are of one stream
-	back, _ := mark.Compare(saved)
+	passed, _ := mark.checkpoint.Compare(m.last) // the kinds are the same: all are of one stream
+	back, _ := mark.checkpoint.Compare(saved.checkpoint)
 	return m.moved || m.echoes >= maxEchoes || passed > 0 || back < 0
 }
 

@@ -108,26 +108,32 @@ func (s *Subscriber) release(k *checkpointKeeper) {
 func (k *checkpointKeeper) isGone() bool { return isClosed(k.free) && !k.calls.isRunning() }
 
 // checkLog checks that the log still reaches the checkpoint. If it does not, the checkpoint belongs to another log: the
-// subscription would wait until this log gets there, and miss all events before.
+// subscription would wait until this log gets there, and miss all events before. Whether a log that reaches the
+// checkpoint is the same one, the subscription itself finds out by the known event.
 func (s *Subscriber) checkLog(ctx context.Context, stream string, k *checkpointKeeper) error {
-	end, beyond := s.isBeyondEnd(ctx, stream, k.saved)
+	end, beyond := s.isBeyondEnd(ctx, stream, k.saved.checkpoint)
 	if beyond { // on a node that may lag behind its leader
-		end, beyond = s.isBeyondEnd(esclient.WithRequireLeader(ctx, true), stream, k.saved)
+		end, beyond = s.isBeyondEnd(esclient.WithRequireLeader(ctx, true), stream, k.saved.checkpoint)
 	}
 	if !beyond {
 		return nil
 	}
-	err := fmt.Errorf("%w: the checkpoint is %v, and %s", esclient.ErrLogWentBack, k.saved, end)
+	err := fmt.Errorf("%w: the checkpoint is %v, and %s", esclient.ErrLogWentBack, k.saved.checkpoint, end)
 	if !s.cfg.StartOver {
-		return &CheckpointError{
-			Name: k.name, Op: "use", Err: err,
-			Advice: "the server has another log than before, as a server in memory has after a restart: remove the " +
-				"changes and the checkpoint of the old one, or set StartOver",
-		}
+		return k.ofAnotherLog(err)
 	}
 	k.log.Error("EventStore has another log than before: the subscription starts over", err, nil)
 	k.startOver = true
 	return nil
+}
+
+// ofAnotherLog makes err, that the checkpoint is of another log, the error of Subscribe.
+func (k *checkpointKeeper) ofAnotherLog(err error) error {
+	return &CheckpointError{
+		Name: k.name, Op: "use", Err: err,
+		Advice: "the server has another log than before, as a server in memory has after a restart: remove the " +
+			"changes and the checkpoint of the old one, or set StartOver",
+	}
 }
 
 // isBeyondEnd reports whether a checkpoint is beyond the end of the stream or the log, and says where that is. It

@@ -20,6 +20,9 @@ type checkpointSource struct {
 	StreamRegex    string   `json:"streamRegex,omitempty"`
 	TypePrefixes   []string `json:"typePrefixes,omitempty"`
 	TypeRegex      string   `json:"typeRegex,omitempty"`
+
+	// Known is the last event up to the checkpoint that the log is recognised by.
+	Known esclient.KnownEvent `json:"event,omitzero"`
 }
 
 func newCheckpointSource(stream string, f *esclient.Filter) checkpointSource {
@@ -32,33 +35,53 @@ func newCheckpointSource(stream string, f *esclient.Filter) checkpointSource {
 }
 
 // CheckpointSourceFromCtx returns the source of the checkpoint that a Subscriber loads or saves: the stream of the
-// topic and the filter, as text in ASCII. ctx is that of a call of a [Checkpoints] store. It is empty if the caller is
-// no Subscriber. A store that keeps this text beside the checkpoint can refuse, by [CheckCheckpointSource], a
-// checkpoint of another stream or filter.
+// topic, the filter, and the id of the last event before the checkpoint, as text in ASCII. ctx is that of a call of a
+// [Checkpoints] store, or that of a message for a store that saves [CheckpointToSave]. The text is empty if ctx is of
+// neither. A store should keep the text of each save beside the checkpoint, and give it to [CheckCheckpointSource] in
+// Load. Then Subscribe refuses the checkpoint of another stream, filter or log.
 func CheckpointSourceFromCtx(ctx context.Context) string {
-	if k := checkpointOwner(ctx); k != nil {
-		return k.source.String()
+	if call := storeCallFrom(ctx); call != nil {
+		return call.source()
 	}
-	return ""
+	d := deliveryFromCtx(ctx)
+	if d == nil || d.s.keeper == nil {
+		return ""
+	}
+	s := d.s.keeper.source
+	s.Known, _ = d.event.KnownIn(d.s.stream)
+	return s.String()
+}
+
+// source returns the text of a call's source; it is empty if the caller of the store is no Subscriber.
+func (c *storeCall) source() string {
+	if c == nil {
+		return ""
+	}
+	s := c.keeper.source
+	s.Known = c.known
+	return s.String()
 }
 
 // CheckCheckpointSource returns an error that is [ErrCheckpointSource] if a Subscriber that goes on at a checkpoint
 // would miss events: the checkpoint was saved with the text saved, of another stream, or with a filter that may have
 // passed over events that the filter of now picks. ctx is that of the Load call of a [Checkpoints] store, which should
-// change nothing and return this error. An empty text, of a store or a version without sources, is no error.
+// change nothing and return this error. Without an error, Subscribe looks in the log for the event that the text names,
+// and fails with [esclient.ErrLogWentBack] if the server has another log. An empty text, of a store or a version
+// without sources, is no error.
 func CheckCheckpointSource(ctx context.Context, saved string) error {
-	k := checkpointOwner(ctx)
-	if k == nil || saved == "" {
+	call := storeCallFrom(ctx)
+	if call == nil || saved == "" {
 		return nil
 	}
 	var before checkpointSource
 	if err := json.Unmarshal([]byte(saved), &before); err != nil {
 		return fmt.Errorf("%w: its source is %q: %w", ErrCheckpointCorrupt, saved, err)
 	}
-	if k.source.isWithin(before) {
-		return nil
+	call.known, before.Known = before.Known, esclient.KnownEvent{}
+	if s := call.keeper.source; !s.isWithin(before) {
+		return fmt.Errorf("%w: it was saved for %s, and this subscription is to %s", ErrCheckpointSource, before, s)
 	}
-	return fmt.Errorf("%w: it was saved for %s, and this subscription is to %s", ErrCheckpointSource, saved, k.source)
+	return nil
 }
 
 // isWithin reports whether a subscription to before has certainly got all events of s.

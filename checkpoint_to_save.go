@@ -11,6 +11,7 @@ import (
 // CheckpointToSave returns the checkpoint of a message, and the name under which [SubscriberConfig.Checkpoints] stores
 // it. A handler saves both in the transaction in which it changes a database for the message, as module essql does. If
 // the stored checkpoint is this one or a later one, the message was redelivered, and the handler only acks it.
+// [CheckpointSourceFromCtx] of the message's context belongs beside the checkpoint.
 //
 // It returns an [*esclient.ArgumentError] if a checkpoint cannot say which messages the database has:
 //   - The message is not from a Subscriber with Checkpoints, or its context was replaced.

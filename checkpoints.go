@@ -19,8 +19,9 @@ import (
 // store should return it if another process has taken the name over, so that two processes do not overwrite each
 // other's checkpoints.
 //
-// A store can also keep the stream and the filter that a checkpoint belongs to, so that a Subscriber with others is
-// refused; see [CheckpointSourceFromCtx].
+// A store should also keep the text of [CheckpointSourceFromCtx] beside the checkpoint, and give it to
+// [CheckCheckpointSource] in Load. Then Subscribe refuses the checkpoint of another stream, filter or log, and does not
+// go on at a place that means something else.
 //
 // A call should return when its context ends. One second later the Subscriber gives the call up: the logger or
 // Subscribe gets an error, and Close and the end of the subscription do not wait for the call. No other subscription of

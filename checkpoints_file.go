@@ -34,9 +34,8 @@ var _ Checkpoints = (*FileCheckpoints)(nil)
 
 // heldFile is a file whose name this process has locked.
 type heldFile struct {
-	by     *checkpointKeeper // the subscription; nil if another caller has loaded the checkpoint
-	lock   *os.File
-	source string // of the subscription
+	by   *checkpointKeeper // the subscription; nil if another caller has loaded the checkpoint
+	lock *os.File
 
 	mu       sync.Mutex // held while the file is used
 	released bool       // another process may have the name
@@ -101,7 +100,7 @@ func (s *FileCheckpoints) Load(ctx context.Context, name string) (esclient.Check
 	if err := ctx.Err(); err != nil {
 		return esclient.Checkpoint{}, err
 	}
-	h, err := s.hold(name, checkpointOwner(ctx), CheckpointSourceFromCtx(ctx))
+	h, err := s.hold(name, checkpointOwner(ctx))
 	if err != nil {
 		return esclient.Checkpoint{}, err
 	}
@@ -123,7 +122,7 @@ func (s *FileCheckpoints) Load(ctx context.Context, name string) (esclient.Check
 }
 
 // hold locks a name for a subscription, unless it has it already.
-func (s *FileCheckpoints) hold(name string, by *checkpointKeeper, source string) (*heldFile, error) {
+func (s *FileCheckpoints) hold(name string, by *checkpointKeeper) (*heldFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -150,7 +149,7 @@ func (s *FileCheckpoints) hold(name string, by *checkpointKeeper, source string)
 		}
 		return nil, err
 	}
-	h := &heldFile{by: by, lock: lock, source: source}
+	h := &heldFile{by: by, lock: lock}
 	s.held[name] = h
 	if by != nil {
 		context.AfterFunc(by.ctx, func() { s.unhold(name, h) })
@@ -207,7 +206,7 @@ func (s *FileCheckpoints) Save(ctx context.Context, name string, c esclient.Chec
 	case h.by != checkpointOwner(ctx):
 		return fmt.Errorf("%w: another Subscriber of this process", ErrCheckpointTaken)
 	}
-	data, err := encodeFile(name, c, h.source)
+	data, err := encodeFile(name, c, storeCallFrom(ctx).source())
 	if err != nil {
 		return err
 	}

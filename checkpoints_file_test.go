@@ -247,7 +247,7 @@ func TestADiskThatHangsHoldsUpNoOtherName(t *testing.T) {
 	t.Parallel()
 	store := fileCheckpoints(t, t.TempDir())
 	owner := &checkpointKeeper{}
-	owner.ctx, owner.cancel = context.WithCancel(context.WithValue(t.Context(), checkpointOwnerKey{}, owner))
+	owner.ctx, owner.cancel = context.WithCancel((&storeCall{keeper: owner}).context(t.Context()))
 	defer owner.cancel()
 	_, err := store.Load(owner.ctx, "name")
 	require.NoError(t, err)

@@ -53,7 +53,6 @@ type heldStream struct {
 	stream  string
 	by      *checkpointKeeper // the subscription; nil if another caller has loaded the checkpoint
 	owner   string            // in the events of this subscription
-	source  string            // the same; see CheckpointSourceFromCtx
 	version esclient.ExpectedVersion
 }
 
@@ -82,7 +81,6 @@ func NewStreamCheckpoints(client *esclient.Client, prefix string) (*StreamCheckp
 // stream or filter, and the errors of [esclient.Client.Append].
 func (s *StreamCheckpoints) Load(ctx context.Context, name string) (esclient.Checkpoint, error) {
 	h := &heldStream{stream: s.prefix + name, by: checkpointOwner(ctx), owner: uuid.NewString()}
-	source := CheckpointSourceFromCtx(ctx)
 	if err := s.limit(ctx, h.stream); err != nil {
 		return esclient.Checkpoint{}, err
 	}
@@ -95,11 +93,10 @@ func (s *StreamCheckpoints) Load(ctx context.Context, name string) (esclient.Che
 		if err := CheckCheckpointSource(ctx, last.Source); err != nil {
 			return esclient.Checkpoint{}, err
 		}
-		h.version, h.source = version, last.Source // the next Save replaces both checkpoint and source
-		err = s.write(ctx, h, last.Checkpoint)
+		h.version = version
+		err = s.write(ctx, h, last.Checkpoint, last.Source)
 		switch {
 		case err == nil:
-			h.source = source
 			s.hold(name, h)
 			return last.Checkpoint, nil
 		case !errors.Is(err, esclient.ErrWrongExpectedVersion):
@@ -130,7 +127,7 @@ func (s *StreamCheckpoints) Save(ctx context.Context, name string, c esclient.Ch
 	}
 	var err error
 	for range maxVersionChecks {
-		if err = s.write(ctx, h, c); !errors.Is(err, esclient.ErrWrongExpectedVersion) {
+		if err = s.write(ctx, h, c, storeCallFrom(ctx).source()); !errors.Is(err, esclient.ErrWrongExpectedVersion) {
 			return err
 		}
 		if err := s.adopt(ctx, h); err != nil {
@@ -160,9 +157,9 @@ func (s *StreamCheckpoints) adopt(ctx context.Context, h *heldStream) error {
 }
 
 // write appends a checkpoint and expects the held version.
-func (s *StreamCheckpoints) write(ctx context.Context, h *heldStream, c esclient.Checkpoint) error {
+func (s *StreamCheckpoints) write(ctx context.Context, h *heldStream, c esclient.Checkpoint, source string) error {
 	event, err := esclient.JSONEvent(checkpointEventType, storedCheckpoint{
-		Checkpoint: c, Source: h.source, Owner: h.owner, Process: thisProcess(),
+		Checkpoint: c, Source: source, Owner: h.owner, Process: thisProcess(),
 	})
 	if err != nil {
 		return err

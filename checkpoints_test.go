@@ -23,24 +23,28 @@ import (
 
 // memoryCheckpoints is a store in memory. It stands for a database that outlives its users.
 type memoryCheckpoints struct {
-	mu    sync.Mutex
-	kept  map[string]esclient.Checkpoint
-	saves []esclient.Checkpoint
+	mu      sync.Mutex
+	kept    map[string]esclient.Checkpoint
+	sources map[string]string
+	saves   []esclient.Checkpoint
 }
 
-func (m *memoryCheckpoints) Load(_ context.Context, name string) (esclient.Checkpoint, error) {
+func (m *memoryCheckpoints) Load(ctx context.Context, name string) (esclient.Checkpoint, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.kept[name], nil
+	return m.kept[name], eventstore.CheckCheckpointSource(ctx, m.sources[name])
 }
 
-func (m *memoryCheckpoints) Save(_ context.Context, name string, c esclient.Checkpoint) error {
+func (m *memoryCheckpoints) Save(ctx context.Context, name string, c esclient.Checkpoint) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.kept == nil {
 		m.kept = make(map[string]esclient.Checkpoint)
 	}
-	m.kept[name] = c
+	if m.sources == nil {
+		m.sources = make(map[string]string)
+	}
+	m.kept[name], m.sources[name] = c, eventstore.CheckpointSourceFromCtx(ctx)
 	m.saves = append(m.saves, c)
 	return nil
 }

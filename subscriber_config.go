@@ -200,9 +200,9 @@ type SubscriberConfig struct {
 	// ends. A group gives them back to the server and gets them again, fewer at a time; messages that handlers have are
 	// held in any case. See [esclient.PersistentOptions] for what the server does.
 	BufferBytes int
-	// StartOver makes [ModeCatchUp] begin again with the first message when the server comes back with an older or an
-	// empty log. Without it the subscription ends and logs [esclient.ErrLogWentBack], because checkpoints have lost
-	// their meaning. [ModeVolatile] goes on with new messages.
+	// StartOver makes [ModeCatchUp] begin again with the first message when the server comes back with another log, for
+	// example an older or an empty one. Without it the subscription ends and logs [esclient.ErrLogWentBack], because
+	// checkpoints have lost their meaning. [ModeVolatile] goes on with new messages.
 	StartOver bool
 	// DisableGapFilling makes [ModeVolatile] skip messages that were published while the connection was lost, and end
 	// the subscription when its buffer is full. By default the subscription reads both back, in order and without

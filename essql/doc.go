@@ -53,7 +53,8 @@
 //
 // A checkpoint of a stream is in event_number, and one of $all in the two positions. Save and SaveTx only move it
 // forward. There are two exceptions: Save of the zero Checkpoint, and ResetTx, which deletes the row. The source is the
-// stream and the filter of the subscription that saved the checkpoint; see [eventstore.CheckpointSourceFromCtx].
+// stream and the filter of the subscription that saved the checkpoint, and the id of the last event before it, by which
+// a log that was replaced is recognised; see [eventstore.CheckpointSourceFromCtx].
 //
 // # Databases
 //

@@ -31,7 +31,8 @@ func (s *Store) Save(ctx context.Context, name string, c esclient.Checkpoint) er
 	if err := s.mayHold(name); err != nil {
 		return err
 	}
-	err := s.inTx(ctx, func(tx *sql.Tx) error { return s.save(ctx, tx, name, c) })
+	source := s.source(ctx, name)
+	err := s.inTx(ctx, func(tx *sql.Tx) error { return s.save(ctx, tx, name, c, source) })
 	if err != nil && !errors.Is(err, ErrAlreadySaved) {
 		return fmt.Errorf("essql: cannot save checkpoint %q: %w", name, err)
 	}
@@ -59,7 +60,7 @@ func (s *Store) SaveTx(ctx context.Context, tx *sql.Tx, msg *message.Message) er
 	if err := s.mayHold(name); err != nil {
 		return err
 	}
-	if err := s.save(ctx, tx, name, c); err != nil {
+	if err := s.save(ctx, tx, name, c, s.source(msg.Context(), name)); err != nil {
 		err = fmt.Errorf("essql: cannot save checkpoint %q in a transaction: %w", name, err)
 		if errors.Is(err, eventstore.ErrCheckpointTaken) {
 			// Without an ack the Subscriber has nothing to save, and would not learn it.
@@ -111,11 +112,10 @@ func (s *Store) ResetTx(ctx context.Context, tx *sql.Tx, name string) error {
 }
 
 // save moves the checkpoint of a name forward, or says why not.
-func (s *Store) save(ctx context.Context, tx *sql.Tx, name string, c esclient.Checkpoint) error {
+func (s *Store) save(ctx context.Context, tx *sql.Tx, name string, c esclient.Checkpoint, source string) error {
 	if _, err := c.MarshalText(); err != nil {
 		return err
 	}
-	source := s.sourceOf(name)
 	statement, args := s.sql.saveNothing, []any{source, s.dialect.name(name), s.owner}
 	if n, ok := c.Number(); ok {
 		statement, args = s.sql.saveNumber, []any{n, source, s.dialect.name(name), s.owner, n}

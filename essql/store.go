@@ -31,7 +31,7 @@ type Store struct {
 	owner   string // of the names that Load takes over
 
 	mu     sync.Mutex
-	loaded map[string]string // the source of the subscription, by name
+	loaded map[string]bool // by name: whether a Subscriber has loaded it
 }
 
 var _ eventstore.Checkpoints = (*Store)(nil)
@@ -63,7 +63,7 @@ func New(db *sql.DB, dialect Dialect, opts ...Option) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
-		db: db, dialect: dialect, sql: dialect.statements(table), owner: rand.Text(), loaded: make(map[string]string),
+		db: db, dialect: dialect, sql: dialect.statements(table), owner: rand.Text(), loaded: make(map[string]bool),
 	}, nil
 }
 
@@ -121,7 +121,7 @@ func (s *Store) Load(ctx context.Context, name string) (esclient.Checkpoint, err
 		return esclient.Checkpoint{}, fmt.Errorf("essql: cannot load checkpoint %q: %w", name, err)
 	}
 	s.mu.Lock()
-	s.loaded[name] = eventstore.CheckpointSourceFromCtx(ctx)
+	s.loaded[name] = eventstore.CheckpointSourceFromCtx(ctx) != ""
 	s.mu.Unlock()
 	return saved.checkpoint, nil
 }
@@ -136,10 +136,15 @@ func (s *Store) mayHold(name string) error {
 	return nil
 }
 
-func (s *Store) sourceOf(name string) string {
+// source returns the text to store beside a checkpoint. ctx is that of a Save call or of a message. It is empty if the
+// caller of Load was no Subscriber, whatever ctx the caller of Save has.
+func (s *Store) source(ctx context.Context, name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.loaded[name]
+	if !s.loaded[name] {
+		return ""
+	}
+	return eventstore.CheckpointSourceFromCtx(ctx)
 }
 
 // inTx runs f in a transaction of the Store's own.

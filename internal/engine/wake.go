@@ -12,10 +12,13 @@ func (c *Conn) wakeLater(r Receiver) {
 	}
 }
 
-// wakeReceivers wakes many callers in two halves if the peer has less than half as many requests left. It writes the
-// next requests of the first half before it wakes the second, so that the peer does not idle meanwhile. The halves then
-// go round by themselves: one is with the peer while the other is here, and neither is split again.
-const leastHalf = 14 // Receivers
+// wakeReceivers wakes many callers in parts, each with a third of the calls under way. It writes the next requests of a
+// part before it wakes the next part. The parts then go round: one is with the peer and one on its way, while one is
+// here. So both sides mostly have work and do not sleep, since it takes long to wake a processor.
+const (
+	wakeParts = 3
+	leastPart = 14 // Receivers: a smaller part is not worth a write
+)
 
 // wakeReceivers wakes all Receivers that got frames. Most callers have a next request. So if several calls are woken,
 // the reader takes the turn to write, yields to the callers, and writes their requests together.
@@ -25,16 +28,18 @@ func (c *Conn) wakeReceivers() {
 		return
 	}
 	together := n
-	if c.reader.wakesCalls && n >= 2*leastHalf && c.pendingCalls() < n/2 {
-		together = (n + 1) / 2
+	if c.reader.wakesCalls {
+		pending, _ := c.calls()
+		together = partSize(n, pending)
 	}
 	for part := range slices.Chunk(c.reader.toWake, together) {
 		turn := c.reader.wakesCalls && n > 1 && c.takeTurn()
+		_, before := c.calls()
 		for _, r := range part {
 			r.Wake()
 		}
 		if turn {
-			runtime.Gosched()
+			c.yieldToCallers(before + uint64(len(part)))
 			c.writeNow()
 		}
 	}
@@ -42,9 +47,28 @@ func (c *Conn) wakeReceivers() {
 	c.reader.toWake, c.reader.wakesCalls = c.reader.toWake[:0], false
 }
 
-// pendingCalls returns how many calls wait for their reply.
-func (c *Conn) pendingCalls() int {
+// partSize returns how many of n Receivers to wake together while so many calls wait for their reply.
+func partSize(n, pending int) int {
+	part := max((n+pending+wakeParts-1)/wakeParts, leastPart)
+	parts := max(min((n+part/2)/part, n/leastPart), 1)
+	return (n + parts - 1) / parts
+}
+
+// yieldToCallers yields until the woken callers have appended their next requests, the last one with the number last.
+// It yields twice at most, as callers may have no next request. The scheduler of Go often ends a yield early, with
+// some of the callers still in its queue.
+func (c *Conn) yieldToCallers(last uint64) {
+	for range 2 {
+		runtime.Gosched()
+		if _, seq := c.calls(); seq >= last {
+			return
+		}
+	}
+}
+
+// calls returns how many calls wait for their reply, and the number of the latest request.
+func (c *Conn) calls() (pending int, last uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mu.receivers.singles
+	return c.mu.receivers.singles, c.mu.receivers.lastSeq
 }

@@ -48,10 +48,14 @@ func marshalMetadata(msg *message.Message, b []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if len(b) > 1 {
+		b = append(b, ',')
+	}
+	b = append(b, `"`+UUIDKey+`":`...)
 	if utf8.ValidString(msg.UUID) {
-		b = appendMember(b, UUIDKey, msg.UUID)
+		b = appendString(b, msg.UUID)
 	} else {
-		b = appendMember(b, UUIDKey, [][]byte{[]byte(msg.UUID)})
+		b = appendEncoded(b, [][]byte{[]byte(msg.UUID)})
 	}
 	return append(b, '}'), nil
 }
@@ -70,7 +74,7 @@ func appendMetadata(b []byte, m message.Metadata) ([]byte, error) {
 	}
 	b = defaultMappings.append(b, m)
 	if binary != nil {
-		b = appendMember(b, binaryKey, binary)
+		b = appendEncoded(appendKey(b, binaryKey), binary)
 	}
 	return b, nil
 }
@@ -122,23 +126,25 @@ func removeMapped(m message.Metadata) {
 	}
 }
 
-// appendMember appends a member to an open JSON object. Encoding these types cannot fail.
-func appendMember[T string | [][]byte | [][2][]byte](b []byte, key string, value T) []byte {
+// appendMember appends a member to an open JSON object.
+func appendMember(b []byte, key, value string) []byte { return appendString(appendKey(b, key), value) }
+
+func appendKey(b []byte, key string) []byte {
 	if len(b) > 1 {
 		b = append(b, ',')
 	}
-	b = append(appendString(b, key), ':')
-	if s, ok := any(value).(string); ok {
-		return appendString(b, s)
-	}
+	return append(appendString(b, key), ':')
+}
+
+// appendEncoded appends a value of a type whose encoding cannot fail.
+func appendEncoded[T string | [][]byte | [][2][]byte](b []byte, value T) []byte {
 	encoded, _ := json.Marshal(value)
 	return append(b, encoded...)
 }
 
 func appendString(b []byte, s string) []byte {
 	if !needsNoEscape(s) {
-		encoded, _ := json.Marshal(s)
-		return append(b, encoded...)
+		return appendEncoded(b, s)
 	}
 	b = append(b, '"')
 	b = append(b, s...)

@@ -184,18 +184,24 @@ type appendOp struct {
 	ids           []esproto.GUID
 	requireLeader bool
 	reply         esproto.WriteEventsCompletedView
+
+	oneEvent [1]EventData // memory for the most common append: fewer places to read
+	oneID    [1]esproto.GUID
 }
 
-var appendOps = sync.Pool{New: func() any { return new(appendOp) }}
+var appendOps = sync.Pool{New: func() any {
+	o := new(appendOp)
+	o.events, o.ids = o.oneEvent[:0], o.oneID[:0]
+	return o
+}}
 
 func (o *appendOp) release() {
-	if cap(o.ids) > 1024 {
-		o.ids = nil
+	clear(o.events)
+	if cap(o.events) > 256 || cap(o.ids) > 1024 {
+		return // too much memory to keep
 	}
-	if clear(o.events); cap(o.events) > 256 {
-		o.events = nil
-	}
-	*o = appendOp{events: o.events[:0], ids: o.ids[:0]}
+	o.stream, o.events, o.ids = "", o.events[:0], o.ids[:0]
+	o.reply = esproto.WriteEventsCompletedView{}
 	appendOps.Put(o)
 }
 

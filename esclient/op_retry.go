@@ -63,6 +63,14 @@ func (c *Client) do(ctx context.Context, op engine.Operation, r repetition) erro
 	if err == nil {
 		return nil
 	}
+	return c.doAgain(ctx, op, r, conn, sent, err)
+}
+
+// doAgain goes on after the first attempt of do, on conn, has failed with err. It is a function of its own, so that do
+// needs little stack.
+func (c *Client) doAgain(
+	ctx context.Context, op engine.Operation, r repetition, conn *engine.Conn, sent bool, err error,
+) error {
 	a := attempts{c: c, repetition: r, conn: conn}
 	if err := a.again(ctx, op, sent, a.failedWith(err)); err != nil {
 		return a.final(err)

@@ -19,8 +19,9 @@ const (
 )
 
 // joinGroup connects to the group, and creates it if it is missing. It connects first, so that a user who may only
-// consume does not need the right to create groups. While the server answers in turn that the group exists and that it
-// does not, joinGroup tries again until ctx ends.
+// consume does not need the right to create groups. Only if the call before had to create its group, joinGroup creates
+// this one first: it saves a read of the configuration of all groups. While the server answers in turn that the group
+// exists and that it does not, joinGroup tries again until ctx ends.
 func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill.LoggerAdapter) (source, error) {
 	if stream == esclient.AllStream {
 		return nil, &esclient.ArgumentError{
@@ -42,7 +43,11 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		backoff.WithMaxInterval(maxJoinDelay),
 		backoff.WithMaxElapsedTime(0),
 	)
-	for created, own := false, false; ; created = true {
+	own := false
+	if s.creation.expected.Load() {
+		own, _ = s.createGroup(ctx, stream) // after a failure, the group is found or created below
+	}
+	for created := own; ; created = true {
 		group := s.cfg.groupSettings() // those of a group that this call has just created
 		if !own {
 			var err error
@@ -54,6 +59,7 @@ func (s *Subscriber) joinGroup(ctx context.Context, stream string, log watermill
 		opts.InFlight, opts.InFlightAtFirst = s.inFlight(group)
 		p, err := s.conn.client().ConnectPersistent(ctx, stream, s.cfg.ConsumerGroup, opts)
 		if err == nil {
+			s.creation.expected.Store(own)
 			return groupSource{p}, nil
 		}
 		switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esclient"
@@ -25,6 +26,8 @@ type groupCreation struct {
 	last     time.Time // when a group was last created or found
 	lastLog  time.Time // when progress was last logged, or the first call began to wait
 	progress bool      // progress was logged since then
+
+	expected atomic.Bool // the latest Subscribe had to create its group, so probably the next one must, too
 }
 
 // begin records that a call creates a group.

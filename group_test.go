@@ -300,3 +300,40 @@ func TestAMessageThatWasWrittenTwiceIsHandedOutInOrder(t *testing.T) {
 		})
 	}
 }
+
+// A Subscriber that had to create the group before creates the next one before it connects. A group that exists is
+// checked and joined all the same.
+func TestNewGroupsAreCreatedBeforeTheyAreJoined(t *testing.T) {
+	t.Parallel()
+	const topics = 20
+	srv := embedded(t)
+	c, prefix := openClient(t, srv.ConnectionString()), name("topic")
+	sub := newSubscriber(t, eventstore.SubscriberConfig{
+		ConnectionString: srv.ConnectionString(), ConsumerGroup: "g", GroupPolicy: eventstore.GroupRefuse,
+	})
+	topic := func(i int) string { return fmt.Sprintf("%s-%d", prefix, i) }
+	settings := eventstore.DefaultGroupSettings()
+	require.NoError(t, c.CreatePersistent(t.Context(), topic(5), "g", settings))
+	settings.BufferSize++
+	require.NoError(t, c.CreatePersistent(t.Context(), topic(10), "g", settings))
+	for i := range topics {
+		if i == 10 {
+			var differ *eventstore.GroupSettingsError
+			_, err := sub.Subscribe(t.Context(), topic(i))
+			require.ErrorAs(t, err, &differ)
+			continue
+		}
+		messages := subscribe(t, sub, topic(i))
+		_, err := c.Append(t.Context(), topic(i), esclient.Any, esclient.EventData{Type: "t", Data: []byte(topic(i))})
+		require.NoError(t, err)
+		assert.Equal(t, []string{topic(i)}, consume(t, messages, 1))
+	}
+	sent := make(map[string]int64)
+	for command, n := range srv.Stats().FramesIn {
+		sent[command.String()] = n
+	}
+	for _, command := range []string{"ConnectToPersistentSubscription", "CreatePersistentSubscription"} {
+		assert.GreaterOrEqual(t, sent[command], int64(topics-2), command)
+		assert.Less(t, sent[command], int64(topics*3/2), "few of them in vain: "+command)
+	}
+}

@@ -31,6 +31,7 @@ type Client struct {
 	told       hookQueue  // calls the hooks of the connection
 
 	configs    configReads
+	firstLooks firstLooks
 	groupTurns chan struct{} // holds a token for each change of a group that is sent
 
 	redirected atomic.Bool // a node named another node as the leader
@@ -59,7 +60,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: &cfg, persistent: make(map[*PersistentSubscription]struct{}), closed: make(chan struct{})}
 	c.hooks, _ = sortHooks(cfg.Hooks)
 	c.told = newHookQueue(&c.goroutines, &c.hooks)
-	c.configs.client = c
+	c.configs.client, c.firstLooks.client = c, c
 	c.groupTurns = make(chan struct{}, maxGroupChanges)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	d, err := newDialer(&cfg)

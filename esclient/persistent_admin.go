@@ -179,6 +179,7 @@ func (c *Client) changeGroup(
 	if err == nil {
 		err = c.do(ctx, &groupOp{cmd: cmd, stream: stream, group: group, settings: s}, repetition{})
 		leave()
+		c.configs.outdate()
 	}
 	if err != nil {
 		return &OperationError{Operation: what, Stream: stream, Group: group, Err: err}

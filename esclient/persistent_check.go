@@ -3,6 +3,7 @@ package esclient
 import (
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/watermill-eventstore/watermill-eventstore/esproto"
@@ -72,17 +73,17 @@ func lowestNumber(a, b int64) int64 {
 // begin notes that a session has begun, and takes a snapshot of the group. The snapshot shows whether the group knows
 // the events settled before. It is also the base for later comparisons. p.mu is held.
 func (p *PersistentSubscription) begin(s *session) {
-	c := check{s: s, began: time.Now()}
 	if p.ledger.hasSettled() {
 		before := p.known()
-		s.before = &before
+		s.before, s.looking = &before, true
+		c := check{s: s, began: time.Now()}
 		p.c.goUnlessClosing(func() { p.check(c) })
 		return
 	}
 	p.ledger.forgetNumbers() // the log may be a different one
 	p.seen, p.endedSessions = nil, nil
 	p.position, p.lastKnown = s.position, s.last
-	p.c.goUnlessClosing(func() { p.see(c) })
+	p.c.firstLooks.add(s)
 }
 
 // known returns the known state of the stream. p.mu is held.
@@ -96,6 +97,53 @@ type check struct {
 	s     *session
 	looks int
 	began time.Time
+}
+
+// firstLooks are the sessions that need a first snapshot of their group. Without an event it is not urgent. So the
+// snapshots of many sessions begin together, and share a read of the configuration, which has all groups of the server.
+// Otherwise each of n new groups would cost a read of n groups.
+type firstLooks struct {
+	client *Client
+
+	mu  sync.Mutex
+	due []*session
+}
+
+// firstLookDelay is how long a first snapshot waits for others, unless an event comes.
+const firstLookDelay = 250 * time.Millisecond
+
+func (f *firstLooks) add(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.due = append(f.due, s); len(f.due) == 1 {
+		time.AfterFunc(firstLookDelay, func() { f.client.goUnlessClosing(f.begin) })
+	}
+}
+
+func (f *firstLooks) begin() {
+	f.mu.Lock()
+	due := f.due
+	f.due = nil
+	f.mu.Unlock()
+	for _, s := range due {
+		s.p.mu.Lock()
+		begins := !s.looking
+		s.looking = true
+		s.p.mu.Unlock()
+		if begins {
+			s.p.see(check{s: s, began: time.Now()})
+		}
+	}
+}
+
+// seeNow begins the first snapshot of a session, since an event waits for it. p.mu is held.
+func (p *PersistentSubscription) seeNow(s *session) {
+	if s.looking {
+		return
+	}
+	s.looking = true
+	c := check{s: s, began: time.Now()}
+	p.c.goUnlessClosing(func() { p.see(c) })
 }
 
 // see takes the first snapshot of a group. Later ones are compared with it.

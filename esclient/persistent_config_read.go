@@ -97,6 +97,14 @@ func (c *configReads) ask(kind configKind, then func(*configRead)) *configRead {
 	return r
 }
 
+// outdate forgets the latest answer, since this client has changed a group: a read of the events after that answer
+// might return two long ones.
+func (c *configReads) outdate() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.latest = nil
+}
+
 func (c *configReads) newRead(kind configKind) *configRead {
 	return &configRead{readStreamOp: c.op(ReadOptions{
 		Backward: true, MaxCount: int64(kind.count), PageSize: kind.count,

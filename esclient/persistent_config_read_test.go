@@ -65,6 +65,27 @@ func TestManyGroupsOverACrash(t *testing.T) {
 	assert.Less(t, reads, int64(groups/2), "they share their reads")
 }
 
+// TestIdleSubscribersShareTheirFirstLook has many subscribers without events join their groups, one after the other.
+func TestIdleSubscribersShareTheirFirstLook(t *testing.T) {
+	t.Parallel()
+	const groups = 100
+	srv, c := embeddedAsAdmin(t)
+	stream := name("s")
+	for i := range groups {
+		require.NoError(t, c.CreatePersistent(testContext(t), stream, fmt.Sprint(i), fromStart()))
+	}
+	before := srv.Stats().FramesIn
+	for i := range groups {
+		subscribe(t, c, stream, fmt.Sprint(i), esclient.PersistentOptions{})
+	}
+	since := func(cmd esproto.Command) int64 { return srv.Stats().FramesIn[cmd] - before[cmd] }
+	require.Eventually(t, func() bool {
+		return since(esproto.CmdReadEvent) >= groups // the other read of each look
+	}, patience, time.Millisecond)
+	reads := since(esproto.CmdReadStreamEventsBackward) + since(esproto.CmdReadStreamEventsForward)
+	assert.Less(t, reads, int64(groups/2), "they share the reads of the configuration")
+}
+
 func nothingSoon(t *testing.T, p *esclient.PersistentSubscription) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -32,6 +32,7 @@ type session struct {
 	proving  bool // a goroutine waits for proof that the parks have arrived
 
 	// Settlements of other sessions count only if the group is still the same.
+	looking     bool         // a snapshot of the group was begun
 	judged      bool         // that is decided; events that depend on it wait until then
 	waiting     []*Event     // these events, and all after them
 	waitingSize int64        // their bytes
@@ -168,6 +169,7 @@ func (s *session) admit() {
 	p.mu.Lock()
 	again := false
 	if p.session == s && p.ended == nil {
+		p.seeNow(s)
 		s.slots.pushed += len(s.came)
 		p.pushLimit.pushed(s.slots.pushed - s.slots.freed)
 		again = p.admit(s, s.came, !p.draining)

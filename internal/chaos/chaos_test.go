@@ -81,9 +81,6 @@ func (w *world) start(s setting) {
 	w.startGroups(s)
 	w.startWriters(s)
 	w.startModels(s)
-	for _, c := range w.clients { // if another server answers the first connection, calls return that error at once
-		require.NoError(w.t, c.Connect(w.t.Context()))
-	}
 }
 
 // judge compares everything with the log.

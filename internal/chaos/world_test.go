@@ -96,9 +96,6 @@ func newWorld(t testing.TB, seed uint64, s setting) *world {
 	}
 	require.NoError(t, err)
 	w.operator = w.open(nil, false)
-	require.Eventually(t, func() bool { // until its users exist, a server that is starting refuses new clients for good
-		return w.operator.Connect(t.Context()) == nil
-	}, 10*time.Second, time.Millisecond)
 	w.manager, err = esadmin.New(w.operator)
 	require.NoError(t, err)
 	return w
@@ -129,9 +126,12 @@ func (w *world) client(s setting) *esclient.Client {
 	return w.open(l, s.plain)
 }
 
+// open opens a client with a connection. A client that has none returns errors at once if the peer does not seem to be
+// EventStore: if a server is slow to answer, or starts and has no users yet.
 func (w *world) open(l *link, plain bool) *esclient.Client {
 	c, err := esclient.New(w.config(l, plain))
 	require.NoError(w.t, err)
+	require.Eventually(w.t, func() bool { return c.Connect(w.t.Context()) == nil }, settleLimit, time.Millisecond)
 	w.clients = append(w.clients, c)
 	return c
 }

@@ -80,7 +80,7 @@ func withoutUser(value string) string {
 	return value
 }
 
-// maskUser replaces the text before an @. It does not belong into an endpoint, and may be a password.
+// maskUser replaces the text before an @. An endpoint has no such text, and it may be a password.
 func maskUser(endpoint string) string {
 	if i := strings.LastIndexByte(endpoint, '@'); i >= 0 {
 		return "xxxxx" + endpoint[i:]

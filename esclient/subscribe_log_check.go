@@ -3,7 +3,6 @@ package esclient
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 
@@ -169,8 +168,20 @@ func (s *Subscription) softDeleted(ctx context.Context) (bool, error) {
 	return m.TruncateBefore == math.MaxInt64, err
 }
 
-// lookInAll looks for the mark in the log, and for the last event.
+// errNodeChanged is the error of a check whose reads were answered by different nodes.
+var errNodeChanged = errors.New("esclient: the node changed")
+
+// lookInAll looks for the mark in the log, and for the last event. It takes several reads, and begins again if the
+// connection is lost between them: on the next one another log may answer.
 func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error) {
+	for {
+		if found, err = s.lookInAllOnce(ctx); !errors.Is(err, errNodeChanged) {
+			return found, err
+		}
+	}
+}
+
+func (s *Subscription) lookInAllOnce(ctx context.Context) (found finding, err error) {
 	page, conn, err := s.oneOfAll(ctx, ReadAllOptions{Backward: true})
 	if found.conn = conn; err != nil {
 		return found, err
@@ -197,7 +208,7 @@ func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error)
 	e := page.first()
 	switch {
 	case conn != nil && conn != found.conn:
-		return found, fmt.Errorf("%w: the node changed", ErrServer)
+		return found, errNodeChanged
 	case errors.Is(err, ErrServer): // no event begins there
 		return found, nil
 	case err != nil:
@@ -208,9 +219,11 @@ func (s *Subscription) lookInAll(ctx context.Context) (found finding, err error)
 		return found, nil
 	}
 	// The event may have been removed from the log. Then the events before it are older.
-	page, _, err = s.oneOfAll(ctx, ReadAllOptions{From: AfterPosition(known.position), Backward: true})
+	page, conn, err = s.oneOfAll(ctx, ReadAllOptions{From: AfterPosition(known.position), Backward: true})
 	e = page.first()
 	switch {
+	case conn != nil && conn != found.conn:
+		return found, errNodeChanged
 	case errors.Is(err, ErrServer):
 		return found, nil
 	case err != nil:

@@ -174,44 +174,111 @@ func TestAKnownLinkTellsThatTheLogWasReplaced(t *testing.T) {
 }
 
 // TestAKnownEventThatIsGoneFromTheLogTellsByItsTime has a scavenged log: the next event is at the place of the known
-// one. The log is another one if the event before that place was created later.
+// one. The log is another one if the event before that place was created later. The connection may end before the
+// client has read that.
 func TestAKnownEventThatIsGoneFromTheLogTellsByItsTime(t *testing.T) {
 	t.Parallel()
 	for _, later := range []bool{false, true} {
-		clock := estest.NewClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-		srv := estest.Run(t, estest.WithClock(clock))
-		putNamed(t, srv, "s", "e", 0, 8)
-		clock.Advance(time.Minute)
-		putNamed(t, srv, "s", "e", 9, 9)
-		known := knownFrom(t, srv, "s", esclient.AllStream, false, 10)
-		putNamed(t, srv, "s", "e", 10, 12)
-		if later {
-			known.Created = esclient.TimestampOf(known.Created.Time().Add(-time.Hour))
-		}
-		var reads atomic.Int32
-		srv.Intercept(esproto.CmdReadAllEventsForward, estest.Choose(func(estest.Request) (a estest.Action) {
-			if reads.Add(1) != 2 { // the first read is of the events to deliver
-				return a
-			}
-			p, _ := known.At.Position()
-			return estest.Reply(esproto.CmdReadAllEventsForwardCompleted, &esproto.ReadAllEventsCompleted{
-				CommitPosition: proto.Int64(p.Commit), PreparePosition: proto.Int64(p.Prepare),
-				NextCommitPosition: proto.Int64(p.Commit + 1), NextPreparePosition: proto.Int64(p.Prepare + 1),
-				Result: esproto.ReadAllEventsCompleted_Success.Enum(),
+		for _, cut := range []bool{false, true} {
+			t.Run(fmt.Sprintf("later %v, cut %v", later, cut), func(t *testing.T) {
+				t.Parallel()
+				testKnownEventThatIsGone(t, later, cut)
 			})
-		}))
-		sub, err := open(t, srv.ConnectionString()).SubscribeCatchUp(testContext(t), esclient.AllStream,
-			esclient.CatchUpOptions{Start: known.At.Start(), Known: known})
-		require.NoError(t, err)
-		defer sub.Stop()
-		if err = sub.Ready(testContext(t)); later {
-			assert.ErrorIs(t, err, esclient.ErrLogWentBack)
-			continue
 		}
-		require.NoError(t, err)
-		assert.Equal(t, named("e", 10, 12), take(t, of("s", sub.Next), 3))
-		assert.Greater(t, reads.Load(), int32(1))
 	}
+}
+
+func testKnownEventThatIsGone(t *testing.T, later, cut bool) {
+	clock := estest.NewClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	srv := estest.Run(t, estest.WithClock(clock))
+	putNamed(t, srv, "s", "e", 0, 8)
+	clock.Advance(time.Minute)
+	putNamed(t, srv, "s", "e", 9, 9)
+	known := knownFrom(t, srv, "s", esclient.AllStream, false, 10)
+	putNamed(t, srv, "s", "e", 10, 12)
+	if later {
+		known.Created = esclient.TimestampOf(known.Created.Time().Add(-time.Hour))
+	}
+	looks := int32(1)
+	if cut {
+		looks = 2
+		cuts := disconnectAt(srv, esproto.CmdReadAllEventsBackward, 2)
+		defer func() { assert.EqualValues(t, 1, cuts.Load()) }()
+	}
+	var reads atomic.Int32
+	srv.Intercept(esproto.CmdReadAllEventsForward, estest.Choose(func(estest.Request) (a estest.Action) {
+		if read := reads.Add(1); read == 1 || read > 1+looks { // reads of the events to deliver
+			return a
+		}
+		p, _ := known.At.Position()
+		return estest.Reply(esproto.CmdReadAllEventsForwardCompleted, &esproto.ReadAllEventsCompleted{
+			CommitPosition: proto.Int64(p.Commit), PreparePosition: proto.Int64(p.Prepare),
+			NextCommitPosition: proto.Int64(p.Commit + 1), NextPreparePosition: proto.Int64(p.Prepare + 1),
+			Result: esproto.ReadAllEventsCompleted_Success.Enum(),
+		})
+	}))
+	sub, err := open(t, srv.ConnectionString()).SubscribeCatchUp(testContext(t), esclient.AllStream,
+		esclient.CatchUpOptions{Start: known.At.Start(), Known: known})
+	require.NoError(t, err)
+	defer sub.Stop()
+	if err = sub.Ready(testContext(t)); later {
+		assert.ErrorIs(t, err, esclient.ErrLogWentBack)
+		return
+	}
+	require.NoError(t, err)
+	assert.Equal(t, named("e", 10, 12), take(t, of("s", sub.Next), 3))
+	assert.Greater(t, reads.Load(), looks)
+}
+
+// TestALookForTheKnownEventSurvivesCuts has connections that end between the reads of one look.
+func TestALookForTheKnownEventSurvivesCuts(t *testing.T) {
+	t.Parallel()
+	for _, cut := range []struct {
+		cmd  esproto.Command
+		read int32
+	}{
+		{esproto.CmdReadAllEventsForward, 1}, // the events to deliver
+		{esproto.CmdReadAllEventsBackward, 1},
+		{esproto.CmdReadAllEventsForward, 2},
+	} {
+		for _, replaced := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v %d/replaced %v", cut.cmd, cut.read, replaced), func(t *testing.T) {
+				t.Parallel()
+				srv := estest.Run(t)
+				putNamed(t, srv, "s", "e", 0, 9)
+				known := knownFrom(t, srv, "s", esclient.AllStream, false, 10)
+				putNamed(t, srv, "s", "e", 10, 14)
+				if replaced {
+					known.ID = uuid.New()
+				}
+				cuts := disconnectAt(srv, cut.cmd, cut.read)
+				sub, err := open(t, srv.ConnectionString()).SubscribeCatchUp(testContext(t), esclient.AllStream,
+					esclient.CatchUpOptions{Start: known.At.Start(), Known: known})
+				require.NoError(t, err)
+				defer sub.Stop()
+				if err := sub.Ready(testContext(t)); replaced {
+					assert.ErrorIs(t, err, esclient.ErrLogWentBack)
+				} else {
+					require.NoError(t, err)
+					assert.Equal(t, named("e", 10, 14), take(t, of("s", sub.Next), 5))
+				}
+				assert.EqualValues(t, 1, cuts.Load())
+			})
+		}
+	}
+}
+
+// disconnectAt makes a server end the connection at a request, counted from 1. It returns how often it did.
+func disconnectAt(srv *estest.Server, cmd esproto.Command, nth int32) *atomic.Int32 {
+	var seen, cuts atomic.Int32
+	srv.Intercept(cmd, estest.Choose(func(estest.Request) (a estest.Action) {
+		if seen.Add(1) == nth {
+			cuts.Add(1)
+			return estest.Disconnect()
+		}
+		return a
+	}))
+	return &cuts
 }
 
 // TestAFollowerTellsThatTheLogWasReplaced: a follower that lags has no event at the place, and not another one.

@@ -3,9 +3,9 @@
 // Each measurement is a process of its own, so that the CPU time and the memory in the result belong to the client
 // alone; the server is another process. Rounds are interleaved: every round measures every contender once, in a
 // changing order. The report has medians and ranges. Before each measurement the contender warms up with a tenth more
-// of the work, and the servers own memory from earlier use. The embedded server and the bare TCP relay collect no garbage
-// as long as that memory lasts; nats-server does so rarely, with GOGC=400. On a machine with other load, compare the
-// contenders of one scenario, not figures of different runs.
+// of the work, and the servers own memory from earlier use. The embedded server and the bare TCP relay collect no
+// garbage as long as that memory lasts; nats-server does so rarely, with GOGC=400. On a machine with other load,
+// compare the contenders of one scenario, not figures of different runs.
 //
 // Client and server share the machine here, unlike in production. So each of the two processes uses half of the cores,
 // as if it had a machine of its own. If -cores gives both all cores, the scheduler moves their threads from core to

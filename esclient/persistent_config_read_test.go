@@ -74,16 +74,17 @@ func TestIdleSubscribersShareTheirFirstLook(t *testing.T) {
 	for i := range groups {
 		require.NoError(t, c.CreatePersistent(testContext(t), stream, fmt.Sprint(i), fromStart()))
 	}
-	before := srv.Stats().FramesIn
+	before, began := srv.Stats().FramesIn, time.Now()
 	for i := range groups {
 		subscribe(t, c, stream, fmt.Sprint(i), esclient.PersistentOptions{})
 	}
+	batches := 1 + int64(time.Since(began)/(250*time.Millisecond)) // one in each firstLookDelay: more on a slow machine
 	since := func(cmd esproto.Command) int64 { return srv.Stats().FramesIn[cmd] - before[cmd] }
 	require.Eventually(t, func() bool {
 		return since(esproto.CmdReadEvent) >= groups // the other read of each look
 	}, patience, time.Millisecond)
 	reads := since(esproto.CmdReadStreamEventsBackward) + since(esproto.CmdReadStreamEventsForward)
-	assert.Less(t, reads, int64(groups/2), "they share the reads of the configuration")
+	assert.Less(t, reads, max(groups/2, 4*batches), "they share the reads of the configuration")
 }
 
 func nothingSoon(t *testing.T, p *esclient.PersistentSubscription) {

@@ -27,16 +27,8 @@ func Problem(name string) string {
 	return ""
 }
 
-// printable reports whether a name is plain ASCII, as most are. It compares eight bytes at a time.
+// printable reports whether a name is plain ASCII, as most are.
 func printable(name string) bool {
-	for ; len(name) >= 8; name = name[8:] {
-		w := uint64(name[0]) | uint64(name[1])<<8 | uint64(name[2])<<16 | uint64(name[3])<<24 |
-			uint64(name[4])<<32 | uint64(name[5])<<40 | uint64(name[6])<<48 | uint64(name[7])<<56
-		// The highest bit of each byte is clear in all three sums if each byte is at least ' ' and below 0x7f.
-		if (w|(w-' '*eachByte)|(w+eachByte))&(0x80*eachByte) != 0 {
-			return false
-		}
-	}
 	for i := range len(name) {
 		if name[i] < ' ' || name[i] >= 0x7f {
 			return false
@@ -44,8 +36,6 @@ func printable(name string) bool {
 	}
 	return true
 }
-
-const eachByte = 0x0101010101010101
 
 // ParkedStream is the name of the stream with the parked events of a group.
 func ParkedStream(stream, group string) string {

@@ -24,17 +24,6 @@ func TestNames(t *testing.T) {
 	assert.Equal(t, "$persistentsubscription-orders::invoices-parked", ParkedStream("orders", "invoices"))
 }
 
-// Each byte at each place of a name decides whether the name is printable.
-func TestPrintableLooksAtEachByte(t *testing.T) {
-	for at := range 20 {
-		for b := range 256 {
-			name := []byte(strings.Repeat("n", 20))
-			name[at] = byte(b)
-			assert.Equal(t, b >= ' ' && b < 0x7f, printable(string(name)), "%q", name)
-		}
-	}
-}
-
 func TestTimes(t *testing.T) {
 	at := time.Date(2024, 5, 6, 7, 8, 9, 123456700, time.UTC)
 	for text, want := range map[string]time.Time{

@@ -3,7 +3,7 @@ package engine
 // Memory allocates copies of the parts of a payload that a [Receiver] keeps, if the payload itself is only borrowed
 // from the read buffer. It belongs to the reader goroutine, so only [Receiver.Receive] may use it.
 type Memory struct {
-	// Shared is for what the Receivers of a connection share besides. It is nil at first, and again after a silence.
+	// Shared is other memory that the Receivers of a connection share. It is nil at first, and again after a silence.
 	Shared any
 
 	free []byte
